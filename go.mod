@@ -1,0 +1,3 @@
+module github.com/nsqx/nsqx
+
+go 1.26.0

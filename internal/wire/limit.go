@@ -1,0 +1,73 @@
+package wire
+
+import (
+	"fmt"
+	"math"
+)
+
+// BodyError is a message, or a batch of messages, that nsqd would not accept: it is empty or too long.
+type BodyError struct {
+	Len  int    // bytes; of a batch, what MPUB sends after its first length
+	Max  int    // bytes
+	Kind string // what it is about: "body", "bodies" (the batch) or, as "bodies[2]", one of them; "" reads as "body"
+}
+
+func (e *BodyError) Error() string {
+	kind := e.Kind
+	if kind == "" {
+		kind = "body"
+	}
+	if e.Len == 0 {
+		return fmt.Sprintf("nsqx: %s: empty, which nsqd answers by closing the connection: leave it out", kind)
+	}
+	return fmt.Sprintf("nsqx: %s: %d bytes, above the limit of %d: publish less at a time, or raise the limit here and in nsqd",
+		kind, e.Len, e.Max)
+}
+
+// CheckBody returns a *BodyError unless body can be a message: not empty, and at most max bytes. nsqd's limit is -max-msg-size,
+// 1 MiB by default.
+func CheckBody(body []byte, max int) error {
+	if len(body) == 0 || len(body) > max {
+		return &BodyError{Len: len(body), Max: max, Kind: "body"}
+	}
+	return nil
+}
+
+// CheckBodies returns a *BodyError unless bodies can be one MPUB: at least one message, each as CheckBody(body, maxMessage) wants it,
+// and together at most maxBody bytes, with 4 for their count and 4 for the length of each. nsqd's limit for that
+// is -max-body-size, 5 MiB by default.
+func CheckBodies(bodies [][]byte, maxMessage, maxBody int) error {
+	if len(bodies) == 0 {
+		return &BodyError{Max: maxBody, Kind: "bodies"}
+	}
+	for i, body := range bodies {
+		if len(body) == 0 || len(body) > maxMessage {
+			return &BodyError{Len: len(body), Max: maxMessage, Kind: fmt.Sprintf("bodies[%d]", i)}
+		}
+	}
+	if n := batchLen(bodies); n > int64(maxBody) {
+		return &BodyError{Len: int(min(n, math.MaxInt)), Max: maxBody, Kind: "bodies"}
+	}
+	return nil
+}
+
+// DelayError is a delay that nsqd would not accept.
+type DelayError struct {
+	MS, Max int64 // milliseconds
+}
+
+func (e *DelayError) Error() string {
+	if e.MS < 0 {
+		return fmt.Sprintf("nsqx: delay of %d ms is negative: use 0 to %d ms", e.MS, e.Max)
+	}
+	return fmt.Sprintf("nsqx: delay of %d ms is above the limit of %d ms: shorten it, or raise the limit here and in nsqd (-max-req-timeout)",
+		e.MS, e.Max)
+}
+
+// CheckDelay returns a *DelayError unless ms is within 0 and max, both milliseconds. nsqd's limit is -max-req-timeout, 1 h by default.
+func CheckDelay(ms, max int64) error {
+	if ms < 0 || ms > max {
+		return &DelayError{MS: ms, Max: max}
+	}
+	return nil
+}

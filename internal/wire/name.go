@@ -1,0 +1,64 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+)
+
+const (
+	maxName   = 64
+	ephemeral = "#ephemeral"
+)
+
+// NameError is a topic or channel that nsqd would not accept: SUB and PUB with such a name are fatal to the connection.
+type NameError struct {
+	Kind   string // "topic" or "channel"
+	Name   string
+	Reason string // what is wrong, as "is empty"
+}
+
+func (e *NameError) Error() string {
+	return fmt.Sprintf(`nsqx: %s %.80q %s: use 1 to %d of [.a-zA-Z0-9_-], the last ten may be %q`, e.Kind, e.Name, e.Reason, maxName, ephemeral)
+}
+
+// CheckTopic returns a *NameError unless name is a topic that nsqd accepts: 1 to 64 bytes of [.a-zA-Z0-9_-],
+// or the same with "#ephemeral" at its end, which counts.
+func CheckTopic(name string) error {
+	return checkName("topic", name)
+}
+
+// CheckChannel is CheckTopic for channels, whose rule is the same.
+func CheckChannel(name string) error {
+	return checkName("channel", name)
+}
+
+func checkName(kind, name string) error {
+	if reason := nameFault(name); reason != "" {
+		return &NameError{Kind: kind, Name: name, Reason: reason}
+	}
+	return nil
+}
+
+// nameFault says what is wrong with a name; "" is nothing.
+func nameFault(name string) string {
+	if name == "" {
+		return "is empty"
+	}
+	if len(name) > maxName {
+		return fmt.Sprintf("is %d bytes long", len(name))
+	}
+	stem := strings.TrimSuffix(name, ephemeral)
+	if stem == "" {
+		return "has nothing before #ephemeral"
+	}
+	for i := range len(stem) {
+		if !isNameByte(stem[i]) {
+			return fmt.Sprintf("has %q at byte %d", stem[i:i+1], i)
+		}
+	}
+	return ""
+}
+
+func isNameByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-'
+}
