@@ -1,0 +1,214 @@
+package nsqxtest
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const defaultBuffer = 64 << 10
+
+// stream is one direction of a Pipe. All waiting is sync.Cond.Wait, which lets go of the mutex and which synctest knows
+// to be durable; a goroutine that waits for the mutex itself would not be.
+type stream struct {
+	mu     sync.Mutex
+	change sync.Cond // broadcast whenever what a reader or writer may wait for changes
+
+	buf     bytes.Buffer
+	limit   int
+	writing bool // a Write has its turn; others wait until it is over
+
+	finished     bool // nothing follows what is buffered: the FIN
+	aborted      bool // the RST
+	readerClosed bool // the reading end called Close
+	writerClosed bool // the writing end called Close
+
+	readDeadline, writeDeadline deadline
+}
+
+func newStream() *stream {
+	s := &stream{limit: defaultBuffer}
+	s.change.L = &s.mu
+	return s
+}
+
+func (s *stream) read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case s.readerClosed:
+			return 0, net.ErrClosed
+		case s.readDeadline.passed:
+			return 0, os.ErrDeadlineExceeded
+		case s.aborted:
+			return 0, syscall.ECONNRESET
+		case len(p) == 0:
+			return 0, nil
+		case s.buf.Len() > 0:
+			s.change.Broadcast()
+			return s.buf.Read(p)
+		case s.finished:
+			return 0, io.EOF
+		}
+		s.change.Wait()
+	}
+}
+
+func (s *stream) write(p []byte) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.writing {
+		if err := s.writeErr(); err != nil {
+			return 0, err
+		}
+		s.change.Wait()
+	}
+	s.writing = true
+	defer func() {
+		s.writing = false
+		s.change.Broadcast()
+	}()
+	for {
+		if err := s.writeErr(); err != nil {
+			return n, err
+		}
+		if k := min(len(p)-n, s.limit-s.buf.Len()); k > 0 {
+			s.buf.Write(p[n : n+k])
+			n += k
+			s.change.Broadcast()
+		}
+		if n == len(p) {
+			return n, nil
+		}
+		s.change.Wait()
+	}
+}
+
+// writeErr says why nothing can be written now. The caller holds mu.
+func (s *stream) writeErr() error {
+	switch {
+	case s.writerClosed:
+		return net.ErrClosed
+	case s.writeDeadline.passed:
+		return os.ErrDeadlineExceeded
+	case s.aborted:
+		return syscall.ECONNRESET
+	case s.finished, s.readerClosed:
+		return syscall.EPIPE
+	}
+	return nil
+}
+
+func (s *stream) closeWrite() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.writerClosed:
+		return net.ErrClosed
+	case s.aborted:
+		return syscall.ENOTCONN
+	}
+	s.finished = true
+	s.change.Broadcast()
+	return nil
+}
+
+// closeReader reports whether it was the first to close this end.
+func (s *stream) closeReader() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readerClosed {
+		return false
+	}
+	s.readerClosed = true
+	s.buf.Reset()
+	s.readDeadline.set(s, time.Time{})
+	s.change.Broadcast()
+	return true
+}
+
+func (s *stream) closeWriter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writerClosed, s.finished = true, true
+	s.writeDeadline.set(s, time.Time{})
+	s.change.Broadcast()
+}
+
+func (s *stream) abort() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.aborted = true
+	s.buf.Reset()
+	s.change.Broadcast()
+}
+
+func (s *stream) setLimit(n int) {
+	if n <= 0 {
+		n = defaultBuffer
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = n
+	s.change.Broadcast()
+}
+
+func (s *stream) setReadDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.readerClosed {
+		return net.ErrClosed
+	}
+	s.readDeadline.set(s, t)
+	return nil
+}
+
+func (s *stream) setWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writerClosed {
+		return net.ErrClosed
+	}
+	s.writeDeadline.set(s, t)
+	return nil
+}
+
+// deadline is guarded by the mutex of its stream.
+type deadline struct {
+	timer  *time.Timer // nil when none is armed
+	passed bool
+}
+
+// set arms d for t; the caller holds s.mu. That it has passed is said by the timer and not by comparing times anew, since
+// a t without monotonic reading could then be missed by the one wake-up there is.
+func (d *deadline) set(s *stream, t time.Time) {
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	d.passed = false
+	if t.IsZero() {
+		return
+	}
+	wait := time.Until(t)
+	if wait <= 0 {
+		d.passed = true
+		s.change.Broadcast()
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(wait, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if d.timer == timer { // else it was stopped too late
+			d.timer, d.passed = nil, true
+			s.change.Broadcast()
+		}
+	})
+	d.timer = timer
+}
