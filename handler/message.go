@@ -1,0 +1,230 @@
+package handler
+
+import (
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// Message is one delivery of a message by one nsqd. A redelivery is another
+// Message.
+//
+// Its methods are safe for concurrent use, but for Outcome, SetOutcome and
+// Release, which belong to the goroutine that handles the message. Fields must
+// not be written to.
+// The zero Message is of no topic, never expires, and cannot be touched.
+type Message struct {
+	// ID is unique for one topic of one nsqd only.
+	ID ID
+
+	// Attempts counts the deliveries of the message, this one included; it
+	// starts at 1. nsqd's counter has 16 bits: after 65535 comes 0.
+	Attempts uint16
+
+	disposition Disposition
+	derived     bool // made by WithBody; extra.origin is set
+	state       atomic.Uint32
+
+	// Body is the payload. It is lent, read-only, until the message is settled,
+	// that is, until the handler and its middleware have returned; then it is
+	// nil. Clone it (bytes.Clone) to keep it.
+	Body []byte
+
+	src       Source
+	timestamp int64
+	received  time.Duration // since Terms.Start
+	extra     atomic.Pointer[extra]
+	lease     *Lease
+}
+
+// Bits of Message.state.
+const (
+	claimed = 1 << iota // somebody answers, or has answered; nobody else may
+	ended               // the handler has returned: its context is over
+)
+
+// Init makes m a delivery that src received at the instant received (counted
+// from src.Terms().Start). timestamp is nsqd's, in nanoseconds since 1970.
+// lease counts the memory of body; it may be nil.
+//
+// Init is for those who make messages: connections and tests. m must be zero.
+func (m *Message) Init(src Source, id ID, attempts uint16, timestamp int64, body []byte, received time.Duration, lease *Lease) {
+	m.ID, m.Attempts, m.Body = id, attempts, body
+	m.src, m.timestamp, m.received, m.lease = src, timestamp, received, lease
+}
+
+// Topic returns the topic that the message was published to.
+func (m *Message) Topic() string {
+	if m.src == nil {
+		return ""
+	}
+	return m.src.Topic()
+}
+
+// Channel returns the channel that the message was delivered on.
+func (m *Message) Channel() string {
+	if m.src == nil {
+		return ""
+	}
+	return m.src.Channel()
+}
+
+// NSQD returns the address of the nsqd that delivered the message.
+func (m *Message) NSQD() string {
+	if m.src == nil {
+		return ""
+	}
+	return m.src.NSQD()
+}
+
+// Source returns where the message came from; nil for the zero Message.
+func (m *Message) Source() Source { return m.src }
+
+// Timestamp returns when nsqd accepted the message, by nsqd's clock.
+func (m *Message) Timestamp() time.Time { return time.Unix(0, m.timestamp) }
+
+// Received returns when this delivery was read from the connection; the zero
+// time if the message came from none.
+func (m *Message) Received() time.Time {
+	if m.src == nil {
+		return time.Time{}
+	}
+	return m.src.Terms().Start.Add(m.received)
+}
+
+// Deadline returns when nsqd stops waiting for an answer, less the margin that
+// an answer needs. It moves with Touch. ok is false if nsqd waits for ever.
+func (m *Message) Deadline() (deadline time.Time, ok bool) {
+	by, ok := m.AnswerBy()
+	if !ok {
+		return time.Time{}, false
+	}
+	return m.src.Terms().Start.Add(by), true
+}
+
+// AnswerBy is Deadline as an instant counted from Terms.Start. After it only a
+// success may be answered.
+func (m *Message) AnswerBy() (instant time.Duration, ok bool) {
+	o := m.origin()
+	if o.src == nil {
+		return 0, false
+	}
+	t := o.src.Terms()
+	if t.MessageTimeout <= 0 {
+		return 0, false
+	}
+	var touched time.Duration
+	if x := o.extra.Load(); x != nil {
+		touched = time.Duration(x.touched.Load())
+	}
+	return t.answerBy(o.received, touched), true
+}
+
+// Answerable says whether nsqd certainly still waits for an answer.
+func (m *Message) Answerable() bool {
+	by, ok := m.AnswerBy()
+	return !ok || m.src.Terms().Now() < by
+}
+
+// Touch asks nsqd for another message timeout, counted from now, and moves the
+// end of the handler's context with it, but never beyond nsqd's
+// max-msg-timeout (15 minutes by default) after delivery. nsqd does not answer
+// a TOUCH. The error is [ErrSettled], [ErrMessageTimeout] if it is too late, or
+// [ErrConnLost].
+func (m *Message) Touch() error {
+	o := m.origin()
+	switch {
+	case o.src == nil || o.state.Load()&(claimed|ended) != 0:
+		return ErrSettled
+	case !o.Answerable():
+		return ErrMessageTimeout
+	}
+	now := o.src.Terms().Now()
+	if err := o.src.Touch(o); err != nil {
+		return err
+	}
+	o.more().touched.Store(int64(now))
+	return nil
+}
+
+// WithBody returns the same delivery with another body: a payload that was
+// decrypted or unpacked, for the next handler of a chain. All else is shared
+// with m: what is touched or settled is the delivery. A dead letter carries the
+// body as it came, and FromContext returns the delivery as it came.
+func (m *Message) WithBody(body []byte) *Message {
+	o := m.origin()
+	d := &Message{derived: true}
+	d.Init(o.src, o.ID, o.Attempts, o.timestamp, body, o.received, nil)
+	d.extra.Store(&extra{origin: o})
+	return d
+}
+
+// Outcome returns what nsqd hears about the delivery. Its Disposition is
+// Pending until the consumer has decided, which is after the handler and the
+// consumer's middleware have returned.
+func (m *Message) Outcome() Outcome {
+	o := m.origin()
+	if x := o.extra.Load(); x != nil && x.outcome.Disposition != Pending {
+		return x.outcome
+	}
+	return Outcome{Disposition: o.disposition}
+}
+
+// SetOutcome records what was decided. It is for the consumer, which calls it
+// from the goroutine of the handler.
+func (m *Message) SetOutcome(out Outcome) {
+	o := m.origin()
+	o.disposition = out.Disposition
+	if out.Err != nil || out.Delay != 0 {
+		o.more().outcome = out
+	} else if x := o.extra.Load(); x != nil {
+		x.outcome = out
+	}
+}
+
+// Claim takes the right to answer the delivery. It returns true once, whoever
+// asks first: a delivery is settled once.
+func (m *Message) Claim() bool {
+	return m.origin().state.Or(claimed)&claimed == 0
+}
+
+// Release ends the context of the handler, takes the body away and gives its
+// memory back. It is called once for each message, when neither handler nor
+// middleware nor dead letter can read the body any more.
+func (m *Message) Release() {
+	m.endContext()
+	m.Body = nil
+	if l := m.lease; l != nil {
+		m.lease = nil
+		l.Release(1)
+	}
+}
+
+// String identifies the delivery; the body is not printed.
+func (m *Message) String() string {
+	return fmt.Sprintf("message %s of %s/%s from %s, attempt %d", m.ID, m.Topic(), m.Channel(), m.NSQD(), m.Attempts)
+}
+
+// GoString is String.
+func (m *Message) GoString() string { return m.String() }
+
+// LogValue makes a message a group of its metadata in slog; the body is not
+// logged.
+func (m *Message) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("id", m.ID.String()),
+		slog.String("topic", m.Topic()),
+		slog.String("channel", m.Channel()),
+		slog.String("nsqd", m.NSQD()),
+		slog.Int("attempts", int(m.Attempts)),
+	)
+}
+
+// origin is the delivery itself: m, or what WithBody was called on.
+func (m *Message) origin() *Message {
+	if m.derived {
+		return m.extra.Load().origin
+	}
+	return m
+}

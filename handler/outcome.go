@@ -1,0 +1,35 @@
+package handler
+
+import "time"
+
+// Disposition is what became of a delivery.
+type Disposition uint8
+
+const (
+	Pending     Disposition = iota // not settled yet
+	Finish                         // FIN: handled
+	Requeue                        // REQ: again, after Outcome.Delay
+	Drop                           // FIN: given up, nothing kept
+	DeadLetter                     // FIN: given up, after its body was published to the dead-letter topic
+	Interrupted                    // REQ 0: failed because of the shutdown
+	Expired                        // no answer: failed after nsqd had stopped waiting for one
+	Lost                           // no answer: the connection is gone
+)
+
+var dispositions = [...]string{"pending", "finish", "requeue", "drop", "dead_letter", "interrupted", "expired", "lost"}
+
+// String returns the name that logs, metrics and spans use.
+func (d Disposition) String() string {
+	if int(d) < len(dispositions) {
+		return dispositions[d]
+	}
+	return "unknown"
+}
+
+// Outcome is what nsqd hears about a delivery, and why.
+// The zero Outcome is that of a message that is not settled yet.
+type Outcome struct {
+	Disposition Disposition
+	Delay       time.Duration // of a Requeue; 0 otherwise
+	Err         error         // what the handler answered; nil on success
+}

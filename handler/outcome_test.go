@@ -1,0 +1,57 @@
+package handler_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+func TestDispositionNames(t *testing.T) {
+	for d, name := range map[handler.Disposition]string{
+		handler.Pending:     "pending",
+		handler.Finish:      "finish",
+		handler.Requeue:     "requeue",
+		handler.Drop:        "drop",
+		handler.DeadLetter:  "dead_letter",
+		handler.Interrupted: "interrupted",
+		handler.Expired:     "expired",
+		handler.Lost:        "lost",
+		handler.Lost + 1:    "unknown",
+		255:                 "unknown",
+	} {
+		want(t, "name", d.String(), name)
+	}
+}
+
+func TestOutcome(t *testing.T) {
+	busy := errors.New("busy")
+	for _, out := range []handler.Outcome{
+		{Disposition: handler.Finish},
+		{Disposition: handler.Requeue, Delay: 3 * time.Second, Err: busy},
+		{Disposition: handler.Requeue, Delay: 3 * time.Second},
+		{Disposition: handler.Drop, Err: busy},
+		{Disposition: handler.Lost},
+	} {
+		m := newSource(t).message("body")
+		want(t, "before", m.Outcome(), handler.Outcome{})
+		m.SetOutcome(out)
+		want(t, "after", m.Outcome(), out)
+		m.Release()
+		want(t, "after Release", m.Outcome(), out)
+
+		last := handler.Outcome{Disposition: handler.Expired}
+		m.SetOutcome(last)
+		want(t, "changed", m.Outcome(), last)
+	}
+}
+
+// Touch and Done make the same spare part of a message as a full Outcome.
+func TestOutcomeOfTouched(t *testing.T) {
+	m := newSource(t).message("body")
+	wantErr(t, "Touch", m.Touch(), nil)
+	want(t, "still open", m.Outcome(), handler.Outcome{})
+	m.SetOutcome(handler.Outcome{Disposition: handler.Finish})
+	want(t, "Outcome", m.Outcome(), handler.Outcome{Disposition: handler.Finish})
+}

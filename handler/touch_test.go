@@ -1,0 +1,183 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+func TestAnswerBy(t *testing.T) {
+	const quarter = 15 * time.Minute
+	for name, c := range map[string]struct {
+		terms                      handler.Terms
+		received, touched, answer  time.Duration
+		contextEnd, untouchableEnd time.Duration
+	}{
+		"untouched": {
+			terms:  handler.Terms{MessageTimeout: time.Minute, MaxMessageTimeout: quarter, Margin: time.Second},
+			answer: 59 * time.Second, contextEnd: 58 * time.Second, untouchableEnd: quarter,
+		},
+		"received later": {
+			terms:    handler.Terms{MessageTimeout: time.Minute, MaxMessageTimeout: quarter, Margin: time.Second},
+			received: 5 * time.Second,
+			answer:   64 * time.Second, contextEnd: 63 * time.Second, untouchableEnd: quarter + 5*time.Second,
+		},
+		"touched": {
+			terms:    handler.Terms{MessageTimeout: time.Minute, MaxMessageTimeout: quarter, Margin: time.Second},
+			received: 5 * time.Second, touched: 25 * time.Second,
+			answer: 84 * time.Second, contextEnd: 83 * time.Second, untouchableEnd: quarter + 5*time.Second,
+		},
+		"touched, capped": {
+			terms:    handler.Terms{MessageTimeout: time.Minute, MaxMessageTimeout: 70 * time.Second, Margin: time.Second},
+			received: 5 * time.Second, touched: 25 * time.Second,
+			answer: 74 * time.Second, contextEnd: 73 * time.Second, untouchableEnd: 75 * time.Second,
+		},
+		"maximum below the timeout": {
+			terms:  handler.Terms{MessageTimeout: time.Minute, MaxMessageTimeout: 30 * time.Second, Margin: time.Second},
+			answer: 29 * time.Second, contextEnd: 28 * time.Second, untouchableEnd: 30 * time.Second,
+		},
+		"no maximum": {
+			terms:   handler.Terms{MessageTimeout: time.Minute, Margin: time.Second},
+			touched: 50 * time.Second,
+			answer:  109 * time.Second, contextEnd: 108 * time.Second,
+		},
+		"short timeout: the context ends a tenth of it earlier": {
+			terms:  handler.Terms{MessageTimeout: time.Second, MaxMessageTimeout: quarter, Margin: 250 * time.Millisecond},
+			answer: 750 * time.Millisecond, contextEnd: 650 * time.Millisecond, untouchableEnd: quarter,
+		},
+		"ten seconds: a tenth is a second": {
+			terms:  handler.Terms{MessageTimeout: 10 * time.Second, MaxMessageTimeout: quarter},
+			answer: 10 * time.Second, contextEnd: 9 * time.Second, untouchableEnd: quarter,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSource(t)
+				start := s.terms.Start
+				s.terms = c.terms
+				s.terms.Start = start
+
+				time.Sleep(c.received)
+				m := s.message("body")
+				if c.touched > 0 {
+					time.Sleep(c.touched - c.received)
+					wantErr(t, "Touch", m.Touch(), nil)
+				}
+
+				by, ok := m.AnswerBy()
+				want(t, "AnswerBy", by, c.answer)
+				want(t, "expires", ok, true)
+				at, ok := m.Deadline()
+				want(t, "Deadline", at.Sub(start), c.answer)
+				want(t, "has a deadline", ok, true)
+				never, ok := m.Context().Deadline()
+				want(t, "the context has a deadline", ok, c.untouchableEnd > 0)
+				if ok {
+					want(t, "the context's Deadline", never.Sub(start), c.untouchableEnd)
+				}
+
+				<-m.Context().Done()
+				want(t, "the context ended at", time.Since(start), c.contextEnd)
+				time.Sleep(c.answer - c.contextEnd - 1)
+				want(t, "Answerable just before AnswerBy", m.Answerable(), true)
+				time.Sleep(time.Nanosecond)
+				want(t, "Answerable at AnswerBy", m.Answerable(), false)
+			})
+		})
+	}
+}
+
+func TestNoMessageTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		s.terms.MessageTimeout = 0
+		m := s.message("body")
+		ctx := m.Context()
+		if _, ok := m.AnswerBy(); ok {
+			t.Error("AnswerBy: want none")
+		}
+		if _, ok := ctx.Deadline(); ok {
+			t.Error("the context's Deadline: want none")
+		}
+		time.Sleep(1000 * time.Hour)
+		want(t, "Answerable", m.Answerable(), true)
+		want(t, "Err", ctx.Err(), nil)
+		select {
+		case <-ctx.Done():
+			t.Error("the context has ended")
+		default:
+		}
+		wantErr(t, "Touch", m.Touch(), nil)
+		s.end(handler.ErrConnLost)
+		<-ctx.Done()
+		wantErr(t, "cause", context.Cause(ctx), handler.ErrConnLost)
+	})
+}
+
+func TestTouchTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		m := s.message("body")
+		time.Sleep(59*time.Second - 1)
+		wantErr(t, "Touch in time", m.Touch(), nil)
+		want(t, "touches", s.touched.Load(), 1)
+
+		late := s.message("body")
+		time.Sleep(59 * time.Second)
+		wantErr(t, "Touch at AnswerBy", late.Touch(), handler.ErrMessageTimeout)
+		wantErr(t, "Touch is a deadline that passed", late.Touch(), context.DeadlineExceeded)
+		want(t, "touches", s.touched.Load(), 1)
+		by, _ := late.AnswerBy()
+		want(t, "AnswerBy", by, 2*59*time.Second-1)
+	})
+}
+
+// The source is not asked for what cannot be answered any more.
+func TestTouchOfSettled(t *testing.T) {
+	s := newSource(t)
+	claimed, released := s.message("body"), s.message("body")
+	claimed.Claim()
+	released.Release()
+	wantErr(t, "claimed", claimed.Touch(), handler.ErrSettled)
+	wantErr(t, "released", released.Touch(), handler.ErrSettled)
+	want(t, "touches", s.touched.Load(), 0)
+}
+
+func TestTouchThatTheSourceRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		m := s.message("body")
+		time.Sleep(10 * time.Second)
+		for _, err := range []error{handler.ErrConnLost, errors.New("queue is full")} {
+			s.touchErr = err
+			wantErr(t, "Touch", m.Touch(), err)
+			by, _ := m.AnswerBy()
+			want(t, "AnswerBy", by, 59*time.Second)
+		}
+	})
+}
+
+// However often it is touched, nsqd's maximum holds.
+func TestTouchOverAndOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		m := s.message("body")
+		ctx := m.Context()
+		for !isDone(ctx) {
+			wantErr(t, "Touch", m.Touch(), nil)
+			select {
+			case <-time.After(30 * time.Second):
+			case <-ctx.Done():
+			}
+		}
+		want(t, "ended at", s.terms.Now(), 15*time.Minute-2*time.Second)
+		want(t, "touches", s.touched.Load(), 30)
+		wantErr(t, "cause", context.Cause(ctx), handler.ErrMessageTimeout)
+		time.Sleep(time.Second)
+		wantErr(t, "Touch at the maximum", m.Touch(), handler.ErrMessageTimeout)
+	})
+}
