@@ -1,0 +1,113 @@
+package middleware_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/middleware"
+)
+
+func ExampleRecover() {
+	h := middleware.Recover()(func(context.Context, *handler.Message) error {
+		panic("no such customer")
+	})
+
+	err := h(context.Background(), new(handler.Message))
+	var p *handler.PanicError
+	fmt.Println(err)
+	fmt.Println("has its stack:", errors.As(err, &p) && len(p.Stack) > 0)
+	// Output:
+	// nsqx: panic: no such customer
+	// has its stack: true
+}
+
+func ExampleTimeout() {
+	h := middleware.Timeout(10 * time.Millisecond)(func(ctx context.Context, _ *handler.Message) error {
+		select {
+		case <-time.After(time.Hour):
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+
+	err := h(context.Background(), new(handler.Message))
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, middleware.ErrTimeout), errors.Is(err, context.DeadlineExceeded))
+	// Output:
+	// nsqx: handler timeout
+	// true true
+}
+
+// plain leaves out what differs from run to run.
+var plain = &slog.HandlerOptions{
+	ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == "duration" {
+			return slog.Attr{}
+		}
+		return a
+	},
+}
+
+func ExampleLog() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, plain))
+	h := middleware.Log(logger)(func(_ context.Context, m *handler.Message) error {
+		switch m.Attempts {
+		case 1:
+			return errors.New("database is away")
+		case 2:
+			panic("boom")
+		}
+		return nil // logged at level Debug
+	})
+
+	conn := openSource()
+	for _, m := range []*handler.Message{conn.attempt(1, "a"), conn.attempt(2, "a"), conn.attempt(3, "a")} {
+		_ = h(m.Context(), m)
+	}
+	// Output:
+	// level=WARN msg="message failed" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=1 error="database is away"
+	// level=ERROR msg="handler panicked" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=2 error="nsqx: panic: boom"
+}
+
+// Every message is in the log, and failures, which are retried anyway, are no
+// louder than the rest.
+func ExampleSuccessLevel() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, plain))
+	mw := middleware.Log(logger,
+		middleware.SuccessLevel(slog.LevelInfo),
+		middleware.FailureLevel(slog.LevelInfo),
+	)
+	h := mw(func(context.Context, *handler.Message) error { return nil })
+
+	m := openSource().attempt(1, "a")
+	_ = h(m.Context(), m)
+	// Output:
+	// level=INFO msg="message handled" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=1
+}
+
+func ExampleOnly() {
+	announce := func(next handler.Raw) handler.Raw {
+		return func(ctx context.Context, m *handler.Message) error {
+			fmt.Println("again: attempt", m.Attempts)
+			return next(ctx, m)
+		}
+	}
+	again := func(m *handler.Message) bool { return m.Attempts > 1 }
+
+	h := middleware.Only(again, announce)(func(context.Context, *handler.Message) error {
+		fmt.Println("handling")
+		return nil
+	})
+	_ = h(context.Background(), &handler.Message{Attempts: 1})
+	_ = h(context.Background(), &handler.Message{Attempts: 2})
+	// Output:
+	// handling
+	// again: attempt 2
+	// handling
+}

@@ -1,0 +1,128 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// Log writes one record for each message whose handler has answered: at level
+// Debug if the answer was nil, at Warn if it was an error (also one that only
+// asks for a delay, or to drop the message), at Error if it was a panic.
+// [SuccessLevel], [FailureLevel] and [PanicLevel] change that.
+//
+// The attributes are topic, channel, nsqd, id, attempts, duration (of all that
+// lies within this middleware) and error. The body is not logged, and neither
+// is the stack of a panic, which the consumer logs itself. A record that the
+// logger does not want costs no more than the question.
+//
+// Records are written under the handler's context, so that a slog.Handler finds
+// the trace there. A panic is recovered from, as by [Recover].
+//
+// A nil logger is slog.Default at the time of the call.
+func Log(logger *slog.Logger, opts ...LogOption) handler.Middleware {
+	if logger == nil {
+		logger = slog.Default()
+	}
+	l := log{
+		logger:  logger,
+		success: slog.LevelDebug,
+		failure: slog.LevelWarn,
+		panic:   slog.LevelError,
+	}
+	for _, o := range opts {
+		if o != nil {
+			o.applyLog(&l)
+		}
+	}
+	return l.middleware
+}
+
+// LogOption is an option of [Log]. Nil ones are ignored.
+type LogOption interface{ applyLog(*log) }
+
+type logOption func(*log)
+
+func (f logOption) applyLog(l *log) { f(l) }
+
+// SuccessLevel is the level of messages that were handled. It is asked anew
+// for each, so a [*slog.LevelVar] may change it.
+// Defaults to [slog.LevelDebug], also if it is nil.
+func SuccessLevel(level slog.Leveler) LogOption {
+	return logOption(func(l *log) { l.success = either(level, slog.LevelDebug) })
+}
+
+// FailureLevel is the level of messages whose handler returned an error.
+// Defaults to [slog.LevelWarn], also if it is nil.
+func FailureLevel(level slog.Leveler) LogOption {
+	return logOption(func(l *log) { l.failure = either(level, slog.LevelWarn) })
+}
+
+// PanicLevel is the level of messages whose handler, or codec, panicked.
+// Defaults to [slog.LevelError], also if it is nil.
+func PanicLevel(level slog.Leveler) LogOption {
+	return logOption(func(l *log) { l.panic = either(level, slog.LevelError) })
+}
+
+func either(level, otherwise slog.Leveler) slog.Leveler {
+	if level == nil {
+		return otherwise
+	}
+	return level
+}
+
+type log struct {
+	logger                  *slog.Logger
+	success, failure, panic slog.Leveler
+}
+
+func (l *log) middleware(next handler.Raw) handler.Raw {
+	next = Recover()(next) // a panic has to become a record, too
+	return func(ctx context.Context, m *handler.Message) error {
+		if !l.wantsAny(ctx) {
+			return next(ctx, m)
+		}
+		start := time.Now()
+		err := next(ctx, m)
+		level, text := l.levelOf(err)
+		if l.logger.Enabled(ctx, level) {
+			l.write(ctx, level, text, m, time.Since(start), err)
+		}
+		return err
+	}
+}
+
+// wantsAny says whether any answer to a message could become a record.
+func (l *log) wantsAny(ctx context.Context) bool {
+	return l.logger.Enabled(ctx, l.failure.Level()) ||
+		l.logger.Enabled(ctx, l.panic.Level()) ||
+		l.logger.Enabled(ctx, l.success.Level())
+}
+
+func (l *log) levelOf(err error) (slog.Level, string) {
+	if err == nil {
+		return l.success.Level(), "message handled"
+	}
+	if _, ok := errors.AsType[*handler.PanicError](err); ok {
+		return l.panic.Level(), "handler panicked"
+	}
+	return l.failure.Level(), "message failed"
+}
+
+func (l *log) write(ctx context.Context, level slog.Level, text string, m *handler.Message, took time.Duration, err error) {
+	attrs := append(make([]slog.Attr, 0, 7),
+		slog.String("topic", m.Topic()),
+		slog.String("channel", m.Channel()),
+		slog.String("nsqd", m.NSQD()),
+		slog.String("id", m.ID.String()),
+		slog.Int("attempts", int(m.Attempts)),
+		slog.Duration("duration", took),
+	)
+	if err != nil {
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	l.logger.LogAttrs(ctx, level, text, attrs...)
+}
