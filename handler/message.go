@@ -189,6 +189,9 @@ func (m *Message) Claim() bool {
 	return m.origin().state.Or(claimed)&claimed == 0
 }
 
+// Claimed says whether somebody has claimed the delivery.
+func (m *Message) Claimed() bool { return m.origin().state.Load()&claimed != 0 }
+
 // Release ends the context of the handler, takes the body away and gives its
 // memory back. It is called once for each message, when neither handler nor
 // middleware nor dead letter can read the body any more.
