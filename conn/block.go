@@ -1,0 +1,59 @@
+package conn
+
+import (
+	"math/bits"
+	"sync"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// Blocks of read memory start small and grow under load.
+const (
+	minBlock = 4 << 10
+	maxBlock = 64 << 10
+)
+
+// block is a piece of memory that the read loop reads into and that message
+// bodies lie in. It is held by the read loop and by each unsettled message.
+type block struct {
+	buf   []byte
+	lease *handler.Lease
+}
+
+// blockPool keeps blocks for reuse, by size. Those of a frame's own size are left
+// to the garbage collector.
+type blockPool struct{ free [5]sync.Pool }
+
+// class returns where blocks of n bytes are kept; nil if they are not.
+func (p *blockPool) class(n int) *sync.Pool {
+	if n < minBlock || n > maxBlock || n&(n-1) != 0 {
+		return nil
+	}
+	return &p.free[bits.Len(uint(n/minBlock))-1]
+}
+
+// get returns a block of n bytes that is held once.
+func (p *blockPool) get(n int) *block {
+	if free := p.class(n); free != nil {
+		if b, ok := free.Get().(*block); ok {
+			b.lease.Hold(1)
+			return b
+		}
+	}
+	b := &block{buf: make([]byte, n)}
+	b.lease = handler.NewLease(func() { p.put(b) })
+	return b
+}
+
+// put is called when nobody holds b any more.
+func (p *blockPool) put(b *block) {
+	if poison {
+		b.buf[0] = 0xDB
+		for n := 1; n < len(b.buf); n *= 2 { // byte by byte is slow under the race detector
+			copy(b.buf[n:], b.buf[:n])
+		}
+	}
+	if free := p.class(len(b.buf)); free != nil {
+		free.Put(b)
+	}
+}

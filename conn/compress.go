@@ -1,0 +1,103 @@
+package conn
+
+import (
+	"bytes"
+	"io"
+
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/s2"
+)
+
+const (
+	// maxSnappyBlock is the most that a chunk of the snappy framing format may decode to, and so all that a reader buffers.
+	maxSnappyBlock = 64 << 10
+	// snappyBlock is what the reader begins with, and what the writer compresses at a time. nsqd does 16 KB too, unless it
+	// was asked for a larger output buffer.
+	snappyBlock = 16 << 10
+	// keepBuffer is how large a buffer for output may be to be used again.
+	keepBuffer = 64 << 10
+)
+
+// compressor is what flate.Writer and s2.Writer have in common.
+type compressor interface {
+	io.WriteCloser
+	Flush() error
+}
+
+// stateless is a deflate compressor that keeps nothing between two writes, and so always flushes.
+type stateless struct{ io.WriteCloser }
+
+func (stateless) Flush() error { return nil }
+
+// compressedWriter makes one Write below of each Write.
+type compressedWriter struct {
+	z   compressor // into buf
+	buf *bytes.Buffer
+	out io.Writer
+}
+
+func (w *compressedWriter) Write(p []byte) (int, error) {
+	if _, err := w.z.Write(p); err != nil {
+		return 0, err
+	}
+	if err := w.z.Flush(); err != nil {
+		return 0, err
+	}
+	if err := w.send(); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (w *compressedWriter) send() error {
+	_, err := w.out.Write(w.buf.Bytes())
+	w.buf.Reset()
+	if w.buf.Cap() > keepBuffer {
+		*w.buf = bytes.Buffer{}
+	}
+	return err
+}
+
+// end writes the end of the compressed stream.
+func (w *compressedWriter) end() error {
+	if err := w.z.Close(); err != nil {
+		return err
+	}
+	return w.send()
+}
+
+// useSnappy puts snappy over the transport. Its stream has no end of its own.
+func (t *transport) useSnappy() {
+	buf := new(bytes.Buffer)
+	z := s2.NewWriter(buf, s2.WriterSnappyCompat(), s2.WriterBlockSize(snappyBlock), s2.WriterConcurrency(1))
+	t.r = s2.NewReader(t.r, s2.ReaderMaxBlockSize(maxSnappyBlock), s2.ReaderAllocBlock(snappyBlock))
+	t.w = &compressedWriter{z: z, buf: buf, out: t.nc}
+}
+
+// useDeflate puts deflate over the transport. Level 0 is for short commands: they do not compress better with a state, of which
+// every other level keeps about 1 MB.
+func (t *transport) useDeflate(level int) error {
+	buf := new(bytes.Buffer)
+	var z compressor = stateless{flate.NewStatelessWriter(buf)}
+	if level > 0 {
+		var err error
+		if z, err = flate.NewWriter(buf, level); err != nil {
+			return err
+		}
+	}
+	w := &compressedWriter{z: z, buf: buf, out: t.nc}
+	below := t.closeWrite
+	if t.resp.TLS {
+		// nsqd closes at the end of the deflate stream. TLS's own end would meet a closed socket, and the reset that answers it
+		// throws away what we have not read yet.
+		below = func() error { return nil }
+	}
+	t.r, t.w = flate.NewReader(t.r), w
+	t.closeWrite = func() error {
+		if err := w.end(); err != nil {
+			return err
+		}
+		return below()
+	}
+	return nil
+}

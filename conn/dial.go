@@ -1,0 +1,69 @@
+package conn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+)
+
+const unixScheme = "unix://"
+
+// CheckAddress returns a *net.AddrError unless addr is one that can be dialled: "host:port", or "unix://" and an absolute path.
+func CheckAddress(addr string) error {
+	_, _, err := splitAddress(addr)
+	return err
+}
+
+func splitAddress(addr string) (network, address string, err error) {
+	if path, ok := strings.CutPrefix(addr, unixScheme); ok {
+		if !strings.HasPrefix(path, "/") {
+			return "", "", &net.AddrError{Err: "want unix:///path", Addr: addr}
+		}
+		return "unix", path, nil
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || host == "" {
+		return "", "", &net.AddrError{Err: "want host:port or unix:///path", Addr: addr}
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", "", &net.AddrError{Err: "want a port of 1 to 65535", Addr: addr}
+	}
+	return "tcp", addr, nil
+}
+
+// dial connects within cfg.DialTimeout.
+func dial(ctx context.Context, addr string, cfg *Config) (net.Conn, error) {
+	network, address, err := splitAddress(addr)
+	if err != nil {
+		return nil, err
+	}
+	dctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
+	defer cancel()
+	nc, err := cfg.DialContext(dctx, network, address)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ended(ctx)
+	case err != nil:
+		return nil, err
+	case nc == nil:
+		return nil, errors.New("conn.Config.DialContext returned neither a connection nor an error")
+	}
+	return nc, nil
+}
+
+// tlsConfig is the caller's, for one connection.
+func tlsConfig(cfg *tls.Config, addr string) *tls.Config {
+	cfg = cfg.Clone()
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	cfg.DynamicRecordSizingDisabled = true // one write, one record: small first records only help who renders a page
+	if cfg.ServerName == "" {
+		// A path has no host: then it is for the caller to name the server.
+		if host, _, err := net.SplitHostPort(addr); err == nil && !strings.HasPrefix(addr, unixScheme) {
+			cfg.ServerName = host
+		}
+	}
+	return cfg
+}

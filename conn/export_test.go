@@ -1,0 +1,31 @@
+package conn
+
+import (
+	"context"
+	"io"
+	"net"
+	"time"
+)
+
+// Handshaken is a transport, for tests of the handshake alone.
+type Handshaken struct {
+	Conn       net.Conn
+	R          io.Reader
+	W          io.Writer
+	CloseWrite func() error
+	Resp       Identity
+	RTT        time.Duration
+	ParseError func(data []byte) error
+}
+
+type Identity = identity
+
+// Handshake is handshake, with the defaults of cfg.
+func Handshake(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Handshaken, error) {
+	cfg = cfg.withDefaults()
+	t, err := handshake(ctx, addr, &cfg, sub)
+	if err != nil {
+		return nil, err
+	}
+	return &Handshaken{t.nc, t.r, t.w, t.closeWrite, t.resp, t.rtt, func(data []byte) error { return t.parseError(data) }}, nil
+}

@@ -1,0 +1,272 @@
+package conn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/nsqx/nsqx/internal/wire"
+)
+
+// errHandshakeTimeout is the cause of the end of a handshake's context, to tell it from the end of the caller's.
+var errHandshakeTimeout = errors.New("handshake timeout")
+
+const (
+	maxSecret = 64 << 10
+	// maxEarlyBody lets a message, which is refused anyway, be no larger than a response.
+	maxEarlyBody = wire.MaxResponse - wire.MessageHeaderLen
+)
+
+// handshake connects to the nsqd at addr and goes through everything up to the answer to SUB; without sub, up to AUTH. cfg has
+// its defaults. The error is an *Error. If there is one, the socket is closed; either way no goroutine is left.
+func handshake(ctx context.Context, addr string, cfg *Config, sub *Subscription) (*transport, error) {
+	nc, err := dial(ctx, addr, cfg)
+	if err != nil {
+		return nil, &Error{Addr: addr, Phase: PhaseDial, Err: err}
+	}
+	hctx, cancel := context.WithTimeoutCause(ctx, cfg.HandshakeTimeout, errHandshakeTimeout)
+	defer cancel()
+	detach := closeAtEnd(hctx, nc)
+	h := &handshaker{addr: addr, cfg: cfg, sub: sub, t: newTransport(nc), phase: PhaseIdentify}
+	err = h.run(hctx)
+	if !detach() || hctx.Err() != nil {
+		err = ended(hctx) // whatever failed failed because of that
+		if context.Cause(hctx) == errHandshakeTimeout {
+			err = fmt.Errorf("not done within %v: %w", cfg.HandshakeTimeout, os.ErrDeadlineExceeded)
+		}
+	}
+	if err != nil {
+		nc.Close() // not that of TLS, which writes
+		if isAlert(err) {
+			h.phase = PhaseTLS
+		}
+		if answer, ok := errors.AsType[*AnswerError](err); ok {
+			answer.clean(h.t)
+		}
+		return nil, &Error{Addr: addr, Phase: h.phase, Err: err}
+	}
+	return h.t, nil
+}
+
+// closeAtEnd closes nc when ctx ends. detach undoes that; it returns false, when nc has been closed, if it is too late.
+func closeAtEnd(ctx context.Context, nc net.Conn) (detach func() bool) {
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		nc.Close()
+	})
+	return func() bool {
+		if stop() {
+			return true
+		}
+		<-closed
+		return false
+	}
+}
+
+// ended says that and why ctx has ended.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == err {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// handshaker goes through the phases. It reads exactly what belongs to a frame and nothing after it, so that what follows, which at
+// an upgrade is often there already, is read by the next layer.
+type handshaker struct {
+	addr  string
+	cfg   *Config
+	sub   *Subscription
+	t     *transport
+	phase Phase
+
+	buf       []byte // of the frame that is being read
+	heartbeat bool   // one has come, and is to be answered
+}
+
+func (h *handshaker) run(ctx context.Context) error {
+	h.t.rtt = math.MaxInt64
+	if err := h.identify(); err != nil {
+		return err
+	}
+	if h.t.resp.TLS {
+		h.phase = PhaseTLS
+		if err := h.upgradeTLS(ctx); err != nil {
+			return err
+		}
+	}
+	if h.t.resp.Snappy || h.t.resp.Deflate {
+		h.phase = PhaseCompression
+		if err := h.compress(); err != nil {
+			return err
+		}
+	}
+	if h.t.resp.AuthRequired {
+		h.phase = PhaseAuth
+		if err := h.auth(ctx); err != nil {
+			return err
+		}
+	}
+	if h.sub != nil {
+		h.phase = PhaseSubscribe
+		if err := h.subscribe(); err != nil {
+			return err
+		}
+	}
+	return h.answerHeartbeat()
+}
+
+func (h *handshaker) identify() error {
+	command, err := appendIdentify([]byte(wire.Magic), h.cfg, h.sub)
+	if err != nil {
+		return err
+	}
+	data, err := h.ask(command)
+	if err != nil {
+		return err
+	}
+	if h.t.resp, err = parseIdentity(data); err != nil {
+		return err
+	}
+	return h.t.resp.check(h.cfg, h.sub)
+}
+
+func (h *handshaker) upgradeTLS(ctx context.Context) error {
+	tc := tls.Client(h.t.nc, tlsConfig(h.cfg.TLS, h.addr))
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	h.t.nc, h.t.r, h.t.w, h.t.closeWrite = tc, tc, tc, tc.CloseWrite
+	return h.wantOK("TLS")
+}
+
+func (h *handshaker) compress() error {
+	if h.t.resp.Snappy {
+		h.t.useSnappy()
+		return h.wantOK("snappy")
+	}
+	level := h.cfg.DeflateLevel
+	if h.sub != nil {
+		level = 0 // it sends short commands only
+	}
+	if err := h.t.useDeflate(level); err != nil {
+		return err
+	}
+	return h.wantOK("deflate")
+}
+
+func (h *handshaker) auth(ctx context.Context) error {
+	switch {
+	case h.cfg.AuthSecret == nil:
+		return ErrAuthRequired
+	case !h.t.resp.TLS && !h.cfg.AllowPlaintextAuth:
+		return ErrPlaintextAuth
+	}
+	secret, err := h.cfg.AuthSecret(ctx)
+	if err != nil {
+		return fmt.Errorf("conn.Config.AuthSecret: %w", err)
+	}
+	if len(secret) == 0 || len(secret) > maxSecret {
+		return &ConfigError{Field: "conn.Config.AuthSecret", Reason: fmt.Sprintf("returned %d bytes: allowed is 1 to %d", len(secret), maxSecret)}
+	}
+	h.t.secret = secret
+	data, err := h.ask(wire.AppendAUTH(nil, secret))
+	if err != nil {
+		return err
+	}
+	return checkAuthAnswer(data)
+}
+
+func (h *handshaker) subscribe() error {
+	data, err := h.ask(wire.AppendSUB(nil, h.sub.Topic, h.sub.Channel))
+	if err != nil {
+		return err
+	}
+	return checkOK("SUB", data)
+}
+
+// answerHeartbeat sends one NOP for all heartbeats. Before the end of the handshake it might be fatal: an nsqd that requires TLS
+// takes no command before it.
+func (h *handshaker) answerHeartbeat() error {
+	if !h.heartbeat {
+		return nil
+	}
+	_, err := h.t.w.Write(wire.AppendNOP(nil))
+	return err
+}
+
+// ask writes a command and returns the answer to it, which is valid until the next read.
+func (h *handshaker) ask(command []byte) ([]byte, error) {
+	start := time.Now()
+	if _, err := h.t.w.Write(command); err != nil {
+		return nil, err
+	}
+	data, err := h.answer()
+	h.t.rtt = min(h.t.rtt, time.Since(start))
+	return data, err
+}
+
+func (h *handshaker) wantOK(of string) error {
+	data, err := h.answer()
+	if err != nil {
+		return err
+	}
+	return checkOK(of, data)
+}
+
+func checkOK(command string, data []byte) error {
+	if string(data) != wire.OK {
+		return &AnswerError{command, "", string(data), "want OK"}
+	}
+	return nil
+}
+
+// answer returns the next response that is not a heartbeat.
+func (h *handshaker) answer() ([]byte, error) {
+	for {
+		typ, data, err := h.frame()
+		switch {
+		case err != nil:
+			return nil, err
+		case typ == wire.FrameError:
+			return nil, h.t.parseError(data)
+		case typ == wire.FrameMessage:
+			return nil, errEarlyMessage
+		case !wire.IsHeartbeat(data):
+			return data, nil
+		}
+		h.heartbeat = true
+	}
+}
+
+// errEarlyMessage is a message on a connection that has not subscribed yet, or whose RDY is 0.
+var errEarlyMessage = errors.New("nsqd sent a message before it answered SUB")
+
+// frame reads one frame.
+func (h *handshaker) frame() (wire.FrameType, []byte, error) {
+	h.buf = h.buf[:0]
+	for {
+		typ, data, n, need, err := wire.NextFrame(h.buf, maxEarlyBody)
+		if err != nil || n > 0 {
+			return typ, data, err
+		}
+		have := len(h.buf)
+		h.buf = slices.Grow(h.buf, need-have)[:need]
+		_, err = io.ReadFull(h.t.r, h.buf[have:])
+		if err == io.EOF && have > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return 0, nil, fmt.Errorf("waiting for an answer: %w", err)
+		}
+	}
+}

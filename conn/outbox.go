@@ -1,0 +1,235 @@
+package conn
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/wire"
+)
+
+// outbox is what the write loop will send: commands already encoded, and the
+// few things that it computes when it takes them.
+type outbox struct {
+	maxRDY int
+
+	mu    sync.Mutex
+	ready sync.Cond // signalled when an idle write loop has work
+	idle  bool      // the write loop waits
+	burst bool      // the last write was a large one
+	buf   []byte    // headroom, then the commands queued
+	spare []byte    // the buffer that was written last
+	timed []timed   // commands in buf that must not be sent late
+
+	share    int  // most messages in flight, set by the consumer
+	rdy      int  // last RDY written
+	nop      bool // a heartbeat is to be answered
+	cls      bool // CLS was queued: no RDY any more
+	half     bool // close the writing half when all is written
+	written  bool // it is, and only the half-close is left to do
+	shut     bool // nothing can be queued any more
+	inFlight int  // received and not answered
+
+	waiters []waiter // publishes without an answer, oldest first
+
+	stats outStats
+	dead  atomic.Bool // shut, readable without the lock
+}
+
+// outStats counts what was queued or not; guarded by outbox.mu.
+type outStats struct {
+	received, finished, requeued, touched uint64
+	expired, lost, refused                uint64
+	writes, bytesWritten                  uint64
+}
+
+// timed is a command in outbox.buf which is void after an instant: a REQ, a TOUCH,
+// or the FIN of a message that was given up. nsqd looks at connection and id
+// only, so a late one would hit the next delivery.
+type timed struct {
+	m          *handler.Message
+	counter    *uint64 // in outbox.stats: what it was counted as
+	start, end int
+	by         time.Duration
+}
+
+// headroom is left free at the front of the buffer for an RDY that lowers and
+// so must go out before the answers.
+const headroom = 16
+
+func (o *outbox) init(maxRDY int) {
+	o.maxRDY = maxRDY
+	o.ready.L = &o.mu
+	o.buf = make([]byte, headroom, 256)
+	o.spare = make([]byte, headroom, 256)
+}
+
+// unlock ends a critical section in which work was added, and wakes the write
+// loop if it waits.
+func (o *outbox) unlock() {
+	wake := o.idle
+	o.idle = false
+	o.mu.Unlock()
+	if wake {
+		o.ready.Signal()
+	}
+}
+
+// lockToAnswer begins the critical section that queues the answer to a message.
+// If nothing can be queued any more, it is over and ok is false.
+func (o *outbox) lockToAnswer() (ok bool) {
+	o.mu.Lock()
+	o.inFlight--
+	if o.shut {
+		o.stats.lost++
+		o.mu.Unlock()
+		return false
+	}
+	return true
+}
+
+func (o *outbox) finish(id *wire.ID) bool {
+	if !o.lockToAnswer() {
+		return false
+	}
+	o.buf = wire.AppendFIN(o.buf, id)
+	o.stats.finished++
+	o.unlock()
+	return true
+}
+
+func (o *outbox) giveUp(m *handler.Message) bool {
+	if !o.lockToAnswer() {
+		return false
+	}
+	start := len(o.buf)
+	o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&m.ID))
+	o.addTimed(m, &o.stats.finished, start)
+	o.unlock()
+	return true
+}
+
+func (o *outbox) requeue(m *handler.Message, ms int64) bool {
+	if !o.lockToAnswer() {
+		return false
+	}
+	start := len(o.buf)
+	o.buf = wire.AppendREQ(o.buf, (*wire.ID)(&m.ID), ms)
+	o.addTimed(m, &o.stats.requeued, start)
+	o.unlock()
+	return true
+}
+
+// touch queues a TOUCH, but not behind the answer to the message: it would hit
+// the next delivery.
+func (o *outbox) touch(m *handler.Message) error {
+	o.mu.Lock()
+	if o.shut {
+		o.mu.Unlock()
+		return handler.ErrConnLost
+	}
+	if m.Claimed() {
+		o.mu.Unlock()
+		return handler.ErrSettled
+	}
+	start := len(o.buf)
+	o.buf = wire.AppendTOUCH(o.buf, (*wire.ID)(&m.ID))
+	o.addTimed(m, &o.stats.touched, start)
+	o.unlock()
+	return nil
+}
+
+// addTimed counts the command that was appended from start on, and remembers it
+// if it may become late.
+func (o *outbox) addTimed(m *handler.Message, counter *uint64, start int) {
+	*counter++
+	if by, ok := m.AnswerBy(); ok {
+		o.timed = append(o.timed, timed{m, counter, start, len(o.buf), by})
+	}
+}
+
+// forget takes a message that gets no answer out of the account.
+func (o *outbox) forget() {
+	o.mu.Lock()
+	o.inFlight--
+	o.stats.expired++
+	o.mu.Unlock()
+}
+
+// received takes n messages into the account.
+func (o *outbox) received(n int) {
+	o.mu.Lock()
+	o.inFlight += n
+	o.stats.received += uint64(n)
+	o.mu.Unlock()
+}
+
+func (o *outbox) refused() {
+	o.mu.Lock()
+	o.stats.refused++
+	o.mu.Unlock()
+}
+
+func (o *outbox) heartbeat() {
+	o.mu.Lock()
+	o.nop = true
+	o.unlock()
+}
+
+func (o *outbox) setShare(n int) {
+	o.mu.Lock()
+	o.share = n
+	o.unlock()
+}
+
+func (o *outbox) stopDelivery() {
+	o.mu.Lock()
+	if !o.cls && !o.shut && !o.half {
+		o.cls = true
+		o.buf = wire.AppendCLS(o.buf)
+	}
+	o.unlock()
+}
+
+func (o *outbox) closeWrite() {
+	o.mu.Lock()
+	o.half = true
+	o.unlock()
+}
+
+// lastWritten notes that the write loop has come to its end, and says whether a
+// half-close was asked for.
+func (o *outbox) lastWritten() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.written = o.half
+	return o.half
+}
+
+func (o *outbox) allWritten() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.written
+}
+
+// refuse lets nothing more be queued.
+func (o *outbox) refuse() {
+	o.mu.Lock()
+	o.shut = true
+	o.dead.Store(true)
+	o.mu.Unlock()
+}
+
+// close ends the write loop and whoever waits for an answer.
+func (o *outbox) close() {
+	o.mu.Lock()
+	o.shut = true
+	o.dead.Store(true)
+	waiters := o.waiters
+	o.waiters = nil
+	o.unlock()
+	for _, w := range waiters {
+		w <- ErrUnconfirmed
+	}
+}

@@ -1,0 +1,240 @@
+package conn
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/wire"
+)
+
+// reader is the read loop of a connection: it reads large pieces, finds the
+// frames in place, and hands on the messages of a piece together. It waits for
+// nothing but the network.
+type reader struct {
+	c    *Conn
+	sink Sink
+	pool *blockPool
+
+	cur        *block
+	start, end int // what was read into cur and is not parsed yet
+	need       int // size of the frame at start, as far as known
+	size       int // of the next block
+	sparse     int // reads in a row that used little of a block
+
+	msgs  []handler.Message // free room for messages
+	batch int               // how many of msgs are filled and not handed on
+
+	now      time.Duration // when the last read returned
+	began    time.Duration // when the first byte of the frame at start was there
+	deadline time.Duration // of reading, in force
+}
+
+// messageBlock is how many messages are allocated together. They are never
+// reused, since a context may outlive its handler.
+const messageBlock = 32
+
+func newReader(c *Conn, sink Sink) *reader {
+	return &reader{c: c, sink: sink, pool: new(blockPool), size: minBlock, began: c.terms.Now()}
+}
+
+// loop reads until something fails, and returns that.
+func (r *reader) loop() error {
+	r.cur = r.pool.get(r.size)
+	defer func() { r.cur.lease.Release(1) }()
+	for {
+		if err := r.extend(); err != nil {
+			return err
+		}
+		if err := r.fill(); err != nil {
+			return err
+		}
+		if r.need == 0 {
+			r.began = r.now
+		}
+		err := r.parse()
+		r.deliver()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// extend moves the read deadline: two heartbeat intervals from the first byte
+// of the frame that is due, however it drips in. To save system calls it is
+// moved by a quarter interval at least.
+func (r *reader) extend() error {
+	beat := r.c.cfg.HeartbeatInterval
+	if r.began+2*beat < r.deadline+beat/4 {
+		return nil
+	}
+	r.deadline = r.began + 2*beat
+	return r.c.tr.nc.SetReadDeadline(r.c.terms.Start.Add(r.deadline))
+}
+
+// fill makes room and reads once, or until there is something.
+func (r *reader) fill() error {
+	r.makeRoom()
+	for range 100 {
+		free := r.cur.buf[r.end:]
+		n, err := r.c.tr.r.Read(free)
+		r.end += n
+		r.adapt(n, len(free))
+		r.now = r.c.terms.Now()
+		if n > 0 {
+			// An error that comes with the last bytes comes again.
+			return nil
+		}
+		if err != nil {
+			if err == io.EOF && r.start < r.end {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// adapt chooses the size of the next block by how full the reads are.
+func (r *reader) adapt(n, free int) {
+	switch {
+	case n == free && free >= r.size/4:
+		r.size = min(r.size*2, maxBlock)
+		r.sparse = 0
+	case n > r.size/16:
+		r.sparse = 0
+	default:
+		if r.sparse++; r.sparse == 64 {
+			r.size = max(r.size/2, minBlock)
+			r.sparse = 0
+		}
+	}
+}
+
+// makeRoom sees to it that there is room to read into, and that the frame that
+// was begun fits.
+func (r *reader) makeRoom() {
+	have, full := r.end-r.start, len(r.cur.buf)
+	reusable := full == r.size && r.cur.lease.Held() == 1 // no message lies in the block
+	switch {
+	case have == 0 && reusable:
+		r.start, r.end = 0, 0
+	case have == 0 && (full != r.size || full-r.end < r.size/8):
+		r.move(r.size)
+	case have == 0 || r.need <= full-r.start:
+		// There is room.
+	case r.need > r.size/2:
+		// A large frame gets memory of its own, which grows with what arrives,
+		// so that a frame header alone costs nothing.
+		r.move(min(r.need, max(2*have, maxBlock)))
+	case reusable:
+		copy(r.cur.buf, r.cur.buf[r.start:r.end])
+		r.start, r.end = 0, have
+	default:
+		r.move(r.size)
+	}
+}
+
+// move goes on in another block of n bytes.
+func (r *reader) move(n int) {
+	b := r.pool.get(n)
+	have := copy(b.buf, r.cur.buf[r.start:r.end])
+	r.cur.lease.Release(1)
+	r.cur, r.start, r.end = b, 0, have
+}
+
+// parse handles the complete frames that were read.
+func (r *reader) parse() error {
+	for r.start < r.end {
+		typ, data, n, need, err := wire.NextFrame(r.cur.buf[r.start:r.end], r.c.cfg.MaxMessageSize)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			r.need = need
+			return nil
+		}
+		if typ == wire.FrameMessage {
+			err = r.message(data)
+		} else {
+			r.deliver() // an answer to CLS comes after the messages before it
+			err = r.control(typ, data)
+		}
+		if err != nil {
+			return err
+		}
+		r.start += n
+		r.began = r.now
+	}
+	r.need = 0
+	return nil
+}
+
+func (r *reader) message(data []byte) error {
+	if r.c.sub == nil {
+		return errors.New("nsqx: message on a connection that has not subscribed")
+	}
+	timestamp, attempts, id, body, err := wire.DecodeMessage(data)
+	if err != nil {
+		return err
+	}
+	if r.batch == len(r.msgs) {
+		r.deliver()
+		if len(r.msgs) == 0 {
+			r.msgs = make([]handler.Message, messageBlock)
+		}
+	}
+	m := &r.msgs[r.batch]
+	r.batch++
+	// nsqd counts from when it sent the first byte, however long the rest took.
+	m.Init(r.c, id, attempts, timestamp, body, r.began, r.cur.lease)
+	return nil
+}
+
+// deliver hands on the messages that were parsed.
+func (r *reader) deliver() {
+	if r.batch == 0 {
+		return
+	}
+	batch := r.msgs[:r.batch:r.batch]
+	r.msgs = r.msgs[r.batch:]
+	r.batch = 0
+	r.cur.lease.Hold(len(batch))
+	r.c.out.received(len(batch))
+	r.sink.Deliver(r.c, batch)
+}
+
+// control handles a response or an error frame.
+func (r *reader) control(typ wire.FrameType, data []byte) error {
+	c := r.c
+	switch {
+	case typ == wire.FrameError:
+		err := c.tr.parseError(data)
+		if err.Fatal() {
+			c.out.answer(err)
+			return err
+		}
+		if c.sub == nil {
+			return err // it is about a message, so it answers no publish
+		}
+		c.out.refused()
+		r.sink.Refused(c, err)
+	case wire.IsHeartbeat(data):
+		c.out.heartbeat()
+	case c.sub == nil:
+		if string(data) != wire.OK || !c.out.answer(nil) {
+			return fmt.Errorf("nsqx: response %.64q that nothing was published for", c.tr.redact(data))
+		}
+	case string(data) == wire.CloseWait:
+		select {
+		case <-c.closeWait:
+		default:
+			close(c.closeWait)
+		}
+	}
+	// Anything else on a subscribed connection answers nothing that was asked:
+	// it is of no consequence.
+	return nil
+}

@@ -1,0 +1,203 @@
+package conn_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/internal/wire"
+)
+
+// layers are the ways to stream: plain, with TLS, compressed, and both.
+func layers(t *testing.T) map[string]streamOptions {
+	a := newAuthority(t)
+	server, client := a.server(), a.client()
+	compressions := map[conn.Compression]func(*fake.Peer){
+		conn.NoCompression: func(*fake.Peer) {},
+		conn.Snappy:        (*fake.Peer).UpgradeSnappy,
+		conn.Deflate:       (*fake.Peer).UpgradeDeflate,
+	}
+	all := make(map[string]streamOptions)
+	for compression, upgrade := range compressions {
+		identify := func(tls bool) map[string]any {
+			return map[string]any{"tls_v1": tls, "snappy": compression == conn.Snappy, "deflate": compression == conn.Deflate}
+		}
+		all[compression.String()] = streamOptions{cfg: conn.Config{Compression: compression}, identify: identify(false), upgrade: upgrade}
+		all["tls, "+compression.String()] = streamOptions{
+			cfg:      conn.Config{Compression: compression, TLS: client},
+			identify: identify(true),
+			upgrade: func(p *fake.Peer) {
+				if err := p.UpgradeTLS(server); err != nil {
+					t.Error(err)
+				}
+				upgrade(p)
+			},
+		}
+	}
+	return all
+}
+
+// cutConn passes on what is written until only a given number of bytes is left, and closes then.
+type cutConn struct {
+	net.Conn
+	armed bool
+	left  int
+}
+
+func (c *cutConn) Write(p []byte) (int, error) {
+	if !c.armed {
+		return c.Conn.Write(p)
+	}
+	k := min(len(p), c.left)
+	c.left -= k
+	n, err := c.Conn.Write(p[:k])
+	if err == nil && k < len(p) {
+		err = io.ErrShortWrite
+		_ = c.Conn.Close()
+	}
+	return n, err
+}
+
+// TestCut: at each byte that comes over the wire, below TLS and compression. Whole messages are delivered, others not, and the end is
+// never a good one.
+func TestCut(t *testing.T) {
+	for name, o := range layers(t) {
+		t.Run(name, func(t *testing.T) {
+			for k, step := 0, 1; ; k += step {
+				if o.cfg.TLS != nil {
+					step = 11 // each takes a handshake
+				}
+				whole := false
+				bubbles(t, fmt.Sprint("after byte ", k), func(t *testing.T) {
+					whole = cut(t, o, k)
+				})
+				if whole {
+					return
+				}
+			}
+		})
+	}
+}
+
+// cut sends three messages, of which k bytes arrive, and reports whether that is all of them.
+func cut(t *testing.T, o streamOptions, k int) (whole bool) {
+	var below *cutConn
+	o.server = func(nc net.Conn) net.Conn {
+		below = &cutConn{Conn: nc, left: k}
+		return below
+	}
+	s := openStream(t, o)
+	below.armed = true
+	for n := range uint64(3) {
+		s.p.Message(fake.ID(n), 1, pattern(n, 40))
+	}
+	whole = s.p.WriteErr() == nil
+	s.p.Close()
+	failure := s.failed(conn.PhaseStream, 0)
+	// Half a chunk of snappy is corrupt input for its reader.
+	if !errors.Is(failure, io.EOF) && !errors.Is(failure, io.ErrUnexpectedEOF) && !errors.Is(failure, s2.ErrCorrupt) {
+		t.Errorf("Serve returned %v", failure)
+	}
+	all := s.sink.messages()
+	for i, m := range all {
+		if m.ID.String() != fake.ID(uint64(i)) || !bytes.Equal(m.Body, pattern(uint64(i), 40)) {
+			t.Errorf("message %d is not what was sent", i)
+		}
+	}
+	if len(all) > 3 || whole && len(all) != 3 {
+		t.Errorf("%d messages were delivered", len(all))
+	}
+	return whole
+}
+
+// TestCutAfterHalfClose: over every layer the end that follows a half-close confirms it, also in mid-frame.
+func TestCutAfterHalfClose(t *testing.T) {
+	for name, o := range layers(t) {
+		for _, partial := range []int{0, 3, 20} {
+			bubbles(t, fmt.Sprint(name, ", ", partial, " bytes"), func(t *testing.T) {
+				s := openStream(t, o)
+				s.Finish(s.message(1))
+				s.CloseWrite()
+				if !s.p.HalfClosed() || s.p.Log[len(s.p.Log)-1].String() != fin(1) {
+					t.Errorf("nsqd read %v", s.p.Log)
+				}
+				s.p.Raw(fake.Message(0, fake.ID(2), 1, nil)[:partial])
+				s.p.Close()
+				if err := s.wait(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// TestGarbageInABlock: good frames in front of garbage are delivered, also if they come in one block, or one record.
+func TestGarbageInABlock(t *testing.T) {
+	for name, o := range layers(t) {
+		bubbles(t, name, func(t *testing.T) {
+			s := openStream(t, o)
+			good := append(fake.Message(0, fake.ID(1), 1, pattern(1, 500)), fake.Message(0, fake.ID(2), 1, nil)...)
+			s.p.Raw(append(good, "garbage"...))
+			if failure := s.failed(conn.PhaseStream, 0); !isErr[*wire.FrameSizeError](failure) {
+				t.Errorf("Serve returned %v", failure)
+			}
+			if all := s.sink.messages(); len(all) != 2 || !bytes.Equal(all[0].Body, pattern(1, 500)) {
+				t.Errorf("%d messages were delivered", len(all))
+			}
+		})
+	}
+}
+
+// TestGarbageBelow: bytes that do not decompress, or decrypt, end the connection at once. What came before is delivered.
+func TestGarbageBelow(t *testing.T) {
+	for name, o := range layers(t) {
+		if name == conn.NoCompression.String() {
+			continue // see TestMalformed
+		}
+		bubbles(t, name, func(t *testing.T) {
+			s := openStream(t, o)
+			s.p.Message(fake.ID(1), 1, pattern(1, 500))
+			if _, err := s.p.Conn.Write(bytes.Repeat([]byte{0x17, 0xff}, 100)); err != nil {
+				t.Fatal(err)
+			}
+			if failure := s.failed(conn.PhaseStream, 0); errors.Is(failure, io.EOF) || errors.Is(failure, io.ErrUnexpectedEOF) {
+				t.Errorf("Serve returned %v", failure)
+			}
+			if len(s.sink.messages()) != 1 {
+				t.Errorf("%d messages were delivered", len(s.sink.messages()))
+			}
+		})
+	}
+}
+
+// TestBlocksOfNothing: compressed bytes that decode to nothing do not move the deadline.
+func TestBlocksOfNothing(t *testing.T) {
+	nothing := map[conn.Compression][]byte{
+		conn.Snappy:  {0x80, 1, 0, 0, 0}, // a chunk to be skipped
+		conn.Deflate: {0, 0, 0, 0xff, 0xff},
+	}
+	for name, o := range layers(t) {
+		block := nothing[o.cfg.Compression]
+		if block == nil || o.cfg.TLS != nil {
+			continue
+		}
+		bubbles(t, name, func(t *testing.T) {
+			s := openStream(t, o)
+			for range 100 {
+				time.Sleep(time.Second)
+				if _, err := s.p.Conn.Write(bytes.Repeat(block, 1000)); err != nil {
+					break
+				}
+			}
+			wantIs(t, s.failed(conn.PhaseStream, 2*beat), conn.ErrSilent)
+		})
+	}
+}

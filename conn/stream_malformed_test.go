@@ -1,0 +1,300 @@
+package conn_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/internal/wire"
+)
+
+// TestEndOfStream: at every byte of a frame. What is incomplete is not delivered.
+func TestEndOfStream(t *testing.T) {
+	frame := fake.Message(0, fake.ID(1), 1, []byte("hello"))
+	for k := range len(frame) + 9 {
+		bubbles(t, fmt.Sprint("after byte ", k), func(t *testing.T) {
+			s := openStream(t, streamOptions{})
+			s.p.Raw(append(bytes.Clone(frame), frame...)[:k])
+			s.p.Close()
+			failure := s.failed(conn.PhaseStream, 0)
+			want := io.ErrUnexpectedEOF
+			if k%len(frame) == 0 {
+				want = io.EOF
+			}
+			wantIs(t, failure, want)
+			if got := len(s.sink.messages()); got != k/len(frame) {
+				t.Errorf("%d messages were delivered, want %d", got, k/len(frame))
+			}
+		})
+	}
+}
+
+func TestReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{})
+		s.p.Reset()
+		wantIs(t, s.failed(conn.PhaseStream, 0), syscall.ECONNRESET)
+	})
+}
+
+func frameSize(n uint32, more ...byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, n), more...)
+}
+
+// TestMalformed: the connection ends at once, with an error that says what was wrong, and all that was good before is delivered.
+func TestMalformed(t *testing.T) {
+	const maxSize = 100
+	bigID := func(id string) []byte { return fake.Message(0, id, 1, []byte("x")) }
+	tests := map[string]struct {
+		raw  []byte
+		want func(err error) bool
+	}{
+		"size ffffffff":            {frameSize(0xffffffff), isErr[*wire.FrameSizeError]},
+		"size 80000000":            {frameSize(0x80000000), isErr[*wire.FrameSizeError]},
+		"size 7fffffff":            {frameSize(0x7fffffff), isErr[*wire.FrameSizeError]},
+		"size 3fffffff":            {frameSize(0x3fffffff), isErr[*wire.FrameSizeError]},
+		"size 0":                   {frameSize(0), isErr[*wire.FrameSizeError]},
+		"size 1":                   {frameSize(1), isErr[*wire.FrameSizeError]},
+		"size 2":                   {frameSize(2), isErr[*wire.FrameSizeError]},
+		"size 3, and more":         {frameSize(3, 0, 0, 0, 0, 0, 0, 0), isErr[*wire.FrameSizeError]},
+		"type 3":                   {fake.Frame(3, []byte("x")), isErr[*wire.FrameTypeError]},
+		"type -1":                  {fake.Frame(-1, []byte("x")), isErr[*wire.FrameTypeError]},
+		"type 7fffffff":            {fake.Frame(0x7fffffff, []byte("x")), isErr[*wire.FrameTypeError]},
+		"empty message":            {fake.Frame(fake.FrameMessage, nil), isErr[*wire.ShortMessageError]},
+		"message of 1 byte":        {fake.Frame(fake.FrameMessage, make([]byte, 1)), isErr[*wire.ShortMessageError]},
+		"message of 25 bytes":      {fake.Frame(fake.FrameMessage, make([]byte, 25)), isErr[*wire.ShortMessageError]},
+		"body above the maximum":   {fake.Message(0, fake.ID(2), 1, make([]byte, maxSize+1)), isErr[*wire.FrameSizeError]},
+		"id with a newline":        {bigID("0000000000\nCLS\n0"), isErr[*wire.IDError]},
+		"id with spaces":           {bigID("0000000000000 1 "), isErr[*wire.IDError]},
+		"id with g":                {bigID("000000000000000g"), isErr[*wire.IDError]},
+		"id of zero bytes":         {bigID(strings.Repeat("\x00", 16)), isErr[*wire.IDError]},
+		"id of high bytes":         {bigID(strings.Repeat("\xb0", 16)), isErr[*wire.IDError]},
+		"response above 64 KiB":    {fake.Frame(fake.FrameResponse, make([]byte, 64<<10+1)), isErr[*wire.FrameSizeError]},
+		"error above 64 KiB":       {fake.Frame(fake.FrameError, make([]byte, 1<<20)), isErr[*wire.FrameSizeError]},
+		"HTTP":                     {[]byte("HTTP/1.1 400 Bad Request\r\n"), hinted},
+		"TLS alert":                {[]byte{0x15, 3, 1, 0, 2, 2, 0x46}, hinted},
+		"SSH banner":               {[]byte("SSH-2.0-OpenSSH_9.6\r\n"), hinted},
+		"nsqlookupd's E_BAD_PROTO": {append(frameSize(18), "E_BAD_PROTOCOL"...), isErr[*wire.FrameTypeError]},
+	}
+	for name, c := range tests {
+		bubbles(t, name, func(t *testing.T) {
+			s := openStream(t, streamOptions{cfg: conn.Config{MaxMessageSize: maxSize}})
+			good := bytes.Join([][]byte{fake.Message(0, fake.ID(1), 1, pattern(1, maxSize)), fake.Frame(fake.FrameError, []byte("E_FIN_FAILED"))}, nil)
+			s.p.Raw(append(good, c.raw...))
+			if err := s.failed(conn.PhaseStream, 0); !c.want(err) {
+				t.Errorf("error is %v", err)
+			}
+			if all := s.sink.messages(); len(all) != 1 || !bytes.Equal(all[0].Body, pattern(1, maxSize)) || len(s.sink.refused()) != 1 {
+				t.Errorf("%d messages and %d errors before it", len(all), len(s.sink.refused()))
+			}
+			for {
+				cmd, err := s.p.Next()
+				if err != nil {
+					break
+				}
+				t.Errorf("it sent %q", cmd)
+			}
+		})
+	}
+}
+
+func isErr[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+func hinted(err error) bool {
+	e, ok := errors.AsType[*wire.FrameSizeError](err)
+	return ok && e.Hint != ""
+}
+
+// TestHarmless: what is odd, but ends nothing.
+func TestHarmless(t *testing.T) {
+	response := func(s string) []byte { return fake.Frame(fake.FrameResponse, []byte(s)) }
+	for name, raw := range map[string][]byte{
+		"empty response":             response(""),
+		"OK unasked":                 response("OK"),
+		"CLOSE_WAIT unasked":         response("CLOSE_WAIT"),
+		"CLOSE_WAIT twice":           append(response("CLOSE_WAIT"), response("CLOSE_WAIT")...),
+		"something":                  response("something"),
+		"64 KiB of response":         response(strings.Repeat("x", 64<<10)),
+		"almost a heartbeat":         response("_heartbeat_ "),
+		"timestamp -1, attempts 0":   fake.Message(-1, fake.ID(5), 0, nil),
+		"smallest timestamp":         fake.Message(-1<<63, fake.ID(5), 65535, nil),
+		"largest timestamp":          fake.Message(1<<63-1, fake.ID(5), 65535, nil),
+		"the same id twice":          append(fake.Message(0, fake.ID(1), 1, nil), fake.Message(0, fake.ID(1), 1, nil)...),
+		"attempts that go backwards": append(fake.Message(0, fake.ID(1), 5, nil), fake.Message(0, fake.ID(1), 2, nil)...),
+	} {
+		bubbles(t, name, func(t *testing.T) {
+			s := openStream(t, streamOptions{})
+			s.p.Raw(raw)
+			s.alive()
+			for _, m := range s.sink.messages() {
+				_, _, _ = m.Timestamp().String(), m.LogValue(), m.Received()
+			}
+			if m := s.message(9); !s.Finish(m) {
+				t.Error("the next message is not answered")
+			}
+			s.wantSent(fin(9))
+		})
+	}
+}
+
+// TestSameID: two deliveries of one id are two messages; each is settled by itself.
+func TestSameID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{})
+		first, second := s.message(1), s.message(1)
+		if first == second || !s.Requeue(first, 0) || s.Finish(first) || !s.Finish(second) {
+			t.Error("they are not settled one by one")
+		}
+		s.wantSent(req(1, 0) + ", " + fin(1))
+	})
+}
+
+// TestUnasked: messages that nsqd ought not to send are taken all the same, and can be handed back.
+func TestUnasked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{})
+		s.Requeue(s.message(1), 0) // RDY is 0
+		s.wantSent(req(1, 0))
+		s.StopDelivery()
+		s.wantSent("CLS")
+		s.Requeue(s.message(2), 0)
+		s.wantSent(req(2, 0))
+		s.p.Response("CLOSE_WAIT")
+		s.Requeue(s.message(3), 0)
+		s.wantSent(req(3, 0))
+	})
+}
+
+func TestErrorsThatAreNotFatal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{})
+		texts := []string{"E_FIN_FAILED FIN 0123456789abcdef failed ID not in flight", "E_REQ_FAILED REQ failed", "E_TOUCH_FAILED"}
+		for _, text := range texts {
+			s.p.Error(text)
+		}
+		s.alive()
+		refused := s.sink.refused()
+		if len(refused) != len(texts) || s.Stats().Refused != 3 {
+			t.Fatalf("%d errors were reported, %d counted", len(refused), s.Stats().Refused)
+		}
+		for i, err := range refused {
+			e, ok := err.(*conn.ServerError)
+			code, text, _ := strings.Cut(texts[i], " ")
+			if !ok || e.Code != code || e.Text != text {
+				t.Errorf("error is %#v, want %q", err, texts[i])
+			}
+		}
+	})
+}
+
+func TestErrorsThatAreFatal(t *testing.T) {
+	for _, text := range []string{
+		"E_INVALID", "E_INVALID cannot RDY 5000", "E_BAD_TOPIC", "E_BAD_CHANNEL", "E_BAD_BODY", "E_BAD_MESSAGE", "E_PUB_FAILED",
+		"E_MPUB_FAILED", "E_DPUB_FAILED", "E_SUB_FAILED", "E_AUTH_FAILED", "E_AUTH_ERROR", "E_AUTH_FIRST", "E_AUTH_DISABLED",
+		"E_UNAUTHORIZED", "E_IDENTIFY_FAILED", "E_XYZ", "E_FIN_FAILED_NOT", "e_fin_failed", "E_FIN_FAILED\tx", "", " ", "\x00\xff\n",
+	} {
+		bubbles(t, text, func(t *testing.T) {
+			s := openStream(t, streamOptions{})
+			s.p.Error(text)
+			failure := s.failed(conn.PhaseStream, 0)
+			e, ok := errors.AsType[*conn.ServerError](failure)
+			if !ok || !e.Fatal() || strings.HasPrefix(text, "E_") && !strings.Contains(text, "\t") && e.Code != strings.Fields(text)[0] {
+				t.Errorf("error is %#v", failure.Err)
+			}
+			if strings.ContainsFunc(failure.Error(), func(r rune) bool { return r < ' ' || r == '\ufffd' }) {
+				t.Errorf("the error shows raw bytes: %q", failure.Error())
+			}
+			if len(s.sink.refused()) != 0 {
+				t.Error("it was reported as refused")
+			}
+		})
+	}
+}
+
+// TestSecretInErrors: nsqd may quote what it was sent. The secret is cut out wherever it stands, also where the text is cut.
+func TestSecretInErrors(t *testing.T) {
+	const word = "sesame-0123456789-open"
+	frames := func(text string) map[string][]byte {
+		return map[string][]byte{
+			"fatal":   fake.Frame(fake.FrameError, []byte("E_AUTH_FAILED "+text)),
+			"refused": fake.Frame(fake.FrameError, []byte("E_FIN_FAILED "+text)),
+			"unasked": fake.Frame(fake.FrameResponse, []byte(text)),
+		}
+	}
+	for before := range 300 {
+		if before > 3 && before < 40 || before > 70 && before < 225 {
+			continue
+		}
+		for name, raw := range frames(strings.Repeat("-", before) + word + word) {
+			bubbles(t, fmt.Sprint(name, " at ", before), func(t *testing.T) {
+				s := openStream(t, streamOptions{
+					publish:  name == "unasked",
+					cfg:      conn.Config{AuthSecret: secret(word), AllowPlaintextAuth: true},
+					identify: map[string]any{"auth_required": true},
+					upgrade: func(p *fake.Peer) {
+						p.Expect("AUTH")
+						p.Response(`{"permission_count":1}`)
+					},
+				})
+				s.p.Raw(raw)
+				synctest.Wait()
+				s.p.Close()
+				said := append(s.sink.refused(), s.wait())
+				for _, err := range said {
+					text := err.Error()
+					if e, ok := errors.AsType[*conn.ServerError](err); ok {
+						text += e.Text
+						if len(e.Text) > 256 {
+							t.Errorf("%d bytes of text", len(e.Text))
+						}
+					}
+					if strings.Contains(text, word[:6]) {
+						t.Errorf("the secret, or some of it, is in %q", text)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestFrameHeaderAlone costs nothing, however large the frame is to be.
+func TestFrameHeaderAlone(t *testing.T) {
+	for _, n := range []uint32{1 << 30, 0xffffffff, 0x80000000, 0x7fffffff, 0x3fffffff} {
+		bubbles(t, fmt.Sprintf("%x", n), func(t *testing.T) {
+			s := openStream(t, streamOptions{cfg: conn.Config{MaxMessageSize: 1 << 30}})
+			synctest.Wait()
+			before := allocated()
+			s.p.Raw(frameSize(n, 0, 0, 0, 2))
+			synctest.Wait()
+			if got := allocated() - before; got > 256<<10 {
+				t.Errorf("%d bytes were allocated", got)
+			}
+			time.Sleep(beat)
+			before = allocated()
+			s.p.Raw(make([]byte, 1000)) // and what is there of it costs not much more than itself
+			synctest.Wait()
+			if got := allocated() - before; got > 256<<10 {
+				t.Errorf("%d bytes were allocated", got)
+			}
+		})
+	}
+}
+
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
