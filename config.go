@@ -1,0 +1,152 @@
+package nsqx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/wire"
+	"github.com/nsqx/nsqx/retry"
+)
+
+const (
+	maxConcurrency = 1 << 16
+	maxInFlight    = 1 << 20
+)
+
+// sharedConfig is what the options for all kinds of services set.
+type sharedConfig struct {
+	nsqds     []string
+	conn      conn.Config
+	logger    *slog.Logger
+	telemetry Telemetry
+	hooks     hooks
+
+	given  map[string]bool
+	faults []error
+}
+
+// consumerConfig is what the options of a consumer set.
+type consumerConfig struct {
+	sharedConfig
+	sub conn.Subscription
+
+	concurrency, maxInFlight int
+	middleware               []handler.Middleware
+
+	retry           retry.Policy
+	errors          func(error) error
+	maxAttempts     int           // 0: no limit
+	maxAge          time.Duration // 0: no limit
+	maxRequeueDelay time.Duration
+
+	// At most one of these says what becomes of a message that is given up.
+	givesUp         string // name of the option that said so
+	deadLetterTopic string
+	deadLetterFunc  func(context.Context, *handler.Message, error) error
+	discard         bool
+
+	shutdownTimeout time.Duration
+}
+
+func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerConfig {
+	c := &consumerConfig{
+		sharedConfig:    sharedConfig{logger: slog.Default(), given: make(map[string]bool)},
+		sub:             conn.Subscription{Topic: topic, Channel: channel},
+		concurrency:     runtime.GOMAXPROCS(0),
+		retry:           retry.Exponential(time.Second, 10*time.Minute),
+		maxRequeueDelay: time.Hour,
+		shutdownTimeout: 20 * time.Second,
+	}
+	WithConsumerOptions(opts...).applyConsumer(c)
+	return c
+}
+
+// validate fills in what depends on other options, and returns every fault,
+// joined.
+func (c *consumerConfig) validate() error {
+	c.add(c.sub.Validate())
+	c.add(c.conn.Validate())
+	c.checkNSQDs()
+	if n := len(c.nsqds); c.maxInFlight == 0 {
+		c.maxInFlight = max(4*c.concurrency, n)
+	} else if c.maxInFlight < n {
+		c.fault("WithMaxInFlight", fmt.Sprintf("is %d for %d nsqds, want at least one each", c.maxInFlight, n))
+	}
+	if c.givesUp == "" {
+		for _, bound := range []string{"WithMaxAttempts", "WithMaxAge"} {
+			if c.given[bound] {
+				c.fault(bound, "needs WithDeadLetter, WithDeadLetterFunc or WithDiscard, which say what becomes of the messages")
+			}
+		}
+	}
+	if c.givesUp == "WithDeadLetter" {
+		if err := wire.CheckTopic(c.deadLetterTopic); err != nil {
+			c.fault("WithDeadLetter", "has a faulty topic: "+err.Error())
+		} else if c.deadLetterTopic == c.sub.Topic {
+			c.fault("WithDeadLetter", "is the consumer's own topic; its dead letters would come back for ever")
+		}
+	}
+	return errors.Join(c.faults...)
+}
+
+// checkNSQDs checks the addresses and drops those named twice.
+func (c *sharedConfig) checkNSQDs() {
+	if len(c.nsqds) == 0 {
+		c.fault("WithNSQD", "names no nsqd, want at least one address, such as 127.0.0.1:4150")
+	}
+	for _, addr := range c.nsqds {
+		if err := conn.CheckAddress(addr); err != nil {
+			c.fault("WithNSQD", "has a faulty address: "+err.Error())
+		}
+	}
+	var unique []string
+	for _, addr := range c.nsqds {
+		if !slices.Contains(unique, addr) {
+			unique = append(unique, addr)
+		}
+	}
+	c.nsqds = unique
+}
+
+func (c *sharedConfig) fault(option, reason string) {
+	c.faults = append(c.faults, &OptionError{Option: option, Reason: reason})
+}
+
+func (c *sharedConfig) add(err error) {
+	if err != nil {
+		c.faults = append(c.faults, err)
+	}
+}
+
+// once notes that an option was given, and faults the second time.
+func (c *sharedConfig) once(option string) {
+	if c.given[option] {
+		c.fault(option, "is given twice")
+	}
+	c.given[option] = true
+}
+
+// giveUpOnce is once for the options that exclude each other.
+func (c *consumerConfig) giveUpOnce(option string) {
+	c.once(option)
+	if c.givesUp != "" && c.givesUp != option {
+		c.fault(option, "contradicts "+c.givesUp)
+	}
+	c.givesUp = option
+}
+
+// inRange says whether a number may be used, and faults one that may not.
+func (c *sharedConfig) inRange(option string, n, low, high int) bool {
+	if n < low || n > high {
+		c.fault(option, fmt.Sprintf("is %d, want %d to %d", n, low, high))
+		return false
+	}
+	return true
+}

@@ -1,0 +1,104 @@
+package nsqx
+
+import (
+	"context"
+
+	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/handler"
+)
+
+// Consumer hands the messages of one channel of one topic to a handler, and
+// tells nsqd what became of each. The first row that fits decides:
+//
+//	when                                              nsqd hears     disposition
+//	the connection is gone                            nothing        lost
+//	nil, also late                                    FIN            finish
+//	failed when nsqd no longer waits for an answer    nothing        expired
+//	failed, and its ctx was ended by the shutdown     REQ 0          interrupted
+//	retry.Drop                                        FIN            drop
+//	retry.After(d, nil)                               REQ d          requeue
+//	retry.Permanent, or the retry policy says stop    dead letter¹   dead_letter, drop
+//	the payload does not decode                       dead letter²   dead_letter, requeue
+//	MaxAttempts or MaxAge is reached                  dead letter    dead_letter
+//	retry.After(d, err), any other error, a panic     REQ delay      requeue
+//
+// A dead letter is published and confirmed before the FIN; if it cannot be, the
+// message is requeued. ¹ Without a dead letter configured: FIN, and an error is
+// logged. ² Without one: as any other error, since a newer release of the
+// service may read it.
+//
+// Only a run that failed gives a message up: deliveries that no handler saw
+// (restarts, timeouts in a queue) count as attempts for nsqd, but do not end a
+// message here. The one exception is a message that seems to kill the process:
+// if it arrives with more than 2 × MaxAttempts + 8 attempts, it goes the way of
+// MaxAttempts unhandled.
+type Consumer[T any] struct{ e *engine }
+
+// NewConsumer makes a consumer of a channel of a topic. Each message is decoded
+// by c and handed to fn. It connects to nothing yet: see [Consumer.Run].
+//
+// All that is wrong with the arguments is reported at once: the error joins an
+// [*OptionError] for each fault.
+//
+// Defaults:
+//
+//	concurrency           GOMAXPROCS            WithConcurrency
+//	messages in flight    4 × concurrency       WithMaxInFlight
+//	retry                 1 s doubling to 10 min, with jitter; for ever   WithRetry
+//	attempts, age         unlimited             WithMaxAttempts, WithMaxAge
+//	dead letter           none                  WithDeadLetter, WithDeadLetterFunc, WithDiscard
+//	message timeout       the server's          WithMessageTimeout
+//	longest requeue delay 1 h                   WithMaxRequeueDelay
+//	shutdown              20 s                  WithShutdownTimeout
+//	redial                100 ms doubling to 10 s, with jitter
+//	the wire              see conn.Config       WithConn
+//	logger                slog.Default()        WithLogger
+func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func[T], opts ...ConsumerOption) (*Consumer[T], error) {
+	cfg := newConsumerConfig(topic, channel, opts)
+	var raw handler.Raw
+	if c == nil {
+		cfg.fault("codec", "is nil; pass one, such as codec.JSON[T]()")
+	} else if v, ok := c.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			cfg.faults = append(cfg.faults, err)
+		}
+	}
+	if fn == nil {
+		cfg.fault("handler", "is nil")
+	}
+	if c != nil && fn != nil {
+		raw = handler.Typed(c, fn)
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Consumer[T]{e: newEngine(cfg, raw)}, nil
+}
+
+// Run connects to every nsqd, keeps redialling those that are down (from the
+// first moment: nsqd may start after the service), and handles messages until
+// ctx is cancelled. Handlers inherit the values of ctx, not its cancellation.
+//
+// Then it drains: nsqd is told to send no more; what no handler has started is
+// given back at once; running handlers may finish for the shutdown timeout
+// ([WithShutdownTimeout]), after which their contexts end with
+// [handler.ErrShutdown], and have one more second. Run returns nil when every
+// message was answered and every nsqd has confirmed that it has read the
+// answers; else a [*ShutdownError]. It returns within the shutdown timeout and
+// two seconds in any case, and leaves no goroutine behind except handlers that
+// ignore their contexts.
+//
+// A Consumer runs once: a second Run returns [ErrAlreadyRun]. Handlers must not
+// wait for Run to return; they may cancel its ctx.
+func (c *Consumer[T]) Run(ctx context.Context) error { return c.e.run(ctx) }
+
+// Process runs a message through the consumer's chain, without any network, and
+// returns what nsqd would hear. The table of [Consumer] applies, dead letters
+// included. It is what a test of the whole consumer calls. ctx is what the
+// handler gets; pass m.Context() for the one that it gets in production.
+func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.Outcome {
+	return c.e.process(ctx, m)
+}
+
+// Stats returns the consumer's counters and the state of its connections.
+func (c *Consumer[T]) Stats() Stats { return c.e.stats() }

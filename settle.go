@@ -1,0 +1,206 @@
+package nsqx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/retry"
+)
+
+// fallbackDelay is the delay of a requeue that no policy has a delay for: it
+// panicked, or said stop, and the dead letter could not be published.
+const fallbackDelay = 10 * time.Second
+
+// errCrashes is what a message is given up for that seems to kill the process.
+var errCrashes = errors.New("nsqx: given up unhandled: the message was delivered far more often than MaxAttempts allows, and its handler has never had the time to end")
+
+// errUnsettled is the error of a message whose chain did not reach the handler,
+// and did not say why.
+var errUnsettled = errors.New("nsqx: the telemetry middleware has not called next")
+
+// settle is the step of the chain that decides what nsqd hears, by the table of
+// Consumer. It has told the message when it returns, and publishes a dead
+// letter before that.
+func (e *engine) settle(next handler.Raw) handler.Raw {
+	return func(ctx context.Context, m *handler.Message) error {
+		if limit := e.cfg.maxAttempts; limit > 0 && attempts(m) > 2*limit+8 {
+			e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: crash guard: message given up unhandled", slog.Any("message", m))
+			m.SetOutcome(e.giveUp(ctx, m, errCrashes))
+			return errCrashes
+		}
+		err := next(ctx, m)
+		if err == nil && !lost(m) { // the way of almost every message
+			m.SetOutcome(handler.Outcome{Disposition: handler.Finish})
+			return nil
+		}
+		m.SetOutcome(e.outcome(ctx, m, err))
+		return err
+	}
+}
+
+// outcome goes down the table of Consumer.
+func (e *engine) outcome(ctx context.Context, m *handler.Message, err error) handler.Outcome {
+	switch {
+	case lost(m):
+		return handler.Outcome{Disposition: handler.Lost, Err: err}
+	case err == nil:
+		return handler.Outcome{Disposition: handler.Finish}
+	case !m.Answerable():
+		return handler.Outcome{Disposition: handler.Expired, Err: err}
+	case interrupted(m):
+		return handler.Outcome{Disposition: handler.Interrupted, Err: err}
+	}
+	e.logPanic(ctx, m, err)
+	verdict := retry.Of(e.classify(err))
+	switch verdict.Action {
+	case retry.Discard:
+		return handler.Outcome{Disposition: handler.Drop, Err: err}
+	case retry.Again:
+		return e.requeue(m, verdict.Delay, err)
+	case retry.GiveUp:
+		return e.giveUp(ctx, m, err)
+	}
+	delay := verdict.Delay
+	if verdict.Action == retry.Backoff {
+		if delay = e.cfg.retry.Delay(attempts(m), err); delay < 0 {
+			return e.giveUp(ctx, m, err)
+		}
+	}
+	_, undecodable := errors.AsType[*handler.DecodeError](err)
+	if undecodable && e.cfg.givesUp != "" || e.beyondBounds(m) {
+		return e.giveUp(ctx, m, err)
+	}
+	return e.requeue(m, delay, err)
+}
+
+// unsettled is the outcome of a message that the settle step has not decided
+// on, because something outside or inside of it panicked, or did not call next.
+// It is never a FIN.
+func (e *engine) unsettled(ctx context.Context, m *handler.Message, err error) handler.Outcome {
+	if err == nil {
+		err = errUnsettled
+	}
+	e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: message not settled by its chain", slog.Any("message", m), slog.Any("error", err))
+	e.logPanic(ctx, m, err)
+	switch {
+	case lost(m):
+		return handler.Outcome{Disposition: handler.Lost, Err: err}
+	case !m.Answerable():
+		return handler.Outcome{Disposition: handler.Expired, Err: err}
+	case interrupted(m):
+		return handler.Outcome{Disposition: handler.Interrupted, Err: err}
+	}
+	return e.requeue(m, fallbackDelay, err)
+}
+
+// logPanic logs a panic with its stack: it is a bug that must not go unseen.
+func (e *engine) logPanic(ctx context.Context, m *handler.Message, err error) {
+	if p := panicOf(err); p != nil {
+		e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: panic while handling a message",
+			slog.Any("message", m), slog.Any("panic", p.Value), slog.String("stack", string(p.Stack)))
+	}
+}
+
+// panicOf returns the panic that err comes from; nil if there was none.
+func panicOf(err error) *handler.PanicError {
+	p, _ := errors.AsType[*handler.PanicError](err)
+	return p
+}
+
+// classify asks the user's mapping what an error means.
+func (e *engine) classify(err error) error {
+	if e.cfg.errors != nil {
+		if mapped := e.cfg.errors(err); mapped != nil {
+			return mapped
+		}
+	}
+	return err
+}
+
+// beyondBounds says whether a failed message has had all its chances.
+func (e *engine) beyondBounds(m *handler.Message) bool {
+	return e.cfg.maxAttempts > 0 && attempts(m) >= e.cfg.maxAttempts ||
+		e.cfg.maxAge > 0 && time.Since(m.Timestamp()) > e.cfg.maxAge
+}
+
+// requeue is the outcome of a message that comes again.
+func (e *engine) requeue(m *handler.Message, delay time.Duration, err error) handler.Outcome {
+	delay = max(delay, 0)
+	if limit := e.cfg.maxRequeueDelay; delay > limit {
+		if e.delayCut.CompareAndSwap(false, true) {
+			e.logger.Warn(fmt.Sprintf("nsqx: a requeue delay of %v was cut to %v, which is as long as nsqd keeps a message by default; see WithMaxRequeueDelay. This is said once", delay, limit),
+				"message", m)
+		}
+		delay = limit
+	}
+	return handler.Outcome{Disposition: handler.Requeue, Delay: delay, Err: err}
+}
+
+// giveUp ends a message: its dead letter is published before nsqd hears FIN.
+// Without confirmation the message is requeued.
+func (e *engine) giveUp(ctx context.Context, m *handler.Message, err error) handler.Outcome {
+	switch {
+	case e.cfg.discard:
+		return handler.Outcome{Disposition: handler.Drop, Err: err}
+	case e.cfg.givesUp == "":
+		e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: message dropped: the handler gave it up, and there is no dead letter",
+			slog.Any("message", m), slog.Any("error", err))
+		return handler.Outcome{Disposition: handler.Drop, Err: err}
+	}
+	failure := e.deadLetter(ctx, m, err)
+	switch {
+	case lost(m):
+		return handler.Outcome{Disposition: handler.Lost, Err: err}
+	case failure == nil && !m.Answerable(): // it took too long: a FIN would end the next delivery
+		return handler.Outcome{Disposition: handler.Expired, Err: err}
+	case failure == nil:
+		e.logger.LogAttrs(ctx, slog.LevelWarn, "nsqx: dead letter", slog.Any("message", m), slog.Any("error", err))
+		return handler.Outcome{Disposition: handler.DeadLetter, Err: err}
+	}
+	e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: dead letter not confirmed, message is requeued",
+		slog.Any("message", m), slog.Any("error", err), slog.Any("failure", failure))
+	err = errors.Join(err, failure)
+	switch {
+	case !m.Answerable():
+		return handler.Outcome{Disposition: handler.Expired, Err: err}
+	case interrupted(m):
+		return handler.Outcome{Disposition: handler.Interrupted, Err: err}
+	}
+	delay := e.cfg.retry.Delay(attempts(m), err)
+	if delay < 0 {
+		delay = fallbackDelay
+	}
+	return e.requeue(m, delay, err)
+}
+
+// attempts is the number of the delivery. nsqd's counter has 16 bits: 0 means
+// that it has gone round.
+func attempts(m *handler.Message) int {
+	if m.Attempts == 0 {
+		return 1 << 16
+	}
+	return int(m.Attempts)
+}
+
+// lost says whether the connection that delivered m is gone.
+func lost(m *handler.Message) bool {
+	switch src := m.Source().(type) {
+	case *conn.Conn:
+		return !src.Alive()
+	case nil:
+		return false
+	default:
+		return context.Cause(src.Context()) == handler.ErrConnLost
+	}
+}
+
+// interrupted says whether the shutdown has ended the context of m.
+func interrupted(m *handler.Message) bool {
+	src := m.Source()
+	return src != nil && context.Cause(src.Context()) == handler.ErrShutdown
+}

@@ -1,0 +1,103 @@
+package nsqx
+
+import (
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+)
+
+// Stats are a consumer's counters since it was made, and its state at about one
+// instant.
+type Stats struct {
+	Topic, Channel string
+
+	Concurrency int // most handlers at once
+	MaxInFlight int // most messages in flight, over all connections
+	Running     int // handlers that run
+	Queued      int // messages received that wait for a handler
+
+	// Deliveries by what became of them; see Consumer for what each means.
+	// Those that no handler saw are among Interrupted, Expired and Lost.
+	Finished, Requeued, Dropped, DeadLettered uint64
+	Interrupted, Expired, Lost                uint64
+
+	EventsDropped uint64 // log records and hook calls that a slow hook has cost
+
+	Connections []ConnStats // one for each address, in the order of the options
+}
+
+// ConnStats are the counters of an address, over all its connections.
+type ConnStats struct {
+	conn.Stats
+
+	Connected bool      // subscribed at this instant
+	Dials     uint64    // attempts to connect
+	LastErr   error     // of the last attempt or connection that failed; nil when connected
+	RetryAt   time.Time // next dial; the zero time when connected
+}
+
+func (e *engine) stats() Stats {
+	s := Stats{
+		Topic: e.cfg.sub.Topic, Channel: e.cfg.sub.Channel,
+		Concurrency: e.cfg.concurrency, MaxInFlight: e.cfg.maxInFlight,
+		Running: len(e.workers.running()), Queued: e.queue.len(),
+		EventsDropped: e.events.dropped.Load(),
+	}
+	n := e.workers.counts()
+	s.Finished, s.Requeued, s.Dropped, s.DeadLettered = n[handler.Finish], n[handler.Requeue], n[handler.Drop], n[handler.DeadLetter]
+	s.Interrupted, s.Expired, s.Lost = n[handler.Interrupted], n[handler.Expired], n[handler.Lost]
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.links {
+		s.Connections = append(s.Connections, l.stats())
+	}
+	return s
+}
+
+// stats adds up an address. The caller holds e.mu.
+func (l *link) stats() ConnStats {
+	s := ConnStats{Stats: l.lastStats, Connected: l.conn != nil, Dials: l.dials, LastErr: l.lastErr}
+	s.Addr = l.addr
+	if l.conn != nil {
+		s.Stats = addStats(l.lastStats, l.conn.Stats())
+	} else {
+		s.RetryAt = l.retryAt
+	}
+	return s
+}
+
+// counts adds up the workers' counters.
+func (ws *workers) counts() (n [handler.Lost + 1]uint64) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for d := range n {
+		n[d] = ws.skipped[d].Load()
+		for _, w := range ws.all {
+			n[d] += w.settled[d].Load()
+		}
+	}
+	return n
+}
+
+// pastStats is what remains of the connections that have ended.
+func pastStats(past, ended conn.Stats) conn.Stats {
+	s := addStats(past, ended)
+	s.Share, s.RDY, s.InFlight = 0, 0, 0
+	return s
+}
+
+// addStats adds the counters of past connections to the state of a later one.
+func addStats(past, s conn.Stats) conn.Stats {
+	s.Received += past.Received
+	s.Finished += past.Finished
+	s.Requeued += past.Requeued
+	s.Touched += past.Touched
+	s.Expired += past.Expired
+	s.Lost += past.Lost
+	s.Refused += past.Refused
+	s.Writes += past.Writes
+	s.BytesWritten += past.BytesWritten
+	return s
+}
