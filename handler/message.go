@@ -184,7 +184,8 @@ func (m *Message) SetOutcome(out Outcome) {
 }
 
 // Claim takes the right to answer the delivery. It returns true once, whoever
-// asks first: a delivery is settled once.
+// asks first: a delivery is settled once. It is for the consumer: a message that
+// a handler has claimed is never answered.
 func (m *Message) Claim() bool {
 	return m.origin().state.Or(claimed)&claimed == 0
 }
@@ -193,7 +194,7 @@ func (m *Message) Claim() bool {
 func (m *Message) Claimed() bool { return m.origin().state.Load()&claimed != 0 }
 
 // Release ends the context of the handler, takes the body away and gives its
-// memory back. It is called once for each message, when neither handler nor
+// memory back. It is for the consumer, which calls it once, when neither handler nor
 // middleware nor dead letter can read the body any more.
 func (m *Message) Release() {
 	m.endContext()
