@@ -66,11 +66,40 @@ func (w *compressedWriter) end() error {
 	return w.send()
 }
 
+// snappyReader tells a stream that ends within a chunk, as nsqd's may when it closes, from one that is corrupt. s2 does not.
+type snappyReader struct {
+	z     *s2.Reader
+	below *endReader
+}
+
+func (r *snappyReader) Read(p []byte) (int, error) {
+	n, err := r.z.Read(p)
+	if err == s2.ErrCorrupt && r.below.ended {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// endReader remembers that r has ended.
+type endReader struct {
+	r     io.Reader
+	ended bool
+}
+
+func (e *endReader) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		e.ended = true
+	}
+	return n, err
+}
+
 // useSnappy puts snappy over the transport. Its stream has no end of its own.
 func (t *transport) useSnappy() {
 	buf := new(bytes.Buffer)
 	z := s2.NewWriter(buf, s2.WriterSnappyCompat(), s2.WriterBlockSize(snappyBlock), s2.WriterConcurrency(1))
-	t.r = s2.NewReader(t.r, s2.ReaderMaxBlockSize(maxSnappyBlock), s2.ReaderAllocBlock(snappyBlock))
+	below := &endReader{r: t.r}
+	t.r = &snappyReader{s2.NewReader(below, s2.ReaderMaxBlockSize(maxSnappyBlock), s2.ReaderAllocBlock(snappyBlock)), below}
 	t.w = &compressedWriter{z: z, buf: buf, out: t.nc}
 }
 

@@ -63,7 +63,8 @@ type Config struct {
 
 	// OutputBufferTimeout is how long nsqd may hold messages in that buffer, 25 ms to 30 s, in whole milliseconds. -1 turns the
 	// timeout off: nsqd then holds them until the buffer, or the connection's RDY, is full. Defaults to nsqd's own, which
-	// is 250 ms unless it was started with another.
+	// is 250 ms unless it was started with another. nsqd counts a message's timeout from before it lies there, so a
+	// subscription refuses more than a quarter of the message timeout, and a consumer refuses -1.
 	OutputBufferTimeout time.Duration
 
 	// MaxMessageSize is the size in bytes of the largest message body that is accepted, 1 to 1 GiB. A connection on which a

@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"github.com/nsqx/nsqx/handler"
 )
 
 const unixScheme = "unix://"
@@ -42,7 +44,7 @@ func dial(ctx context.Context, addr string, cfg *Config) (net.Conn, error) {
 	}
 	dctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
-	nc, err := cfg.DialContext(dctx, network, address)
+	nc, err := recovered(func() (net.Conn, error) { return cfg.DialContext(dctx, network, address) })
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, ended(ctx)
@@ -52,6 +54,17 @@ func dial(ctx context.Context, addr string, cfg *Config) (net.Conn, error) {
 		return nil, errors.New("conn.Config.DialContext returned neither a connection nor an error")
 	}
 	return nc, nil
+}
+
+// recovered calls a function of the caller's. That it panics must not take the
+// process down, nor stop the redialling.
+func recovered[T any](f func() (T, error)) (v T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = handler.NewPanicError(p)
+		}
+	}()
+	return f()
 }
 
 // tlsConfig is the caller's, for one connection.

@@ -171,7 +171,7 @@ func (h *handshaker) auth(ctx context.Context) error {
 	case !h.t.resp.TLS && !h.cfg.AllowPlaintextAuth:
 		return ErrPlaintextAuth
 	}
-	secret, err := h.cfg.AuthSecret(ctx)
+	secret, err := recovered(func() (string, error) { return h.cfg.AuthSecret(ctx) })
 	if err != nil {
 		return fmt.Errorf("conn.Config.AuthSecret: %w", err)
 	}

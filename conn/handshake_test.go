@@ -65,7 +65,7 @@ func TestSubscribe(t *testing.T) {
 	})
 }
 
-// TestHeartbeats come before each answer. None is taken for it, and one NOP at the end answers all.
+// TestHeartbeats is M16 for the handshake: they come before each answer. None is taken for it, and one NOP at the end answers all.
 func TestHeartbeats(t *testing.T) {
 	a := newAuthority(t)
 	server := a.server()
@@ -100,7 +100,7 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
-// TestErrorAnswers: an error frame may answer every command.
+// TestErrorAnswers is M26: an error frame may answer every command.
 func TestErrorAnswers(t *testing.T) {
 	tests := []struct {
 		phase     conn.Phase
@@ -180,7 +180,7 @@ func TestGarbage(t *testing.T) {
 		"64 KiB + 1":     {"\x00\x01\x00\x05\x00\x00\x00\x00", "frame size 65541", true},
 		"type 3":         {frame(3, "OK"), "frame type 3", true},
 		"type -1":        {frame(-1, "OK"), "frame type -1", true},
-		"message":        {string(fake.Message(1, fake.ID(1), 1, []byte("body"))), "message before it answered SUB", false},
+		"M13: message":   {string(fake.Message(1, fake.ID(1), 1, []byte("body"))), "message before it answered SUB", false},
 		"short message":  {frame(2, ""), "message before it answered SUB", false},
 		"heartbeat, end": {frame(0, "_heartbeat_"), "EOF", false},
 		"HTTP":           {"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP port", true},
@@ -235,7 +235,7 @@ func TestSlow(t *testing.T) {
 		script func(p *fake.Peer)
 	}{
 		"silent":     {conn.PhaseIdentify, conn.Config{}, func(p *fake.Peer) { p.HalfClosed() }},
-		"drip":       {conn.PhaseIdentify, conn.Config{}, func(p *fake.Peer) { drip(p, fake.Frame(0, make([]byte, 60_000)), 300*time.Millisecond) }},
+		"M20: drip":  {conn.PhaseIdentify, conn.Config{}, func(p *fake.Peer) { drip(p, fake.Frame(0, make([]byte, 60_000)), 300*time.Millisecond) }},
 		"heartbeats": {conn.PhaseSubscribe, conn.Config{}, func(p *fake.Peer) { p.Identify(nil); beats(p) }},
 		"TLS": {conn.PhaseTLS, conn.Config{TLS: a.client()}, func(p *fake.Peer) {
 			p.Identify(map[string]any{"tls_v1": true})
@@ -253,7 +253,7 @@ func TestSlow(t *testing.T) {
 			p.Raw([]byte("\xff\x06\x00\x00sNaPpY"))
 			drip(p, []byte("\x80\x01\x00\x00\x00"), time.Second)
 		}},
-		"deflate": {conn.PhaseCompression, conn.Config{Compression: conn.Deflate}, func(p *fake.Peer) {
+		"M29: deflate": {conn.PhaseCompression, conn.Config{Compression: conn.Deflate}, func(p *fake.Peer) {
 			p.Identify(map[string]any{"deflate": true})
 			drip(p, []byte("\x00\x00\x00\xff\xff"), time.Second)
 		}},

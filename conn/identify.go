@@ -132,7 +132,8 @@ func parseIdentity(data []byte) (identity, error) {
 
 // check holds the answer against what was asked for. What was configured is required, and what was not must not be switched on.
 func (id *identity) check(cfg *Config, sub *Subscription) error {
-	if sub == nil {
+	subscribed := sub != nil
+	if !subscribed {
 		sub = new(Subscription)
 	}
 	switch {
@@ -146,6 +147,10 @@ func (id *identity) check(cfg *Config, sub *Subscription) error {
 		return identifyError("sample_rate", strconv.Itoa(id.SampleRate), fmt.Sprintf("%d was asked for", sub.SampleRate))
 	case sub.MessageTimeout != 0 && id.MsgTimeout != sub.MessageTimeout:
 		return identifyError("msg_timeout", id.MsgTimeout.String(), fmt.Sprintf("%v was asked for", sub.MessageTimeout))
+	case subscribed && cfg.OutputBufferTimeout > 0 && id.OutputBufferTimeout > id.MsgTimeout/4:
+		// nsqd counts from before its buffer: an answer in time for us could be late for it.
+		return identifyError("output_buffer_timeout", id.OutputBufferTimeout.String(),
+			fmt.Sprintf("it is more than a quarter of the message timeout, %v", id.MsgTimeout))
 	case cfg.TLS != nil && !id.TLS:
 		return ErrNoTLS
 	case cfg.Compression != NoCompression && !id.Snappy && !id.Deflate && !cfg.CompressionOptional:

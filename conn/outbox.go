@@ -153,7 +153,11 @@ func (o *outbox) addTimed(m *handler.Message, counter *uint64, start int) {
 func (o *outbox) forget() {
 	o.mu.Lock()
 	o.inFlight--
-	o.stats.expired++
+	if o.shut {
+		o.stats.lost++
+	} else {
+		o.stats.expired++
+	}
 	o.mu.Unlock()
 }
 

@@ -83,7 +83,7 @@ func TestSlowHeartbeats(t *testing.T) {
 	})
 }
 
-// TestDrip: a frame must be complete within two intervals of its first byte, whatever drips.
+// TestDrip is M20: a frame must be complete within two intervals of its first byte, whatever drips.
 func TestDrip(t *testing.T) {
 	frame := fake.Message(0, fake.ID(2), 1, make([]byte, 1000))
 	tests := map[string]struct {
@@ -119,7 +119,7 @@ func TestDrip(t *testing.T) {
 	}
 }
 
-// TestHeartbeatFlood: heartbeats that come together are answered together, and while a write waits nothing piles up.
+// TestHeartbeatFlood is M17: heartbeats that come together are answered together, and while a write waits nothing piles up.
 func TestHeartbeatFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})

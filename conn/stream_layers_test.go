@@ -139,7 +139,7 @@ func TestCutAfterHalfClose(t *testing.T) {
 	}
 }
 
-// TestGarbageInABlock: good frames in front of garbage are delivered, also if they come in one block, or one record.
+// TestGarbageInABlock is M30: good frames in front of garbage are delivered, also if they come in one block, or one record.
 func TestGarbageInABlock(t *testing.T) {
 	for name, o := range layers(t) {
 		bubbles(t, name, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestGarbageInABlock(t *testing.T) {
 	}
 }
 
-// TestGarbageBelow: bytes that do not decompress, or decrypt, end the connection at once. What came before is delivered.
+// TestGarbageBelow is M27 while messages flow: bytes that do not decompress, or decrypt, end the connection at once. What came before is delivered.
 func TestGarbageBelow(t *testing.T) {
 	for name, o := range layers(t) {
 		if name == conn.NoCompression.String() {
@@ -178,7 +178,8 @@ func TestGarbageBelow(t *testing.T) {
 	}
 }
 
-// TestBlocksOfNothing: compressed bytes that decode to nothing do not move the deadline.
+// TestBlocksOfNothing is the flood of M29: compressed bytes that decode to nothing do not move the deadline. And the read that
+// it ends is not tried again (M31).
 func TestBlocksOfNothing(t *testing.T) {
 	nothing := map[conn.Compression][]byte{
 		conn.Snappy:  {0x80, 1, 0, 0, 0}, // a chunk to be skipped

@@ -118,22 +118,22 @@ func hinted(err error) bool {
 	return ok && e.Hint != ""
 }
 
-// TestHarmless: what is odd, but ends nothing.
+// TestHarmless: what is odd, but ends nothing. Of the fault catalogue, M12, M15 and M18.
 func TestHarmless(t *testing.T) {
 	response := func(s string) []byte { return fake.Frame(fake.FrameResponse, []byte(s)) }
 	for name, raw := range map[string][]byte{
-		"empty response":             response(""),
-		"OK unasked":                 response("OK"),
-		"CLOSE_WAIT unasked":         response("CLOSE_WAIT"),
-		"CLOSE_WAIT twice":           append(response("CLOSE_WAIT"), response("CLOSE_WAIT")...),
-		"something":                  response("something"),
-		"64 KiB of response":         response(strings.Repeat("x", 64<<10)),
-		"almost a heartbeat":         response("_heartbeat_ "),
-		"timestamp -1, attempts 0":   fake.Message(-1, fake.ID(5), 0, nil),
-		"smallest timestamp":         fake.Message(-1<<63, fake.ID(5), 65535, nil),
-		"largest timestamp":          fake.Message(1<<63-1, fake.ID(5), 65535, nil),
-		"the same id twice":          append(fake.Message(0, fake.ID(1), 1, nil), fake.Message(0, fake.ID(1), 1, nil)...),
-		"attempts that go backwards": append(fake.Message(0, fake.ID(1), 5, nil), fake.Message(0, fake.ID(1), 2, nil)...),
+		"empty response":                  response(""),
+		"M18: OK unasked":                 response("OK"),
+		"M18: CLOSE_WAIT unasked":         response("CLOSE_WAIT"),
+		"M18: CLOSE_WAIT twice":           append(response("CLOSE_WAIT"), response("CLOSE_WAIT")...),
+		"something":                       response("something"),
+		"64 KiB of response":              response(strings.Repeat("x", 64<<10)),
+		"almost a heartbeat":              response("_heartbeat_ "),
+		"timestamp -1, attempts 0":        fake.Message(-1, fake.ID(5), 0, nil),
+		"smallest timestamp":              fake.Message(-1<<63, fake.ID(5), 65535, nil),
+		"largest timestamp":               fake.Message(1<<63-1, fake.ID(5), 65535, nil),
+		"M15: the same id twice":          append(fake.Message(0, fake.ID(1), 1, nil), fake.Message(0, fake.ID(1), 1, nil)...),
+		"M15: attempts that go backwards": append(fake.Message(0, fake.ID(1), 5, nil), fake.Message(0, fake.ID(1), 2, nil)...),
 	} {
 		bubbles(t, name, func(t *testing.T) {
 			s := openStream(t, streamOptions{})
@@ -150,30 +150,54 @@ func TestHarmless(t *testing.T) {
 	}
 }
 
-// TestSameID: two deliveries of one id are two messages; each is settled by itself.
+// TestSameID is M15: two deliveries of one id on one connection are two messages, whatever nsqd says of the attempts. Both
+// are delivered, and each is answered once, in whichever order.
 func TestSameID(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, streamOptions{})
-		first, second := s.message(1), s.message(1)
-		if first == second || !s.Requeue(first, 0) || s.Finish(first) || !s.Finish(second) {
-			t.Error("they are not settled one by one")
+	for name, attempts := range map[string]uint16{"attempts + 1": 6, "equal": 5, "lower": 4} {
+		for _, later := range []bool{false, true} {
+			bubbles(t, fmt.Sprint("M15: ", name, ", the later first ", later), func(t *testing.T) {
+				s := openStream(t, streamOptions{})
+				s.p.Message(fake.ID(1), 5, []byte("first"))
+				s.p.Message(fake.ID(1), attempts, []byte("second"))
+				synctest.Wait()
+				all := s.sink.messages()
+				if len(all) != 2 || all[0].Attempts != 5 || string(all[0].Body) != "first" ||
+					all[1].Attempts != attempts || string(all[1].Body) != "second" {
+					t.Fatalf("%d messages were delivered: %v", len(all), all)
+				}
+				a, b := all[0], all[1]
+				if later {
+					a, b = b, a
+				}
+				if !s.Requeue(a, 0) || s.Finish(a) || s.Requeue(a, 0) || !s.Finish(b) || s.Finish(b) || s.Requeue(b, 0) {
+					t.Error("they are not settled one by one")
+				}
+				s.wantSent(req(1, 0) + ", " + fin(1))
+				if st := s.Stats(); st.Received != 2 || st.Requeued != 1 || st.Finished != 1 || st.InFlight != 0 {
+					t.Errorf("stats %+v", st)
+				}
+				if !s.Finish(s.message(2)) { // nothing is lost
+					t.Error("the next message is not answered")
+				}
+				s.wantSent(fin(2))
+			})
 		}
-		s.wantSent(req(1, 0) + ", " + fin(1))
-	})
+	}
 }
 
-// TestUnasked: messages that nsqd ought not to send are taken all the same, and can be handed back.
+// TestUnasked is M13 and M14: messages that nsqd ought not to send are taken all the same, and can be handed back. For M13
+// before the OK to SUB see TestGarbage.
 func TestUnasked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
-		s.Requeue(s.message(1), 0) // RDY is 0
+		s.Requeue(s.message(1), 0) // M14: RDY is 0
 		s.wantSent(req(1, 0))
 		s.StopDelivery()
 		s.wantSent("CLS")
-		s.Requeue(s.message(2), 0)
+		s.Requeue(s.message(2), 0) // M13: after CLS
 		s.wantSent(req(2, 0))
 		s.p.Response("CLOSE_WAIT")
-		s.Requeue(s.message(3), 0)
+		s.Requeue(s.message(3), 0) // M13: after CLOSE_WAIT
 		s.wantSent(req(3, 0))
 	})
 }

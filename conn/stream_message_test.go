@@ -243,6 +243,32 @@ func TestBodySizes(t *testing.T) {
 	}
 }
 
+// TestReleasedAtOnce: read memory is used again from the start while half a frame lies at its end.
+func TestReleasedAtOnce(t *testing.T) {
+	for _, chunk := range []int{0, 100, 1000, 3000} {
+		bubbles(t, fmt.Sprint("chunk of ", chunk), func(t *testing.T) {
+			next := uint64(0)
+			s := openStream(t, streamOptions{chunk: chunk, deliver: func(msgs []handler.Message) {
+				for i := range msgs {
+					if !bytes.Equal(msgs[i].Body, pattern(next, int(next*37%500))) {
+						t.Errorf("the body of message %d is not what was sent", next)
+					}
+					next++
+					msgs[i].Release()
+				}
+			}})
+			const n = 1000
+			for i := range uint64(n) {
+				s.p.Message(fake.ID(i), 1, pattern(i, int(i*37%500)))
+			}
+			s.alive()
+			if next != n {
+				t.Errorf("%d messages were delivered, want %d", next, n)
+			}
+		})
+	}
+}
+
 // TestReceived: a message counts as received when its first byte was there. nsqd counts from when it sent that.
 func TestReceived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

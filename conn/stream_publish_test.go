@@ -85,7 +85,7 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-// TestPublishHeartbeats come between a PUB and its answer. None is taken for it, and all are answered.
+// TestPublishHeartbeats is M16 for PUB: heartbeats come between a PUB and its answer. None is taken for it, and all are answered.
 func TestPublishHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true})
@@ -259,7 +259,7 @@ func TestPublishOnASubscribedConnection(t *testing.T) {
 	})
 }
 
-// TestUnaskedWhilePublishing: what answers nothing that was asked ends the connection, before it can pass for an answer.
+// TestUnaskedWhilePublishing is M18 where it could do harm: what answers nothing that was asked ends the connection, before it can pass for an answer.
 func TestUnaskedWhilePublishing(t *testing.T) {
 	frame := fake.Frame
 	for name, raw := range map[string][]byte{
@@ -353,6 +353,24 @@ func TestPublishBehindCloseWrite(t *testing.T) {
 		if err := s.wait(); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestAnswerAfterTheEnd: an answer that was read before the end, and is looked at after it, has nobody to go to, and holds nothing up.
+func TestAnswerAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{publish: true})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		result := s.publish(ctx, "a")
+		time.Sleep(time.Second)
+		wantResult(t, result, conn.ErrUnconfirmed)
+		open := s.tap.holdReads()
+		s.p.Response("OK")
+		synctest.Wait()
+		s.Abort(errReason)
+		open()
+		wantIs(t, s.failed(conn.PhaseStream, time.Second), errReason)
 	})
 }
 

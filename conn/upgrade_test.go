@@ -206,7 +206,8 @@ func TestOneWrite(t *testing.T) {
 	}
 }
 
-// TestCompressedGarbage comes instead of the compressed OK, or after it.
+// TestCompressedGarbage is M27 to M29: it comes instead of the compressed OK, or after it (M30). The error
+// stays (M31).
 func TestCompressedGarbage(t *testing.T) {
 	ok := fake.Frame(0, []byte("OK"))
 	id := "\xff\x06\x00\x00sNaPpY"
@@ -234,25 +235,25 @@ func TestCompressedGarbage(t *testing.T) {
 		bytes string
 		works bool // the garbage comes after the OK
 	}{
-		{"text", conn.Snappy, "garbage", false},
-		{"text", conn.Deflate, "garbage", false},
-		{"plain OK", conn.Snappy, string(ok), false},
-		{"plain OK", conn.Deflate, string(ok), false},
-		{"other stream id", conn.Snappy, "\xff\x06\x00\x00sNaPpX", false},
-		{"short stream id", conn.Snappy, "\xff\x05\x00\x00sNaPp", false},
-		{"no stream id", conn.Snappy, snapped(ok)[len(id):], false},
-		{"bad CRC", conn.Snappy, string(badCRC), false},
-		{"chunk above 64 KiB", conn.Snappy, id + string(huge), false},
-		{"raw chunk above 64 KiB", conn.Snappy, id + "\x01\x05\x00\x01" + strings.Repeat("x", 65541), false},
-		{"compressed chunk of 16 MiB", conn.Snappy, id + "\x00\xff\xff\xff", false},
-		{"unskippable chunk", conn.Snappy, id + "\x02\x01\x00\x00x", false},
+		{"M27: text", conn.Snappy, "garbage", false},
+		{"M27: text", conn.Deflate, "garbage", false},
+		{"M27: plain OK", conn.Snappy, string(ok), false},
+		{"M27: plain OK", conn.Deflate, string(ok), false},
+		{"M28: other stream id", conn.Snappy, "\xff\x06\x00\x00sNaPpX", false},
+		{"M28: short stream id", conn.Snappy, "\xff\x05\x00\x00sNaPp", false},
+		{"M28: no stream id", conn.Snappy, snapped(ok)[len(id):], false},
+		{"M28: bad CRC", conn.Snappy, string(badCRC), false},
+		{"M28: chunk above 64 KiB", conn.Snappy, id + string(huge), false},
+		{"M28: raw chunk above 64 KiB", conn.Snappy, id + "\x01\x05\x00\x01" + strings.Repeat("x", 65541), false},
+		{"M28: compressed chunk of 16 MiB", conn.Snappy, id + "\x00\xff\xff\xff", false},
+		{"M28: unskippable chunk", conn.Snappy, id + "\x02\x01\x00\x00x", false},
 		{"cut", conn.Snappy, snapped(ok)[:len(id)+6], false},
-		{"invalid block", conn.Deflate, "\xff\xff\xff\xff", false},
-		{"final block", conn.Deflate, "\x01\x00\x00\xff\xff" + deflated(ok), false},
+		{"M29: invalid block", conn.Deflate, "\xff\xff\xff\xff", false},
+		{"M29: final block", conn.Deflate, "\x01\x00\x00\xff\xff" + deflated(ok), false},
 		{"cut", conn.Deflate, deflated(ok)[:5], false},
 		{"after OK", conn.Snappy, snapped(ok) + "\x02\x01\x00\x00x", true},
 		{"after OK", conn.Deflate, deflated(ok) + "\xff\xff\xff\xff", true},
-		{"frame after OK in the same block", conn.Snappy, snapped(append(ok, "\x00\x00\x00\x06\x00\x00\x00\x00OK"...)) + "\x7f\x00\x00\x00", true},
+		{"M30: frame after OK in the same block", conn.Snappy, snapped(append(ok, "\x00\x00\x00\x06\x00\x00\x00\x00OK"...)) + "\x7f\x00\x00\x00", true},
 	}
 	for _, tt := range tests {
 		bubbles(t, fmt.Sprint(tt.c, " ", tt.name), func(t *testing.T) {
