@@ -71,8 +71,16 @@ func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerCo
 // validate fills in what depends on other options, and returns every fault,
 // joined.
 func (c *consumerConfig) validate() error {
-	c.add(c.sub.Validate())
+	if err := wire.CheckTopic(c.sub.Topic); err != nil {
+		c.fault("topic", "is faulty: "+err.Error())
+	}
+	if err := wire.CheckChannel(c.sub.Channel); err != nil {
+		c.fault("channel", "is faulty: "+err.Error())
+	}
 	c.add(c.conn.Validate())
+	if c.conn.OutputBufferTimeout == -1 {
+		c.fault("WithConn", "has OutputBufferTimeout -1: nsqd would hold messages back without limit; that is for publishers")
+	}
 	c.checkNSQDs()
 	if n := len(c.nsqds); c.maxInFlight == 0 {
 		c.maxInFlight = max(4*c.concurrency, n)

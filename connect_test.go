@@ -15,11 +15,19 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// wantDelays checks that a delay is the nth of a schedule that doubles from 100 ms to 10 s, with its jitter.
+// wantSlow checks that a delay is that of an address which a quick retry would not heal.
+func wantSlow(t *testing.T, got time.Duration) {
+	t.Helper()
+	if got < 5*time.Second || got > 10*time.Second {
+		t.Errorf("delay is %v, want 5s to 10s", got)
+	}
+}
+
+// wantDelay checks that a delay is the nth of a schedule that doubles from 100 ms to 10 s, with its jitter.
 func wantDelay(t *testing.T, n int, got time.Duration) {
 	t.Helper()
-	middle := min(100*time.Millisecond<<n, 10*time.Second)
-	if got < middle/2 || got > min(middle*3/2, 15*time.Second) {
+	middle := min(100*time.Millisecond<<n, 10*time.Second*2/3)
+	if got < middle/2 || got > middle*3/2 || got > 10*time.Second {
 		t.Errorf("delay %d is %v, want half of %v to its one and a half", n, got, middle)
 	}
 }
@@ -121,9 +129,9 @@ func TestRedialOfWhatWillNotHeal(t *testing.T) {
 		if len(all) != 4 || all[3].what != "connect" {
 			t.Fatalf("events %v", all)
 		}
-		want(t, "delay after E_BAD_TOPIC", all[0].Retry, 10*time.Second)
+		wantSlow(t, all[0].Retry)
 		wantDelay(t, 1, all[1].Retry)
-		want(t, "delay after E_BAD_CHANNEL", all[2].Retry, 10*time.Second)
+		wantSlow(t, all[2].Retry)
 		for _, ev := range all[:3] {
 			if fault, ok := errors.AsType[*conn.Error](ev.Err); !ok || fault.Addr != nsqd1 || fault.Phase != conn.PhaseSubscribe {
 				t.Errorf("error %v", ev.Err)
@@ -224,7 +232,7 @@ func TestQueuedMessagesOfALostConnection(t *testing.T) {
 	})
 }
 
-// TestFlood: a connection on which far more arrives than was asked for is closed; the others stay.
+// TestFlood is M14 beyond the bound: a connection on which far more arrives than was asked for is closed; the others stay.
 func TestFlood(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
@@ -270,7 +278,7 @@ func TestRefusedAnswer(t *testing.T) {
 			return false
 		}
 		ev := &events{}
-		s := d.run(done, nsqx.WithHooks(ev))
+		s := d.run(done, nsqx.WithHooks(ev), nsqx.WithConcurrency(1))
 		l := d.line(nsqd1)
 		l.send(1)
 		l.send(2)
@@ -292,7 +300,7 @@ func TestRefusedAnswer(t *testing.T) {
 func TestStatsAddUp(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd2, nsqd1)
-		s := d.run(done, nsqx.WithMaxInFlight(7))
+		s := d.run(done, nsqx.WithMaxInFlight(7), nsqx.WithConcurrency(1))
 		for range 3 {
 			l := d.line(nsqd1)
 			l.send(1, 2)

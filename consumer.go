@@ -37,13 +37,14 @@ type Consumer[T any] struct{ e *engine }
 // NewConsumer makes a consumer of a channel of a topic. Each message is decoded
 // by c and handed to fn. It connects to nothing yet: see [Consumer.Run].
 //
-// All that is wrong with the arguments is reported at once: the error joins an
-// [*OptionError] for each fault.
+// All that is wrong with the arguments is reported at once: the error joins one
+// for each fault, an [*OptionError] that names the option or argument and what
+// is allowed, or, for what is in a [conn.Config], a [*conn.ConfigError].
 //
 // Defaults:
 //
 //	concurrency           GOMAXPROCS            WithConcurrency
-//	messages in flight    4 × concurrency       WithMaxInFlight
+//	messages in flight    4 × concurrency, 1 an nsqd at least   WithMaxInFlight
 //	retry                 1 s doubling to 10 min, with jitter; for ever   WithRetry
 //	attempts, age         unlimited             WithMaxAttempts, WithMaxAge
 //	dead letter           none                  WithDeadLetter, WithDeadLetterFunc, WithDiscard
@@ -85,16 +86,19 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 // [handler.ErrShutdown], and have one more second. Run returns nil when every
 // message was answered and every nsqd has confirmed that it has read the
 // answers; else a [*ShutdownError]. It returns within the shutdown timeout and
-// two seconds in any case, and leaves no goroutine behind except handlers that
-// ignore their contexts.
+// two seconds, and leaves no goroutine behind except handlers that ignore their
+// contexts and hooks that do not return. (It does wait for a DialContext or
+// AuthSecret of [conn.Config] that ignores its context, and for the end of the
+// telemetry's observation.)
 //
 // A Consumer runs once: a second Run returns [ErrAlreadyRun]. Handlers must not
 // wait for Run to return; they may cancel its ctx.
 func (c *Consumer[T]) Run(ctx context.Context) error { return c.e.run(ctx) }
 
-// Process runs a message through the consumer's chain, without any network, and
-// returns what nsqd would hear. The table of [Consumer] applies, dead letters
-// included. It is what a test of the whole consumer calls. ctx is what the
+// Process runs a message through the consumer's chain, without a connection to
+// an nsqd, and returns what nsqd would hear. The table of [Consumer] applies, dead
+// letters included: they are published. It is what a test of the whole consumer
+// calls. ctx is what the
 // handler gets; pass m.Context() for the one that it gets in production.
 func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.Outcome {
 	return c.e.process(ctx, m)

@@ -209,7 +209,7 @@ func TestDeadLettersShareAConnection(t *testing.T) {
 		l.send(11)
 		time.Sleep(30*time.Second - 1)
 		want(t, "ended too early", first.endedInOrder(), false)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		want(t, "ended in order", first.endedInOrder(), true)
 		want(t, "publishes", len(first.entries("PUB")), 11)
 
@@ -224,6 +224,39 @@ func TestDeadLettersShareAConnection(t *testing.T) {
 		s.wantStop(orderly)
 		want(t, "ended in order", d.publisher(nsqd1).endedInOrder(), true)
 	})
+}
+
+// TestDeadLetterPatience: when all the time is spent on one nsqd, the others are not bothered.
+func TestDeadLetterPatience(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t, nsqd1, nsqd2)
+		d.on = onPUB(map[string]func(*line){nsqd1: silence})
+		s := d.run(hopeless, dead, nsqx.WithRetry(seconds))
+		l := d.line(nsqd1)
+		l.send(1)
+		time.Sleep(time.Minute)
+		l.wantAnswers("0s TOUCH 1", "20s TOUCH 1", "30s REQ 1 1000")
+		want(t, "connections to publish to nsqd 2", len(d.all(nsqd2, false)), 0)
+		s.wantStop(orderly)
+	})
+}
+
+// TestDeadLetterMeetsIdleEnd: a connection that is about to be closed is used, or another one is made. Nothing fails.
+func TestDeadLetterMeetsIdleEnd(t *testing.T) {
+	for range 100 {
+		bubble(t, "", func(t *testing.T) {
+			d := newNSQDs(t)
+			s := d.run(hopeless, dead, nsqx.WithConcurrency(4))
+			l := d.line(nsqd1)
+			l.send(1)
+			synctest.Wait()
+			time.Sleep(30 * time.Second)
+			l.send(2, 3, 4)
+			synctest.Wait()
+			want(t, "dead letters", s.Stats().DeadLettered, 4)
+			s.wantStop(orderly)
+		})
+	}
 }
 
 // TestSlowPublisherHandshake: the message does not wait for it longer than a dead letter may take, and neither does the
@@ -289,20 +322,24 @@ func TestDeadLetterFunc(t *testing.T) {
 
 // TestDeadLetterTooLate: after nsqd's max-msg-timeout nothing but silence is left.
 func TestDeadLetterTooLate(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
-		d.identify = map[string]any{"msg_timeout": 6000, "max_msg_timeout": 10_000}
-		s := d.run(hopeless, nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error {
-			time.Sleep(20 * time.Second)
-			return errOther
-		}))
-		l := d.line(nsqd1)
-		l.send(1)
-		time.Sleep(30 * time.Second)
-		l.wantAnswers("0s TOUCH 1", "2s TOUCH 1", "4s TOUCH 1", "6s TOUCH 1", "8s TOUCH 1")
-		want(t, "counted as expired", s.Stats().Expired, 1)
-		s.wantStop(orderly)
-	})
+	for name, answer := range map[string]error{"failed": errOther, "confirmed": nil} {
+		bubble(t, name, func(t *testing.T) {
+			d := newNSQDs(t)
+			d.identify = map[string]any{"msg_timeout": 6000, "max_msg_timeout": 10_000}
+			settled := &settles{}
+			s := d.run(hopeless, nsqx.WithHooks(settled), nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error {
+				time.Sleep(20 * time.Second)
+				return answer
+			}))
+			l := d.line(nsqd1)
+			l.send(1)
+			time.Sleep(30 * time.Second)
+			l.wantAnswers("0s TOUCH 1", "2s TOUCH 1", "4s TOUCH 1", "6s TOUCH 1", "8s TOUCH 1")
+			want(t, "outcome", settled.all()[0].out.Disposition, handler.Expired)
+			want(t, "counted as expired", s.Stats().Expired, 1)
+			s.wantStop(orderly)
+		})
+	}
 }
 
 // TestShutdownDuringDeadLetter: it is waited for as handlers are, and the message requeued in the end.

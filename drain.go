@@ -25,7 +25,7 @@ const (
 
 	// stragglers may still be sent by nsqd after its answer to CLS: it may have
 	// taken one from the queue just before.
-	stragglers = 10 * time.Millisecond
+	stragglers = 50 * time.Millisecond
 )
 
 // ShutdownError says what a shutdown could not bring to a good end.
@@ -34,6 +34,10 @@ type ShutdownError struct {
 	// shutdown timeout and the grace were over. They were requeued, if nsqd
 	// still waited for them; their late results change nothing.
 	Abandoned []Abandoned
+
+	// Unanswered are messages that came when the connection could take no more
+	// answers. nsqd delivers them again after their message timeout.
+	Unanswered []Abandoned
 
 	// Unconfirmed are the connections on which nsqd has not confirmed that it
 	// has read all answers: it may deliver messages again that were finished.
@@ -47,12 +51,18 @@ type ShutdownError struct {
 	HookRuns bool
 }
 
-// Abandoned identifies a message that a shutdown took away from its handler.
+// Abandoned identifies a message that a shutdown has left behind.
 type Abandoned struct {
 	NSQD, Topic, Channel string
 	ID                   handler.ID
 	Attempts             uint16
 	Requeued             bool // false if the connection was gone, or nsqd had stopped waiting
+}
+
+func newAbandoned(m *handler.Message, requeued bool) Abandoned {
+	return Abandoned{
+		NSQD: m.NSQD(), Topic: m.Topic(), Channel: m.Channel(), ID: m.ID, Attempts: m.Attempts, Requeued: requeued,
+	}
 }
 
 // Error lists ids and addresses.
@@ -62,6 +72,12 @@ func (e *ShutdownError) Error() string {
 	for i, a := range e.Abandoned {
 		if i == 0 {
 			fmt.Fprintf(&b, ": %d handlers of %s/%s did not return in time, messages", len(e.Abandoned), a.Topic, a.Channel)
+		}
+		fmt.Fprintf(&b, " %s@%s", a.ID, a.NSQD)
+	}
+	for i, a := range e.Unanswered {
+		if i == 0 {
+			fmt.Fprintf(&b, "; %d messages of %s/%s came too late to be given back,", len(e.Unanswered), a.Topic, a.Channel)
 		}
 		fmt.Fprintf(&b, " %s@%s", a.ID, a.NSQD)
 	}
@@ -99,7 +115,7 @@ func (e *engine) drain(linked *sync.WaitGroup) error {
 		c.StopDelivery()
 	}
 	for _, m := range e.queue.close() {
-		e.workers.giveBack(m, handler.Interrupted)
+		e.workers.giveBack(m, handler.Interrupted, 0)
 	}
 
 	// Running handlers: time to finish, then time to notice.
@@ -133,7 +149,10 @@ func (e *engine) drain(linked *sync.WaitGroup) error {
 		}
 	}
 	end.HookRuns = !e.events.end(began.Add(e.cfg.shutdownTimeout + overtime))
-	if len(end.Abandoned) == 0 && len(end.Unconfirmed) == 0 && end.Running == 0 && !end.HookRuns {
+	e.mu.Lock()
+	end.Unanswered = e.unanswered
+	e.mu.Unlock()
+	if len(end.Abandoned) == 0 && len(end.Unanswered) == 0 && len(end.Unconfirmed) == 0 && end.Running == 0 && !end.HookRuns {
 		return nil
 	}
 	return end
@@ -148,9 +167,7 @@ func (e *engine) abandon() []Abandoned {
 		if !requeued && c.Alive() && m.Answerable() {
 			continue // the handler has returned just now
 		}
-		abandoned = append(abandoned, Abandoned{
-			NSQD: m.NSQD(), Topic: m.Topic(), Channel: m.Channel(), ID: m.ID, Attempts: m.Attempts, Requeued: requeued,
-		})
+		abandoned = append(abandoned, newAbandoned(m, requeued))
 	}
 	return abandoned
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -222,6 +225,52 @@ func TestDrainDeadline(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestDrainRaces: every message that was received is answered once, wherever it was when the drain began.
+func TestDrainRaces(t *testing.T) {
+	for i := range 200 {
+		bubble(t, "", func(t *testing.T) {
+			n := newNSQDs(t, nsqd1, nsqd2)
+			var s *service
+			ready := make(chan struct{})
+			var handled atomic.Int64
+			s = n.run(func(ctx context.Context, _ string) error {
+				<-ready
+				if handled.Add(1) == int64(i%70) {
+					go s.cancel()
+				}
+				if i%3 == 0 {
+					runtime.Gosched()
+				}
+				return ctx.Err()
+			}, timeout(time.Duration(i%2)*time.Second), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(64))
+			close(ready)
+			for _, addr := range n.addrs {
+				n.line(addr).flood(1, 32)
+			}
+			if i%70 == 0 {
+				go s.cancel()
+			}
+			synctest.Wait()
+			if took, _ := s.stop(); took > orderly {
+				t.Errorf("Run returned after %v", took)
+			}
+			for _, addr := range n.addrs {
+				answers := map[string]int{}
+				for _, e := range n.line(addr).entries("FIN", "REQ") {
+					answers[strings.Fields(e.cmd)[1]]++
+				}
+				for id, times := range answers {
+					if times > 1 {
+						t.Errorf("%s was answered %d times", id, times)
+					}
+				}
+				want(t, "answered", len(answers), 32)
+			}
+			want(t, "running", s.Stats().Running, 0)
+		})
 	}
 }
 

@@ -381,6 +381,44 @@ func TestDrainWhileDialling(t *testing.T) {
 	}
 }
 
+// tracking is a context that tells when one derived from it is done with.
+type tracking struct {
+	context.Context
+	stopped func(n int) // the nth time
+	n       int
+}
+
+func (c *tracking) Value(any) any { return nil } // so that AfterFunc is asked for
+
+func (c *tracking) AfterFunc(f func()) (stop func() bool) {
+	inner := context.AfterFunc(c.Context, f)
+	return func() bool {
+		c.n++
+		c.stopped(c.n)
+		return inner()
+	}
+}
+
+// TestDrainBeforeAttach: the handshake was complete, and the drain began before anybody knew of the connection.
+func TestDrainBeforeAttach(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		tracked := &tracking{Context: ctx, stopped: func(n int) {
+			if n == 2 { // the dial was the first, the handshake is the second
+				cancel()
+				time.Sleep(time.Second)
+			}
+		}}
+		ev := &events{}
+		c := n.consumer(done, nsqx.WithHooks(ev))
+		wantErr(t, "Run", c.Run(tracked), nil)
+		want(t, "took", n.since(), time.Second)
+		want(t, "events", ev.names(), "")
+		n.line(nsqd1).wantCommands("", "SUB orders billing")
+	})
+}
+
 // TestDrainMeetsANewConnection: it subscribes just when the drain begins.
 func TestDrainMeetsANewConnection(t *testing.T) {
 	for i := range 300 {

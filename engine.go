@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
@@ -33,9 +34,10 @@ type engine struct {
 
 	started atomic.Bool
 
-	mu       sync.Mutex
-	draining bool
-	links    []*link // one for each address; the slice never changes
+	mu         sync.Mutex
+	draining   bool
+	unanswered []Abandoned // came in the drain, when nothing could be answered
+	links      []*link     // one for each address; the slice never changes
 }
 
 func newEngine(cfg *consumerConfig, raw handler.Raw) *engine {
@@ -78,7 +80,9 @@ func (e *engine) process(ctx context.Context, m *handler.Message) handler.Outcom
 	if out.Disposition == handler.Pending {
 		return e.rescue(ctx, m, err)
 	}
-	if p := panicOf(err); p != nil && p != panicOf(out.Err) {
+	// Only what the outermost Recover has made is looked at: to walk an error of
+	// the user's is user code.
+	if p, ok := err.(*handler.PanicError); ok && out.Err != err {
 		e.logPanic(ctx, m, p) // of the telemetry, when all was decided
 	}
 	call(e.events, e.cfg.hooks.settle, m)
@@ -127,11 +131,25 @@ func (e *engine) Deliver(c *conn.Conn, msgs []handler.Message) {
 	if err == nil {
 		return
 	}
+	d, delay := handler.Interrupted, time.Duration(0)
 	if err != errQueueClosed {
-		c.Abort(&conn.Error{Addr: c.Addr(), Phase: conn.PhaseStream, Err: err})
+		if s := c.Stats(); s.InFlight > 4*s.Share {
+			c.Abort(&conn.Error{Addr: c.Addr(), Phase: conn.PhaseStream, Err: err})
+		}
+		// Another connection has filled the queue. This one's RDY is open: its
+		// messages must not come back at once.
+		d, delay = handler.Requeue, time.Second
 	}
+	var left []Abandoned
 	for i := range msgs {
-		e.workers.giveBack(&msgs[i], handler.Interrupted)
+		if !e.workers.giveBack(&msgs[i], d, delay) {
+			left = append(left, newAbandoned(&msgs[i], false))
+		}
+	}
+	if err == errQueueClosed && left != nil {
+		e.mu.Lock()
+		e.unanswered = append(e.unanswered, left...)
+		e.mu.Unlock()
 	}
 }
 

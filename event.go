@@ -53,7 +53,7 @@ func (e *events) post(kind eventKind, ev ConnEvent) {
 func (e *events) run() {
 	defer close(e.done)
 	for ev := range e.queue {
-		e.log(ev)
+		call(e, []func(event){e.log}, ev)
 		switch ev.kind {
 		case eventConnect:
 			call(e, e.hooks.connect, ev.ConnEvent)

@@ -8,17 +8,22 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// pretended is an nsqd in memory, for the examples: it delivers a few messages once, and keeps what it hears of them.
+// pretended is an nsqd in memory, for the examples: it delivers a few messages once, takes what is published, and keeps what
+// it hears of all that.
 type pretended struct {
 	bodies []string
-	done   func()   // called when all are answered
-	heard  []string // the answers; complete when Run has returned
+	done   func() // called when all are answered
+
+	mu       sync.Mutex
+	heard    []string // answers and publishes; complete when Run has returned
+	answered int      // by the subscribed connection
 }
 
 // Config connects to it.
@@ -41,9 +46,10 @@ func (n *pretended) serve(nc net.Conn) {
 		}
 		switch word := strings.Fields(line); word[0] {
 		case "IDENTIFY":
-			var size [4]byte
-			_, _ = io.ReadFull(r, size[:])
-			_, _ = r.Discard(int(binary.BigEndian.Uint32(size[:])))
+			payload(r)
+			frame(nc, 0, "OK")
+		case "PUB":
+			n.hear(fmt.Sprintf("PUB %s: %s", word[1], payload(r)))
 			frame(nc, 0, "OK")
 		case "SUB":
 			frame(nc, 0, "OK")
@@ -55,12 +61,28 @@ func (n *pretended) serve(nc net.Conn) {
 		case "CLS":
 			frame(nc, 0, "CLOSE_WAIT")
 		case "FIN", "REQ":
-			n.heard = append(n.heard, strings.Replace(strings.TrimSpace(line), "000000000000000", "", 1))
-			if len(n.heard) == len(n.bodies) {
+			n.hear(strings.Replace(strings.TrimSpace(line), "000000000000000", "", 1))
+			if n.answered++; n.answered == len(n.bodies) {
 				n.done()
 			}
 		}
 	}
+}
+
+// hear notes what came over one of the connections: dead letters have their own.
+func (n *pretended) hear(what string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.heard = append(n.heard, what)
+}
+
+// payload reads what follows a command: its size, and that many bytes.
+func payload(r io.Reader) []byte {
+	var size [4]byte
+	_, _ = io.ReadFull(r, size[:])
+	b := make([]byte, binary.BigEndian.Uint32(size[:]))
+	_, _ = io.ReadFull(r, b)
+	return b
 }
 
 func frame(w io.Writer, typ uint32, data string) {

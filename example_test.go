@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nsqx/nsqx"
@@ -230,19 +231,25 @@ func ExampleRun() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	nsqd := &pretended{}
+	var connected atomic.Int32
 	shared := nsqx.WithOptions(
 		nsqx.WithNSQD("127.0.0.1:4150"),
 		nsqx.WithConn(nsqd.Config()),
 		nsqx.WithLogger(discard),
+		nsqx.WithHooks(nsqx.ConnectFunc(func(nsqx.ConnEvent) {
+			if connected.Add(1) == 2 {
+				cancel() // a real service ends with a signal: see signal.NotifyContext
+			}
+		})),
 	)
-	print := func(context.Context, string) error { return nil }
-	orders, err1 := nsqx.NewConsumer("orders", "billing", codec.String(), print, shared)
-	refunds, err2 := nsqx.NewConsumer("refunds", "billing", codec.String(), print, shared, nsqx.WithConcurrency(2))
+	bill := func(context.Context, string) error { return nil }
+	repay := func(context.Context, string) error { return nil }
+	orders, err1 := nsqx.NewConsumer("orders", "billing", codec.String(), bill, shared)
+	refunds, err2 := nsqx.NewConsumer("refunds", "billing", codec.String(), repay, shared, nsqx.WithConcurrency(2))
 	if err := errors.Join(err1, err2); err != nil {
 		fmt.Println(err)
 		return
 	}
-	time.AfterFunc(10*time.Millisecond, cancel)
 	fmt.Println(nsqx.Run(ctx, orders, refunds))
 	fmt.Println(orders.Run(ctx))
 	// Output:

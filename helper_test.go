@@ -325,7 +325,7 @@ func (s *service) wantStop(d time.Duration) {
 }
 
 // orderly is how long a drain takes that waits for nobody: for what nsqd may send after its answer to CLS.
-const orderly = 10 * time.Millisecond
+const orderly = 50 * time.Millisecond
 
 // logbook is a slog.Handler that keeps what was logged.
 type logbook struct {

@@ -1,6 +1,7 @@
 package nsqx
 
 import (
+	"reflect"
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
@@ -76,6 +77,9 @@ type hooks struct {
 
 // add registers the hooks that v implements, and says whether there are any.
 func (h *hooks) add(v any) (any bool) {
+	if f := reflect.ValueOf(v); f.Kind() == reflect.Func && f.IsNil() {
+		return false
+	}
 	if x, ok := v.(ConnectHook); ok {
 		h.connect, any = append(h.connect, x.OnConnect), true
 	}

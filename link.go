@@ -3,6 +3,7 @@ package nsqx
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -23,7 +24,7 @@ const (
 func newRedial() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(redialFirst),
-		backoff.WithMaxInterval(redialMax),
+		backoff.WithMaxInterval(redialMax*2/3), // jitter comes on top
 		backoff.WithMultiplier(2),
 		backoff.WithRandomizationFactor(0.5),
 		backoff.WithMaxElapsedTime(0),
@@ -62,7 +63,7 @@ func (l *link) run(ctx context.Context) {
 		}
 		delay := redial.NextBackOff()
 		if permanent(err) {
-			delay = redialMax // it will not heal by itself
+			delay = redialMax/2 + rand.N(redialMax/2) // it will not heal by itself
 		}
 		if !l.report(ctx, kind, err, delay) {
 			return

@@ -136,7 +136,8 @@ func WithConcurrency(n int) ConsumerOption {
 
 // WithMaxInFlight bounds how many messages nsqd may have sent and not heard of,
 // over all connections: what handlers work on and what waits for one. At least
-// 1 for each nsqd, at most 1048576. Defaults to 4 × concurrency.
+// 1 for each nsqd, at most 1048576. Defaults to 4 × concurrency, or the number of
+// nsqds if that is more.
 func WithMaxInFlight(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxInFlight")

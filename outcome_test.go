@@ -14,6 +14,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/retry"
@@ -267,6 +268,49 @@ func (r row) wire(t *testing.T) {
 	l.wantCommands("FIN REQ", r.heard)
 }
 
+// TestUndecodable: it waits for a release that can read it, unless there is a place for it.
+func TestUndecodable(t *testing.T) {
+	type order struct{ ID int }
+	permanent := nsqx.WithErrors(retry.As(func(err *handler.DecodeError) error { return retry.Permanent(err) }))
+	for name, tt := range map[string]struct {
+		opts     []nsqx.ConsumerOption
+		attempts uint16
+		want     handler.Outcome
+	}{
+		"no place":          {nil, 3, handler.Outcome{Disposition: handler.Requeue, Delay: 3 * time.Second}},
+		"a place":           {opts(nsqx.WithDeadLetterFunc(keep)), 1, handler.Outcome{Disposition: handler.DeadLetter}},
+		"discarded":         {opts(nsqx.WithDiscard()), 1, handler.Outcome{Disposition: handler.Drop}},
+		"mapped, no place":  {opts(permanent), 1, handler.Outcome{Disposition: handler.Drop}},
+		"and attempts left": {opts(nsqx.WithDeadLetterFunc(keep), max3), 1, handler.Outcome{Disposition: handler.DeadLetter}},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			var seen error
+			watch := func(next handler.Raw) handler.Raw {
+				return func(ctx context.Context, m *handler.Message) error {
+					seen = next(ctx, m)
+					return seen
+				}
+			}
+			c, err := nsqx.NewConsumer("orders", "billing", codec.JSON[order](),
+				func(context.Context, order) error { t.Error("the handler was called"); return nil },
+				append(tt.opts, nsqx.WithNSQD(nsqd1), nsqx.WithLogger(discard), nsqx.WithRetry(seconds), nsqx.WithMiddleware(watch))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := c.Process(context.Background(), newSource(t).message(tt.attempts, 0, `{"ID":`))
+			for _, err := range []error{seen, out.Err} {
+				if _, ok := errors.AsType[*handler.DecodeError](err); !ok {
+					t.Errorf("error is %v, want a *handler.DecodeError", err)
+				}
+			}
+			out.Err = nil
+			want(t, "outcome", out, tt.want)
+		})
+	}
+}
+
+func keep(context.Context, *handler.Message, error) error { return nil }
+
 // settles is a SettleHook.
 type settles struct {
 	hold func(*handler.Message) // called for each
@@ -340,6 +384,6 @@ func TestGivenUpWithoutDeadLetter(t *testing.T) {
 		d := newNSQDs(t)
 		c := d.consumer(func(context.Context, string) error { return retry.Permanent(errBill) })
 		c.Process(context.Background(), newSource(t).message(1, 0, "x"))
-		want(t, "errors logged", d.log.count(slog.LevelError, "message dropped: the handler gave it up"), 1)
+		want(t, "errors logged", d.log.count(slog.LevelError, "message dropped: it was given up"), 1)
 	})
 }

@@ -48,7 +48,7 @@ func TestPanics(t *testing.T) {
 		logs  string
 	}{
 		"handler":             {opts: opts(policy), handle: func() error { panic(errOther) }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
-		"handler, runtime":    {opts: opts(policy), handle: func() error { var m map[string]int; m["x"] = 1; return nil }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
+		"handler, runtime":    {opts: opts(policy), handle: func() error { return []error(nil)[runtime.NumCPU()] }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
 		"handler, nil":        {opts: opts(policy), handle: func() error { panic(nil) }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
 		"handler, for good":   {opts: opts(policy, dead, max3), handle: func() error { panic(errOther) }, attempts: 3, want: handler.DeadLetter, logs: "panic while handling"},
 		"handler, a marker":   {opts: opts(policy, dead), handle: func() error { panic(retry.Permanent(errOther)) }, attempts: 1, want: handler.DeadLetter, logs: "panic while handling"},
@@ -175,6 +175,19 @@ func TestGoexit(t *testing.T) {
 				t.Errorf("answer %q, want a delay of 10 s", cmd)
 			}
 		}
+		s.wantStop(orderly)
+	})
+}
+
+// TestGoexitOfADeadLetter: it is not confirmed then.
+func TestGoexitOfADeadLetter(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		fn := func(context.Context, *handler.Message, error) error { runtime.Goexit(); return nil }
+		s := d.run(hopeless, nsqx.WithDeadLetterFunc(fn), nsqx.WithConcurrency(1))
+		l := d.line(nsqd1)
+		l.send(1, 2)
+		l.wantCommands("FIN REQ", "REQ 1 10000, REQ 2 10000")
 		s.wantStop(orderly)
 	})
 }

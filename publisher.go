@@ -71,6 +71,9 @@ func (p *publisher) publish(ctx context.Context, addr, topic string, body []byte
 	others := slices.DeleteFunc(slices.Clone(p.addrs), func(a string) bool { return a == addr })
 	var errs []error
 	for _, addr := range append([]string{addr}, others...) {
+		if addr == "" { // of a message that came from no nsqd
+			continue
+		}
 		err := p.publishTo(ctx, addr, topic, body)
 		if err == nil {
 			return nil

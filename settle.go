@@ -30,7 +30,7 @@ func (e *engine) settle(next handler.Raw) handler.Raw {
 	return func(ctx context.Context, m *handler.Message) error {
 		if limit := e.cfg.maxAttempts; limit > 0 && attempts(m) > 2*limit+8 {
 			e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: crash guard: message given up unhandled", slog.Any("message", m))
-			m.SetOutcome(e.giveUp(ctx, m, errCrashes))
+			m.SetOutcome(e.decide(ctx, m, errCrashes))
 			return errCrashes
 		}
 		err := next(ctx, m)
@@ -38,22 +38,29 @@ func (e *engine) settle(next handler.Raw) handler.Raw {
 			m.SetOutcome(handler.Outcome{Disposition: handler.Finish})
 			return nil
 		}
-		m.SetOutcome(e.outcome(ctx, m, err))
+		m.SetOutcome(e.decide(ctx, m, err))
 		return err
 	}
 }
 
+// decide is outcome, unless the user code that it calls panics: the retry policy,
+// the mapping of errors, the dead letter.
+func (e *engine) decide(ctx context.Context, m *handler.Message, err error) (out handler.Outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			out = e.unsettled(ctx, m, handler.NewPanicError(p))
+		}
+	}()
+	return e.outcome(ctx, m, err)
+}
+
 // outcome goes down the table of Consumer.
 func (e *engine) outcome(ctx context.Context, m *handler.Message, err error) handler.Outcome {
-	switch {
-	case lost(m):
-		return handler.Outcome{Disposition: handler.Lost, Err: err}
-	case err == nil:
-		return handler.Outcome{Disposition: handler.Finish}
-	case !m.Answerable():
-		return handler.Outcome{Disposition: handler.Expired, Err: err}
-	case interrupted(m):
-		return handler.Outcome{Disposition: handler.Interrupted, Err: err}
+	if out, ok := e.cutShort(m, err); ok {
+		return out
+	}
+	if err == errCrashes {
+		return e.giveUp(ctx, m, err)
 	}
 	e.logPanic(ctx, m, err)
 	verdict := retry.Of(e.classify(err))
@@ -78,6 +85,25 @@ func (e *engine) outcome(ctx context.Context, m *handler.Message, err error) han
 	return e.requeue(m, delay, err)
 }
 
+// cutShort is the outcome of a message of which nothing can, or need, be said.
+// ok is false if it failed in time.
+func (e *engine) cutShort(m *handler.Message, err error) (out handler.Outcome, ok bool) {
+	out.Err = err
+	switch {
+	case lost(m):
+		out.Disposition = handler.Lost
+	case err == nil:
+		out.Disposition = handler.Finish
+	case !m.Answerable():
+		out.Disposition = handler.Expired
+	case interrupted(m):
+		out.Disposition = handler.Interrupted
+	default:
+		return out, false
+	}
+	return out, true
+}
+
 // unsettled is the outcome of a message that the settle step has not decided
 // on, because something outside or inside of it panicked, or did not call next.
 // It is never a FIN.
@@ -85,15 +111,12 @@ func (e *engine) unsettled(ctx context.Context, m *handler.Message, err error) h
 	if err == nil {
 		err = errUnsettled
 	}
-	e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: message not settled by its chain", slog.Any("message", m), slog.Any("error", err))
-	e.logPanic(ctx, m, err)
-	switch {
-	case lost(m):
-		return handler.Outcome{Disposition: handler.Lost, Err: err}
-	case !m.Answerable():
-		return handler.Outcome{Disposition: handler.Expired, Err: err}
-	case interrupted(m):
-		return handler.Outcome{Disposition: handler.Interrupted, Err: err}
+	call(e.events, []func(error){func(err error) { // it may be the user's, and its methods may panic
+		e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: message not settled by its chain", slog.Any("message", m), slog.Any("error", err))
+		e.logPanic(ctx, m, err)
+	}}, err)
+	if out, ok := e.cutShort(m, err); ok {
+		return out
 	}
 	return e.requeue(m, fallbackDelay, err)
 }
@@ -125,7 +148,7 @@ func (e *engine) classify(err error) error {
 // beyondBounds says whether a failed message has had all its chances.
 func (e *engine) beyondBounds(m *handler.Message) bool {
 	return e.cfg.maxAttempts > 0 && attempts(m) >= e.cfg.maxAttempts ||
-		e.cfg.maxAge > 0 && time.Since(m.Timestamp()) > e.cfg.maxAge
+		e.cfg.maxAge > 0 && m.Timestamp().UnixNano() > 0 && time.Since(m.Timestamp()) > e.cfg.maxAge
 }
 
 // requeue is the outcome of a message that comes again.
@@ -148,7 +171,7 @@ func (e *engine) giveUp(ctx context.Context, m *handler.Message, err error) hand
 	case e.cfg.discard:
 		return handler.Outcome{Disposition: handler.Drop, Err: err}
 	case e.cfg.givesUp == "":
-		e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: message dropped: the handler gave it up, and there is no dead letter",
+		e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: message dropped: it was given up, and there is no dead letter",
 			slog.Any("message", m), slog.Any("error", err))
 		return handler.Outcome{Disposition: handler.Drop, Err: err}
 	}
@@ -165,11 +188,8 @@ func (e *engine) giveUp(ctx context.Context, m *handler.Message, err error) hand
 	e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: dead letter not confirmed, message is requeued",
 		slog.Any("message", m), slog.Any("error", err), slog.Any("failure", failure))
 	err = errors.Join(err, failure)
-	switch {
-	case !m.Answerable():
-		return handler.Outcome{Disposition: handler.Expired, Err: err}
-	case interrupted(m):
-		return handler.Outcome{Disposition: handler.Interrupted, Err: err}
+	if out, ok := e.cutShort(m, err); ok {
+		return out
 	}
 	delay := e.cfg.retry.Delay(attempts(m), err)
 	if delay < 0 {

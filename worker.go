@@ -76,16 +76,17 @@ func (ws *workers) running() []*handler.Message {
 
 // skip gives up a message that no handler has seen, and that is too late for
 // one. If nsqd still waits for an answer, it may deliver it again at once.
-func (ws *workers) skip(m *handler.Message) { ws.giveBack(m, handler.Requeue) }
+func (ws *workers) skip(m *handler.Message) { ws.giveBack(m, handler.Requeue, 0) }
 
-// giveBack requeues a message that no handler has seen, for others to handle at
-// once. It is counted as d if it can be.
-func (ws *workers) giveBack(m *handler.Message, d handler.Disposition) {
-	if !m.Source().(*conn.Conn).Requeue(m, 0) {
+// giveBack requeues a message that no handler has seen. It is counted as d if it
+// can be.
+func (ws *workers) giveBack(m *handler.Message, d handler.Disposition, delay time.Duration) (sent bool) {
+	if sent = m.Source().(*conn.Conn).Requeue(m, delay); !sent {
 		d = unanswered(m)
 	}
 	m.Release()
 	ws.skipped[d].Add(1)
+	return sent
 }
 
 // unanswered says what became of a message whose answer was not sent.
@@ -124,7 +125,7 @@ func (w *worker) run(exit error) {
 		case m.Context().Err() == nil:
 			w.answer(m, w.e.process(m.Context(), m))
 		case interrupted(m):
-			w.e.workers.giveBack(m, handler.Interrupted)
+			w.e.workers.giveBack(m, handler.Interrupted, 0)
 			w.current.Store(nil)
 		default: // a run with no time left could only fail
 			w.e.workers.skip(m)
