@@ -1,0 +1,46 @@
+// Package e2e tests nsqx against the real nsqd, which runs in the process of
+// the test: see package testnsqd.
+package e2e
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // thousands of failures are wanted here
+	goleak.VerifyTestMain(leakChecked{m})
+}
+
+// leakChecked fails a run that leaves sockets open: goleak sees goroutines only.
+type leakChecked struct{ m *testing.M }
+
+func (l leakChecked) Run() int {
+	before := len(openFiles())
+	code := l.m.Run()
+	if code == 0 && !settles(func() bool { return len(openFiles()) <= before }) {
+		fmt.Fprintf(os.Stderr, "e2e: %d files are open, %d were before\n", len(openFiles()), before)
+		return 1
+	}
+	return code
+}
+
+// openFiles are the targets of this process's file descriptors, without those
+// that the runtime's poller keeps.
+func openFiles() (targets []string) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		panic(err) // no test here means anything without it
+	}
+	for _, e := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && !strings.HasPrefix(target, "anon_inode:") {
+			targets = append(targets, target)
+		}
+	}
+	return targets
+}

@@ -1,0 +1,112 @@
+package testnsqd
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/nsqio/nsq/nsqd"
+)
+
+// AuthMode is how an AuthServer answers.
+type AuthMode int
+
+// The ways an AuthServer answers. AuthOK is the zero value.
+const (
+	AuthOK         AuthMode = iota // may publish and subscribe everywhere
+	AuthForbidden                  // 403
+	AuthError                      // 500
+	AuthSlow                       // no answer until nsqd gives up or the test ends
+	AuthGarbage                    // 200 with what is no JSON
+	AuthEmpty                      // known, but permitted nothing
+	AuthOtherTopic                 // permitted everything on the topic "other" alone
+)
+
+// AuthServer is what nsqd asks about the secrets of its clients. Its methods
+// may be called from several goroutines.
+type AuthServer struct {
+	srv  *httptest.Server
+	stop chan struct{} // closed when the test ends
+
+	mu      sync.Mutex
+	mode    AuthMode
+	ttl     int
+	secrets []string
+}
+
+// StartAuth runs an auth server until the test ends. It begins in the mode
+// AuthOK, with a TTL of an hour. Start it before the nsqds that ask it.
+func StartAuth(tb testing.TB) *AuthServer {
+	a := &AuthServer{ttl: 3600, stop: make(chan struct{})}
+	a.srv = httptest.NewServer(a)
+	tb.Cleanup(func() {
+		close(a.stop)
+		a.srv.Close()
+	})
+	return a
+}
+
+// Require lets an nsqd demand AUTH and ask this server: give it to Start.
+func (a *AuthServer) Require(o *nsqd.Options) {
+	o.AuthHTTPAddresses = []string{a.srv.URL + "/auth"}
+}
+
+// SetMode decides all answers from now on.
+func (a *AuthServer) SetMode(m AuthMode) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.mode = m
+}
+
+// SetTTL decides after how many seconds nsqd asks again about a client whose
+// connection it keeps. nsqd takes 0 for an error.
+func (a *AuthServer) SetTTL(seconds int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ttl = seconds
+}
+
+// Secrets are those that nsqd has asked about, in order, whatever the answer.
+func (a *AuthServer) Secrets() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.secrets)
+}
+
+// ServeHTTP answers nsqd.
+func (a *AuthServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	a.secrets = append(a.secrets, r.URL.Query().Get("secret"))
+	mode, ttl := a.mode, a.ttl
+	a.mu.Unlock()
+
+	const all = `{"topic":%q,"channels":[".*"],"permissions":["subscribe","publish"]}`
+	var authorizations string
+	switch mode {
+	case AuthOK:
+		authorizations = fmt.Sprintf(all, ".*")
+	case AuthOtherTopic:
+		authorizations = fmt.Sprintf(all, "^other$")
+	case AuthEmpty:
+	case AuthForbidden:
+		// nsqd reads a port for another try over https from the body.
+		http.Error(w, `{"message":"forbidden"}`, http.StatusForbidden)
+		return
+	case AuthError:
+		http.Error(w, "out of order", http.StatusInternalServerError)
+		return
+	case AuthGarbage:
+		fmt.Fprint(w, "<html>welcome</html>")
+		return
+	case AuthSlow:
+		select {
+		case <-r.Context().Done():
+		case <-a.stop:
+		}
+		return
+	}
+	fmt.Fprintf(w, `{"ttl":%d,"identity":"test","authorizations":[%s]}`, ttl, authorizations)
+}

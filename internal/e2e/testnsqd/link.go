@@ -1,0 +1,174 @@
+package testnsqd
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// cutLinger is how long a connection that was cut may take to close its end.
+const cutLinger = time.Second
+
+// link is one connection through a proxy.
+type link struct {
+	proxy   *Proxy
+	client  *net.TCPConn
+	server  *net.TCPConn
+	once    sync.Once
+	severed chan struct{} // closed by cut and reset
+}
+
+// chunk is what was read at once, or, without data, the end of it.
+type chunk struct {
+	data []byte
+	due  time.Time
+}
+
+// run copies both ways until both have ended. A direction has a reader and a
+// writer, so that a delay does not hold up the reading.
+func (l *link) run() {
+	var wg sync.WaitGroup
+	for _, d := range []Direction{ToServer, ToClient} {
+		queue := make(chan chunk, 256)
+		wg.Go(func() { l.read(d, queue) })
+		wg.Go(func() { l.write(d, queue) })
+	}
+	wg.Wait()
+	l.client.Close()
+	l.server.Close()
+}
+
+// ends are where the bytes of a direction come from and go to.
+func (l *link) ends(d Direction) (from, to *net.TCPConn) {
+	if d == ToServer {
+		return l.client, l.server
+	}
+	return l.server, l.client
+}
+
+func (l *link) read(d Direction, queue chan<- chunk) {
+	defer close(queue)
+	from, _ := l.ends(d)
+	buf := make([]byte, 32<<10)
+	for l.open(d) {
+		n, err := from.Read(buf)
+		due := time.Now().Add(l.proxy.lane(d).delay)
+		if n > 0 {
+			l.put(queue, chunk{data: bytes.Clone(buf[:n]), due: due})
+		}
+		if errors.Is(err, io.EOF) {
+			l.put(queue, chunk{due: due})
+			return
+		}
+		if err != nil && !l.isSevered() {
+			l.reset()
+		}
+	}
+	// To close a socket with unread input sends RST, and a cut is not one.
+	io.Copy(io.Discard, from)
+}
+
+func (l *link) put(queue chan<- chunk, c chunk) {
+	select {
+	case queue <- c:
+	case <-l.severed:
+	}
+}
+
+func (l *link) write(d Direction, queue <-chan chunk) {
+	_, to := l.ends(d)
+	passed := 0
+	for c := range queue {
+		if !l.wait(c.due) || !l.open(d) {
+			continue
+		}
+		if c.data == nil {
+			to.CloseWrite()
+			continue
+		}
+		lane := l.proxy.lane(d)
+		b := c.data
+		if lane.tap != nil {
+			b = lane.tap(d, b)
+		}
+		last := lane.limit >= 0 && passed+len(b) >= lane.limit
+		if last {
+			b = b[:max(0, lane.limit-passed)]
+		}
+		n, err := to.Write(b)
+		passed += n
+		switch {
+		case last:
+			l.cut()
+		case err != nil && !l.isSevered():
+			l.reset()
+		}
+	}
+}
+
+// open waits while d is frozen. It is false once the link is severed.
+func (l *link) open(d Direction) bool {
+	for {
+		frozen := l.proxy.lane(d).frozen
+		if frozen == nil {
+			return !l.isSevered()
+		}
+		select {
+		case <-frozen:
+		case <-l.severed:
+			return false
+		}
+	}
+}
+
+// wait waits for an instant. It is false once the link is severed.
+func (l *link) wait(due time.Time) bool {
+	d := time.Until(due)
+	if d <= 0 {
+		return !l.isSevered()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-l.severed:
+		return false
+	}
+}
+
+func (l *link) isSevered() bool {
+	select {
+	case <-l.severed:
+		return true
+	default:
+		return false
+	}
+}
+
+// cut sends FIN both ways. The readers then wait for the ends to close theirs.
+func (l *link) cut() {
+	l.once.Do(func() { close(l.severed) })
+	now := time.Now()
+	for _, c := range []*net.TCPConn{l.client, l.server} {
+		c.SetWriteDeadline(now) // wakes a writer whose end does not read
+		c.CloseWrite()
+		c.SetReadDeadline(now.Add(cutLinger))
+	}
+}
+
+// reset sends RST both ways.
+func (l *link) reset() {
+	l.once.Do(func() { close(l.severed) })
+	abort(l.client)
+	abort(l.server)
+}
+
+// abort closes a connection with RST.
+func abort(c *net.TCPConn) {
+	c.SetLinger(0)
+	c.Close()
+}

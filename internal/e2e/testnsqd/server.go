@@ -1,0 +1,245 @@
+// Package testnsqd runs the real nsqd and nsqlookupd inside a test or a
+// benchmark, with what they talk to: certificates, an auth server, and a TCP
+// proxy that breaks connections in every way a network can.
+//
+// Whatever a function here starts is stopped by a cleanup of the test it was
+// given, last started first: start a proxy after its nsqd, and a client after
+// both. Everything listens on loopback, on ports that the kernel chooses.
+package testnsqd
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nsqio/nsq/nsqd"
+)
+
+const (
+	// exitTimeout is longer than any handshake deadline a client may have:
+	// nsqd waits for every connection it has accepted.
+	exitTimeout = 15 * time.Second
+
+	startTimeout = 10 * time.Second
+
+	// restartTimeout bounds the wait for the port of the nsqd before.
+	restartTimeout = 5 * time.Second
+
+	quiesceTimeout = 15 * time.Second
+)
+
+// lastID makes node ids distinct within the process: two nsqds with the same
+// one hand out the same message ids.
+var lastID atomic.Int64
+
+// Server is an nsqd that runs in this process, on a directory of its own. Its
+// methods may be called from several goroutines, but those that start and stop
+// it only from one at a time.
+type Server struct {
+	tb      testing.TB
+	mutate  []func(*nsqd.Options)
+	id      int64
+	dir     string
+	tcp     string
+	http    string
+	running atomic.Pointer[instance] // nil while stopped
+}
+
+// instance is one life of an nsqd, from New to Exit.
+type instance struct {
+	nsqd *nsqd.NSQD
+	main chan error // what Main returned
+}
+
+// Start runs an nsqd until the test ends. It differs from a default one in
+// that it is quiet, scans its queues each 10 ms, flushes after 5 ms, and keeps
+// 100 messages a queue in memory; mutate may change these and anything else.
+// Functions in mutate are called again, with fresh options, at every Restart.
+func Start(tb testing.TB, mutate ...func(*nsqd.Options)) *Server {
+	tb.Helper()
+	s := &Server{
+		tb:     tb,
+		mutate: mutate,
+		id:     lastID.Add(1) % 1024,
+		dir:    tb.TempDir(),
+		tcp:    "127.0.0.1:0",
+		http:   "127.0.0.1:0",
+	}
+	tb.Cleanup(s.Stop)
+	if err := s.launch(); err != nil {
+		tb.Fatalf("testnsqd: start: %v", err)
+	}
+	s.tcp, s.http = s.NSQD().RealTCPAddr().String(), s.NSQD().RealHTTPAddr().String()
+	return s
+}
+
+// Addr is the address for clients, as host:port. It stays the same over
+// restarts.
+func (s *Server) Addr() string { return s.tcp }
+
+// HTTPAddr is the address of the HTTP interface, as host:port. It stays the
+// same over restarts.
+func (s *Server) HTTPAddr() string { return s.http }
+
+// NSQD is the running nsqd itself, for what this package has no word for. A
+// test must not keep it over a Restart. It fails the test while nsqd is stopped.
+func (s *Server) NSQD() *nsqd.NSQD {
+	s.tb.Helper()
+	in := s.running.Load()
+	if in == nil {
+		s.tb.Fatalf("testnsqd: nsqd at %s is stopped", s.tcp)
+	}
+	return in.nsqd
+}
+
+// Stop ends nsqd and waits for it; without effect when it is stopped already.
+// It fails the test when that takes longer than 15 seconds.
+//
+// nsqd itself may lose messages when it is stopped under load: see
+// QuiescedRestart.
+func (s *Server) Stop() {
+	s.tb.Helper()
+	in := s.running.Swap(nil)
+	if in == nil {
+		return
+	}
+	exit(s.tb, "nsqd at "+s.tcp, in.nsqd.Exit, in.main)
+}
+
+// Restart stops nsqd, if it runs, and starts it again on the same ports and
+// directory.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	for deadline := time.Now().Add(restartTimeout); ; time.Sleep(pollInterval) {
+		s.Stop()
+		// While the port was free, the kernel may have lent it to an outgoing
+		// connection of another test.
+		err := s.launch()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.tb.Fatalf("testnsqd: restart at %s: %v", s.tcp, err)
+		}
+	}
+}
+
+// Quiesce waits until nsqd has no client. It fails the test when that takes
+// longer than 15 seconds.
+func (s *Server) Quiesce() {
+	s.tb.Helper()
+	calm := 0
+	Eventually(s.tb, quiesceTimeout, func() bool {
+		// nsqd forgets a client a moment before the client's message pump
+		// ends, so one look is not enough.
+		if s.Clients() > 0 {
+			calm = 0
+			return false
+		}
+		calm++
+		return calm > 2
+	}, "clients of nsqd at %s to leave", s.tcp)
+}
+
+// QuiescedRestart restarts nsqd without the loss that nsqd itself may cause
+// when it is stopped under load: it refuses and cuts the connections of
+// proxies, which must carry all clients, waits for nsqd to have none, restarts
+// it and lets clients in again.
+func (s *Server) QuiescedRestart(proxies ...*Proxy) {
+	s.tb.Helper()
+	for _, p := range proxies {
+		p.Refuse()
+		p.Cut()
+	}
+	s.Quiesce()
+	s.Restart()
+	for _, p := range proxies {
+		p.Allow()
+	}
+}
+
+// options are made afresh for each nsqd, since New writes to them.
+func (s *Server) options() *nsqd.Options {
+	o := nsqd.NewOptions()
+	o.Logger, o.LogLevel = quiet{}, nsqd.LOG_ERROR
+	o.ID = s.id
+	o.DataPath = s.dir
+	o.BroadcastAddress = "127.0.0.1"
+	o.HTTPSAddress = "127.0.0.1:0"
+	o.MemQueueSize = 100
+	o.QueueScanInterval = 10 * time.Millisecond
+	o.QueueScanRefreshInterval = 50 * time.Millisecond
+	o.OutputBufferTimeout = 5 * time.Millisecond
+	for _, f := range s.mutate {
+		f(o)
+	}
+	o.TCPAddress, o.HTTPAddress = s.tcp, s.http
+	return o
+}
+
+// launch brings one nsqd to life, with what it had on disk.
+func (s *Server) launch() error {
+	d, err := nsqd.New(s.options())
+	if err != nil {
+		// New keeps the lock of the directory and its listeners when it fails;
+		// only their finalizers give them back.
+		runtime.GC()
+		return err
+	}
+	// Without both, channels are not there after the next restart.
+	if err = d.LoadMetadata(); err == nil {
+		err = d.PersistMetadata()
+	}
+	if err != nil {
+		d.Exit()
+		return fmt.Errorf("metadata: %w", err)
+	}
+	in := &instance{nsqd: d, main: make(chan error, 1)}
+	go func() { in.main <- d.Main() }()
+	s.running.Store(in)
+	return await(d.RealTCPAddr())
+}
+
+// await returns once a server works off its connections: its Exit must not
+// overtake its Main. A wrong magic is answered with an error and a close.
+func await(addr net.Addr) error {
+	c, err := net.Dial(addr.Network(), addr.String())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(startTimeout))
+	if _, err := c.Write([]byte("PING")); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, c)
+	return err
+}
+
+// exit ends a server and waits for it, but not for ever.
+func exit(tb testing.TB, name string, exit func(), main <-chan error) {
+	tb.Helper()
+	ended := make(chan error, 1)
+	go func() {
+		exit()
+		ended <- <-main
+	}()
+	select {
+	case err := <-ended:
+		if err != nil {
+			tb.Errorf("testnsqd: %s ended with: %v", name, err)
+		}
+	case <-time.After(exitTimeout):
+		tb.Fatalf("testnsqd: %s did not exit within %v: most likely a connection has not sent its "+
+			"4 magic bytes; close clients and proxies before their server", name, exitTimeout)
+	}
+}
+
+// quiet is the logger of servers whose log nobody reads.
+type quiet struct{}
+
+func (quiet) Output(int, string) error { return nil }

@@ -1,0 +1,22 @@
+package testnsqd
+
+import (
+	"os"
+	"testing"
+	"time"
+)
+
+// Stress is how long a test that gets better with time should go on: the
+// duration in the environment variable NSQX_STRESS, or half a second.
+func Stress(tb testing.TB) time.Duration {
+	tb.Helper()
+	v, ok := os.LookupEnv("NSQX_STRESS")
+	if !ok {
+		return 500 * time.Millisecond
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d <= 0 {
+		tb.Fatalf("testnsqd: NSQX_STRESS=%q is not a positive duration such as 30s", v)
+	}
+	return d
+}
