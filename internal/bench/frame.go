@@ -1,0 +1,38 @@
+package main
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// A frame is its size (without these 4 bytes), its type, and data. A message's data is the time at which nsqd
+// took it (ns), the number of attempts, the id, and the body.
+const (
+	typeResponse = 0
+	typeMessage  = 2
+
+	sizeLength = 4
+	idOffset   = sizeLength + 4 + 8 + 2
+	bodyOffset = idOffset + idLength
+)
+
+// identity is nsqd's answer to IDENTIFY when asked for nothing in particular.
+const identity = `{"max_rdy_count":2500,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"tls_v1":false,` +
+	`"deflate":false,"deflate_level":0,"max_deflate_level":6,"snappy":false,"sample_rate":0,"auth_required":false,` +
+	`"output_buffer_size":16384,"output_buffer_timeout":250}`
+
+func responseFrame(data string) []byte {
+	frame := binary.BigEndian.AppendUint32(nil, uint32(4+len(data)))
+	frame = binary.BigEndian.AppendUint32(frame, typeResponse)
+	return append(frame, data...)
+}
+
+// messageFrame leaves the id empty.
+func messageFrame(body []byte, accepted time.Time) []byte {
+	frame := binary.BigEndian.AppendUint32(nil, uint32(bodyOffset-sizeLength+len(body)))
+	frame = binary.BigEndian.AppendUint32(frame, typeMessage)
+	frame = binary.BigEndian.AppendUint64(frame, uint64(accepted.UnixNano()))
+	frame = binary.BigEndian.AppendUint16(frame, 1)
+	frame = append(frame, make([]byte, idLength)...)
+	return append(frame, body...)
+}

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// writeSize is about what the sender hands to one write: enough to make the call itself cheap.
+const writeSize = 256 << 10
+
+// senderReport is what the sender saw of its client.
+type senderReport struct {
+	Messages int // sent, all of them
+	FINs     int // of messages in flight
+	REQs     int // of messages in flight; nothing is sent a second time
+	Unknown  int // FIN or REQ of an id that was never sent
+	Double   int // FIN or REQ of a message that was answered before
+
+	// Of the measured part:
+	Reads int // read calls; the client made at least as many write calls, give or take one that was read in two parts
+	CPU   time.Duration
+}
+
+// check says whether the client answered each message of j with exactly one FIN. Only the last, the mark that makes
+// it stop, may be without: go-nsq, told to stop, at times closes its connection before that FIN is written.
+func (r senderReport) check(j job) error {
+	if n := j.deliveries(); r.Messages != n || r.FINs < n-1 || r.REQs+r.Unknown+r.Double != 0 {
+		return fmt.Errorf("%d messages to send, %d sent: %d FIN, %d REQ, %d answers with an unknown id, %d second answers",
+			n, r.Messages, r.FINs, r.REQs, r.Unknown, r.Double)
+	}
+	return nil
+}
+
+// sender plays nsqd for one client: it sends messages while fewer than RDY are in flight, and checks the answers.
+// It is one goroutine, which reads only once the window is full: a client must read while it writes, or
+// have written no more than a socket holds.
+type sender struct {
+	conn  net.Conn
+	in    *bufio.Reader
+	reads int
+
+	frames    []byte // prebuilt; an id is put in before each write
+	frameSize int
+
+	ready    int
+	closing  bool // the client has sent CLS
+	answered bitmap
+	report   senderReport
+}
+
+// runSender announces its address on out, serves the first client that connects, and reports on out.
+func runSender(j job, out *json.Encoder) error {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	deadline := time.Now().Add(drainTimeout)
+	if err := errors.Join(l.SetDeadline(deadline), out.Encode(l.Addr().String())); err != nil {
+		return err
+	}
+	conn, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	report, err := newSender(conn, j).serve(j)
+	if err != nil {
+		return err
+	}
+	return out.Encode(report)
+}
+
+func newSender(conn net.Conn, j job) *sender {
+	s := &sender{conn: conn, answered: newBitmap(j.deliveries())}
+	s.in = bufio.NewReaderSize(readerFunc(func(p []byte) (int, error) {
+		s.reads++
+		return conn.Read(p)
+	}), 64<<10)
+	frame := messageFrame(bytes.Repeat([]byte{ordinary}, j.Size), time.Now())
+	s.frameSize = len(frame)
+	s.frames = bytes.Repeat(frame, max(1, writeSize/len(frame)))
+	return s
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// serve sends all of j and stays until the client has gone.
+func (s *sender) serve(j job) (senderReport, error) {
+	if err := s.magic(); err != nil {
+		return s.report, err
+	}
+	if err := s.deliver(j.warmup(), ordinary); err != nil {
+		return s.report, err
+	}
+	if err := s.deliver(1, startMark); err != nil {
+		return s.report, err
+	}
+	reads, cpu := s.reads, cpuTime()
+	if err := s.deliver(j.Messages, ordinary); err != nil {
+		return s.report, err
+	}
+	s.report.Reads, s.report.CPU = s.reads-reads, cpuTime()-cpu
+	err := s.deliver(1, stopMark)
+	for err == nil {
+		err = s.receive()
+	}
+	if gone(err) {
+		err = nil
+	}
+	return s.report, err
+}
+
+// gone reports whether err says that the client has closed the connection, however it did that.
+func gone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func (s *sender) magic() error {
+	var magic [4]byte
+	if _, err := io.ReadFull(s.in, magic[:]); err != nil {
+		return err
+	}
+	if string(magic[:]) != "  V2" {
+		return fmt.Errorf("bench: client opens with %q", magic)
+	}
+	return nil
+}
+
+// deliver sends n messages with bodies that start with first, and returns when all of them are answered.
+func (s *sender) deliver(n int, first byte) error {
+	for n > 0 || s.inFlight() > 0 {
+		for window := s.window(n); window > 0; {
+			sent, err := s.send(window, first)
+			if err != nil {
+				return err
+			}
+			window -= sent
+			n -= sent
+		}
+		if err := s.receive(); err != nil {
+			return fmt.Errorf("bench: client gone, %d in flight, %d of this part not sent: %w", s.inFlight(), n, err)
+		}
+	}
+	return nil
+}
+
+// window is how many of n more messages to send now. It is 0 until an eighth of RDY is free: who answers one by
+// one would be sent to one by one, and lose half of its rate to the sender's system calls on the same machine.
+func (s *sender) window(n int) int {
+	free := s.ready - s.inFlight()
+	if s.closing || free < min(n, s.ready/8) {
+		return 0
+	}
+	return min(n, free)
+}
+
+func (s *sender) inFlight() int { return s.report.Messages - s.report.FINs - s.report.REQs }
+
+// send writes up to n messages at once.
+func (s *sender) send(n int, first byte) (sent int, err error) {
+	n = min(n, len(s.frames)/s.frameSize)
+	for i := range n {
+		frame := s.frames[i*s.frameSize:]
+		putID(frame[idOffset:], uint64(s.report.Messages+i))
+		frame[bodyOffset] = first
+	}
+	s.report.Messages += n
+	_, err = s.conn.Write(s.frames[:n*s.frameSize])
+	return n, err
+}
+
+// receive waits for a command, and obeys it and all that came with it.
+func (s *sender) receive() error {
+	for {
+		line, err := s.in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if err := s.obey(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+			return err
+		}
+		if s.in.Buffered() == 0 {
+			return nil
+		}
+	}
+}
+
+func (s *sender) obey(line []byte) error {
+	name, args, _ := bytes.Cut(line, []byte(" "))
+	switch string(name) {
+	case "FIN":
+		if s.settle(args) {
+			s.report.FINs++
+		}
+		return nil
+	case "REQ":
+		id, _, _ := bytes.Cut(args, []byte(" "))
+		if s.settle(id) {
+			s.report.REQs++
+		}
+		return nil
+	case "RDY":
+		ready, err := strconv.Atoi(string(args))
+		s.ready = ready
+		return err
+	case "NOP", "TOUCH":
+		return nil
+	case "IDENTIFY":
+		if err := s.skipBody(); err != nil {
+			return err
+		}
+		return s.respond(identity)
+	case "SUB":
+		return s.respond("OK")
+	case "CLS":
+		s.closing = true
+		return s.respond("CLOSE_WAIT")
+	default:
+		return fmt.Errorf("bench: client sends %q", line)
+	}
+}
+
+// settle reports whether id was in flight, and is no longer.
+func (s *sender) settle(id []byte) bool {
+	seq, err := parseID(id)
+	switch {
+	case err != nil || seq >= uint64(s.report.Messages):
+		s.report.Unknown++
+		return false
+	case !s.answered.add(seq):
+		s.report.Double++
+		return false
+	default:
+		return true
+	}
+}
+
+func (s *sender) skipBody() error {
+	var size [4]byte
+	if _, err := io.ReadFull(s.in, size[:]); err != nil {
+		return err
+	}
+	_, err := s.in.Discard(int(binary.BigEndian.Uint32(size[:])))
+	return err
+}
+
+func (s *sender) respond(data string) error {
+	_, err := s.conn.Write(responseFrame(data))
+	return err
+}
