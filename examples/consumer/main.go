@@ -1,0 +1,79 @@
+// Command consumer prints the messages of a channel, until Ctrl-C:
+//
+//	go run ./examples/consumer -nsqd 127.0.0.1:4150 -topic orders -channel printer
+//
+// It then drains: what it handles is finished, what waits goes back to nsqd.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/middleware"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	switch err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	default:
+		fmt.Fprintln(os.Stderr, "consumer:", err)
+		os.Exit(1)
+	}
+}
+
+// run consumes until ctx ends. Messages go to out, all else to status.
+func run(ctx context.Context, args []string, out, status io.Writer) error {
+	flags := flag.NewFlagSet("consumer", flag.ContinueOnError)
+	flags.SetOutput(status)
+	nsqd := flags.String("nsqd", "127.0.0.1:4150", "`address` of nsqd")
+	topic := flags.String("topic", "orders", "topic to consume")
+	channel := flags.String("channel", "printer#ephemeral", "channel of the topic")
+	concurrency := flags.Int("concurrency", 4, "most messages handled at once")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+
+	// One Write a message, so that the lines of concurrent handlers stay whole,
+	// and quoted, since a message may hold anything.
+	show := func(ctx context.Context, body string) error {
+		m := handler.FromContext(ctx)
+		_, err := fmt.Fprintf(out, "%s  attempt %d  %#q\n", m.ID, m.Attempts, body)
+		return err // a message that was not printed comes again
+	}
+	logger := slog.New(slog.NewTextHandler(status, nil))
+	consumer, err := nsqx.NewConsumer(*topic, *channel, codec.String(), show,
+		nsqx.WithNSQD(*nsqd),
+		nsqx.WithConcurrency(*concurrency),
+		nsqx.WithMiddleware(middleware.Log(logger)), // failures; successes are at level Debug
+		nsqx.WithLogger(logger),                     // connections
+	)
+	if err != nil {
+		return err
+	}
+	err = consumer.Run(ctx) // until Ctrl-C, whether nsqd is there or not
+	logEnd(logger, consumer.Stats(), err)
+	return err
+}
+
+// logEnd says how it ended, and which messages were left behind by handlers
+// that did not return in time.
+func logEnd(logger *slog.Logger, s nsqx.Stats, err error) {
+	logger.Info("stopped", "finished", s.Finished, "requeued", s.Requeued, "given_back", s.Interrupted)
+	if end, ok := errors.AsType[*nsqx.ShutdownError](err); ok {
+		for _, m := range end.Abandoned {
+			logger.Warn("left behind", "id", m.ID, "attempts", m.Attempts, "requeued", m.Requeued)
+		}
+	}
+}

@@ -1,0 +1,300 @@
+// Command quickstart shows nsqx at work, on an nsqd that it starts in its own
+// process. It needs no arguments and nothing installed:
+//
+//	go run ./examples/quickstart
+//
+// 300 orders are published and charged. Most succeed, some fail once and are
+// retried, and some never succeed and end in a dead letter topic.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"time"
+
+	"github.com/nsqio/nsq/nsqd"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/middleware"
+	"github.com/nsqx/nsqx/retry"
+)
+
+const (
+	topic, channel = "orders", "billing"
+	deadTopic      = "orders.dead"
+	published      = 300
+	concurrency    = 4
+)
+
+// Order is what the messages carry, as JSON.
+type Order struct {
+	ID    int      `json:"id"`
+	Card  string   `json:"card"`
+	Items []string `json:"items"`
+}
+
+// charge handles one order. What it returns decides what becomes of the message.
+func charge(ctx context.Context, o Order) error {
+	select {
+	case <-time.After(20 * time.Millisecond): // a bank takes its time
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	switch {
+	case o.Card == "expired": // no retry cures this: off to the dead letters
+		return retry.Permanent(errors.New("the card has expired"))
+	case o.Card == "blocked": // retried like any error, until WithMaxAttempts
+		return errors.New("the bank declines the card")
+	case o.Card == "foreign" && handler.FromContext(ctx).Attempts == 1:
+		return errors.New("the bank does not answer")
+	case o.Items[0] == "": // a bug: without items, this panics
+		return retry.Permanent(errors.New("the item has no name"))
+	}
+	return nil
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	_, err := run(ctx, os.Stdout, wantsColours(os.Stdout))
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the whole program.
+func run(ctx context.Context, out io.Writer, colours bool) (sum summary, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("not done after 30 s"))
+	defer cancel()
+
+	d, exit, err := startNSQD()
+	if err != nil {
+		return sum, fmt.Errorf("start nsqd: %w", err)
+	}
+	defer func() { err = errors.Join(err, exit()) }()
+
+	orders := codec.JSON[Order]()
+	if err := publish(d, orders); err != nil {
+		return sum, fmt.Errorf("publish: %w", err)
+	}
+
+	// Cancelling the context of Run stops a consumer. A service does that when
+	// it gets a signal; this program also when the last order is settled.
+	running, done := context.WithCancel(ctx)
+	defer done()
+
+	r := &report{Logger: log.New(out, "  ", 0), colours: colours, orders: orders, done: done}
+	consumer, err := nsqx.NewConsumer(topic, channel, orders, charge,
+		nsqx.WithNSQD(d.RealTCPAddr().String()),
+		nsqx.WithConcurrency(concurrency),
+		nsqx.WithMiddleware(r.watch, middleware.Timeout(5*time.Second)),
+		nsqx.WithRetry(retry.Exponential(150*time.Millisecond, 300*time.Millisecond)),
+		nsqx.WithMaxAttempts(3),
+		nsqx.WithDeadLetter(deadTopic),
+		nsqx.WithHooks(r),
+		// The report says it all. A service leaves this out, and reads of
+		// connections, dead letters and panics in slog.Default().
+		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
+	)
+	if err != nil {
+		return sum, err
+	}
+	r.Printf("nsqd %v runs in this process, with %d orders in the topic %q\n\n", d.RealTCPAddr(), published, topic)
+	start := time.Now()
+	if err := consumer.Run(running); err != nil { // it has drained when it returns
+		return sum, err
+	}
+	took := time.Since(start)
+
+	stats := consumer.Stats()
+	sum = summary{
+		handled: stats.Finished, retried: stats.Requeued, panics: r.panics.Load(), dead: stats.DeadLettered,
+		kept: d.GetTopic(deadTopic).Depth(), left: unfinished(d),
+	}
+	r.Printf("%s drained, nsqd has %d orders left\n\n", r.paint("✓"), sum.left)
+	r.Printf("handled        %4d   of %d orders", sum.handled, published)
+	r.Printf("retried        %4d   times", sum.retried)
+	r.Printf("panicked       %4d   times, and the process is alive", sum.panics)
+	r.Printf("dead-lettered  %4d   of which nsqd keeps %d in the topic %q", sum.dead, sum.kept, deadTopic)
+	r.Printf("time           %3.1fs   for %.1fs of work, %d orders at a time",
+		took.Seconds(), time.Duration(r.work.Load()).Seconds(), concurrency)
+
+	switch settled := sum.handled + sum.dead; {
+	case settled < published: // Ctrl-C, or the 30 s are over
+		return sum, fmt.Errorf("%d of %d orders are settled: %w", settled, published,
+			errors.Join(context.Cause(ctx), stats.Connections[0].LastErr))
+	case sum.kept != int64(sum.dead):
+		return sum, fmt.Errorf("%d orders were dead-lettered, but nsqd has %d dead letters", sum.dead, sum.kept)
+	case sum.left != 0:
+		return sum, fmt.Errorf("all orders are settled, but nsqd has %d left", sum.left)
+	}
+	return sum, nil
+}
+
+// summary is how it ended: what the consumer has counted, and what nsqd has.
+type summary struct {
+	handled, retried, panics, dead uint64
+
+	kept int64 // dead letters
+	left int   // orders that nsqd would deliver again
+}
+
+// report prints what becomes of the orders. Handlers run concurrently, so all
+// that it has is safe for concurrent use.
+type report struct {
+	*log.Logger
+	colours bool
+	orders  codec.Codec[Order]
+	done    func() // called when the last order is settled
+
+	settled, panics atomic.Uint64
+	work            atomic.Int64 // nanoseconds in handlers
+}
+
+// watch is a middleware: it may wrap the handler of any consumer, whatever its
+// type. Panics, and bodies that do not decode, come by as errors.
+func (r *report) watch(next handler.Raw) handler.Raw {
+	return func(ctx context.Context, m *handler.Message) error {
+		start := time.Now()
+		err := next(ctx, m)
+		r.work.Add(int64(time.Since(start)))
+		if _, ok := errors.AsType[*handler.PanicError](err); ok {
+			r.panics.Add(1)
+		}
+		return err
+	}
+}
+
+// OnSettle is a hook: it is told what was decided about a message.
+func (r *report) OnSettle(m *handler.Message) {
+	switch out := m.Outcome(); out.Disposition {
+	case handler.Finish:
+		if m.Attempts > 1 {
+			r.line("✓", m, "charged", "the retry has worked")
+		}
+	case handler.DeadLetter:
+		r.line("☠", m, "dead letter", why(out.Err))
+	case handler.Requeue:
+		r.line("↻", m, fmt.Sprint("requeued, ", out.Delay.Round(time.Millisecond)), why(out.Err))
+		return
+	default: // cut off, by Ctrl-C for example: nsqd will deliver it again
+		return
+	}
+	n := r.settled.Add(1)
+	if n%50 == 0 {
+		r.Printf("%s %d orders settled", r.paint("✓"), n)
+	}
+	if n == published {
+		r.done()
+	}
+}
+
+// line prints what became of one delivery of an order.
+func (r *report) line(symbol string, m *handler.Message, fate, why string) {
+	id := "?"
+	if o, err := r.orders.Decode(m.Body); err == nil {
+		id = fmt.Sprint(o.ID)
+	}
+	r.Printf("%s order %-3s  attempt %d  %-15s  %s", r.paint(symbol), id, m.Attempts, fate, why)
+}
+
+// why says in one line why an order failed.
+func why(err error) string {
+	if e, ok := errors.AsType[*handler.PanicError](err); ok {
+		return fmt.Sprint("panic: ", e.Value)
+	}
+	if e, ok := errors.AsType[*codec.Error](err); ok {
+		return fmt.Sprint("not an order: ", e.Err)
+	}
+	return err.Error()
+}
+
+// paint colours a symbol.
+func (r *report) paint(symbol string) string {
+	if !r.colours {
+		return symbol
+	}
+	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", map[string]int{"✓": 32, "↻": 33, "☠": 31}[symbol], symbol)
+}
+
+// wantsColours says whether f is a terminal whose user has nothing against
+// colours: see no-color.org.
+func wantsColours(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""
+}
+
+// publish puts the orders into nsqd, past its network interface.
+func publish(d *nsqd.NSQD, orders codec.Codec[Order]) error {
+	t := d.GetTopic(topic)
+	for id := 1; id <= published; id++ {
+		o := Order{ID: id, Card: "domestic", Items: []string{"a book"}}
+		switch {
+		case id%100 == 50:
+			o.Card = "expired"
+		case id%40 == 20:
+			o.Card = "foreign"
+		case id == 120:
+			o.Card = "blocked"
+		case id == 190:
+			o.Items = nil
+		}
+		body, err := orders.Append(nil, o)
+		if err != nil {
+			return err
+		}
+		if id == 240 {
+			body = body[:len(body)/2] // does not decode any more
+		}
+		if err := t.PutMessage(nsqd.NewMessage(t.GenerateID(), body)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unfinished counts the orders that nsqd has not heard the end of.
+func unfinished(d *nsqd.NSQD) (n int) {
+	for _, t := range d.GetStats(topic, "", false).Topics {
+		n += int(t.Depth)
+		for _, c := range t.Channels {
+			n += int(c.Depth) + c.InFlightCount + c.DeferredCount
+		}
+	}
+	return n
+}
+
+// startNSQD runs nsqd in this process, in a directory that exit removes.
+func startNSQD() (d *nsqd.NSQD, exit func() error, err error) {
+	dir, err := os.MkdirTemp("", "nsqx-quickstart-")
+	if err != nil {
+		return nil, nil, err
+	}
+	o := nsqd.NewOptions()
+	o.DataPath = dir
+	o.TCPAddress, o.HTTPAddress = "127.0.0.1:0", "" // the kernel chooses a free port
+	o.Logger = log.New(io.Discard, "", 0)
+	// By default nsqd looks for new channels with delayed messages each 5 s:
+	// too slow to watch.
+	o.QueueScanInterval, o.QueueScanRefreshInterval = 10*time.Millisecond, 50*time.Millisecond
+	d, err = nsqd.New(o)
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- d.Main() }()
+	return d, func() error {
+		d.Exit()
+		return errors.Join(<-ended, os.RemoveAll(dir))
+	}, nil
+}
