@@ -91,6 +91,38 @@ func ExampleSuccessLevel() {
 	// level=INFO msg="message handled" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=1
 }
 
+// To a service whose messages are retried anyway, a failure is no news.
+func ExampleFailureLevel() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, plain)) // its level is Info
+	mw := middleware.Log(logger, middleware.FailureLevel(slog.LevelDebug))
+	h := mw(func(_ context.Context, m *handler.Message) error {
+		if m.Attempts < 2 {
+			return errors.New("database is away")
+		}
+		panic("boom")
+	})
+
+	conn := openSource()
+	for _, m := range []*handler.Message{conn.attempt(1, "a"), conn.attempt(2, "a")} {
+		_ = h(m.Context(), m)
+	}
+	// Output:
+	// level=ERROR msg="handler panicked" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=2 error="nsqx: panic: boom"
+}
+
+// A panic is worth waking somebody up.
+func ExamplePanicLevel() {
+	const page = slog.LevelError + 4
+	logger := slog.New(slog.NewTextHandler(os.Stdout, plain))
+	mw := middleware.Log(logger, middleware.PanicLevel(page))
+	h := mw(func(context.Context, *handler.Message) error { panic("boom") })
+
+	m := openSource().attempt(1, "a")
+	_ = h(m.Context(), m)
+	// Output:
+	// level=ERROR+4 msg="handler panicked" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=1 error="nsqx: panic: boom"
+}
+
 func ExampleOnly() {
 	announce := func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error {
