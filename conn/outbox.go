@@ -28,13 +28,12 @@ type outbox struct {
 	cls      bool // CLS was queued: no RDY any more
 	half     bool // close the writing half when all is written
 	written  bool // it is, and only the half-close is left to do
-	shut     bool // nothing can be queued any more
 	inFlight int  // received and not answered
 
 	waiters []waiter // publishes without an answer, oldest first
 
 	stats outStats
-	dead  atomic.Bool // shut, readable without the lock
+	dead  atomic.Bool // nothing can be queued any more; written under the lock
 }
 
 // outStats counts what was queued or not; guarded by outbox.mu.
@@ -81,7 +80,7 @@ func (o *outbox) unlock() {
 func (o *outbox) lockToAnswer() (ok bool) {
 	o.mu.Lock()
 	o.inFlight--
-	if o.shut {
+	if o.dead.Load() {
 		o.stats.lost++
 		o.mu.Unlock()
 		return false
@@ -125,7 +124,7 @@ func (o *outbox) requeue(m *handler.Message, ms int64) bool {
 // the next delivery.
 func (o *outbox) touch(m *handler.Message) error {
 	o.mu.Lock()
-	if o.shut {
+	if o.dead.Load() {
 		o.mu.Unlock()
 		return handler.ErrConnLost
 	}
@@ -153,7 +152,7 @@ func (o *outbox) addTimed(m *handler.Message, counter *uint64, start int) {
 func (o *outbox) forget() {
 	o.mu.Lock()
 	o.inFlight--
-	if o.shut {
+	if o.dead.Load() {
 		o.stats.lost++
 	} else {
 		o.stats.expired++
@@ -189,7 +188,7 @@ func (o *outbox) setShare(n int) {
 
 func (o *outbox) stopDelivery() {
 	o.mu.Lock()
-	if !o.cls && !o.shut && !o.half {
+	if !o.cls && !o.dead.Load() && !o.half {
 		o.cls = true
 		o.buf = wire.AppendCLS(o.buf)
 	}
@@ -220,7 +219,6 @@ func (o *outbox) allWritten() bool {
 // refuse lets nothing more be queued.
 func (o *outbox) refuse() {
 	o.mu.Lock()
-	o.shut = true
 	o.dead.Store(true)
 	o.mu.Unlock()
 }
@@ -228,7 +226,6 @@ func (o *outbox) refuse() {
 // close ends the write loop and whoever waits for an answer.
 func (o *outbox) close() {
 	o.mu.Lock()
-	o.shut = true
 	o.dead.Store(true)
 	waiters := o.waiters
 	o.waiters = nil

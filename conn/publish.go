@@ -43,7 +43,7 @@ func (c *Conn) Publish(ctx context.Context, topic string, body []byte) error {
 
 func (o *outbox) publish(topic string, body []byte, w waiter) bool {
 	o.mu.Lock()
-	if o.shut || o.half {
+	if o.dead.Load() || o.half {
 		o.mu.Unlock()
 		return false
 	}

@@ -16,7 +16,7 @@ func (o *outbox) rdyWanted() int { return min(o.share, o.maxRDY) }
 
 // pending says whether there is anything for the write loop to do.
 func (o *outbox) pending() bool {
-	return len(o.buf) > headroom || o.nop || o.half || o.shut || !o.cls && o.rdyWanted() != o.rdy
+	return len(o.buf) > headroom || o.nop || o.half || o.dead.Load() || !o.cls && o.rdyWanted() != o.rdy
 }
 
 // burst is how many bytes a write must have had, about a dozen answers, for the
@@ -39,7 +39,7 @@ func (o *outbox) take(now func() time.Duration) (p []byte, more bool) {
 			o.mu.Lock()
 		}
 	}
-	if o.shut {
+	if o.dead.Load() {
 		return nil, false
 	}
 	if len(o.timed) > 0 {
@@ -63,7 +63,6 @@ func (o *outbox) take(now func() time.Duration) (p []byte, more bool) {
 		o.rdy = rdy
 	}
 	if o.half {
-		o.shut = true
 		o.dead.Store(true)
 	}
 	o.buf, o.spare = o.spare[:headroom], buf
