@@ -72,10 +72,8 @@ func (c *PipeConn) Close() error {
 // Reset closes as a TCP reset does: what either side has not read is thrown away, and the peer's reads and writes fail
 // with syscall.ECONNRESET at once. Afterwards c is closed. It may follow a Close.
 func (c *PipeConn) Reset() {
-	c.in.abort()
-	c.out.abort()
-	c.in.closeReader()
-	c.out.closeWriter()
+	c.in.abortReader()
+	c.out.abortWriter()
 }
 
 // SetBuffer sets how many bytes c may write ahead of what its peer has read. 0 or less means the default, 64 KiB.

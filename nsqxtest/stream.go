@@ -119,32 +119,49 @@ func (s *stream) closeWrite() error {
 }
 
 // closeReader reports whether it was the first to close this end.
-func (s *stream) closeReader() bool {
+func (s *stream) closeReader() (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.readerClosed {
 		return false
 	}
-	s.readerClosed = true
-	s.buf.Reset()
-	s.readDeadline.set(s, time.Time{})
-	s.change.Broadcast()
+	s.endReader()
 	return true
 }
 
 func (s *stream) closeWriter() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writerClosed, s.finished = true, true
-	s.writeDeadline.set(s, time.Time{})
-	s.change.Broadcast()
+	s.endWriter()
 }
 
-func (s *stream) abort() {
+// abortReader and abortWriter abort and close at once: nobody blocked may see the one without the other.
+func (s *stream) abortReader() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.aborted = true
+	s.endReader()
+}
+
+func (s *stream) abortWriter() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.aborted = true
 	s.buf.Reset()
+	s.endWriter()
+}
+
+// endReader and endWriter close an end. The caller holds mu.
+func (s *stream) endReader() {
+	s.readerClosed = true
+	s.buf.Reset()
+	s.readDeadline.set(s, time.Time{})
+	s.change.Broadcast()
+}
+
+func (s *stream) endWriter() {
+	s.writerClosed, s.finished = true, true
+	s.writeDeadline.set(s, time.Time{})
 	s.change.Broadcast()
 }
 
