@@ -1,5 +1,3 @@
-// Package flow decides how many messages each connection of a consumer may have
-// in flight.
 package flow
 
 import (

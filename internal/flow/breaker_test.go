@@ -1,0 +1,170 @@
+package flow_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/nsqx/nsqx/internal/flow"
+)
+
+const sec = time.Second
+
+var backoff = flow.Backoff{MinResults: 20, Failures: 0.9, Period: 10 * sec, First: sec, Max: 60 * sec}
+
+// totals feeds a breaker with results, one by one.
+type totals struct {
+	*flow.Breaker
+	results, failures uint64
+}
+
+func newTotals() *totals { return &totals{Breaker: flow.NewBreaker(backoff)} }
+
+// add records n results at an instant, and says whether one of them has opened the breaker.
+func (b *totals) add(now time.Duration, n int, failed bool) (opened bool) {
+	for range n {
+		b.results++
+		if failed {
+			b.failures++
+		}
+		opened = b.Record(now, b.results, b.failures) || opened
+	}
+	return opened
+}
+
+func (b *totals) wantLimit(t *testing.T, now time.Duration, want int) {
+	t.Helper()
+	if got := b.Limit(now); got != want {
+		t.Errorf("limit %d at %v, want %d", got, now, want)
+	}
+}
+
+func TestBreakerOpens(t *testing.T) {
+	tests := []struct {
+		name string
+		play func(b *totals) bool
+		want bool
+	}{
+		{"nothing", func(b *totals) bool { return b.add(0, 0, true) }, false},
+		{"too few", func(b *totals) bool { return b.add(sec, 19, true) }, false},
+		{"enough", func(b *totals) bool { return b.add(sec, 20, true) }, true},
+		{"one of ten good", func(b *totals) bool { return b.add(sec, 2, false) || b.add(sec, 18, true) }, true},
+		{"more of them good", func(b *totals) bool { return b.add(sec, 3, false) || b.add(sec, 18, true) }, false},
+		{"in the end", func(b *totals) bool { return b.add(sec, 3, false) || b.add(sec, 27, true) }, true},
+		{"too slowly", func(b *totals) bool {
+			for i := range 100 {
+				if b.add(time.Duration(i)*sec, 1, true) {
+					return true
+				}
+			}
+			return false
+		}, false},
+		{"just quickly enough", func(b *totals) bool {
+			for i := range 100 {
+				if b.add(time.Duration(i)*450*ms, 1, true) {
+					return true
+				}
+			}
+			return false
+		}, true},
+		{"what was good long ago does not count", func(b *totals) bool {
+			b.add(sec, 1000, false)
+			for i := range 20 {
+				b.add(time.Duration(i)*sec, 0, true)
+				b.Record(time.Duration(i)*sec, b.results, b.failures)
+			}
+			return b.add(21*sec, 20, true)
+		}, true},
+		{"what was good just now does", func(b *totals) bool {
+			return b.add(sec, 1000, false) || b.add(3*sec, 500, true)
+		}, false},
+		{"after a long silence", func(b *totals) bool {
+			return b.add(sec, 19, true) || b.add(time.Hour, 10, true)
+		}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newTotals()
+			if got := tt.play(b); got != tt.want || b.Closed() == tt.want {
+				t.Errorf("opened: %v, want %v; closed: %v", got, tt.want, b.Closed())
+			}
+		})
+	}
+}
+
+// TestBreakerLife: open, one may try and fails, open for longer, up to a minute; one succeeds, more and more may; closed.
+func TestBreakerLife(t *testing.T) {
+	b := newTotals()
+	b.wantLimit(t, 0, math.MaxInt)
+	now := 5 * sec
+	b.add(now, 20, true)
+	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+		d := time.Duration(seconds) * sec
+		b.wantLimit(t, now, 0)
+		if got := b.OpenFor(now); got != d {
+			t.Errorf("open for %v, want %v", got, d)
+		}
+		if b.Result(now, false, 8) || b.Result(now, true, 8) {
+			t.Error("opened again by results from before")
+		}
+		b.wantLimit(t, now+d-1, 0)
+		now += d
+		b.wantLimit(t, now, 1)
+		b.wantLimit(t, now+sec, 1)
+		if !b.Result(now, true, 8) {
+			t.Error("the one that tried has failed, and it does not open")
+		}
+	}
+	now += time.Minute
+	b.wantLimit(t, now, 1)
+	for i, want := range []int{2, 3, 4, 5, 6, 7} {
+		if b.Result(now, false, 8) || b.Closed() {
+			t.Errorf("after %d successes: opened, or closed already", i+1)
+		}
+		b.wantLimit(t, now, want)
+	}
+	b.Result(now, true, 8) // one in between is no outage
+	b.wantLimit(t, now, 7)
+	b.Result(now, false, 8)
+	if !b.Closed() {
+		t.Error("not closed")
+	}
+	b.wantLimit(t, now, math.MaxInt)
+
+	b.results += 1000 // what came while it was not closed does not count
+	b.failures += 1000
+	if b.Record(now, b.results, b.failures) || b.add(now, 19, true) {
+		t.Error("opened by what was before")
+	}
+	if !b.add(now, 1, true) || b.OpenFor(now) != sec {
+		t.Error("does not begin anew")
+	}
+}
+
+// TestBreakerRamp: if most fail again it opens again, for longer.
+func TestBreakerRamp(t *testing.T) {
+	b := newTotals()
+	b.add(0, 20, true)
+	b.Limit(sec)
+	for range 3 {
+		b.Result(sec, false, 100)
+	}
+	b.wantLimit(t, sec, 4)
+	if b.Result(sec, true, 100) || b.Result(sec, true, 100) || !b.Result(sec, true, 100) {
+		t.Error("opens at more than half of the limit, neither before nor later")
+	}
+	if got := b.OpenFor(sec); got != 2*sec {
+		t.Errorf("open for %v, want 2s", got)
+	}
+}
+
+// TestBreakerSmall: with a single worker the first success closes it.
+func TestBreakerSmall(t *testing.T) {
+	b := newTotals()
+	b.add(0, 20, true)
+	b.wantLimit(t, sec, 1)
+	b.Result(sec, false, 1)
+	if !b.Closed() {
+		t.Error("not closed")
+	}
+}

@@ -1,0 +1,3 @@
+// Package flow decides how many messages a consumer has in flight, and how many of them each of its connections: pure functions
+// and small state machines that are fed with events and instants, without locks, clocks or goroutines.
+package flow

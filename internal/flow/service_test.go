@@ -1,0 +1,90 @@
+package flow_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nsqx/nsqx/internal/flow"
+)
+
+// work plays n ticks of workers that are always busy, with handlers that take so long.
+func work(s *flow.Service, n, workers int, takes time.Duration) {
+	for range n {
+		busy := time.Duration(workers) * flow.Tick
+		s.Add(busy, uint64(busy/takes))
+	}
+}
+
+func TestServiceAhead(t *testing.T) {
+	tests := []struct {
+		name    string
+		takes   time.Duration
+		workers int
+		rtt     time.Duration
+		want    int
+	}{
+		{"100 ms", 100 * ms, 8, 0, 8},
+		{"10 ms", 10 * ms, 8, 0, 80},
+		{"50 ms, far away", 50 * ms, 4, 200 * ms, 32},
+		{"microseconds", us, 8, 0, 2500},
+		{"much longer", time.Minute, 8, 0, 0},
+		{"rounded up", 150 * ms, 1, 0, 1},
+		{"rounded down", 250 * ms, 1, 0, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var s flow.Service
+			if got := s.Ahead(tt.workers, tt.rtt, 2500); got != 0 {
+				t.Errorf("%d before there was a result", got)
+			}
+			// So many ticks that even the longest has had a result.
+			n := int(max(tt.takes/flow.Tick, 10))
+			s.Add(time.Duration(n*tt.workers)*flow.Tick, uint64(time.Duration(n*tt.workers)*flow.Tick/tt.takes))
+			if got := s.Ahead(tt.workers, tt.rtt, 2500); got != tt.want {
+				mean, _ := s.Time()
+				t.Errorf("%d ahead at %v, want %d", got, mean, tt.want)
+			}
+		})
+	}
+}
+
+// TestServiceFollows: within two seconds of a change the mean is near to what handlers take now; and handlers that hang
+// are seen although they give no result.
+func TestServiceFollows(t *testing.T) {
+	var s flow.Service
+	work(&s, 100, 8, ms)
+	if mean, _ := s.Time(); mean < 999*us || mean > 1001*us {
+		t.Errorf("mean %v, want 1ms", mean)
+	}
+	work(&s, 20, 8, 2*ms)
+	if mean, _ := s.Time(); mean < 1300*us || mean > 2*ms {
+		t.Errorf("mean %v two seconds after the change to 2ms", mean)
+	}
+	for range 20 {
+		s.Add(8*flow.Tick, 0)
+	}
+	if mean, _ := s.Time(); mean < 4*ms {
+		t.Errorf("mean %v while all handlers hang for 2s", mean)
+	}
+	if n := s.Ahead(8, 0, 2500); n > 200 {
+		t.Errorf("%d ahead while all handlers hang", n)
+	}
+	for range 400 {
+		s.Add(8*flow.Tick, 0)
+	}
+	if n := s.Ahead(8, 0, 2500); n != 0 {
+		t.Errorf("%d ahead while all handlers hang for ever", n)
+	}
+}
+
+// TestServiceIdle: nothing to do changes nothing.
+func TestServiceIdle(t *testing.T) {
+	var s flow.Service
+	work(&s, 10, 8, 10*ms)
+	for range 100 {
+		s.Add(0, 0)
+	}
+	if mean, ok := s.Time(); !ok || mean < 9999*us || mean > 10001*us {
+		t.Errorf("mean %v, %v, want 10ms", mean, ok)
+	}
+}

@@ -1,0 +1,184 @@
+package flow_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/nsqx/nsqx/internal/flow"
+)
+
+const all = 1 << 20 // the demand of a connection that has used all of its share
+
+func TestShares(t *testing.T) {
+	free := func(demand ...int) (conns []flow.Share) {
+		for _, d := range demand {
+			conns = append(conns, flow.Share{Max: 2500, Demand: d})
+		}
+		return conns
+	}
+	tests := []struct {
+		name  string
+		total int
+		conns []flow.Share
+		turn  int
+		want  []int
+	}{
+		{"none", 10, nil, 0, nil},
+		{"alone", 10, free(all), 0, []int{10}},
+		{"alone and idle", 10, free(0), 0, []int{10}},
+		{"nothing to share", 0, free(all, all), 1, []int{0, 0}},
+		{"less than nothing", -5, free(all, all), 1, []int{0, 0}},
+		{"even", 10, free(all, all, all), 0, []int{4, 3, 3}},
+		{"idle ones lend", 100, free(all, 0, 0), 0, []int{98, 1, 1}},
+		{"some use", 100, free(all, 10, 0), 0, []int{89, 10, 1}},
+		{"what nobody has a use for is spread", 30, free(1, 1, 10), 0, []int{7, 7, 16}},
+		{"max-rdy-count", 100, []flow.Share{{Max: 5, Demand: all}, {Max: 2500, Demand: all}}, 0, []int{5, 95}},
+		{"more than all may have", 100, []flow.Share{{Max: 5, Demand: all}, {Max: 7}}, 0, []int{5, 7}},
+		{"turns", 2, free(all, all, all, all, all), 0, []int{1, 1, 0, 0, 0}},
+		{"turns, later", 2, free(all, all, all, all, all), 4, []int{1, 0, 0, 0, 1}},
+		{"turns of one", 1, free(0, all, 0), 2, []int{0, 0, 1}},
+		{"waits for the other", 10, []flow.Share{{Share: 10, Held: 10, Max: 2500, Demand: 2}, {Max: 2500, Demand: all}}, 0, []int{2, 0}},
+		{"takes what is free already", 10, []flow.Share{{Share: 2, Held: 6, Max: 2500, Demand: 2}, {Max: 2500, Demand: all}}, 0, []int{2, 4}},
+		{"all of it", 10, []flow.Share{{Share: 2, Held: 2, Max: 2500, Demand: 2}, {Share: 4, Held: 4, Max: 2500, Demand: all}}, 0, []int{2, 8}},
+		{"over the total", 4, []flow.Share{{Share: 8, Held: 8, Max: 2500, Demand: all}, {Max: 2500, Demand: all}}, 0, []int{2, 0}},
+		{"raised within what is held", 10, []flow.Share{{Share: 0, Held: 5, Max: 2500, Demand: all}, {Share: 5, Held: 5, Max: 2500, Demand: all}}, 0, []int{5, 5}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := flow.Shares(tt.total, tt.conns, tt.turn); !slices.Equal(got, tt.want) {
+				t.Errorf("shares %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// nsqds plays connections to nsqds that heed a lower share at some later time.
+type nsqds struct {
+	random *rand.Rand
+	conns  []flow.Share
+}
+
+func (n *nsqds) set(shares []int) {
+	for i, s := range shares {
+		c := &n.conns[i]
+		c.Share, c.Held = s, max(c.Held, s)
+	}
+}
+
+// live lets time pass: some heed their shares, some answer a part of what they hold.
+func (n *nsqds) live() {
+	for i := range n.conns {
+		c := &n.conns[i]
+		if c.Held > c.Share && n.random.IntN(2) == 0 {
+			c.Held = c.Share + n.random.IntN(c.Held-c.Share)
+		}
+		switch n.random.IntN(4) {
+		case 0:
+			c.Demand = 0
+		case 1:
+			c.Demand = all
+		case 2:
+			c.Demand = n.random.IntN(100)
+		}
+	}
+}
+
+func (n *nsqds) held() (sum int) {
+	for _, c := range n.conns {
+		sum += c.Held
+	}
+	return sum
+}
+
+// TestSharesProperties goes through random histories: totals that change, connections that come and go, use much or
+// nothing, and give back what they lose in their own time.
+func TestSharesProperties(t *testing.T) {
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		n := &nsqds{random: random}
+		total, turn := random.IntN(60), 0
+		for step := range 200 {
+			switch random.IntN(12) {
+			case 0:
+				total = random.IntN(60)
+			case 1:
+				if len(n.conns) < 12 {
+					n.conns = append(n.conns, flow.Share{Max: 1 + random.IntN(40)})
+				}
+			case 2:
+				if k := len(n.conns); k > 0 {
+					i := random.IntN(k)
+					n.conns = slices.Delete(n.conns, i, i+1)
+				}
+			}
+			if len(n.conns) > 0 {
+				turn = (turn + total) % len(n.conns)
+			}
+			before := n.held()
+			shares := flow.Shares(total, n.conns, turn)
+			what := fmt.Sprintf("seed %d, step %d: Shares(%d, %+v, %d) = %v", seed, step, total, n.conns, turn, shares)
+			sum := 0
+			for i, s := range shares {
+				sum += s
+				if s < 0 || s > n.conns[i].Max {
+					t.Fatalf("%s: %d is not within 0 and max-rdy-count", what, s)
+				}
+			}
+			n.set(shares)
+			if after := n.held(); after > max(total, before) {
+				t.Fatalf("%s: nsqd may use %d, was %d", what, after, before)
+			}
+			if sum > max(total, before) {
+				t.Fatalf("%s: the sum is %d", what, sum)
+			}
+			n.live()
+		}
+		settle(t, n, total)
+	}
+}
+
+// settle lets every connection heed its share, want all, and checks that all of total is in use then, evenly.
+func settle(t *testing.T, n *nsqds, total int) {
+	t.Helper()
+	for range 3 {
+		for i := range n.conns {
+			c := &n.conns[i]
+			c.Held, c.Demand = c.Share, all
+		}
+		n.set(flow.Shares(total, n.conns, 0))
+	}
+	capacity, sum, least, most := 0, 0, total, 0
+	for _, c := range n.conns {
+		capacity, sum, most = capacity+c.Max, sum+c.Share, max(most, c.Share)
+		if c.Share < c.Max {
+			least = min(least, c.Share)
+		}
+	}
+	if sum != min(total, capacity) || most > least+1 {
+		t.Fatalf("%d shared out as %+v", total, n.conns)
+	}
+}
+
+// TestTurns: with more connections than total each has its turn in every round of them, as often as the others.
+func TestTurns(t *testing.T) {
+	for conns := 1; conns <= 12; conns++ {
+		for total := 1; total < conns; total++ {
+			had, turn := make([]int, conns), 0
+			list := make([]flow.Share, conns)
+			for i := range list {
+				list[i].Max = 2500
+			}
+			for range conns {
+				for i, s := range flow.Shares(total, list, turn) {
+					had[i] += s
+				}
+				turn = (turn + total) % conns
+			}
+			if slices.Min(had) != total || slices.Max(had) != total {
+				t.Errorf("%d for %d connections: they had %v", total, conns, had)
+			}
+		}
+	}
+}
