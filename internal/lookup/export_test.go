@@ -1,0 +1,4 @@
+package lookup
+
+// Parse is for the fuzz tests, which are slow over HTTP.
+var Parse = parse

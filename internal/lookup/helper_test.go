@@ -1,0 +1,94 @@
+package lookup_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/nsqx/nsqx/internal/lookup"
+)
+
+// client is one of the server's address.
+func client(t *testing.T, addr string, cfg lookup.Config) *lookup.Client {
+	t.Helper()
+	c, err := lookup.NewClient(addr, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// answers serves the same status and body always, and returns a client for it.
+func answers(t *testing.T, status int, body string, cfg lookup.Config) *lookup.Client {
+	t.Helper()
+	return client(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
+	}).URL, cfg)
+}
+
+func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// raw serves what speak writes to each connection, after its request was read. The connection is closed when speak returns.
+func raw(t *testing.T, speak func(nc net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := http.ReadRequest(bufio.NewReader(nc)); err == nil {
+				speak(nc)
+			}
+			nc.Close()
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return l.Addr().String()
+}
+
+// lookupError fails unless err is a *lookup.Error that may be logged, and has that status and text.
+func lookupError(t *testing.T, err error, status int, text string) {
+	t.Helper()
+	var e *lookup.Error
+	if !errors.As(err, &e) || e.Status != status || !strings.Contains(err.Error(), text) {
+		t.Fatalf("error %v, want status %d and %q", err, status, text)
+	}
+	loggable(t, err.Error())
+}
+
+func loggable(t *testing.T, text string) {
+	t.Helper()
+	if !strings.HasPrefix(text, "nsqx: nsqlookupd ") || !utf8.ValidString(text) || len(text) > 2000 ||
+		strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Fatalf("error %q is not fit for a log", text)
+	}
+}
+
+// node is an entry of a list of producers.
+func node(host string, port any) string {
+	return fmt.Sprintf(`{"remote_address":"10.0.0.9:5","hostname":"h","broadcast_address":%q,"tcp_port":%v,"http_port":4151,"version":"1.3.0"}`, host, port)
+}
+
+func nodes(entries ...string) string {
+	return `{"channels":["c"],"producers":[` + strings.Join(entries, ",") + `]}`
+}

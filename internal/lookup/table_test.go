@@ -1,0 +1,150 @@
+package lookup_test
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nsqx/nsqx/internal/lookup"
+)
+
+const plenty = 1000
+
+// poll is one step of a history, and what it must change: "+a" added, "!a" anew, "-a" forgotten.
+type poll struct {
+	source int
+	found  string
+	failed bool
+	want   string
+}
+
+func words(s string) []string { return strings.Fields(s) }
+
+func changes(c lookup.Changes) string {
+	var all []string
+	for mark, addrs := range map[string][]string{"+": c.Added, "!": c.Anew, "-": c.Forgotten} {
+		for _, addr := range addrs {
+			all = append(all, mark+addr)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+func TestTable(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		static string
+		polls  []poll
+		wanted string
+	}{
+		{"nothing", "", []poll{{0, "", false, ""}, {0, "", true, ""}}, ""},
+		{"L13: a fresh lookupd knows nothing", "", []poll{{0, "a b", false, "+a +b"}, {0, "", false, ""}, {0, "", false, ""}, {0, "a b", false, "!a !b"}}, "a b"},
+		{"forgotten after three", "", []poll{{0, "a b", false, "+a +b"}, {0, "a", false, ""}, {0, "a", false, ""}, {0, "a", false, "-b"}, {0, "a", false, ""}}, "a"},
+		{"three in a row", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "", false, ""}, {0, "a", false, "!a"}, {0, "", false, ""}, {0, "", false, ""}}, "a"},
+		{"L1, F28: failures count for nothing", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "", true, ""}, {0, "", true, ""}, {0, "", true, ""},
+			{0, "", false, ""}, {0, "", true, ""}, {0, "", false, "-a"}}, ""},
+		{"a failure is no absence", "", []poll{{0, "a", false, "+a"}, {0, "", true, ""}, {0, "a", false, ""}}, "a"},
+		{"found beside a failure", "", []poll{{0, "a", true, "+a"}, {0, "a b", true, "+b"}, {0, "a", false, ""}, {0, "b", true, "!b"}, {0, "", true, ""}}, "a b"},
+		{"found beside a failure, missed before", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "", false, ""}, {0, "a", true, "!a"},
+			{0, "", false, ""}, {0, "", false, ""}, {0, "", false, "-a"}}, ""},
+		{"L11: comes and goes", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "a", false, "!a"}, {0, "", false, ""}, {0, "a", false, "!a"}}, "a"},
+		{"F32: moves", "", []poll{{0, "a:1", false, "+a:1"}, {0, "a:2", false, "+a:2"}, {0, "a:2", false, ""}, {0, "a:2", false, "-a:1"}}, "a:2"},
+		{"forgotten and back", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, "-a"}, {0, "a", false, "+a"}}, "a"},
+		{"F31: union", "", []poll{{0, "a b", false, "+a +b"}, {1, "b c", false, "+c"}, {0, "a b", false, ""}, {1, "b c", false, ""}}, "a b c"},
+		{"every source has to miss it", "", []poll{{0, "a", false, "+a"}, {1, "a", false, ""}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, ""},
+			{1, "", false, ""}, {1, "", false, ""}, {1, "", false, "-a"}}, ""},
+		{"F28: a source that is down keeps it", "", []poll{{0, "a", false, "+a"}, {1, "a", false, ""}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, ""},
+			{1, "", true, ""}, {1, "", true, ""}, {1, "", true, ""}}, "a"},
+		{"a source that never had it has no say", "", []poll{{0, "a", false, "+a"}, {1, "", false, ""}, {1, "", false, ""}, {1, "", false, ""}, {1, "", false, ""}}, "a"},
+		{"first report of another source is not anew", "", []poll{{0, "a", false, "+a"}, {1, "", true, ""}, {1, "a", false, ""}}, "a"},
+		{"later report of another source is", "", []poll{{0, "a", false, "+a"}, {1, "", false, ""}, {1, "a", false, "!a"}, {1, "a", false, ""}}, "a"},
+		{"static", "s", []poll{{0, "s a", false, "+a"}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, "-a"}, {0, "", false, ""}, {0, "s", false, "!s"}}, "s"},
+		{"L10, F30: twice", "", []poll{{0, "a:1 a:1 A:1 [::1]:1 [0::1]:1", false, "+[::1]:1 +a:1"}, {0, "A:1 [0:0::1]:01", false, ""}}, "[::1]:1 a:1"},
+		{"static, written otherwise", "A:1 unix:///run/nsqd", []poll{{0, "a:1 unix:///run/nsqd", false, ""}, {0, "", false, ""}, {0, "a:1", false, "!A:1"}}, "A:1 unix:///run/nsqd"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			table := lookup.NewTable(plenty, nil)
+			if added := table.Static(words(tt.static)...); !slices.Equal(added, words(tt.static)) && tt.static != "" {
+				t.Errorf("static: added %q", added)
+			}
+			for i, p := range tt.polls {
+				c := table.Poll(p.source, words(p.found), !p.failed)
+				if got := changes(c); got != p.want || c.Refused != 0 || c.Filtered != 0 {
+					t.Errorf("poll %d: %q, want %q; %+v", i, got, p.want, c)
+				}
+			}
+			if got := table.Wanted(); !slices.Equal(got, words(tt.wanted)) {
+				t.Errorf("wanted %q, want %q", got, tt.wanted)
+			}
+		})
+	}
+}
+
+func TestTableOrder(t *testing.T) {
+	table := lookup.NewTable(plenty, nil)
+	if got := table.Poll(0, words("d a c"), true).Added; !slices.Equal(got, words("d a c")) {
+		t.Errorf("added %q", got)
+	}
+	table.Poll(0, nil, true)
+	if got := table.Poll(0, words("c d a"), true).Anew; !slices.Equal(got, words("c d a")) {
+		t.Errorf("anew %q", got)
+	}
+	table.Poll(0, nil, true)
+	table.Poll(0, nil, true)
+	if got := table.Poll(0, nil, true).Forgotten; !slices.Equal(got, words("a c d")) {
+		t.Errorf("forgotten %q", got)
+	}
+}
+
+// TestTableCap is F33.
+func TestTableCap(t *testing.T) {
+	table := lookup.NewTable(2, nil)
+	table.Static("s", "s", "t")
+	step := func(found string, want lookup.Changes) {
+		t.Helper()
+		if got := table.Poll(0, words(found), true); !reflect.DeepEqual(got, want) {
+			t.Fatalf("%q: %+v, want %+v", found, got, want)
+		}
+	}
+	step("s a b c c d", lookup.Changes{Added: words("a b"), Refused: 2})
+	step("s b c d", lookup.Changes{Refused: 2})
+	step("s b c d", lookup.Changes{Refused: 2})
+	step("s b d c", lookup.Changes{Forgotten: words("a"), Added: words("d"), Refused: 1}) // its room is free in the same poll
+	step("s b d c", lookup.Changes{Refused: 1})
+	if n := table.Discovered(); n != 2 {
+		t.Errorf("%d discovered", n)
+	}
+	if added := table.Static("b", "u"); !slices.Equal(added, words("u")) { // b makes room
+		t.Errorf("added %q", added)
+	}
+	step("s b d c", lookup.Changes{Added: words("c")})
+	if got := table.Wanted(); !slices.Equal(got, words("b c d s t u")) || table.Discovered() != 2 {
+		t.Errorf("wanted %q, %d discovered", got, table.Discovered())
+	}
+}
+
+func TestTableFilter(t *testing.T) {
+	asked := 0
+	forbidden := words("127.0.0.1:1 169.254.169.254:80 0.0.0.0:1 224.0.0.1:1 [::1]:1 evil:1") // L9
+	table := lookup.NewTable(1, func(addr string) bool { asked++; return !slices.Contains(forbidden, addr) })
+	table.Static("127.0.0.1:1")
+	if asked != 0 {
+		t.Error("asked about a static address")
+	}
+	found := words("127.0.0.1:1 [::ffff:127.0.0.1]:1 [::ffff:169.254.169.254]:80 0.0.0.0:1 224.0.0.1:1 [0::1]:1 EVIL:1 a:1 A:1 b:1")
+	got := table.Poll(0, found, true)
+	if want := (lookup.Changes{Added: words("a:1"), Filtered: 6, Refused: 1}); !reflect.DeepEqual(got, want) || asked != 8 {
+		t.Errorf("%+v, asked %d times, want %+v", got, asked, want)
+	}
+	forbidden = append(forbidden, "a:1") // the answer changes: as good as not found
+	for i, want := range []lookup.Changes{{Filtered: 1}, {Filtered: 1}, {Filtered: 1, Forgotten: words("a:1")}} {
+		if got := table.Poll(0, words("a:1"), true); !reflect.DeepEqual(got, want) {
+			t.Errorf("poll %d: %+v, want %+v", i, got, want)
+		}
+	}
+	if got := table.Wanted(); !slices.Equal(got, words("127.0.0.1:1")) {
+		t.Errorf("wanted %q", got)
+	}
+}
