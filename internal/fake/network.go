@@ -8,7 +8,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/internal/pipe"
 )
 
 // Network hands out connections in memory and runs a script at the other end of each. It may be used concurrently.
@@ -44,7 +44,7 @@ func (n *Network) DialContext(ctx context.Context, _, addr string) (net.Conn, er
 	if err != nil {
 		return nil, err
 	}
-	client, server := nsqxtest.Pipe()
+	client, server := pipe.New()
 	p := NewPeer(n.scripts.tb, server)
 	p.Client, p.Addr, p.N = client, addr, ordinal
 	if !n.scripts.start(p) {

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/internal/pipe"
 )
 
 // Frame types.
@@ -50,12 +50,12 @@ func (c Command) String() string {
 // other; from then on reads fail and methods return zero values. A failed write is no fault of the client (it should
 // hang up on garbage) and fails no test: see WriteErr.
 type Peer struct {
-	Conn   net.Conn           // the connection below TLS and compression; Write here for bytes that go past them
-	Pipe   *nsqxtest.PipeConn // Conn, if it is one: SetBuffer bounds what we write ahead
-	Client *nsqxtest.PipeConn // the other end of a Network's pipe, else nil: SetBuffer bounds what the client writes ahead
-	Addr   string             // the address that was dialled
-	N      int                // which dial this is, from 1
-	Log    []Command          // all commands read so far, NOPs too
+	Conn   net.Conn   // the connection below TLS and compression; Write here for bytes that go past them
+	Pipe   *pipe.Conn // Conn, if it is one: SetBuffer bounds what we write ahead
+	Client *pipe.Conn // the other end of a Network's pipe, else nil: SetBuffer bounds what the client writes ahead
+	Addr   string     // the address that was dialled
+	N      int        // which dial this is, from 1
+	Log    []Command  // all commands read so far, NOPs too
 
 	tb       testing.TB
 	top      io.ReadWriter // Conn or the TLS over it: what compression goes over
@@ -68,8 +68,8 @@ type Peer struct {
 
 // NewPeer returns a Peer over nc, for tests that connect themselves.
 func NewPeer(tb testing.TB, nc net.Conn) *Peer {
-	pipe, _ := nc.(*nsqxtest.PipeConn)
-	return &Peer{Conn: nc, Pipe: pipe, tb: tb, top: nc, r: bufio.NewReaderSize(nc, maxLine), w: nc}
+	inMemory, _ := nc.(*pipe.Conn)
+	return &Peer{Conn: nc, Pipe: inMemory, tb: tb, top: nc, r: bufio.NewReaderSize(nc, maxLine), w: nc}
 }
 
 // Magic reads "  V2".
@@ -256,7 +256,7 @@ func (p *Peer) Close() { _ = p.Conn.Close() }
 // Reset closes with a TCP reset: what the client has not read is lost. Over anything but a pipe or TCP it is Close.
 func (p *Peer) Reset() {
 	switch c := p.Conn.(type) {
-	case *nsqxtest.PipeConn:
+	case *pipe.Conn:
 		c.Reset()
 		return
 	case *net.TCPConn:

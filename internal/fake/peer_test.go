@@ -17,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/nsqx/nsqx/internal/fake"
-	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/internal/pipe"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,8 +46,8 @@ func (r *recorder) wantOne(t *testing.T, part string) {
 }
 
 // peer returns a Peer to which the client has written input and then closed its side.
-func peer(tb testing.TB, input string) (*fake.Peer, *nsqxtest.PipeConn) {
-	client, server := nsqxtest.Pipe()
+func peer(tb testing.TB, input string) (*fake.Peer, *pipe.Conn) {
+	client, server := pipe.New()
 	_, _ = io.WriteString(client, input)
 	_ = client.CloseWrite()
 	return fake.NewPeer(tb, server), client
@@ -224,17 +224,17 @@ func TestWriteErr(t *testing.T) {
 
 func TestHalfClosed(t *testing.T) {
 	tests := map[string]struct {
-		end  func(client *nsqxtest.PipeConn)
+		end  func(client *pipe.Conn)
 		want bool
 	}{
-		"half-closed": {func(c *nsqxtest.PipeConn) { _ = c.CloseWrite() }, true},
-		"closed":      {func(c *nsqxtest.PipeConn) { _ = c.Close() }, false},
-		"reset":       {(*nsqxtest.PipeConn).Reset, false},
+		"half-closed": {func(c *pipe.Conn) { _ = c.CloseWrite() }, true},
+		"closed":      {func(c *pipe.Conn) { _ = c.Close() }, false},
+		"reset":       {(*pipe.Conn).Reset, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				client, server := nsqxtest.Pipe()
+				client, server := pipe.New()
 				p := fake.NewPeer(t, server)
 				var got bool
 				go func() { got = p.HalfClosed(); p.Close() }()

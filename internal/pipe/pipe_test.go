@@ -1,4 +1,4 @@
-package nsqxtest_test
+package pipe_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/internal/pipe"
 )
 
 func wantErr(t *testing.T, what string, got, want error) {
@@ -41,7 +41,7 @@ func readErr(c net.Conn) error  { _, err := c.Read(make([]byte, 1)); return err 
 func writeErr(c net.Conn) error { _, err := c.Write([]byte("x")); return err }
 
 func TestPartialReads(t *testing.T) {
-	a, b := nsqxtest.Pipe()
+	a, b := pipe.New()
 	mustWrite(t, a, "hello ")
 	mustWrite(t, a, "world")
 	if n, err := b.Read(nil); n != 0 || err != nil {
@@ -57,7 +57,7 @@ func TestPartialReads(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	a, b := nsqxtest.Pipe()
+	a, b := pipe.New()
 	for _, addr := range []net.Addr{a.LocalAddr(), a.RemoteAddr(), b.LocalAddr(), b.RemoteAddr()} {
 		if addr.Network() != "pipe" || addr.String() == "" {
 			t.Errorf("address %q of network %q", addr, addr.Network())
@@ -69,7 +69,7 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestHalfClose(t *testing.T) {
-	a, b := nsqxtest.Pipe()
+	a, b := pipe.New()
 	mustWrite(t, a, "last words")
 	for range 2 {
 		if err := a.CloseWrite(); err != nil {
@@ -94,7 +94,7 @@ func TestHalfClose(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	a, b := nsqxtest.Pipe()
+	a, b := pipe.New()
 	mustWrite(t, a, "written")
 	mustWrite(t, b, "never read")
 	if err := a.Close(); err != nil {
@@ -118,13 +118,13 @@ func TestClose(t *testing.T) {
 }
 
 func TestReset(t *testing.T) {
-	for name, before := range map[string]func(*nsqxtest.PipeConn) error{
-		"open":        func(*nsqxtest.PipeConn) error { return nil },
-		"half-closed": (*nsqxtest.PipeConn).CloseWrite,
-		"closed":      (*nsqxtest.PipeConn).Close,
+	for name, before := range map[string]func(*pipe.Conn) error{
+		"open":        func(*pipe.Conn) error { return nil },
+		"half-closed": (*pipe.Conn).CloseWrite,
+		"closed":      (*pipe.Conn).Close,
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, b := nsqxtest.Pipe()
+			a, b := pipe.New()
 			mustWrite(t, a, "thrown away")
 			if err := before(a); err != nil {
 				t.Fatal(err)
@@ -148,23 +148,23 @@ func TestWakes(t *testing.T) {
 	past := time.Unix(1, 0)
 	tests := []struct {
 		name        string
-		do          func(a, b *nsqxtest.PipeConn)
+		do          func(a, b *pipe.Conn)
 		read, write error // of a; nil: stays blocked
 	}{
-		{"own close", func(a, _ *nsqxtest.PipeConn) { _ = a.Close() }, net.ErrClosed, net.ErrClosed},
-		{"own reset", func(a, _ *nsqxtest.PipeConn) { a.Reset() }, net.ErrClosed, net.ErrClosed},
-		{"own half-close", func(a, _ *nsqxtest.PipeConn) { _ = a.CloseWrite() }, nil, syscall.EPIPE},
-		{"peer's close", func(_, b *nsqxtest.PipeConn) { _ = b.Close() }, io.EOF, syscall.EPIPE},
-		{"peer's half-close", func(_, b *nsqxtest.PipeConn) { _ = b.CloseWrite() }, io.EOF, nil},
-		{"peer's reset", func(_, b *nsqxtest.PipeConn) { b.Reset() }, syscall.ECONNRESET, syscall.ECONNRESET},
-		{"past deadline", func(a, _ *nsqxtest.PipeConn) { _ = a.SetDeadline(past) }, os.ErrDeadlineExceeded, os.ErrDeadlineExceeded},
-		{"past read deadline", func(a, _ *nsqxtest.PipeConn) { _ = a.SetReadDeadline(past) }, os.ErrDeadlineExceeded, nil},
-		{"past write deadline", func(a, _ *nsqxtest.PipeConn) { _ = a.SetWriteDeadline(past) }, nil, os.ErrDeadlineExceeded},
+		{"own close", func(a, _ *pipe.Conn) { _ = a.Close() }, net.ErrClosed, net.ErrClosed},
+		{"own reset", func(a, _ *pipe.Conn) { a.Reset() }, net.ErrClosed, net.ErrClosed},
+		{"own half-close", func(a, _ *pipe.Conn) { _ = a.CloseWrite() }, nil, syscall.EPIPE},
+		{"peer's close", func(_, b *pipe.Conn) { _ = b.Close() }, io.EOF, syscall.EPIPE},
+		{"peer's half-close", func(_, b *pipe.Conn) { _ = b.CloseWrite() }, io.EOF, nil},
+		{"peer's reset", func(_, b *pipe.Conn) { b.Reset() }, syscall.ECONNRESET, syscall.ECONNRESET},
+		{"past deadline", func(a, _ *pipe.Conn) { _ = a.SetDeadline(past) }, os.ErrDeadlineExceeded, os.ErrDeadlineExceeded},
+		{"past read deadline", func(a, _ *pipe.Conn) { _ = a.SetReadDeadline(past) }, os.ErrDeadlineExceeded, nil},
+		{"past write deadline", func(a, _ *pipe.Conn) { _ = a.SetWriteDeadline(past) }, nil, os.ErrDeadlineExceeded},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a, b := nsqxtest.Pipe()
+				a, b := pipe.New()
 				a.SetBuffer(3)
 				pending := errors.New("still blocked")
 				gotRead, gotWrite, wrote := pending, pending, 0
@@ -198,7 +198,7 @@ func TestDeadlinesExact(t *testing.T) {
 				t.Errorf("%s after %v, want %v", what, got, want)
 			}
 		}
-		a, b := nsqxtest.Pipe()
+		a, b := pipe.New()
 		defer b.Close()
 		defer a.Close()
 
@@ -249,7 +249,7 @@ func TestDeadlinesExact(t *testing.T) {
 
 func TestBackpressure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := nsqxtest.Pipe()
+		a, b := pipe.New()
 		defer b.Close()
 		defer a.Close()
 		big := bytes.Repeat([]byte("0123456789abcdef"), 10_000) // 160 kB
@@ -282,7 +282,7 @@ func TestBackpressure(t *testing.T) {
 
 func TestSetBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := nsqxtest.Pipe()
+		a, b := pipe.New()
 		defer b.Close()
 		a.SetBuffer(2)
 		done := false
@@ -320,7 +320,7 @@ func TestSetBuffer(t *testing.T) {
 // TestWriteWaitsForItsTurn: a deadline also wakes a write that waits behind another one.
 func TestWriteWaitsForItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := nsqxtest.Pipe()
+		a, b := pipe.New()
 		a.SetBuffer(1)
 		for range 3 {
 			go func() {
@@ -344,7 +344,7 @@ func TestWriteWaitsForItsTurn(t *testing.T) {
 func TestConcurrentUse(t *testing.T) {
 	work := func(t *testing.T) {
 		const writers, writes, size = 4, 200, 100
-		a, b := nsqxtest.Pipe()
+		a, b := pipe.New()
 		a.SetBuffer(70) // less than a write
 		var writing, reading sync.WaitGroup
 		for w := range writers {

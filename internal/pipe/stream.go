@@ -1,4 +1,4 @@
-package nsqxtest
+package pipe
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 
 const defaultBuffer = 64 << 10
 
-// stream is one direction of a Pipe. All waiting is sync.Cond.Wait, which lets go of the mutex and which synctest knows
+// stream is one direction of a pipe. All waiting is sync.Cond.Wait, which lets go of the mutex and which synctest knows
 // to be durable; a goroutine that waits for the mutex itself would not be.
 type stream struct {
 	mu     sync.Mutex

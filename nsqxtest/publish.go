@@ -1,0 +1,130 @@
+package nsqxtest
+
+import (
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// Publication is a message that a client has published.
+type Publication struct {
+	Time  time.Time
+	Conn  int // which dial of the server the client's connection was, from 1
+	ID    handler.ID
+	Body  []byte
+	Delay time.Duration // of a DPUB
+}
+
+// Publish publishes messages to a topic, which need not exist yet, as a client does, but at once and without a connection.
+// A message that is published before the topic has a channel waits for the first one; each channel gets a copy. It
+// returns their ids.
+func (s *Server) Publish(topic string, bodies ...[]byte) []handler.ID {
+	s.mu.Lock()
+	defer s.unlock()
+	ids := make([]handler.ID, len(bodies))
+	t := s.topic(topic)
+	for i, body := range bodies {
+		ids[i] = t.publish(&message{timestamp: time.Now().UnixNano(), body: slices.Clone(body)})
+	}
+	return ids
+}
+
+// PublishMessage is Publish for one message that is not like others: see [WithAttempts], [WithTimestamp], [WithDelay] and
+// [WithID].
+func (s *Server) PublishMessage(topic string, body []byte, opts ...MessageOption) handler.ID {
+	cfg := newMessageConfig(opts)
+	s.mu.Lock()
+	defer s.unlock()
+	return s.topic(topic).publish(&message{
+		id:        cfg.id,
+		timestamp: cfg.timestamp.UnixNano(),
+		attempts:  cfg.attempts - 1, // the next delivery counts
+		body:      slices.Clone(body),
+		delay:     cfg.delay,
+	})
+}
+
+// Published returns what clients have published to a topic; what the test has published is not among it.
+func (s *Server) Published(topic string) []Publication {
+	s.mu.Lock()
+	defer s.unlock()
+	if t := s.topics[topic]; t != nil {
+		return slices.Clone(t.published)
+	}
+	return nil
+}
+
+// executePublish executes PUB, DPUB and MPUB.
+func (c *ServerConn) executePublish(cmd Command) *fault {
+	wanted := 1
+	if cmd.Name == "DPUB" {
+		wanted = 2
+	}
+	if len(cmd.Params) < wanted {
+		return faultf(CheckSyntax, "E_INVALID %s insufficient number of parameters", cmd.Name)
+	}
+	if !validName(cmd.Param(0)) {
+		return faultf(CheckSyntax, "E_BAD_TOPIC %s topic name %q is not valid", cmd.Name, cmd.Param(0))
+	}
+	if f := c.authorize(cmd); f != nil {
+		return f
+	}
+	var delay time.Duration
+	if cmd.Name == "DPUB" {
+		most := c.server.cfg.maxReqTimeout.Milliseconds()
+		ms, err := strconv.ParseInt(cmd.Param(1), 10, 64)
+		if err != nil {
+			return faultf(CheckSyntax, "E_INVALID DPUB could not parse timeout %s", cmd.Param(1))
+		}
+		if ms < 0 || ms > most {
+			return faultf(CheckSyntax, "E_INVALID DPUB timeout %s out of range 0-%d", cmd.Param(1), most)
+		}
+		delay = time.Duration(ms) * time.Millisecond
+	}
+	bodies := [][]byte{cmd.Body}
+	if cmd.Name == "MPUB" {
+		var f *fault
+		if bodies, f = splitMPUB(cmd.Body, c.server.cfg.maxMsgSize); f != nil {
+			return f
+		}
+	}
+	t := c.server.topic(cmd.Param(0))
+	for _, body := range bodies {
+		id := t.publish(&message{timestamp: cmd.Time.UnixNano(), body: body, delay: delay})
+		t.published = append(t.published, Publication{Time: cmd.Time, Conn: c.n, ID: id, Body: body, Delay: delay})
+	}
+	c.server.change.Broadcast()
+	c.respond("OK")
+	return nil
+}
+
+// splitMPUB takes the body of an MPUB apart: a count, and as many times a size and a message.
+func splitMPUB(b []byte, maxMsgSize int) ([][]byte, *fault) {
+	next := func() (int, bool) {
+		if len(b) < 4 {
+			return 0, false
+		}
+		n := int32(binary.BigEndian.Uint32(b))
+		b = b[4:]
+		return int(n), true
+	}
+	count, ok := next()
+	if !ok || count <= 0 || count > len(b)/5 {
+		return nil, faultf(CheckSyntax, "E_BAD_BODY MPUB invalid message count %d", count)
+	}
+	bodies := make([][]byte, count)
+	for i := range bodies {
+		n, ok := next()
+		if !ok || n <= 0 || n > maxMsgSize || n > len(b) {
+			return nil, faultf(CheckSyntax, "E_BAD_MESSAGE MPUB invalid message(%d) body size %d", i, n)
+		}
+		bodies[i], b = b[:n:n], b[n:]
+	}
+	if len(b) > 0 {
+		return nil, faultf(CheckSyntax, "E_BAD_BODY MPUB has %d bytes after its last message", len(b))
+	}
+	return bodies, nil
+}

@@ -1,0 +1,221 @@
+package nsqxtest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// topic is guarded by Server.mu, and so is all below it.
+type topic struct {
+	server    *Server
+	name      string
+	channels  map[string]*channel
+	waiting   []*message // published before there was a channel
+	published []Publication
+}
+
+// message is one in one channel.
+type message struct {
+	id        handler.ID
+	timestamp int64  // ns since 1970
+	attempts  uint16 // deliveries so far
+	body      []byte
+	delay     time.Duration // before the first delivery
+}
+
+// topic returns the topic of a name, making it if need be.
+func (s *Server) topic(name string) *topic {
+	t := s.topics[name]
+	if t == nil {
+		t = &topic{server: s, name: name, channels: make(map[string]*channel)}
+		s.topics[name] = t
+	}
+	return t
+}
+
+// channel returns the channel of a name, making it if need be. The first one gets what has waited.
+func (t *topic) channel(name string) *channel {
+	ch := t.channels[name]
+	if ch == nil {
+		ch = &channel{
+			server:   t.server,
+			topic:    t,
+			name:     name,
+			deferred: make(map[*message]*time.Timer),
+			inFlight: make(map[string]*delivery),
+			attempts: make(map[handler.ID]uint16),
+		}
+		t.channels[name] = ch
+		for _, m := range t.waiting {
+			ch.put(m, m.delay)
+		}
+		t.waiting = nil
+	}
+	return ch
+}
+
+// publish takes a message over, gives it an id unless it has one, and copies it to all channels.
+func (t *topic) publish(m *message) handler.ID {
+	if m.id == (handler.ID{}) {
+		t.server.lastID++
+		m.id = handler.ID([]byte(fmt.Sprintf("%016x", t.server.lastID)))
+	}
+	if len(t.channels) == 0 {
+		t.waiting = append(t.waiting, m)
+		return m.id
+	}
+	for _, ch := range t.channels {
+		copied := *m
+		ch.put(&copied, m.delay)
+	}
+	return m.id
+}
+
+// channel holds the messages that its subscribers share.
+type channel struct {
+	server      *Server
+	topic       *topic
+	name        string
+	paused      bool
+	subscribers []*ServerConn // whose turn is next comes first
+
+	queue    []*message
+	deferred map[*message]*time.Timer
+	inFlight map[string]*delivery
+
+	attempts map[handler.ID]uint16
+	finished []handler.ID
+	requeues []Requeue
+	timeouts int
+}
+
+// delivery is a message in flight.
+type delivery struct {
+	*message
+	conn  *ServerConn
+	at    time.Time
+	timer *time.Timer
+}
+
+// put adds a message to the tail, after a delay.
+func (ch *channel) put(m *message, delay time.Duration) {
+	if delay > 0 {
+		ch.deferred[m] = ch.server.after(delay, func() {
+			delete(ch.deferred, m)
+			ch.put(m, 0)
+		})
+		return
+	}
+	ch.queue = append(ch.queue, m)
+	ch.pump()
+}
+
+// pump delivers what can be delivered. It is called whenever that may have changed, for one of the subscribers or all.
+func (ch *channel) pump() {
+	for len(ch.queue) > 0 {
+		i := slices.IndexFunc(ch.subscribers, (*ServerConn).ready)
+		if i < 0 {
+			break
+		}
+		c := ch.subscribers[i]
+		ch.subscribers = append(slices.Delete(ch.subscribers, i, i+1), c)
+		m := ch.queue[0]
+		ch.queue = ch.queue[1:]
+		if c.skips() {
+			continue // and gone
+		}
+		ch.deliver(m, c)
+	}
+	for _, c := range ch.subscribers {
+		if !c.ready() {
+			c.flush()
+		}
+	}
+	ch.server.change.Broadcast()
+}
+
+// ready says whether nsqd may push a message to the client.
+func (c *ServerConn) ready() bool {
+	return !c.channel.paused && c.inFlight < c.rdy
+}
+
+// skips says whether the sample rate of the client leaves a message out.
+func (c *ServerConn) skips() bool {
+	if c.sampleRate == 0 {
+		return false
+	}
+	c.sampled++
+	return c.sampled*c.sampleRate%100 >= c.sampleRate
+}
+
+func (ch *channel) deliver(m *message, c *ServerConn) {
+	m.attempts++
+	ch.attempts[m.id] = m.attempts
+	d := &delivery{message: m, conn: c, at: time.Now()}
+	ch.inFlight[string(m.id[:])] = d
+	c.inFlight++
+	c.open[string(m.id[:])]++
+	ch.expireIn(d, c.msgTimeout)
+	c.sendMessage(m)
+}
+
+// expireIn sets how long d may stay unanswered.
+func (ch *channel) expireIn(d *delivery, wait time.Duration) {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	var timer *time.Timer
+	timer = ch.server.after(wait, func() {
+		if d.timer == timer && ch.inFlight[string(d.id[:])] == d {
+			ch.timeouts++
+			ch.takeBack(d)
+			ch.put(d.message, 0)
+		}
+	})
+	d.timer = timer
+}
+
+// takeBack ends a delivery.
+func (ch *channel) takeBack(d *delivery) {
+	delete(ch.inFlight, string(d.id[:]))
+	d.timer.Stop()
+	d.conn.inFlight--
+}
+
+func (ch *channel) finish(d *delivery) {
+	ch.takeBack(d)
+	ch.finished = append(ch.finished, d.id)
+	ch.pump()
+}
+
+func (ch *channel) requeue(d *delivery, delay time.Duration) {
+	ch.takeBack(d)
+	ch.requeues = append(ch.requeues, Requeue{Time: time.Now(), ID: d.id, Attempts: d.attempts, Delay: delay})
+	ch.put(d.message, delay)
+	ch.pump() // its place is free
+}
+
+func (ch *channel) touch(d *delivery) {
+	end := time.Now().Add(d.conn.msgTimeout)
+	if last := d.at.Add(ch.server.cfg.maxMsgTimeout); end.After(last) {
+		end = last
+	}
+	ch.expireIn(d, time.Until(end))
+}
+
+// unsubscribe takes a connection away. An ephemeral channel ends with its last one.
+func (ch *channel) unsubscribe(c *ServerConn) {
+	ch.subscribers = slices.DeleteFunc(ch.subscribers, func(other *ServerConn) bool { return other == c })
+	if len(ch.subscribers) == 0 && isEphemeral(ch.name) {
+		delete(ch.topic.channels, ch.name)
+		ch.queue = nil
+	}
+}
+
+func isEphemeral(name string) bool {
+	const suffix = "#ephemeral"
+	return len(name) > len(suffix) && name[len(name)-len(suffix):] == suffix
+}
