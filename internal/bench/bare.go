@@ -5,20 +5,37 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
-// runBare is as little as a client can do: one goroutine, a reused buffer, as much in one read as there is,
-// and one write for all that a read brought. No heartbeats, no errors, no concurrency.
+var (
+	heartbeat = responseFrame("_heartbeat_")
+	nop       = []byte("NOP\n")
+)
+
+// runBare is as little as a client can do: for each connection one goroutine, a reused buffer, as much in one read
+// as there is, and one write for all that a read brought. No errors, no concurrency.
 func runBare(ctx context.Context, j job, handle func(body []byte)) error {
-	conn, err := net.Dial("tcp", j.Addr)
+	loops, loopCtx := errgroup.WithContext(ctx)
+	for _, addr := range j.Addrs {
+		loops.Go(func() error { return loopBare(loopCtx, j, addr, handle) })
+	}
+	return loops.Wait()
+}
+
+func loopBare(ctx context.Context, j job, addr string, handle func(body []byte)) error {
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	// The sender answers IDENTIFY and SUB one by one, so nothing is lost by not waiting.
+	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })()
+	// IDENTIFY and SUB are answered one by one, so nothing is lost by not waiting.
 	const identify = `{"client_id":"bare","feature_negotiation":true}`
 	hello := binary.BigEndian.AppendUint32([]byte("  V2IDENTIFY\n"), uint32(len(identify)))
-	hello = fmt.Appendf(hello, "%sSUB t c\nRDY %d\n", identify, j.MaxInFlight)
+	hello = fmt.Appendf(hello, "%sSUB %s %s\nRDY %d\n", identify, j.Topic, channel, j.MaxInFlight)
 	if _, err := conn.Write(hello); err != nil {
 		return err
 	}
@@ -28,7 +45,10 @@ func runBare(ctx context.Context, j job, handle func(body []byte)) error {
 	have := 0
 	for ctx.Err() == nil {
 		n, err := conn.Read(in[have:])
-		if err != nil {
+		switch {
+		case ctx.Err() != nil: // another connection had the last message
+			return nil
+		case err != nil:
 			return err
 		}
 		have += n
@@ -38,12 +58,7 @@ func runBare(ctx context.Context, j job, handle func(body []byte)) error {
 			if len(rest) < size {
 				break
 			}
-			if frame := rest[:size]; binary.BigEndian.Uint32(frame[sizeLength:]) == typeMessage {
-				handle(frame[bodyOffset:])
-				out = append(out, "FIN "...)
-				out = append(out, frame[idOffset:bodyOffset]...)
-				out = append(out, '\n')
-			}
+			out = appendAnswer(out, rest[:size], handle)
 			rest = rest[size:]
 		}
 		have = copy(in, rest)
@@ -56,4 +71,18 @@ func runBare(ctx context.Context, j job, handle func(body []byte)) error {
 		out = out[:0]
 	}
 	return nil
+}
+
+func appendAnswer(out, frame []byte, handle func(body []byte)) []byte {
+	switch {
+	case binary.BigEndian.Uint32(frame[sizeLength:]) == typeMessage:
+		handle(frame[bodyOffset:])
+		out = append(out, "FIN "...)
+		out = append(out, frame[idOffset:bodyOffset]...)
+		return append(out, '\n')
+	case string(frame) == string(heartbeat):
+		return append(out, nop...)
+	default:
+		return out
+	}
 }

@@ -13,6 +13,8 @@ func TestMain(m *testing.M) {
 	if asked, err := runChild(); asked {
 		exit(err)
 	}
+	// Under the race detector each process would otherwise sleep for a second before it ends.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	code := m.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -25,24 +27,25 @@ func TestMain(m *testing.M) {
 // samples of one lie between those of the others; that is why a round is measured when the first client asks for it, and
 // looked up when the others do.
 func BenchmarkDrain(b *testing.B) {
-	j := defaultJob()
+	s, j := senderScenario(), defaultJob()
+	j.Messages = s.messages(j)
 	var rounds []map[string]result
-	for _, c := range clients() {
+	for _, c := range s.contenders {
 		sample := -1
-		b.Run(fmt.Sprintf("client=%s", c.name), func(b *testing.B) {
+		b.Run(fmt.Sprintf("client=%s", c.client), func(b *testing.B) {
 			if b.N == 1 { // each sample starts with this; a larger N only asks for more of the same
 				sample++
 			}
 			if sample == len(rounds) {
-				round, err := drainAll(b.Context(), j)
+				round, err := s.round(b.Context(), nil, j)
 				if err != nil {
 					b.Fatal(err)
 				}
 				rounds = append(rounds, round)
 			}
 			b.ReportMetric(0, "ns/op") // means nothing here: leave it out
-			for _, m := range metrics() {
-				b.ReportMetric(m.of(rounds[sample][c.name], float64(j.Messages)), m.unit)
+			for _, m := range s.metrics(j) {
+				b.ReportMetric(m.of(rounds[sample][c.client]), m.unit)
 			}
 		})
 	}

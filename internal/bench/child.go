@@ -3,15 +3,37 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"time"
 )
 
-// jobVariable names the environment variable that makes a process of this program a sender or a client.
+// jobVariable names the environment variable that makes a process of this program a part of a lap.
 const jobVariable = "NSQX_BENCH_JOB"
 
-// client drains from a sender. Its run connects to j.Addr, calls handle with each message's body, answers FIN,
+// role is what such a process does: it answers on out, and one that serves does so until in ends.
+type role struct {
+	run     func(j job, in io.Reader, out *json.Encoder) error
+	threads int // GOMAXPROCS; 0 for the default
+}
+
+func roles() map[string]role {
+	return map[string]role{
+		"client": {run: runJob},
+		"nsqd":   {run: runNSQD},
+		// The sender is one goroutine: it would only keep a second thread looking for work. So is the publisher, and
+		// a thread that waits for the network would be woken by each OK that nobody reads yet.
+		"sender":    {run: runSender, threads: 1},
+		"publisher": {run: runPublisher, threads: 1},
+		// A goroutine that sleeps in a system call keeps its place for a while.
+		"proxy": {run: runProxy, threads: 32},
+	}
+}
+
+// client drains from j.Addrs. Its run connects to them, calls handle with each message's body, answers FIN,
 // and returns when ctx is done and all it received is answered.
 type client struct {
 	name string
@@ -24,6 +46,7 @@ func clients() []client {
 		{"go-nsq", runGoNSQ},
 		{"nsqx", runNSQX},
 		{"nsqx-lent", runNSQXLent},
+		{"nsqx-fixed", runNSQXFixed},
 	}
 }
 
@@ -38,20 +61,35 @@ func runChild() (asked bool, err error) {
 	if err := json.Unmarshal([]byte(what), &j); err != nil {
 		return true, fmt.Errorf("bench: %s: %w", jobVariable, err)
 	}
-	out := json.NewEncoder(os.Stdout)
-	if j.Client == "" {
-		return true, runSender(j, out)
+	r, ok := roles()[j.Role]
+	if !ok {
+		return true, fmt.Errorf("bench: no role named %q", j.Role)
 	}
+	return true, r.run(j, os.Stdin, json.NewEncoder(os.Stdout))
+}
+
+// runJob is a client's process.
+func runJob(j job, _ io.Reader, out *json.Encoder) error {
 	all := clients()
 	i := slices.IndexFunc(all, func(c client) bool { return c.name == j.Client })
 	if i < 0 {
-		return true, fmt.Errorf("bench: no client named %q", j.Client)
+		return fmt.Errorf("bench: no client named %q", j.Client)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), lapTimeout)
 	defer cancel()
-	m := meter{done: cancel}
-	if err := all[i].run(ctx, j, m.handle); err != nil {
-		return true, err
+	m := newMeter(j, cancel)
+	handle := m.handle
+	if j.Work > 0 {
+		handle = func(body []byte) {
+			m.handle(body)
+			time.Sleep(j.Work)
+		}
 	}
-	return true, out.Encode(m.usage())
+	if err := all[i].run(ctx, j, handle); err != nil {
+		return err
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("bench: not done within %v", lapTimeout)
+	}
+	return out.Encode(m.report())
 }

@@ -10,7 +10,7 @@ import (
 func runGoNSQ(ctx context.Context, j job, handle func(body []byte)) error {
 	config := nsq.NewConfig()
 	config.MaxInFlight = j.MaxInFlight
-	consumer, err := nsq.NewConsumer("t", "c", config)
+	consumer, err := nsq.NewConsumer(j.Topic, channel, config)
 	if err != nil {
 		return err
 	}
@@ -19,7 +19,7 @@ func runGoNSQ(ctx context.Context, j job, handle func(body []byte)) error {
 		handle(m.Body)
 		return nil
 	}), j.Workers)
-	if err := consumer.ConnectToNSQD(j.Addr); err != nil {
+	if err := consumer.ConnectToNSQDs(j.Addrs); err != nil {
 		return err
 	}
 	<-ctx.Done()

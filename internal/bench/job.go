@@ -3,47 +3,70 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
-// maxSize is the largest message that nsqd accepts by default.
-const maxSize = 1 << 20
+const (
+	// maxSize is the largest message that nsqd accepts by default.
+	maxSize = 1 << 20
 
-// job is one drain, as the parent hands it to the two processes that do it.
+	// maxNSQDs is how many nsqds have an id of their own.
+	maxNSQDs = 1024
+
+	// channel is what every client consumes; its topic is the job's.
+	channel = "c"
+)
+
+// job is one lap of one client, as the parent hands it to the processes that do it.
 type job struct {
-	Messages    int    // measured messages
-	Size        int    // bytes of a body
-	Workers     int    // concurrent handlers
-	MaxInFlight int    // RDY
-	Client      string // name of the client; empty in the sender's process
-	Addr        string // the sender's address; empty in the sender's process
+	Role     string // of the process: see roles
+	Scenario string
+	Client   string // name of the client
+
+	Messages    int // measured messages
+	Size        int // bytes of a body
+	Workers     int // concurrent handlers
+	MaxInFlight int // RDY; 0 for what the client does by itself
+
+	// For the scenarios with an nsqd:
+	NSQDs int
+	Rate  int           // messages published a second
+	Work  time.Duration // what a handler takes
+	RTT   time.Duration // added between client and nsqd
+	Mbit  int           // Mbit/s between client and nsqd each way; 0 for no limit
+
+	Topic string
+	Addrs []string // whom to connect to
+	ID    int64    // of this nsqd
+	Dir   string   // for this nsqd's files
 }
 
 // warmup is the number of messages that go before the measured ones.
 func (j job) warmup() int { return max(1, j.Messages/10) }
 
-// deliveries is the number of messages in all: warm-up, measured, and the two marks.
-func (j job) deliveries() int { return j.warmup() + 1 + j.Messages + 1 }
-
 func (j job) validate() error {
-	var tooLarge error
-	if j.Size > maxSize {
-		tooLarge = fmt.Errorf("bench: size is %d, must be at most %d", j.Size, maxSize)
-	}
-	return errors.Join(atLeastOne("messages", j.Messages), atLeastOne("size", j.Size), atLeastOne("workers", j.Workers), tooLarge)
+	return errors.Join(
+		atLeast("messages", j.Messages, 1),
+		atLeast("size", j.Size, 1), atMost("size", j.Size, maxSize),
+		atLeast("workers", j.Workers, 1),
+		atLeast("nsqds", j.NSQDs, 1), atMost("nsqds", j.NSQDs, maxNSQDs),
+		atLeast("rate", j.Rate, 1),
+		atLeast("work", j.Work, 0),
+		atLeast("rtt", j.RTT, 0),
+		atLeast("mbit", j.Mbit, 0),
+	)
 }
 
-func atLeastOne(name string, n int) error {
-	if n < 1 {
-		return fmt.Errorf("bench: %s is %d, must be at least 1", name, n)
+func atLeast[N int | time.Duration](name string, n, least N) error {
+	if n < least {
+		return fmt.Errorf("bench: %s is %v, must be at least %v", name, n, least)
 	}
 	return nil
 }
 
-// A body's first byte says what the message is for. The sender sends a mark only when everything before it has
-// been answered, and nothing after it until it has been answered itself: what a client does between the two
-// marks is the measured messages, whole.
-const (
-	ordinary  = 'm'
-	startMark = 's'
-	stopMark  = 'e'
-)
+func atMost[N int | time.Duration](name string, n, most N) error {
+	if n > most {
+		return fmt.Errorf("bench: %s is %v, must be at most %v", name, n, most)
+	}
+	return nil
+}

@@ -1,36 +1,40 @@
 package main
 
 import (
-	"bytes"
-	"os"
-	"runtime"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
 )
 
-// usage is what this process has used so far, or between two instants.
-type usage struct {
-	CPU    time.Duration // user and system
-	Wall   time.Duration
-	Allocs uint64 // heap objects
-	Bytes  uint64 // of heap objects
-	Writes int    // write calls of any kind; 0 where the system does not count them
+// meter is what a client's process measures with. Its handle is what every client's handler does; its report is
+// asked for when no handler runs any more.
+type meter interface {
+	handle(body []byte)
+	report() clientReport
 }
 
-func (u usage) since(start usage) usage {
-	return usage{
-		CPU:    u.CPU - start.CPU,
-		Wall:   u.Wall - start.Wall,
-		Allocs: u.Allocs - start.Allocs,
-		Bytes:  u.Bytes - start.Bytes,
-		Writes: u.Writes - start.Writes,
+// clientReport is what a client's process measured.
+type clientReport struct {
+	usage
+	Messages   int           // handled meanwhile; these three from a real nsqd only
+	Tail       time.Duration // from then to the last message
+	Duplicates int           // messages handled a second time
+	Latency    quantiles     // of the latency scenario
+}
+
+// newMeter calls done when all that is to be measured has been handled.
+func newMeter(j job, done func()) meter {
+	switch j.Scenario {
+	case "drain":
+		return newDrainMeter(j.Messages, done)
+	case "latency":
+		return newLatencyMeter(j.Messages, j.warmup(), done)
+	default:
+		return &markMeter{done: done}
 	}
 }
 
-// meter takes the usage at the two marks.
-type meter struct {
+// markMeter takes the usage at the sender's two marks.
+type markMeter struct {
 	done func() // called at the second
 
 	mu          sync.Mutex
@@ -38,8 +42,8 @@ type meter struct {
 	start, stop usage
 }
 
-// handle is what every client's handler does. It costs an ordinary message one comparison.
-func (m *meter) handle(body []byte) {
+// handle costs an ordinary message one comparison.
+func (m *markMeter) handle(body []byte) {
 	if body[0] == ordinary {
 		return
 	}
@@ -55,45 +59,9 @@ func (m *meter) handle(body []byte) {
 	}
 }
 
-// usage returns what was used between the marks.
-func (m *meter) usage() usage {
+// report returns what was used between the marks.
+func (m *markMeter) report() clientReport {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.stop.since(m.start)
-}
-
-func used(epoch time.Time) usage {
-	var mem runtime.MemStats
-	runtime.ReadMemStats(&mem)
-	return usage{
-		CPU:    cpuTime(),
-		Wall:   time.Since(epoch),
-		Allocs: mem.Mallocs,
-		Bytes:  mem.TotalAlloc,
-		Writes: writeCalls(),
-	}
-}
-
-func cpuTime() time.Duration {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		return 0
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-}
-
-// writeCalls asks the kernel, since not every client lets its connection be wrapped. Linux counts them by process;
-// the runtime's own writes, to wake its poller, are among them.
-func writeCalls() int {
-	stat, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		return 0
-	}
-	for line := range bytes.Lines(stat) {
-		if value, ok := bytes.CutPrefix(line, []byte("syscw:")); ok {
-			n, _ := strconv.Atoi(string(bytes.TrimSpace(value)))
-			return n
-		}
-	}
-	return 0
+	return clientReport{usage: m.stop.since(m.start)}
 }

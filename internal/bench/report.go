@@ -5,30 +5,27 @@ import (
 	"io"
 	"slices"
 	"text/tabwriter"
+	"time"
 )
 
-// result is one drain, as both ends saw it.
+// result is one lap, as all that took part in it saw it. What a scenario has not is empty.
 type result struct {
-	Client usage
-	Sender senderReport
+	Client    clientReport
+	Sender    senderReport
+	Publisher publisherReport
+	NSQDs     struct { // all of them together
+		CPU                time.Duration
+		Requeued, TimedOut int
+		InFlight           int // left without an answer
+	}
+	Bare *result // of the bare loop in the same round
 }
 
-// metric is one figure of a drain of n messages.
+// metric is one figure of a lap.
 type metric struct {
 	unit   string
 	format string
-	of     func(r result, n float64) float64
-}
-
-func metrics() []metric {
-	return []metric{
-		{"cpu-ns/msg", "%.0f", func(r result, n float64) float64 { return float64(r.Client.CPU.Nanoseconds()) / n }},
-		{"allocs/msg", "%.3f", func(r result, n float64) float64 { return float64(r.Client.Allocs) / n }},
-		{"B/msg", "%.1f", func(r result, n float64) float64 { return float64(r.Client.Bytes) / n }},
-		{"writes/msg", "%.4f", func(r result, n float64) float64 { return float64(r.writes()) / n }},
-		{"msgs/s", "%.0f", func(r result, n float64) float64 { return n / r.Client.Wall.Seconds() }},
-		{"sender-cpu-ns/msg", "%.0f", func(r result, n float64) float64 { return float64(r.Sender.CPU.Nanoseconds()) / n }},
-	}
+	of     func(r result) float64
 }
 
 // writes is the number of write calls of the client; where the system does not count them, it is the sender's
@@ -40,19 +37,19 @@ func (r result) writes() int {
 	return r.Client.Writes
 }
 
-// writeTable writes a line for each client, with the median of each metric over its drains of n messages.
-func writeTable(out io.Writer, results map[string][]result, n int) error {
+// writeTable writes a line for each contender, with the median of each metric over its laps.
+func writeTable(out io.Writer, contenders []contender, metrics []metric, results map[string][]result) error {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
-	for _, m := range metrics() {
+	for _, m := range metrics {
 		fmt.Fprintf(w, "\t%s", m.unit)
 	}
 	fmt.Fprintln(w, "\t")
-	for _, c := range clients() {
-		fmt.Fprint(w, c.name)
-		for _, m := range metrics() {
+	for _, c := range contenders {
+		fmt.Fprint(w, c.client)
+		for _, m := range metrics {
 			var values []float64
-			for _, r := range results[c.name] {
-				values = append(values, m.of(r, float64(n)))
+			for _, r := range results[c.client] {
+				values = append(values, m.of(r))
 			}
 			fmt.Fprintf(w, "\t"+m.format, median(values))
 		}

@@ -58,13 +58,13 @@ type sender struct {
 }
 
 // runSender announces its address on out, serves the first client that connects, and reports on out.
-func runSender(j job, out *json.Encoder) error {
+func runSender(j job, _ io.Reader, out *json.Encoder) error {
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	deadline := time.Now().Add(drainTimeout)
+	deadline := time.Now().Add(lapTimeout)
 	if err := errors.Join(l.SetDeadline(deadline), out.Encode(l.Addr().String())); err != nil {
 		return err
 	}

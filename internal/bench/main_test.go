@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// Each scenario runs once, with little to do. That every message was handled is checked by the scenario itself.
+func TestRun(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		args     []string
+		scenario scenario
+		want     []string
+	}{
+		{
+			name:     "sender",
+			args:     []string{"-messages", "1000", "-size", "10", "-workers", "2"},
+			scenario: senderScenario(),
+			want:     []string{"drain of 1000 messages, 10-byte bodies, 2 workers: median of 1 rounds", "cpu-ns/msg"},
+		},
+		{
+			name:     "drain",
+			args:     []string{"-scenario", "drain", "-messages", "5000", "-nsqds", "3"},
+			scenario: drainScenario(),
+			want:     []string{"drain of 5000 messages of 3 nsqds, 200-byte bodies, 8 workers: median of 1 rounds", "rate/bare"},
+		},
+		{
+			name:     "drain of large messages",
+			args:     []string{"-scenario", "drain", "-messages", "5", "-size", "600000"},
+			scenario: drainScenario(),
+			want:     []string{"drain of 5 messages of 1 nsqd, 600000-byte bodies"},
+		},
+		{
+			name:     "drain from far",
+			args:     []string{"-scenario", "drain", "-messages", "1000", "-rtt", "2ms", "-mbit", "100"},
+			scenario: drainScenario(),
+			want:     []string{"drain of 1000 messages of 1 nsqd, round trip 2ms, 100 Mbit/s,"},
+		},
+		{
+			name:     "latency",
+			args:     []string{"-scenario", "latency", "-messages", "100", "-rate", "500", "-nsqds", "2", "-work", "1ms", "-rtt", "1ms"},
+			scenario: latencyScenario(),
+			want: []string{"publish to handler of 100 messages, 500 a second, 2 nsqds, round trip 1ms, 200-byte bodies, 8 workers, " +
+				"1ms of work: median of 1 rounds", "p50-ms"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := run(t.Context(), append(test.args, "-rounds", "1"), &out); err != nil {
+				t.Fatal(err)
+			}
+			want := test.want
+			for _, c := range test.scenario.contenders {
+				want = append(want, " "+c.client+" ")
+			}
+			for _, w := range want {
+				if !strings.Contains(out.String(), w) {
+					t.Errorf("no %q in\n%s", w, out.String())
+				}
+			}
+		})
+	}
+}
+
+func TestRunFaults(t *testing.T) {
+	for args, want := range map[string]string{
+		"-rounds=0":                              "rounds is 0, must be at least 1",
+		"-messages=0":                            "messages is 0, must be at least 1",
+		"-messages=-1":                           "messages is -1, must be at least 1",
+		"-size=0":                                "size is 0, must be at least 1",
+		"-size=1048577":                          "size is 1048577, must be at most 1048576",
+		"-workers=0":                             "workers is 0, must be at least 1",
+		"-messages=many":                         "invalid value",
+		"-scenario=none":                         `no scenario named "none"; there are sender, drain, latency`,
+		"-rtt=1ms":                               "rtt is not for scenario sender",
+		"-scenario=drain -work=1ms":              "work is not for scenario drain",
+		"-scenario=drain -nsqds=0":               "nsqds is 0, must be at least 1",
+		"-scenario=drain -nsqds=1025":            "nsqds is 1025, must be at most 1024",
+		"-scenario=drain -rtt=-1ms":              "rtt is -1ms, must be at least 0s",
+		"-scenario=drain -mbit=-1":               "mbit is -1, must be at least 0",
+		"-scenario=drain -size=15":               "size is 15, must be at least 16",
+		"-scenario=latency -size=15":             "size is 15, must be at least 16",
+		"-scenario=latency -rate=0":              "rate is 0, must be at least 1",
+		"-scenario=latency -work=-1ms":           "work is -1ms, must be at least 0s",
+		"-scenario=latency -work=100ms -rate=80": "8 workers cannot keep up with 80 messages a second of 100ms each",
+		"-scenario=latency -messages=1000000":    "messages is 1000000, must be published in at most 2m30s",
+	} {
+		err := run(t.Context(), strings.Fields(args), &bytes.Buffer{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", args, err, want)
+		}
+	}
+}
+
+// How many messages a lap has is the scenario's, unless it is said.
+func TestParseMessages(t *testing.T) {
+	for args, want := range map[string]int{
+		"":                              1_000_000,
+		"-scenario=drain":               500_000,
+		"-scenario=latency":             5_000,
+		"-scenario=latency -rate=50":    250,
+		"-scenario=drain -messages=123": 123,
+	} {
+		_, j, _, err := parse(strings.Fields(args), &bytes.Buffer{})
+		if err != nil || j.Messages != want {
+			t.Errorf("%s: %d, %v; want %d", args, j.Messages, err, want)
+		}
+	}
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/nsqio/nsq/nsqd"
+)
+
+// nsqdRequest asks an nsqd's process for the state of a topic, which it makes if it is not there, with the channel.
+type nsqdRequest struct {
+	Topic  string
+	Delete bool // after the look
+}
+
+type nsqdState struct {
+	CPU time.Duration // of the process so far
+
+	Waiting                            int // messages that are not yet in the channel
+	Clients, Depth, InFlight, Deferred int // of the channel
+	Requeued, TimedOut                 int // by it so far
+}
+
+type silence struct{}
+
+func (silence) Output(int, string) error { return nil }
+
+// runNSQD is a real nsqd with the options that it has when it is told nothing, but for where it listens and writes. It
+// announces its address, and then answers requests until there are no more.
+func runNSQD(j job, in io.Reader, out *json.Encoder) error {
+	o := nsqd.NewOptions()
+	o.Logger, o.LogLevel = silence{}, nsqd.LOG_FATAL
+	o.DataPath, o.ID = j.Dir, j.ID
+	o.TCPAddress, o.HTTPAddress, o.BroadcastAddress = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1"
+	if j.Scenario == "drain" {
+		o.MemQueueSize = int64(j.Messages) // what is measured is not its disk
+	}
+	d, err := nsqd.New(o)
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- d.Main() }()
+	err = errors.Join(out.Encode(d.RealTCPAddr().String()), answer(d, json.NewDecoder(in), out))
+	d.Exit()
+	return errors.Join(err, <-served)
+}
+
+func answer(d *nsqd.NSQD, in *json.Decoder, out *json.Encoder) error {
+	for {
+		var request nsqdRequest
+		switch err := in.Decode(&request); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		state := stateOf(d, request.Topic)
+		if request.Delete {
+			if err := d.DeleteExistingTopic(request.Topic); err != nil {
+				return err
+			}
+		}
+		if err := out.Encode(state); err != nil {
+			return err
+		}
+	}
+}
+
+func stateOf(d *nsqd.NSQD, topic string) nsqdState {
+	d.GetTopic(topic).GetChannel(channel)
+	state := nsqdState{CPU: cpuTime()}
+	for _, t := range d.GetStats(topic, channel, false).Topics {
+		state.Waiting = int(t.Depth)
+		for _, c := range t.Channels {
+			state.Clients = c.ClientCount
+			state.Depth = int(c.Depth)
+			state.InFlight = c.InFlightCount
+			state.Deferred = c.DeferredCount
+			state.Requeued = int(c.RequeueCount)
+			state.TimedOut = int(c.TimeoutCount)
+		}
+	}
+	return state
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// scenario is one way to compare clients.
+type scenario struct {
+	name       string
+	flags      []string // those of its flags that not every scenario has
+	messages   func(j job) int
+	contenders []contender
+	check      func(j job) error // what is wrong with j beyond its limits
+	title      func(j job) string
+	metrics    func(j job) []metric
+	nsqd       bool // whether it needs nsqds
+	lap        func(ctx context.Context, f *fleet, j job) (result, error)
+}
+
+// commonFlags are those of every scenario.
+var commonFlags = []string{"scenario", "rounds", "messages", "size", "workers"}
+
+// contender is a client of a scenario.
+type contender struct {
+	client      string
+	maxInFlight int  // 0 for what the client does by itself
+	idle        bool // its handler does no work
+}
+
+// The first is what the program does when it is not told.
+func scenarios() []scenario { return []scenario{senderScenario(), drainScenario(), latencyScenario()} }
+
+func scenarioNames() string {
+	var names []string
+	for _, s := range scenarios() {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func scenarioNamed(name string) (scenario, error) {
+	all := scenarios()
+	i := slices.IndexFunc(all, func(s scenario) bool { return s.name == name })
+	if i < 0 {
+		return scenario{}, fmt.Errorf("bench: no scenario named %q; there are %s", name, scenarioNames())
+	}
+	return all[i], nil
+}
+
+// run lets the contenders take turns, round by round, and returns the results of each.
+func (s scenario) run(ctx context.Context, j job, rounds int) (_ map[string][]result, err error) {
+	j.Scenario = s.name
+	var f *fleet
+	if s.nsqd {
+		if f, err = startFleet(ctx, j); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if closing := f.close(); err == nil {
+				err = closing
+			}
+		}()
+	}
+	results := make(map[string][]result)
+	for range rounds {
+		round, err := s.round(ctx, f, j)
+		if err != nil {
+			return nil, err
+		}
+		for name, r := range round {
+			results[name] = append(results[name], r)
+		}
+	}
+	return results, nil
+}
+
+// round lets each contender do one lap, one after the other.
+func (s scenario) round(ctx context.Context, f *fleet, j job) (map[string]result, error) {
+	round := make(map[string]result)
+	for _, c := range s.contenders {
+		lap := j
+		lap.Client, lap.MaxInFlight = c.client, c.maxInFlight
+		if c.idle {
+			lap.Work = 0
+		}
+		r, err := s.lap(ctx, f, lap)
+		if err != nil {
+			return nil, fmt.Errorf("bench: %s: %w", c.client, err)
+		}
+		round[c.client] = r
+	}
+	for name, r := range round {
+		bare := round["bare"]
+		r.Bare = &bare
+		round[name] = r
+	}
+	return round, nil
+}
+
+// runClient lets j's client consume, in a process of its own.
+func runClient(ctx context.Context, j job) (report clientReport, err error) {
+	j.Role = "client"
+	client, err := start(ctx, j)
+	if err != nil {
+		return report, err
+	}
+	return report, client.report(&report)
+}
