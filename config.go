@@ -11,6 +11,8 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/lookup"
+	"github.com/nsqx/nsqx/internal/override"
 	"github.com/nsqx/nsqx/internal/wire"
 	"github.com/nsqx/nsqx/retry"
 )
@@ -22,11 +24,20 @@ const (
 
 // sharedConfig is what the options for all kinds of services set.
 type sharedConfig struct {
-	nsqds     []string
+	nsqds          []string
+	lookupds       []string
+	lookupdClient  LookupdClient
+	lookupClients  []*lookup.Client // made of the two by validate
+	discoverers    []Discoverer
+	lookupInterval time.Duration
+	nsqdFilter     func(addr string) bool
+	maxNSQDs       int
+
 	conn      conn.Config
 	logger    *slog.Logger
 	telemetry Telemetry
 	hooks     hooks
+	override  *override.Nodes // nil outside of tests
 
 	given  map[string]bool
 	faults []error
@@ -37,8 +48,12 @@ type consumerConfig struct {
 	sharedConfig
 	sub conn.Subscription
 
-	concurrency, maxInFlight int
-	middleware               []handler.Middleware
+	concurrency      int
+	maxInFlight      int // 0: automatic
+	maxInFlightBytes int
+	backoff          Backoff
+	withoutBackoff   bool
+	middleware       []handler.Middleware
 
 	retry           retry.Policy
 	errors          func(error) error
@@ -57,12 +72,16 @@ type consumerConfig struct {
 
 func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerConfig {
 	c := &consumerConfig{
-		sharedConfig:    sharedConfig{logger: slog.Default(), given: make(map[string]bool)},
-		sub:             conn.Subscription{Topic: topic, Channel: channel},
-		concurrency:     runtime.GOMAXPROCS(0),
-		retry:           retry.Exponential(time.Second, 10*time.Minute),
-		maxRequeueDelay: time.Hour,
-		shutdownTimeout: 20 * time.Second,
+		sharedConfig: sharedConfig{
+			lookupInterval: time.Minute, maxNSQDs: 256, logger: slog.Default(), given: make(map[string]bool),
+		},
+		sub:              conn.Subscription{Topic: topic, Channel: channel},
+		concurrency:      runtime.GOMAXPROCS(0),
+		maxInFlightBytes: 64 << 20,
+		backoff:          defaultBackoff,
+		retry:            retry.Exponential(time.Second, 10*time.Minute),
+		maxRequeueDelay:  time.Hour,
+		shutdownTimeout:  20 * time.Second,
 	}
 	WithConsumerOptions(opts...).applyConsumer(c)
 	return c
@@ -82,11 +101,8 @@ func (c *consumerConfig) validate() error {
 		c.fault("WithConn", "has OutputBufferTimeout -1: nsqd would hold messages back without limit; that is for publishers")
 	}
 	c.checkNSQDs()
-	if n := len(c.nsqds); c.maxInFlight == 0 {
-		c.maxInFlight = max(4*c.concurrency, n)
-	} else if c.maxInFlight < n {
-		c.fault("WithMaxInFlight", fmt.Sprintf("is %d for %d nsqds, want at least one each", c.maxInFlight, n))
-	}
+	c.checkLookupds()
+	c.applyOverride()
 	if c.givesUp == "" {
 		for _, bound := range []string{"WithMaxAttempts", "WithMaxAge"} {
 			if c.given[bound] {
@@ -104,23 +120,48 @@ func (c *consumerConfig) validate() error {
 	return errors.Join(c.faults...)
 }
 
-// checkNSQDs checks the addresses and drops those named twice.
+// checkNSQDs checks the addresses of nsqds.
 func (c *sharedConfig) checkNSQDs() {
-	if len(c.nsqds) == 0 {
-		c.fault("WithNSQD", "names no nsqd, want at least one address, such as 127.0.0.1:4150")
+	if !c.given["WithNSQD"] && !c.given["WithLookupd"] && len(c.discoverers) == 0 && c.override == nil {
+		c.fault("WithNSQD", "or WithLookupd or WithDiscoverer is needed, to say where the nsqds are")
 	}
 	for _, addr := range c.nsqds {
 		if err := conn.CheckAddress(addr); err != nil {
 			c.fault("WithNSQD", "has a faulty address: "+err.Error())
 		}
 	}
-	var unique []string
-	for _, addr := range c.nsqds {
-		if !slices.Contains(unique, addr) {
-			unique = append(unique, addr)
+}
+
+// checkLookupds makes a client for each nsqlookupd.
+func (c *sharedConfig) checkLookupds() {
+	var seen []string
+	for _, addr := range c.lookupds {
+		if slices.Contains(seen, addr) {
+			continue
 		}
+		seen = append(seen, addr)
+		client, err := lookup.NewClient(addr, lookup.Config{
+			HTTPClient: c.lookupdClient.HTTPClient, Authorization: c.lookupdClient.Authorization,
+		})
+		if err != nil {
+			c.fault("WithLookupd", "has a faulty address: "+err.Error())
+			continue
+		}
+		c.lookupClients = append(c.lookupClients, client)
 	}
-	c.nsqds = unique
+	if c.given["WithLookupdClient"] && !c.given["WithLookupd"] {
+		c.fault("WithLookupdClient", "needs WithLookupd")
+	}
+	if c.nsqdFilter != nil && !c.given["WithLookupd"] && len(c.discoverers) == 0 {
+		c.fault("WithNSQDFilter", "needs WithLookupd or WithDiscoverer: the addresses of WithNSQD are not filtered")
+	}
+}
+
+// atLeastOne faults an option that was given no address.
+func (c *sharedConfig) atLeastOne(option string, n int, example string) {
+	if n == 0 {
+		c.fault(option, "names none, want at least one address, such as "+example)
+	}
 }
 
 func (c *sharedConfig) fault(option, reason string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -241,11 +242,17 @@ func TestFlood(t *testing.T) {
 		s := d.run(func(context.Context, string) error { <-release; return nil },
 			nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(8), nsqx.WithHooks(ev))
 		l := d.line(nsqd1)
-		l.flood(1, 4*8+2) // what is held at most
+		const bound = 2*8 + 2
+		l.send(1, 2)
+		synctest.Wait()     // the workers have them
+		l.flood(3, 2*bound) // the queue is full, as many are given back
 		synctest.Wait()
-		want(t, "queued", s.Stats().Queued, 32)
+		want(t, "queued", s.Stats().Queued, bound)
 		want(t, "connected", s.Stats().Connections[0].Connected, true)
-		l.flood(100, 3)
+		want(t, "last RDY", l.lastRDY(), "RDY 0")
+		want(t, "given back", len(l.commands("REQ")), bound)
+		want(t, "the last of them", l.commands("REQ")[bound-1], "REQ "+strconv.FormatUint(2+2*bound, 16)+" 1000")
+		l.flood(100, 1)
 		synctest.Wait()
 		stats := s.Stats()
 		want(t, "connected", stats.Connections[0].Connected, false)
@@ -262,7 +269,7 @@ func TestFlood(t *testing.T) {
 		close(release)
 		time.Sleep(time.Second)
 		want(t, "finished", len(other.commands("FIN")), 8)
-		want(t, "lost", s.Stats().Lost, 37)
+		want(t, "lost", s.Stats().Lost, 2+bound+1)
 		s.wantStop(orderly)
 	})
 }
@@ -300,15 +307,14 @@ func TestRefusedAnswer(t *testing.T) {
 func TestStatsAddUp(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd2, nsqd1)
-		s := d.run(done, nsqx.WithMaxInFlight(7), nsqx.WithConcurrency(1))
+		s := d.run(done, nsqx.WithMaxInFlight(7), nsqx.WithConcurrency(1), nsqx.WithFixedRDY())
 		for range 3 {
 			l := d.line(nsqd1)
 			l.send(1, 2)
 			l.wantCommands("FIN", "FIN 1, FIN 2")
 			stats := s.Stats().Connections[1]
 			want(t, "address", stats.Addr, nsqd1)
-			want(t, "share", stats.Share, 3)
-			want(t, "RDY", stats.RDY, 3)
+			want(t, "RDY", stats.RDY, stats.Share)
 			want(t, "in flight", stats.InFlight, 0)
 			l.p.Close()
 			synctest.Wait()

@@ -44,13 +44,17 @@ type Consumer[T any] struct{ e *engine }
 // Defaults:
 //
 //	concurrency           GOMAXPROCS            WithConcurrency
-//	messages in flight    4 × concurrency, 1 an nsqd at least   WithMaxInFlight
+//	messages in flight    automatic             WithMaxInFlight
+//	  their bodies        64 MiB                WithMaxInFlightBytes
+//	backoff               from 20 results in 10 s of which 90 % fail; 1 s doubling to 60 s   WithBackoff, WithoutBackoff
 //	retry                 1 s doubling to 10 min, with jitter; for ever   WithRetry
 //	attempts, age         unlimited             WithMaxAttempts, WithMaxAge
 //	dead letter           none                  WithDeadLetter, WithDeadLetterFunc, WithDiscard
 //	message timeout       the server's          WithMessageTimeout
 //	longest requeue delay 1 h                   WithMaxRequeueDelay
 //	shutdown              20 s                  WithShutdownTimeout
+//	nsqlookupds           asked every 60 s ± 20 %   WithLookupInterval, WithLookupdClient
+//	nsqds found           256 at most, all dialled   WithMaxNSQDs, WithNSQDFilter
 //	redial                100 ms doubling to 10 s, with jitter
 //	the wire              see conn.Config       WithConn
 //	logger                slog.Default()        WithLogger
@@ -76,7 +80,7 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 	return &Consumer[T]{e: newEngine(cfg, raw)}, nil
 }
 
-// Run connects to every nsqd, keeps redialling those that are down (from the
+// Run connects to every nsqd that is named or found, keeps redialling those that are down (from the
 // first moment: nsqd may start after the service), and handles messages until
 // ctx is cancelled. Handlers inherit the values of ctx, not its cancellation.
 //
@@ -88,8 +92,8 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 // answers; else a [*ShutdownError]. It returns within the shutdown timeout and
 // two seconds, and leaves no goroutine behind except handlers that ignore their
 // contexts and hooks that do not return. (It does wait for a DialContext or
-// AuthSecret of [conn.Config] that ignores its context, and for the end of the
-// telemetry's observation.)
+// AuthSecret of [conn.Config] or a [Discoverer] that ignores its context, and for
+// the end of the telemetry's observation.)
 //
 // A Consumer runs once: a second Run returns [ErrAlreadyRun]. Handlers must not
 // wait for Run to return; they may cancel its ctx.
@@ -106,3 +110,32 @@ func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.O
 
 // Stats returns the consumer's counters and the state of its connections.
 func (c *Consumer[T]) Stats() Stats { return c.e.stats() }
+
+// Ready is closed once every nsqd that is named or found is subscribed to, or was
+// at least once, and one source of nsqds has answered, if there are any: also when it
+// knows of none yet, since a topic exists from its first message on. A service may
+// report itself ready then.
+func (c *Consumer[T]) Ready() <-chan struct{} { return c.e.ready }
+
+// Healthy returns nil while the consumer does what it can: it is connected to an
+// nsqd, or there is none for its topic yet. Else it returns an error that is
+// [ErrNotRunning] (from the start of the drain, too), [ErrNoNSQD], with the reasons,
+// or [ErrStuck].
+func (c *Consumer[T]) Healthy() error { return c.e.healthy() }
+
+// Pause lets no further handler start, until Resume: nsqd is asked for nothing,
+// what waits for a handler is given back at once, and handlers that run go on.
+// Connections stay. It may be called before Run.
+func (c *Consumer[T]) Pause() { c.e.control.pause(true) }
+
+// Resume undoes Pause.
+func (c *Consumer[T]) Resume() { c.e.control.pause(false) }
+
+// SetConcurrency changes how many handlers run at once: 1 to 65536. Handlers that
+// run finish, also those that are now too many.
+func (c *Consumer[T]) SetConcurrency(n int) error { return c.e.control.setConcurrency(n) }
+
+// SetMaxInFlight changes how many messages may be in flight: 1 to 1048576, or 0 for
+// automatic. nsqd takes nothing back: a lower bound holds when handlers have answered
+// what is above it.
+func (c *Consumer[T]) SetMaxInFlight(n int) error { return c.e.control.setMaxInFlight(n) }

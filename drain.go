@@ -103,7 +103,7 @@ func (e *ShutdownError) Unwrap() []error { return e.Unconfirmed }
 
 // drain ends the consumer in good order; see Consumer.Run for the promise.
 // Dialling has ended with the ctx of Run.
-func (e *engine) drain(linked *sync.WaitGroup) error {
+func (e *engine) drain(helpers *sync.WaitGroup) error {
 	began := time.Now()
 	e.mu.Lock()
 	e.draining = true
@@ -133,15 +133,16 @@ func (e *engine) drain(linked *sync.WaitGroup) error {
 
 	// Connections: everything is answered by now.
 	closeConns(conns, began.Add(min(e.cfg.shutdownTimeout, answerTime)))
-	linked.Go(e.publisher.close)
-	linked.Wait()
+	e.linked.Go(e.publisher.close)
+	e.linked.Wait()
+	helpers.Wait()
 
 	wait := 100 * time.Millisecond // for who was waiting for a dead letter
 	if lastCall {
 		wait = grace // contexts have just ended
 	}
 	if !e.workers.end(wait) {
-		end.Running = len(e.workers.running())
+		end.Running = e.workers.busy()
 	}
 	for _, l := range e.links {
 		if l.unproven {

@@ -6,11 +6,9 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/middleware"
 )
 
@@ -25,6 +23,8 @@ type engine struct {
 	chain     handler.Raw
 	queue     *queue
 	workers   workers
+	control   *control
+	discovery *discovery
 	publisher *publisher
 	events    *events
 	delayCut  atomic.Bool // the warning was given
@@ -33,11 +33,15 @@ type engine struct {
 	stopSettling context.CancelCauseFunc
 
 	started atomic.Bool
+	ready   chan struct{} // closed when Ready is to be
+	linked  sync.WaitGroup
 
 	mu         sync.Mutex
+	ctx        context.Context // of Run; nil before that
 	draining   bool
+	isReady    bool        // ready is closed
 	unanswered []Abandoned // came in the drain, when nothing could be answered
-	links      []*link     // one for each address; the slice never changes
+	links      []*link     // one for each address
 }
 
 func newEngine(cfg *consumerConfig, raw handler.Raw) *engine {
@@ -45,14 +49,17 @@ func newEngine(cfg *consumerConfig, raw handler.Raw) *engine {
 	e := &engine{
 		cfg:    cfg,
 		logger: logger,
-		queue:  newQueue(4*cfg.maxInFlight + len(cfg.nsqds)),
+		queue:  newQueue(0),
 		events: newEvents(logger, &cfg.hooks),
+		ready:  make(chan struct{}),
 	}
 	e.settling, e.stopSettling = context.WithCancelCause(context.Background())
-	e.publisher = newPublisher(cfg.conn, cfg.nsqds)
+	e.publisher = newPublisher(cfg.conn, e.addrs)
 	e.workers.init(e)
-	for _, addr := range cfg.nsqds {
-		e.links = append(e.links, &link{e: e, addr: addr})
+	e.control = newControl(e)
+	e.discovery = newDiscovery(e)
+	for _, addr := range e.discovery.table.Static(cfg.nsqds...) {
+		e.addLink(addr)
 	}
 
 	// From the outside in; built once.
@@ -101,8 +108,8 @@ func (e *engine) rescue(ctx context.Context, m *handler.Message, err error) hand
 	return out
 }
 
-// run is the life of a consumer. What it starts, it waits for: workers, a link
-// for each address, the event goroutine.
+// run is the life of a consumer. What it starts, it waits for: workers, control,
+// discovery, a link for each address, the event goroutine.
 func (e *engine) run(ctx context.Context) error {
 	if !e.started.CompareAndSwap(false, true) {
 		return ErrAlreadyRun
@@ -113,75 +120,63 @@ func (e *engine) run(ctx context.Context) error {
 		}
 	}
 	go e.events.run()
-	e.workers.start(e.cfg.concurrency)
-	var linked sync.WaitGroup
+	e.control.startWorkers()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { e.control.run(ctx.Done()) })
+	e.mu.Lock()
+	e.ctx = ctx
 	for _, l := range e.links {
-		linked.Go(func() { l.run(ctx) })
+		e.linked.Go(func() { l.run(ctx) })
+	}
+	e.mu.Unlock()
+	if len(e.discovery.sources) > 0 {
+		helpers.Go(func() { e.discovery.run(ctx) })
 	}
 	<-ctx.Done()
-	return e.drain(&linked)
+	return e.drain(&helpers)
 }
 
 // Deliver is called by the read loops: see [conn.Sink].
 func (e *engine) Deliver(c *conn.Conn, msgs []handler.Message) {
-	dead, err := e.queue.put(msgs)
+	if e.control.holding.Load() {
+		e.control.refuse(msgs)
+		return
+	}
+	dead, overflow, err := e.queue.put(msgs)
 	for _, m := range dead {
 		e.workers.skip(m)
 	}
-	if err == nil {
-		return
+	switch {
+	case err == errQueueClosed:
+		e.giveBackLate(overflow)
+	case err != nil:
+		e.control.overflow(c, overflow, err)
+	default:
+		e.control.arrived()
 	}
-	d, delay := handler.Interrupted, time.Duration(0)
-	if err != errQueueClosed {
-		if s := c.Stats(); s.InFlight > 4*s.Share {
-			c.Abort(&conn.Error{Addr: c.Addr(), Phase: conn.PhaseStream, Err: err})
-		}
-		// Another connection has filled the queue. This one's RDY is open: its
-		// messages must not come back at once.
-		d, delay = handler.Requeue, time.Second
-	}
+}
+
+// giveBackLate gives back messages that have come in the drain.
+func (e *engine) giveBackLate(msgs []handler.Message) {
 	var left []Abandoned
 	for i := range msgs {
-		if !e.workers.giveBack(&msgs[i], d, delay) {
-			left = append(left, newAbandoned(&msgs[i], false))
+		if m := &msgs[i]; !e.workers.giveBack(m, handler.Interrupted, 0) {
+			left = append(left, newAbandoned(m, false))
 		}
 	}
-	if err == errQueueClosed && left != nil {
-		e.mu.Lock()
-		e.unanswered = append(e.unanswered, left...)
-		e.mu.Unlock()
-	}
+	e.mu.Lock()
+	e.unanswered = append(e.unanswered, left...)
+	e.mu.Unlock()
 }
 
 // Refused is called by the read loops: see [conn.Sink].
 func (e *engine) Refused(c *conn.Conn, err error) {
-	e.events.post(eventRefused, e.connEvent(c.Addr(), err))
+	e.events.post(eventRefused, event{ConnEvent: e.connEvent(c.Addr(), err)})
 }
+
+// Yielded is called by the write loops: see [conn.Sink].
+func (e *engine) Yielded(*conn.Conn) { e.control.poke() }
 
 func (e *engine) connEvent(addr string, err error) ConnEvent {
 	return ConnEvent{NSQD: addr, Topic: e.cfg.sub.Topic, Channel: e.cfg.sub.Channel, Err: err}
-}
-
-// conns returns the connections that are subscribed. The caller holds e.mu.
-func (e *engine) conns() []*conn.Conn {
-	var conns []*conn.Conn
-	for _, l := range e.links {
-		if l.conn != nil {
-			conns = append(conns, l.conn)
-		}
-	}
-	return conns
-}
-
-// distribute tells each connection its share of MaxInFlight. The caller holds
-// e.mu.
-func (e *engine) distribute() {
-	conns := e.conns()
-	limits := make([]int, len(conns))
-	for i, c := range conns {
-		limits[i] = c.MaxRDY()
-	}
-	for i, share := range flow.Distribute(e.cfg.maxInFlight, limits) {
-		conns[i].SetShare(share)
-	}
 }

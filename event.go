@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 )
 
@@ -18,11 +17,21 @@ const (
 	eventDisconnect
 	eventDialError
 	eventRefused
+	eventLookup
+	eventBackoff
+	eventOverdue
 )
 
 type event struct {
 	kind eventKind
 	ConnEvent
+
+	message handler.ID    // of eventOverdue
+	age     time.Duration // of eventOverdue
+
+	source string // of eventLookup
+	found  int    // of eventLookup
+	good   bool   // of eventLookup
 }
 
 // events carries what happens to connections to the goroutine that logs it and
@@ -40,10 +49,10 @@ func newEvents(logger *slog.Logger, hooks *hooks) *events {
 }
 
 // post never waits.
-func (e *events) post(kind eventKind, ev ConnEvent) {
-	ev.Time = time.Now()
+func (e *events) post(kind eventKind, ev event) {
+	ev.kind, ev.Time = kind, time.Now()
 	select {
-	case e.queue <- event{kind, ev}:
+	case e.queue <- ev:
 	default:
 		e.dropped.Add(1)
 	}
@@ -63,6 +72,16 @@ func (e *events) run() {
 			call(e, e.hooks.dialError, ev.ConnEvent)
 		case eventRefused:
 			call(e, e.hooks.refused, ev.ConnEvent)
+		case eventLookup:
+			call(e, e.hooks.lookup, LookupEvent{
+				Source: ev.source, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Found: ev.found, Err: ev.Err,
+			})
+		case eventBackoff:
+			call(e, e.hooks.backoff, BackoffEvent{Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Delay: ev.Retry})
+		case eventOverdue:
+			call(e, e.hooks.overdue, OverdueEvent{
+				NSQD: ev.NSQD, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, ID: ev.message, Age: ev.age,
+			})
 		}
 	}
 }
@@ -85,14 +104,17 @@ func waitFor(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
+// log says what has happened to an operator.
 func (e *events) log(ev event) {
-	attrs := []slog.Attr{slog.String("nsqd", ev.NSQD)}
-	if ev.Err != nil {
-		attrs = append(attrs, slog.Any("error", ev.Err))
+	var attrs []slog.Attr
+	add := func(shown bool, attr slog.Attr) {
+		if shown {
+			attrs = append(attrs, attr)
+		}
 	}
-	if ev.Retry > 0 {
-		attrs = append(attrs, slog.Duration("retry", ev.Retry.Round(time.Millisecond)))
-	}
+	add(ev.NSQD != "", slog.String("nsqd", ev.NSQD))
+	add(ev.Err != nil, slog.Any("error", ev.Err))
+	add(ev.Retry > 0, slog.Duration("retry", ev.Retry.Round(time.Millisecond)))
 	level, text := slog.LevelInfo, "connected"
 	switch ev.kind {
 	case eventDisconnect:
@@ -102,12 +124,27 @@ func (e *events) log(ev event) {
 		}
 	case eventDialError:
 		level, text = slog.LevelWarn, "cannot connect"
-		var e *conn.Error
-		if errors.As(ev.Err, &e) && e.Permanent() {
+		if permanent(ev.Err) {
 			level = slog.LevelError
 		}
 	case eventRefused:
 		level, text = slog.LevelWarn, "nsqd refused a late answer"
+	case eventLookup:
+		level, text = slog.LevelDebug, "asked for nsqds"
+		if ev.Err != nil && !errors.Is(ev.Err, errNoTopic) {
+			level, text = slog.LevelWarn, "asking for nsqds failed"
+			if ev.good {
+				text = "asked for nsqds, not all can be used"
+			}
+		}
+		add(true, slog.String("source", ev.source))
+		add(true, slog.Int("found", ev.found))
+	case eventBackoff:
+		level, text = slog.LevelWarn, "nearly all messages fail: none is asked for until one may try"
+	case eventOverdue:
+		level, text = slog.LevelWarn, "handler outlives its message: nsqd has given it to someone else"
+		add(true, slog.String("message", ev.message.String()))
+		add(true, slog.Duration("age", ev.age.Round(time.Millisecond)))
 	}
 	e.logger.LogAttrs(context.Background(), level, "nsqx: "+text, attrs...)
 }

@@ -249,6 +249,15 @@ func (l *line) wantAnswers(want ...string) {
 	}
 }
 
+// lastRDY returns the last RDY that has arrived.
+func (l *line) lastRDY() string {
+	rdy := l.commands("RDY")
+	if len(rdy) == 0 {
+		return ""
+	}
+	return rdy[len(rdy)-1]
+}
+
 // endedInOrder says whether the client has half-closed.
 func (l *line) endedInOrder() bool {
 	synctest.Wait()

@@ -16,9 +16,35 @@ type ConnEvent struct {
 	Retry          time.Duration // until the next dial; 0 for none
 }
 
+// LookupEvent is the result of asking a nsqlookupd, or a [Discoverer].
+type LookupEvent struct {
+	Source         string // its address, or its Go type
+	Topic, Channel string
+	Time           time.Time
+	Found          int   // addresses
+	Err            error // what went wrong, also in part; nil if nothing did
+}
+
+// BackoffEvent is the opening of the breaker: see [Backoff].
+type BackoffEvent struct {
+	Topic, Channel string
+	Time           time.Time
+	Delay          time.Duration // until a message may try
+}
+
+// OverdueEvent is a handler that still runs although nsqd has given its message
+// to someone else.
+type OverdueEvent struct {
+	NSQD           string // address
+	Topic, Channel string
+	Time           time.Time
+	ID             handler.ID
+	Age            time.Duration // since the message was received
+}
+
 // The hooks that [WithHooks] takes: a value implements those that it wants.
 //
-// Hooks for connections are called by one goroutine of the consumer, one after
+// All hooks but SettleHook are called by one goroutine of the consumer, one after
 // the other and in order. One that is slow holds up the others, and logging,
 // but neither messages nor connections; what cannot wait any more is dropped
 // and counted (Stats.EventsDropped). A hook that panics is logged.
@@ -36,6 +62,16 @@ type (
 	// came too late: the message has timed out.
 	RefusedHook interface{ OnRefused(ConnEvent) }
 
+	// LookupHook is told of every answer of a nsqlookupd, or its failure.
+	LookupHook interface{ OnLookup(LookupEvent) }
+
+	// BackoffHook is told when nearly all messages fail and the consumer stops
+	// asking for more.
+	BackoffHook interface{ OnBackoff(BackoffEvent) }
+
+	// OverdueHook is told, once for each message, of a handler that outlives it.
+	OverdueHook interface{ OnOverdue(OverdueEvent) }
+
 	// SettleHook is told of every message that went through the chain, with its
 	// Outcome, before nsqd is. It is called by the goroutine of the handler,
 	// many at a time. The body is still there.
@@ -48,6 +84,9 @@ type (
 	DisconnectFunc func(ConnEvent)        // a DisconnectHook
 	DialErrorFunc  func(ConnEvent)        // a DialErrorHook
 	RefusedFunc    func(ConnEvent)        // a RefusedHook
+	LookupFunc     func(LookupEvent)      // a LookupHook
+	BackoffFunc    func(BackoffEvent)     // a BackoffHook
+	OverdueFunc    func(OverdueEvent)     // an OverdueHook
 	SettleFunc     func(*handler.Message) // a SettleHook
 )
 
@@ -63,6 +102,15 @@ func (f DialErrorFunc) OnDialError(e ConnEvent) { f(e) }
 // OnRefused calls f.
 func (f RefusedFunc) OnRefused(e ConnEvent) { f(e) }
 
+// OnLookup calls f.
+func (f LookupFunc) OnLookup(e LookupEvent) { f(e) }
+
+// OnBackoff calls f.
+func (f BackoffFunc) OnBackoff(e BackoffEvent) { f(e) }
+
+// OnOverdue calls f.
+func (f OverdueFunc) OnOverdue(e OverdueEvent) { f(e) }
+
 // OnSettle calls f.
 func (f SettleFunc) OnSettle(m *handler.Message) { f(m) }
 
@@ -72,6 +120,9 @@ type hooks struct {
 	disconnect []func(ConnEvent)
 	dialError  []func(ConnEvent)
 	refused    []func(ConnEvent)
+	lookup     []func(LookupEvent)
+	backoff    []func(BackoffEvent)
+	overdue    []func(OverdueEvent)
 	settle     []func(*handler.Message)
 }
 
@@ -91,6 +142,15 @@ func (h *hooks) add(v any) (any bool) {
 	}
 	if x, ok := v.(RefusedHook); ok {
 		h.refused, any = append(h.refused, x.OnRefused), true
+	}
+	if x, ok := v.(LookupHook); ok {
+		h.lookup, any = append(h.lookup, x.OnLookup), true
+	}
+	if x, ok := v.(BackoffHook); ok {
+		h.backoff, any = append(h.backoff, x.OnBackoff), true
+	}
+	if x, ok := v.(OverdueHook); ok {
+		h.overdue, any = append(h.overdue, x.OnOverdue), true
 	}
 	if x, ok := v.(SettleHook); ok {
 		h.settle, any = append(h.settle, x.OnSettle), true

@@ -22,16 +22,19 @@ func TestImportsGoDown(t *testing.T) {
 		errgroup = "golang.org/x/sync/errgroup"
 	)
 	allowed := map[string][]string{
-		"internal/wire": nil,
-		"codec":         nil,
-		"handler":       nil,
-		"internal/flow": nil,
-		"retry":         {backoff},
-		"middleware":    {"handler"},
-		"conn":          {"handler", "internal/wire", compress + "flate", compress + "s2"},
-		".":             {"codec", "conn", "handler", "internal/flow", "internal/wire", "middleware", "retry", backoff, errgroup},
-		"nsqxtest":      nil,
-		"internal/fake": {"nsqxtest", compress + "s2", compress + "snappy"},
+		"internal/wire":     nil,
+		"codec":             nil,
+		"handler":           nil,
+		"internal/flow":     nil,
+		"internal/lookup":   nil,
+		"internal/override": {"conn"},
+		"internal/pipe":     nil,
+		"retry":             {backoff},
+		"middleware":        {"handler"},
+		"conn":              {"handler", "internal/flow", "internal/wire", compress + "flate", compress + "s2"},
+		".":                 {"codec", "conn", "handler", "internal/flow", "internal/lookup", "internal/override", "internal/wire", "middleware", "retry", backoff, errgroup},
+		"nsqxtest":          {module, "conn", "handler", "internal/override", "internal/pipe"},
+		"internal/fake":     {"internal/pipe", compress + "s2", compress + "snappy"},
 	}
 	for dir := range packages(t) {
 		may, known := allowed[dir]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -31,13 +32,17 @@ func newRedial() *backoff.ExponentialBackOff {
 	)
 }
 
-// link keeps one address connected for as long as the consumer runs.
+// link keeps one address connected, for as long as the consumer runs and the
+// address is wanted.
 type link struct {
 	e    *engine
 	addr string
+	anew chan struct{} // holds one: dial at once
 
 	// Guarded by e.mu.
+	wanted    bool       // dial again when the connection ends
 	conn      *conn.Conn // nil unless subscribed
+	reached   bool       // it was subscribed once
 	dials     uint64
 	lastErr   error
 	retryAt   time.Time
@@ -45,13 +50,13 @@ type link struct {
 	lastStats conn.Stats // of the connections that have ended, added up
 }
 
-// run dials and serves until ctx ends. A connection that is subscribed then
-// goes on: the drain ends it.
+// run dials and serves until ctx ends, or the address is wanted no more. A
+// connection that is subscribed then goes on: the drain ends it, or nsqd.
 func (l *link) run(ctx context.Context) {
 	redial := newRedial()
-	for ctx.Err() == nil {
+	for l.again(ctx) {
 		kind := eventDialError
-		c, err := l.dial(ctx)
+		c, err := conn.Dial(ctx, l.addr, l.e.cfg.conn, &l.e.cfg.sub)
 		if err == nil {
 			if !l.attach(c) {
 				c.Abort(nil) // no RDY was sent, so there is nothing to hand back
@@ -70,20 +75,31 @@ func (l *link) run(ctx context.Context) {
 		}
 		select {
 		case <-time.After(delay):
+		case <-l.anew:
 		case <-ctx.Done():
 		}
 	}
 }
 
-func (l *link) dial(ctx context.Context) (*conn.Conn, error) {
-	l.e.mu.Lock()
+// again says whether to dial. If the address is wanted no more, the link is
+// taken off the list.
+func (l *link) again(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	e := l.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !l.wanted {
+		e.links = slices.DeleteFunc(e.links, func(x *link) bool { return x == l })
+		return false
+	}
 	l.dials++
-	l.e.mu.Unlock()
-	return conn.Dial(ctx, l.addr, l.e.cfg.conn, &l.e.cfg.sub)
+	return true
 }
 
-// attach gives a connection that has just subscribed its share. It returns
-// false if the drain has begun: nobody would end the connection.
+// attach takes in a connection that has just subscribed. It returns false if
+// the drain has begun: nobody would end the connection.
 func (l *link) attach(c *conn.Conn) bool {
 	e := l.e
 	e.mu.Lock()
@@ -91,15 +107,16 @@ func (l *link) attach(c *conn.Conn) bool {
 	if e.draining {
 		return false
 	}
-	l.conn, l.lastErr = c, nil
-	e.distribute()
+	l.conn, l.lastErr, l.reached = c, nil, true
+	e.control.poke()
 	return true
 }
 
 // serve runs an attached connection to its end.
 func (l *link) serve(c *conn.Conn, redial *backoff.ExponentialBackOff) error {
 	e := l.e
-	e.events.post(eventConnect, e.connEvent(l.addr, nil))
+	e.events.post(eventConnect, event{ConnEvent: e.connEvent(l.addr, nil)})
+	e.checkReady()
 
 	began := time.Now()
 	err := c.Serve(e)
@@ -112,8 +129,8 @@ func (l *link) serve(c *conn.Conn, redial *backoff.ExponentialBackOff) error {
 	l.unproven = e.draining && err != nil
 	l.lastErr = err
 	l.lastStats = pastStats(l.lastStats, c.Stats())
-	e.distribute()
 	e.mu.Unlock()
+	e.control.left(c)
 	return err
 }
 
@@ -128,7 +145,7 @@ func (l *link) report(ctx context.Context, kind eventKind, err error, delay time
 	} else if kind == eventDialError {
 		return false // given up with ctx
 	}
-	l.e.events.post(kind, ev)
+	l.e.events.post(kind, event{ConnEvent: ev})
 	return again
 }
 

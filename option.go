@@ -62,16 +62,6 @@ func WithConsumerOptions(opts ...ConsumerOption) ConsumerOption {
 	})
 }
 
-// WithNSQD names the nsqds to connect to, as "host:port" or "unix:///path".
-// Names are resolved anew at each dial. An address that is named twice is
-// connected to once. At least one is needed.
-func WithNSQD(addrs ...string) Option {
-	return sharedOption(func(c *sharedConfig) {
-		c.once("WithNSQD")
-		c.nsqds = append(c.nsqds, addrs...)
-	})
-}
-
 // WithConn sets the environment's part of the wire: TLS, AUTH, compression,
 // timeouts. Defaults to the zero [conn.Config].
 func WithConn(cfg conn.Config) Option {
@@ -111,8 +101,8 @@ func WithTelemetry(t Telemetry) Option {
 }
 
 // WithHooks registers values that implement some of [ConnectHook],
-// [DisconnectHook], [DialErrorHook], [RefusedHook] and [SettleHook]. One that
-// implements none of them is a fault. Given more than once, hooks add up; they
+// [DisconnectHook], [DialErrorHook], [RefusedHook], [LookupHook], [BackoffHook],
+// [OverdueHook] and [SettleHook]. One that implements none of them is a fault. Given more than once, hooks add up; they
 // are called in order.
 func WithHooks(hooks ...any) Option {
 	return sharedOption(func(c *sharedConfig) {
@@ -120,29 +110,6 @@ func WithHooks(hooks ...any) Option {
 			if !c.hooks.add(h) {
 				c.fault("WithHooks", fmt.Sprintf("got a %T, which implements no hook", h))
 			}
-		}
-	})
-}
-
-// WithConcurrency sets how many handlers run at once: 1 to 65536. Defaults to
-// GOMAXPROCS. A handler that waits for something else than the CPU wants more.
-func WithConcurrency(n int) ConsumerOption {
-	return consumerOption(func(c *consumerConfig) {
-		c.once("WithConcurrency")
-		c.inRange("WithConcurrency", n, 1, maxConcurrency)
-		c.concurrency = n
-	})
-}
-
-// WithMaxInFlight bounds how many messages nsqd may have sent and not heard of,
-// over all connections: what handlers work on and what waits for one. At least
-// 1 for each nsqd, at most 1048576. Defaults to 4 × concurrency, or the number of
-// nsqds if that is more.
-func WithMaxInFlight(n int) ConsumerOption {
-	return consumerOption(func(c *consumerConfig) {
-		c.once("WithMaxInFlight")
-		if c.inRange("WithMaxInFlight", n, 1, maxInFlight) {
-			c.maxInFlight = n
 		}
 	})
 }

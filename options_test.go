@@ -45,17 +45,31 @@ func TestOptionFaults(t *testing.T) {
 	}{
 		"none": {[]nsqx.ConsumerOption{ok}, nil},
 
-		"no address":            {nil, []string{"WithNSQD names no nsqd"}},
-		"no address in option":  {[]nsqx.ConsumerOption{nsqx.WithNSQD()}, []string{"WithNSQD names no nsqd"}},
+		"no address":            {nil, []string{"WithNSQD or WithLookupd or WithDiscoverer is needed"}},
+		"no address in option":  {[]nsqx.ConsumerOption{nsqx.WithNSQD()}, []string{"WithNSQD names none, want at least one"}},
 		"faulty addresses":      {[]nsqx.ConsumerOption{nsqx.WithNSQD("nsqd", ":4150", "nsqd:0", "nsqd:65536", "unix://x", "nsqd:4150")}, []string{"WithNSQD want host:port or unix:///path", "WithNSQD want host:port", "WithNSQD port of 1 to 65535", "WithNSQD port of 1 to 65535", "WithNSQD want unix:///path"}},
 		"empty address":         {[]nsqx.ConsumerOption{nsqx.WithNSQD("")}, []string{"WithNSQD want host:port"}},
 		"concurrency 0":         {[]nsqx.ConsumerOption{ok, nsqx.WithConcurrency(0)}, []string{"WithConcurrency is 0, want 1 to 65536"}},
 		"concurrency -1":        {[]nsqx.ConsumerOption{ok, nsqx.WithConcurrency(-1)}, []string{"WithConcurrency is -1, want 1 to 65536"}},
 		"concurrency high":      {[]nsqx.ConsumerOption{ok, nsqx.WithConcurrency(65537)}, []string{"WithConcurrency is 65537, want 1 to 65536"}},
-		"in flight 0":           {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlight(0)}, []string{"WithMaxInFlight is 0, want 1 to 1048576"}},
-		"in flight -1":          {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlight(-1)}, []string{"WithMaxInFlight is -1, want 1 to 1048576"}},
-		"in flight high":        {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlight(1<<20 + 1)}, []string{"WithMaxInFlight is 1048577, want 1 to 1048576"}},
-		"in flight too few":     {[]nsqx.ConsumerOption{nsqx.WithNSQD(nsqd1, nsqd2, nsqd3), nsqx.WithMaxInFlight(2)}, []string{"WithMaxInFlight is 2 for 3 nsqds, want at least one each"}},
+		"in flight 0":           {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlight(0)}, nil},
+		"bytes in flight":       {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlightBytes(1<<20 - 1)}, []string{"WithMaxInFlightBytes is 1048575, want 1048576 or more"}},
+		"no address of lookupd": {[]nsqx.ConsumerOption{nsqx.WithLookupd()}, []string{"WithLookupd names none, want at least one"}},
+		"faulty lookupd":        {[]nsqx.ConsumerOption{nsqx.WithLookupd("ftp://a:4161", "b:4161")}, []string{"WithLookupd has a faulty address"}},
+		"nil discoverer":        {[]nsqx.ConsumerOption{nsqx.WithDiscoverer(nil), ok}, []string{"WithDiscoverer got nil"}},
+		"lookup interval":       {[]nsqx.ConsumerOption{nsqx.WithLookupd("b:4161"), nsqx.WithLookupInterval(time.Millisecond)}, []string{"WithLookupInterval is 1ms, want 100ms to 1h0m0s"}},
+		"client of no lookupd":  {[]nsqx.ConsumerOption{ok, nsqx.WithLookupdClient(nsqx.LookupdClient{})}, []string{"WithLookupdClient needs WithLookupd"}},
+		"filter of nothing":     {[]nsqx.ConsumerOption{ok, nsqx.WithNSQDFilter(func(string) bool { return true })}, []string{"WithNSQDFilter needs WithLookupd or WithDiscoverer"}},
+		"nil filter":            {[]nsqx.ConsumerOption{nsqx.WithLookupd("b:4161"), nsqx.WithNSQDFilter(nil)}, []string{"WithNSQDFilter got nil"}},
+		"too many nsqds":        {[]nsqx.ConsumerOption{nsqx.WithLookupd("b:4161"), nsqx.WithMaxNSQDs(4097)}, []string{"WithMaxNSQDs is 4097, want 1 to 4096"}},
+		"backoff":               {[]nsqx.ConsumerOption{ok, nsqx.WithBackoff(nsqx.Backoff{MinResults: -1})}, []string{"WithBackoff has MinResults -1"}},
+		"backoff rate":          {[]nsqx.ConsumerOption{ok, nsqx.WithBackoff(nsqx.Backoff{Failures: 1.1})}, []string{"WithBackoff has Failures 1.1"}},
+		"backoff period":        {[]nsqx.ConsumerOption{ok, nsqx.WithBackoff(nsqx.Backoff{Period: 1})}, []string{"WithBackoff has Period 1ns"}},
+		"backoff open":          {[]nsqx.ConsumerOption{ok, nsqx.WithBackoff(nsqx.Backoff{First: time.Second, Max: time.Millisecond})}, []string{"WithBackoff has First 1s and Max 1ms"}},
+		"backoff and none":      {[]nsqx.ConsumerOption{ok, nsqx.WithBackoff(nsqx.Backoff{}), nsqx.WithoutBackoff()}, []string{"WithoutBackoff contradicts WithBackoff"}},
+		"no backoff and one":    {[]nsqx.ConsumerOption{ok, nsqx.WithoutBackoff(), nsqx.WithBackoff(nsqx.Backoff{})}, []string{"WithBackoff contradicts WithoutBackoff"}},
+		"in flight -1":          {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlight(-1)}, []string{"WithMaxInFlight is -1, want 0 to 1048576"}},
+		"in flight high":        {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlight(1<<20 + 1)}, []string{"WithMaxInFlight is 1048577, want 0 to 1048576"}},
 		"message timeout 0":     {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(0)}, []string{"WithMessageTimeout is 0s, want 1s to 15m0s"}},
 		"message timeout -1":    {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(-time.Second)}, []string{"WithMessageTimeout is -1s, want 1s to 15m0s"}},
 		"message timeout short": {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(time.Second - 1)}, []string{"WithMessageTimeout is 999.999999ms, want 1s to 15m0s"}},
@@ -164,7 +178,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		"WithConcurrency is 0, want 1 to 65536", "codec is nil", "handler is nil", `topic "or/ders" has "/" at byte 2`, "is 65 bytes long",
-		"conn.Config.DialTimeout is -1ns", "conn.Config.HeartbeatInterval is 1ns", "WithNSQD names no nsqd",
+		"conn.Config.DialTimeout is -1ns", "conn.Config.HeartbeatInterval is 1ns", "WithNSQD or WithLookupd or WithDiscoverer is needed",
 	} {
 		if n := len(slices.DeleteFunc(slices.Clone(got), func(s string) bool { return !strings.Contains(s, want) })); n != 1 {
 			t.Errorf("%d faults with %q, want one", n, want)
@@ -206,30 +220,10 @@ func TestDefaults(t *testing.T) {
 	want(t, "topic", s.Topic, "orders")
 	want(t, "channel", s.Channel, "billing")
 	want(t, "concurrency", s.Concurrency, runtime.GOMAXPROCS(0))
-	want(t, "max in flight", s.MaxInFlight, 4*runtime.GOMAXPROCS(0))
+	want(t, "max in flight", s.MaxInFlight, runtime.GOMAXPROCS(0))
 	want(t, "connections", len(s.Connections), 2)
 	want(t, "first address", s.Connections[0].Addr, nsqd1)
 	want(t, "second address", s.Connections[1].Addr, nsqd2)
-}
-
-// TestDefaultMaxInFlight: there is one for each nsqd at least, those that are named twice counted once.
-func TestDefaultMaxInFlight(t *testing.T) {
-	var addrs []string
-	for i := range 9 {
-		addrs = append(addrs, "nsqd-"+string(rune('a'+i))+":4150", nsqd1)
-	}
-	c, err := nsqx.NewConsumer("orders", "billing", codec.String(), done, nsqx.WithConcurrency(1), nsqx.WithNSQD(addrs...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want(t, "max in flight", c.Stats().MaxInFlight, 10)
-	want(t, "connections", len(c.Stats().Connections), 10)
-
-	c, err = nsqx.NewConsumer("orders", "billing", codec.String(), done, nsqx.WithConcurrency(5), nsqx.WithNSQD(addrs...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want(t, "max in flight", c.Stats().MaxInFlight, 20)
 }
 
 // TestSubscription: what the options say of the subscription is what nsqd hears.
@@ -239,7 +233,7 @@ func TestSubscription(t *testing.T) {
 		d.identify = map[string]any{"msg_timeout": 90_000, "sample_rate": 7}
 		s := d.run(done, nsqx.WithMessageTimeout(90*time.Second), nsqx.WithSampleRate(7), nsqx.WithConcurrency(3))
 		l := d.line(nsqd1)
-		l.wantCommands("", "SUB orders billing, RDY 12")
+		l.wantCommands("", "SUB orders billing, RDY 1")
 		s.wantStop(orderly)
 	})
 }

@@ -19,7 +19,7 @@ const publisherIdle = 30 * time.Second
 // opened when they are needed, shared by all who publish, and closed when idle.
 type publisher struct {
 	cfg   conn.Config
-	addrs []string
+	addrs func() []string // of all nsqds that are known
 
 	ctx    context.Context // ends the dialling
 	cancel context.CancelFunc
@@ -59,7 +59,7 @@ func (r *route) over() bool {
 	}
 }
 
-func newPublisher(cfg conn.Config, addrs []string) *publisher {
+func newPublisher(cfg conn.Config, addrs func() []string) *publisher {
 	p := &publisher{cfg: cfg, addrs: addrs, routes: make(map[string]*route)}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -68,7 +68,7 @@ func newPublisher(cfg conn.Config, addrs []string) *publisher {
 // publish publishes to the nsqd at addr, or to another if that fails, and
 // returns nil when one of them has confirmed it.
 func (p *publisher) publish(ctx context.Context, addr, topic string, body []byte) error {
-	others := slices.DeleteFunc(slices.Clone(p.addrs), func(a string) bool { return a == addr })
+	others := slices.DeleteFunc(p.addrs(), func(a string) bool { return a == addr })
 	var errs []error
 	for _, addr := range append([]string{addr}, others...) {
 		if addr == "" { // of a message that came from no nsqd
@@ -194,3 +194,4 @@ type noSink struct{}
 
 func (noSink) Deliver(*conn.Conn, []handler.Message) {}
 func (noSink) Refused(*conn.Conn, error)             {}
+func (noSink) Yielded(*conn.Conn)                    {}

@@ -3,129 +3,198 @@ package nsqx
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/nsqx/nsqx/handler"
 )
 
 // queue holds the messages that wait for a worker, oldest first. Read loops put
-// a whole read's messages in at a time; workers take one.
+// a whole read's messages in at a time; workers take one, or if there are many
+// a batch: one to handle at once, the others for their pockets.
+//
+// What holds whenever mu is free: if something waits, in the ring or in a pocket,
+// then every worker is busy, or one is on its way to look for it. For a worker
+// goes to sleep only when it finds nothing in the ring and, having emptied them,
+// in the pockets, which nobody can fill meanwhile. After that things wait again
+// when put has brought them, which wakes a worker; and a worker that has taken
+// something, or that ends, wakes the next while anything is left. So a single
+// message wakes a single worker and a backlog wakes them all, and nothing waits
+// behind a handler that hangs while another worker is idle.
 type queue struct {
-	mu     sync.Mutex
-	filled sync.Cond          // signalled for a worker that waits
-	ring   []*handler.Message // its length is a power of two
-	head   int
-	n      int
-	limit  int  // most messages held
-	closed bool // nothing more gets in
-	idle   int  // workers that wait
-	woken  int  // those of them that were signalled and have not come yet
+	mu       sync.Mutex
+	filled   sync.Cond // signalled for a worker that sleeps
+	ring     ring
+	limit    int  // most messages in the ring
+	batch    int  // most messages that a worker takes at once
+	closed   bool // nothing more gets in
+	sleepers int  // workers that sleep, or were signalled and have not come yet
+	woken    int  // those of them that were signalled; 1 at most
+
+	workers int       // how many there shall be
+	pockets []*pocket // of those that there are
+	lent    bool      // pockets may hold messages; if false, none does
+	looked  int       // which pocket look has seen last
 }
 
 func newQueue(limit int) *queue {
-	q := &queue{ring: make([]*handler.Message, 64), limit: limit}
+	q := &queue{ring: newRing(), limit: limit, batch: 1}
 	q.filled.L = &q.mu
 	return q
 }
 
-// Why put takes no messages.
+// Why put takes no messages, or not all.
 var (
 	errQueueClosed = errors.New("nsqx: queue is closed")
 	errFlood       = errors.New("nsqx: nsqd sends far more messages than RDY allows")
 )
 
 // put adds messages and wakes a worker. It first drops from the head what no
-// answer can be given to any more, and returns that. If the queue is closed, or
-// would hold more than its limit, nothing is added.
-func (q *queue) put(msgs []handler.Message) (dead []*handler.Message, err error) {
+// answer can be given to any more, and returns that. What was not added, because
+// the queue is closed or would hold more than its limit, is overflow: the newest
+// of msgs.
+func (q *queue) put(msgs []handler.Message) (dead []*handler.Message, overflow []handler.Message, err error) {
 	q.mu.Lock()
-	for q.n > 0 && isDead(q.ring[q.head]) {
-		dead = append(dead, q.pop())
-	}
-	if q.n+len(msgs) > q.limit {
+	dead = q.popDead()
+	if q.ring.n+len(msgs) > q.limit {
 		dead = append(dead, q.sweep()...)
 	}
+	room := max(q.limit-q.ring.n, 0)
 	switch {
 	case q.closed:
-		err = errQueueClosed
-	case q.n+len(msgs) > q.limit:
-		err = fmt.Errorf("%w: %d wait for a handler, at most %d may", errFlood, q.n, q.limit)
+		room, err = 0, errQueueClosed
+	case room < len(msgs):
+		err = fmt.Errorf("%w: %d wait for a handler, at most %d may", errFlood, q.ring.n+len(msgs), q.limit)
 	}
-	if err != nil {
-		q.mu.Unlock()
-		return dead, err
+	if room < len(msgs) {
+		msgs, overflow = msgs[:room], msgs[room:]
 	}
-	for q.n+len(msgs) > len(q.ring) {
-		q.grow()
-	}
-	mask := len(q.ring) - 1
+	q.ring.reserve(len(msgs))
 	for i := range msgs {
-		q.ring[(q.head+q.n)&mask] = &msgs[i]
-		q.n++
+		q.ring.push(&msgs[i])
 	}
-	wake := q.wake()
-	q.mu.Unlock()
-	if wake {
-		q.filled.Signal()
-	}
-	return dead, nil
+	q.unlock()
+	return dead, overflow, err
 }
 
-// take waits for a message, and stores it in current before anybody can find it
-// missing: who has closed the queue then sees all that is left either in the
-// queue or with a worker. It returns nil when the queue is closed. The worker
-// that comes wakes the next one if there is more to do, so that a single
-// message wakes a single worker and a backlog wakes them all.
-func (q *queue) take(current *atomic.Pointer[handler.Message]) *handler.Message {
+// take waits for a message, and stores it in p.current before anybody can find it
+// missing: who has closed the queue then sees all that is left either in what
+// close returned or with a worker. It returns nil when the worker shall end: the
+// queue is closed, or there are too many workers; p is out of the queue then, and
+// empty.
+func (q *queue) take(p *pocket) *handler.Message {
+	if m := p.next(); m != nil {
+		return m
+	}
 	q.mu.Lock()
-	for q.n == 0 {
-		if q.closed {
-			q.mu.Unlock()
+	defer q.unlock()
+	p.seen = nil // it is settled, and shall not be kept
+	for {
+		if q.closed || len(q.pockets) > q.workers {
+			i := slices.Index(q.pockets, p)
+			q.pockets = slices.Delete(q.pockets, i, i+1)
 			return nil
 		}
-		q.idle++
+		if q.ring.n == 0 {
+			q.gather()
+		}
+		if q.ring.n > 0 {
+			break
+		}
+		q.sleepers++
 		q.filled.Wait()
-		q.idle--
-		q.woken = max(q.woken-1, 0)
+		q.sleepers--
+		q.woken = max(q.woken-1, 0) // not signalled, if all were
 	}
-	m := q.pop()
-	current.Store(m)
-	wake := q.n > 0 && q.wake()
+	more := 0
+	if q.batch > 1 {
+		more = max(min(q.ring.n/len(q.pockets), q.batch)-1, 0)
+	}
+	m := q.ring.pop()
+	p.current.Store(m)
+	if more > 0 {
+		p.fill(&q.ring, more)
+		q.lent = true
+	}
+	if q.lent {
+		q.look()
+	}
+	return m
+}
+
+// unlock unlocks mu, and wakes a worker if something waits for it and none is on
+// its way.
+func (q *queue) unlock() {
+	wake := q.sleepers > 0 && q.woken == 0 && (q.ring.n > 0 || q.inPockets() > 0)
+	if wake {
+		q.woken++
+	}
 	q.mu.Unlock()
 	if wake {
 		q.filled.Signal()
 	}
-	return m
 }
 
-// wake says whether to signal, and counts it. At most one worker is on its way.
-func (q *queue) wake() bool {
-	if q.woken > 0 || q.idle == 0 {
-		return false
+// resize makes n, at least 1, the number of workers, and returns how many are
+// missing: so many are to be started, and their pockets to join. If there are too
+// many, those end that come first for a message; they need not handle what is in
+// their pockets before.
+func (q *queue) resize(n int) (missing int) {
+	q.mu.Lock()
+	defer q.unlock()
+	q.workers = n
+	if q.closed {
+		return 0
 	}
-	q.woken++
-	return true
+	if len(q.pockets) > n {
+		q.gather()
+		q.filled.Broadcast()
+	}
+	return max(n-len(q.pockets), 0)
 }
 
-func (q *queue) pop() *handler.Message {
-	m := q.ring[q.head]
-	q.ring[q.head] = nil
-	q.head = (q.head + 1) & (len(q.ring) - 1)
-	q.n--
-	return m
+// join adds the pocket of a worker that is about to start.
+func (q *queue) join(p *pocket) {
+	q.mu.Lock()
+	q.pockets = append(q.pockets, p)
+	q.mu.Unlock()
+}
+
+// setLimit sets the most messages that the queue holds, workers' pockets not
+// counted. What it holds already stays.
+func (q *queue) setLimit(n int) {
+	q.mu.Lock()
+	q.limit = n
+	q.mu.Unlock()
+}
+
+// setBatch sets the most messages, 1 to maxBatch, that a worker takes at once;
+// it is 1 until then. A lower one holds for what has been taken, too.
+func (q *queue) setBatch(n int) {
+	q.mu.Lock()
+	if n < q.batch {
+		q.gather()
+	}
+	q.batch = n
+	q.unlock()
+}
+
+// popDead takes out of the head what no answer can be given to any more.
+func (q *queue) popDead() (dead []*handler.Message) {
+	for q.ring.n > 0 && isDead(q.ring.oldest()) {
+		dead = append(dead, q.ring.pop())
+	}
+	return dead
 }
 
 // sweep takes out what no answer can be given to any more, wherever it is.
 func (q *queue) sweep() (dead []*handler.Message) {
-	for range q.n {
-		m := q.pop()
-		if isDead(m) {
+	for range q.ring.n {
+		if m := q.ring.pop(); isDead(m) {
 			dead = append(dead, m)
-			continue
+		} else {
+			q.ring.push(m)
 		}
-		q.ring[(q.head+q.n)&(len(q.ring)-1)] = m
-		q.n++
 	}
 	return dead
 }
@@ -133,20 +202,32 @@ func (q *queue) sweep() (dead []*handler.Message) {
 // isDead says whether nsqd has stopped waiting for an answer, or is gone.
 func isDead(m *handler.Message) bool { return lost(m) || !m.Answerable() }
 
-func (q *queue) grow() {
-	ring := make([]*handler.Message, 2*len(q.ring))
-	for i := range q.n {
-		ring[i] = q.ring[(q.head+i)&(len(q.ring)-1)]
+// dropDead takes out of the head what no answer can be given to any more, as put
+// does.
+func (q *queue) dropDead() []*handler.Message {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.popDead()
+}
+
+// trim takes out what waits beyond keep messages, those in pockets included: the
+// newest, newest first.
+func (q *queue) trim(keep int) (rest []*handler.Message) {
+	q.mu.Lock()
+	defer q.unlock()
+	q.gather() // or the newest might be there
+	for q.ring.n > keep {
+		rest = append(rest, q.ring.unpush())
 	}
-	q.ring, q.head = ring, 0
+	return rest
 }
 
 // close ends put and take, and returns what was waiting.
-func (q *queue) close() []*handler.Message {
+func (q *queue) close() (rest []*handler.Message) {
 	q.mu.Lock()
-	var rest []*handler.Message
-	for q.n > 0 {
-		rest = append(rest, q.pop())
+	q.gather()
+	for q.ring.n > 0 {
+		rest = append(rest, q.ring.pop())
 	}
 	q.closed = true
 	q.mu.Unlock()
@@ -154,9 +235,33 @@ func (q *queue) close() []*handler.Message {
 	return rest
 }
 
-// len returns how many messages wait.
-func (q *queue) len() int {
+// waiting returns how many messages wait, those in pockets included.
+func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.n
+	return q.ring.n + q.inPockets()
+}
+
+// idle returns how many workers wait for a message.
+func (q *queue) idle() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.sleepers
+}
+
+// oldest returns the message that has waited longest; nil if none waits. A worker
+// may take it at any time.
+func (q *queue) oldest() *handler.Message {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	oldest := q.ring.oldest()
+	if !q.lent {
+		return oldest
+	}
+	for _, p := range q.pockets {
+		if _, m := p.waiting(); m != nil && (oldest == nil || m.Received().Before(oldest.Received())) {
+			oldest = m
+		}
+	}
+	return oldest
 }

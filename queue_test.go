@@ -3,6 +3,7 @@ package nsqx
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -51,59 +52,98 @@ func numbers(msgs []*handler.Message) []int {
 
 func mustPut(t *testing.T, q *queue, msgs []handler.Message) (dead []*handler.Message) {
 	t.Helper()
-	dead, err := q.put(msgs)
-	if err != nil {
-		t.Fatalf("put: %v", err)
+	dead, overflow, err := q.put(msgs)
+	if err != nil || overflow != nil {
+		t.Fatalf("put: %v; %d too many", err, len(overflow))
 	}
 	return dead
 }
 
-// TestQueueOrder, through growth and wrapping round.
+// staff makes n workers, of whom there are only the pockets.
+func staff(q *queue, n int) []*pocket {
+	pockets := make([]*pocket, q.resize(n))
+	for i := range pockets {
+		pockets[i] = new(pocket)
+		q.join(pockets[i])
+	}
+	return pockets
+}
+
+// wantNumbers checks messages by their numbers.
+func wantNumbers(t *testing.T, what string, got []*handler.Message, want ...int) {
+	t.Helper()
+	if n := numbers(got); !slices.Equal(n, want) {
+		t.Fatalf("%s: %v, want %v", what, n, want)
+	}
+}
+
+// series are the numbers from first to last.
+func series(first, last int) (n []int) {
+	for i := first; i <= last; i++ {
+		n = append(n, i)
+	}
+	return n
+}
+
+// TestQueueOrder, through growth and wrapping round: a single worker gets everything in order, however much it takes at once.
 func TestQueueOrder(t *testing.T) {
-	q, p := newQueue(1000), newPlace()
-	var current atomic.Pointer[handler.Message]
-	in, out := 0, 0
-	for _, n := range []int{1, 40, 63, 2, 100, 32, 300, 7} {
-		mustPut(t, q, p.messages(in, n))
-		in += n
-		for range n/2 + 1 {
-			m := q.take(&current)
-			if int(m.Attempts) != out || current.Load() != m {
-				t.Fatalf("took %d, want %d", m.Attempts, out)
+	for _, batch := range []int{1, 3, maxBatch} {
+		q, p := newQueue(1000), newPlace()
+		q.setBatch(batch)
+		worker := staff(q, 1)[0]
+		in, out := 0, 0
+		for _, n := range []int{1, 40, 63, 2, 100, 32, 300, 7} {
+			mustPut(t, q, p.messages(in, n))
+			in += n
+			for range n/2 + 1 {
+				m := q.take(worker)
+				if int(m.Attempts) != out || worker.current.Load() != m {
+					t.Fatalf("batch %d: took %d, want %d", batch, m.Attempts, out)
+				}
+				out++
 			}
-			out++
+			if q.waiting() != in-out {
+				t.Fatalf("batch %d: %d wait, want %d", batch, q.waiting(), in-out)
+			}
 		}
-	}
-	rest := q.close()
-	if q.len() != 0 || len(rest) != in-out {
-		t.Fatalf("%d left, want %d", len(rest), in-out)
-	}
-	for i, n := range numbers(rest) {
-		if n != out+i {
-			t.Errorf("message %d of the rest is %d", i, n)
+		wantNumbers(t, "rest", q.close(), series(out, in-1)...)
+		if q.waiting() != 0 {
+			t.Fatalf("%d left", q.waiting())
 		}
 	}
 }
 
 func TestQueueLimit(t *testing.T) {
 	q, p := newQueue(5), newPlace()
-	mustPut(t, q, p.messages(0, 3))
-	if _, err := q.put(p.messages(3, 3)); !errors.Is(err, errFlood) || q.len() != 3 {
-		t.Errorf("put: %v; %d are there", err, q.len())
+	put := func(first, n int, wantErr error, want ...uint16) {
+		t.Helper()
+		_, overflow, err := q.put(p.messages(first, n))
+		var got []uint16
+		for i := range overflow {
+			got = append(got, overflow[i].Attempts)
+		}
+		if !errors.Is(err, wantErr) || !slices.Equal(got, want) {
+			t.Errorf("put: %v, %v left, want %v, %v", err, got, wantErr, want)
+		}
 	}
-	mustPut(t, q, p.messages(3, 2))
-	if _, err := q.put(p.messages(5, 1)); !errors.Is(err, errFlood) || q.len() != 5 {
-		t.Errorf("put: %v; %d are there", err, q.len())
-	}
-	q.close()
-	if _, err := q.put(p.messages(5, 1)); err != errQueueClosed {
-		t.Errorf("put: %v", err)
-	}
+	put(0, 3, nil)
+	put(3, 4, errFlood, 5, 6)
+	put(5, 1, errFlood, 5)
+	q.setLimit(2)
+	put(5, 2, errFlood, 5, 6)
+	q.setLimit(6)
+	put(5, 2, errFlood, 6)
+	worker := staff(q, 1)[0]
+	wantNumbers(t, "rest", q.close(), series(0, 5)...)
+	put(6, 2, errQueueClosed, 6, 7)
 	if rest := q.close(); len(rest) != 0 {
 		t.Errorf("%d messages in a closed queue", len(rest))
 	}
-	if m := q.take(new(atomic.Pointer[handler.Message])); m != nil {
+	if m := q.take(worker); m != nil {
 		t.Errorf("took %v from a closed queue", m)
+	}
+	if missing := q.resize(3); missing != 0 {
+		t.Errorf("a closed queue wants %d workers", missing)
 	}
 }
 
@@ -115,38 +155,43 @@ func TestQueueDropsTheDead(t *testing.T) {
 		mustPut(t, q, p.messages(2, 1))
 		mustPut(t, q, gone.messages(3, 2))
 		gone.leave(handler.ErrConnLost)
-		want := func(what string, got []*handler.Message, want ...int) {
-			t.Helper()
-			n := numbers(got)
-			if len(n) != len(want) {
-				t.Fatalf("%s: %v, want %v", what, n, want)
-			}
-			for i := range n {
-				if n[i] != want[i] {
-					t.Fatalf("%s: %v, want %v", what, n, want)
-				}
-			}
-		}
-		want("dead at the head", mustPut(t, q, p.messages(5, 2)), 0, 1)
-		want("dead, with room", mustPut(t, q, p.messages(7, 3)))
-		want("dead, without", mustPut(t, q, p.messages(10, 1)), 3, 4)
+		wantNumbers(t, "dead at the head", mustPut(t, q, p.messages(5, 2)), 0, 1)
+		wantNumbers(t, "dead, with room", mustPut(t, q, p.messages(7, 3)))
+		wantNumbers(t, "dead, without", mustPut(t, q, p.messages(10, 1)), 3, 4)
 		time.Sleep(time.Minute)
-		want("dead in the end", mustPut(t, q, p.messages(11, 2)), 2, 5, 6, 7, 8, 9, 10)
-		want("rest", q.close(), 11, 12)
+		wantNumbers(t, "dead in the end", mustPut(t, q, p.messages(11, 2)), 2, 5, 6, 7, 8, 9, 10)
+		time.Sleep(30 * time.Second)
+		mustPut(t, q, p.messages(13, 1))
+		wantNumbers(t, "not yet dead", q.dropDead())
+		time.Sleep(30 * time.Second)
+		wantNumbers(t, "dead when asked", q.dropDead(), 11, 12)
+		wantNumbers(t, "rest", q.close(), 13)
 	})
+}
+
+// wakes counts how often a worker has woken: Wait locks again then.
+type wakes struct {
+	sync.Locker
+	n atomic.Int64
+}
+
+func (w *wakes) Lock() {
+	w.n.Add(1)
+	w.Locker.Lock()
 }
 
 // TestQueueWakes: a message wakes one worker, a backlog wakes all that are needed, whoever comes and goes meanwhile.
 func TestQueueWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, p := newQueue(100), newPlace()
+		woken := &wakes{Locker: &q.mu}
+		q.filled.L = woken
 		var took atomic.Int64
 		hold := make(chan struct{})
 		var workers sync.WaitGroup
-		for range 8 {
+		for _, worker := range staff(q, 8) {
 			workers.Go(func() {
-				var current atomic.Pointer[handler.Message]
-				for q.take(&current) != nil {
+				for q.take(worker) != nil {
 					took.Add(1)
 					<-hold
 				}
@@ -156,14 +201,14 @@ func TestQueueWakes(t *testing.T) {
 		for i, n := range []int{1, 1, 3, 2, 1, 5} {
 			mustPut(t, q, p.messages(0, n))
 			synctest.Wait()
-			if got, want := took.Load(), []int64{1, 2, 5, 7, 8, 8}[i]; got != want {
-				t.Errorf("%d taken, want %d", got, want)
+			if got, want := took.Load(), []int64{1, 2, 5, 7, 8, 8}[i]; got != want || woken.n.Load() != want {
+				t.Errorf("%d taken, %d woken, want %d", got, woken.n.Load(), want)
 			}
 		}
 		close(hold)
 		synctest.Wait()
-		if took.Load() != 13 || q.len() != 0 || q.idle != 8 {
-			t.Errorf("%d taken, %d left, %d idle", took.Load(), q.len(), q.idle)
+		if took.Load() != 13 || q.waiting() != 0 || q.idle() != 8 {
+			t.Errorf("%d taken, %d left, %d idle", took.Load(), q.waiting(), q.idle())
 		}
 		q.close()
 		workers.Wait()
@@ -172,76 +217,89 @@ func TestQueueWakes(t *testing.T) {
 
 // TestQueueClose: what was put is either in the rest, or with a worker where everybody can see it.
 func TestQueueClose(t *testing.T) {
-	const workers = 4
-	for range 2000 {
-		q, p := newQueue(100), newPlace()
-		var current [workers]atomic.Pointer[handler.Message]
-		var handled atomic.Int64
-		var running sync.WaitGroup
-		for i := range workers {
+	const workers, takes, messages = 2, 6, 40
+	for round := range 2000 {
+		q, p := newQueue(messages), newPlace()
+		q.setBatch(1 + round%maxBatch)
+		pockets := staff(q, workers)
+		msgs := p.messages(0, messages)
+		mustPut(t, q, msgs)
+		var running, ready sync.WaitGroup
+		ready.Add(workers + 1)
+		for _, worker := range pockets {
 			running.Go(func() {
-				if q.take(&current[i]) != nil {
-					handled.Add(1)
+				for i := range takes {
+					m := q.take(worker)
+					if m == nil {
+						return
+					}
+					if i == 0 { // the others are in its pocket
+						ready.Done()
+						ready.Wait()
+					}
+					m.Claim() // settled; current is still m
 				}
 			})
 		}
-		mustPut(t, q, p.messages(0, workers-1))
-		found := len(q.close())
-		for i := range current {
-			if current[i].Load() != nil {
-				found++
+		ready.Done()
+		ready.Wait()
+		found := make(map[*handler.Message]string)
+		for _, m := range q.close() {
+			found[m] = "rest"
+		}
+		for _, worker := range pockets {
+			if m := worker.current.Load(); m != nil {
+				found[m] += "worker"
 			}
 		}
-		if found != workers-1 {
-			t.Fatalf("%d of %d messages found when the queue was closed", found, workers-1)
+		for i := range msgs {
+			m := &msgs[i]
+			if where := found[m]; where != "rest" && where != "worker" && !(where == "" && m.Claimed()) {
+				t.Fatalf("message %d is with %q, claimed: %v", i, where, m.Claimed())
+			}
 		}
 		running.Wait()
-		if handled.Load() > workers-1 {
-			t.Fatalf("%d handled", handled.Load())
-		}
 	}
 }
 
 // TestQueueUnderLoad: every message is taken once, and no worker sleeps while there is work.
 func TestQueueUnderLoad(t *testing.T) {
 	const producers, workers, batches, batch = 3, 4, 2000, 5
-	q, p := newQueue(producers*batches*batch), newPlace()
-	var counts [producers * batches]atomic.Int64
-	var running, producing sync.WaitGroup
-	for range workers {
-		running.Go(func() {
-			var current atomic.Pointer[handler.Message]
-			for {
-				m := q.take(&current)
-				if m == nil {
-					return
+	for _, most := range []int{1, maxBatch} {
+		q, p := newQueue(producers*batches*batch), newPlace()
+		q.setBatch(most)
+		var counts [producers * batches]atomic.Int64
+		var running, producing, handling sync.WaitGroup
+		handling.Add(producers * batches * batch)
+		for _, worker := range staff(q, workers) {
+			running.Go(func() {
+				for m := q.take(worker); m != nil; m = q.take(worker) {
+					counts[m.Attempts].Add(1)
+					handling.Done()
 				}
-				counts[m.Attempts].Add(1)
+			})
+		}
+		for i := range producers {
+			producing.Go(func() {
+				for j := range batches {
+					msgs := make([]handler.Message, batch)
+					for k := range msgs {
+						msgs[k].Init(p, handler.ID{}, uint16(i*batches+j), 0, nil, 0, nil)
+					}
+					if _, _, err := q.put(msgs); err != nil {
+						t.Errorf("put: %v", err)
+					}
+				}
+			})
+		}
+		producing.Wait()
+		handling.Wait()
+		q.close()
+		running.Wait()
+		for i := range counts {
+			if n := counts[i].Load(); n != batch {
+				t.Fatalf("batch %d: %d messages taken", i, n)
 			}
-		})
-	}
-	for i := range producers {
-		producing.Go(func() {
-			for j := range batches {
-				msgs := make([]handler.Message, batch)
-				for k := range msgs {
-					msgs[k].Init(p, handler.ID{}, uint16(i*batches+j), 0, nil, 0, nil)
-				}
-				if _, err := q.put(msgs); err != nil {
-					t.Errorf("put: %v", err)
-				}
-			}
-		})
-	}
-	producing.Wait()
-	for q.len() > 0 {
-		time.Sleep(time.Millisecond)
-	}
-	q.close()
-	running.Wait()
-	for i := range counts {
-		if n := counts[i].Load(); n != batch {
-			t.Fatalf("batch %d: %d messages taken", i, n)
 		}
 	}
 }

@@ -82,6 +82,7 @@ func (e *engine) outcome(ctx context.Context, m *handler.Message, err error) han
 	if undecodable && e.cfg.givesUp != "" || e.beyondBounds(m) {
 		return e.giveUp(ctx, m, err)
 	}
+	e.control.failed(m)
 	return e.requeue(m, delay, err)
 }
 

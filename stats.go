@@ -12,10 +12,12 @@ import (
 type Stats struct {
 	Topic, Channel string
 
-	Concurrency int // most handlers at once
-	MaxInFlight int // most messages in flight, over all connections
-	Running     int // handlers that run
-	Queued      int // messages received that wait for a handler
+	Concurrency int  // most handlers at once
+	MaxInFlight int  // most messages in flight, over all connections, at this time
+	Running     int  // handlers that run
+	Queued      int  // messages received that wait for a handler
+	Paused      bool // by Pause
+	Backoff     bool // nearly all messages have failed: see Backoff
 
 	// Deliveries by what became of them; see Consumer for what each means.
 	// Those that no handler saw are among Interrupted, Expired and Lost.
@@ -24,7 +26,19 @@ type Stats struct {
 
 	EventsDropped uint64 // log records and hook calls that a slow hook has cost
 
-	Connections []ConnStats // one for each address, in the order of the options
+	Connections []ConnStats   // one for each address: those of WithNSQD, then as they were found
+	Lookups     []LookupStats // one for each nsqlookupd and Discoverer, in the order of the options
+}
+
+// LookupStats is what became of asking one nsqlookupd or [Discoverer].
+type LookupStats struct {
+	Name          string // its address, or its Go type
+	Polls, Errors uint64
+	Found         int       // addresses in the last good answer
+	LastPoll      time.Time // when it answered or failed last
+	LastErr       error     // what was wrong then; nil if nothing was
+
+	answered bool
 }
 
 // ConnStats are the counters of an address, over all its connections.
@@ -40,10 +54,10 @@ type ConnStats struct {
 func (e *engine) stats() Stats {
 	s := Stats{
 		Topic: e.cfg.sub.Topic, Channel: e.cfg.sub.Channel,
-		Concurrency: e.cfg.concurrency, MaxInFlight: e.cfg.maxInFlight,
-		Running: len(e.workers.running()), Queued: e.queue.len(),
-		EventsDropped: e.events.dropped.Load(),
+		Running: e.workers.busy(), Queued: e.queue.waiting(),
+		EventsDropped: e.events.dropped.Load(), Lookups: e.discovery.stats(),
 	}
+	s.Concurrency, s.MaxInFlight, s.Paused, s.Backoff = e.control.state()
 	n := e.workers.counts()
 	s.Finished, s.Requeued, s.Dropped, s.DeadLettered = n[handler.Finish], n[handler.Requeue], n[handler.Drop], n[handler.DeadLetter]
 	s.Interrupted, s.Expired, s.Lost = n[handler.Interrupted], n[handler.Expired], n[handler.Lost]
@@ -68,29 +82,17 @@ func (l *link) stats() ConnStats {
 	return s
 }
 
-// counts adds up the workers' counters.
-func (ws *workers) counts() (n [handler.Lost + 1]uint64) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	for d := range n {
-		n[d] = ws.skipped[d].Load()
-		for _, w := range ws.all {
-			n[d] += w.settled[d].Load()
-		}
-	}
-	return n
-}
-
 // pastStats is what remains of the connections that have ended.
 func pastStats(past, ended conn.Stats) conn.Stats {
 	s := addStats(past, ended)
-	s.Share, s.RDY, s.InFlight = 0, 0, 0
+	s.Share, s.Window, s.RDY, s.InFlight = 0, 0, 0, 0
 	return s
 }
 
 // addStats adds the counters of past connections to the state of a later one.
 func addStats(past, s conn.Stats) conn.Stats {
 	s.Received += past.Received
+	s.Bytes += past.Bytes
 	s.Finished += past.Finished
 	s.Requeued += past.Requeued
 	s.Touched += past.Touched

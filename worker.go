@@ -2,6 +2,7 @@ package nsqx
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,47 +19,106 @@ var errGoexit = errors.New("nsqx: handler called runtime.Goexit")
 type workers struct {
 	e *engine
 
-	mu    sync.Mutex
-	all   []*worker
-	alive int
-	done  chan struct{} // closed when the last worker has ended
+	mu      sync.Mutex // before queue.mu
+	all     []*worker  // that have not ended
+	started int
+	settled tally         // by those that have
+	done    chan struct{} // closed when the last worker has ended
 
 	skipped [handler.Lost + 1]atomic.Uint64 // messages that no worker took on, by disposition
 }
 
 // worker handles one message at a time.
 type worker struct {
+	pocket
 	e       *engine
-	current atomic.Pointer[handler.Message] // in the chain
 	settled [handler.Lost + 1]atomic.Uint64 // by disposition
+	lane    int                             // of the connections' outboxes
+	warned  *handler.Message                // overdue has told of it; guarded by workers.mu
 	_       [128]byte                       // so that workers share no cache lines
 }
+
+// tally counts messages by disposition.
+type tally [handler.Lost + 1]uint64
 
 func (ws *workers) init(e *engine) {
 	ws.e = e
 	ws.done = make(chan struct{})
 }
 
-func (ws *workers) start(n int) {
+// setConcurrency makes n, at least 1, the number of workers. Those that are too
+// many end when they come for the next message. Once the queue is closed it does
+// nothing.
+func (ws *workers) setConcurrency(n int) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	ws.alive += n
-	for range n {
-		w := &worker{e: ws.e}
+	for range ws.e.queue.resize(n) {
+		w := &worker{e: ws.e, lane: ws.started}
+		ws.started++
 		ws.all = append(ws.all, w)
+		ws.e.queue.join(&w.pocket)
 		go w.run(nil)
 	}
 }
 
 // ended is called by each worker, last of all.
-func (ws *workers) ended() {
+func (ws *workers) ended(w *worker) {
 	ws.mu.Lock()
-	ws.alive--
-	last := ws.alive == 0
+	ws.settled.add(w)
+	i := slices.Index(ws.all, w)
+	ws.all = slices.Delete(ws.all, i, i+1)
+	last := len(ws.all) == 0 // the queue is closed
 	ws.mu.Unlock()
 	if last {
 		close(ws.done)
 	}
+}
+
+// add adds what w has settled.
+func (t *tally) add(w *worker) {
+	for d := range t {
+		t[d] += w.settled[d].Load()
+	}
+}
+
+// tally adds up what workers have settled since the start.
+func (ws *workers) tally() tally {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	t := ws.settled
+	for _, w := range ws.all {
+		t.add(w)
+	}
+	return t
+}
+
+// counts adds up what became of all messages.
+func (ws *workers) counts() tally {
+	t := ws.tally()
+	for d := range t {
+		t[d] += ws.skipped[d].Load()
+	}
+	return t
+}
+
+// results returns how many messages workers have settled since the start.
+func (ws *workers) results() (n uint64) {
+	for _, settled := range ws.tally() {
+		n += settled
+	}
+	return n
+}
+
+// busy returns how many workers handle a message.
+func (ws *workers) busy() (n int) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for _, w := range ws.all {
+		if w.current.Load() != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // running returns the messages that are being handled.
@@ -103,13 +163,13 @@ func unanswered(m *handler.Message) handler.Disposition {
 // end waits for the workers to end, for d at most.
 func (ws *workers) end(d time.Duration) bool { return waitFor(ws.done, d) }
 
-// run handles messages until the queue is closed. If user code ends the
-// goroutine with runtime.Goexit, another one goes on with the message that is
-// left; exit then says so.
+// run handles messages until the queue has none for this worker any more. If user
+// code ends the goroutine with runtime.Goexit, another one goes on with the message
+// that is left; exit then says so.
 func (w *worker) run(exit error) {
 	defer func() {
 		if w.current.Load() == nil {
-			w.e.workers.ended()
+			w.e.workers.ended(w)
 			return
 		}
 		go w.run(handler.NewPanicError(errGoexit)) // its stack tells whose
@@ -118,7 +178,7 @@ func (w *worker) run(exit error) {
 		w.answer(m, w.e.rescue(m.Context(), m, exit))
 	}
 	for {
-		m := w.e.queue.take(&w.current)
+		m := w.e.queue.take(&w.pocket)
 		switch {
 		case m == nil:
 			return
@@ -140,7 +200,10 @@ func (w *worker) answer(m *handler.Message, out handler.Outcome) {
 	c, d, sent := m.Source().(*conn.Conn), out.Disposition, true
 	switch d {
 	case handler.Finish:
-		sent = c.Finish(m)
+		sent = c.FinishIn(w.lane, m)
+		if w.e.control.watching.Load() {
+			w.e.control.succeeded()
+		}
 	case handler.Drop, handler.DeadLetter:
 		sent = c.GiveUp(m)
 	case handler.Requeue, handler.Interrupted:

@@ -11,7 +11,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/fake"
-	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/internal/pipe"
 )
 
 const canary = "canary-5ec7e7-0123456789"
@@ -179,7 +179,7 @@ func TestSecretStaysSecret(t *testing.T) {
 			cfg := conn.Config{TLS: a.client(), AuthSecret: secret(canary)}
 			var tapped *tap
 			_, err := shake(t, t.Context(), cfg, orders, func(p *fake.Peer) {
-				tapped = &tap{PipeConn: p.Pipe}
+				tapped = &tap{Conn: p.Pipe}
 				p = fake.NewPeer(t, tapped)
 				p.Identify(map[string]any{"tls_v1": true, "auth_required": true})
 				if err := p.UpgradeTLS(server); err != nil {
@@ -224,12 +224,12 @@ func TestSecretStaysSecret(t *testing.T) {
 
 // tap sees what the client sends, below TLS.
 type tap struct {
-	*nsqxtest.PipeConn
+	*pipe.Conn
 	seen strings.Builder
 }
 
 func (c *tap) Read(b []byte) (int, error) {
-	n, err := c.PipeConn.Read(b)
+	n, err := c.Conn.Read(b)
 	c.seen.Write(b[:n])
 	return n, err
 }

@@ -101,6 +101,10 @@ type Subscription struct {
 	// SampleRate is the percentage of the channel's messages that are delivered, 1 to 99. What is skipped is gone for the whole
 	// channel. Defaults to 0: all of them.
 	SampleRate int
+
+	// FixedRDY keeps RDY at all that the connection may have in flight, instead of what it can use. nsqd then holds messages
+	// of a quiet topic back for up to its output-buffer-timeout. Defaults to false.
+	FixedRDY bool
 }
 
 // Compression is a way to compress a connection.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
@@ -15,7 +16,7 @@ import (
 
 // Sink takes what a connection reads. Its methods are called by the
 // connection's read loop, one at a time, and must not block: while they run no
-// heartbeat is answered.
+// heartbeat is answered. (Yielded is the write loop's.)
 type Sink interface {
 	// Deliver takes over messages, and is to see to it that each is answered
 	// (Finish, Requeue, Forget) and then released.
@@ -25,6 +26,10 @@ type Sink interface {
 	// answer or a TOUCH came too late (E_FIN_FAILED, E_REQ_FAILED,
 	// E_TOUCH_FAILED).
 	Refused(c *Conn, err error)
+
+	// Yielded reports that nsqd keeps to a share that was lowered: RDY and the
+	// messages in flight are within it. It is called by the write loop.
+	Yielded(c *Conn)
 }
 
 // Conn is one connection to one nsqd, from [Dial] to the return of
@@ -41,6 +46,9 @@ type Conn struct {
 	cancel context.CancelCauseFunc
 
 	out       outbox
+	lastRead  atomic.Int64 // when something was read, since terms.Start
+	touched   touchedSet
+	schedule  schedule      // of TOUCH
 	closeWait chan struct{} // closed when CLOSE_WAIT has come
 	done      chan struct{} // closed by Abort
 
@@ -82,7 +90,11 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 		Margin:            margin(tr),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-	c.out.init(int(min(tr.resp.MaxRdyCount, maxRDY)))
+	c.schedule.terms = &c.terms
+	c.out.init()
+	c.out.rdy.max = int(min(tr.resp.MaxRdyCount, maxRDY))
+	c.out.rdy.fixed = sub != nil && sub.FixedRDY
+	c.out.rdy.window.RTT.Sample(tr.rtt, 0)
 	return c, nil
 }
 
@@ -107,12 +119,13 @@ func (c *Conn) Serve(sink Sink) error {
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		c.writeLoop()
+		c.writeLoop(sink)
 	}()
 	err := newReader(c, sink).loop()
 	c.Abort(c.ending(err))
 	<-c.done // whoever has aborted it
 	<-written
+	c.schedule.end()
 	c.mu.Lock()
 	if c.forced != nil {
 		c.forced.Stop()
@@ -202,17 +215,14 @@ func (c *Conn) endWithin(d time.Duration, reason error) bool {
 	return true
 }
 
-// SetShare sets how many messages the connection may have in flight. The write
-// loop makes an RDY of it, at most nsqd's max-rdy-count.
-func (c *Conn) SetShare(n int) { c.out.setShare(max(n, 0)) }
-
-// MaxRDY returns the largest RDY that nsqd accepts.
-func (c *Conn) MaxRDY() int { return c.out.maxRDY }
-
 // Finish answers a message with FIN. It returns false, and nothing is sent, if
 // the message was settled before or the connection is gone.
-func (c *Conn) Finish(m *handler.Message) bool {
-	return m.Claim() && c.out.finish((*wire.ID)(&m.ID))
+func (c *Conn) Finish(m *handler.Message) bool { return c.FinishIn(0, m) }
+
+// FinishIn is Finish for goroutines that answer very many messages: those that
+// pass different small numbers do not contend with each other.
+func (c *Conn) FinishIn(lane int, m *handler.Message) bool {
+	return m.Claim() && c.out.finish((*wire.ID)(&m.ID), lane)
 }
 
 // Requeue answers a message with REQ and a delay, which is rounded up to
@@ -292,9 +302,3 @@ func (c *Conn) Context() context.Context { return c.ctx }
 
 // Terms are the time limits of the connection's messages.
 func (c *Conn) Terms() *handler.Terms { return &c.terms }
-
-// Touch asks nsqd for another message timeout; see [handler.Message.Touch],
-// which is what to call.
-func (c *Conn) Touch(m *handler.Message) error {
-	return c.out.touch(m)
-}

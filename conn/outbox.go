@@ -12,7 +12,8 @@ import (
 // outbox is what the write loop will send: commands already encoded, and the
 // few things that it computes when it takes them.
 type outbox struct {
-	maxRDY int
+	lanes [laneCount]lane
+	rdy   rdy // guarded by mu
 
 	mu    sync.Mutex
 	ready sync.Cond // signalled when an idle write loop has work
@@ -21,14 +22,12 @@ type outbox struct {
 	buf   []byte    // headroom, then the commands queued
 	spare []byte    // the buffer that was written last
 	timed []timed   // commands in buf that must not be sent late
+	laned bool      // there are FINs in a lane
 
-	share    int  // most messages in flight, set by the consumer
-	rdy      int  // last RDY written
-	nop      bool // a heartbeat is to be answered
-	cls      bool // CLS was queued: no RDY any more
-	half     bool // close the writing half when all is written
-	written  bool // it is, and only the half-close is left to do
-	inFlight int  // received and not answered
+	nop     bool // a heartbeat is to be answered
+	cls     bool // CLS was queued: no RDY any more
+	half    bool // close the writing half when all is written
+	written bool // it is, and only the half-close is left to do
 
 	waiters []waiter // publishes without an answer, oldest first
 
@@ -38,9 +37,10 @@ type outbox struct {
 
 // outStats counts what was queued or not; guarded by outbox.mu.
 type outStats struct {
-	received, finished, requeued, touched uint64
-	expired, lost, refused                uint64
-	writes, bytesWritten                  uint64
+	received, bytesReceived     uint64
+	finished, requeued, touched uint64
+	expired, lost, refused      uint64
+	writes, bytesWritten        uint64
 }
 
 // timed is a command in outbox.buf which is void after an instant: a REQ, a TOUCH,
@@ -57,8 +57,7 @@ type timed struct {
 // so must go out before the answers.
 const headroom = 16
 
-func (o *outbox) init(maxRDY int) {
-	o.maxRDY = maxRDY
+func (o *outbox) init() {
 	o.ready.L = &o.mu
 	o.buf = make([]byte, headroom, 256)
 	o.spare = make([]byte, headroom, 256)
@@ -79,7 +78,7 @@ func (o *outbox) unlock() {
 // If nothing can be queued any more, it is over and ok is false.
 func (o *outbox) lockToAnswer() (ok bool) {
 	o.mu.Lock()
-	o.inFlight--
+	o.rdy.inFlight--
 	if o.dead.Load() {
 		o.stats.lost++
 		o.mu.Unlock()
@@ -88,21 +87,11 @@ func (o *outbox) lockToAnswer() (ok bool) {
 	return true
 }
 
-func (o *outbox) finish(id *wire.ID) bool {
-	if !o.lockToAnswer() {
-		return false
-	}
-	o.buf = wire.AppendFIN(o.buf, id)
-	o.stats.finished++
-	o.unlock()
-	return true
-}
-
 func (o *outbox) giveUp(m *handler.Message) bool {
 	if !o.lockToAnswer() {
 		return false
 	}
-	start := len(o.buf)
+	start := o.end()
 	o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&m.ID))
 	o.addTimed(m, &o.stats.finished, start)
 	o.unlock()
@@ -113,7 +102,7 @@ func (o *outbox) requeue(m *handler.Message, ms int64) bool {
 	if !o.lockToAnswer() {
 		return false
 	}
-	start := len(o.buf)
+	start := o.end()
 	o.buf = wire.AppendREQ(o.buf, (*wire.ID)(&m.ID), ms)
 	o.addTimed(m, &o.stats.requeued, start)
 	o.unlock()
@@ -132,11 +121,20 @@ func (o *outbox) touch(m *handler.Message) error {
 		o.mu.Unlock()
 		return handler.ErrSettled
 	}
-	start := len(o.buf)
+	start := o.end()
 	o.buf = wire.AppendTOUCH(o.buf, (*wire.ID)(&m.ID))
 	o.addTimed(m, &o.stats.touched, start)
 	o.unlock()
 	return nil
+}
+
+// end is where the next command goes, after all that was queued before. The
+// caller holds o.mu.
+func (o *outbox) end() int {
+	if o.laned {
+		o.emptyLanes(false)
+	}
+	return len(o.buf)
 }
 
 // addTimed counts the command that was appended from start on, and remembers it
@@ -151,21 +149,13 @@ func (o *outbox) addTimed(m *handler.Message, counter *uint64, start int) {
 // forget takes a message that gets no answer out of the account.
 func (o *outbox) forget() {
 	o.mu.Lock()
-	o.inFlight--
+	o.rdy.inFlight--
 	if o.dead.Load() {
 		o.stats.lost++
 	} else {
 		o.stats.expired++
 	}
-	o.mu.Unlock()
-}
-
-// received takes n messages into the account.
-func (o *outbox) received(n int) {
-	o.mu.Lock()
-	o.inFlight += n
-	o.stats.received += uint64(n)
-	o.mu.Unlock()
+	o.unlock() // RDY may be lower now
 }
 
 func (o *outbox) refused() {
@@ -180,16 +170,11 @@ func (o *outbox) heartbeat() {
 	o.unlock()
 }
 
-func (o *outbox) setShare(n int) {
-	o.mu.Lock()
-	o.share = n
-	o.unlock()
-}
-
 func (o *outbox) stopDelivery() {
 	o.mu.Lock()
 	if !o.cls && !o.dead.Load() && !o.half {
 		o.cls = true
+		o.end() // its answer is to prove that nsqd has read what was answered before
 		o.buf = wire.AppendCLS(o.buf)
 	}
 	o.unlock()
@@ -221,6 +206,7 @@ func (o *outbox) refuse() {
 	o.mu.Lock()
 	o.dead.Store(true)
 	o.mu.Unlock()
+	o.shutLanes()
 }
 
 // close ends the write loop and whoever waits for an answer.
@@ -229,7 +215,9 @@ func (o *outbox) close() {
 	o.dead.Store(true)
 	waiters := o.waiters
 	o.waiters = nil
+	o.rdy.stopPoke()
 	o.unlock()
+	o.shutLanes()
 	for _, w := range waiters {
 		w <- ErrUnconfirmed
 	}

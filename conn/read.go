@@ -26,7 +26,9 @@ type reader struct {
 
 	msgs  []handler.Message // free room for messages
 	batch int               // how many of msgs are filled and not handed on
+	bytes int               // of the bodies of those
 
+	behind   bool          // the last read has not waited: nsqd was there first
 	now      time.Duration // when the last read returned
 	began    time.Duration // when the first byte of the frame at start was there
 	deadline time.Duration // of reading, in force
@@ -35,6 +37,9 @@ type reader struct {
 // messageBlock is how many messages are allocated together. They are never
 // reused, since a context may outlive its handler.
 const messageBlock = 32
+
+// noWait is less than any read takes that has to wait for the network.
+const noWait = 20 * time.Microsecond
 
 func newReader(c *Conn, sink Sink) *reader {
 	return &reader{c: c, sink: sink, pool: new(blockPool), size: minBlock, began: c.terms.Now()}
@@ -77,6 +82,7 @@ func (r *reader) extend() error {
 // fill makes room and reads once, or until there is something.
 func (r *reader) fill() error {
 	r.makeRoom()
+	before := r.c.terms.Now()
 	for range 100 {
 		free := r.cur.buf[r.end:]
 		n, err := r.c.tr.r.Read(free)
@@ -84,6 +90,8 @@ func (r *reader) fill() error {
 		r.adapt(n, len(free))
 		r.now = r.c.terms.Now()
 		if n > 0 {
+			r.behind = r.now-before < noWait
+			r.c.lastRead.Store(int64(r.now))
 			// An error that comes with the last bytes comes again.
 			return nil
 		}
@@ -188,6 +196,7 @@ func (r *reader) message(data []byte) error {
 	}
 	m := &r.msgs[r.batch]
 	r.batch++
+	r.bytes += len(body)
 	// nsqd counts from when it sent the first byte, however long the rest took.
 	m.Init(r.c, id, attempts, timestamp, body, r.began, r.cur.lease)
 	return nil
@@ -200,9 +209,9 @@ func (r *reader) deliver() {
 	}
 	batch := r.msgs[:r.batch:r.batch]
 	r.msgs = r.msgs[r.batch:]
-	r.batch = 0
 	r.cur.lease.Hold(len(batch))
-	r.c.out.received(len(batch))
+	r.c.out.received(len(batch), r.bytes, r.now, r.behind)
+	r.batch, r.bytes = 0, 0
 	r.sink.Deliver(r.c, batch)
 }
 
@@ -218,6 +227,9 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 		}
 		if c.sub == nil {
 			return err // it is about a message, so it answers no publish
+		}
+		if err.Code == "E_TOUCH_FAILED" {
+			c.expire(err.Text)
 		}
 		c.out.refused()
 		r.sink.Refused(c, err)

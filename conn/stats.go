@@ -7,13 +7,16 @@ import "time"
 type Stats struct {
 	Addr     string        // as dialled
 	Since    time.Time     // when the handshake was complete
-	RTT      time.Duration // smallest round trip seen in the handshake
+	RTT      time.Duration // smallest round trip of late; 0 where it cannot be seen
 	MaxRDY   int           // nsqd's max-rdy-count
 	Share    int           // most messages that may be in flight
-	RDY      int           // last RDY written
+	Window   int           // most that are asked for beyond those in flight: 1 while the topic is quiet
+	RDY      int           // last RDY written: Share or InFlight + Window, whichever is less
 	InFlight int           // received and not settled
+	LastRead time.Time     // when something came last: a message, a heartbeat
 
 	Received uint64 // messages
+	Bytes    uint64 // of their bodies
 	Finished uint64 // FIN
 	Requeued uint64 // REQ
 	Touched  uint64 // TOUCH
@@ -30,11 +33,17 @@ func (c *Conn) Stats() Stats {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := &o.stats
+	pending := 0
+	for i := range o.lanes {
+		pending += o.lanes[i].pending()
+	}
+	s, r := &o.stats, &o.rdy
 	return Stats{
-		Addr: c.addr, Since: c.terms.Start, RTT: c.tr.rtt, MaxRDY: o.maxRDY,
-		Share: o.share, RDY: o.rdy, InFlight: o.inFlight,
-		Received: s.received, Finished: s.finished, Requeued: s.requeued, Touched: s.touched,
+		Addr: c.addr, Since: c.terms.Start, RTT: r.window.RTT.Min(), MaxRDY: r.max,
+		Share: r.share, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending,
+		LastRead: c.terms.Start.Add(time.Duration(c.lastRead.Load())),
+		Received: s.received, Bytes: s.bytesReceived,
+		Finished: s.finished + uint64(pending), Requeued: s.requeued, Touched: s.touched,
 		Expired: s.expired, Lost: s.lost, Refused: s.refused,
 		Writes: s.writes, BytesWritten: s.bytesWritten,
 	}

@@ -49,7 +49,7 @@ func TestAbort(t *testing.T) {
 			wantIs(t, s.failed(conn.PhaseStream, 0), errReason)
 			wantCause(t, ctx, handler.ErrConnLost)
 			wantCause(t, derived, handler.ErrConnLost)
-			if _, err := s.tap.PipeConn.Write(nil); !errors.Is(err, net.ErrClosed) {
+			if _, err := s.tap.Conn.Write(nil); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("the socket is open: %v", err)
 			}
 			s.CloseWrite() // and the rest has no effect

@@ -11,7 +11,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
-	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/internal/pipe"
 )
 
 // flow is a connection on the real clock, at whose other end are plain bytes, so that nothing but the connection allocates.
@@ -27,7 +27,7 @@ type flow struct {
 // window is how many messages are held before the oldest is settled.
 func openFlow(t *testing.T, window int) *flow {
 	t.Helper()
-	client, server := nsqxtest.Pipe()
+	client, server := pipe.New()
 	f := &flow{nc: server, served: make(chan error, 1), got: make(chan int, 1<<14), held: make([]*handler.Message, window+1)}
 	shaken := make(chan struct{})
 	go func() {
@@ -73,6 +73,7 @@ func (f *flow) Deliver(c *conn.Conn, msgs []handler.Message) {
 }
 
 func (f *flow) Refused(*conn.Conn, error) {}
+func (f *flow) Yielded(*conn.Conn)        {}
 
 // send writes raw, which are n messages, and waits until they have been delivered.
 func (f *flow) send(t *testing.T, raw []byte, n int) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
-	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/internal/pipe"
 )
 
 // beat is the heartbeat interval of a Config that sets none.
@@ -48,8 +49,8 @@ type streamOptions struct {
 
 func openStream(t *testing.T, o streamOptions) *stream {
 	t.Helper()
-	client, server := nsqxtest.Pipe()
-	s := &stream{t: t, tap: &streamTap{PipeConn: client, chunk: o.chunk}, sink: &streamSink{deliver: o.deliver}, ended: make(chan struct{})}
+	client, server := pipe.New()
+	s := &stream{t: t, tap: &streamTap{Conn: client, chunk: o.chunk}, sink: &streamSink{deliver: o.deliver}, ended: make(chan struct{})}
 	var nc net.Conn = server
 	if o.server != nil {
 		nc = o.server(nc)
@@ -188,6 +189,7 @@ type streamSink struct {
 	all     []*handler.Message
 	batches []int
 	errs    []error // Refused
+	yielded atomic.Int32
 }
 
 func (s *streamSink) Deliver(_ *conn.Conn, msgs []handler.Message) {
@@ -209,6 +211,8 @@ func (s *streamSink) Refused(_ *conn.Conn, err error) {
 	s.errs = append(s.errs, err)
 }
 
+func (s *streamSink) Yielded(*conn.Conn) { s.yielded.Add(1) }
+
 func (s *streamSink) messages() []*handler.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -223,7 +227,7 @@ func (s *streamSink) refused() []error {
 
 // streamTap is the client's end: it records the writes, and can hold up either direction.
 type streamTap struct {
-	*nsqxtest.PipeConn
+	*pipe.Conn
 	chunk int
 
 	mu             sync.Mutex
@@ -236,7 +240,7 @@ func (c *streamTap) Read(p []byte) (int, error) {
 	if c.chunk > 0 {
 		p = p[:min(len(p), c.chunk)]
 	}
-	n, err := c.PipeConn.Read(p)
+	n, err := c.Conn.Read(p)
 	c.pass(&c.reading)
 	return n, err
 }
@@ -252,7 +256,7 @@ func (c *streamTap) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.PipeConn.Write(p)
+	return c.Conn.Write(p)
 }
 
 func (c *streamTap) pass(gate *chan struct{}) {

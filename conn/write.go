@@ -11,12 +11,9 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// rdyWanted is the RDY that ought to be in force.
-func (o *outbox) rdyWanted() int { return min(o.share, o.maxRDY) }
-
 // pending says whether there is anything for the write loop to do.
 func (o *outbox) pending() bool {
-	return len(o.buf) > headroom || o.nop || o.half || o.dead.Load() || !o.cls && o.rdyWanted() != o.rdy
+	return len(o.buf) > headroom || o.laned || o.nop || o.half || o.dead.Load() || o.rdy.kept() || !o.cls && o.rdy.urgent()
 }
 
 // burst is how many bytes a write must have had, about a dozen answers, for the
@@ -25,9 +22,18 @@ func (o *outbox) pending() bool {
 // never waits.
 const burst = 256
 
-// take waits for work and returns the bytes to write. more is false if they are
-// the last ones.
-func (o *outbox) take(now func() time.Duration) (p []byte, more bool) {
+// work is what the write loop has to do.
+type work struct {
+	bytes []byte
+	now   time.Duration
+	last  bool // close the writing half afterwards
+	ended bool // the connection is dead
+	kept  bool // nsqd keeps to the share when it has read this
+}
+
+// take waits for work.
+func (c *Conn) take() work {
+	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for !o.pending() {
@@ -40,10 +46,14 @@ func (o *outbox) take(now func() time.Duration) (p []byte, more bool) {
 		}
 	}
 	if o.dead.Load() {
-		return nil, false
+		return work{ended: true}
 	}
+	w := work{now: c.terms.Now(), last: o.half}
 	if len(o.timed) > 0 {
-		o.dropLate(now())
+		o.dropLate(w.now)
+	}
+	if o.laned || o.half {
+		o.emptyLanes(o.half)
 	}
 	buf := o.buf
 	if o.nop {
@@ -51,8 +61,8 @@ func (o *outbox) take(now func() time.Duration) (p []byte, more bool) {
 		buf = wire.AppendNOP(buf)
 	}
 	first := headroom
-	if rdy := o.rdyWanted(); !o.cls && !o.half && rdy != o.rdy {
-		if rdy < o.rdy { // nsqd is to see the lower limit before the room that answers make
+	if rdy := o.rdy.wanted(); !o.cls && !o.half && rdy != o.rdy.inForce {
+		if rdy < o.rdy.inForce { // nsqd is to see the lower limit before the room that answers make
 			var line [headroom]byte
 			l := wire.AppendRDY(line[:0], rdy)
 			first -= len(l)
@@ -60,19 +70,23 @@ func (o *outbox) take(now func() time.Duration) (p []byte, more bool) {
 		} else {
 			buf = wire.AppendRDY(buf, rdy)
 		}
-		o.rdy = rdy
+		o.rdy.set(rdy, w.now)
+		c.armPoke(w.now)
+	}
+	if w.kept = o.rdy.kept(); w.kept {
+		o.rdy.yielding = false
 	}
 	if o.half {
 		o.dead.Store(true)
 	}
 	o.buf, o.spare = o.spare[:headroom], buf
-	n := len(buf) - first
-	o.burst = n >= burst
-	if n > 0 {
+	w.bytes = buf[first:]
+	o.burst = len(w.bytes) >= burst
+	if len(w.bytes) > 0 {
 		o.stats.writes++
-		o.stats.bytesWritten += uint64(n)
+		o.stats.bytesWritten += uint64(len(w.bytes))
 	}
-	return buf[first:], !o.half
+	return w
 }
 
 // dropLate cuts the timed commands that are void by now out of the buffer. It
@@ -93,7 +107,7 @@ func (o *outbox) dropLate(now time.Duration) {
 		}
 		untouched = append(untouched, t.m)
 		if t.m.Claim() { // before it is answered by a deadline that nsqd knows nothing of
-			o.inFlight--
+			o.rdy.inFlight--
 			o.stats.expired++
 		}
 	}
@@ -103,28 +117,34 @@ func (o *outbox) dropLate(now time.Duration) {
 
 // writeLoop sends what is queued: all of it with one write, as soon as there is
 // any. It ends with the connection, or after the half-close.
-func (c *Conn) writeLoop() {
+func (c *Conn) writeLoop(sink Sink) {
 	heartbeat := c.cfg.HeartbeatInterval
 	var deadline time.Duration // in force, since terms.Start
 	for {
-		p, more := c.out.take(c.terms.Now)
+		w := c.take()
+		if w.ended {
+			break
+		}
 		// Moving the deadline costs as much as a message: each write, and the
 		// half-close, which may write too, has at least a heartbeat interval, and
 		// up to a quarter more.
-		if now := c.terms.Now(); deadline < now+heartbeat {
-			deadline = now + heartbeat + heartbeat/4
+		if deadline < w.now+heartbeat {
+			deadline = w.now + heartbeat + heartbeat/4
 			if err := c.tr.nc.SetWriteDeadline(c.terms.Start.Add(deadline)); err != nil {
 				c.Abort(err)
 				return
 			}
 		}
-		if len(p) > 0 {
-			if _, err := c.tr.w.Write(p); err != nil {
+		if len(w.bytes) > 0 {
+			if _, err := c.tr.w.Write(w.bytes); err != nil {
 				c.writeFailed(err)
 				return
 			}
 		}
-		if !more {
+		if w.kept {
+			sink.Yielded(c)
+		}
+		if w.last {
 			break
 		}
 	}

@@ -188,6 +188,27 @@ func (m *Message) expire() {
 	ch.cancel(ErrMessageTimeout)
 }
 
+// Expire ends the context of the handler with [ErrMessageTimeout], whatever the
+// clock says, and from then on only a success may be answered. It is for sources,
+// which call it when nsqd says that it waits for the delivery no more: it has
+// refused a TOUCH.
+func (m *Message) Expire() {
+	o := m.origin()
+	o.state.Or(expired)
+	x := o.extra.Load()
+	if x == nil {
+		return // whoever asks the context from now on finds it ended
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if ch := x.child.Load(); ch != nil {
+		if ch.timer != nil {
+			ch.timer.Stop()
+		}
+		ch.cancel(ErrMessageTimeout)
+	}
+}
+
 // endContext ends the context of the handler, which has returned.
 func (m *Message) endContext() {
 	m.state.Or(ended)

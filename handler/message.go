@@ -42,6 +42,7 @@ type Message struct {
 const (
 	claimed = 1 << iota // somebody answers, or has answered; nobody else may
 	ended               // the handler has returned: its context is over
+	expired             // nsqd has said that it does not wait any more
 )
 
 // Init makes m a delivery that src received at the instant received (counted
@@ -104,11 +105,14 @@ func (m *Message) Deadline() (deadline time.Time, ok bool) {
 }
 
 // AnswerBy is Deadline as an instant counted from Terms.Start. After it only a
-// success may be answered.
+// success may be answered. Of a delivery that has expired it is in the past.
 func (m *Message) AnswerBy() (instant time.Duration, ok bool) {
 	o := m.origin()
 	if o.src == nil {
 		return 0, false
+	}
+	if o.state.Load()&expired != 0 {
+		return o.received, true
 	}
 	t := o.src.Terms()
 	if t.MessageTimeout <= 0 {

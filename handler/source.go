@@ -25,6 +25,19 @@ type Source interface {
 	Touch(m *Message) error
 }
 
+// Toucher is a Source that keeps messages touched while they are handled. A
+// connection is one; see middleware.AutoTouch.
+type Toucher interface {
+	Source
+
+	// KeepTouched touches m whenever half the message timeout has gone by since
+	// it was received or touched, until stop is called, m is settled, nsqd's
+	// max-msg-timeout leaves nothing to gain, or the source ends. It must not
+	// block, and stop must neither, nor wait for a TOUCH that is on its way.
+	// stop may be called at any time, and again.
+	KeepTouched(m *Message) (stop func())
+}
+
 // Terms are the time limits that nsqd sets for the messages of a connection.
 type Terms struct {
 	// Start is the instant from which messages count their own instants.

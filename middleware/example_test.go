@@ -26,6 +26,25 @@ func ExampleRecover() {
 	// has its stack: true
 }
 
+// A report takes longer than the message timeout, which is 60 s by default. An
+// hour is too much, though: what hangs goes to another consumer then.
+func ExampleAutoTouch() {
+	report := func(ctx context.Context, _ *handler.Message) error {
+		_, limited := ctx.Deadline()
+		fmt.Println("limited:", limited)
+		return nil
+	}
+
+	h := handler.Chain(
+		middleware.Timeout(time.Hour),
+		middleware.AutoTouch(),
+	)(report)
+	fmt.Println(h(context.Background(), new(handler.Message)))
+	// Output:
+	// limited: true
+	// <nil>
+}
+
 func ExampleTimeout() {
 	h := middleware.Timeout(10 * time.Millisecond)(func(ctx context.Context, _ *handler.Message) error {
 		select {

@@ -36,6 +36,7 @@ func (f *finisher) Deliver(c *conn.Conn, msgs []handler.Message) {
 }
 
 func (*finisher) Refused(*conn.Conn, error) {}
+func (*finisher) Yielded(*conn.Conn)        {}
 
 // TestHalfClose: to close a socket with unread input throws away FINs that were
 // written already, most of them. (3236 of 4000 in a prototype.) The half-close

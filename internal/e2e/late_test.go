@@ -192,16 +192,17 @@ func TestVeryLateSuccess(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t, messageTimeout(300*time.Millisecond))
 	book, w := newLedger(), new(watch)
+	again := make(chan struct{})
 	c := newConsumer(t, func(ctx context.Context, body string) error {
 		book.begin(ctx, body)
-		for handler.FromContext(ctx).Attempts == 1 {
-			if st := s.Channel(topic, channel); st.TimedOut == 1 && st.InFlight == 1 {
-				return nil
-			}
-			time.Sleep(time.Millisecond)
+		if handler.FromContext(ctx).Attempts == 1 {
+			<-again
+			return nil
 		}
+		close(again)
+		eventually(t, func() bool { return s.Channel(topic, channel).InFlight == 0 }, "the FIN of the first delivery")
 		return nil
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(1), nsqx.WithHooks(w))
+	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(2), nsqx.WithHooks(w))
 	publish(t, s, topic, []byte("m"))
 	r := start(t, c)
 	eventually(t, func() bool { return len(w.events(&w.refused)) > 0 }, "nsqd to refuse the second FIN")

@@ -1,0 +1,75 @@
+package conn
+
+import (
+	"time"
+)
+
+// Load is what a consumer needs to know of a connection to share out its messages in flight.
+type Load struct {
+	Share    int           // as it was set
+	Held     int           // most that nsqd may take for its share: the share itself, RDY, those in flight, an RDY still on its way
+	InFlight int           // received and not answered
+	Peak     int           // most in flight since the last call
+	Starved  bool          // all of the share was in flight since the last call
+	RTT      time.Duration // smallest round trip of late; 0 where it cannot be seen
+
+	Received uint64 // messages
+	Bytes    uint64 // of their bodies
+}
+
+// Load returns the connection's load, and begins a new period for its Peak and Starved. It is for the one who calls SetShare.
+func (c *Conn) Load() Load {
+	o, now := &c.out, c.terms.Now()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := &o.rdy
+	l := Load{
+		Share: r.share, Held: max(r.share, r.inForce, r.unanswered()),
+		InFlight: r.inFlight, Peak: r.peak, Starved: r.starved, RTT: r.window.RTT.Min(),
+		Received: o.stats.received, Bytes: o.stats.bytesReceived,
+	}
+	if now < r.until {
+		l.Held = max(l.Held, r.above)
+	}
+	r.peak, r.starved = r.inFlight, r.full()
+	return l
+}
+
+// SetShare sets how many messages the connection may have in flight. The write loop makes an RDY of it: at most nsqd's
+// max-rdy-count, and, unless the subscription has a FixedRDY, no more than the connection can use (see [Stats]). When the share
+// is lowered, [Sink.Yielded] is called as soon as nsqd keeps to it.
+func (c *Conn) SetShare(n int) {
+	o := &c.out
+	o.mu.Lock()
+	o.rdy.yielding = o.rdy.yielding || n < o.rdy.share
+	o.rdy.share = max(n, 0)
+	o.unlock()
+}
+
+// SetOverdue says how many of the messages in flight are so late that nsqd has given them to someone else: it no longer counts
+// them, so RDY must not either.
+func (c *Conn) SetOverdue(n int) {
+	o := &c.out
+	o.mu.Lock()
+	o.rdy.overdue = n
+	o.unlock()
+}
+
+// MaxRDY returns the largest RDY that nsqd accepts.
+func (c *Conn) MaxRDY() int { return c.out.rdy.max }
+
+// received takes messages into the account; bytes are those of their bodies.
+func (o *outbox) received(n, bytes int, now time.Duration, behind bool) {
+	o.mu.Lock()
+	o.stats.received += uint64(n)
+	o.stats.bytesReceived += uint64(bytes)
+	o.rdy.received(n, now, behind)
+	o.unlock()
+}
+
+// Received returns how many messages have come.
+func (c *Conn) Received() uint64 {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.stats.received
+}

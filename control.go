@@ -1,0 +1,273 @@
+package nsqx
+
+import (
+	"cmp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/flow"
+)
+
+// control decides how many messages the consumer has in flight, and what each
+// connection has of them. One goroutine, run, looks at the load each
+// [flow.Tick]; the connections make RDYs of their shares by themselves.
+type control struct {
+	e     *engine
+	start time.Time
+	wake  chan struct{} // holds one
+
+	asleep   atomic.Bool // run waits for a message, without a ticker
+	watching atomic.Bool // the breaker is not closed: it wants to know of each success
+	holding  atomic.Bool // no handler is to be started
+
+	// Guarded by mu, which is held when shares are set, so that who has closed
+	// them finds them closed. It comes before the locks of engine, connections
+	// and queue.
+	mu          sync.Mutex
+	started     bool // workers are
+	concurrency int
+	fixed       int // WithMaxInFlight; 0: automatic
+	paused      bool
+	breaker     *flow.Breaker // nil: none
+	failures    failures
+	total       int                // what was shared out last
+	overdue     int                // messages held that nsqd has given to others
+	stalled     bool               // no worker is free, and messages have waited for too long
+	careful     bool               // there was a stall: MaxInFlight may be more than workers can do
+	bound       int                // of the messages held
+	flood       map[*conn.Conn]int // messages beyond the bound
+
+	// Of run alone.
+	service flow.Service
+	last    uint64 // results when they were counted last
+	turn    int
+	quiet   int    // ticks without a message
+	seen    uint64 // messages received when they were counted last
+}
+
+func newControl(e *engine) *control {
+	c := &control{
+		e: e, start: time.Now(), wake: make(chan struct{}, 1),
+		concurrency: e.cfg.concurrency, fixed: e.cfg.maxInFlight, flood: make(map[*conn.Conn]int),
+	}
+	if !e.cfg.withoutBackoff {
+		c.breaker = flow.NewBreaker(flow.Backoff(e.cfg.backoff))
+	}
+	c.total = cmp.Or(c.fixed, c.concurrency)
+	c.setBound(nil)
+	return c
+}
+
+// now is the present instant, as the breaker counts it.
+func (c *control) now() time.Duration { return time.Since(c.start) }
+
+// poke makes run look again at once.
+func (c *control) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// arrived is called when messages have come: run may have gone to sleep.
+func (c *control) arrived() {
+	if c.asleep.Load() && c.asleep.Swap(false) {
+		c.poke()
+	}
+}
+
+// run adjusts the shares until done is closed. While there is nothing to look at
+// it waits for a message or a change.
+func (c *control) run(done <-chan struct{}) {
+	ticker := time.NewTicker(flow.Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-c.wake:
+			ticker.Reset(flow.Tick)
+			c.adjust()
+		case <-ticker.C:
+			c.measure()
+			c.adjust()
+			if c.idle() {
+				ticker.Stop()
+			}
+		}
+	}
+}
+
+// idle says whether the next tick could bring nothing new.
+func (c *control) idle() bool {
+	if c.quiet < 2 {
+		return false
+	}
+	c.asleep.Store(true)
+	if c.received() == c.seen { // else one has come before it could wake run
+		return true
+	}
+	c.asleep.Store(false)
+	return false
+}
+
+// received counts the messages of all connections there are.
+func (c *control) received() (n uint64) {
+	for _, conn := range c.e.connections() {
+		n += conn.Received()
+	}
+	return n
+}
+
+// measure looks at workers and queue.
+func (c *control) measure() {
+	ws, q := &c.e.workers, c.e.queue
+	busy, results := ws.busy(), ws.results()
+	c.service.Add(time.Duration(busy)*flow.Tick, results-c.last)
+	q.setBatch(c.batch())
+
+	for _, m := range q.dropDead() {
+		ws.skip(m)
+	}
+	late := ws.overdue(c.warn)
+	overdue := 0
+	for _, conn := range c.e.connections() {
+		n := late[conn]
+		conn.SetOverdue(n)
+		overdue += n
+	}
+
+	c.mu.Lock()
+	c.overdue = overdue
+	for conn, n := range c.flood {
+		if c.flood[conn] = n / 2; n < 2 {
+			delete(c.flood, conn)
+		}
+	}
+	c.record()
+	c.mu.Unlock()
+
+	received := c.received()
+	if busy == 0 && q.waiting() == 0 && results == c.last && received == c.seen && c.settled() {
+		c.quiet++
+	} else {
+		c.quiet = 0
+	}
+	c.last, c.seen = results, received
+	c.unstall()
+}
+
+// settled says whether nothing is due that comes with time alone.
+func (c *control) settled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.flood) == 0 && !c.watching.Load() && !c.stalled && len(c.e.connections()) <= c.total
+}
+
+// warn tells of a handler whose message was given to someone else.
+func (c *control) warn(m *handler.Message) {
+	c.e.events.post(eventOverdue, event{
+		ConnEvent: c.e.connEvent(m.NSQD(), nil), message: m.ID, age: time.Since(m.Received()),
+	})
+}
+
+// batch is how many messages a worker takes at once: what it does in a fraction
+// of a millisecond.
+func (c *control) batch() int {
+	mean, ok := c.service.Time()
+	if !ok {
+		return 1
+	}
+	return int(max(min(200*time.Microsecond/max(mean, 1), maxBatch), 1))
+}
+
+// adjust shares out what may be in flight.
+func (c *control) adjust() {
+	conns := c.e.connections()
+	loads := make([]conn.Load, len(conns))
+	shares := make([]flow.Share, len(conns))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, conn := range conns {
+		loads[i] = conn.Load()
+	}
+	c.total = c.limit(conns, loads)
+	c.setBound(conns)
+	for i, l := range loads {
+		shares[i] = flow.Share{Share: l.Share, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak}
+		if l.Starved {
+			shares[i].Demand = c.total
+		}
+	}
+	if c.paused || c.breaker != nil && c.breaker.Limit(c.now()) == 0 {
+		c.hold()
+		return
+	}
+	c.holding.Store(false)
+	if len(conns) > c.total {
+		c.turn = (c.turn + c.total) % len(conns)
+	}
+	for i, n := range flow.Shares(c.total, shares, c.turn) {
+		if n != loads[i].Share {
+			conns[i].SetShare(n)
+		}
+	}
+}
+
+// usualMaxRDY is the max-rdy-count of an nsqd that was not told another.
+const usualMaxRDY = 2500
+
+// setBound sets how many messages are held at most: RDY is no bound for that,
+// since nsqd counts a message no more once its timeout is over, and shares move.
+// The caller holds mu.
+func (c *control) setBound(conns []*conn.Conn) {
+	most := cmp.Or(c.fixed, usualMaxRDY)
+	for _, conn := range conns {
+		if c.fixed == 0 {
+			most = max(most, conn.MaxRDY())
+		}
+	}
+	c.bound = 2*most + len(conns)
+	c.e.queue.setLimit(c.bound)
+}
+
+// limit is how many messages may be in flight now. The caller holds mu.
+func (c *control) limit(conns []*conn.Conn, loads []conn.Load) int {
+	var rtt time.Duration
+	var most, held int
+	var messages, bytes uint64
+	for i, l := range loads {
+		rtt, most, held = max(rtt, l.RTT), max(most, conns[i].MaxRDY()), held+l.InFlight
+		messages, bytes = messages+l.Received, bytes+l.Bytes
+	}
+	auto := c.concurrency + c.service.Ahead(c.concurrency, rtt, most)
+	q := c.e.queue
+	if q.idle() > 0 && q.waiting() == 0 {
+		auto = max(auto, len(conns))
+	}
+	n := min(auto, most)
+	if c.fixed > 0 {
+		if c.careful = c.careful && auto < c.fixed; !c.careful {
+			n = c.fixed
+		} else {
+			n = min(n, c.fixed)
+		}
+	}
+	if mean := bytes / max(messages, 1); mean > 0 {
+		n = min(n, max(int(uint64(c.e.cfg.maxInFlightBytes)/mean), 1))
+	}
+	if c.stalled {
+		n = min(n, c.concurrency)
+	}
+	n = max(n-c.overdue, 0)
+	if c.breaker != nil {
+		n = min(n, c.breaker.Limit(c.now()))
+	}
+	if c.paused {
+		n = 0
+	}
+	return n
+}

@@ -1,0 +1,193 @@
+package nsqx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/lookup"
+)
+
+// Discoverer finds the nsqds that have messages of a topic. [WithLookupd] asks
+// nsqlookupd; [WithDiscoverer] takes any other.
+type Discoverer interface {
+	// Discover returns the addresses of all nsqds that have the topic, as
+	// "host:port" or "unix:///path". None is a valid answer: the topic does not
+	// exist yet. Addresses returned beside an error are used, but the poll counts
+	// as failed: no address is forgotten for it. It must return when ctx ends, which
+	// is after 10 s at the latest.
+	Discover(ctx context.Context, topic string) ([]string, error)
+}
+
+// DiscovererFunc is a function as a [Discoverer].
+type DiscovererFunc func(ctx context.Context, topic string) ([]string, error)
+
+// Discover calls f.
+func (f DiscovererFunc) Discover(ctx context.Context, topic string) ([]string, error) {
+	return f(ctx, topic)
+}
+
+// LookupdClient is how nsqlookupds are asked. The zero value is ready to use.
+type LookupdClient struct {
+	// HTTPClient is used as it is, but for redirects, of which none is followed.
+	// Its Timeout bounds a poll. Defaults to a client that uses no proxy, with a
+	// timeout of 5 s.
+	HTTPClient *http.Client
+
+	// Authorization returns the value of that header for each request; "" sends
+	// none. It is sent to the nsqlookupds and nobody else, in clear text unless
+	// their addresses begin with https://. It must return when ctx ends. Defaults
+	// to nil: none is sent.
+	Authorization func(ctx context.Context) (string, error)
+}
+
+// discoverTimeout bounds one poll of one source.
+const discoverTimeout = 10 * time.Second
+
+// discovery keeps which nsqds the consumer is connected to.
+type discovery struct {
+	e       *engine
+	sources []*source
+
+	mu    sync.Mutex // never held while engine.mu is asked for
+	table *lookup.Table
+}
+
+// source is one discoverer and what became of its polls; guarded by
+// discovery.mu.
+type source struct {
+	Discoverer
+	stats LookupStats
+}
+
+// lookupd asks one nsqlookupd.
+type lookupd struct{ *lookup.Client }
+
+func (l lookupd) Discover(ctx context.Context, topic string) ([]string, error) {
+	answer, err := l.Lookup(ctx, topic)
+	switch dropped := answer.Surplus + answer.Invalid; {
+	case err != nil:
+		return nil, err
+	case answer.NoTopic:
+		return nil, notice{errNoTopic}
+	case dropped > 0:
+		return answer.Addrs, notice{fmt.Errorf("nsqx: nsqlookupd %s named %d addresses that cannot be used", l.Addr(), dropped)}
+	}
+	return answer.Addrs, nil
+}
+
+// notice is an error beside an answer that is good all the same.
+type notice struct{ error }
+
+var errNoTopic = errors.New("nsqx: topic not found")
+
+func newDiscovery(e *engine) *discovery {
+	cfg := e.cfg
+	d := &discovery{e: e, table: lookup.NewTable(cfg.maxNSQDs, nil)}
+	for _, l := range cfg.lookupClients {
+		d.sources = append(d.sources, &source{Discoverer: lookupd{l}, stats: LookupStats{Name: l.Addr()}})
+	}
+	for _, x := range cfg.discoverers {
+		d.sources = append(d.sources, &source{Discoverer: x, stats: LookupStats{Name: fmt.Sprintf("%T", x)}})
+	}
+	return d
+}
+
+// run asks all sources at once, again and again, until ctx ends.
+func (d *discovery) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		var polls sync.WaitGroup
+		for i := range d.sources {
+			polls.Go(func() { d.poll(ctx, i) })
+		}
+		polls.Wait()
+		select {
+		case <-time.After(lookup.Interval(d.e.cfg.lookupInterval, rand.Float64)):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// poll asks one source, and dials what it has found.
+func (d *discovery) poll(ctx context.Context, i int) {
+	s := d.sources[i]
+	ctx, cancel := context.WithTimeout(ctx, discoverTimeout)
+	defer cancel()
+	found, err := d.discover(ctx, s)
+	if ctx.Err() == context.Canceled {
+		return // the consumer ends
+	}
+	_, good := errors.AsType[notice](err)
+	good = good || err == nil
+
+	d.mu.Lock()
+	changes := d.table.Poll(i, found, good)
+	if err == nil && changes.Refused > 0 {
+		err = fmt.Errorf("nsqx: %d nsqds found beyond the %d that WithMaxNSQDs allows", changes.Refused, d.e.cfg.maxNSQDs)
+	}
+	s.stats.Polls++
+	s.stats.LastPoll, s.stats.LastErr = time.Now(), err
+	if good {
+		s.stats.answered, s.stats.Found = true, len(found)
+	} else {
+		s.stats.Errors++
+	}
+	d.mu.Unlock()
+
+	for _, addr := range changes.Added {
+		d.e.connect(addr)
+	}
+	for _, addr := range changes.Anew {
+		d.e.redial(addr)
+	}
+	for _, addr := range changes.Forgotten {
+		d.e.forget(addr)
+	}
+	d.e.events.post(eventLookup, event{source: s.stats.Name, found: len(found), good: good, ConnEvent: d.e.connEvent("", err)})
+	d.e.checkReady()
+}
+
+// discover asks the source, and the user's filter: both may be user code.
+func (d *discovery) discover(ctx context.Context, s *source) (found []string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			found, err = nil, fmt.Errorf("nsqx: discoverer or filter panicked: %w", handler.NewPanicError(p))
+		}
+	}()
+	found, err = s.Discover(ctx, d.e.cfg.sub.Topic)
+	allow := d.e.cfg.nsqdFilter
+	return slices.DeleteFunc(slices.Clone(found), func(addr string) bool {
+		return conn.CheckAddress(addr) != nil || allow != nil && !allow(addr)
+	}), err
+}
+
+// answered says whether the sources can be relied on: one at least has
+// answered, and all have been asked. Without any, that is so.
+func (d *discovery) answered() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	any := len(d.sources) == 0
+	for _, s := range d.sources {
+		if s.stats.Polls == 0 {
+			return false
+		}
+		any = any || s.stats.answered
+	}
+	return any
+}
+
+func (d *discovery) stats() (all []LookupStats) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.sources {
+		all = append(all, s.stats)
+	}
+	return all
+}

@@ -1,0 +1,83 @@
+package middleware_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/middleware"
+)
+
+// toucher is a source that notes what it is to keep touched.
+type toucher struct {
+	*source
+	kept, stopped []*handler.Message
+	stop          func() // if set, KeepTouched returns it
+}
+
+func (s *toucher) KeepTouched(m *handler.Message) (stop func()) {
+	if s.stop != nil {
+		return s.stop
+	}
+	s.kept = append(s.kept, m)
+	return func() { s.stopped = append(s.stopped, m) }
+}
+
+func (s *toucher) message() *handler.Message {
+	m := new(handler.Message)
+	m.Init(s, handler.ID([]byte("0123456789abcdef")), 1, 0, []byte("body"), s.terms.Now(), nil)
+	return m
+}
+
+// A message is kept touched exactly while its handler runs, however that ends.
+func TestAutoTouch(t *testing.T) {
+	failed := errors.New("failed")
+	for name, c := range map[string]struct {
+		end func() error
+		err error
+	}{
+		"success": {func() error { return nil }, nil},
+		"failure": {func() error { return failed }, failed},
+		"panic":   {func() error { panic(failed) }, failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &toucher{source: newSource(t)}
+			m, ran := s.message(), false
+			mw := handler.Chain(middleware.Recover(), middleware.AutoTouch())
+			err := run(m, mw, func(ctx context.Context, got *handler.Message) error {
+				ran = true
+				want(t, "message", got, m)
+				want(t, "context", ctx, m.Context())
+				want(t, "kept touched", len(s.kept), 1)
+				want(t, "not any more", len(s.stopped), 0)
+				return c.end()
+			})
+			var p *handler.PanicError
+			if errors.As(err, &p) {
+				err = p.Value.(error)
+			}
+			want(t, "answer", err, c.err)
+			want(t, "the handler ran", ran, true)
+			want(t, "kept touched", len(s.kept), 1)
+			want(t, "the message", s.kept[0], m)
+			want(t, "not any more", len(s.stopped), 1)
+			want(t, "the one that was", s.stopped[0], m)
+		})
+	}
+}
+
+// A source that cannot is no obstacle.
+func TestAutoTouchWithoutAToucher(t *testing.T) {
+	failed := errors.New("failed")
+	for name, m := range map[string]*handler.Message{"another source": newSource(t).message("body"), "no source": new(handler.Message)} {
+		want(t, name, run(m, middleware.AutoTouch(), answer(failed)), failed)
+	}
+}
+
+func TestAutoTouchAllocatesNothing(t *testing.T) {
+	s := &toucher{source: newSource(t), stop: func() {}}
+	m := s.message()
+	ctx, h := m.Context(), middleware.AutoTouch()(answer(nil))
+	wantNoAllocs(t, "a message", func() { _ = h(ctx, m) })
+}

@@ -1,0 +1,95 @@
+package nsqx
+
+import (
+	"fmt"
+	"time"
+)
+
+// WithNSQD names nsqds to connect to, as "host:port" or "unix:///path". Names are
+// resolved anew at each dial. An address that is named twice is connected to once.
+// Together with [WithLookupd] or [WithDiscoverer]: the union. One of the three is
+// needed.
+func WithNSQD(addrs ...string) Option {
+	return sharedOption(func(c *sharedConfig) {
+		c.once("WithNSQD")
+		c.nsqds = append(c.nsqds, addrs...)
+		c.atLeastOne("WithNSQD", len(addrs), "127.0.0.1:4150")
+	})
+}
+
+// WithLookupd names nsqlookupds to ask for the nsqds that have the topic, as
+// "host:port", "http://host:port" or "https://host:port/prefix". All are asked at
+// once: at the start, and then again and again (see [WithLookupInterval]).
+//
+// An nsqd that is no longer named is dialled no more after three good answers in a
+// row without it, of each nsqlookupd that ever named it; a connection that works is
+// kept. So a nsqlookupd that was restarted and knows nothing yet costs nothing.
+func WithLookupd(addrs ...string) Option {
+	return sharedOption(func(c *sharedConfig) {
+		c.once("WithLookupd")
+		c.lookupds = append(c.lookupds, addrs...)
+		c.atLeastOne("WithLookupd", len(addrs), "127.0.0.1:4161")
+	})
+}
+
+// WithDiscoverer asks other sources than nsqlookupd for nsqds, at the same times
+// and by the same rules as [WithLookupd].
+func WithDiscoverer(discoverers ...Discoverer) Option {
+	return sharedOption(func(c *sharedConfig) {
+		c.once("WithDiscoverer")
+		for _, d := range discoverers {
+			if d == nil {
+				c.fault("WithDiscoverer", "got nil")
+				return
+			}
+		}
+		c.discoverers = append(c.discoverers, discoverers...)
+	})
+}
+
+// WithLookupInterval sets how long to wait before the sources of nsqds are asked
+// again, give or take 20 %: 100 ms to 1 h. Defaults to 60 s.
+func WithLookupInterval(d time.Duration) Option {
+	return sharedOption(func(c *sharedConfig) {
+		c.once("WithLookupInterval")
+		if d < 100*time.Millisecond || d > time.Hour {
+			c.fault("WithLookupInterval", fmt.Sprintf("is %v, want 100ms to 1h0m0s", d))
+		}
+		c.lookupInterval = d
+	})
+}
+
+// WithLookupdClient sets how nsqlookupds are asked. Defaults to the zero
+// [LookupdClient].
+func WithLookupdClient(client LookupdClient) Option {
+	return sharedOption(func(c *sharedConfig) {
+		c.once("WithLookupdClient")
+		c.lookupdClient = client
+	})
+}
+
+// WithNSQDFilter lets only those nsqds be dialled, of all that [WithLookupd] and
+// [WithDiscoverer] find, for which allow returns true. Whoever controls a nsqlookupd
+// can make its clients dial any address: a filter bounds that, and TLS with a
+// certificate that is checked is the real defence. It is called for each address
+// of each answer, by one goroutine at a time, and must not block. Defaults to all.
+func WithNSQDFilter(allow func(addr string) bool) Option {
+	return sharedOption(func(c *sharedConfig) {
+		c.once("WithNSQDFilter")
+		if allow == nil {
+			c.fault("WithNSQDFilter", "got nil")
+		}
+		c.nsqdFilter = allow
+	})
+}
+
+// WithMaxNSQDs bounds how many nsqds are taken from all answers of [WithLookupd]
+// and [WithDiscoverer]: 1 to 4096. Those of [WithNSQD] do not count. Defaults to
+// 256. What is beyond is reported as an error.
+func WithMaxNSQDs(n int) Option {
+	return sharedOption(func(c *sharedConfig) {
+		c.once("WithMaxNSQDs")
+		c.inRange("WithMaxNSQDs", n, 1, 4096)
+		c.maxNSQDs = n
+	})
+}

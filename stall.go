@@ -1,0 +1,105 @@
+package nsqx
+
+import (
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+)
+
+// Messages that wait here while no worker is free could be with another
+// consumer. So they are given back; but RDY must be closed first, or nsqd would
+// send them here again, in a loop. conn writes a lower RDY before the answers
+// that are queued after it was asked for.
+
+// shut lets nsqd send nothing more for now. The caller holds mu.
+func (c *control) shut() {
+	for _, conn := range c.e.connections() {
+		conn.SetShare(0)
+	}
+}
+
+// patience is how long a message may wait for a worker while none is free.
+func patience(m *handler.Message) time.Duration {
+	return min(time.Second, m.Source().Terms().MessageTimeout/4)
+}
+
+// unstall gives back what has waited for too long: first all but one message a
+// worker, then, if still no worker has come, those as well.
+func (c *control) unstall() {
+	q := c.e.queue
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	oldest := q.oldest()
+	if oldest == nil || q.idle() > 0 {
+		c.stalled = false
+		return
+	}
+	waited, limit := time.Since(oldest.Received()), patience(oldest)
+	if limit <= 0 || waited < limit {
+		return
+	}
+	c.stalled, c.careful = true, true
+	keep := c.concurrency
+	if waited >= limit+limit/2 {
+		keep = 0
+	}
+	if q.waiting() <= keep {
+		return
+	}
+	c.shut()
+	for _, m := range q.trim(keep) {
+		c.e.workers.giveBack(m, handler.Requeue, 0)
+	}
+}
+
+// hold sees to it that no handler is started, and gives back all that waits for
+// one. The caller holds mu.
+func (c *control) hold() {
+	c.shut()
+	c.holding.Store(true)
+	for _, m := range c.e.queue.trim(0) {
+		c.e.workers.giveBack(m, handler.Requeue, c.delay())
+	}
+}
+
+// refuse gives back messages that have come although no handler is to be
+// started: they were on their way.
+func (c *control) refuse(msgs []handler.Message) {
+	c.mu.Lock()
+	delay := c.delay()
+	c.mu.Unlock()
+	for i := range msgs {
+		c.e.workers.giveBack(&msgs[i], handler.Requeue, delay)
+	}
+}
+
+// delay is that of messages which are given back because no handler is to be
+// started. The caller holds mu.
+func (c *control) delay() time.Duration {
+	if c.breaker == nil || c.paused {
+		return 0
+	}
+	return c.breaker.OpenFor(c.now())
+}
+
+// overflow gives back messages of a connection that the queue has no room for,
+// and ends the connection if it goes on regardless. nsqd may send more than RDY
+// after message timeouts, or from several connections at a time.
+func (c *control) overflow(from *conn.Conn, msgs []handler.Message, why error) {
+	c.mu.Lock()
+	from.SetShare(0)
+	c.flood[from] += len(msgs)
+	tooMuch := c.flood[from] > c.bound
+	if tooMuch {
+		delete(c.flood, from)
+	}
+	c.mu.Unlock()
+	if tooMuch {
+		from.Abort(&conn.Error{Addr: from.Addr(), Phase: conn.PhaseStream, Err: why})
+	}
+	for i := range msgs {
+		c.e.workers.giveBack(&msgs[i], handler.Requeue, time.Second)
+	}
+	c.arrived()
+}
