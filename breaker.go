@@ -98,6 +98,14 @@ func (c *control) failed(m *handler.Message) {
 	c.record()
 }
 
+// failedTrial is failed for a message that was given up: it is a failure only if it
+// was to try whether messages succeed again.
+func (c *control) failedTrial(m *handler.Message) {
+	if c.watching.Load() {
+		c.failed(m)
+	}
+}
+
 // record tells the closed breaker how things stand. The caller holds mu.
 func (c *control) record() {
 	if c.breaker == nil || !c.breaker.Closed() {

@@ -268,7 +268,7 @@ func TestFlood(t *testing.T) {
 		want(t, "connected again", s.Stats().Connections[0].Connected, true)
 		close(release)
 		time.Sleep(time.Second)
-		want(t, "finished", len(other.commands("FIN")), 8)
+		want(t, "answered", len(other.commands("FIN", "REQ")), 8)
 		want(t, "lost", s.Stats().Lost, 2+bound+1)
 		s.wantStop(orderly)
 	})

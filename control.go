@@ -42,7 +42,8 @@ type control struct {
 
 	// Of run alone.
 	service flow.Service
-	last    uint64 // results when they were counted last
+	last    uint64        // results when they were counted last
+	spent   time.Duration // by workers, when it was counted last
 	turn    int
 	quiet   int    // ticks without a message
 	seen    uint64 // messages received when they were counted last
@@ -84,17 +85,22 @@ func (c *control) arrived() {
 func (c *control) run(done <-chan struct{}) {
 	ticker := time.NewTicker(flow.Tick)
 	defer ticker.Stop()
+	ticking := true
 	for {
 		select {
 		case <-done:
 			return
 		case <-c.wake:
-			ticker.Reset(flow.Tick)
-			c.adjust()
+			if !ticking {
+				ticking = true
+				ticker.Reset(flow.Tick)
+			}
+			c.adjust(false)
 		case <-ticker.C:
 			c.measure()
-			c.adjust()
+			c.adjust(true)
 			if c.idle() {
+				ticking = false
 				ticker.Stop()
 			}
 		}
@@ -126,7 +132,9 @@ func (c *control) received() (n uint64) {
 func (c *control) measure() {
 	ws, q := &c.e.workers, c.e.queue
 	busy, results := ws.busy(), ws.results()
-	c.service.Add(time.Duration(busy)*flow.Tick, results-c.last)
+	spent := ws.spent()
+	c.service.Add(spent-c.spent, results-c.last)
+	c.spent = spent
 	q.setBatch(c.batch())
 
 	for _, m := range q.dropDead() {
@@ -185,14 +193,14 @@ func (c *control) batch() int {
 }
 
 // adjust shares out what may be in flight.
-func (c *control) adjust() {
+func (c *control) adjust(tick bool) {
 	conns := c.e.connections()
 	loads := make([]conn.Load, len(conns))
 	shares := make([]flow.Share, len(conns))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, conn := range conns {
-		loads[i] = conn.Load()
+		loads[i] = conn.Load(tick)
 	}
 	c.total = c.limit(conns, loads)
 	c.setBound(conns)
@@ -207,7 +215,15 @@ func (c *control) adjust() {
 		return
 	}
 	c.holding.Store(false)
-	if len(conns) > c.total {
+	if c.stalled {
+		c.shut()
+		return
+	}
+	given := 0
+	for _, l := range loads {
+		given += min(l.Share, 1)
+	}
+	if tick && len(conns) > c.total && given >= c.total {
 		c.turn = (c.turn + c.total) % len(conns)
 	}
 	for i, n := range flow.Shares(c.total, shares, c.turn) {
@@ -237,10 +253,10 @@ func (c *control) setBound(conns []*conn.Conn) {
 // limit is how many messages may be in flight now. The caller holds mu.
 func (c *control) limit(conns []*conn.Conn, loads []conn.Load) int {
 	var rtt time.Duration
-	var most, held int
+	var most int
 	var messages, bytes uint64
 	for i, l := range loads {
-		rtt, most, held = max(rtt, l.RTT), max(most, conns[i].MaxRDY()), held+l.InFlight
+		rtt, most = max(rtt, l.RTT), max(most, conns[i].MaxRDY())
 		messages, bytes = messages+l.Received, bytes+l.Bytes
 	}
 	auto := c.concurrency + c.service.Ahead(c.concurrency, rtt, most)
@@ -250,7 +266,7 @@ func (c *control) limit(conns []*conn.Conn, loads []conn.Load) int {
 	}
 	n := min(auto, most)
 	if c.fixed > 0 {
-		if c.careful = c.careful && auto < c.fixed; !c.careful {
+		if c.careful = c.careful && auto < min(c.fixed, most); !c.careful {
 			n = c.fixed
 		} else {
 			n = min(n, c.fixed)

@@ -56,7 +56,7 @@ type discovery struct {
 	e       *engine
 	sources []*source
 
-	mu    sync.Mutex // never held while engine.mu is asked for
+	mu    sync.Mutex // before engine.mu: changes are applied in the order in which the table has made them
 	table *lookup.Table
 }
 
@@ -139,8 +139,6 @@ func (d *discovery) poll(ctx context.Context, i int) {
 	} else {
 		s.stats.Errors++
 	}
-	d.mu.Unlock()
-
 	for _, addr := range changes.Added {
 		d.e.connect(addr)
 	}
@@ -150,6 +148,7 @@ func (d *discovery) poll(ctx context.Context, i int) {
 	for _, addr := range changes.Forgotten {
 		d.e.forget(addr)
 	}
+	d.mu.Unlock()
 	d.e.events.post(eventLookup, event{source: s.stats.Name, found: len(found), good: good, ConnEvent: d.e.connEvent("", err)})
 	d.e.checkReady()
 }

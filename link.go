@@ -108,6 +108,10 @@ func (l *link) attach(c *conn.Conn) bool {
 		return false
 	}
 	l.conn, l.lastErr, l.reached = c, nil, true
+	select {
+	case <-l.anew: // it is connected by now
+	default:
+	}
 	e.control.poke()
 	return true
 }

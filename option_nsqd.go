@@ -72,7 +72,7 @@ func WithLookupdClient(client LookupdClient) Option {
 // [WithDiscoverer] find, for which allow returns true. Whoever controls a nsqlookupd
 // can make its clients dial any address: a filter bounds that, and TLS with a
 // certificate that is checked is the real defence. It is called for each address
-// of each answer, by one goroutine at a time, and must not block. Defaults to all.
+// of each answer, by several goroutines at once, and must not block. Defaults to all.
 func WithNSQDFilter(allow func(addr string) bool) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQDFilter")

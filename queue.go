@@ -101,6 +101,7 @@ func (q *queue) take(p *pocket) *handler.Message {
 		if q.ring.n > 0 {
 			break
 		}
+		p.clock.end()
 		q.sleepers++
 		q.filled.Wait()
 		q.sleepers--

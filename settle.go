@@ -183,6 +183,7 @@ func (e *engine) giveUp(ctx context.Context, m *handler.Message, err error) hand
 	case failure == nil && !m.Answerable(): // it took too long: a FIN would end the next delivery
 		return handler.Outcome{Disposition: handler.Expired, Err: err}
 	case failure == nil:
+		e.control.failedTrial(m)
 		e.logger.LogAttrs(ctx, slog.LevelWarn, "nsqx: dead letter", slog.Any("message", m), slog.Any("error", err))
 		return handler.Outcome{Disposition: handler.DeadLetter, Err: err}
 	}

@@ -31,8 +31,11 @@ func (c *control) unstall() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	oldest := q.oldest()
-	if oldest == nil || q.idle() > 0 {
+	if q.idle() > 0 {
 		c.stalled = false
+		return
+	}
+	if oldest == nil {
 		return
 	}
 	waited, limit := time.Since(oldest.Received()), patience(oldest)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
@@ -92,9 +93,10 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.schedule.terms = &c.terms
 	c.out.init()
+	c.out.bufferSize = nsqdBuffer(tr)
 	c.out.rdy.max = int(min(tr.resp.MaxRdyCount, maxRDY))
 	c.out.rdy.fixed = sub != nil && sub.FixedRDY
-	c.out.rdy.window.RTT.Sample(tr.rtt, 0)
+	c.out.rdy.window = flow.NewWindow(tr.rtt)
 	return c, nil
 }
 
@@ -102,6 +104,19 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 // a message from when it puts it into its output buffer.
 func margin(tr *transport) time.Duration {
 	return min(max(250*time.Millisecond, tr.resp.OutputBufferTimeout)+2*tr.rtt, tr.resp.MsgTimeout/4)
+}
+
+// nsqdBuffer is how many bytes nsqd collects before it writes them in any case.
+func nsqdBuffer(tr *transport) int {
+	const usual = 16 << 10
+	switch n := tr.resp.OutputBufferSize; {
+	case n < 0:
+		return 0
+	case n == 0: // it has not said
+		return usual
+	default:
+		return int(n)
+	}
 }
 
 // maxRDY bounds what nsqd may say its max-rdy-count is.

@@ -2,6 +2,9 @@ package conn
 
 import (
 	"time"
+
+	"github.com/nsqx/nsqx/internal/flow"
+	"github.com/nsqx/nsqx/internal/wire"
 )
 
 // Load is what a consumer needs to know of a connection to share out its messages in flight.
@@ -17,21 +20,23 @@ type Load struct {
 	Bytes    uint64 // of their bodies
 }
 
-// Load returns the connection's load, and begins a new period for its Peak and Starved. It is for the one who calls SetShare.
-func (c *Conn) Load() Load {
+// Load returns the connection's load. anew begins a new period for its Peak and Starved. It is for the one who calls SetShare.
+func (c *Conn) Load(anew bool) Load {
 	o, now := &c.out, c.terms.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := &o.rdy
 	l := Load{
 		Share: r.share, Held: max(r.share, r.inForce, r.unanswered()),
-		InFlight: r.inFlight, Peak: r.peak, Starved: r.starved, RTT: r.window.RTT.Min(),
+		InFlight: r.inFlight, Peak: r.peak, Starved: r.starved, RTT: r.window.RTT(),
 		Received: o.stats.received, Bytes: o.stats.bytesReceived,
 	}
 	if now < r.until {
 		l.Held = max(l.Held, r.above)
 	}
-	r.peak, r.starved = r.inFlight, r.full()
+	if anew {
+		r.peak, r.starved = r.inFlight, r.full()
+	}
 	return l
 }
 
@@ -58,12 +63,16 @@ func (c *Conn) SetOverdue(n int) {
 // MaxRDY returns the largest RDY that nsqd accepts.
 func (c *Conn) MaxRDY() int { return c.out.rdy.max }
 
+// frameOverhead is what nsqd sends around a body.
+const frameOverhead = 4 + 4 + wire.MessageHeaderLen
+
 // received takes messages into the account; bytes are those of their bodies.
-func (o *outbox) received(n, bytes int, now time.Duration, behind bool) {
+func (o *outbox) received(a flow.Arrival, bytes int) {
 	o.mu.Lock()
-	o.stats.received += uint64(n)
-	o.stats.bytesReceived += uint64(bytes)
-	o.rdy.received(n, now, behind)
+	s := &o.stats
+	s.received += uint64(a.Messages)
+	s.bytesReceived += uint64(bytes)
+	o.rdy.received(a, o.bufferSize/(int(s.bytesReceived/s.received)+frameOverhead)+1)
 	o.unlock()
 }
 

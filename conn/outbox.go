@@ -15,6 +15,8 @@ type outbox struct {
 	lanes [laneCount]lane
 	rdy   rdy // guarded by mu
 
+	bufferSize int // of nsqd's output buffer, in bytes
+
 	mu    sync.Mutex
 	ready sync.Cond // signalled when an idle write loop has work
 	idle  bool      // the write loop waits
@@ -66,8 +68,10 @@ func (o *outbox) init() {
 // unlock ends a critical section in which work was added, and wakes the write
 // loop if it waits.
 func (o *outbox) unlock() {
-	wake := o.idle
-	o.idle = false
+	wake := o.idle && o.pending()
+	if wake {
+		o.idle = false
+	}
 	o.mu.Unlock()
 	if wake {
 		o.ready.Signal()
@@ -131,9 +135,7 @@ func (o *outbox) touch(m *handler.Message) error {
 // end is where the next command goes, after all that was queued before. The
 // caller holds o.mu.
 func (o *outbox) end() int {
-	if o.laned {
-		o.emptyLanes(false)
-	}
+	o.emptyLanes(false) // also of those whose first FIN has not been announced yet
 	return len(o.buf)
 }
 

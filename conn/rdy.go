@@ -18,9 +18,10 @@ type rdy struct {
 	overdue  int // those of them that nsqd no longer counts
 
 	window flow.Window
-	raised time.Duration // when an RDY was written last that was higher than the one before
+	raised time.Duration // when nsqd was last given room
 	poke   *time.Timer   // nil until it is needed
 	armed  bool          // poke is set
+	open   bool          // nsqd could send more than one message
 
 	yielding bool          // the share was lowered, and nobody was told yet that it is kept
 	above    int           // an RDY of before, which nsqd may still act on
@@ -53,22 +54,21 @@ func (r *rdy) urgent() bool {
 // set notes that an RDY is being written.
 func (r *rdy) set(n int, now time.Duration) {
 	if n < r.inForce && (r.inForce > r.above || now >= r.until) {
-		r.above, r.until = r.inForce, now+2*r.window.RTT.Min()
+		r.above, r.until = r.inForce, now+2*r.window.RTT()
 	}
-	blocked := r.inForce <= r.unanswered()
 	if n > r.inForce {
 		r.raised = now
 	}
 	r.inForce = n
-	r.window.Open(now, n-r.unanswered(), blocked)
+	r.window.Open(now, n-r.unanswered())
 }
 
-// received takes messages into the account.
-func (r *rdy) received(n int, now time.Duration, behind bool) {
-	r.inFlight += n
+// received takes messages into the account; buffer is how many of them fill nsqd's.
+func (r *rdy) received(a flow.Arrival, buffer int) {
+	r.inFlight += a.Messages
 	r.peak = max(r.peak, r.inFlight)
 	r.starved = r.starved || r.full()
-	r.window.Received(now, n, behind, min(r.share, r.max))
+	r.window.Received(a, min(r.share, r.max), buffer)
 }
 
 // full says whether all of the share is in flight.
@@ -99,7 +99,14 @@ func (c *Conn) pokeAt() time.Duration {
 // armPoke sees to it that poke is called when it is time. The caller holds o.mu.
 func (c *Conn) armPoke(now time.Duration) {
 	r := &c.out.rdy
-	if r.armed || !r.pokable() {
+	if !r.pokable() {
+		r.open = false
+		return
+	}
+	if !r.open {
+		r.open, r.raised = true, now
+	}
+	if r.armed {
 		return
 	}
 	r.armed = true
@@ -121,7 +128,7 @@ func (c *Conn) poke() {
 	switch {
 	case o.dead.Load() || o.cls || o.half:
 	case r.pokable() && now >= c.pokeAt():
-		r.window.Poke()
+		r.window.Poke(now)
 	default:
 		c.armPoke(now)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
@@ -210,7 +211,7 @@ func (r *reader) deliver() {
 	batch := r.msgs[:r.batch:r.batch]
 	r.msgs = r.msgs[r.batch:]
 	r.cur.lease.Hold(len(batch))
-	r.c.out.received(len(batch), r.bytes, r.now, r.behind)
+	r.c.out.received(flow.Arrival{Messages: len(batch), At: r.now, Behind: r.behind}, r.bytes)
 	r.batch, r.bytes = 0, 0
 	r.sink.Deliver(r.c, batch)
 }

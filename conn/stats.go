@@ -39,7 +39,7 @@ func (c *Conn) Stats() Stats {
 	}
 	s, r := &o.stats, &o.rdy
 	return Stats{
-		Addr: c.addr, Since: c.terms.Start, RTT: r.window.RTT.Min(), MaxRDY: r.max,
+		Addr: c.addr, Since: c.terms.Start, RTT: r.window.RTT(), MaxRDY: r.max,
 		Share: r.share, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending,
 		LastRead: c.terms.Start.Add(time.Duration(c.lastRead.Load())),
 		Received: s.received, Bytes: s.bytesReceived,

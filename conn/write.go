@@ -71,6 +71,8 @@ func (c *Conn) take() work {
 			buf = wire.AppendRDY(buf, rdy)
 		}
 		o.rdy.set(rdy, w.now)
+	}
+	if !o.cls && !o.half {
 		c.armPoke(w.now)
 	}
 	if w.kept = o.rdy.kept(); w.kept {

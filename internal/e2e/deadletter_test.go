@@ -32,8 +32,9 @@ func publishVia(p *testnsqd.Proxy) conn.Config {
 }
 
 // TestDeadLetterFails: while the dead letter is not confirmed the message is
-// requeued, never finished; and when all is well again it gets there.
+// requeued, never finished; and when all is well again it gets there. (F19)
 func TestDeadLetterFails(t *testing.T) {
+	t.Parallel()
 	ok := []byte("\x00\x00\x00\x06\x00\x00\x00\x00OK")
 	tests := map[string]struct {
 		breaks, heals func(p *testnsqd.Proxy)
@@ -100,7 +101,7 @@ func TestDeadLetterFails(t *testing.T) {
 	}
 }
 
-// TestDeadLetterDenied: a secret that may not publish there.
+// TestDeadLetterDenied is F19 and A3: a secret that may not publish there.
 func TestDeadLetterDenied(t *testing.T) {
 	t.Parallel()
 	auth := testnsqd.StartAuth(t)
@@ -121,6 +122,46 @@ func TestDeadLetterDenied(t *testing.T) {
 		if e, ok := errors.AsType[*conn.ServerError](o.outcome.Err); !ok || e.Code != "E_UNAUTHORIZED" || o.outcome.Disposition != handler.Requeue {
 			t.Errorf("outcome %s with %v", o.outcome.Disposition, o.outcome.Err)
 		}
+	}
+}
+
+// TestAuthExpires is A4: nsqd asks again about a secret, and the auth server
+// fails. Then dead letters cannot be published: messages are requeued until they
+// can, and the consumer's own connection, of which nsqd asks no more, goes on.
+func TestAuthExpires(t *testing.T) {
+	t.Parallel()
+	auth := testnsqd.StartAuth(t)
+	auth.SetTTL(1)
+	s := testnsqd.Start(t, auth.Require)
+	s.EnsureChannel("dead", channel)
+	w := new(watch)
+	c := newConsumer(t, func(context.Context, string) error { return retry.Permanent(errFailed) },
+		nsqx.WithNSQD(s.Addr()), nsqx.WithConn(conn.Config{AuthSecret: secret, AllowPlaintextAuth: true}),
+		nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w), at(policyDelay))
+	publish(t, s, topic, []byte("before"))
+	r := start(t, c)
+	finished(t, s, c, 1)
+	auth.SetMode(testnsqd.AuthError)
+	time.Sleep(1100 * time.Millisecond) // more than the TTL
+	publish(t, s, topic, []byte("after"))
+	eventually(t, func() bool { return s.Channel(topic, channel).Requeued >= 3 }, "three requeues")
+	if err := c.Healthy(); err != nil {
+		t.Errorf("healthy: %v", err)
+	}
+	auth.SetMode(testnsqd.AuthOK)
+	finished(t, s, c, 2)
+	r.mustStop()
+	for _, o := range w.settled() {
+		e, ok := errors.AsType[*conn.ServerError](o.outcome.Err)
+		if o.outcome.Disposition == handler.Requeue && (!ok || e.Code != "E_AUTH_FAILED") {
+			t.Errorf("outcome with %v", o.outcome.Err)
+		}
+	}
+	if link := c.Stats().Connections[0]; link.Dials != 1 {
+		t.Errorf("connection %+v", link)
+	}
+	if got := collect(t, s, "dead", channel, 2, nsqx.WithConn(conn.Config{AuthSecret: secret, AllowPlaintextAuth: true})); !slices.Equal(got, []string{"after", "before"}) {
+		t.Errorf("dead letters %q", got)
 	}
 }
 
@@ -181,6 +222,7 @@ func TestDeadLetterFunc(t *testing.T) {
 // TestDeadLetterAtShutdown: what fails for good during the drain still gets its
 // dead letter; where that is not confirmed in time, the message stays.
 func TestDeadLetterAtShutdown(t *testing.T) {
+	t.Parallel()
 	for name, frozen := range map[string]bool{"confirmed": false, "not confirmed": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

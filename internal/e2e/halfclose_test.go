@@ -42,6 +42,7 @@ func (*finisher) Yielded(*conn.Conn)        {}
 // written already, most of them. (3236 of 4000 in a prototype.) The half-close
 // loses none, although nsqd still sends.
 func TestHalfClose(t *testing.T) {
+	t.Parallel()
 	const rounds, n, enough = 12, 400, 100
 	for _, tt := range transports(t) {
 		t.Run(tt.name, func(t *testing.T) {
@@ -107,6 +108,7 @@ func TestHalfCloseMeetsCut(t *testing.T) {
 // TestShutdownProven: when Run has returned, nsqd has read the last answer,
 // however long that takes.
 func TestShutdownProven(t *testing.T) {
+	t.Parallel()
 	const running, n = 32, 100
 	for _, tt := range transports(t) {
 		t.Run(tt.name, func(t *testing.T) {
@@ -143,6 +145,7 @@ func TestShutdownProven(t *testing.T) {
 // TestShutdownLosesNoAnswer shuts down at many moments of full load: nsqd has
 // processed every answer then.
 func TestShutdownLosesNoAnswer(t *testing.T) {
+	t.Parallel()
 	const rounds, n = 12, 500
 	for _, tt := range transports(t) {
 		t.Run(tt.name, func(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 // Every message is handled at last, whatever that has cost it in attempts, and
 // none is given up, since no run of a handler has ended in a failure.
 func TestHang(t *testing.T) {
+	t.Parallel()
 	const (
 		n, concurrency = 60, 4
 		timeout        = 300 * time.Millisecond

@@ -178,6 +178,13 @@ func (l *ledger) handled() int {
 	return len(l.successes)
 }
 
+// has says whether a message has a success.
+func (l *ledger) has(body string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.successes[body] > 0
+}
+
 // of returns the deliveries of a message.
 func (l *ledger) of(body string) []delivery {
 	l.mu.Lock()

@@ -18,6 +18,7 @@ import (
 // TestLoneAnswer: on an idle connection the answer to a single message goes out
 // by itself: no other traffic, and no timer of ours, is needed to push it.
 func TestLoneAnswer(t *testing.T) {
+	t.Parallel()
 	for _, compression := range []conn.Compression{conn.NoCompression, conn.Snappy, conn.Deflate} {
 		t.Run(compression.String(), func(t *testing.T) {
 			t.Parallel()
@@ -34,7 +35,7 @@ func TestLoneAnswer(t *testing.T) {
 			c := newConsumer(t, func(ctx context.Context, body string) error {
 				ids <- handler.FromContext(ctx).ID
 				return nil
-			}, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(conn.Config{Compression: compression, HeartbeatInterval: time.Minute}))
+			}, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(conn.Config{Compression: compression, HeartbeatInterval: time.Minute}), nsqx.WithMaxInFlight(1)) // so that RDY stays as it is
 			r := start(t, c)
 			eventually(t, func() bool { return c.Stats().Connections[0].RDY > 0 }, "RDY")
 			// Until everything that belongs to the handshake is through.

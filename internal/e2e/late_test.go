@@ -94,7 +94,7 @@ func unanswerable(m *handler.Message) {
 	}
 }
 
-// TestExpired: row 2b. A failure that comes too late is not sent, and is no
+// TestExpired is F16, and row 2b. A failure that comes too late is not sent, and is no
 // reason to give the message up.
 func TestExpired(t *testing.T) {
 	t.Parallel()
@@ -158,7 +158,7 @@ func TestHonoursTimeout(t *testing.T) {
 	}
 }
 
-// TestLateSuccess: row 2 holds after the last instant for a safe answer, too.
+// TestLateSuccess is F16: row 2 holds after the last instant for a safe answer, too.
 func TestLateSuccess(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t, messageTimeout(time.Second))
@@ -185,7 +185,7 @@ func TestLateSuccess(t *testing.T) {
 	}
 }
 
-// TestVeryLateSuccess: a FIN that comes when nsqd has sent the message again
+// TestVeryLateSuccess is F16: a FIN that comes when nsqd has sent the message again
 // finishes that delivery; the answer to the delivery itself is then refused,
 // which does no harm.
 func TestVeryLateSuccess(t *testing.T) {
@@ -243,7 +243,7 @@ func TestTouch(t *testing.T) {
 	}
 }
 
-// TestCrashGuard: a message that comes with more than 2 × MaxAttempts + 8
+// TestCrashGuard is F19: a message that comes with more than 2 × MaxAttempts + 8
 // attempts goes the way of MaxAttempts without a handler.
 func TestCrashGuard(t *testing.T) {
 	t.Parallel()

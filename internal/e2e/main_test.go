@@ -3,18 +3,35 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
+	if testnsqd.ChildMain() {
+		return
+	}
+	moreParallel()
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // thousands of failures are wanted here
 	goleak.VerifyTestMain(leakChecked{m})
+}
+
+// moreParallel runs more tests at once than there are processors, unless
+// -parallel says how many: most of the time they wait for a timeout.
+func moreParallel() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", "8") // what is wrong with it, every test run would show
+	}
 }
 
 // leakChecked fails a run that leaves sockets open: goleak sees goroutines only.

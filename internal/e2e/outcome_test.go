@@ -93,7 +93,9 @@ func outcomeRows() []outcomeRow {
 }
 
 // TestOutcomes goes through the rows that the answer of the handler decides.
+// (F17, F19)
 func TestOutcomes(t *testing.T) {
+	t.Parallel()
 	s := testnsqd.Start(t)
 	for i, tt := range outcomeRows() {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
+	"github.com/nsqx/nsqx/retry"
 )
 
 // seeded is a source of randomness that a failure can be repeated with, as far
@@ -77,8 +80,9 @@ func restarts(t *testing.T, random *rand.Rand) {
 	t.Logf("%d extra deliveries, %d requeued, %d lost", book.extra(), stats.Requeued, stats.Lost)
 }
 
-// TestCuts: connections are cut at random moments under load, in good order
-// and with RST. (F2; I1, I3, I4, I7)
+// TestCuts: 100 times connections are cut at random moments under load, in good
+// order and with RST. Every message is handled, and no connection is dialled
+// more often than it was cut. (F2; I1, I3, I4, I7)
 func TestCuts(t *testing.T) {
 	t.Parallel()
 	random := seeded(t)
@@ -89,7 +93,7 @@ func TestCuts(t *testing.T) {
 
 func cuts(t *testing.T, random *rand.Rand) {
 	const (
-		cuts, links, batch = 30, 6, 150 // a connection is redialled later each time, so there are several
+		cuts, links, batch = 100, 25, 45 // a connection is redialled later each time, so there are several
 		maxInFlight        = 60
 	)
 	s := testnsqd.Start(t, messageTimeout(2*time.Second))
@@ -136,5 +140,101 @@ func cuts(t *testing.T, random *rand.Rand) {
 	if refused := w.events(&w.refused); len(refused) > 0 {
 		t.Errorf("nsqd refused %v", refused)
 	}
+	for _, p := range proxies {
+		if p.Accepted() != cuts/links+1 {
+			t.Errorf("%d dials for %d cuts", p.Accepted(), cuts/links)
+		}
+	}
+	w.checkDials(t)
 	t.Logf("%d extra deliveries, %d requeued, %d timed out, %d lost", book.extra(), st.Requeued, st.TimedOut, stats.Lost)
+}
+
+// TestRestartRedelivers is F3: what was in flight comes again at once after a
+// restart, and so does what was deferred: nsqd keeps no timers on disk. Both are
+// counted as attempts.
+func TestRestartRedelivers(t *testing.T) {
+	t.Parallel()
+	s := testnsqd.Start(t)
+	p := testnsqd.StartProxy(t, s.Addr())
+	book := newLedger()
+	running := make(chan struct{}, 1)
+	c := newConsumer(t, func(ctx context.Context, body string) error {
+		book.begin(ctx, body)
+		switch first := handler.FromContext(ctx).Attempts == 1; {
+		case first && body == "deferred":
+			return retry.After(time.Hour, nil)
+		case first:
+			running <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		book.succeed(body)
+		return nil
+	}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(2))
+	publish(t, s, topic, []byte("deferred"), []byte("in flight"))
+	r := start(t, c)
+	receive(t, running, "the handler")
+	eventually(t, func() bool { return s.Channel(topic, channel).Deferred == 1 }, "a deferred message")
+	s.QuiescedRestart(p)
+	book.wait(t, 2)
+	eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 0 }, "both to be finished")
+	r.mustStop()
+	for _, body := range []string{"deferred", "in flight"} {
+		if d := book.of(body); len(d) != 2 || d[1].attempts != 2 {
+			t.Errorf("deliveries of %q: %+v", body, d)
+		}
+	}
+}
+
+// TestAbruptRestarts is F4: nsqd is restarted in the middle of its work, when it
+// may lose messages itself: how many is reported. What it still has is handled.
+func TestAbruptRestarts(t *testing.T) {
+	t.Parallel()
+	const restarts, batch, concurrency, maxInFlight = 4, 300, 8, 32
+	random := seeded(t)
+	s := testnsqd.Start(t, messageTimeout(2*time.Second))
+	book, w := newLedger(), new(watch)
+	var running, most atomic.Int64
+	work := unreliable(book)
+	c := newConsumer(t, func(ctx context.Context, body string) error {
+		now := running.Add(1)
+		defer running.Add(-1)
+		for top := most.Load(); now > top && !most.CompareAndSwap(top, now); top = most.Load() {
+		}
+		return work(ctx, body)
+	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w), at(5*time.Millisecond))
+	r := start(t, c)
+	for i := range restarts {
+		w.connected(t, i+1)
+		publish(t, s, topic, numbered(fmt.Sprint("batch", i), batch)...)
+		time.Sleep(time.Duration(random.IntN(5000)) * time.Microsecond)
+		s.Restart()
+	}
+	w.connected(t, restarts+1)
+	fresh := numbered("fresh", batch)
+	publish(t, s, topic, fresh...)
+	eventually(t, func() bool {
+		for _, b := range fresh {
+			if !book.has(string(b)) {
+				return false
+			}
+		}
+		return s.Channel(topic, channel).Unfinished() == 0
+	}, "all that is left to be handled")
+	r.mustStop()
+	stats := c.Stats()
+	book.mu.Lock()
+	successes := 0
+	for _, n := range book.successes {
+		successes += n
+	}
+	book.mu.Unlock()
+	if int(stats.Finished) > successes || most.Load() > concurrency {
+		t.Errorf("%d successes, %d handlers at once, stats %+v", successes, most.Load(), stats)
+	}
+	if refused := w.events(&w.refused); len(refused) > 0 {
+		t.Errorf("nsqd refused %v", refused)
+	}
+	w.checkDials(t)
+	t.Logf("%d of %d messages were handled: nsqd has lost the others", book.handled(), (restarts+1)*batch)
 }

@@ -41,6 +41,7 @@ func refusals(t *testing.T) []refusal {
 		return a.Require
 	}
 	expired := ca.Issue("expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+	clientOnly := ca.Issue("client only", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} })
 	elsewhere := good.Clone()
 	elsewhere.ServerName = "nsqd.elsewhere"
 	is := func(target error) func(error) bool {
@@ -62,6 +63,8 @@ func refusals(t *testing.T) []refusal {
 		{"T2: other name", options(ca.RequireTLS, auth(testnsqd.AuthOK)), over(elsewhere), conn.PhaseTLS, isA[x509.HostnameError]},
 		{"T2: expired", options(ca.RequireTLS, func(o *nsqd.Options) { o.TLSCert, o.TLSKey = expired.CertFile, expired.KeyFile }),
 			over(good), conn.PhaseTLS, isA[x509.CertificateInvalidError]},
+		{"T2: wrong EKU", options(ca.RequireTLS, func(o *nsqd.Options) { o.TLSCert, o.TLSKey = clientOnly.CertFile, clientOnly.KeyFile }),
+			over(good), conn.PhaseTLS, isA[x509.CertificateInvalidError]},
 		{"T3: no client certificate", options(ca.RequireClientCert, auth(testnsqd.AuthOK)), over(good), conn.PhaseTLS, alert("certificate required")},
 		{"T3: a stranger's client certificate", options(ca.RequireClientCert, auth(testnsqd.AuthOK)), over(ca.ClientConfig(stranger.Client)), conn.PhaseTLS, alert("unknown certificate authority")},
 		{"TLS required by nsqd alone", options(ca.RequireTLS), conn.Config{AuthSecret: secret}, conn.PhaseSubscribe, code("E_INVALID")},
@@ -69,6 +72,8 @@ func refusals(t *testing.T) []refusal {
 		{"A2: wrong secret", options(ca.RequireTLS, auth(testnsqd.AuthForbidden)), over(good), conn.PhaseAuth, code("E_AUTH_FAILED")},
 		{"A2: auth server fails", options(ca.RequireTLS, auth(testnsqd.AuthError)), over(good), conn.PhaseAuth, code("E_AUTH_FAILED")},
 		{"A2: auth server talks garbage", options(ca.RequireTLS, auth(testnsqd.AuthGarbage)), over(good), conn.PhaseAuth, code("E_AUTH_FAILED")},
+		{"A2: auth server is slow", options(ca.RequireTLS, auth(testnsqd.AuthSlow), func(o *nsqd.Options) { o.HTTPClientRequestTimeout = 200 * time.Millisecond }),
+			over(good), conn.PhaseAuth, code("E_AUTH_FAILED")},
 		{"A2: no permissions", options(ca.RequireTLS, auth(testnsqd.AuthEmpty)), over(good), conn.PhaseAuth, code("E_UNAUTHORIZED")},
 		{"A3: permissions for another topic", options(ca.RequireTLS, auth(testnsqd.AuthOtherTopic)), over(good), conn.PhaseSubscribe, code("E_UNAUTHORIZED")},
 		{"A6: clear text", options(auth(testnsqd.AuthOK)), conn.Config{AuthSecret: secret}, conn.PhaseAuth, is(conn.ErrPlaintextAuth)},
@@ -92,9 +97,10 @@ func alert(text string) func(error) bool {
 	}
 }
 
-// TestRefusals: what does not fit fails closed, says so by type, is not tried
+// TestRefusals is T1, T2, T3, A1, A2, A3 and A6: what does not fit fails closed, says so by type, is not tried
 // in a storm, and shows the secret to nobody.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	const watched = 400 * time.Millisecond // a storm would have dialled often by then
 	for _, tt := range refusals(t) {
 		t.Run(tt.name, func(t *testing.T) {

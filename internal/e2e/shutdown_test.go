@@ -131,6 +131,7 @@ func TestShutdownPrefetched(t *testing.T) {
 // because of the shutdown has its message requeued at once, whatever bounds
 // there are; one that returns nil has it finished.
 func TestShutdownHonoured(t *testing.T) {
+	t.Parallel()
 	for name, timeout := range map[string]time.Duration{"after the timeout": 50 * time.Millisecond, "at once": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -186,7 +187,7 @@ func TestShutdownHonoured(t *testing.T) {
 	}
 }
 
-// TestShutdownIgnored: S5. A handler that ignores its context is left behind;
+// TestShutdownIgnored: S5, F18. A handler that ignores its context is left behind;
 // its message is not, and its late nil changes nothing.
 func TestShutdownIgnored(t *testing.T) {
 	t.Parallel()

@@ -67,6 +67,7 @@ func failures(i int) int {
 // whole bodies of all sizes, attempts that count, delays that are kept, dead
 // letters, and nothing left at the end.
 func TestTransports(t *testing.T) {
+	t.Parallel()
 	const (
 		n     = 300
 		delay = 20 * time.Millisecond // times attempts

@@ -4,8 +4,8 @@ import "time"
 
 const (
 	// What a round may take beyond round trips: quickly used up, slowly used up.
-	quickSlack = 100 * time.Microsecond
-	slowSlack  = 300 * time.Microsecond
+	quickSlack = 200 * time.Microsecond
+	slowSlack  = 500 * time.Microsecond
 
 	// silence is how long a connection must be silent, at least, for a poke. A timer of an idle process is no more exact.
 	silence = time.Millisecond
@@ -19,57 +19,80 @@ const (
 //
 // The window lives in rounds. A round begins when RDY has made room, and ends when as many messages have come as the
 // window was large. Two quick rounds in a row double the window, a slow one halves it: it is between two and four
-// round trips' worth of messages, and 1 on a quiet topic.
+// round trips' worth of messages, and 1 on a quiet topic. One that is larger than nsqd's buffer has no price, since nsqd
+// writes whenever that is full; it is let grow as long as it is filled at all.
 //
 // Instants are counted from any fixed one. The zero Window is of size 1 and knows no round trip.
 type Window struct {
-	RTT RTT
-
+	trip   trip
 	grown  int           // size - 1
 	before int           // the size before the last poke, while a backlog may still be there
 	opened time.Duration // when the round began
 	left   int           // messages until it ends; 0: there is no round
 	narrow bool          // the round has less room than the window would take
-	waited bool          // nsqd could send nothing when it began: its first message is a round trip away at most
 	quick  bool          // the round before was quick
+	poked  time.Duration // when the last poke was
 }
+
+// NewWindow returns a window for a connection whose handshake has measured a round trip.
+func NewWindow(handshake time.Duration) Window { return Window{trip: trip{handshake: handshake}} }
 
 // Size is how many messages to have room for, 1 or more.
 func (w *Window) Size() int { return w.grown + 1 }
 
-// Open begins a round, unless one is under way: at an instant, RDY has made room for so many messages. blocked says that there
-// was no room before.
-func (w *Window) Open(now time.Duration, room int, blocked bool) {
+// RTT is the shortest round trip of late.
+func (w *Window) RTT() time.Duration { return w.trip.min() }
+
+// Open begins a round, unless one is under way: at an instant, RDY has made room for so many messages.
+func (w *Window) Open(now time.Duration, room int) {
 	if w.left > 0 || room <= 0 {
 		return
 	}
 	w.opened, w.left = now, min(room, w.Size())
-	w.narrow, w.waited = room < w.Size(), blocked
+	w.narrow = room < w.Size()
 }
 
-// Received counts messages that were read at an instant. behind says that they had been there before anybody read:
-// then it was not nsqd who took so long. The window grows to limit at most.
-func (w *Window) Received(now time.Duration, n int, behind bool, limit int) {
+// Arrival is a number of messages that were read together.
+type Arrival struct {
+	Messages int
+	At       time.Duration // when they were read
+	Behind   bool          // they had been there before anybody read: then it was not nsqd who took so long
+}
+
+// Received counts messages. limit is the largest window of any use; buffer is how many messages fill nsqd's.
+func (w *Window) Received(a Arrival, limit, buffer int) {
 	if w.left == 0 {
 		return
 	}
-	took := now - w.opened
-	if w.waited {
-		w.waited = false
-		w.RTT.Sample(took, now)
-	}
-	if w.left -= n; w.left > 0 {
+	if w.left -= a.Messages; w.left > 0 {
 		return
 	}
 	w.left = 0
-	rtt := w.RTT.Min()
+	took := a.At - w.opened
+	if took < 0 {
+		return // they were read before RDY was written
+	}
+	if w.Size() == 1 && a.At-w.poked > w.Silence() { // else it may have been on its way before the round began
+		w.trip.add(took)
+	}
+	w.judge(took, a.Behind || w.narrow, limit, buffer)
+}
+
+// judge draws the conclusion from a round. excused says that it was not nsqd who was slow.
+func (w *Window) judge(took time.Duration, excused bool, limit, buffer int) {
+	trip := w.trip.usual()
+	quick, slow := 2*trip+quickSlack, 4*trip+slowSlack
+	if w.Size() >= buffer {
+		quick, slow = max(quick, 4*w.Silence()), max(slow, 8*w.Silence())
+	}
 	switch {
-	case took <= 2*rtt+quickSlack:
-		if w.quick {
-			w.grow(limit)
-		}
-		w.quick = !w.quick
-	case took > 4*rtt+slowSlack && !w.narrow && !behind:
+	case took <= quick && (w.quick || w.before > w.Size()):
+		// If it was larger before a poke, the backlog is still there, and so is its rate.
+		w.grown = max(min(max(2*w.Size(), w.before), limit), 1) - 1
+		w.before, w.quick = 0, false
+	case took <= quick:
+		w.quick = true
+	case took > slow && !excused:
 		w.grown = max(w.Size()/2, 1) - 1
 		w.before /= 2
 		w.quick = false
@@ -78,19 +101,12 @@ func (w *Window) Received(now time.Duration, n int, behind bool, limit int) {
 	}
 }
 
-// grow doubles the window. If it was that large before a poke, the backlog is still there, and so is its rate.
-func (w *Window) grow(limit int) {
-	size := max(2*w.Size(), w.before)
-	w.before = 0
-	w.grown = max(min(size, limit), 1) - 1
-}
-
 // Silence is for how long nothing must have been read for [Window.Poke].
-func (w *Window) Silence() time.Duration { return max(silence, 2*w.RTT.Min()) }
+func (w *Window) Silence() time.Duration { return max(silence, 2*w.trip.usual()) }
 
 // Poke makes the window 1, because nothing has come for [Window.Silence] although there was room: the RDY that follows
 // from that makes nsqd write what it buffers.
-func (w *Window) Poke() {
+func (w *Window) Poke(now time.Duration) {
 	w.before = max(w.Size(), w.before)
-	w.grown, w.left, w.quick = 0, 0, false
+	w.grown, w.left, w.quick, w.poked = 0, 0, false, now
 }

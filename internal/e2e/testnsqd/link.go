@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -98,7 +99,7 @@ func (l *link) write(d Direction, queue <-chan chunk) {
 		if last {
 			b = b[:max(0, lane.limit-passed)]
 		}
-		n, err := to.Write(b)
+		n, err := send(to, b, lane.piece)
 		passed += n
 		switch {
 		case last:
@@ -107,6 +108,21 @@ func (l *link) write(d Direction, queue <-chan chunk) {
 			l.reset()
 		}
 	}
+}
+
+// send writes b in pieces of so many bytes, or, if that is 0, at once.
+func send(to *net.TCPConn, b []byte, piece int) (n int, err error) {
+	if piece == 0 {
+		return to.Write(b)
+	}
+	for part := range slices.Chunk(b, piece) {
+		m, err := to.Write(part)
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // open waits while d is frozen. It is false once the link is severed.

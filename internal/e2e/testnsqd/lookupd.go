@@ -1,8 +1,10 @@
 package testnsqd
 
 import (
-	"sync"
+	"fmt"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/nsqio/nsq/nsqd"
 	"github.com/nsqio/nsq/nsqlookupd"
@@ -10,10 +12,12 @@ import (
 
 // Lookupd is an nsqlookupd that runs in this process.
 type Lookupd struct {
-	tb   testing.TB
-	d    *nsqlookupd.NSQLookupd
-	main chan error // what Main returned
-	once sync.Once
+	tb     testing.TB
+	mutate []func(*nsqlookupd.Options)
+	tcp    string
+	http   string
+	d      *nsqlookupd.NSQLookupd // nil while stopped
+	main   chan error             // what Main returned
 }
 
 // StartLookupd runs an nsqlookupd until the test ends. mutate may change its
@@ -22,40 +26,78 @@ type Lookupd struct {
 // new topic that other nsqds have.
 func StartLookupd(tb testing.TB, mutate ...func(*nsqlookupd.Options)) *Lookupd {
 	tb.Helper()
+	l := &Lookupd{tb: tb, mutate: mutate, tcp: anyPort, http: anyPort}
+	tb.Cleanup(l.Stop)
+	if err := l.launch(); err != nil {
+		tb.Fatalf("testnsqd: start nsqlookupd: %v", err)
+	}
+	l.tcp, l.http = l.d.RealTCPAddr().String(), l.d.RealHTTPAddr().String()
+	return l
+}
+
+func (l *Lookupd) launch() error {
 	o := nsqlookupd.NewOptions()
 	o.Logger = quiet{}
-	o.TCPAddress, o.HTTPAddress = "127.0.0.1:0", "127.0.0.1:0"
 	// Where nobody listens: after an answer to its question for the channels of
 	// a new topic, nsqd would keep an idle connection, with its goroutines, for
 	// 90 seconds beyond the end of both servers.
 	o.BroadcastAddress = "127.0.0.2"
-	for _, f := range mutate {
+	for _, f := range l.mutate {
 		f(o)
 	}
+	o.TCPAddress, o.HTTPAddress = l.tcp, l.http
 	d, err := nsqlookupd.New(o)
 	if err != nil {
-		tb.Fatalf("testnsqd: start nsqlookupd: %v", err)
+		runtime.GC() // only their finalizers close the listeners that New has opened
+		return err
 	}
-	l := &Lookupd{tb: tb, d: d, main: make(chan error, 1)}
+	l.d, l.main = d, make(chan error, 1)
 	go func() { l.main <- d.Main() }()
-	tb.Cleanup(l.Stop)
-	if err := await(d.RealTCPAddr()); err != nil {
-		tb.Fatalf("testnsqd: start nsqlookupd: %v", err)
-	}
-	return l
+	return await(d.RealTCPAddr())
 }
 
-// HTTPAddr is the address for discovery, as host:port.
-func (l *Lookupd) HTTPAddr() string { return l.d.RealHTTPAddr().String() }
+// HTTPAddr is the address for discovery, as host:port. It stays the same over
+// restarts.
+func (l *Lookupd) HTTPAddr() string { return l.http }
 
 // Register lets an nsqd register here: give it to Start.
 func (l *Lookupd) Register(o *nsqd.Options) {
-	o.NSQLookupdTCPAddresses = append(o.NSQLookupdTCPAddresses, l.d.RealTCPAddr().String())
+	o.NSQLookupdTCPAddresses = append(o.NSQLookupdTCPAddresses, l.tcp)
 }
 
-// Stop ends nsqlookupd and waits for it; without effect the second time. It
-// fails the test when that takes longer than 15 seconds.
+// Stop ends nsqlookupd and waits for it; without effect when it is stopped
+// already. It fails the test when that takes longer than 15 seconds.
 func (l *Lookupd) Stop() {
 	l.tb.Helper()
-	l.once.Do(func() { exit(l.tb, "nsqlookupd", l.d.Exit, l.main) })
+	if l.d == nil {
+		return
+	}
+	exit(l.tb, "nsqlookupd", l.d.Exit, l.main)
+	l.d = nil
+}
+
+// Restart stops nsqlookupd, if it runs, and starts it again on the same ports.
+// It then knows nothing until nsqds ping it, which they do each 15 seconds or
+// when they have news: see Kick.
+func (l *Lookupd) Restart() {
+	l.tb.Helper()
+	l.Stop()
+	for deadline := time.Now().Add(restartTimeout); ; time.Sleep(pollInterval) {
+		err := l.launch()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			l.tb.Fatalf("testnsqd: restart nsqlookupd: %v", err)
+		}
+	}
+}
+
+// Kick makes an nsqd talk to its nsqlookupds at once, and so notice that they
+// are new.
+func (s *Server) Kick() {
+	s.tb.Helper()
+	for i := range 2 { // the first finds the old connections gone
+		s.NSQD().GetTopic(fmt.Sprintf("kick%d#ephemeral", i))
+	}
 }

@@ -57,15 +57,22 @@ type lane struct {
 	delay  time.Duration
 	tap    Tap // nil for none
 	limit  int // bytes a connection may pass before it is cut; negative for no limit
+	piece  int // bytes a write; 0 for what there is
 }
 
 // StartProxy runs a proxy in front of backend until the test ends.
 func StartProxy(tb testing.TB, backend string) *Proxy {
 	tb.Helper()
+	return StartProxyAt(tb, anyPort, backend)
+}
+
+// StartProxyAt is StartProxy with the address given.
+func StartProxyAt(tb testing.TB, addr, backend string) *Proxy {
+	tb.Helper()
 	p := &Proxy{
 		tb:      tb,
 		backend: backend,
-		addr:    "127.0.0.1:0",
+		addr:    addr,
 		links:   make(map[*link]struct{}),
 		lanes:   [2]lane{{limit: -1}, {limit: -1}},
 	}
@@ -173,6 +180,12 @@ func (p *Proxy) Tap(t Tap) {
 // ends it.
 func (p *Proxy) CutAfter(d Direction, n int) {
 	p.set(d, func(l *lane) { l.limit = n })
+}
+
+// Slice passes the bytes of direction d on in pieces of n, each with a write of
+// its own. 0 ends it.
+func (p *Proxy) Slice(d Direction, n int) {
+	p.set(d, func(l *lane) { l.piece = n })
 }
 
 func (p *Proxy) set(d Direction, change func(*lane)) {

@@ -30,6 +30,8 @@ const (
 	restartTimeout = 5 * time.Second
 
 	quiesceTimeout = 15 * time.Second
+
+	anyPort = "127.0.0.1:0"
 )
 
 // lastID makes node ids distinct within the process: two nsqds with the same
@@ -61,24 +63,35 @@ type instance struct {
 // Functions in mutate are called again, with fresh options, at every Restart.
 func Start(tb testing.TB, mutate ...func(*nsqd.Options)) *Server {
 	tb.Helper()
+	return StartAt(tb, anyPort, mutate...)
+}
+
+// StartAt is Start with the address for clients given: a host:port, of which
+// the port may be 0, or the path of a unix socket.
+func StartAt(tb testing.TB, tcp string, mutate ...func(*nsqd.Options)) *Server {
+	tb.Helper()
 	s := &Server{
 		tb:     tb,
 		mutate: mutate,
 		id:     lastID.Add(1) % 1024,
 		dir:    tb.TempDir(),
-		tcp:    "127.0.0.1:0",
-		http:   "127.0.0.1:0",
+		tcp:    tcp,
+		http:   anyPort,
 	}
 	tb.Cleanup(s.Stop)
 	if err := s.launch(); err != nil {
 		tb.Fatalf("testnsqd: start: %v", err)
 	}
-	s.tcp, s.http = s.NSQD().RealTCPAddr().String(), s.NSQD().RealHTTPAddr().String()
+	s.noteAddrs()
 	return s
 }
 
-// Addr is the address for clients, as host:port. It stays the same over
-// restarts.
+func (s *Server) noteAddrs() {
+	s.tcp, s.http = s.NSQD().RealTCPAddr().String(), s.NSQD().RealHTTPAddr().String()
+}
+
+// Addr is the address for clients, as host:port or a path. It stays the same
+// over restarts.
 func (s *Server) Addr() string { return s.tcp }
 
 // HTTPAddr is the address of the HTTP interface, as host:port. It stays the
@@ -126,6 +139,18 @@ func (s *Server) Restart() {
 			s.tb.Fatalf("testnsqd: restart at %s: %v", s.tcp, err)
 		}
 	}
+}
+
+// Move stops nsqd, if it runs, and starts it again on the same directory and
+// on other ports.
+func (s *Server) Move() {
+	s.tb.Helper()
+	s.Stop()
+	s.tcp, s.http = anyPort, anyPort
+	if err := s.launch(); err != nil {
+		s.tb.Fatalf("testnsqd: move: %v", err)
+	}
+	s.noteAddrs()
 }
 
 // Quiesce waits until nsqd has no client. It fails the test when that takes

@@ -1,6 +1,8 @@
 package testnsqd
 
 import (
+	"net/http"
+
 	"github.com/nsqio/nsq/nsqd"
 )
 
@@ -58,6 +60,21 @@ func (s *Server) Channel(topic, channel string) ChannelStats {
 		}
 	}
 	return ChannelStats{}
+}
+
+// Do asks nsqd's HTTP interface for a change, such as
+// "/channel/pause?topic=t&channel=c".
+func (s *Server) Do(command string) {
+	s.tb.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: startTimeout}
+	res, err := client.Post("http://"+s.http+command, "", nil)
+	if err != nil {
+		s.tb.Fatalf("testnsqd: %v", err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		s.tb.Fatalf("testnsqd: %s: %s", command, res.Status)
+	}
 }
 
 // Clients counts the connections that have subscribed or published. Those that

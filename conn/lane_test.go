@@ -1,0 +1,199 @@
+package conn_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
+)
+
+// deliver lets nsqd send messages, in one write.
+func (s *stream) deliver(first uint64, n int) []*handler.Message {
+	s.t.Helper()
+	before := len(s.sink.messages())
+	var frames []byte
+	for i := range uint64(n) {
+		frames = append(frames, fake.Message(time.Now().UnixNano(), fake.ID(first+i), 1, []byte("x"))...)
+	}
+	s.p.Raw(frames)
+	synctest.Wait()
+	msgs := s.sink.messages()[before:]
+	if len(msgs) != n {
+		s.t.Fatalf("%d messages have come, want %d", len(msgs), n)
+	}
+	return msgs
+}
+
+// heard reads what the connection writes, in another goroutine, until its end.
+func (s *stream) heard() (commands func() []string) {
+	var all []string
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			cmd, err := s.p.Next()
+			if err != nil {
+				s.p.Close() // as nsqd does
+				return
+			}
+			all = append(all, cmd.String())
+		}
+	}()
+	return func() []string {
+		<-ended
+		return all
+	}
+}
+
+// TestLanes: many goroutines answer at once, in lanes of their own and in shared ones. Each answer is written once.
+func TestLanes(t *testing.T) {
+	for _, goroutines := range []int{1, 3, 8, 40} {
+		bubbles(t, fmt.Sprint(goroutines), func(t *testing.T) {
+			const each = 250
+			s := openStream(t, streamOptions{})
+			commands := s.heard()
+			msgs := s.deliver(1, goroutines*each)
+			var wg sync.WaitGroup
+			for g := range goroutines {
+				wg.Go(func() {
+					for _, m := range msgs[g*each : (g+1)*each] {
+						if !s.FinishIn(g, m) {
+							t.Errorf("FIN of %s was not taken", m.ID)
+						}
+						if s.FinishIn(g+1, m) || s.Requeue(m, 0) || s.Forget(m) {
+							t.Errorf("%s was answered twice", m.ID)
+						}
+					}
+				})
+			}
+			for range 100 {
+				st := s.Stats()
+				if st.Finished+uint64(st.InFlight) != uint64(len(msgs)) {
+					t.Errorf("%d finished and %d in flight of %d", st.Finished, st.InFlight, len(msgs))
+				}
+			}
+			wg.Wait()
+			st := s.Stats()
+			if st.Finished != uint64(len(msgs)) || st.InFlight != 0 {
+				t.Errorf("%d finished, %d in flight, want %d, 0", st.Finished, st.InFlight, len(msgs))
+			}
+			s.CloseWrite()
+			if err := s.wait(); err != nil {
+				t.Errorf("Serve returned %v", err)
+			}
+			got := commands()
+			slices.Sort(got)
+			if len(got) != len(msgs) || len(slices.Compact(got)) != len(msgs) || got[0] != fin(1) {
+				t.Errorf("%d commands, %d different, want one FIN for each of %d", len(got), len(slices.Compact(got)), len(msgs))
+			}
+			if st := s.Stats(); st.Finished != uint64(len(msgs)) || st.Lost != 0 || st.BytesWritten != uint64(len(msgs)*21) {
+				t.Errorf("stats %+v, want %d finished, none lost", st, len(msgs))
+			}
+		})
+	}
+}
+
+// TestLanesBeforeCLS: its answer proves that nsqd has read what was answered before it, so all of that is written first.
+func TestLanesBeforeCLS(t *testing.T) {
+	bubbles(t, "", func(t *testing.T) {
+		s := openStream(t, streamOptions{})
+		msgs := s.deliver(1, 20)
+		open := s.tap.holdWrites()
+		s.Finish(msgs[0]) // this one is being written
+		synctest.Wait()
+		for lane, m := range msgs[1:17] {
+			s.FinishIn(lane, m)
+		}
+		s.StopDelivery()
+		for lane, m := range msgs[17:] {
+			s.FinishIn(lane, m)
+		}
+		open()
+		commands := strings.Split(s.sent(), ", ")
+		if i := slices.Index(commands, "CLS"); i != 17 || len(commands) != 21 {
+			t.Errorf("CLS is command %d of %d, want 17 FINs before it and 3 after: %v", i, len(commands), commands)
+		}
+	})
+}
+
+// TestLanesAtTheEnd: goroutines go on answering while the connection is half-closed. What was accepted is written, and what was
+// not is counted as lost.
+func TestLanesAtTheEnd(t *testing.T) {
+	for round := range 30 {
+		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
+			const goroutines, each = 10, 100
+			s := openStream(t, streamOptions{})
+			commands := s.heard()
+			msgs := s.deliver(1, goroutines*each)
+			var accepted atomic.Int64
+			var wg sync.WaitGroup
+			for g := range goroutines {
+				wg.Go(func() {
+					for i, m := range msgs[g*each : (g+1)*each] {
+						if g == 0 && i == 3*round {
+							s.CloseWrite()
+						}
+						if s.FinishIn(g, m) {
+							accepted.Add(1)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if err := s.wait(); err != nil {
+				t.Errorf("Serve returned %v", err)
+			}
+			got := commands()
+			if len(got) != int(accepted.Load()) {
+				t.Errorf("%d FINs were accepted, %d were written", accepted.Load(), len(got))
+			}
+			st := s.Stats()
+			if st.Finished != uint64(len(got)) || st.Lost != uint64(len(msgs)-len(got)) || st.InFlight != 0 {
+				t.Errorf("%d finished, %d lost, %d in flight; want %d, %d, 0", st.Finished, st.Lost, st.InFlight, len(got), len(msgs)-len(got))
+			}
+		})
+	}
+}
+
+// TestLanesWhenItDies: every message is counted once, as finished or as lost.
+func TestLanesWhenItDies(t *testing.T) {
+	for round := range 30 {
+		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
+			const goroutines, each = 10, 100
+			s := openStream(t, streamOptions{})
+			_ = s.heard()
+			msgs := s.deliver(1, goroutines*each)
+			var accepted atomic.Int64
+			var wg sync.WaitGroup
+			for g := range goroutines {
+				wg.Go(func() {
+					for i, m := range msgs[g*each : (g+1)*each] {
+						if g == 0 && i == 3*round {
+							s.Abort(nil)
+						}
+						if s.FinishIn(g, m) {
+							accepted.Add(1)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			s.broken(conn.PhaseStream)
+			st := s.Stats()
+			if st.Finished != uint64(accepted.Load()) || st.Finished+st.Lost != uint64(len(msgs)) || st.InFlight != 0 {
+				t.Errorf("%d accepted; %d finished, %d lost, %d in flight, of %d", accepted.Load(), st.Finished, st.Lost, st.InFlight, len(msgs))
+			}
+			if s.FinishIn(3, msgs[0]) {
+				t.Error("a FIN was taken by a connection that is dead")
+			}
+		})
+	}
+}

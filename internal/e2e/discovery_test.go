@@ -1,0 +1,315 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nsqio/nsq/nsqlookupd"
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
+)
+
+// soon asks nsqlookupds as often as can be.
+var soon = nsqx.WithLookupInterval(100 * time.Millisecond)
+
+// polled waits for n more polls of each source.
+func polled(tb testing.TB, c interface{ Stats() nsqx.Stats }, n uint64) {
+	tb.Helper()
+	before := c.Stats().Lookups
+	eventually(tb, func() bool {
+		for i, l := range c.Stats().Lookups {
+			if l.Polls < before[i].Polls+n {
+				return false
+			}
+		}
+		return true
+	}, "%d polls", n)
+}
+
+// addresses are those that c knows.
+func addresses(c interface{ Stats() nsqx.Stats }) (addrs []string) {
+	for _, s := range c.Stats().Connections {
+		addrs = append(addrs, s.Addr)
+	}
+	slices.Sort(addrs)
+	return addrs
+}
+
+// lookupAnswer is a nsqlookupd that says what it is told to.
+type lookupAnswer struct {
+	*httptest.Server
+	mu     sync.Mutex
+	answer http.HandlerFunc
+	polls  atomic.Int64
+}
+
+func startLookupAnswer(tb testing.TB, answer http.HandlerFunc) *lookupAnswer {
+	l := &lookupAnswer{answer: answer}
+	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l.polls.Add(1)
+		l.mu.Lock()
+		answer := l.answer
+		l.mu.Unlock()
+		answer(w, r)
+	}))
+	tb.Cleanup(l.Close)
+	return l
+}
+
+// set changes the answers from now on.
+func (l *lookupAnswer) set(answer http.HandlerFunc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.answer = answer
+}
+
+// naming answers with nsqds.
+func naming(addrs ...string) http.HandlerFunc {
+	var producers []string
+	for _, addr := range addrs {
+		host, port, _ := net.SplitHostPort(addr)
+		producers = append(producers, fmt.Sprintf(`{"broadcast_address":%q,"tcp_port":%s}`, host, port))
+	}
+	return saying(http.StatusOK, `{"channels":[],"producers":[`+strings.Join(producers, ",")+`]}`)
+}
+
+func saying(status int, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}
+}
+
+// TestTopicAppears: nobody knows the topic, which is no failure. When it has its
+// first message, and so exists, that is handled.
+func TestTopicAppears(t *testing.T) {
+	t.Parallel()
+	a, b := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
+	s := testnsqd.Start(t, a.Register, b.Register)
+	book, w := newLedger(), new(watch)
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(a.HTTPAddr(), "http://"+b.HTTPAddr()), soon, nsqx.WithHooks(w))
+	if err := c.Healthy(); err != nsqx.ErrNotRunning {
+		t.Errorf("healthy before Run: %v", err)
+	}
+	r := start(t, c)
+	receive(t, c.Ready(), "Ready")
+	polled(t, c, 3)
+	if err := c.Healthy(); err != nil || len(c.Stats().Connections) > 0 {
+		t.Errorf("healthy: %v, connections %+v", err, c.Stats().Connections)
+	}
+	s.Publish(topic, []byte("first"))
+	book.wait(t, 1)
+	finished(t, s, c, 1)
+	polled(t, c, 2)
+	if err := c.Healthy(); err != nil || !slices.Equal(addresses(c), []string{s.Addr()}) {
+		t.Errorf("healthy: %v, connections %+v", err, c.Stats().Connections)
+	}
+	for _, l := range c.Stats().Lookups {
+		if l.Errors > 0 || l.LastErr != nil || l.Found != 1 {
+			t.Errorf("lookup %+v", l)
+		}
+	}
+	r.mustStop()
+	if err := c.Healthy(); err != nsqx.ErrNotRunning {
+		t.Errorf("healthy after Run: %v", err)
+	}
+	if s.Clients() > 0 || len(w.events(&w.connects)) != 1 {
+		t.Errorf("connects %v", w.events(&w.connects))
+	}
+}
+
+// TestLookupdDown is F28: one nsqlookupd is down, then all are. What is connected
+// stays so, redialling goes on, and the failures are counted.
+func TestLookupdDown(t *testing.T) {
+	t.Parallel()
+	a, b := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
+	s := testnsqd.Start(t, a.Register, b.Register)
+	publish(t, s, topic, []byte("m-0"))
+	book, w := newLedger(), new(watch)
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(a.HTTPAddr(), b.HTTPAddr()), soon, nsqx.WithHooks(w))
+	r := start(t, c)
+	book.wait(t, 1)
+	for i, l := range []*testnsqd.Lookupd{a, b} {
+		polled(t, c, 1)
+		l.Stop()
+		polled(t, c, 5)
+		s.Publish(topic, numbered("m", i+2)[i+1])
+		book.wait(t, i+2)
+		if l := c.Stats().Lookups[i]; l.Errors < 4 || l.LastErr == nil || l.Found != 1 {
+			t.Errorf("lookup %+v", l)
+		}
+		if err := c.Healthy(); err != nil {
+			t.Errorf("healthy: %v", err)
+		}
+	}
+	finished(t, s, c, 3)
+	if n := len(w.events(&w.connects)); n != 1 || len(w.events(&w.disconnects)) > 0 {
+		t.Errorf("%d connections", n)
+	}
+	// nsqd goes, too, and comes again: nobody but nsqx remembers its address.
+	s.Restart()
+	w.connected(t, 2)
+	s.Publish(topic, []byte("m-3"))
+	book.wait(t, 4)
+	r.mustStop()
+}
+
+// TestLookupdDownAtStart is F28: no nsqlookupd answers, so nobody knows where to
+// go. It is neither ready nor healthy until one does.
+func TestLookupdDownAtStart(t *testing.T) {
+	t.Parallel()
+	l := testnsqd.StartLookupd(t)
+	l.Stop()
+	book := newLedger()
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.HTTPAddr()), soon)
+	r := start(t, c)
+	eventually(t, func() bool { return c.Stats().Lookups[0].Errors >= 3 }, "polls that fail")
+	select {
+	case <-c.Ready():
+		t.Error("ready without an answer")
+	default:
+	}
+	if err := c.Healthy(); !errors.Is(err, nsqx.ErrNoNSQD) {
+		t.Errorf("healthy: %v", err)
+	}
+	l.Restart()
+	s := testnsqd.Start(t, l.Register)
+	publish(t, s, topic, []byte("m"))
+	book.wait(t, 1)
+	receive(t, c.Ready(), "Ready")
+	if err := c.Healthy(); err != nil {
+		t.Errorf("healthy: %v", err)
+	}
+	r.mustStop()
+}
+
+// TestLookupdRestarted is F29 and L13: a fresh nsqlookupd knows nothing, for
+// longer than it takes to forget an address. No connection ends for that.
+func TestLookupdRestarted(t *testing.T) {
+	t.Parallel()
+	l := testnsqd.StartLookupd(t)
+	s := testnsqd.Start(t, l.Register)
+	publish(t, s, topic, []byte("before"))
+	book, w := newLedger(), new(watch)
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.HTTPAddr()), soon, nsqx.WithHooks(w))
+	r := start(t, c)
+	book.wait(t, 1)
+	l.Restart()
+	eventually(t, func() bool { return c.Stats().Lookups[0].Found == 0 }, "an answer that knows nothing")
+	polled(t, c, 5)
+	s.Publish(topic, []byte("meanwhile"))
+	book.wait(t, 2)
+	s.Kick()
+	eventually(t, func() bool { return c.Stats().Lookups[0].Found == 1 }, "nsqd to be known again")
+	polled(t, c, 2)
+	s.Publish(topic, []byte("after"))
+	book.wait(t, 3)
+	finished(t, s, c, 3)
+	if n := len(w.events(&w.connects)); n != 1 || len(w.events(&w.disconnects)) > 0 || len(w.events(&w.dialErrors)) > 0 {
+		t.Errorf("%d connections, %v, %v", n, w.events(&w.disconnects), w.events(&w.dialErrors))
+	}
+	r.mustStop()
+}
+
+// TestDeadServerListed is F30: nsqlookupd goes on naming an nsqd that is gone. It
+// is dialled no more often than the backoff allows, however often it is named,
+// and the other one is served.
+func TestDeadServerListed(t *testing.T) {
+	t.Parallel()
+	l := testnsqd.StartLookupd(t)
+	alive, dead := testnsqd.Start(t, l.Register), testnsqd.Start(t, l.Register)
+	for _, s := range []*testnsqd.Server{alive, dead} {
+		publish(t, s, topic, []byte("on "+s.Addr()))
+	}
+	book, w := newLedger(), new(watch)
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.HTTPAddr()), soon, nsqx.WithHooks(w))
+	r := start(t, c)
+	book.wait(t, 2)
+	finished(t, alive, c, 1)
+	corpse := dead.NSQD() // its connection to nsqlookupd stays open until it is collected
+	defer runtime.KeepAlive(corpse)
+	dead.Stop()
+	eventually(t, func() bool { return len(w.events(&w.dialErrors)) >= 3 }, "dials that fail")
+	polled(t, c, 5)
+	if got := c.Stats().Lookups[0].Found; got != 2 {
+		t.Fatalf("nsqlookupd names %d nsqds", got)
+	}
+	publish(t, alive, topic, []byte("more"))
+	book.wait(t, 3)
+	if err := c.Healthy(); err != nil {
+		t.Errorf("healthy: %v", err)
+	}
+	w.checkDials(t)
+	dead.Restart()
+	w.connected(t, 3)
+	r.mustStop()
+}
+
+// TestServerListedTwice is F30: nsqlookupd names an nsqd twice, since it was
+// restarted, and another nsqlookupd and WithNSQD name it too. It has one
+// connection.
+func TestServerListedTwice(t *testing.T) {
+	t.Parallel()
+	a, b := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
+	s := testnsqd.Start(t, a.Register, b.Register)
+	s.EnsureChannel(topic, channel)
+	s.Restart()
+	book, w := newLedger(), new(watch)
+	c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithLookupd(a.HTTPAddr(), b.HTTPAddr()), soon, nsqx.WithHooks(w))
+	r := start(t, c)
+	publish(t, s, topic, []byte("m"))
+	finished(t, s, c, 1)
+	polled(t, c, 3)
+	if n := s.Channel(topic, channel).Clients; n != 1 || !slices.Equal(addresses(c), []string{s.Addr()}) {
+		t.Errorf("%d clients, addresses %v", n, addresses(c))
+	}
+	r.mustStop()
+	if w.checkDials(t); len(w.events(&w.connects)) != 1 {
+		t.Errorf("connects %v", w.events(&w.connects))
+	}
+}
+
+// TestServerMoves is F32: an nsqd comes back on another port. The new address is
+// found, and the old one is dialled no more.
+func TestServerMoves(t *testing.T) {
+	t.Parallel()
+	l := testnsqd.StartLookupd(t, func(o *nsqlookupd.Options) { o.InactiveProducerTimeout = 300 * time.Millisecond })
+	s := testnsqd.Start(t, l.Register)
+	publish(t, s, topic, []byte("before"))
+	book, w := newLedger(), new(watch)
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.HTTPAddr()), soon, nsqx.WithHooks(w))
+	r := start(t, c)
+	book.wait(t, 1)
+	finished(t, s, c, 1)
+	old := s.Addr()
+	s.Move()
+	if s.Addr() == old {
+		t.Fatalf("still at %s", old)
+	}
+	s.Publish(topic, []byte("after"))
+	book.wait(t, 2)
+	eventually(t, func() bool { return !slices.Contains(addresses(c), old) }, "%s to be forgotten", old)
+	failures := len(w.events(&w.dialErrors))
+	polled(t, c, 5)
+	if got := len(w.events(&w.dialErrors)); got != failures {
+		t.Errorf("%d dials of an address that was forgotten", got-failures)
+	}
+	// nsqlookupd forgets the nsqd, too, since it pings only each 15 s. Its
+	// connection is kept all the same.
+	publish(t, s, topic, []byte("last"))
+	book.wait(t, 3)
+	if n := len(w.events(&w.connects)); n != 2 {
+		t.Errorf("%d connections", n)
+	}
+	r.mustStop()
+}
