@@ -215,7 +215,9 @@ func TestDerivedContextsNeedNoGoroutine(t *testing.T) {
 			derived = append(derived, ctx, deep)
 		}
 		synctest.Wait()
-		want(t, "goroutines", runtime.NumGoroutine(), before)
+		if now := runtime.NumGoroutine(); now > before { // fewer, when one of another test has ended meanwhile
+			t.Errorf("%d goroutines, were %d", now, before)
+		}
 
 		s.end(handler.ErrConnLost)
 		for _, ctx := range derived {
