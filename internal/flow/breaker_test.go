@@ -150,8 +150,10 @@ func TestBreakerRamp(t *testing.T) {
 		b.Result(sec, false, 100)
 	}
 	b.wantLimit(t, sec, 4)
-	if b.Result(sec, true, 100) || b.Result(sec, true, 100) || !b.Result(sec, true, 100) {
-		t.Error("opens at more than half of the limit, neither before nor later")
+	for i, want := range []bool{false, false, true} {
+		if got := b.Result(sec, true, 100); got != want {
+			t.Errorf("failure %d opens it: %v, want %v", i+1, got, want)
+		}
 	}
 	if got := b.OpenFor(sec); got != 2*sec {
 		t.Errorf("open for %v, want 2s", got)
