@@ -70,7 +70,7 @@ func TestStalledConsumer(t *testing.T) {
 			want(t, "in flight later", billing(s).InFlight, 4)
 
 			release()
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(300 * time.Millisecond) // it notices with its next tick
 			before := runs.Load()
 			publish(s, 200)
 			time.Sleep(time.Second)
