@@ -307,7 +307,7 @@ func TestBackoffOptions(t *testing.T) {
 
 // TestHalfFails: a breaker goes by the rate.
 func TestHalfFails(t *testing.T) {
-	for percent, opens := range map[int]bool{50: false, 80: false, 95: true} {
+	for percent, opens := range map[int]bool{50: false, 70: false, 95: true} {
 		bubble(t, fmt.Sprint(percent), func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
 			d := newDependency(false)
