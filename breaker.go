@@ -1,6 +1,7 @@
 package nsqx
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -28,11 +29,11 @@ var defaultBackoff = Backoff{MinResults: 20, Failures: 0.9, Period: 10 * time.Se
 
 // check fills in the defaults, and returns what is wrong.
 func (b *Backoff) check() (fault string) {
-	setDefault(&b.MinResults, defaultBackoff.MinResults)
-	setDefault(&b.Failures, defaultBackoff.Failures)
-	setDefault(&b.Period, defaultBackoff.Period)
-	setDefault(&b.First, defaultBackoff.First)
-	setDefault(&b.Max, max(defaultBackoff.Max, b.First))
+	b.MinResults = cmp.Or(b.MinResults, defaultBackoff.MinResults)
+	b.Failures = cmp.Or(b.Failures, defaultBackoff.Failures)
+	b.Period = cmp.Or(b.Period, defaultBackoff.Period)
+	b.First = cmp.Or(b.First, defaultBackoff.First)
+	b.Max = cmp.Or(b.Max, max(defaultBackoff.Max, b.First))
 	switch {
 	case b.MinResults < 1:
 		return fmt.Sprintf("has MinResults %d, want 1 or more", b.MinResults)
@@ -44,13 +45,6 @@ func (b *Backoff) check() (fault string) {
 		return fmt.Sprintf("has First %v and Max %v, want 1ms or more, and Max no less than First", b.First, b.Max)
 	}
 	return ""
-}
-
-func setDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }
 
 // failures counts failed messages, but not the same one again and again.
