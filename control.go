@@ -132,7 +132,7 @@ func (c *control) received() (n uint64) {
 func (c *control) measure() {
 	ws, q := &c.e.workers, c.e.queue
 	busy, results := ws.busy(), ws.results()
-	spent := ws.spent()
+	spent := q.spent()
 	c.service.Add(spent-c.spent, results-c.last)
 	c.spent = spent
 	q.setBatch(c.batch())
@@ -164,8 +164,9 @@ func (c *control) measure() {
 	} else {
 		c.quiet = 0
 	}
+	moved := results != c.last
 	c.last, c.seen = results, received
-	c.unstall()
+	c.unstall(moved)
 }
 
 // settled says whether nothing is due that comes with time alone.

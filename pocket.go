@@ -16,7 +16,6 @@ const maxBatch = 16
 // meanwhile; whoever else looks into it or takes from it holds queue.mu, too.
 type pocket struct {
 	current atomic.Pointer[handler.Message] // in the chain
-	clock   clock
 
 	mu   sync.Mutex // after queue.mu
 	msgs [maxBatch - 1]*handler.Message

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nsqx/nsqx/handler"
 )
@@ -35,10 +36,12 @@ type queue struct {
 	pockets []*pocket // of those that there are
 	lent    bool      // pockets may hold messages; if false, none does
 	looked  int       // which pocket look has seen last
+	clock   clock
 }
 
 func newQueue(limit int) *queue {
 	q := &queue{ring: newRing(), limit: limit, batch: 1}
+	q.clock.since = time.Now()
 	q.filled.L = &q.mu
 	return q
 }
@@ -93,6 +96,7 @@ func (q *queue) take(p *pocket) *handler.Message {
 		if q.closed || len(q.pockets) > q.workers {
 			i := slices.Index(q.pockets, p)
 			q.pockets = slices.Delete(q.pockets, i, i+1)
+			q.clock.add(-1)
 			return nil
 		}
 		if q.ring.n == 0 {
@@ -101,10 +105,11 @@ func (q *queue) take(p *pocket) *handler.Message {
 		if q.ring.n > 0 {
 			break
 		}
-		p.clock.end()
+		q.clock.add(-1)
 		q.sleepers++
 		q.filled.Wait()
 		q.sleepers--
+		q.clock.add(1)
 		q.woken = max(q.woken-1, 0) // not signalled, if all were
 	}
 	more := 0
@@ -158,6 +163,7 @@ func (q *queue) resize(n int) (missing int) {
 func (q *queue) join(p *pocket) {
 	q.mu.Lock()
 	q.pockets = append(q.pockets, p)
+	q.clock.add(1)
 	q.mu.Unlock()
 }
 
@@ -248,6 +254,15 @@ func (q *queue) idle() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.sleepers
+}
+
+// spent returns for how long workers have been busy, all together, running
+// handlers included.
+func (q *queue) spent() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.clock.add(0)
+	return q.clock.total
 }
 
 // oldest returns the message that has waited longest; nil if none waits. A worker

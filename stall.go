@@ -25,31 +25,32 @@ func patience(m *handler.Message) time.Duration {
 }
 
 // unstall gives back what has waited for too long: first all but one message a
-// worker, then, if still no worker has come, those as well.
-func (c *control) unstall() {
+// worker and what they do until RDY is open again, then, if still no worker has
+// come, those as well. moved says whether one has come since it was called last:
+// then RDY opens again.
+func (c *control) unstall(moved bool) {
 	q := c.e.queue
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	oldest := q.oldest()
-	if q.idle() > 0 {
+	if moved || q.idle() > 0 {
 		c.stalled = false
-		return
 	}
-	if oldest == nil {
+	if oldest == nil || q.idle() > 0 {
 		return
 	}
 	waited, limit := time.Since(oldest.Received()), patience(oldest)
 	if limit <= 0 || waited < limit {
 		return
 	}
-	c.stalled, c.careful = true, true
-	keep := c.concurrency
-	if waited >= limit+limit/2 {
-		keep = 0
+	keep := 0
+	if waited < limit+limit/2 {
+		keep = c.concurrency + c.service.Ahead(c.concurrency, 0, q.waiting())
 	}
 	if q.waiting() <= keep {
 		return
 	}
+	c.stalled, c.careful = true, true
 	c.shut()
 	for _, m := range q.trim(keep) {
 		c.e.workers.giveBack(m, handler.Requeue, 0)

@@ -22,7 +22,6 @@ type workers struct {
 	mu      sync.Mutex // before queue.mu
 	all     []*worker  // that have not ended
 	started int
-	past    time.Duration // for which those that have ended were busy
 	settled tally         // by those that have
 	done    chan struct{} // closed when the last worker has ended
 
@@ -55,7 +54,6 @@ func (ws *workers) setConcurrency(n int) {
 	defer ws.mu.Unlock()
 	for range ws.e.queue.resize(n) {
 		w := &worker{e: ws.e, lane: ws.started}
-		w.clock.epoch = time.Now()
 		ws.started++
 		ws.all = append(ws.all, w)
 		ws.e.queue.join(&w.pocket)
@@ -67,7 +65,6 @@ func (ws *workers) setConcurrency(n int) {
 func (ws *workers) ended(w *worker) {
 	ws.mu.Lock()
 	ws.settled.add(w)
-	ws.past += w.clock.spent()
 	i := slices.Index(ws.all, w)
 	ws.all = slices.Delete(ws.all, i, i+1)
 	last := len(ws.all) == 0 // the queue is closed
@@ -122,18 +119,6 @@ func (ws *workers) busy() (n int) {
 		}
 	}
 	return n
-}
-
-// spent returns how long workers have been busy, all together, running handlers
-// included.
-func (ws *workers) spent() (d time.Duration) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	d = ws.past
-	for _, w := range ws.all {
-		d += w.clock.spent()
-	}
-	return d
 }
 
 // running returns the messages that are being handled.
@@ -194,7 +179,6 @@ func (w *worker) run(exit error) {
 	}
 	for {
 		m := w.e.queue.take(&w.pocket)
-		w.clock.begin()
 		switch {
 		case m == nil:
 			return
