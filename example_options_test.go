@@ -126,6 +126,8 @@ func (spectator) Consumer(info nsqx.ConsumerInfo) handler.Middleware {
 	}
 }
 
+func (spectator) Producer(nsqx.ProducerInfo) handler.SendMiddleware { return nil }
+
 func (spectator) Observe(stats func() nsqx.Stats) (stop func()) {
 	return func() { fmt.Println("finished:", stats().Finished) }
 }

@@ -65,6 +65,8 @@ func (t *telemetry) Consumer(info nsqx.ConsumerInfo) handler.Middleware {
 	return t.middleware
 }
 
+func (t *telemetry) Producer(nsqx.ProducerInfo) handler.SendMiddleware { return nil }
+
 func (t *telemetry) Observe(stats func() nsqx.Stats) (stop func()) {
 	t.stats = stats
 	t.running++

@@ -24,7 +24,8 @@ func TestImportsGoDown(t *testing.T) {
 	allowed := map[string][]string{
 		"internal/wire":     nil,
 		"codec":             nil,
-		"handler":           nil,
+		"envelope":          nil,
+		"handler":           {"envelope"},
 		"internal/flow":     nil,
 		"internal/lookup":   nil,
 		"internal/override": {"conn"},
@@ -32,7 +33,7 @@ func TestImportsGoDown(t *testing.T) {
 		"retry":             {backoff},
 		"middleware":        {"handler"},
 		"conn":              {"handler", "internal/flow", "internal/wire", compress + "flate", compress + "s2"},
-		".":                 {"codec", "conn", "handler", "internal/flow", "internal/lookup", "internal/override", "internal/wire", "middleware", "retry", backoff, errgroup},
+		".":                 {"codec", "conn", "envelope", "handler", "internal/flow", "internal/lookup", "internal/override", "internal/wire", "middleware", "retry", backoff, errgroup},
 		"nsqxtest":          {module, "conn", "handler", "internal/override", "internal/pipe"},
 		"internal/fake":     {"internal/pipe", compress + "s2", compress + "snappy"},
 	}
