@@ -70,11 +70,16 @@ type consumerConfig struct {
 	shutdownTimeout time.Duration
 }
 
+// newSharedConfig has the defaults.
+func newSharedConfig() sharedConfig {
+	return sharedConfig{
+		lookupInterval: time.Minute, maxNSQDs: 256, logger: slog.Default(), given: make(map[string]bool),
+	}
+}
+
 func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerConfig {
 	c := &consumerConfig{
-		sharedConfig: sharedConfig{
-			lookupInterval: time.Minute, maxNSQDs: 256, logger: slog.Default(), given: make(map[string]bool),
-		},
+		sharedConfig:     newSharedConfig(),
 		sub:              conn.Subscription{Topic: topic, Channel: channel},
 		concurrency:      runtime.GOMAXPROCS(0),
 		maxInFlightBytes: 64 << 20,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 )
 
@@ -24,7 +25,9 @@ func (e *engine) deadLetter(ctx context.Context, m *handler.Message, cause error
 	}
 	ctx, stop := context.WithTimeout(ctx, deadLetterTimeout)
 	defer stop()
-	return e.publisher.publish(ctx, m.NSQD(), e.cfg.deadLetterTopic, m.Body)
+	pub := conn.Pub{Topic: e.cfg.deadLetterTopic, Bodies: [][]byte{m.Body}}
+	var asked string
+	return e.publishing.one(ctx, &pub, m.NSQD(), &asked)
 }
 
 // keepTouched touches m now and each third of its message timeout, until stop

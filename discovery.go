@@ -20,7 +20,7 @@ import (
 type Discoverer interface {
 	// Discover returns the addresses of all nsqds that have the topic, as
 	// "host:port" or "unix:///path". None is a valid answer: the topic does not
-	// exist yet. Addresses returned beside an error are used, but the poll counts
+	// exist yet. A publisher asks for topic "", which means all nsqds. Addresses returned beside an error are used, but the poll counts
 	// as failed: no address is forgotten for it. It must return when ctx ends, which
 	// is after 10 s at the latest.
 	Discover(ctx context.Context, topic string) ([]string, error)
@@ -51,12 +51,22 @@ type LookupdClient struct {
 // discoverTimeout bounds one poll of one source.
 const discoverTimeout = 10 * time.Second
 
-// discovery keeps which nsqds the consumer is connected to.
+// finder is for whom nsqds are found. Its methods must not wait.
+type finder interface {
+	connect(addr string) // keep it connected from now on
+	redial(addr string)  // it is there anew: if it is down, dial at once
+	forget(addr string)  // dial it no more; if it is connected, it stays so
+	polled(ev event)     // a source was asked
+}
+
+// discovery keeps which nsqds a consumer or a publisher is connected to.
 type discovery struct {
-	e       *engine
+	cfg     *sharedConfig
+	topic   string // "": any
+	owner   finder
 	sources []*source
 
-	mu    sync.Mutex // before engine.mu: changes are applied in the order in which the table has made them
+	mu    sync.Mutex // before those of the owner: changes are applied in the order in which the table has made them
 	table *lookup.Table
 }
 
@@ -71,7 +81,11 @@ type source struct {
 type lookupd struct{ *lookup.Client }
 
 func (l lookupd) Discover(ctx context.Context, topic string) ([]string, error) {
-	answer, err := l.Lookup(ctx, topic)
+	ask := func(ctx context.Context) (lookup.Answer, error) { return l.Lookup(ctx, topic) }
+	if topic == "" {
+		ask = l.Nodes
+	}
+	answer, err := ask(ctx)
 	switch dropped := answer.Surplus + answer.Invalid; {
 	case err != nil:
 		return nil, err
@@ -88,9 +102,8 @@ type notice struct{ error }
 
 var errNoTopic = errors.New("nsqx: topic not found")
 
-func newDiscovery(e *engine) *discovery {
-	cfg := e.cfg
-	d := &discovery{e: e, table: lookup.NewTable(cfg.maxNSQDs, nil)}
+func newDiscovery(cfg *sharedConfig, topic string, owner finder) *discovery {
+	d := &discovery{cfg: cfg, topic: topic, owner: owner, table: lookup.NewTable(cfg.maxNSQDs, nil)}
 	for _, l := range cfg.lookupClients {
 		d.sources = append(d.sources, &source{Discoverer: lookupd{l}, stats: LookupStats{Name: l.Addr()}})
 	}
@@ -109,7 +122,7 @@ func (d *discovery) run(ctx context.Context) {
 		}
 		polls.Wait()
 		select {
-		case <-time.After(lookup.Interval(d.e.cfg.lookupInterval, rand.Float64)):
+		case <-time.After(lookup.Interval(d.cfg.lookupInterval, rand.Float64)):
 		case <-ctx.Done():
 		}
 	}
@@ -122,7 +135,7 @@ func (d *discovery) poll(ctx context.Context, i int) {
 	defer cancel()
 	found, err := d.discover(ctx, s)
 	if ctx.Err() == context.Canceled {
-		return // the consumer ends
+		return // its owner ends
 	}
 	_, good := errors.AsType[notice](err)
 	good = good || err == nil
@@ -130,7 +143,7 @@ func (d *discovery) poll(ctx context.Context, i int) {
 	d.mu.Lock()
 	changes := d.table.Poll(i, found, good)
 	if err == nil && changes.Refused > 0 {
-		err = fmt.Errorf("nsqx: %d nsqds found beyond the %d that WithMaxNSQDs allows", changes.Refused, d.e.cfg.maxNSQDs)
+		err = fmt.Errorf("nsqx: %d nsqds found beyond the %d that WithMaxNSQDs allows", changes.Refused, d.cfg.maxNSQDs)
 	}
 	s.stats.Polls++
 	s.stats.LastPoll, s.stats.LastErr = time.Now(), err
@@ -140,17 +153,16 @@ func (d *discovery) poll(ctx context.Context, i int) {
 		s.stats.Errors++
 	}
 	for _, addr := range changes.Added {
-		d.e.connect(addr)
+		d.owner.connect(addr)
 	}
 	for _, addr := range changes.Anew {
-		d.e.redial(addr)
+		d.owner.redial(addr)
 	}
 	for _, addr := range changes.Forgotten {
-		d.e.forget(addr)
+		d.owner.forget(addr)
 	}
 	d.mu.Unlock()
-	d.e.events.post(eventLookup, event{source: s.stats.Name, found: len(found), good: good, ConnEvent: d.e.connEvent("", err)})
-	d.e.checkReady()
+	d.owner.polled(event{source: s.stats.Name, found: len(found), good: good, ConnEvent: ConnEvent{Err: err}})
 }
 
 // discover asks the source, and the user's filter: both may be user code.
@@ -160,8 +172,8 @@ func (d *discovery) discover(ctx context.Context, s *source) (found []string, er
 			found, err = nil, fmt.Errorf("nsqx: discoverer or filter panicked: %w", handler.NewPanicError(p))
 		}
 	}()
-	found, err = s.Discover(ctx, d.e.cfg.sub.Topic)
-	allow := d.e.cfg.nsqdFilter
+	found, err = s.Discover(ctx, d.topic)
+	allow := d.cfg.nsqdFilter
 	return slices.DeleteFunc(slices.Clone(found), func(addr string) bool {
 		return conn.CheckAddress(addr) != nil || allow != nil && !allow(addr)
 	}), err

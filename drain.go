@@ -133,7 +133,7 @@ func (e *engine) drain(helpers *sync.WaitGroup) error {
 
 	// Connections: everything is answered by now.
 	closeConns(conns, began.Add(min(e.cfg.shutdownTimeout, answerTime)))
-	e.linked.Go(e.publisher.close)
+	e.linked.Go(func() { e.publishing.close(false) })
 	e.linked.Wait()
 	helpers.Wait()
 

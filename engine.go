@@ -18,16 +18,16 @@ var ErrAlreadyRun = errors.New("nsqx: the consumer runs already, or has run: mak
 // engine is a consumer without its type: connections put messages into its
 // queue, workers take them from there through the chain, and answer.
 type engine struct {
-	cfg       *consumerConfig
-	logger    *slog.Logger
-	chain     handler.Raw
-	queue     *queue
-	workers   workers
-	control   *control
-	discovery *discovery
-	publisher *publisher
-	events    *events
-	delayCut  atomic.Bool // the warning was given
+	cfg        *consumerConfig
+	logger     *slog.Logger
+	chain      handler.Raw
+	queue      *queue
+	workers    workers
+	control    *control
+	discovery  *discovery
+	publishing *publishing // of dead letters
+	events     *events
+	delayCut   atomic.Bool // the warning was given
 
 	settling     context.Context // ends when even dead letters may not be waited for
 	stopSettling context.CancelCauseFunc
@@ -54,10 +54,11 @@ func newEngine(cfg *consumerConfig, raw handler.Raw) *engine {
 		ready:  make(chan struct{}),
 	}
 	e.settling, e.stopSettling = context.WithCancelCause(context.Background())
-	e.publisher = newPublisher(cfg.conn, e.addrs)
+	e.publishing = newPublishing(&cfg.sharedConfig)
+	e.publishing.lazy, e.publishing.again = true, true
 	e.workers.init(e)
 	e.control = newControl(e)
-	e.discovery = newDiscovery(e)
+	e.discovery = newDiscovery(&cfg.sharedConfig, cfg.sub.Topic, e)
 	for _, addr := range e.discovery.table.Static(cfg.nsqds...) {
 		e.addLink(addr)
 	}

@@ -2,6 +2,7 @@ package nsqx_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"slices"
@@ -120,7 +121,7 @@ func (d *nsqds) serve(p *fake.Peer) {
 			continue
 		}
 		switch cmd.Name {
-		case "SUB", "PUB":
+		case "SUB", "PUB", "MPUB":
 			l.say("OK")
 		case "CLS":
 			l.say("CLOSE_WAIT")
@@ -209,6 +210,18 @@ func (l *line) entries(names ...string) []entry {
 		name, _, _ := strings.Cut(e.cmd, " ")
 		return len(names) > 0 && !slices.Contains(names, name)
 	})
+}
+
+// published counts the messages of PUBs and MPUBs.
+func (l *line) published() (n int) {
+	for _, e := range l.entries("PUB", "MPUB") {
+		if strings.HasPrefix(e.cmd, "PUB") {
+			n++
+			continue
+		}
+		n += int(binary.BigEndian.Uint32([]byte(e.body)))
+	}
+	return n
 }
 
 // commands is entries without times; ids of fake.ID lose their zeros.

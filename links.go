@@ -7,6 +7,7 @@ import "github.com/nsqx/nsqx/conn"
 func (e *engine) addLink(addr string) {
 	l := &link{e: e, addr: addr, anew: make(chan struct{}, 1), wanted: true}
 	e.links = append(e.links, l)
+	e.publishing.connect(addr)
 	if ctx := e.ctx; ctx != nil {
 		e.linked.Go(func() { l.run(ctx) })
 	}
@@ -33,6 +34,7 @@ func (e *engine) connect(addr string) {
 		e.addLink(addr)
 	default: // it was forgotten, and its connection has not ended yet
 		l.wanted = true
+		e.publishing.connect(addr)
 	}
 }
 
@@ -52,6 +54,7 @@ func (e *engine) forget(addr string) {
 	if l := e.findLink(addr); l != nil {
 		l.wanted = false
 		l.hurry()
+		e.publishing.forget(addr)
 	}
 }
 
@@ -81,13 +84,9 @@ func (e *engine) conns() []*conn.Conn {
 	return conns
 }
 
-// addrs returns all addresses.
-func (e *engine) addrs() []string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var addrs []string
-	for _, l := range e.links {
-		addrs = append(addrs, l.addr)
-	}
-	return addrs
+// polled is told of every poll of a source of nsqds: see finder.
+func (e *engine) polled(ev event) {
+	ev.Topic, ev.Channel = e.cfg.sub.Topic, e.cfg.sub.Channel
+	e.events.post(eventLookup, ev)
+	e.checkReady()
 }

@@ -19,6 +19,7 @@ type ConsumerOption interface{ applyConsumer(*consumerConfig) }
 // Option is an option that services share, whatever they do with NSQ.
 type Option interface {
 	ConsumerOption
+	ProducerOption
 	applyShared(*sharedConfig)
 }
 
@@ -26,6 +27,7 @@ type sharedOption func(*sharedConfig)
 
 func (o sharedOption) applyShared(c *sharedConfig)     { o(c) }
 func (o sharedOption) applyConsumer(c *consumerConfig) { o(&c.sharedConfig) }
+func (o sharedOption) applyProducer(c *producerConfig) { o(&c.sharedConfig) }
 
 type consumerOption func(*consumerConfig)
 

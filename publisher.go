@@ -3,195 +3,200 @@ package nsqx
 import (
 	"context"
 	"errors"
-	"slices"
+	"fmt"
 	"sync"
-	"time"
 
-	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 )
 
-// publisherIdle is how long a publishing connection is kept that nobody uses.
-const publisherIdle = 30 * time.Second
+var errPublisherClosed = errors.New("nsqx: the publisher is closed")
 
-// publisher publishes to a few nsqds, over connections of its own: an answer to
-// a publish must not be mistaken for one to a consumer's command. They are
-// opened when they are needed, shared by all who publish, and closed when idle.
-type publisher struct {
-	cfg   conn.Config
-	addrs func() []string // of all nsqds that are known
+// Publisher publishes to any topic, over connections to any number of nsqds, which
+// it keeps. It is what the producers of a service share: see [NewProducer] and
+// [WithPublisher].
+//
+// Messages go to the nsqds that are connected, in turns. One that cannot be reached
+// is redialled under the same backoff as a consumer's, and gets nothing meanwhile.
+// Publishes of many goroutines share writes, and those to one topic, if there are
+// several at a time, go out as one MPUB.
+//
+// All methods are safe for concurrent use. A publisher must be closed: see
+// [Publisher.Close].
+type Publisher struct {
+	cfg  *producerConfig
+	send handler.Send // the whole chain
+	core *publishing
+	work tracker
 
-	ctx    context.Context // ends the dialling
-	cancel context.CancelFunc
-	served sync.WaitGroup
-
-	mu     sync.Mutex
-	closed bool
-	routes map[string]*route
+	events    *events
+	discovery *discovery
+	stop      context.CancelFunc // of discovery
+	stopped   sync.WaitGroup
+	unobserve func()
+	closing   sync.Once
+	closed    chan struct{} // closed when Close is over
 }
 
-// route is a connection to one nsqd, from the decision to dial it to its end.
-type route struct {
-	ready chan struct{} // closed when conn or err is set
-	conn  *conn.Conn
-	err   error
-
-	users int         // guarded by publisher.mu
-	idle  *time.Timer // closes the connection; guarded by publisher.mu
+// NewPublisher makes a publisher, which begins to connect at once. All that is wrong with the options is
+// reported together, as by [NewConsumer]. One of [WithNSQD], [WithLookupd] and
+// [WithDiscoverer] is needed; nsqlookupds are asked for all nsqds that they know,
+// since a topic begins where the first message is published.
+//
+// Defaults:
+//
+//	patience               10 s                  WithPublishTimeout
+//	what is unconfirmed    is not sent again     WithAtLeastOnce
+//	headers                are not sent          WithEnvelope
+//	nsqlookupds            asked every 60 s ± 20 %   WithLookupInterval, WithLookupdClient
+//	nsqds found            256 at most           WithMaxNSQDs, WithNSQDFilter
+//	redial                 100 ms doubling to 10 s, with jitter
+//	the wire, nsqd's limits   see conn.Config    WithConn
+//	logger                 slog.Default()        WithLogger
+func NewPublisher(opts ...ProducerOption) (*Publisher, error) {
+	cfg := newProducerConfig(opts)
+	if cfg.publisher != nil {
+		cfg.fault("WithPublisher", "is for NewProducer: a publisher has its own connections")
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return startPublisher(cfg), nil
 }
 
-// over says whether the route has come to its end. publisher.serve is about to
-// forget it.
-func (r *route) over() bool {
-	select {
-	case <-r.ready:
-	default:
-		return false
-	}
-	if r.err != nil {
-		return true
-	}
-	select {
-	case <-r.conn.Done():
-		return true
-	default:
-		return false
-	}
-}
+func startPublisher(cfg *producerConfig) *Publisher {
+	p := &Publisher{cfg: cfg, closed: make(chan struct{})}
+	p.events = newEvents(cfg.logger, &cfg.hooks)
+	p.core = newPublishing(&cfg.sharedConfig)
+	p.core.patience, p.core.again, p.core.events = cfg.patience, cfg.atLeastOnce, p.events
+	p.send = p.chain("", nil, false)
 
-func newPublisher(cfg conn.Config, addrs func() []string) *publisher {
-	p := &publisher{cfg: cfg, addrs: addrs, routes: make(map[string]*route)}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
+	var ctx context.Context
+	ctx, p.stop = context.WithCancel(context.Background())
+	p.discovery = newDiscovery(&cfg.sharedConfig, "", found{p.core, p.events})
+	for _, addr := range p.discovery.table.Static(cfg.nsqds...) {
+		p.core.connect(addr)
+	}
+	p.stopped.Go(p.events.run)
+	if len(p.discovery.sources) > 0 {
+		p.stopped.Go(func() { p.discovery.run(ctx) })
+	}
+	if o, ok := cfg.telemetry.(PublisherObserver); ok {
+		p.unobserve = o.ObservePublisher(p.Stats)
+	}
 	return p
 }
 
-// publish publishes to the nsqd at addr, or to another if that fails, and
-// returns nil when one of them has confirmed it.
-func (p *publisher) publish(ctx context.Context, addr, topic string, body []byte) error {
-	others := slices.DeleteFunc(p.addrs(), func(a string) bool { return a == addr })
-	var errs []error
-	for _, addr := range append([]string{addr}, others...) {
-		if addr == "" { // of a message that came from no nsqd
-			continue
+// chain builds the way of what is published: telemetry, the publisher's middleware,
+// that of a producer, and the connections.
+func (p *Publisher) chain(topic string, more []handler.SendMiddleware, envelope bool) handler.Send {
+	var observe handler.SendMiddleware
+	if t := p.cfg.telemetry; t != nil {
+		observe = t.Producer(ProducerInfo{Topic: topic, ClientID: p.cfg.conn.ClientID})
+	}
+	inner := handler.ChainSend(observe, handler.ChainSend(p.cfg.middleware...), handler.ChainSend(more...))(p.core.transmit)
+	envelope = envelope || p.cfg.envelope
+	return func(ctx context.Context, out *handler.Outgoing) (err error) {
+		epoch, ok := p.work.begin()
+		if !ok {
+			return &PublishError{Kind: ErrNotSent, Topic: out.Topic, Err: errPublisherClosed}
 		}
-		err := p.publishTo(ctx, addr, topic, body)
-		if err == nil {
-			return nil
+		defer p.work.end(epoch)
+		out.Envelope = out.Envelope || envelope
+		return inner(ctx, out)
+	}
+}
+
+// Send publishes out.Bodies to out.Topic and returns when an nsqd has confirmed them
+// all: by one PUB or DPUB, or by as many MPUBs, one after the other, as nsqd's limits
+// make necessary. The error is a [*PublishError], unless a middleware has made it:
+// exactly one of [ErrRejected], [ErrNotSent] and [ErrUnconfirmed].
+//
+// When ctx ends, Send returns at once.
+func (p *Publisher) Send(ctx context.Context, out *handler.Outgoing) error { return p.send(ctx, out) }
+
+// Ping waits until the publisher is connected to an nsqd, and returns nil; or, when
+// ctx ends or [WithPublishTimeout] has passed, why it is not.
+func (p *Publisher) Ping(ctx context.Context) error { return p.core.await(ctx) }
+
+// Flush waits until nothing is under way that was published before, by whatever
+// producer, or until ctx ends; it returns ctx.Err() then.
+func (p *Publisher) Flush(ctx context.Context) error { return p.work.flush(ctx) }
+
+// Close ends the publisher: nothing more can be published ([ErrNotSent]), what is
+// under way is waited for until ctx ends, and the connections are closed. What an nsqd
+// has not confirmed then is [ErrUnconfirmed] for those who wait for it, and Close
+// returns a [*CloseError]. A second Close waits for the first and returns nil.
+func (p *Publisher) Close(ctx context.Context) (err error) {
+	p.closing.Do(func() {
+		defer close(p.closed)
+		p.work.close()
+		if cut := p.work.flush(ctx); cut != nil {
+			err = &CloseError{Unconfirmed: p.core.unanswered(), Err: cut}
 		}
-		errs = append(errs, err)
-		if ctx.Err() != nil {
-			break
+		p.stop()
+		p.core.close(err != nil)
+		_ = p.work.flush(context.WithoutCancel(ctx)) // those who were cut short return
+		close(p.events.queue)
+		p.stopped.Wait()
+		if p.unobserve != nil {
+			p.unobserve()
 		}
-	}
-	return errors.Join(errs...)
+	})
+	<-p.closed
+	return err
 }
 
-func (p *publisher) publishTo(ctx context.Context, addr, topic string, body []byte) error {
-	r, err := p.use(addr)
-	if err != nil {
-		return err
-	}
-	defer p.unuse(addr, r)
-	select {
-	case <-r.ready:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if r.err != nil {
-		return r.err
-	}
-	return r.conn.Publish(ctx, topic, body)
+// CloseError is what a publisher could not get confirmed before it had to close.
+type CloseError struct {
+	Unconfirmed int   // messages handed to an nsqd that has not answered
+	Err         error // why it did not wait longer
 }
 
-// use returns the route to addr, opening it if there is none.
-func (p *publisher) use(addr string) (*route, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return nil, handler.ErrShutdown
-	}
-	r := p.routes[addr]
-	if r == nil || r.over() {
-		r = &route{ready: make(chan struct{})}
-		p.routes[addr] = r
-		p.served.Go(func() { p.serve(addr, r) })
-	}
-	r.users++
-	if r.idle != nil {
-		r.idle.Stop()
-		r.idle = nil
-	}
-	return r, nil
+// Error says how many messages are unconfirmed.
+func (e *CloseError) Error() string {
+	return fmt.Sprintf("nsqx: publisher closed with %d messages unconfirmed: %v", e.Unconfirmed, e.Err)
 }
 
-func (p *publisher) unuse(addr string, r *route) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if r.users--; r.users > 0 || p.routes[addr] != r {
-		return
+// Unwrap returns why Close did not wait longer.
+func (e *CloseError) Unwrap() error { return e.Err }
+
+// Healthy returns nil while the publisher is connected to an nsqd; else an error that
+// is [ErrNoNSQD], with the reasons, or [ErrNotRunning] when it is closed.
+func (p *Publisher) Healthy() error {
+	_, _, down := p.core.choose("", nil)
+	switch {
+	case len(*p.core.connected.Load()) > 0:
+		return nil
+	case down == nil:
+		return ErrNoNSQD
+	case down == errPublisherClosed:
+		return ErrNotRunning
 	}
-	r.idle = time.AfterFunc(publisherIdle, func() { p.retire(addr, r) })
+	return down
 }
 
-// retire closes a connection that nobody has used for a while.
-func (p *publisher) retire(addr string, r *route) {
-	p.mu.Lock()
-	unused := r.users == 0 && p.routes[addr] == r
-	if unused {
-		delete(p.routes, addr)
+// Stats returns the publisher's counters and the state of its connections.
+func (p *Publisher) Stats() PublisherStats {
+	c := p.core
+	s := PublisherStats{
+		InFlight:  c.unanswered(),
+		Confirmed: c.confirmed.Load(), Rejected: c.rejected.Load(), NotSent: c.notSent.Load(), Unconfirmed: c.unconfirmed.Load(),
+		EnvelopesSkipped: c.skipped.Load(),
+		EventsDropped:    p.events.dropped.Load(),
+		Lookups:          p.discovery.stats(),
 	}
-	p.mu.Unlock()
-	if !unused {
-		return
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, o := range c.outlets {
+		s.Connections = append(s.Connections, o.stats())
 	}
-	<-r.ready // it may still be dialling, if its user has lost patience
-	if r.conn != nil {
-		r.conn.CloseWrite()
-	}
+	return s
 }
 
-// serve is the life of a route.
-func (p *publisher) serve(addr string, r *route) {
-	r.conn, r.err = conn.Dial(p.ctx, addr, p.cfg, nil)
-	close(r.ready)
-	if r.err == nil {
-		_ = r.conn.Serve(noSink{}) // whoever waits for an answer is told
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.routes[addr] == r {
-		delete(p.routes, addr)
-	}
-	if r.idle != nil {
-		r.idle.Stop()
-	}
+// found is what discovery tells of a publisher.
+type found struct {
+	*publishing
+	events *events
 }
 
-// close ends all routes in good order and waits for that.
-func (p *publisher) close() {
-	p.mu.Lock()
-	p.closed = true
-	routes := p.routes
-	p.routes = make(map[string]*route)
-	p.mu.Unlock()
-	p.cancel()
-	for _, r := range routes {
-		<-r.ready
-		if r.conn != nil {
-			r.conn.CloseWrite()
-		}
-		p.mu.Lock()
-		if r.idle != nil {
-			r.idle.Stop()
-		}
-		p.mu.Unlock()
-	}
-	p.served.Wait()
-}
-
-// noSink takes what a publishing connection never delivers.
-type noSink struct{}
-
-func (noSink) Deliver(*conn.Conn, []handler.Message) {}
-func (noSink) Refused(*conn.Conn, error)             {}
-func (noSink) Yielded(*conn.Conn)                    {}
+func (f found) polled(ev event) { f.events.post(eventLookup, ev) }

@@ -12,5 +12,8 @@ type PublisherStats struct {
 	// because they would have become too large for nsqd.
 	EnvelopesSkipped uint64
 
-	Connections []ConnStats // one for each address; Connected means that it can publish
+	EventsDropped uint64 // log records and hook calls that a slow hook has cost
+
+	Connections []ConnStats   // one for each address; Connected means that it can publish
+	Lookups     []LookupStats // one for each nsqlookupd and Discoverer, in the order of the options
 }

@@ -91,6 +91,7 @@ func pastStats(past, ended conn.Stats) conn.Stats {
 
 // addStats adds the counters of past connections to the state of a later one.
 func addStats(past, s conn.Stats) conn.Stats {
+	s.Published += past.Published
 	s.Received += past.Received
 	s.Bytes += past.Bytes
 	s.Finished += past.Finished

@@ -71,6 +71,18 @@ type Config struct {
 	// larger one arrives is closed. Defaults to 1 MiB, as nsqd's --max-msg-size does.
 	MaxMessageSize int
 
+	// MaxBodySize is the size in bytes of the largest MPUB that nsqd takes, with 4 bytes for its count and 4 for the length of
+	// each message, 1 to 1 GiB. Defaults to 5 MiB, as nsqd's --max-body-size does.
+	MaxBodySize int
+
+	// MaxDelay is the longest delay with which nsqd takes a message (DPUB), 1 ms to 8760 h. Defaults to 1 h, as nsqd's
+	// --max-req-timeout does.
+	MaxDelay time.Duration
+
+	// PublishTimeout is how long nsqd may take to answer a publish before the connection is given up, 1 ms to 1 h. What was not
+	// answered is unconfirmed then. Defaults to 30 s.
+	PublishTimeout time.Duration
+
 	// ClientID and Hostname name this client in nsqd's statistics and logs, in at most 255 bytes each. They default to the host
 	// name up to its first dot, and to the host name.
 	ClientID, Hostname string
@@ -138,6 +150,9 @@ const (
 	defaultHeartbeatInterval = 30 * time.Second
 	defaultDeflateLevel      = 6
 	defaultMaxMessageSize    = 1 << 20
+	defaultMaxBodySize       = 5 << 20
+	defaultMaxDelay          = time.Hour
+	defaultPublishTimeout    = 30 * time.Second
 )
 
 // withDefaults fills in what is not set.
@@ -145,7 +160,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.DialTimeout, defaultDialTimeout)
 	setDefault(&c.HandshakeTimeout, defaultHandshakeTimeout)
 	setDefault(&c.HeartbeatInterval, defaultHeartbeatInterval)
-	setDefault(&c.MaxMessageSize, defaultMaxMessageSize)
+	c.limitDefaults()
+	setDefault(&c.PublishTimeout, defaultPublishTimeout)
 	setDefault(&c.UserAgent, userAgent)
 	if c.Compression == Deflate {
 		setDefault(&c.DeflateLevel, defaultDeflateLevel)
@@ -163,6 +179,12 @@ func (c Config) withDefaults() Config {
 		c.DialContext = new(net.Dialer).DialContext
 	}
 	return c
+}
+
+func (c *Config) limitDefaults() {
+	setDefault(&c.MaxMessageSize, defaultMaxMessageSize)
+	setDefault(&c.MaxBodySize, defaultMaxBodySize)
+	setDefault(&c.MaxDelay, defaultMaxDelay)
 }
 
 func setDefault[T comparable](v *T, def T) {

@@ -175,13 +175,14 @@ func (c *Conn) Abort(reason error) {
 	if first {
 		c.failure = c.fault(reason)
 	}
+	failure := c.failure
 	c.mu.Unlock()
 	if !first {
 		return
 	}
 	defer close(c.done)
 	c.cancel(handler.ErrConnLost)
-	c.out.close()
+	c.out.close(failure)
 	// Not the Close of a tls.Conn: it writes, and may wait 5 s for that.
 	raw := c.tr.nc
 	if t, ok := raw.(*tls.Conn); ok {

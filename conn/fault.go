@@ -24,8 +24,8 @@ var (
 	// time, so the last answers may not have reached it.
 	ErrNotConfirmed = errors.New("nsqx: nsqd has not confirmed the end of the connection")
 
-	// ErrUnconfirmed: nsqd may or may not have the message that was published.
-	ErrUnconfirmed = errors.New("nsqx: publish not confirmed")
+	// ErrPublishTimeout: nsqd has not answered a publish in time, though it may send heartbeats.
+	ErrPublishTimeout = errors.New("nsqx: nsqd does not answer a publish")
 )
 
 // errClosed is the failure of a connection that ended as it should.

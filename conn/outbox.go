@@ -31,7 +31,7 @@ type outbox struct {
 	half    bool // close the writing half when all is written
 	written bool // it is, and only the half-close is left to do
 
-	waiters []waiter // publishes without an answer, oldest first
+	pubs pubs
 
 	stats outStats
 	dead  atomic.Bool // nothing can be queued any more; written under the lock
@@ -39,6 +39,7 @@ type outbox struct {
 
 // outStats counts what was queued or not; guarded by outbox.mu.
 type outStats struct {
+	published                   uint64
 	received, bytesReceived     uint64
 	finished, requeued, touched uint64
 	expired, lost, refused      uint64
@@ -211,16 +212,12 @@ func (o *outbox) refuse() {
 	o.shutLanes()
 }
 
-// close ends the write loop and whoever waits for an answer.
-func (o *outbox) close() {
+// close ends the write loop and whoever waits for an answer, for a reason.
+func (o *outbox) close(reason error) {
 	o.mu.Lock()
 	o.dead.Store(true)
-	waiters := o.waiters
-	o.waiters = nil
 	o.rdy.stopPoke()
 	o.unlock()
 	o.shutLanes()
-	for _, w := range waiters {
-		w <- ErrUnconfirmed
-	}
+	o.endPubs(reason)
 }

@@ -3,66 +3,165 @@ package conn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"strings"
+	"time"
 
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// waiter gets the answer to one publish. It has room for it, so that nobody
-// waits for a caller who has gone.
-type waiter chan error
+// What became of a publish that failed. Every error of [Conn.Publish] is exactly one of these.
+var (
+	// ErrRejected: it will never work, as it is: nsqd, or its limits, do not take it. Nothing was published.
+	ErrRejected = errors.New("nsqx: publish rejected")
 
-// Publish sends one message to a topic (PUB) and waits until nsqd has confirmed
-// it. It works on connections without a subscription only: on a subscribed one
-// an unasked error could pass for the answer.
-//
-// nil means that nsqd has the message. An error that is [ErrUnconfirmed] means
-// that it may have it; any other, that it does not. When ctx ends, Publish
-// returns at once; the answer that is still to come goes to nobody.
-func (c *Conn) Publish(ctx context.Context, topic string, body []byte) error {
-	if c.sub != nil {
-		return c.fault(errors.New("nsqx: cannot publish on a subscribed connection"))
+	// ErrNotSent: nsqd does not have it, and it may be published again.
+	ErrNotSent = errors.New("nsqx: publish not sent")
+
+	// ErrUnconfirmed: nsqd may or may not have it.
+	ErrUnconfirmed = errors.New("nsqx: publish not confirmed")
+)
+
+// PublishError is why a publish failed.
+type PublishError struct {
+	Kind  error // ErrRejected, ErrNotSent or ErrUnconfirmed
+	Topic string
+	NSQD  string // address; "" if none was asked
+	Err   error  // what happened
+
+	// Confirmed is how many messages nsqd has confirmed before, of those that were to be published together: the first ones.
+	Confirmed int
+}
+
+// Error names the topic and the nsqd.
+func (e *PublishError) Error() string {
+	to := e.Topic
+	if len(to) > 64 {
+		to = to[:64]
 	}
-	if err := errors.Join(wire.CheckTopic(topic), wire.CheckBody(body, c.cfg.MaxMessageSize)); err != nil {
+	to = fmt.Sprintf("%q", to)
+	if e.NSQD != "" {
+		to += " at nsqd " + e.NSQD
+	}
+	return fmt.Sprintf("%v: to %s: %s", e.Kind, to, strings.TrimPrefix(e.Err.Error(), "nsqx: "))
+}
+
+// Unwrap returns the kind and what happened.
+func (e *PublishError) Unwrap() []error { return []error{e.Kind, e.Err} }
+
+// Pub is what one command publishes.
+type Pub struct {
+	Topic string
+
+	// Bodies are one message each: together they are an MPUB, which nsqd takes or refuses as a whole; a single one is a PUB.
+	// They are not used any more when Publish has returned.
+	Bodies [][]byte
+
+	// Delay is how long nsqd keeps the message before it delivers it (DPUB), rounded up to milliseconds. There must be a single
+	// body then. Defaults to 0: none.
+	Delay time.Duration
+
+	// Alone keeps the message out of a common MPUB with others. It is for one that was in such an MPUB when that was refused.
+	Alone bool
+}
+
+// Limits are what nsqd takes of a publish.
+type Limits struct {
+	MaxMessageSize, MaxBodySize int // bytes
+	MaxDelay                    time.Duration
+}
+
+// Limits returns those of a configuration, with its defaults.
+func (c Config) Limits() Limits {
+	c.limitDefaults()
+	return Limits{MaxMessageSize: c.MaxMessageSize, MaxBodySize: c.MaxBodySize, MaxDelay: c.MaxDelay}
+}
+
+// Validate finds what nsqd would not take, as a [*PublishError] that is [ErrRejected]. Publish does so itself: nsqd would close the
+// connection, which costs others their answers.
+func (p *Pub) Validate(l Limits) error {
+	if err := p.check(l); err != nil {
+		return &PublishError{Kind: ErrRejected, Topic: p.Topic, Err: err}
+	}
+	return nil
+}
+
+func (p *Pub) check(l Limits) error {
+	if err := wire.CheckTopic(p.Topic); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+	if p.Delay != 0 {
+		if len(p.Bodies) != 1 {
+			return fmt.Errorf("nsqx: %d messages with a delay: DPUB takes a single one", len(p.Bodies))
+		}
+		if err := wire.CheckDelay(p.ms(), l.MaxDelay.Milliseconds()); err != nil {
+			return err
+		}
 	}
-	w := make(waiter, 1)
-	if !c.out.publish(topic, body, w) {
-		return c.fault(net.ErrClosed)
+	if len(p.Bodies) == 1 {
+		return wire.CheckBody(p.Bodies[0], l.MaxMessageSize)
+	}
+	return wire.CheckBodies(p.Bodies, l.MaxMessageSize, l.MaxBodySize)
+}
+
+func (p *Pub) ms() int64 {
+	if p.Delay < 0 {
+		return -1
+	}
+	return (p.Delay + time.Millisecond - 1).Milliseconds()
+}
+
+// Publish publishes and waits until nsqd has confirmed it. It works on connections without a subscription only: on a
+// subscribed one an unasked error could pass for the answer. It may be called by many goroutines at once: what they publish to
+// one topic while a write is on its way goes out together, as one MPUB, and a lone one at once, as PUB.
+//
+// nil means that nsqd has all messages; else the error is a [*PublishError]. When ctx ends, Publish returns at once; the
+// answer that is still to come goes to nobody. While very much is unanswered, Publish waits for room.
+func (c *Conn) Publish(ctx context.Context, p *Pub) error {
+	if c.sub != nil {
+		return c.notPublished(ErrRejected, p, errors.New("nsqx: cannot publish on a subscribed connection"))
+	}
+	if err := p.check(c.cfg.Limits()); err != nil {
+		return c.notPublished(ErrRejected, p, err)
+	}
+	if ctx.Err() != nil {
+		return c.notPublished(ErrNotSent, p, ended(ctx))
+	}
+	w := c.out.pubs.waiter()
+	for {
+		queued, room := c.out.publish(p, w, c.cfg.MaxBodySize)
+		if queued {
+			break
+		}
+		if room == nil {
+			return c.notPublished(ErrNotSent, p, c.fault(net.ErrClosed))
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return c.notPublished(ErrNotSent, p, ended(ctx))
+		}
 	}
 	select {
-	case err := <-w:
-		return err
+	case r := <-w:
+		c.out.pubs.waiters.Put(w)
+		if r.kind == nil {
+			return nil
+		}
+		return c.notPublished(r.kind, p, r.err)
 	case <-ctx.Done():
-		return errors.Join(ErrUnconfirmed, context.Cause(ctx))
+		return c.notPublished(ErrUnconfirmed, p, ended(ctx))
 	}
 }
 
-func (o *outbox) publish(topic string, body []byte, w waiter) bool {
-	o.mu.Lock()
-	if o.dead.Load() || o.half {
-		o.mu.Unlock()
-		return false
-	}
-	o.buf = wire.AppendPUB(o.buf, topic, body)
-	o.waiters = append(o.waiters, w)
-	o.unlock()
-	return true
+func (c *Conn) notPublished(kind error, p *Pub, err error) error {
+	return &PublishError{Kind: kind, Topic: p.Topic, NSQD: c.addr, Err: err}
 }
 
-// answer gives the oldest publish its answer. It returns false if there is none.
-func (o *outbox) answer(err error) bool {
-	o.mu.Lock()
-	if len(o.waiters) == 0 {
-		o.mu.Unlock()
-		return false
-	}
-	w := o.waiters[0]
-	o.waiters = o.waiters[1:]
-	o.mu.Unlock()
-	w <- err
-	return true
+// Unanswered is how many messages were published that nsqd has not answered yet.
+func (c *Conn) Unanswered() int {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.pubs.messages
 }

@@ -223,7 +223,7 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 	case typ == wire.FrameError:
 		err := c.tr.parseError(data)
 		if err.Fatal() {
-			c.out.answer(err)
+			c.out.fail(err)
 			return err
 		}
 		if c.sub == nil {
@@ -237,7 +237,7 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 	case wire.IsHeartbeat(data):
 		c.out.heartbeat()
 	case c.sub == nil:
-		if string(data) != wire.OK || !c.out.answer(nil) {
+		if string(data) != wire.OK || !c.out.confirm() {
 			return fmt.Errorf("nsqx: response %.64q that nothing was published for", c.tr.redact(data))
 		}
 	case string(data) == wire.CloseWait:

@@ -15,6 +15,8 @@ type Stats struct {
 	InFlight int           // received and not settled
 	LastRead time.Time     // when something came last: a message, a heartbeat
 
+	Published uint64 // messages that nsqd has confirmed
+
 	Received uint64 // messages
 	Bytes    uint64 // of their bodies
 	Finished uint64 // FIN
@@ -41,8 +43,9 @@ func (c *Conn) Stats() Stats {
 	return Stats{
 		Addr: c.addr, Since: c.terms.Start, RTT: r.window.RTT(), MaxRDY: r.max,
 		Share: r.share, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending,
-		LastRead: c.terms.Start.Add(time.Duration(c.lastRead.Load())),
-		Received: s.received, Bytes: s.bytesReceived,
+		LastRead:  c.terms.Start.Add(time.Duration(c.lastRead.Load())),
+		Published: s.published,
+		Received:  s.received, Bytes: s.bytesReceived,
 		Finished: s.finished + uint64(pending), Requeued: s.requeued, Touched: s.touched,
 		Expired: s.expired, Lost: s.lost, Refused: s.refused,
 		Writes: s.writes, BytesWritten: s.bytesWritten,

@@ -17,10 +17,18 @@ import (
 
 // publish starts a Publish of body and returns where its result will be.
 func (s *stream) publish(ctx context.Context, body string) <-chan error {
+	return s.publishTo(ctx, "orders", body)
+}
+
+func (s *stream) publishTo(ctx context.Context, topic, body string) <-chan error {
 	result := make(chan error, 1)
-	go func() { result <- s.Publish(ctx, "orders", []byte(body)) }()
+	go func() { result <- s.Publish(ctx, pub(topic, body)) }()
 	synctest.Wait()
 	return result
+}
+
+func pub(topic, body string) *conn.Pub {
+	return &conn.Pub{Topic: topic, Bodies: [][]byte{[]byte(body)}}
 }
 
 func wantPending(t *testing.T, result <-chan error) {
@@ -47,7 +55,7 @@ func wantResult(t *testing.T, result <-chan error, want any) {
 		case error:
 			wantIs(t, err, want)
 		case string:
-			if e, ok := errors.AsType[*conn.ServerError](err); !ok || e.Code != want || errors.Is(err, conn.ErrUnconfirmed) {
+			if e, ok := errors.AsType[*conn.ServerError](err); !ok || e.Code != want {
 				t.Errorf("Publish returned %v, want %s", err, want)
 			}
 		}
@@ -88,7 +96,7 @@ func TestPublish(t *testing.T) {
 // TestPublishHeartbeats is M16 for PUB: heartbeats come between a PUB and its answer. None is taken for it, and all are answered.
 func TestPublishHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, streamOptions{publish: true})
+		s := openStream(t, streamOptions{publish: true, cfg: conn.Config{PublishTimeout: time.Hour}})
 		result := s.publish(t.Context(), "a")
 		for range 10 {
 			time.Sleep(beat)
@@ -115,11 +123,8 @@ func TestPublishFIFO(t *testing.T) {
 			results := make(map[string]<-chan error, n)
 			for i := range n {
 				body := fmt.Sprint("body ", i)
-				result := make(chan error, 1)
-				results[body] = result
-				go func() { result <- s.Publish(t.Context(), "orders", []byte(body)) }()
+				results[body] = s.publishTo(t.Context(), fmt.Sprint("topic-", i), body)
 			}
-			synctest.Wait()
 			open()
 			order := make([]string, n)
 			for i := range order {
@@ -139,8 +144,8 @@ func TestPublishFIFO(t *testing.T) {
 					wantResult(t, results[body], nil)
 				case i == c.answered:
 					wantResult(t, results[body], strings.Fields(c.failure)[0])
-				default:
-					wantResult(t, results[body], conn.ErrUnconfirmed)
+				default: // nsqd has not looked at them
+					wantResult(t, results[body], conn.ErrNotSent)
 				}
 			}
 			if c.failure == "" {
@@ -164,7 +169,7 @@ func TestPublishRejectedWhileWriting(t *testing.T) {
 		second := s.publish(t.Context(), "b")
 		open()
 		wantResult(t, first, "E_UNAUTHORIZED")
-		wantResult(t, second, conn.ErrUnconfirmed)
+		wantResult(t, second, conn.ErrNotSent)
 		if !isErr[*conn.ServerError](s.failed(conn.PhaseStream, 0)) {
 			t.Errorf("Serve returned %v", s.err)
 		}
@@ -204,7 +209,7 @@ func TestPublishContextWhileBlocked(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		for range 3 {
-			wantIs(t, s.Publish(ctx, "orders", []byte("a")), context.DeadlineExceeded)
+			wantIs(t, s.Publish(ctx, pub("orders", "a")), context.DeadlineExceeded)
 			if at := time.Since(s.start); at != 50*time.Millisecond {
 				t.Errorf("it returned after %v", at)
 			}
@@ -218,7 +223,7 @@ func TestPublishEnded(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true})
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(errReason)
-		err := s.Publish(ctx, "orders", []byte("a"))
+		err := s.Publish(ctx, pub("orders", "a"))
 		wantIs(t, err, errReason)
 		if errors.Is(err, conn.ErrUnconfirmed) {
 			t.Error("unconfirmed, although nothing was sent")
@@ -232,12 +237,12 @@ func TestPublishInvalid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true, cfg: conn.Config{MaxMessageSize: 10}})
 		for _, topic := range []string{"", " ", "a b", "a\nb", "a/b", "ü", strings.Repeat("x", 65), "#ephemeral"} {
-			if err := s.Publish(t.Context(), topic, []byte("x")); !isErr[*wire.NameError](err) || errors.Is(err, conn.ErrUnconfirmed) {
+			if err := s.Publish(t.Context(), pub(topic, "x")); !isErr[*wire.NameError](err) || errors.Is(err, conn.ErrUnconfirmed) {
 				t.Errorf("topic %q: %v", topic, err)
 			}
 		}
 		for _, body := range [][]byte{nil, {}, make([]byte, 11)} {
-			if err := s.Publish(t.Context(), "orders", body); !isErr[*wire.BodyError](err) || errors.Is(err, conn.ErrUnconfirmed) {
+			if err := s.Publish(t.Context(), pub("orders", string(body))); !isErr[*wire.BodyError](err) || errors.Is(err, conn.ErrUnconfirmed) {
 				t.Errorf("body of %d bytes: %v", len(body), err)
 			}
 		}
@@ -252,7 +257,7 @@ func TestPublishInvalid(t *testing.T) {
 func TestPublishOnASubscribedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
-		if err := s.Publish(t.Context(), "orders", []byte("a")); !isErr[*conn.Error](err) || errors.Is(err, conn.ErrUnconfirmed) {
+		if err := s.Publish(t.Context(), pub("orders", "a")); !errors.Is(err, conn.ErrRejected) {
 			t.Errorf("Publish returned %v", err)
 		}
 		s.wantSent("")
@@ -321,7 +326,7 @@ func TestPublishAtTheEnd(t *testing.T) {
 					wantResult(t, result, conn.ErrUnconfirmed)
 				}
 			}
-			err := s.Publish(t.Context(), "orders", []byte("c"))
+			err := s.Publish(t.Context(), pub("orders", "c"))
 			wantIs(t, err, net.ErrClosed)
 			if !isErr[*conn.Error](err) || errors.Is(err, conn.ErrUnconfirmed) {
 				t.Errorf("Publish returned %v", err)
@@ -337,7 +342,7 @@ func TestPublishBehindCloseWrite(t *testing.T) {
 		open := s.tap.holdWrites()
 		first, second := s.publish(t.Context(), "a"), s.publish(t.Context(), "b")
 		s.CloseWrite()
-		wantIs(t, s.Publish(t.Context(), "orders", []byte("c")), net.ErrClosed)
+		wantIs(t, s.Publish(t.Context(), pub("orders", "c")), net.ErrClosed)
 		open()
 		if !s.p.HalfClosed() {
 			t.Error("not half-closed")

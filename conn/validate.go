@@ -37,6 +37,9 @@ func (c Config) Validate() error {
 		f.milliseconds("OutputBufferTimeout", c.OutputBufferTimeout, 25*time.Millisecond, 30*time.Second)
 	}
 	f.integer("MaxMessageSize", c.MaxMessageSize, 1, 1<<30)
+	f.integer("MaxBodySize", c.MaxBodySize, 1, 1<<30)
+	f.duration("MaxDelay", c.MaxDelay, time.Millisecond, 8760*time.Hour)
+	f.duration("PublishTimeout", c.PublishTimeout, time.Millisecond, time.Hour)
 	f.name("ClientID", c.ClientID)
 	f.name("Hostname", c.Hostname)
 	f.name("UserAgent", c.UserAgent)

@@ -13,7 +13,7 @@ import (
 
 // pending says whether there is anything for the write loop to do.
 func (o *outbox) pending() bool {
-	return len(o.buf) > headroom || o.laned || o.nop || o.half || o.dead.Load() || o.rdy.kept() || !o.cls && o.rdy.urgent()
+	return len(o.buf) > headroom || len(o.pubs.queued) > 0 || o.laned || o.nop || o.half || o.dead.Load() || o.rdy.kept() || !o.cls && o.rdy.urgent()
 }
 
 // burst is how many bytes a write must have had, about a dozen answers, for the
@@ -21,6 +21,9 @@ func (o *outbox) pending() bool {
 // to add, and a system call costs as much as handling many messages. A lone FIN
 // never waits.
 const burst = 256
+
+// largestKept is the size of the largest buffer that is used again.
+const largestKept = 1 << 20
 
 // work is what the write loop has to do.
 type work struct {
@@ -55,6 +58,10 @@ func (c *Conn) take() work {
 	if o.laned || o.half {
 		o.emptyLanes(o.half)
 	}
+	if len(o.pubs.queued) > 0 {
+		o.encode(w.now)
+		c.watchPubs(w.now)
+	}
 	buf := o.buf
 	if o.nop {
 		o.nop = false
@@ -80,6 +87,9 @@ func (c *Conn) take() work {
 	}
 	if o.half {
 		o.dead.Store(true)
+	}
+	if cap(o.spare) > largestKept {
+		o.spare = make([]byte, headroom, 256)
 	}
 	o.buf, o.spare = o.spare[:headroom], buf
 	w.bytes = buf[first:]

@@ -62,6 +62,38 @@ func batchLen(bodies [][]byte) int64 {
 	return n
 }
 
+// AppendItem appends a message as PUB, DPUB and MPUB carry it: behind its length.
+func AppendItem(dst, body []byte) []byte { return appendBody(dst, body) }
+
+// ItemLen is how many bytes AppendItem appends.
+func ItemLen(body []byte) int { return lenLen + len(body) }
+
+// AppendItems appends the command that publishes n messages to one topic, which items holds as [AppendItem] has appended them: a PUB, or
+// an MPUB if there are several.
+func AppendItems(dst []byte, topic string, n int, items []byte) []byte {
+	if n > 1 {
+		dst = append(dst, 'M')
+	}
+	dst = append(dst, "PUB "...)
+	dst = append(dst, topic...)
+	dst = append(dst, '\n')
+	if n > 1 {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(lenLen+len(items)))
+		dst = binary.BigEndian.AppendUint32(dst, uint32(n))
+	}
+	return append(dst, items...)
+}
+
+// AppendDeferredItem is AppendItems for one message that is to be delivered after ms milliseconds: a DPUB.
+func AppendDeferredItem(dst []byte, topic string, ms int64, item []byte) []byte {
+	dst = append(dst, "DPUB "...)
+	dst = append(dst, topic...)
+	dst = append(dst, ' ')
+	dst = strconv.AppendInt(dst, ms, 10)
+	dst = append(dst, '\n')
+	return append(dst, item...)
+}
+
 func appendBody[B []byte | string](dst []byte, body B) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(body)))
 	return append(dst, body...)

@@ -1,0 +1,269 @@
+package conn
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nsqx/nsqx/internal/wire"
+)
+
+// How much may be unanswered before publishing waits.
+const (
+	maxUnanswered      = 4096     // messages
+	maxUnansweredBytes = 16 << 20 // of their bodies; a single message may be larger
+)
+
+// commonSize is the most bytes of the messages that share an MPUB: nsqd answers them together, when it has taken them all.
+const commonSize = 256 << 10
+
+// pubs are the publishes of a connection, on their way from the queue of the write loop to nsqd's answer. All but the pools is
+// guarded by outbox.mu.
+type pubs struct {
+	queued   []*command    // oldest first
+	sent     []*command    // without an answer, oldest first: nsqd answers in this order
+	messages int           // in both
+	bytes    int           // of those
+	room     chan struct{} // closed when there is room; nil unless somebody waits for that
+
+	timer *time.Timer // of the oldest sent; nil until it is needed
+	armed bool
+
+	waiters  sync.Pool // of waiter
+	commands sync.Pool // of *command
+}
+
+// command is a PUB, a DPUB or an MPUB.
+type command struct {
+	topic   string
+	ms      int64 // of a DPUB
+	closed  bool  // it takes no messages of others
+	items   []byte
+	n       int // messages in items
+	waiters []waiter
+	sent    time.Duration // when
+}
+
+// waiter gets the result of one publish. It has room for it, so that nobody waits for a caller who has gone.
+type waiter chan result
+
+type result struct{ kind, err error }
+
+func (p *pubs) waiter() waiter {
+	if w, ok := p.waiters.Get().(waiter); ok {
+		return w
+	}
+	return make(waiter, 1)
+}
+
+func (p *pubs) command() *command {
+	if c, ok := p.commands.Get().(*command); ok {
+		return c
+	}
+	return new(command)
+}
+
+// recycle gives back a command whose waiters have been told.
+func (p *pubs) recycle(c *command) {
+	if cap(c.items) > commonSize {
+		return
+	}
+	clear(c.waiters)
+	*c = command{items: c.items[:0], waiters: c.waiters[:0]}
+	p.commands.Put(c)
+}
+
+// publish queues p for the write loop. If there is no room, the caller is to wait for that; if room is nil, the connection takes
+// nothing any more.
+func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-chan struct{}) {
+	size := 0
+	for _, body := range p.Bodies {
+		size += wire.ItemLen(body)
+	}
+	o.mu.Lock()
+	defer o.unlock()
+	q := &o.pubs
+	if o.dead.Load() || o.half {
+		return false, nil
+	}
+	if q.messages > 0 && (q.messages+len(p.Bodies) > maxUnanswered || q.bytes+size > maxUnansweredBytes) {
+		if q.room == nil {
+			q.room = make(chan struct{})
+		}
+		return false, q.room
+	}
+	c := q.common(p, size, maxBody)
+	if c == nil {
+		c = q.command()
+		c.topic, c.ms, c.closed = p.Topic, p.ms(), p.Alone || p.Delay > 0 || len(p.Bodies) > 1
+		q.queued = append(q.queued, c)
+	}
+	for _, body := range p.Bodies {
+		c.items = wire.AppendItem(c.items, body)
+	}
+	c.n += len(p.Bodies)
+	c.waiters = append(c.waiters, w)
+	q.messages += len(p.Bodies)
+	q.bytes += size
+	return true, nil
+}
+
+// common returns the queued command that a message can join; nil if there is none. It looks at the last few: who publishes
+// to very many topics at a time gets smaller MPUBs.
+func (q *pubs) common(p *Pub, size, maxBody int) *command {
+	if p.Alone || p.Delay > 0 || len(p.Bodies) > 1 {
+		return nil
+	}
+	for i := len(q.queued) - 1; i >= max(len(q.queued)-16, 0); i-- {
+		c := q.queued[i]
+		if !c.closed && c.topic == p.Topic && len(c.items)+size+4 <= min(commonSize, maxBody) {
+			return c
+		}
+	}
+	return nil
+}
+
+// encode appends what is queued to the buffer of the write loop. The caller holds o.mu.
+func (o *outbox) encode(now time.Duration) {
+	q := &o.pubs
+	for i, c := range q.queued {
+		if c.ms > 0 {
+			o.buf = wire.AppendDeferredItem(o.buf, c.topic, c.ms, c.items)
+		} else {
+			o.buf = wire.AppendItems(o.buf, c.topic, c.n, c.items)
+		}
+		c.sent = now
+		q.sent = append(q.sent, c)
+		q.queued[i] = nil
+	}
+	q.queued = q.queued[:0]
+}
+
+// settle takes a command that was sent, or is not to be, out of the account. The caller holds o.mu.
+func (q *pubs) settle(c *command) {
+	q.messages -= c.n
+	q.bytes -= len(c.items)
+	if q.room != nil && q.messages <= maxUnanswered/2 && q.bytes <= maxUnansweredBytes/2 {
+		close(q.room)
+		q.room = nil
+	}
+}
+
+// tell gives all who wait for a command its result.
+func (q *pubs) tell(c *command, kind, err error) {
+	for _, w := range c.waiters {
+		w <- result{kind, err}
+	}
+	q.recycle(c)
+}
+
+// confirm ends the oldest publish. It returns false if there is none.
+func (o *outbox) confirm() bool {
+	q := &o.pubs
+	o.mu.Lock()
+	if len(q.sent) == 0 {
+		o.mu.Unlock()
+		return false
+	}
+	c := q.sent[0]
+	q.sent[0] = nil
+	q.sent = q.sent[1:]
+	q.settle(c)
+	o.stats.published += uint64(c.n)
+	o.mu.Unlock()
+	q.tell(c, nil, nil)
+	return true
+}
+
+// fail ends all publishes, because nsqd has refused the oldest, and has not looked at the others: it closes the connection.
+func (o *outbox) fail(err *ServerError) {
+	sent, queued := o.takePubs()
+	for i, c := range append(sent, queued...) {
+		if i == 0 && len(sent) > 0 {
+			kind := refusal(err.Code, len(c.waiters) > 1)
+			o.pubs.tell(c, kind, err)
+			continue
+		}
+		o.pubs.tell(c, ErrNotSent, errNeighbour)
+	}
+}
+
+var errNeighbour = errors.New("nsqx: nsqd refused an earlier publish, and has closed the connection")
+
+// refusal says what an error of nsqd means for a publish. shared: those of several callers were in one MPUB.
+func refusal(code string, shared bool) error {
+	switch code {
+	case "E_BAD_MESSAGE", "E_BAD_BODY":
+		if shared { // one of them is too large; nsqd has looked at all before it took any
+			return ErrNotSent
+		}
+		return ErrRejected
+	case "E_BAD_TOPIC", "E_INVALID", "E_UNAUTHORIZED":
+		return ErrRejected
+	case "E_AUTH_FAILED", "E_AUTH_FIRST", "E_AUTH_ERROR", "E_PUB_FAILED", "E_DPUB_FAILED":
+		return ErrNotSent
+	}
+	return ErrUnconfirmed // E_MPUB_FAILED: nsqd may have taken some
+}
+
+// endPubs ends all publishes with the connection.
+func (o *outbox) endPubs(err error) {
+	sent, queued := o.takePubs()
+	for _, c := range sent {
+		o.pubs.tell(c, ErrUnconfirmed, err)
+	}
+	for _, c := range queued {
+		o.pubs.tell(c, ErrNotSent, err)
+	}
+}
+
+// takePubs takes all publishes out. The connection is to take no more.
+func (o *outbox) takePubs() (sent, queued []*command) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	q := &o.pubs
+	sent, queued = q.sent, q.queued
+	q.sent, q.queued = nil, nil
+	o.dead.Store(true)
+	for _, c := range sent {
+		q.settle(c)
+	}
+	for _, c := range queued {
+		q.settle(c)
+	}
+	if q.timer != nil {
+		q.timer.Stop()
+	}
+	return sent, queued
+}
+
+// watchPubs sees to it that the connection ends if nsqd does not answer in time. The caller holds o.mu.
+func (c *Conn) watchPubs(now time.Duration) {
+	q := &c.out.pubs
+	if q.armed || len(q.sent) == 0 {
+		return
+	}
+	q.armed = true
+	wait := q.sent[0].sent + c.cfg.PublishTimeout - now
+	if q.timer == nil {
+		q.timer = time.AfterFunc(wait, c.pubsOverdue)
+	} else {
+		q.timer.Reset(wait)
+	}
+}
+
+// pubsOverdue is called when the oldest publish may have waited for too long. One that was sent later has more time.
+func (c *Conn) pubsOverdue() {
+	o, now := &c.out, c.terms.Now()
+	o.mu.Lock()
+	q := &o.pubs
+	q.armed = false
+	late := !o.dead.Load() && len(q.sent) > 0 && now >= q.sent[0].sent+c.cfg.PublishTimeout
+	if !late && !o.dead.Load() {
+		c.watchPubs(now)
+	}
+	o.mu.Unlock()
+	if late {
+		c.Abort(ErrPublishTimeout)
+	}
+}
