@@ -3,7 +3,6 @@ package envelope
 import (
 	"errors"
 	"fmt"
-	"unicode/utf8"
 )
 
 // What a [HeaderError] wraps.
@@ -12,9 +11,16 @@ var (
 	ErrValue = errors.New("a value has at most 16383 bytes of UTF-8, without control characters")
 )
 
-const (
-	maxKey   = 127
-	maxValue = 16383
+// What a [FormatError] wraps.
+var (
+	// ErrMalformed: the body begins like an envelope, but is none.
+	ErrMalformed = errors.New("malformed envelope")
+
+	// ErrVersion: the envelope is newer than this package.
+	ErrVersion = errors.New("envelope of a newer version")
+
+	// ErrUnsupported: a key starts with "!", which says that the payload must not be read without understanding it.
+	ErrUnsupported = errors.New("envelope with a header that must be understood")
 )
 
 // HeaderError says which header cannot be carried, and why. The value is not in it.
@@ -31,30 +37,23 @@ func (e *HeaderError) Error() string {
 // Unwrap returns what is wrong.
 func (e *HeaderError) Unwrap() error { return e.Err }
 
-func check(key, value string) error {
-	if !validKey(key) {
-		return &HeaderError{Key: key, Err: ErrKey}
-	}
-	if !validValue(value) {
-		return &HeaderError{Key: key, Err: ErrValue}
-	}
-	return nil
+// FormatError says why an envelope cannot be read. No value of a header is in it.
+type FormatError struct {
+	Err    error  // ErrMalformed, ErrVersion or ErrUnsupported
+	Offset int    // of the byte of the body at which it was noticed
+	Detail string // what is wrong there; the key if Err is ErrUnsupported; may be empty
 }
 
-func validKey(key string) bool {
-	for i := range len(key) {
-		if key[i] <= ' ' || key[i] > '~' {
-			return false
-		}
+// Error says what is wrong, and where.
+func (e *FormatError) Error() string {
+	switch {
+	case e.Detail == "":
+		return fmt.Sprintf("nsqx: %v, at byte %d", e.Err, e.Offset)
+	case e.Err == ErrUnsupported:
+		return fmt.Sprintf("nsqx: %v, at byte %d: %.64q", e.Err, e.Offset, e.Detail)
 	}
-	return 0 < len(key) && len(key) <= maxKey
+	return fmt.Sprintf("nsqx: %v, at byte %d: %s", e.Err, e.Offset, e.Detail)
 }
 
-func validValue(value string) bool {
-	for i := range len(value) {
-		if value[i] < ' ' || value[i] == 0x7F {
-			return false
-		}
-	}
-	return len(value) <= maxValue && utf8.ValidString(value)
-}
+// Unwrap returns which kind of fault it is.
+func (e *FormatError) Unwrap() error { return e.Err }

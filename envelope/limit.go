@@ -1,0 +1,74 @@
+package envelope
+
+import (
+	"slices"
+	"strings"
+)
+
+// rank says who is left out when there is no room for all: the highest first.
+type rank int
+
+const (
+	required rank = iota // must be understood: without it the payload would be misread
+	reserved
+	optional
+	tracestate
+	baggage
+)
+
+func (e entry) rank() rank {
+	switch {
+	case e.key[0] == '!':
+		return required
+	case e.key == "traceparent", e.key == "content-type", strings.HasPrefix(e.key, "nsqx-"):
+		return reserved
+	case e.key == "tracestate":
+		return tracestate
+	case e.key == "baggage":
+		return baggage
+	}
+	return optional
+}
+
+// fit returns the entries that are written, in order. It does not change entries.
+func fit(entries []entry, limit int) []entry {
+	if fits(entries, limit) {
+		return entries
+	}
+	entries = slices.Clone(entries)
+	for !fits(entries, limit) {
+		i := leastOf(entries)
+		if entries[i].rank() == required && fits(entries, maxHeader) {
+			break
+		}
+		entries = slices.Delete(entries, i, i+1)
+	}
+	return entries
+}
+
+func fits(entries []entry, limit int) bool {
+	return len(entries) <= maxEntries && sizeOf(entries)-prefix <= limit
+}
+
+// leastOf returns the entry to leave out next: the largest, and of equal ones the last, of those that matter least.
+func leastOf(entries []entry) (least int) {
+	for i, e := range entries {
+		l := entries[least]
+		if e.rank() > l.rank() || e.rank() == l.rank() && e.size() >= l.size() {
+			least = i
+		}
+	}
+	return least
+}
+
+// sizeOf is how many bytes an envelope with the entries takes: without any there is none.
+func sizeOf(entries []entry) int {
+	if len(entries) == 0 {
+		return 0
+	}
+	n := prefix
+	for _, e := range entries {
+		n += e.size()
+	}
+	return n
+}
