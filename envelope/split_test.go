@@ -212,7 +212,7 @@ func TestCosts(t *testing.T) {
 	wantErr(t, "Set", w.Set("traceparent", traceparent), nil)
 	wantAllocs(t, "Set again", 0, func() { _ = w.Set("traceparent", traceparent) })
 	wantAllocs(t, "Size", 0, func() { w.Size(plain) })
-	wantAllocs(t, "AppendTo without room", 1, func() { w.AppendTo(nil, plain) })
+	wantAllocs(t, "AppendTo without room", 2, func() { w.AppendTo(nil, plain) }) // 1 unless slices.Grow is not inlined, as under -race
 	dst := make([]byte, 0, 256)
 	wantAllocs(t, "AppendTo", 0, func() { w.AppendTo(dst, plain) })
 }

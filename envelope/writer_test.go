@@ -161,7 +161,7 @@ func TestLimit(t *testing.T) {
 		"negative is the default":         {-1, []string{"k", v(4096 - 4)}, "k"},
 		"all the format has":              {1 << 20, []string{"k", v(16383 - 4)}, "k"},
 		"more than the format has":        {1 << 20, []string{"k", v(16383 - 3), "l", ""}, "l"},
-		"baggage first":                   {100, []string{"baggage", v(10), "tracestate", v(30), "other", v(30), "traceparent", v(20)}, "tracestate other traceparent"},
+		"baggage first":                   {100, []string{"baggage", v(10), "tracestate", v(10), "other", v(30), "traceparent", v(20)}, "tracestate other traceparent"},
 		"then tracestate":                 {100, []string{"baggage", v(10), "tracestate", v(30), "other", v(50), "traceparent", v(20)}, "other traceparent"},
 		"then the largest":                {60, []string{"a", v(10), "b", v(40), "c", v(12), "traceparent", v(20)}, "a traceparent"},
 		"of equal ones the last":          {60, []string{"a", v(11), "b", v(11), "c", v(11), "traceparent", v(10)}, "a b traceparent"},

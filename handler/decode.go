@@ -14,10 +14,13 @@ type Decoder[T any] interface {
 }
 
 // Typed makes a [Raw] of a typed handler: the innermost step of a consumer's
-// chain. A body that does not decode, or a decoder that panics, is a
-// [*DecodeError]; fn is not called then.
+// chain. A body that does not decode, a decoder that panics, or an envelope that
+// cannot be read is a [*DecodeError]; fn is not called then.
 func Typed[T any](dec Decoder[T], fn Func[T]) Raw {
 	return func(ctx context.Context, m *Message) error {
+		if err := m.envelopeError(); err != nil {
+			return &DecodeError{Err: err}
+		}
 		v, err := decode(dec, m.Body)
 		if err != nil {
 			return &DecodeError{Err: err}
@@ -38,15 +41,15 @@ func decode[T any](dec Decoder[T], body []byte) (v T, err error) {
 // DecodeError says that the payload of a message could not be decoded. The
 // handler was not called.
 type DecodeError struct {
-	Err error // the codec's
+	Err error // the codec's, or an *envelope.FormatError
 }
 
-// Error names what the codec said.
+// Error names what the codec said, or what is wrong with the envelope.
 func (e *DecodeError) Error() string {
 	return fmt.Sprintf("nsqx: payload does not decode: %s", strings.TrimPrefix(fmt.Sprint(e.Err), "nsqx: "))
 }
 
-// Unwrap returns what the codec said.
+// Unwrap returns Err.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
 // PanicError is a panic of a handler, a codec or a middleware, as an error.

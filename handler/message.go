@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/nsqx/nsqx/envelope"
 )
 
 // Message is one delivery of a message by one nsqd. A redelivery is another
@@ -26,9 +28,10 @@ type Message struct {
 	derived     bool // made by WithBody; extra.origin is set
 	state       atomic.Uint32
 
-	// Body is the payload. It is lent, read-only, until the message is settled,
-	// that is, until the handler and its middleware have returned; then it is
-	// nil. Clone it (bytes.Clone) to keep it.
+	// Body is the payload, without the envelope that headers came in; see
+	// RawBody. It is lent, read-only, until the message is settled, that is,
+	// until the handler and its middleware have returned; then it is nil. Clone
+	// it (bytes.Clone) to keep it.
 	Body []byte
 
 	src       Source
@@ -40,19 +43,24 @@ type Message struct {
 
 // Bits of Message.state.
 const (
-	claimed = 1 << iota // somebody answers, or has answered; nobody else may
-	ended               // the handler has returned: its context is over
-	expired             // nsqd has said that it does not wait any more
+	claimed    = 1 << iota // somebody answers, or has answered; nobody else may
+	ended                  // the handler has returned: its context is over
+	expired                // nsqd has said that it does not wait any more
+	unreadable             // the body has an envelope that cannot be read
 )
 
 // Init makes m a delivery that src received at the instant received (counted
 // from src.Terms().Start). timestamp is nsqd's, in nanoseconds since 1970.
-// lease counts the memory of body; it may be nil.
+// lease counts the memory of body; it may be nil. If body has an envelope, Body
+// becomes what follows it; only a message without src keeps the body as it is.
 //
 // Init is for those who make messages: connections and tests. m must be zero.
 func (m *Message) Init(src Source, id ID, attempts uint16, timestamp int64, body []byte, received time.Duration, lease *Lease) {
 	m.ID, m.Attempts, m.Body = id, attempts, body
 	m.src, m.timestamp, m.received, m.lease = src, timestamp, received, lease
+	if envelope.Is(body) && src != nil {
+		m.open()
+	}
 }
 
 // Topic returns the topic that the message was published to.
@@ -80,7 +88,12 @@ func (m *Message) NSQD() string {
 }
 
 // Source returns where the message came from; nil for the zero Message.
-func (m *Message) Source() Source { return m.src }
+func (m *Message) Source() Source {
+	if e, ok := m.src.(*enveloped); ok {
+		return e.Source
+	}
+	return m.src
+}
 
 // Timestamp returns when nsqd accepted the message, by nsqd's clock.
 func (m *Message) Timestamp() time.Time { return time.Unix(0, m.timestamp) }
@@ -154,12 +167,14 @@ func (m *Message) Touch() error {
 
 // WithBody returns the same delivery with another body: a payload that was
 // decrypted or unpacked, for the next handler of a chain. All else is shared
-// with m: what is touched or settled is the delivery. A dead letter carries the
-// body as it came, and FromContext returns the delivery as it came.
+// with m: the headers, and what is touched or settled is the delivery. A dead
+// letter carries the body as it came, and FromContext returns the delivery as it
+// came. body is not searched for an envelope, and is decoded even if m has one
+// that cannot be read.
 func (m *Message) WithBody(body []byte) *Message {
 	o := m.origin()
-	d := &Message{derived: true}
-	d.Init(o.src, o.ID, o.Attempts, o.timestamp, body, o.received, nil)
+	d := &Message{ID: o.ID, Attempts: o.Attempts, Body: body, derived: true}
+	d.src, d.timestamp, d.received = o.src, o.timestamp, o.received
 	d.extra.Store(&extra{origin: o})
 	return d
 }
@@ -197,19 +212,22 @@ func (m *Message) Claim() bool {
 // Claimed says whether somebody has claimed the delivery.
 func (m *Message) Claimed() bool { return m.origin().state.Load()&claimed != 0 }
 
-// Release ends the context of the handler, takes the body away and gives its
-// memory back. It is for the consumer, which calls it once, when neither handler nor
+// Release ends the context of the handler, takes body and headers away and gives
+// their memory back. It is for the consumer, which calls it once, when neither handler nor
 // middleware nor dead letter can read the body any more.
 func (m *Message) Release() {
 	m.endContext()
 	m.Body = nil
+	if e, ok := m.src.(*enveloped); ok && !m.derived {
+		e.close()
+	}
 	if l := m.lease; l != nil {
 		m.lease = nil
 		l.Release(1)
 	}
 }
 
-// String identifies the delivery; the body is not printed.
+// String identifies the delivery; body and headers are not printed.
 func (m *Message) String() string {
 	return fmt.Sprintf("message %s of %s/%s from %s, attempt %d", m.ID, m.Topic(), m.Channel(), m.NSQD(), m.Attempts)
 }
@@ -217,8 +235,8 @@ func (m *Message) String() string {
 // GoString is String.
 func (m *Message) GoString() string { return m.String() }
 
-// LogValue makes a message a group of its metadata in slog; the body is not
-// logged.
+// LogValue makes a message a group of its metadata in slog; body and headers are
+// not logged.
 func (m *Message) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("id", m.ID.String()),

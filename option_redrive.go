@@ -1,0 +1,79 @@
+package nsqx
+
+import (
+	"fmt"
+	"time"
+)
+
+// RedriveOption is an option of [Redrive]. A nil one is ignored.
+type RedriveOption interface{ applyRedrive(*redriveConfig) }
+
+type redriveOption func(*redriveConfig)
+
+func (o redriveOption) applyRedrive(c *redriveConfig) { o(c) }
+
+func (o sharedOption) applyRedrive(c *redriveConfig) { c.shared = append(c.shared, o) }
+
+type redriveConfig struct {
+	sharedConfig
+	shared  []Option
+	channel string
+	rate    float64
+	limit   int
+	idle    time.Duration
+}
+
+// WithRedriveChannel sets the channel of the dead-letter topic that is emptied.
+// Defaults to "redrive". A channel gets what is published after it was made: to redrive what lies in
+// another one, name that.
+func WithRedriveChannel(channel string) RedriveOption {
+	return redriveOption(func(c *redriveConfig) {
+		c.once("WithRedriveChannel")
+		c.channel = channel
+	})
+}
+
+// WithRedriveRate sets how many messages a second are redriven at most: 0.01 to
+// 1000000. Defaults to 100.
+func WithRedriveRate(perSecond float64) RedriveOption {
+	return redriveOption(func(c *redriveConfig) {
+		c.once("WithRedriveRate")
+		if !(perSecond >= 0.01 && perSecond <= 1e6) {
+			c.fault("WithRedriveRate", fmt.Sprintf("is %v, want 0.01 to 1000000", perSecond))
+		}
+		c.rate = perSecond
+	})
+}
+
+// WithRedriveLimit sets how many messages are redriven at most. Defaults to no limit.
+func WithRedriveLimit(n int) RedriveOption {
+	return redriveOption(func(c *redriveConfig) {
+		c.once("WithRedriveLimit")
+		if n < 1 {
+			c.fault("WithRedriveLimit", fmt.Sprintf("is %d, want at least 1", n))
+		}
+		c.limit = n
+	})
+}
+
+// WithRedriveIdle sets how long no message must have come for the redrive to be
+// over: 100 ms to 1 h. Defaults to 5 s.
+func WithRedriveIdle(d time.Duration) RedriveOption {
+	return redriveOption(func(c *redriveConfig) {
+		c.once("WithRedriveIdle")
+		if d < 100*time.Millisecond || d > time.Hour {
+			c.fault("WithRedriveIdle", fmt.Sprintf("is %v, want 100ms to 1h0m0s", d))
+		}
+		c.idle = d
+	})
+}
+
+func newRedriveConfig(opts []RedriveOption) *redriveConfig {
+	c := &redriveConfig{sharedConfig: newSharedConfig(), channel: "redrive", rate: 100, idle: 5 * time.Second}
+	for _, o := range opts {
+		if o != nil {
+			o.applyRedrive(c)
+		}
+	}
+	return c
+}
