@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 )
 
@@ -77,11 +78,20 @@ func (f *failures) add(m *handler.Message) {
 // before nsqd is: if that opens the breaker, RDY is closed before the answer
 // makes room for another message.
 func (c *control) failed(m *handler.Message) {
-	if c.breaker == nil {
+	src, delivered := m.Source().(*conn.Conn)
+	switch {
+	case c.breaker == nil:
+		return
+	case !delivered: // Consumer.Process was called
+		return
+	case src.Context().Err() != nil: // the handler may have failed because its connection has ended just now
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.running {
+		return
+	}
 	c.failures.add(m)
 	if !c.breaker.Closed() {
 		if c.breaker.Result(c.now(), true, c.enough()) {
@@ -105,10 +115,22 @@ func (c *control) record() {
 	if c.breaker == nil || !c.breaker.Closed() {
 		return
 	}
-	results := c.e.workers.results()
-	results = max(results-min(c.failures.repeats, results), c.failures.count) // the last failure is no result yet
-	if c.breaker.Record(c.now(), results, c.failures.count) {
+	if c.breaker.Record(c.now(), c.failures.count, c.results) {
 		c.open()
+	}
+}
+
+// results counts the messages that were handled, as failures are counted. The
+// caller holds mu.
+func (c *control) results() uint64 {
+	n := c.e.workers.results()
+	return max(n-min(c.failures.repeats, n), c.failures.count) // the last failure is no result yet
+}
+
+// succeededTrial is told of each success.
+func (c *control) succeededTrial() {
+	if c.watching.Load() {
+		c.succeeded()
 	}
 }
 
@@ -130,10 +152,9 @@ func (c *control) enough() int { return c.concurrency }
 // open follows the breaker, which has opened. The caller holds mu.
 func (c *control) open() {
 	c.watching.Store(true)
-	c.shut()
-	c.holding.Store(true)
+	c.hold()
 	ev := c.e.connEvent("", nil)
 	ev.Retry = c.breaker.OpenFor(c.now())
 	c.e.events.post(eventBackoff, event{ConnEvent: ev})
-	c.poke() // it gives back what waits
+	c.poke()
 }

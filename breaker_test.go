@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
 )
@@ -397,5 +400,124 @@ func TestTrialTimesOut(t *testing.T) {
 		close(release)
 		s.Await("orders", "billing", finished(100))
 		want(t, "backoff", c.Stats().Backoff, false)
+	})
+}
+
+// TestTrialSaysNothing: the message that tries is neither a success nor a failure. Then the next one tries.
+func TestTrialSaysNothing(t *testing.T) {
+	for name, end := range map[string]func(ctx context.Context, s *nsqxtest.Server) error{
+		"again later": func(context.Context, *nsqxtest.Server) error { return retry.After(10*time.Millisecond, nil) },
+		"expired": func(context.Context, *nsqxtest.Server) error {
+			time.Sleep(5 * time.Second)
+			return errDown
+		},
+		"lost": func(ctx context.Context, s *nsqxtest.Server) error {
+			s.Disconnect()
+			<-ctx.Done()
+			return errDown
+		},
+	} {
+		for _, concurrency := range []int{1, 4} {
+			bubble(t, fmt.Sprint(name, ", ", concurrency), func(t *testing.T) {
+				servers := nsqxtest.NewServers(t, 2, nsqxtest.WithMaxInFlightCheck(40, time.Millisecond), nsqxtest.WithMessageTimeout(4*time.Second),
+					nsqxtest.WithPatience(time.Hour))
+				d := newDependency(true)
+				var nothing atomic.Int32 // trials that are to say nothing
+				c, _ := consume(t, servers, func(ctx context.Context, body string) error {
+					if nothing.Add(-1) >= 0 {
+						for _, s := range servers {
+							if s.Addr() == handler.FromContext(ctx).NSQD() {
+								return end(ctx, s)
+							}
+						}
+					}
+					return d.handle(ctx, body)
+				}, d.hook(), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(40))
+				for _, s := range servers {
+					publish(s, 100)
+				}
+				time.Sleep(700 * time.Millisecond)
+				want(t, "backoffs", len(d.backoffs.all()), 1)
+				want(t, "backoff", c.Stats().Backoff, true)
+				nothing.Store(3)
+				d.down.Store(false)
+				began := time.Now()
+				for _, s := range servers {
+					s.Await("orders", "billing", finished(100))
+				}
+				if took := time.Since(began); took > 30*time.Second {
+					t.Errorf("all were handled %v after its return", took)
+				}
+				want(t, "trials that were to say nothing", nothing.Load() < 0, true)
+				want(t, "backoffs at last", len(d.backoffs.all()), 1)
+				want(t, "backoff at last", c.Stats().Backoff, false)
+			})
+		}
+	}
+}
+
+// TestTrialInterrupted by the shutdown, which it does not hold up.
+func TestTrialInterrupted(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		d := newDependency(true)
+		var trial atomic.Bool
+		c, stop := consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
+			if trial.Load() {
+				<-ctx.Done()
+			}
+			return d.handle(ctx, body)
+		}, d.hook(), nsqx.WithConcurrency(4), nsqx.WithShutdownTimeout(2*time.Second))
+		publish(s, 100)
+		time.Sleep(500 * time.Millisecond)
+		trial.Store(true)
+		time.Sleep(2 * time.Second)
+		want(t, "running", c.Stats().Running, 1)
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > 2500*time.Millisecond {
+			t.Errorf("the shutdown took %v", took)
+		}
+		want(t, "interrupted", c.Stats().Interrupted, 1)
+		want(t, "in flight", billing(s).InFlight, 0)
+		want(t, "backoffs", len(d.backoffs.all()), 1)
+	})
+}
+
+// TestProcessIsNoFailure: what a test hands to Process is no sign of an outage, whether the consumer runs or not, and finds nobody
+// who could be told of one.
+func TestProcessIsNoFailure(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		d := newDependency(true)
+		var log logbook
+		c := newLogged(t, &log, func(ctx context.Context, body string) error {
+			if body == "fails" {
+				return errDown
+			}
+			return nil
+		}, s.Option(), d.hook(), nsqx.WithRetry(retry.Linear(3*time.Second, 3*time.Second)))
+		process := func(when string) {
+			t.Helper()
+			for i := range 100 {
+				id, _ := handler.ParseID(fake.ID(uint64(i)))
+				out := nsqxtest.Deliver(t, c, []byte("fails"), nsqxtest.WithID(id))
+				if out.Disposition != handler.Requeue || out.Delay != 3*time.Second || !errors.Is(out.Err, errDown) {
+					t.Fatalf("%s: outcome %+v", when, out)
+				}
+			}
+			synctest.Wait()
+			want(t, "backoff "+when, c.Stats().Backoff, false)
+			want(t, "events dropped "+when, c.Stats().EventsDropped, 0)
+			want(t, "backoffs "+when, len(d.backoffs.all()), 0)
+			want(t, "log "+when, log.count(slog.LevelWarn, "")+log.count(slog.LevelError, ""), 0)
+		}
+		process("before Run")
+		stop := nsqxtest.Run(t, c)
+		process("while it runs")
+		publish(s, 10)
+		s.Await("orders", "billing", finished(10))
+		stop()
+		process("after Run")
 	})
 }

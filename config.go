@@ -64,6 +64,7 @@ type consumerConfig struct {
 	// At most one of these says what becomes of a message that is given up.
 	givesUp         string // name of the option that said so
 	deadLetterTopic string
+	plainDeadLetter bool
 	deadLetterFunc  func(context.Context, *handler.Message, error) error
 	discard         bool
 
@@ -114,6 +115,9 @@ func (c *consumerConfig) validate() error {
 				c.fault(bound, "needs WithDeadLetter, WithDeadLetterFunc or WithDiscard, which say what becomes of the messages")
 			}
 		}
+	}
+	if c.plainDeadLetter && c.givesUp != "WithDeadLetter" {
+		c.fault("WithPlainDeadLetter", "needs WithDeadLetter")
 	}
 	if c.givesUp == "WithDeadLetter" {
 		if err := wire.CheckTopic(c.deadLetterTopic); err != nil {

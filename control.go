@@ -2,6 +2,7 @@ package nsqx
 
 import (
 	"cmp"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,13 +22,12 @@ type control struct {
 
 	asleep   atomic.Bool // run waits for a message, without a ticker
 	watching atomic.Bool // the breaker is not closed: it wants to know of each success
-	holding  atomic.Bool // no handler is to be started
 
 	// Guarded by mu, which is held when shares are set, so that who has closed
 	// them finds them closed. It comes before the locks of engine, connections
 	// and queue.
 	mu          sync.Mutex
-	started     bool // workers are
+	running     bool // from the start of the workers to that of the drain
 	concurrency int
 	fixed       int // WithMaxInFlight; 0: automatic
 	paused      bool
@@ -37,13 +37,15 @@ type control struct {
 	overdue     int                // messages held that nsqd has given to others
 	stalled     bool               // no worker is free, and messages have waited for too long
 	careful     bool               // there was a stall: MaxInFlight may be more than workers can do
-	bound       int                // of the messages held
+	bound       int                // of the messages that wait
 	flood       map[*conn.Conn]int // messages beyond the bound
 
 	// Of run alone.
 	service flow.Service
-	last    uint64        // results when they were counted last
-	spent   time.Duration // by workers, when it was counted last
+	size    flow.Size
+	loads   map[*conn.Conn]conn.Load // when they were looked at last
+	last    uint64                   // results when they were counted last
+	spent   time.Duration            // by workers, when it was counted last
 	turn    int
 	quiet   int    // ticks without a message
 	seen    uint64 // messages received when they were counted last
@@ -196,14 +198,12 @@ func (c *control) batch() int {
 // adjust shares out what may be in flight.
 func (c *control) adjust(tick bool) {
 	conns := c.e.connections()
-	loads := make([]conn.Load, len(conns))
 	shares := make([]flow.Share, len(conns))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, conn := range conns {
-		loads[i] = conn.Load(tick)
-	}
-	c.total = c.limit(conns, loads)
+	loads := c.look(tick, conns)
+	allowed := c.allowed()
+	c.total = min(c.limit(conns, loads), allowed)
 	c.setBound(conns)
 	for i, l := range loads {
 		shares[i] = flow.Share{Share: l.Share, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak}
@@ -211,12 +211,12 @@ func (c *control) adjust(tick bool) {
 			shares[i].Demand = c.total
 		}
 	}
-	if c.paused || c.breaker != nil && c.breaker.Limit(c.now()) == 0 {
+	if allowed == 0 {
 		c.hold()
 		return
 	}
-	c.holding.Store(false)
-	if c.stalled {
+	c.e.queue.release()
+	if c.stalled || c.e.queue.isCrowded() {
 		c.shut()
 		return
 	}
@@ -234,31 +234,46 @@ func (c *control) adjust(tick bool) {
 	}
 }
 
-// usualMaxRDY is the max-rdy-count of an nsqd that was not told another.
-const usualMaxRDY = 2500
-
-// setBound sets how many messages are held at most: RDY is no bound for that,
-// since nsqd counts a message no more once its timeout is over, and shares move.
-// The caller holds mu.
-func (c *control) setBound(conns []*conn.Conn) {
-	most := cmp.Or(c.fixed, usualMaxRDY)
-	for _, conn := range conns {
-		if c.fixed == 0 {
-			most = max(most, conn.MaxRDY())
-		}
+// look returns the loads of connections, and notes how large messages are. Between
+// ticks the last period still counts: the present one has only begun. The caller
+// holds mu.
+func (c *control) look(tick bool, conns []*conn.Conn) []conn.Load {
+	if tick {
+		c.size.Fade()
 	}
-	c.bound = 2*most + len(conns)
-	c.e.queue.setLimit(c.bound)
+	loads := make([]conn.Load, len(conns))
+	seen := make(map[*conn.Conn]conn.Load, len(conns))
+	for i, conn := range conns {
+		l, before := conn.Load(tick), c.loads[conn]
+		c.size.Add(l.Received-before.Received, l.Bytes-before.Bytes)
+		if !tick {
+			l.Peak, l.Starved = max(l.Peak, before.Peak), l.Starved || before.Starved
+		}
+		loads[i], seen[conn] = l, l
+	}
+	c.loads = seen
+	return loads
 }
 
-// limit is how many messages may be in flight now. The caller holds mu.
+// allowed is how many messages pause and breaker let be in flight. The caller
+// holds mu.
+func (c *control) allowed() int {
+	switch {
+	case c.paused:
+		return 0
+	case c.breaker != nil:
+		return c.breaker.Limit(c.now())
+	}
+	return math.MaxInt
+}
+
+// limit is how many messages the consumer could do with in flight now. The caller
+// holds mu.
 func (c *control) limit(conns []*conn.Conn, loads []conn.Load) int {
 	var rtt time.Duration
 	var most int
-	var messages, bytes uint64
 	for i, l := range loads {
 		rtt, most = max(rtt, l.RTT), max(most, conns[i].MaxRDY())
-		messages, bytes = messages+l.Received, bytes+l.Bytes
 	}
 	auto := c.concurrency + c.service.Ahead(c.concurrency, rtt, most)
 	q := c.e.queue
@@ -273,18 +288,9 @@ func (c *control) limit(conns []*conn.Conn, loads []conn.Load) int {
 			n = min(n, c.fixed)
 		}
 	}
-	if mean := bytes / max(messages, 1); mean > 0 {
-		n = min(n, max(int(uint64(c.e.cfg.maxInFlightBytes)/mean), 1))
-	}
+	n = c.size.Fit(c.e.cfg.maxInFlightBytes, n)
 	if c.stalled {
 		n = min(n, c.concurrency)
 	}
-	n = max(n-c.overdue, 0)
-	if c.breaker != nil {
-		n = min(n, c.breaker.Limit(c.now()))
-	}
-	if c.paused {
-		n = 0
-	}
-	return n
+	return max(n-c.overdue, 0)
 }

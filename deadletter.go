@@ -2,9 +2,12 @@ package nsqx
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
-	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 )
 
@@ -25,9 +28,46 @@ func (e *engine) deadLetter(ctx context.Context, m *handler.Message, cause error
 	}
 	ctx, stop := context.WithTimeout(ctx, deadLetterTimeout)
 	defer stop()
-	pub := conn.Pub{Topic: e.cfg.deadLetterTopic, Bodies: [][]byte{m.Body}}
-	var asked string
-	return e.publishing.one(ctx, &pub, m.NSQD(), &asked)
+	out := &handler.Outgoing{Topic: e.cfg.deadLetterTopic, NSQD: m.NSQD()}
+	if e.cfg.plainDeadLetter {
+		out.Bodies = [][]byte{m.Body}
+	} else {
+		out.Bodies, out.Envelope = [][]byte{m.RawBody()}, true
+		describe(m, cause, &out.Headers)
+	}
+	return e.sendDead(ctx, out)
+}
+
+// maxReason is how many bytes of an error a dead letter carries.
+const maxReason = 512
+
+// describe says in the headers of a dead letter where it comes from. Those that the
+// message came with stay; its trace makes room for that of the dead letter.
+func describe(m *handler.Message, cause error, headers *envelope.Writer) {
+	set := func(key, value string) { _ = headers.Set(key, value) } // what cannot be carried is left out
+	set(envelope.DeadTopic, m.Topic())
+	set(envelope.DeadChannel, m.Channel())
+	set(envelope.DeadID, m.ID.String())
+	set(envelope.DeadAttempts, strconv.Itoa(attempts(m)))
+	set(envelope.DeadError, reason(cause))
+	set(envelope.DeadTime, time.Now().UTC().Format(time.RFC3339Nano))
+	if trace := m.Header("traceparent"); trace != "" && m.Header(envelope.OriginTrace) == "" {
+		set(envelope.OriginTrace, trace)
+	}
+}
+
+// reason is the text of an error as a header takes it.
+func reason(err error) string {
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(err.Error(), "\uFFFD"))
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "")
+	}
+	return text
 }
 
 // keepTouched touches m now and each third of its message timeout, until stop

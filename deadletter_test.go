@@ -58,7 +58,8 @@ func TestDeadLetterIsConfirmedFirst(t *testing.T) {
 		l.sendAs(1, 1, "the body")
 		time.Sleep(time.Hour)
 		l.wantAnswers("58s TOUCH 1", "1m18s TOUCH 1", "1m23s FIN 1")
-		want(t, "dead letter", d.publisher(nsqd1).entries("PUB")[0], entry{58 * time.Second, "PUB dead", "the body"})
+		letter := d.publisher(nsqd1).entries("PUB")[0]
+		want(t, "dead letter", entry{letter.at, letter.cmd, letter.payload()}, entry{58 * time.Second, "PUB dead", "the body"})
 		want(t, "counted", s.Stats().DeadLettered, 1)
 		s.wantStop(orderly)
 	})
@@ -126,7 +127,7 @@ func TestDeadLetterElsewhere(t *testing.T) {
 			l.wantAnswers("0s TOUCH 7", "0s FIN 7")
 			want(t, "tried at nsqd 2", len(d.publisher(nsqd2).entries("PUB")), 1)
 			want(t, "tried at nsqd 1", len(d.publisher(nsqd1).entries("PUB")), 1)
-			want(t, "dead letter", d.publisher(nsqd3).entries("PUB")[0].body, fake.ID(7))
+			want(t, "dead letter", d.publisher(nsqd3).entries("PUB")[0].payload(), fake.ID(7))
 			s.wantStop(orderly)
 		})
 	}
@@ -145,7 +146,7 @@ func TestDeadLetterElsewhere(t *testing.T) {
 		l := d.line(nsqd1)
 		l.send(7)
 		l.wantAnswers("0s TOUCH 7", "0s FIN 7")
-		want(t, "dead letter", d.publisher(nsqd2).entries("PUB")[0].body, fake.ID(7))
+		want(t, "dead letter", d.publisher(nsqd2).entries("PUB")[0].payload(), fake.ID(7))
 		l.send(8)
 		l.wantAnswers("0s TOUCH 7", "0s FIN 7", "0s TOUCH 8", "0s FIN 8")
 		want(t, "dials to nsqd 1", dials, 2) // it is left in peace for a while
@@ -166,7 +167,7 @@ func TestDeadLetterBody(t *testing.T) {
 			return hopeless(ctx, body)
 		}, dead, nsqx.WithMiddleware(decrypt))
 		d.line(nsqd1).sendAs(1, 1, "secret")
-		want(t, "dead letter", d.publisher(nsqd1).entries("PUB")[0].body, "secret")
+		want(t, "dead letter", d.publisher(nsqd1).entries("PUB")[0].payload(), "secret")
 		s.wantStop(orderly)
 	})
 }

@@ -25,9 +25,9 @@ func TestDemandMoves(t *testing.T) {
 			for i := range 4 * n {
 				s := servers[i%n]
 				publish(s, 1000)
-				time.Sleep(time.Second)
+				time.Sleep(300 * time.Millisecond)
 				if got, least := billing(s).InFlight, most-2*(n-1); got < least {
-					t.Errorf("%d in flight at the only busy one after a second, want %d", got, least)
+					t.Errorf("%d in flight at the only busy one after 300 ms, want %d", got, least)
 				}
 				for _, other := range servers {
 					if other != s && rdy(t, other) < 1 {

@@ -90,7 +90,7 @@ func (l lookupd) Discover(ctx context.Context, topic string) ([]string, error) {
 	case err != nil:
 		return nil, err
 	case answer.NoTopic:
-		return nil, notice{errNoTopic}
+		return nil, notice{ErrNoTopic}
 	case dropped > 0:
 		return answer.Addrs, notice{fmt.Errorf("nsqx: nsqlookupd %s named %d addresses that cannot be used", l.Addr(), dropped)}
 	}
@@ -100,10 +100,12 @@ func (l lookupd) Discover(ctx context.Context, topic string) ([]string, error) {
 // notice is an error beside an answer that is good all the same.
 type notice struct{ error }
 
-var errNoTopic = errors.New("nsqx: topic not found")
+// ErrNoTopic is in a [LookupEvent]: no nsqd that the nsqlookupd knows has the topic. It begins with
+// its first message.
+var ErrNoTopic = errors.New("nsqx: topic not found")
 
 func newDiscovery(cfg *sharedConfig, topic string, owner finder) *discovery {
-	d := &discovery{cfg: cfg, topic: topic, owner: owner, table: lookup.NewTable(cfg.maxNSQDs, nil)}
+	d := &discovery{cfg: cfg, topic: topic, owner: owner, table: lookup.NewTable(cfg.maxNSQDs)}
 	for _, l := range cfg.lookupClients {
 		d.sources = append(d.sources, &source{Discoverer: lookupd{l}, stats: LookupStats{Name: l.Addr()}})
 	}
@@ -133,7 +135,9 @@ func (d *discovery) poll(ctx context.Context, i int) {
 	s := d.sources[i]
 	ctx, cancel := context.WithTimeout(ctx, discoverTimeout)
 	defer cancel()
+	began := time.Now()
 	found, err := d.discover(ctx, s)
+	took := time.Since(began)
 	if ctx.Err() == context.Canceled {
 		return // its owner ends
 	}
@@ -162,7 +166,7 @@ func (d *discovery) poll(ctx context.Context, i int) {
 		d.owner.forget(addr)
 	}
 	d.mu.Unlock()
-	d.owner.polled(event{source: s.stats.Name, found: len(found), good: good, ConnEvent: ConnEvent{Err: err}})
+	d.owner.polled(event{source: s.stats.Name, found: len(found), good: good, took: took, ConnEvent: ConnEvent{Err: err}})
 }
 
 // discover asks the source, and the user's filter: both may be user code.

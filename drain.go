@@ -111,6 +111,7 @@ func (e *engine) drain(helpers *sync.WaitGroup) error {
 	e.mu.Unlock()
 
 	// Intake: nothing new is handled.
+	e.control.stop()
 	for _, c := range conns {
 		c.StopDelivery()
 	}

@@ -26,6 +26,7 @@ type engine struct {
 	control    *control
 	discovery  *discovery
 	publishing *publishing // of dead letters
+	sendDead   handler.Send
 	events     *events
 	delayCut   atomic.Bool // the warning was given
 
@@ -65,11 +66,17 @@ func newEngine(cfg *consumerConfig, raw handler.Raw) *engine {
 
 	// From the outside in; built once.
 	var observe handler.Middleware
-	if cfg.telemetry != nil {
-		observe = cfg.telemetry.Consumer(ConsumerInfo{
+	var observeDead handler.SendMiddleware
+	if t := cfg.telemetry; t != nil {
+		observe = t.Consumer(ConsumerInfo{
 			Topic: cfg.sub.Topic, Channel: cfg.sub.Channel, ClientID: cfg.conn.ClientID, Concurrency: cfg.concurrency,
+			MaxAttempts: cfg.maxAttempts,
 		})
+		if cfg.deadLetterTopic != "" {
+			observeDead = t.Producer(ProducerInfo{Topic: cfg.deadLetterTopic, ClientID: cfg.conn.ClientID})
+		}
 	}
+	e.sendDead = handler.ChainSend(observeDead)(e.publishing.transmit)
 	e.chain = handler.Chain(
 		middleware.Recover(),
 		observe,
@@ -139,10 +146,6 @@ func (e *engine) run(ctx context.Context) error {
 
 // Deliver is called by the read loops: see [conn.Sink].
 func (e *engine) Deliver(c *conn.Conn, msgs []handler.Message) {
-	if e.control.holding.Load() {
-		e.control.refuse(msgs)
-		return
-	}
 	dead, overflow, err := e.queue.put(msgs)
 	for _, m := range dead {
 		e.workers.skip(m)
@@ -150,6 +153,8 @@ func (e *engine) Deliver(c *conn.Conn, msgs []handler.Message) {
 	switch {
 	case err == errQueueClosed:
 		e.giveBackLate(overflow)
+	case err == errQueueHeld:
+		e.control.refuse(overflow)
 	case err != nil:
 		e.control.overflow(c, overflow, err)
 	default:

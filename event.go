@@ -29,9 +29,10 @@ type event struct {
 	message handler.ID    // of eventOverdue
 	age     time.Duration // of eventOverdue
 
-	source string // of eventLookup
-	found  int    // of eventLookup
-	good   bool   // of eventLookup
+	source string        // of eventLookup
+	found  int           // of eventLookup
+	good   bool          // of eventLookup
+	took   time.Duration // of eventLookup
 }
 
 // events carries what happens to connections to the goroutine that logs it and
@@ -74,7 +75,7 @@ func (e *events) run() {
 			call(e, e.hooks.refused, ev.ConnEvent)
 		case eventLookup:
 			call(e, e.hooks.lookup, LookupEvent{
-				Source: ev.source, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Found: ev.found, Err: ev.Err,
+				Source: ev.source, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Found: ev.found, Duration: ev.took, Err: ev.Err,
 			})
 		case eventBackoff:
 			call(e, e.hooks.backoff, BackoffEvent{Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Delay: ev.Retry})
@@ -131,7 +132,7 @@ func (e *events) log(ev event) {
 		level, text = slog.LevelWarn, "nsqd refused a late answer"
 	case eventLookup:
 		level, text = slog.LevelDebug, "asked for nsqds"
-		if ev.Err != nil && !errors.Is(ev.Err, errNoTopic) {
+		if ev.Err != nil && !errors.Is(ev.Err, ErrNoTopic) {
 			level, text = slog.LevelWarn, "asking for nsqds failed"
 			if ev.good {
 				text = "asked for nsqds, not all can be used"

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -49,7 +50,8 @@ func (n *pretended) serve(nc net.Conn) {
 			payload(r)
 			frame(nc, 0, "OK")
 		case "PUB":
-			n.hear(fmt.Sprintf("PUB %s: %s", word[1], payload(r)))
+			_, body, _ := envelope.Split([]byte(payload(r)))
+			n.hear(fmt.Sprintf("PUB %s: %s", word[1], body))
 			frame(nc, 0, "OK")
 		case "SUB":
 			frame(nc, 0, "OK")

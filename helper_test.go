@@ -16,6 +16,7 @@ import (
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
 )
@@ -210,6 +211,12 @@ func (l *line) entries(names ...string) []entry {
 		name, _, _ := strings.Cut(e.cmd, " ")
 		return len(names) > 0 && !slices.Contains(names, name)
 	})
+}
+
+// payload is the body without its envelope.
+func (e entry) payload() string {
+	_, payload, _ := envelope.Split([]byte(e.body))
+	return string(payload)
 }
 
 // published counts the messages of PUBs and MPUBs.

@@ -21,8 +21,9 @@ type LookupEvent struct {
 	Source         string // its address, or its Go type
 	Topic, Channel string
 	Time           time.Time
-	Found          int   // addresses
-	Err            error // what went wrong, also in part; nil if nothing did
+	Duration       time.Duration // that the answer took
+	Found          int           // addresses
+	Err            error         // what went wrong, also in part; nil if nothing did
 }
 
 // BackoffEvent is the opening of the breaker: see [Backoff].

@@ -240,7 +240,7 @@ func TestTelemetry(t *testing.T) {
 			answers = answers[1:]
 			return answer
 		}, nsqx.WithTelemetry(tel), nsqx.WithConcurrency(1), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"))
-		want(t, "info", tel.info, nsqx.ConsumerInfo{Topic: "orders", Channel: "billing", ClientID: "me", Concurrency: 1})
+		want(t, "info", tel.info, nsqx.ConsumerInfo{Topic: "orders", Channel: "billing", ClientID: "me", Concurrency: 1, MaxAttempts: 1})
 		l := d.line(nsqd1)
 		want(t, "observed", tel.running, 1)
 		l.send(1)

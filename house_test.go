@@ -20,6 +20,8 @@ func TestImportsGoDown(t *testing.T) {
 		backoff  = "github.com/cenkalti/backoff/v4"
 		compress = "github.com/klauspost/compress/"
 		errgroup = "golang.org/x/sync/errgroup"
+
+		telemetry = "go.opentelemetry.io/otel" // and what is below, but for the SDK
 	)
 	allowed := map[string][]string{
 		"internal/wire":     nil,
@@ -34,8 +36,9 @@ func TestImportsGoDown(t *testing.T) {
 		"middleware":        {"handler"},
 		"conn":              {"handler", "internal/flow", "internal/wire", compress + "flate", compress + "s2"},
 		".":                 {"codec", "conn", "envelope", "handler", "internal/flow", "internal/lookup", "internal/override", "internal/wire", "middleware", "retry", backoff, errgroup},
-		"nsqxtest":          {module, "conn", "handler", "internal/override", "internal/pipe"},
+		"nsqxtest":          {module, "conn", "envelope", "handler", "internal/override", "internal/pipe"},
 		"internal/fake":     {"internal/pipe", compress + "s2", compress + "snappy"},
+		"otel":              {module, "conn", "envelope", "handler", "retry", telemetry},
 	}
 	for dir := range packages(t) {
 		may, known := allowed[dir]
@@ -47,6 +50,9 @@ func TestImportsGoDown(t *testing.T) {
 			name, ours := strings.CutPrefix(imported, module+"/")
 			if !ours && !strings.Contains(strings.SplitN(imported, "/", 2)[0], ".") {
 				continue // standard library
+			}
+			if strings.HasPrefix(imported, telemetry+"/") && !strings.HasPrefix(imported, telemetry+"/sdk") {
+				name = telemetry
 			}
 			if !slices.Contains(may, name) {
 				t.Errorf("package %s imports %s", dir, imported)

@@ -20,6 +20,7 @@ type ConsumerOption interface{ applyConsumer(*consumerConfig) }
 type Option interface {
 	ConsumerOption
 	ProducerOption
+	RedriveOption
 	applyShared(*sharedConfig)
 }
 
@@ -210,14 +211,27 @@ func WithMaxAge(d time.Duration) ConsumerOption {
 	})
 }
 
-// WithDeadLetter publishes the messages that are given up to a topic, with
-// their bodies as they came: to the nsqd that delivered the message, or to
-// another one if that fails. The message is finished when the publish is
-// confirmed, and requeued otherwise. (A message can so be published twice.)
+// WithDeadLetter publishes the messages that are given up to a topic: to the nsqd
+// that delivered the message, or to another one if that fails. The message is
+// finished when the publish is confirmed, and requeued otherwise. (A message can so
+// be published twice.)
+//
+// A dead letter has the body as it came, in an envelope with the headers that the
+// message had, and with those that say where it comes from and why: see the keys in
+// package envelope, [WithPlainDeadLetter] and [Redrive].
 func WithDeadLetter(topic string) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.giveUpOnce("WithDeadLetter")
 		c.deadLetterTopic = topic
+	})
+}
+
+// WithPlainDeadLetter publishes dead letters without an envelope: the payload alone,
+// for a topic whose consumers cannot read one. Defaults to none.
+func WithPlainDeadLetter() ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithPlainDeadLetter")
+		c.plainDeadLetter = true
 	})
 }
 

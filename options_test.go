@@ -100,6 +100,7 @@ func TestOptionFaults(t *testing.T) {
 		"bound with a func":        {[]nsqx.ConsumerOption{ok, nsqx.WithMaxAge(3), nsqx.WithDeadLetterFunc(fn)}, nil},
 		"own topic":                {[]nsqx.ConsumerOption{ok, nsqx.WithDeadLetter("orders")}, []string{"WithDeadLetter is the consumer's own topic"}},
 		"faulty dead letter":       {[]nsqx.ConsumerOption{ok, nsqx.WithDeadLetter("or ders")}, []string{"WithDeadLetter faulty topic"}},
+		"plain dead letter":        {[]nsqx.ConsumerOption{ok, nsqx.WithPlainDeadLetter(), nsqx.WithDiscard()}, []string{"WithPlainDeadLetter needs WithDeadLetter"}},
 		"empty dead letter":        {[]nsqx.ConsumerOption{ok, nsqx.WithDeadLetter("")}, []string{"WithDeadLetter is empty"}},
 		"dead letter and discard":  {[]nsqx.ConsumerOption{ok, nsqx.WithDeadLetter("dead"), nsqx.WithDiscard()}, []string{"WithDiscard contradicts WithDeadLetter"}},
 		"func and dead letter":     {[]nsqx.ConsumerOption{ok, nsqx.WithDeadLetterFunc(fn), nsqx.WithDeadLetter("dead")}, []string{"WithDeadLetter contradicts WithDeadLetterFunc"}},

@@ -260,7 +260,11 @@ func TestQueueModel(t *testing.T) {
 			switch r.IntN(12) {
 			case 0, 1:
 				n := r.IntN(40)
-				_, overflow, err := q.put(p.messages(next, n))
+				msgs := p.messages(next, n)
+				for i := range msgs {
+					msgs[i].Body = make([]byte, r.IntN(100))
+				}
+				_, overflow, err := q.put(msgs)
 				if (err != nil) != (len(overflow) > 0) {
 					t.Fatalf("seed %d: %d of %d do not fit, %v", seed, len(overflow), n, err)
 				}
@@ -269,7 +273,7 @@ func TestQueueModel(t *testing.T) {
 			case 2:
 				q.setBatch(1 + r.IntN(maxBatch))
 			case 3:
-				q.setLimit(r.IntN(80))
+				q.setLimit(r.IntN(80), r.IntN(4000))
 			case 4:
 				keep := r.IntN(60)
 				had := len(model)
@@ -310,6 +314,13 @@ func TestQueueModel(t *testing.T) {
 			}
 			if q.waiting() != len(model) {
 				t.Fatalf("seed %d: %d wait, want %d", seed, q.waiting(), len(model))
+			}
+			bytes := 0
+			for i := range q.ring.n {
+				bytes += len(q.ring.msgs[(q.ring.head+i)%len(q.ring.msgs)].Body)
+			}
+			if q.ring.bytes != bytes {
+				t.Fatalf("seed %d: counts %d bytes, want %d", seed, q.ring.bytes, bytes)
 			}
 		}
 		for _, n := range numbers(q.close()) {

@@ -3,6 +3,7 @@ package nsqx
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -26,11 +27,13 @@ type queue struct {
 	mu       sync.Mutex
 	filled   sync.Cond // signalled for a worker that sleeps
 	ring     ring
-	limit    int  // most messages in the ring
-	batch    int  // most messages that a worker takes at once
-	closed   bool // nothing more gets in
-	sleepers int  // workers that sleep, or were signalled and have not come yet
-	woken    int  // those of them that were signalled; 1 at most
+	limit    bound // of the ring
+	crowded  bool  // there was no room, and more than half of the limit still waits
+	batch    int   // most messages that a worker takes at once
+	held     bool  // nothing gets in for now
+	closed   bool  // nothing more gets in
+	sleepers int   // workers that sleep, or were signalled and have not come yet
+	woken    int   // those of them that were signalled; 1 at most
 
 	workers int       // how many there shall be
 	pockets []*pocket // of those that there are
@@ -40,7 +43,7 @@ type queue struct {
 }
 
 func newQueue(limit int) *queue {
-	q := &queue{ring: newRing(), limit: limit, batch: 1}
+	q := &queue{ring: newRing(), limit: bound{limit, math.MaxInt}, batch: 1}
 	q.clock.since = time.Now()
 	q.filled.L = &q.mu
 	return q
@@ -49,34 +52,33 @@ func newQueue(limit int) *queue {
 // Why put takes no messages, or not all.
 var (
 	errQueueClosed = errors.New("nsqx: queue is closed")
+	errQueueHeld   = errors.New("nsqx: queue is held")
 	errFlood       = errors.New("nsqx: nsqd sends far more messages than RDY allows")
 )
 
 // put adds messages and wakes a worker. It first drops from the head what no
 // answer can be given to any more, and returns that. What was not added, because
-// the queue is closed or would hold more than its limit, is overflow: the newest
-// of msgs.
+// the queue is closed or held or would hold more than its limit, is overflow: the
+// newest of msgs.
 func (q *queue) put(msgs []handler.Message) (dead []*handler.Message, overflow []handler.Message, err error) {
 	q.mu.Lock()
+	defer q.unlock()
 	dead = q.popDead()
-	if q.ring.n+len(msgs) > q.limit {
-		dead = append(dead, q.sweep()...)
-	}
-	room := max(q.limit-q.ring.n, 0)
 	switch {
 	case q.closed:
-		room, err = 0, errQueueClosed
-	case room < len(msgs):
-		err = fmt.Errorf("%w: %d wait for a handler, at most %d may", errFlood, q.ring.n+len(msgs), q.limit)
+		return dead, msgs, errQueueClosed
+	case q.held:
+		return dead, msgs, errQueueHeld
 	}
-	if room < len(msgs) {
-		msgs, overflow = msgs[:room], msgs[room:]
+	if overflow = q.ring.add(msgs, q.limit); len(overflow) > 0 {
+		dead = append(dead, q.sweep()...)
+		overflow = q.ring.add(overflow, q.limit)
 	}
-	q.ring.reserve(len(msgs))
-	for i := range msgs {
-		q.ring.push(&msgs[i])
+	if len(overflow) > 0 {
+		q.crowded = true
+		err = fmt.Errorf("%w: %d of %d bytes wait for a handler, at most %d of %d bytes may",
+			errFlood, q.ring.n, q.ring.bytes, q.limit.messages, q.limit.bytes)
 	}
-	q.unlock()
 	return dead, overflow, err
 }
 
@@ -167,12 +169,21 @@ func (q *queue) join(p *pocket) {
 	q.mu.Unlock()
 }
 
-// setLimit sets the most messages that the queue holds, workers' pockets not
-// counted. What it holds already stays.
-func (q *queue) setLimit(n int) {
+// setLimit sets how many messages, and bytes of bodies, the queue holds at most,
+// workers' pockets not counted. What it holds already stays.
+func (q *queue) setLimit(messages, bytes int) {
 	q.mu.Lock()
-	q.limit = n
+	q.limit = bound{messages, bytes}
 	q.mu.Unlock()
+}
+
+// isCrowded says whether there was no room for a message, and more than half of
+// the limit still waits.
+func (q *queue) isCrowded() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.crowded = q.crowded && (q.ring.n > q.limit.messages/2 || q.ring.bytes > q.limit.bytes/2)
+	return q.crowded
 }
 
 // setBatch sets the most messages, 1 to maxBatch, that a worker takes at once;
@@ -222,11 +233,32 @@ func (q *queue) dropDead() []*handler.Message {
 func (q *queue) trim(keep int) (rest []*handler.Message) {
 	q.mu.Lock()
 	defer q.unlock()
+	return q.cut(keep)
+}
+
+// cut is trim for a caller who holds mu.
+func (q *queue) cut(keep int) (rest []*handler.Message) {
 	q.gather() // or the newest might be there
 	for q.ring.n > keep {
 		rest = append(rest, q.ring.unpush())
 	}
 	return rest
+}
+
+// hold takes out all that waits, newest first, and lets nothing in until release:
+// what no worker has taken when it returns, none takes.
+func (q *queue) hold() (rest []*handler.Message) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.held = true
+	return q.cut(0)
+}
+
+// release undoes hold.
+func (q *queue) release() {
+	q.mu.Lock()
+	q.held = false
+	q.mu.Unlock()
 }
 
 // close ends put and take, and returns what was waiting.

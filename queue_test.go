@@ -3,6 +3,7 @@ package nsqx
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,15 @@ func numbers(msgs []*handler.Message) []int {
 		n = append(n, int(m.Attempts))
 	}
 	return n
+}
+
+// bodies makes n messages of so many bytes each.
+func (p *place) bodies(n, size int) []handler.Message {
+	msgs := p.messages(0, n)
+	for i := range msgs {
+		msgs[i].Body = make([]byte, size)
+	}
+	return msgs
 }
 
 func mustPut(t *testing.T, q *queue, msgs []handler.Message) (dead []*handler.Message) {
@@ -129,9 +139,9 @@ func TestQueueLimit(t *testing.T) {
 	put(0, 3, nil)
 	put(3, 4, errFlood, 5, 6)
 	put(5, 1, errFlood, 5)
-	q.setLimit(2)
+	q.setLimit(2, math.MaxInt)
 	put(5, 2, errFlood, 5, 6)
-	q.setLimit(6)
+	q.setLimit(6, math.MaxInt)
 	put(5, 2, errFlood, 6)
 	worker := staff(q, 1)[0]
 	wantNumbers(t, "rest", q.close(), series(0, 5)...)
@@ -144,6 +154,78 @@ func TestQueueLimit(t *testing.T) {
 	}
 	if missing := q.resize(3); missing != 0 {
 		t.Errorf("a closed queue wants %d workers", missing)
+	}
+}
+
+// TestQueueBytes: bodies are bounded as messages are; but for a single one, however large it is.
+func TestQueueBytes(t *testing.T) {
+	q, p := newQueue(0), newPlace()
+	q.setLimit(5, 100)
+	put := func(n, size, want int) {
+		t.Helper()
+		_, overflow, err := q.put(p.bodies(n, size))
+		if len(overflow) != n-want || errors.Is(err, errFlood) != (want < n) {
+			t.Errorf("%d of %d bytes: %d left, %v; want that %d get in", n, size, len(overflow), err, want)
+		}
+	}
+	crowded := func(want bool) {
+		t.Helper()
+		if got := q.isCrowded(); got != want {
+			t.Errorf("crowded is %v with %d messages of %d bytes", got, q.ring.n, q.ring.bytes)
+		}
+	}
+	crowded(false)
+	put(4, 30, 3)
+	put(1, 11, 0)
+	put(2, 10, 1)
+	put(2, 0, 1) // that is 5
+	worker := staff(q, 1)[0]
+	take(q, worker, 1)
+	crowded(true)
+	take(q, worker, 3)
+	crowded(false)
+	put(1, 101, 0)
+	take(q, worker, 1)
+	crowded(false)
+	put(1, 101, 1)
+	crowded(false) // nothing was refused
+	put(1, 0, 0)
+	crowded(true)
+	q.setLimit(5, 1000)
+	put(4, 400, 2)
+	crowded(true)
+	q.trim(2)
+	crowded(true)
+	put(4, 400, 1)
+	q.trim(0)
+	crowded(false)
+	q.close()
+}
+
+// TestQueueHold: what was not taken before is taken by nobody, and nothing gets in until release.
+func TestQueueHold(t *testing.T) {
+	q, p := newQueue(100), newPlace()
+	q.setBatch(maxBatch)
+	workers := staff(q, 2)
+	mustPut(t, q, p.messages(0, 20))
+	wantNumbers(t, "taken", take(q, workers[0], 1), 0) // and 1 … 9
+	rest := series(1, 19)
+	slices.Reverse(rest)
+	wantNumbers(t, "given back", q.hold(), rest...)
+	for range 2 {
+		_, overflow, err := q.put(p.messages(20, 3))
+		if err != errQueueHeld || len(overflow) != 3 || q.waiting() != 0 {
+			t.Errorf("put into a held queue: %d left, %v; %d wait", len(overflow), err, q.waiting())
+		}
+		wantNumbers(t, "given back again", q.hold())
+	}
+	q.release()
+	mustPut(t, q, p.messages(20, 2))
+	wantNumbers(t, "taken", take(q, workers[0], 2), 20, 21)
+	q.hold()
+	q.close()
+	if _, overflow, err := q.put(p.messages(22, 3)); err != errQueueClosed || len(overflow) != 3 {
+		t.Errorf("put into a held queue that is closed: %d left, %v", len(overflow), err)
 	}
 }
 

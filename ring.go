@@ -4,9 +4,10 @@ import "github.com/nsqx/nsqx/handler"
 
 // ring is a list of messages, oldest first, that grows as needed.
 type ring struct {
-	msgs []*handler.Message // its length is a power of two
-	head int
-	n    int
+	msgs  []*handler.Message // its length is a power of two
+	head  int
+	n     int
+	bytes int // of bodies
 }
 
 func newRing() ring { return ring{msgs: make([]*handler.Message, 64)} }
@@ -16,6 +17,22 @@ func (r *ring) push(m *handler.Message) {
 	r.reserve(1)
 	r.msgs[(r.head+r.n)&(len(r.msgs)-1)] = m
 	r.n++
+	r.bytes += len(m.Body)
+}
+
+// bound is how much may wait. A single message may, however large it is.
+type bound struct{ messages, bytes int }
+
+// add pushes messages while there is room, and returns the others.
+func (r *ring) add(msgs []handler.Message, limit bound) (rest []handler.Message) {
+	for i := range msgs {
+		m := &msgs[i]
+		if r.n >= limit.messages || r.n > 0 && r.bytes+len(m.Body) > limit.bytes {
+			return msgs[i:]
+		}
+		r.push(m)
+	}
+	return nil
 }
 
 // pop takes the oldest out. There must be one.
@@ -24,6 +41,7 @@ func (r *ring) pop() *handler.Message {
 	r.msgs[r.head] = nil
 	r.head = (r.head + 1) & (len(r.msgs) - 1)
 	r.n--
+	r.bytes -= len(m.Body)
 	return m
 }
 
@@ -33,6 +51,7 @@ func (r *ring) unpop(m *handler.Message) {
 	r.head = (r.head - 1) & (len(r.msgs) - 1)
 	r.msgs[r.head] = m
 	r.n++
+	r.bytes += len(m.Body)
 }
 
 // unpush takes the newest out. There must be one.
@@ -41,6 +60,7 @@ func (r *ring) unpush() *handler.Message {
 	i := (r.head + r.n) & (len(r.msgs) - 1)
 	m := r.msgs[i]
 	r.msgs[i] = nil
+	r.bytes -= len(m.Body)
 	return m
 }
 

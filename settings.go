@@ -13,7 +13,15 @@ func (c *control) startWorkers() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.e.workers.setConcurrency(c.concurrency)
-	c.started = true
+	c.running = true
+}
+
+// stop is for the drain: failures change nothing any more, and nobody is told of
+// them.
+func (c *control) stop() {
+	c.mu.Lock()
+	c.running = false
+	c.mu.Unlock()
 }
 
 func (c *control) pause(paused bool) {
@@ -32,7 +40,7 @@ func (c *control) setConcurrency(n int) error {
 	}
 	c.mu.Lock()
 	c.concurrency = n
-	if c.started {
+	if c.running {
 		c.e.workers.setConcurrency(n)
 	}
 	c.mu.Unlock()
@@ -68,8 +76,11 @@ func (c *control) stuck() bool {
 }
 
 // state is what Stats shows of the control.
-func (c *control) state() (concurrency, maxInFlight int, paused bool, backoff bool) {
+func (c *control) state() (concurrency, maxInFlight int, paused bool, backoff int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.concurrency, c.total, c.paused, c.breaker != nil && !c.breaker.Closed()
+	if c.breaker != nil {
+		backoff = c.breaker.Level()
+	}
+	return c.concurrency, c.total, c.paused, backoff
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"runtime/metrics"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -106,6 +109,55 @@ func TestPauseBeforeRun(t *testing.T) {
 		s.Await("orders", "billing", finished(10))
 		c.Pause()
 		stop()
+	})
+}
+
+// TestPauseRaces with messages that come: when it has returned nothing waits for a handler, whatever comes.
+func TestPauseRaces(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		s := n.run(done, nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(2000))
+		l := n.line(nsqd1)
+		for i := range uint64(200) {
+			before := s.Stats().Connections[0].Received
+			var flood sync.WaitGroup
+			flood.Go(func() { l.flood(1+i<<16, 1000) })
+			for s.Stats().Connections[0].Received-before < i {
+				runtime.Gosched()
+			}
+			s.Pause()
+			queued := 0
+			for range 10 {
+				queued = max(queued, s.Stats().Queued)
+			}
+			flood.Wait()
+			synctest.Wait()
+			if queued = max(queued, s.Stats().Queued); queued != 0 {
+				t.Fatalf("pause %d: %d messages wait for a handler", i, queued)
+			}
+			s.Resume()
+			synctest.Wait()
+		}
+	})
+}
+
+// TestUnansweredInPause: what comes too late to be given back is left behind by id, although the consumer is paused.
+func TestUnansweredInPause(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		n.on = onCLS(func(l *line) {
+			l.say("CLOSE_WAIT")
+			time.AfterFunc(orderly+time.Millisecond, func() { l.send(7) })
+			time.Sleep(100 * time.Millisecond) // does not see the half-close before
+		})
+		s := n.run(done)
+		synctest.Wait()
+		s.Pause()
+		_, err := s.stop()
+		e, ok := errors.AsType[*nsqx.ShutdownError](err)
+		if !ok || len(e.Unanswered) != 1 || e.Unanswered[0].ID.String() != fake.ID(7) || e.Unanswered[0].Requeued {
+			t.Fatalf("Run returned %v, want message %s unanswered", err, fake.ID(7))
+		}
 	})
 }
 
@@ -313,6 +365,33 @@ func TestMaxInFlightBytes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMaxInFlightBytesFollows: bodies count as they are of late, not since the start.
+func TestMaxInFlightBytesFollows(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond), nsqxtest.WithPatience(time.Minute))
+		c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(100*time.Millisecond), nsqx.WithMaxInFlightBytes(1<<20), nsqx.WithMaxInFlight(50), nsqx.WithConcurrency(16))
+		settle := func(size, n, least, most int) {
+			t.Helper()
+			body := bytes.Repeat([]byte("x"), size)
+			for range n {
+				s.Publish("orders", body)
+			}
+			time.Sleep(5 * time.Second)
+			if got := c.Stats().MaxInFlight; got < least || got > most {
+				t.Errorf("max in flight is %d after 5s of %d bytes, want %d to %d", got, size, least, most)
+			}
+			s.Await("orders", "billing", func(st nsqxtest.ChannelStats) bool { return st.Depth+st.InFlight == 0 })
+		}
+		settle(100, 1500, 50, 50)
+		settle(100<<10, 900, 10, 10)
+		want(t, "dials", s.Dials(), 1)
+		if n := billing(s).Requeued; n > 60 {
+			t.Errorf("%d REQs until it has seen that bodies are larger now", n)
+		}
+		settle(100, 1500, 50, 50)
+	})
 }
 
 // TestOneForEach: while it is idle, a consumer asks each nsqd for one, though it has fewer handlers.

@@ -66,6 +66,7 @@ func (e *engine) outcome(ctx context.Context, m *handler.Message, err error) han
 	verdict := retry.Of(e.classify(err))
 	switch verdict.Action {
 	case retry.Discard:
+		e.control.succeededTrial()
 		return handler.Outcome{Disposition: handler.Drop, Err: err}
 	case retry.Again:
 		return e.requeue(m, verdict.Delay, err)
@@ -170,8 +171,10 @@ func (e *engine) requeue(m *handler.Message, delay time.Duration, err error) han
 func (e *engine) giveUp(ctx context.Context, m *handler.Message, err error) handler.Outcome {
 	switch {
 	case e.cfg.discard:
+		e.control.failedTrial(m)
 		return handler.Outcome{Disposition: handler.Drop, Err: err}
 	case e.cfg.givesUp == "":
+		e.control.failedTrial(m)
 		e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: message dropped: it was given up, and there is no dead letter",
 			slog.Any("message", m), slog.Any("error", err))
 		return handler.Outcome{Disposition: handler.Drop, Err: err}

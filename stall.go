@@ -1,6 +1,7 @@
 package nsqx
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
@@ -61,8 +62,7 @@ func (c *control) unstall(moved bool) {
 // one. The caller holds mu.
 func (c *control) hold() {
 	c.shut()
-	c.holding.Store(true)
-	for _, m := range c.e.queue.trim(0) {
+	for _, m := range c.e.queue.hold() {
 		c.e.workers.giveBack(m, handler.Requeue, c.delay())
 	}
 }
@@ -85,6 +85,23 @@ func (c *control) delay() time.Duration {
 		return 0
 	}
 	return c.breaker.OpenFor(c.now())
+}
+
+// usualMaxRDY is the max-rdy-count of an nsqd that was not told another.
+const usualMaxRDY = 2500
+
+// setBound sets how much waits here at most: RDY is no bound for that, since nsqd
+// counts a message no more once its timeout is over, shares move, and bodies may be
+// larger than those before. The caller holds mu.
+func (c *control) setBound(conns []*conn.Conn) {
+	most := cmp.Or(c.fixed, usualMaxRDY)
+	for _, conn := range conns {
+		if c.fixed == 0 {
+			most = max(most, conn.MaxRDY())
+		}
+	}
+	c.bound = 2*most + len(conns)
+	c.e.queue.setLimit(c.bound, 2*c.e.cfg.maxInFlightBytes)
 }
 
 // overflow gives back messages of a connection that the queue has no room for,

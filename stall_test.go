@@ -1,6 +1,7 @@
 package nsqx_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -307,6 +308,47 @@ func TestBound(t *testing.T) {
 		want(t, "dials", s.Dials(), 2)
 		want(t, "subscribed again", billing(s).Subscribers, 1)
 		want(t, "runs", runs.Load(), 2)
+	})
+}
+
+// TestBoundOfBytes: bodies that are larger than those before are given back beyond twice WithMaxInFlightBytes, RDY first. That is
+// no fault of nsqd's, and it is not cut off.
+func TestBoundOfBytes(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond))
+		hang, runs, release := stubborn()
+		c, _ := consume(t, []*nsqxtest.Server{s}, hang, nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(50),
+			nsqx.WithFixedRDY(), nsqx.WithMaxInFlightBytes(1<<20))
+		large := bytes.Repeat([]byte("x"), 100_000)
+		var bodies [][]byte
+		for range 40 {
+			bodies = append(bodies, large)
+		}
+		ids := s.Publish("orders", bodies...)
+		time.Sleep(500 * time.Millisecond) // nsqd buffers the last ones
+		const waiting = 20                 // 2 MiB of them
+		want(t, "runs", runs.Load(), 2)
+		want(t, "queued", c.Stats().Queued, waiting)
+		closed, requeued := false, 0
+		for _, cmd := range s.Commands("RDY", "REQ") {
+			switch {
+			case cmd.Name == "RDY":
+				closed = cmd.String() == "RDY 0"
+				continue
+			case !closed && requeued == 0:
+				t.Errorf("%s while RDY was not 0", cmd)
+			case !strings.HasSuffix(cmd.String(), " 1000"):
+				t.Errorf("%s, want a second", cmd)
+			}
+			requeued++
+		}
+		want(t, "given back", requeued, len(ids)-2-waiting)
+		wantAttempts(t, s, ids[:2+waiting], 1)
+		want(t, "max in flight", c.Stats().MaxInFlight, 10)
+		release()
+		s.Await("orders", "billing", finished(40))
+		want(t, "dials", s.Dials(), 1)
+		wantAttempts(t, s, ids, 3)
 	})
 }
 

@@ -19,6 +19,10 @@ type Stats struct {
 	Paused      bool // by Pause
 	Backoff     bool // nearly all messages have failed: see Backoff
 
+	// BackoffLevel is how many times in a row nearly all have failed: each doubles
+	// the delay, until it is the longest. 0 unless Backoff is set.
+	BackoffLevel int
+
 	// Deliveries by what became of them; see Consumer for what each means.
 	// Those that no handler saw are among Interrupted, Expired and Lost.
 	Finished, Requeued, Dropped, DeadLettered uint64
@@ -57,7 +61,8 @@ func (e *engine) stats() Stats {
 		Running: e.workers.busy(), Queued: e.queue.waiting(),
 		EventsDropped: e.events.dropped.Load(), Lookups: e.discovery.stats(),
 	}
-	s.Concurrency, s.MaxInFlight, s.Paused, s.Backoff = e.control.state()
+	s.Concurrency, s.MaxInFlight, s.Paused, s.BackoffLevel = e.control.state()
+	s.Backoff = s.BackoffLevel > 0
 	n := e.workers.counts()
 	s.Finished, s.Requeued, s.Dropped, s.DeadLettered = n[handler.Finish], n[handler.Requeue], n[handler.Drop], n[handler.DeadLetter]
 	s.Interrupted, s.Expired, s.Lost = n[handler.Interrupted], n[handler.Expired], n[handler.Lost]

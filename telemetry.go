@@ -33,6 +33,7 @@ type ConsumerInfo struct {
 	Topic, Channel string
 	ClientID       string
 	Concurrency    int
+	MaxAttempts    int // 0: unlimited
 }
 
 // ProducerInfo is what of a producer never changes.

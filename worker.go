@@ -208,13 +208,13 @@ func (w *worker) answer(m *handler.Message, out handler.Outcome) {
 	default:
 		c.Forget(m)
 	}
-	if (d == handler.Finish || d == handler.Drop) && w.e.control.watching.Load() {
-		w.e.control.succeeded()
+	if d == handler.Finish {
+		w.e.control.succeededTrial()
 	}
 	if !sent {
 		d = unanswered(m)
 	}
+	w.settled[d].Add(1)
 	w.current.Store(nil) // not before it is answered: the drain must find it
 	m.Release()
-	w.settled[d].Add(1)
 }

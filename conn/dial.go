@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/nsqx/nsqx/handler"
 )
@@ -21,7 +23,7 @@ func CheckAddress(addr string) error {
 
 func splitAddress(addr string) (network, address string, err error) {
 	if path, ok := strings.CutPrefix(addr, unixScheme); ok {
-		if !strings.HasPrefix(path, "/") {
+		if !strings.HasPrefix(path, "/") || strings.Contains(path, "\x00") {
 			return "", "", &net.AddrError{Err: "want unix:///path", Addr: addr}
 		}
 		return "unix", path, nil
@@ -33,7 +35,34 @@ func splitAddress(addr string) (network, address string, err error) {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return "", "", &net.AddrError{Err: "want a port of 1 to 65535", Addr: addr}
 	}
+	if !isHost(host) {
+		return "", "", &net.AddrError{Err: "want an IP address or the name of a host", Addr: addr}
+	}
 	return "tcp", addr, nil
+}
+
+// isHost says whether host is an IP address, or can be a name. Underscores are no
+// part of one, but containers have them. A name in another script is looked up in
+// its ASCII form (xn--…), which is for the caller to write.
+func isHost(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return !strings.ContainsFunc(ip.Zone(), unicode.IsControl)
+	}
+	const most, mostOfLabel = 253, 63
+	host = strings.TrimSuffix(host, ".")
+	if len(host) > most {
+		return false
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		if label == "" || len(label) > mostOfLabel || label[0] == '-' || label[len(label)-1] == '-' || strings.ContainsFunc(label, notInHost) {
+			return false
+		}
+	}
+	return true
+}
+
+func notInHost(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 }
 
 // dial connects within cfg.DialTimeout.

@@ -28,6 +28,7 @@ type Breaker struct {
 	past   [periods]tally // totals at the beginning of each part of the period, the oldest at next
 	next   int
 	rotate time.Duration // when the present part ends; 0: it has not begun
+	known  uint64        // results, when they were asked for last
 
 	until  time.Duration // end of open
 	delay  time.Duration // of the last open
@@ -51,6 +52,19 @@ func NewBreaker(cfg Backoff) *Breaker { return &Breaker{cfg: cfg, rotate: cfg.Pe
 
 // Closed says whether all is well: then Record counts, otherwise Result.
 func (b *Breaker) Closed() bool { return b.state == closed }
+
+// Level is how many times in a row it has opened, as far as the delay tells: 0 if it is closed.
+func (b *Breaker) Level() (level int) {
+	if b.state == closed {
+		return 0
+	}
+	for d := b.cfg.First; level == 0 || d <= b.delay && level < maxLevel; d *= 2 {
+		level++
+	}
+	return level
+}
+
+const maxLevel = 62
 
 // Limit is how many messages may be in flight. It is to be asked in time: an open breaker ends with that.
 func (b *Breaker) Limit(now time.Duration) int {
@@ -76,21 +90,27 @@ func (b *Breaker) OpenFor(now time.Duration) time.Duration {
 	return max(b.until-now, 0)
 }
 
-// Record takes the totals since the beginning, and reports whether the breaker has opened. It is to be called at each failure,
-// and from time to time.
-func (b *Breaker) Record(now time.Duration, results, failures uint64) (opened bool) {
-	if b.state != closed {
+// Record takes the number of failures since the beginning, and reports whether the breaker has opened. It is to be called at
+// each failure, and from time to time. It asks for the number of results, which is dear, only when it has to know: when a part of
+// the period is over, and when the failures would be enough if there had been nothing else since it asked last.
+func (b *Breaker) Record(now time.Duration, failures uint64, results func() uint64) (opened bool) {
+	if b.state != closed || now < b.rotate && !b.enough(b.known, failures) {
 		return false
 	}
-	t := tally{results, failures}
-	b.forget(now, t)
-	oldest := b.past[b.next]
-	n, bad := results-oldest.results, failures-oldest.failures
-	if n < uint64(b.cfg.MinResults) || float64(bad) < b.cfg.Failures*float64(n) {
+	b.known = results()
+	b.forget(now, tally{b.known, failures})
+	if b.known-b.past[b.next].results < uint64(b.cfg.MinResults) || !b.enough(b.known, failures) {
 		return false
 	}
 	b.open(now)
 	return true
+}
+
+// enough says whether so many failures open the breaker, given so many results, or MinResults if that is more.
+func (b *Breaker) enough(results, failures uint64) bool {
+	oldest := b.past[b.next]
+	n := max(results-oldest.results, uint64(b.cfg.MinResults))
+	return float64(failures-oldest.failures) >= b.cfg.Failures*float64(n)
 }
 
 // forget drops what is older than the period.

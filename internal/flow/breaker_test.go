@@ -16,6 +16,7 @@ var backoff = flow.Backoff{MinResults: 20, Failures: 0.9, Period: 10 * sec, Firs
 type totals struct {
 	*flow.Breaker
 	results, failures uint64
+	asked             int // for results
 }
 
 func newTotals() *totals { return &totals{Breaker: flow.NewBreaker(backoff)} }
@@ -27,9 +28,16 @@ func (b *totals) add(now time.Duration, n int, failed bool) (opened bool) {
 		if failed {
 			b.failures++
 		}
-		opened = b.Record(now, b.results, b.failures) || opened
+		opened = b.record(now) || opened
 	}
 	return opened
+}
+
+func (b *totals) record(now time.Duration) (opened bool) {
+	return b.Record(now, b.failures, func() uint64 {
+		b.asked++
+		return b.results
+	})
 }
 
 func (b *totals) wantLimit(t *testing.T, now time.Duration, want int) {
@@ -71,7 +79,7 @@ func TestBreakerOpens(t *testing.T) {
 			b.add(sec, 1000, false)
 			for i := range 20 {
 				b.add(time.Duration(i)*sec, 0, true)
-				b.Record(time.Duration(i)*sec, b.results, b.failures)
+				b.record(time.Duration(i) * sec)
 			}
 			return b.add(21*sec, 20, true)
 		}, true},
@@ -133,7 +141,7 @@ func TestBreakerLife(t *testing.T) {
 
 	b.results += 1000 // what came while it was not closed does not count
 	b.failures += 1000
-	if b.Record(now, b.results, b.failures) || b.add(now, 19, true) {
+	if b.record(now) || b.add(now, 19, true) {
 		t.Error("opened by what was before")
 	}
 	if !b.add(now, 1, true) || b.OpenFor(now) != sec {
@@ -168,5 +176,40 @@ func TestBreakerSmall(t *testing.T) {
 	b.Result(sec, false, 1)
 	if !b.Closed() {
 		t.Error("not closed")
+	}
+}
+
+// TestBreakerAsksRarely for the number of results, and opens with the very failure that is the last straw all the same.
+func TestBreakerAsksRarely(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		good, bad   int // of each round
+		rounds      int
+		opens, asks int // failures, after the rounds, until it opens; how often it asks at most
+	}{
+		{"nothing but failures", 0, 0, 0, 20, 3},
+		{"one in a hundred", 99, 1, 1000, 890_000, 150},
+		{"half", 1, 1, 5000, 40_000, 150},
+		{"most", 1, 4, 1000, 5000, 150},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newTotals()
+			const now = sec / 2 // all in the first part of the period
+			for range tt.rounds {
+				if b.add(now, tt.good, false) || b.add(now, tt.bad, true) {
+					t.Fatalf("open after %d results", b.results)
+				}
+			}
+			got := 1
+			for !b.add(now, 1, true) {
+				got++
+			}
+			if got != tt.opens {
+				t.Errorf("opens at failure %d, want %d", got, tt.opens)
+			}
+			if b.asked > tt.asks {
+				t.Errorf("it has asked %d times in %d failures, want %d at most", b.asked, b.failures, tt.asks)
+			}
+		})
 	}
 }

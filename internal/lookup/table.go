@@ -13,7 +13,6 @@ const forgetAfter = 3
 // not safe for concurrent use. Addresses that differ only in how they are written, as "[::0:1]:4150" and "[::1]:4150", are one.
 type Table struct {
 	most       int
-	filter     func(addr string) bool
 	entries    map[string]*entry // by key
 	polled     map[int]bool      // sources with a successful poll
 	discovered int               // entries that are not static
@@ -30,20 +29,15 @@ type Changes struct {
 	Added     []string // dial
 	Anew      []string // known, but missing from the poll before of this source: dial at once if it is down, whatever its backoff
 	Forgotten []string // dial no more; a connection that works is to be kept until it ends
-	Filtered  int      // addresses that the filter did not let pass
 	Refused   int      // addresses for which there is no room
 }
 
-// NewTable makes a table of at most so many discovered addresses; static ones do not count. filter, unless nil, is asked about each
-// address of each poll, in canonical form, and one that it does not let pass is as good as not found.
-func NewTable(most int, filter func(addr string) bool) *Table {
-	if filter == nil {
-		filter = func(string) bool { return true }
-	}
-	return &Table{most: most, filter: filter, entries: make(map[string]*entry), polled: make(map[int]bool)}
+// NewTable makes a table of at most so many discovered addresses; static ones do not count.
+func NewTable(most int) *Table {
+	return &Table{most: most, entries: make(map[string]*entry), polled: make(map[int]bool)}
 }
 
-// Static adds addresses that are never forgotten and not filtered. It returns those that were not known.
+// Static adds addresses that are never forgotten. It returns those that were not known.
 func (t *Table) Static(addrs ...string) (added []string) {
 	for _, addr := range addrs {
 		e := t.entries[key(addr)]
@@ -64,29 +58,26 @@ func (t *Table) Static(addrs ...string) (added []string) {
 // polls in a row. If there is no room the first to come are served; there is room again when an address is forgotten.
 func (t *Table) Poll(source int, found []string, ok bool) Changes {
 	var c Changes
-	passed := make(map[string]bool, len(found)) // by key: what the filter said
+	here := make(map[string]bool, len(found)) // by key
 	var fresh []string
 	for _, addr := range found {
 		k := key(addr)
-		if _, again := passed[k]; again {
+		if here[k] {
 			continue
 		}
-		passed[k] = t.filter(k)
+		here[k] = true
 		e := t.entries[k]
-		switch {
-		case !passed[k]:
-			c.Filtered++
-		case e == nil:
+		if e == nil {
 			fresh = append(fresh, k)
-		default:
-			if t.isAnew(e, source) {
-				c.Anew = append(c.Anew, e.addr)
-			}
-			e.missed[source] = 0
+			continue
 		}
+		if t.isAnew(e, source) {
+			c.Anew = append(c.Anew, e.addr)
+		}
+		e.missed[source] = 0
 	}
 	if ok {
-		c.Forgotten = t.miss(source, passed)
+		c.Forgotten = t.miss(source, here)
 		t.polled[source] = true
 	}
 	for _, addr := range fresh { // after the forgetting, which makes room
@@ -108,10 +99,10 @@ func (t *Table) isAnew(e *entry, source int) bool {
 }
 
 // miss counts a successful poll of source for all that it was without, and forgets.
-func (t *Table) miss(source int, passed map[string]bool) (forgotten []string) {
+func (t *Table) miss(source int, here map[string]bool) (forgotten []string) {
 	for k, e := range t.entries {
 		missed, reported := e.missed[source]
-		if passed[k] || !reported {
+		if here[k] || !reported {
 			continue
 		}
 		e.missed[source] = min(missed+1, forgetAfter)
@@ -125,16 +116,3 @@ func (t *Table) miss(source int, passed map[string]bool) (forgotten []string) {
 	slices.Sort(forgotten)
 	return forgotten
 }
-
-// Wanted returns all addresses, sorted.
-func (t *Table) Wanted() []string {
-	wanted := make([]string, 0, len(t.entries))
-	for _, e := range t.entries {
-		wanted = append(wanted, e.addr)
-	}
-	slices.Sort(wanted)
-	return wanted
-}
-
-// Discovered returns how many of them are not static.
-func (t *Table) Discovered() int { return t.discovered }

@@ -1,0 +1,295 @@
+package nsqotel_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
+	nsqotel "github.com/nsqx/nsqx/otel"
+	"github.com/nsqx/nsqx/retry"
+)
+
+const common = "messaging.destination.name=orders messaging.destination.subscription.name=billing"
+
+// TestOutcomes: what a span and the counters say of each way in which a delivery can end.
+func TestOutcomes(t *testing.T) {
+	stopped := func(cause error) nsqxtest.MessageOption {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(cause)
+		return nsqxtest.WithContext(ctx)
+	}
+	sleep := func(ctx context.Context, _ string) error { time.Sleep(2 * time.Minute); return ctx.Err() }
+	answer := func(err error) handler.Func[string] { return func(context.Context, string) error { return err } }
+	deadLetter := nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })
+
+	tests := map[string]struct {
+		handle      handler.Func[string]
+		opts        []nsqx.ConsumerOption
+		message     []nsqxtest.MessageOption
+		disposition string
+		delay       string
+		errorType   string
+	}{
+		"success":       {handle: answer(nil), disposition: "finish"},
+		"failure":       {handle: answer(errBill), disposition: "requeue", delay: "1000", errorType: "*errors.errorString"},
+		"again later":   {handle: answer(retry.After(time.Minute, nil)), disposition: "requeue", delay: "60000"},
+		"after a delay": {handle: answer(retry.After(time.Minute, errBill)), disposition: "requeue", delay: "60000", errorType: "*errors.errorString"},
+		"dropped":       {handle: answer(retry.Drop(errBill)), disposition: "drop", errorType: "*errors.errorString"},
+		"dead letter":   {handle: answer(retry.Permanent(errBill)), opts: []nsqx.ConsumerOption{deadLetter}, disposition: "dead_letter", errorType: "*errors.errorString"},
+		"interrupted":   {handle: answer(errBill), message: []nsqxtest.MessageOption{stopped(handler.ErrShutdown)}, disposition: "interrupted", errorType: "*errors.errorString"},
+		"lost":          {handle: answer(nil), message: []nsqxtest.MessageOption{stopped(handler.ErrConnLost)}, disposition: "lost"},
+		"expired":       {handle: sleep, disposition: "expired", errorType: "timeout"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newKit(t)
+				opts := append([]nsqx.ConsumerOption{nsqx.WithRetry(retry.Schedule(time.Second))}, tt.opts...)
+				message := append([]nsqxtest.MessageOption{nsqxtest.WithTopic("orders", "billing"), nsqxtest.WithAttempts(3)}, tt.message...)
+				nsqxtest.Deliver(t, k.consumer(tt.handle, opts...), []byte(`"7"`), message...)
+
+				span, attrs, settled, processed := k.span(), "", "1", ""
+				status := codes.Unset
+				if tt.errorType != "" {
+					attrs, status = "error.type="+tt.errorType+" ", codes.Error
+					settled += " error.type=" + tt.errorType
+					processed = " error.type=" + tt.errorType
+				}
+				attrs += common + " messaging.nsq.message.attempts=3 messaging.nsq.message.disposition=" + tt.disposition
+				if tt.delay != "" {
+					attrs += " messaging.nsq.message.requeue_delay_ms=" + tt.delay
+				}
+				attrs += " messaging.operation.name=process messaging.operation.type=process messaging.system=nsq"
+				want(t, "name", span.Name(), "process orders")
+				want(t, "kind", span.SpanKind(), trace.SpanKindConsumer)
+				want(t, "status", span.Status().Code, status)
+				want(t, "events", len(span.Events()), 0)
+				wantAttributes(t, "span", span.Attributes(), attrs)
+				k.wantPoints("nsq.consumer.settlements", settled+" messaging.nsq.message.disposition="+tt.disposition)
+				k.wantPoints("messaging.client.consumed.messages", "1"+processed+" messaging.operation.name=process")
+				k.wantPoints("nsq.consumer.redeliveries", "1")
+			})
+		})
+	}
+}
+
+// TestMaxAttempts: dead letters for their attempts, of errors that say something and of those that do not.
+func TestMaxAttempts(t *testing.T) {
+	info := consumerInfo
+	info.MaxAttempts = 3
+	tests := map[string]struct {
+		attempts uint16
+		out      handler.Outcome
+		want     string
+	}{
+		"the last":      {3, handler.Outcome{Disposition: handler.DeadLetter, Err: errBill}, "max_attempts"},
+		"gone round":    {0, handler.Outcome{Disposition: handler.DeadLetter, Err: errBill}, "max_attempts"},
+		"before":        {2, handler.Outcome{Disposition: handler.DeadLetter, Err: errBill}, "*errors.errorString"},
+		"telling":       {3, handler.Outcome{Disposition: handler.DeadLetter, Err: context.DeadlineExceeded}, "timeout"},
+		"not published": {3, handler.Outcome{Disposition: handler.Requeue, Err: errBill}, "*errors.errorString"},
+	}
+	for name, tt := range tests {
+		k := newKit(t)
+		m := nsqxtest.Message(nil, nsqxtest.WithAttempts(tt.attempts))
+		_ = k.Consumer(info)(func(_ context.Context, m *handler.Message) error {
+			m.SetOutcome(tt.out)
+			return tt.out.Err
+		})(m.Context(), m)
+		k.wantPoints("messaging.client.consumed.messages", "1 error.type="+tt.want+" messaging.operation.name=process")
+		want(t, name, k.span().Status().Code, codes.Error)
+	}
+}
+
+// TestDurations: of a message that waits, and then takes its time.
+func TestDurations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		c := k.consumer(func(context.Context, string) error { time.Sleep(2 * time.Second); return nil })
+		m := nsqxtest.Message([]byte(`"7"`), nsqxtest.WithTimestamp(time.Now().Add(-time.Hour)))
+		time.Sleep(time.Second)
+		c.Process(m.Context(), m)
+		k.wantPoints("nsq.consumer.message.age", "1×, 1h0m1s")
+		k.wantPoints("nsq.consumer.queue.duration", "1×, 1s")
+		k.wantPoints("messaging.process.duration", "1×, 2s messaging.operation.name=process")
+		k.wantPoints("nsq.consumer.redeliveries", "none")
+	})
+}
+
+// TestClocksDiffer: nsqd's clock may be ahead of ours, and a message that nobody has stamped has no age.
+func TestClocksDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		c := k.consumer(func(context.Context, string) error { return nil })
+		nsqxtest.Deliver(t, c, []byte(`"7"`), nsqxtest.WithTimestamp(time.Now().Add(time.Hour)))
+		nsqxtest.Deliver(t, c, []byte(`"7"`), nsqxtest.WithTimestamp(time.Unix(0, 0)))
+		k.wantPoints("nsq.consumer.message.age", "1×, 0s")
+
+		m := new(handler.Message) // of no source
+		c.Process(context.Background(), m)
+		k.wantPoints("nsq.consumer.queue.duration", "2×, 0s")
+	})
+}
+
+const (
+	producerTrace = "0af7651916cd43dd8448eb211c80319c"
+	producerSpan  = "b7ad6b7169203331"
+)
+
+// traced is a body with the headers of a producer's span.
+func traced(t *testing.T, payload string) []byte {
+	t.Helper()
+	var w envelope.Writer
+	for key, value := range map[string]string{"traceparent": "00-" + producerTrace + "-" + producerSpan + "-01", "baggage": "tenant=7"} {
+		if err := w.Set(key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w.AppendTo(nil, []byte(payload))
+}
+
+// TestParent: the trace goes on in the span of the handler, in one or the other way, or passes through.
+func TestParent(t *testing.T) {
+	tests := map[string]struct {
+		opts           []nsqotel.Option
+		spans          int
+		parent, linked string // ids of spans
+		sameTrace      bool   // in the handler's ctx
+	}{
+		"parent and link": {spans: 1, parent: producerSpan, linked: producerSpan, sameTrace: true},
+		"link only":       {opts: []nsqotel.Option{nsqotel.WithLinkOnly()}, spans: 1, parent: trace.SpanID{}.String(), linked: producerSpan},
+		"filtered": {opts: []nsqotel.Option{nsqotel.WithFilter(func(_ context.Context, op nsqotel.Operation) bool {
+			return op.Topic != "orders" || op.Channel != "billing" || op.Message == nil || op.Outgoing != nil
+		})}, sameTrace: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t, tt.opts...)
+			var seen trace.SpanContext
+			var tenant string
+			c := k.consumer(func(ctx context.Context, v string) error {
+				want(t, "payload", v, "7")
+				seen = trace.SpanContextFromContext(ctx)
+				tenant = baggage.FromContext(ctx).Member("tenant").Value()
+				return nil
+			})
+			nsqxtest.Deliver(t, c, traced(t, `"7"`))
+			want(t, "baggage", tenant, "7")
+			want(t, "handler is in the producer's trace", seen.TraceID().String() == producerTrace, tt.sameTrace)
+			want(t, "spans", len(k.spans.Ended()), tt.spans)
+			k.wantPoints("messaging.client.consumed.messages", "1 messaging.operation.name=process")
+			if tt.spans == 0 {
+				return
+			}
+			span := k.span()
+			want(t, "handler's span", seen.SpanID(), span.SpanContext().SpanID())
+			want(t, "parent", span.Parent().SpanID().String(), tt.parent)
+			want(t, "links", len(span.Links()), 1)
+			want(t, "link", span.Links()[0].SpanContext.SpanID().String(), tt.linked)
+		})
+	}
+}
+
+// TestPlainMessage: without headers there is no link, and the span is a child of the caller's.
+func TestPlainMessage(t *testing.T) {
+	k := newKit(t)
+	c := k.consumer(func(context.Context, string) error { return nil })
+	ctx, outer := k.tracers.Tracer("").Start(context.Background(), "outer")
+	m := nsqxtest.Message([]byte(`"7"`))
+	c.Process(ctx, m)
+	foreign := envelope.Writer{}
+	_ = foreign.Set("tenant", "7")
+	m = nsqxtest.Message(foreign.AppendTo(nil, []byte(`"7"`)))
+	c.Process(ctx, m) // has headers, but none of a trace
+	for _, span := range k.spans.Ended() {
+		want(t, "parent", span.Parent().SpanID(), outer.SpanContext().SpanID())
+		want(t, "links", len(span.Links()), 0)
+	}
+	want(t, "spans", len(k.spans.Ended()), 2)
+}
+
+// TestGoexit: a handler that ends its goroutine, as FailNow of a test does, leaves no open span.
+func TestGoexit(t *testing.T) {
+	k := newKit(t)
+	m := nsqxtest.Message(nil)
+	wrapped := k.Consumer(nsqx.ConsumerInfo{Topic: "orders", Channel: "billing"})(func(context.Context, *handler.Message) error {
+		runtime.Goexit()
+		return nil
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = wrapped(m.Context(), m)
+	}()
+	<-done
+	want(t, "status", k.span().Status().Code, codes.Error)
+	wantAttributes(t, "span", k.span().Attributes(), "error.type=panic "+common+" messaging.nsq.message.attempts=1 messaging.operation.name=process messaging.operation.type=process messaging.system=nsq")
+	k.wantPoints("nsq.consumer.settlements", "none")
+}
+
+// TestAttributes: what users add, and what they shorten.
+func TestAttributes(t *testing.T) {
+	k := newKit(t, nil, // ignored
+		nsqotel.WithSpanAttributes(attribute.String("team", "cash")), nsqotel.WithSpanAttributes(attribute.Int("shard", 3)),
+		nsqotel.WithMetricAttributes(attribute.String("zone", "a")),
+		nsqotel.WithDestinationTemplate(func(topic string) string {
+			if topic == "orders" {
+				return "ord*"
+			}
+			return ""
+		}))
+	nsqxtest.Deliver(t, k.consumer(func(context.Context, string) error { return nil }), []byte(`"7"`))
+	want(t, "name", k.span().Name(), "process ord*")
+	wantAttributes(t, "span", k.span().Attributes(), "messaging.destination.name=orders messaging.destination.subscription.name=billing messaging.destination.template=ord* "+
+		"messaging.nsq.message.attempts=1 messaging.nsq.message.disposition=finish messaging.operation.name=process messaging.operation.type=process messaging.system=nsq shard=3 team=cash")
+	k.wantPoints("messaging.client.consumed.messages", "1 messaging.destination.template=ord* messaging.operation.name=process zone=a")
+
+	_ = k.publish(context.Background(), &handler.Outgoing{Topic: "bills"}, func(context.Context, *handler.Outgoing) error { return nil })
+	want(t, "name without a template", k.spans.Ended()[1].Name(), "publish bills")
+}
+
+// TestNoProviders: nil options change nothing, and the global providers do nothing.
+func TestNoProviders(t *testing.T) {
+	tel := nsqotel.New(nsqotel.WithTracerProvider(nil), nsqotel.WithMeterProvider(nil), nsqotel.WithPropagators(nil),
+		nsqotel.WithFilter(nil), nsqotel.WithDestinationTemplate(nil))
+	k := &kit{Telemetry: tel, t: t}
+	failed := errors.New("failed")
+	out := nsqxtest.Deliver(t, k.consumer(func(context.Context, string) error { return failed }), traced(t, `"7"`))
+	want(t, "disposition", out.Disposition, handler.Requeue)
+	err := k.publish(context.Background(), &handler.Outgoing{Topic: "bills", Envelope: true}, func(context.Context, *handler.Outgoing) error { return failed })
+	want(t, "error", err, failed)
+}
+
+// TestManyNSQDs: what is remembered of nsqds is bounded, and nothing is lost for it.
+func TestManyNSQDs(t *testing.T) {
+	k := newKit(t, nsqotel.WithServerAddress())
+	const n = 300
+	wrapped := k.Consumer(nsqx.ConsumerInfo{Topic: "orders", Channel: "billing"})(func(_ context.Context, m *handler.Message) error {
+		m.SetOutcome(handler.Outcome{Disposition: handler.Finish})
+		return nil
+	})
+	for range 2 {
+		for i := range n {
+			var m handler.Message
+			m.Init(nowhere{addr: fmt.Sprintf("10.0.0.1:%d", i)}, handler.ID{}, 1, 0, nil, 0, nil)
+			_ = wrapped(context.Background(), &m)
+		}
+	}
+	var total int64
+	for _, p := range sum(t, k.collect()["messaging.client.consumed.messages"]) {
+		total += p.Value
+	}
+	want(t, "counted", total, 2*n)
+}

@@ -1,0 +1,128 @@
+package nsqotel_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cenkalti/backoff/v4"
+	"go.opentelemetry.io/otel/codes"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/wire"
+	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/retry"
+)
+
+// protocolError is an error frame of nsqd, as connections wrap it.
+func protocolError(t *testing.T, text string) error {
+	t.Helper()
+	return &conn.Error{Addr: nsqd1, Phase: conn.PhaseStream, Err: wire.ParseError([]byte(text))}
+}
+
+type named struct{ error }
+
+func (named) ErrorType() string { return "no_credit" }
+
+type hostile struct{}
+
+func (hostile) Error() string { panic("Error") }
+func (hostile) Unwrap() error { panic("Unwrap") }
+
+func TestErrorTypes(t *testing.T) {
+	dial := &net.OpError{Op: "dial", Err: errors.New("refused")}
+	tests := map[string]struct {
+		err  error
+		want string
+	}{
+		"panic":               {handler.NewPanicError("no"), "panic"},
+		"panic while decoded": {&handler.DecodeError{Err: handler.NewPanicError("no")}, "panic"},
+		"decoding":            {&handler.DecodeError{Err: errBill}, "decode_error"},
+		"envelope":            {&handler.DecodeError{Err: &envelope.FormatError{Err: envelope.ErrVersion}}, "malformed_envelope"},
+		"nsqd's code":         {protocolError(t, "E_BAD_TOPIC PUB"), "E_BAD_TOPIC"},
+		"nsqd without a code": {protocolError(t, "what?"), "*wire.ProtocolError"},
+		"message timeout":     {handler.ErrMessageTimeout, "timeout"},
+		"deadline":            {fmt.Errorf("bill: %w", context.DeadlineExceeded), "timeout"},
+		"canceled":            {errors.Join(errBill, context.Canceled), "canceled"},
+		"shutdown":            {handler.ErrShutdown, "canceled"},
+		"connection lost":     {retry.After(0, handler.ErrConnLost), "canceled"},
+		"typed":               {&fs.PathError{Err: errBill}, "*fs.PathError"},
+		"named by itself":     {retry.Permanent(named{errBill}), "no_credit"},
+		"wrapped":             {fmt.Errorf("a: %w", retry.Permanent(fmt.Errorf("b: %w", backoff.Permanent(dial)))), "*net.OpError"},
+		"wrapped by nsqx":     {&conn.Error{Err: dial}, "*net.OpError"},
+		"a publish":           {&nsqx.PublishError{Kind: nsqx.ErrNotSent, Err: &conn.Error{Err: dial}}, "*net.OpError"},
+		"a publish, ended":    {&nsqx.PublishError{Kind: nsqx.ErrUnconfirmed, Err: context.DeadlineExceeded}, "timeout"},
+		"a publish, refused":  {&nsqx.PublishError{Kind: nsqx.ErrRejected, Err: protocolError(t, "E_BAD_BODY")}, "E_BAD_BODY"},
+		"several":             {fmt.Errorf("%w, %w", errBill, errBill), "*fmt.wrapErrors"},
+		"hostile":             {hostile{}, "_OTHER"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t)
+			err := k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Bodies: make([][]byte, 1)}, func(context.Context, *handler.Outgoing) error { return tt.err })
+			if name != "hostile" && !errors.Is(err, tt.err) {
+				t.Errorf("got %v", err)
+			}
+			want(t, "status", k.span().Status().Code, codes.Error)
+			wantAttributes(t, "span", k.span().Attributes(), "error.type="+tt.want+
+				" messaging.client.id=web-1 messaging.destination.name=orders messaging.operation.name=publish messaging.operation.type=send messaging.system=nsq")
+			k.wantPoints("messaging.client.sent.messages", "1 error.type="+tt.want+" messaging.operation.name=publish")
+		})
+	}
+}
+
+// TestHostileHandlerError: an error whose methods panic spoils neither span nor outcome.
+func TestHostileHandlerError(t *testing.T) {
+	k := newKit(t)
+	wrapped := k.Consumer(consumerInfo)(func(_ context.Context, m *handler.Message) error {
+		m.SetOutcome(handler.Outcome{Disposition: handler.Requeue, Delay: time.Second, Err: hostile{}})
+		return hostile{}
+	})
+	m := nsqxtest.Message(nil)
+	_ = wrapped(m.Context(), m)
+	want(t, "description", k.span().Status().Description, "its Error method panicked")
+	k.wantPoints("nsq.consumer.settlements", "1 error.type=_OTHER messaging.nsq.message.disposition=requeue")
+}
+
+// TestErrorTypesAreFew: 64 that are not our own.
+func TestErrorTypesAreFew(t *testing.T) {
+	k := newKit(t)
+	for i := range 100 {
+		err := protocolError(t, fmt.Sprintf("E_%d", i))
+		_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Bodies: make([][]byte, 1)}, func(context.Context, *handler.Outgoing) error { return err })
+	}
+	_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Bodies: make([][]byte, 1)}, func(context.Context, *handler.Outgoing) error { return context.Canceled })
+	kinds := make(map[string]int64)
+	for _, p := range sum(t, k.collect()["messaging.client.sent.messages"]) {
+		kind, _ := p.Attributes.Value("error.type")
+		kinds[kind.AsString()] = p.Value
+	}
+	want(t, "types", len(kinds), 64+2)
+	want(t, "the first", kinds["E_0"], 1)
+	want(t, "the last", kinds["E_63"], 1)
+	want(t, "others", kinds["_OTHER"], 36)
+	want(t, "our own", kinds["canceled"], 1)
+}
+
+// TestDescription: exporters refuse what is not UTF-8, and texts may be long.
+func TestDescription(t *testing.T) {
+	for name, text := range map[string]string{"short": "no credit", "binary": "no \xff credit", "long": strings.Repeat("é", 1000)} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t)
+			_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders"}, func(context.Context, *handler.Outgoing) error { return errors.New(text) })
+			got := k.span().Status().Description
+			if !utf8.ValidString(got) || len(got) > 256 || !strings.HasPrefix(got, "no ") && name != "long" || len(got) < 9 {
+				t.Errorf("got %d bytes, %q", len(got), got)
+			}
+		})
+	}
+}

@@ -1,0 +1,56 @@
+package nsqotel_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	nsqotel "github.com/nsqx/nsqx/otel"
+)
+
+type hooks interface {
+	nsqx.ConnectHook
+	nsqx.DialErrorHook
+	nsqx.DisconnectHook
+	nsqx.RefusedHook
+	nsqx.LookupHook
+}
+
+func TestHooks(t *testing.T) {
+	k := newKit(t)
+	event := func(err error) nsqx.ConnEvent {
+		return nsqx.ConnEvent{NSQD: nsqd1, Topic: "orders", Channel: "billing", Err: err}
+	}
+	h := k.Telemetry.(hooks)
+	h.OnDialError(event(errBill))
+	h.OnDialError(event(protocolError(t, "E_UNAUTHORIZED AUTH failed")))
+	h.OnConnect(event(nil))
+	h.OnRefused(event(protocolError(t, "E_FIN_FAILED FIN failed")))
+	h.OnRefused(event(protocolError(t, "E_FIN_FAILED FIN failed")))
+	h.OnDisconnect(event(protocolError(t, "E_INVALID nonsense")))
+	h.OnDisconnect(event(nil))
+	k.wantPoints("nsq.client.connection.attempts", "1\n1 error.type=*errors.errorString\n1 error.type=E_UNAUTHORIZED")
+	k.wantPoints("nsq.client.connection.closed", "1\n1 error.type=E_INVALID")
+	k.wantPoints("nsq.client.protocol.errors", "1 error.type=E_INVALID\n1 error.type=E_UNAUTHORIZED\n2 error.type=E_FIN_FAILED")
+}
+
+// TestLookups: the last good answer counts.
+func TestLookups(t *testing.T) {
+	k := newKit(t, nsqotel.WithServerAddress())
+	h := k.Telemetry.(hooks)
+	for _, e := range []nsqx.LookupEvent{
+		{Source: "lookupd-1:4161", Found: 3},
+		{Source: "lookupd-1:4161", Err: errors.New("down")},
+		{Source: "lookupd-2:4161", Found: 2, Err: errors.New("in part")},
+		{Source: "*consul.Discoverer", Found: 1},
+	} {
+		e.Topic, e.Channel, e.Duration = "orders", "billing", time.Second
+		h.OnLookup(e)
+	}
+	k.wantPoints("nsq.client.lookup.duration", "1×, 1s\n"+
+		"1×, 1s error.type=*errors.errorString server.address=lookupd-1 server.port=4161\n"+
+		"1×, 1s error.type=*errors.errorString server.address=lookupd-2 server.port=4161\n"+
+		"1×, 1s server.address=lookupd-1 server.port=4161")
+	k.wantPoints("nsq.client.lookup.nodes", "1\n2 server.address=lookupd-2 server.port=4161\n3 server.address=lookupd-1 server.port=4161")
+}

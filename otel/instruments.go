@@ -1,0 +1,112 @@
+package nsqotel
+
+import (
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv"
+)
+
+// instruments are all that is measured.
+type instruments struct {
+	processDuration   metric.Float64Histogram
+	operationDuration metric.Float64Histogram
+	consumed, sent    metric.Int64Counter
+
+	age, queue                                   metric.Float64Histogram
+	settlements, redeliveries, timeouts, touches metric.Int64Counter
+
+	inFlight, maxInFlight, ready, connections metric.Int64ObservableUpDownCounter
+	active, limit                             metric.Int64ObservableUpDownCounter
+	backoff                                   metric.Int64ObservableGauge
+
+	protocolErrors, attempts, closed metric.Int64Counter
+	nodes                            metric.Int64Gauge
+	lookup                           metric.Float64Histogram
+
+	publishing metric.Int64ObservableUpDownCounter
+	skipped    metric.Int64Counter
+}
+
+// Bounds of buckets, in seconds.
+func durations() metric.HistogramOption {
+	return metric.WithExplicitBucketBoundaries(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+}
+
+func ages() metric.HistogramOption { // up to a day
+	return metric.WithExplicitBucketBoundaries(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 43200, 86400)
+}
+
+func newInstruments(meter metric.Meter) (i instruments) {
+	m := maker{meter}
+	processDuration, err := messagingconv.NewProcessDuration(meter, durations())
+	report(err)
+	operationDuration, err := messagingconv.NewClientOperationDuration(meter, durations())
+	report(err)
+	consumed, err := messagingconv.NewClientConsumedMessages(meter)
+	report(err)
+	sent, err := messagingconv.NewClientSentMessages(meter)
+	report(err)
+	i.processDuration, i.operationDuration = processDuration.Inst(), operationDuration.Inst()
+	i.consumed, i.sent = consumed.Inst(), sent.Inst()
+
+	i.age = m.histogram(metricAge, "Age of messages when a handler got them, from nsqd's timestamp.", ages())
+	i.queue = m.histogram(metricQueue, "Time from the socket to the handler.", durations())
+	i.settlements = m.counter(metricSettlements, unitMessages, "Messages by what nsqd heard after a handler had returned.")
+	i.redeliveries = m.counter(metricRedeliveries, unitMessages, "Messages that a handler got which had been delivered before.")
+	i.timeouts = m.counter(metricTimeouts, unitMessages, "Messages that failed, or waited, beyond their message timeout.")
+	i.touches = m.counter(metricTouches, unitTouches, "TOUCH commands sent.")
+
+	i.inFlight = m.upDown(metricInFlight, unitMessages, "Messages received and not settled.")
+	i.maxInFlight = m.upDown(metricMaxInFlight, unitMessages, "Messages that may be in flight.")
+	i.ready = m.upDown(metricReady, unitMessages, "Sum of RDY over all connections.")
+	i.connections = m.upDown(metricConnections, unitConnections, "Connections that are subscribed.")
+	i.active = m.upDown(metricActive, unitHandlers, "Handlers that run.")
+	i.limit = m.upDown(metricLimit, unitHandlers, "Handlers that may run.")
+	i.backoff, err = meter.Int64ObservableGauge(metricBackoff, metric.WithUnit(unitLevel),
+		metric.WithDescription("0, or 1 while nearly all messages fail and few are asked for."))
+	report(err)
+
+	i.protocolErrors = m.counter(metricProtocol, unitErrors, "Error frames of nsqd.")
+	i.attempts = m.counter(metricAttempts, unitAttempts, "Attempts to connect to an nsqd.")
+	i.closed = m.counter(metricClosed, unitConnections, "Connections that have ended.")
+	i.lookup = m.histogram(metricLookup, "Time that nsqlookupds took to answer.", durations())
+	i.nodes, err = meter.Int64Gauge(metricNodes, metric.WithUnit(unitNodes), metric.WithDescription("Addresses of nsqds in the last good answer to a lookup."))
+	report(err)
+
+	i.publishing = m.upDown(metricPublishing, unitMessages, "Messages handed to an nsqd that has not answered yet.")
+	i.skipped = m.counter(metricSkipped, unitMessages, "Messages published without their headers, for their size.")
+	return i
+}
+
+// observed are those that get their values when they are collected, from Stats.
+func (i *instruments) observed() []metric.Observable {
+	return []metric.Observable{i.inFlight, i.maxInFlight, i.ready, i.connections, i.active, i.limit, i.backoff, i.publishing}
+}
+
+type maker struct{ metric.Meter }
+
+func (m maker) histogram(name, text string, bounds metric.HistogramOption) metric.Float64Histogram {
+	h, err := m.Float64Histogram(name, metric.WithUnit(unitSeconds), metric.WithDescription(text), bounds)
+	report(err)
+	return h
+}
+
+func (m maker) counter(name, unit, text string) metric.Int64Counter {
+	c, err := m.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(text))
+	report(err)
+	return c
+}
+
+func (m maker) upDown(name, unit, text string) metric.Int64ObservableUpDownCounter {
+	c, err := m.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(text))
+	report(err)
+	return c
+}
+
+// report is where OpenTelemetry wants errors that are nobody's fault: an
+// instrument that could not be made measures nothing.
+func report(err error) {
+	if err != nil {
+		otel.Handle(err)
+	}
+}

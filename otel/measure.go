@@ -1,0 +1,61 @@
+package nsqotel
+
+import (
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// measureBegin measures how the message came.
+func (p *process) measureBegin() {
+	i := &p.inst
+	age, queue := i.age.Enabled(p.ctx), i.queue.Enabled(p.ctx)
+	if !age && !queue && !i.processDuration.Enabled(p.ctx) {
+		return
+	}
+	p.began = time.Now()
+	if at := p.m.Timestamp().UnixNano(); age && at > 0 { // 0: nobody said when
+		p.record(i.age, time.Duration(p.began.UnixNano()-at), p.at.plain)
+	}
+	if queue && p.m.Source() != nil {
+		p.record(i.queue, p.began.Sub(p.m.Received()), p.at.plain)
+	}
+}
+
+// measureEnd measures what became of the message.
+func (p *process) measureEnd(out handler.Outcome, errorType string) {
+	i := &p.inst
+	if p.m.Attempts != 1 {
+		p.count(i.redeliveries, p.at.plain)
+	}
+	succeeded := out.Disposition == handler.Finish && errorType == ""
+	r := p.at.finished
+	if !succeeded {
+		r = p.at.results.get(resultKey{out.Disposition, errorType})
+	}
+	if !p.began.IsZero() && i.processDuration.Enabled(p.ctx) {
+		p.record(i.processDuration, time.Since(p.began), r.process)
+	}
+	if t := p.at.tally; succeeded && t != nil {
+		t.n.Add(1)
+		return
+	}
+	p.count(i.consumed, r.process)
+	if out.Disposition != handler.Pending {
+		p.count(i.settlements, r.settlement)
+	}
+}
+
+// record records a duration, under the span. Clocks differ: what would be
+// negative is 0.
+func (p *process) record(h metric.Float64Histogram, d time.Duration, at measurement) {
+	h.Record(p.ctx, max(d, 0).Seconds(), at.record...)
+}
+
+func (p *process) count(c metric.Int64Counter, at measurement) {
+	if c.Enabled(p.ctx) {
+		c.Add(p.ctx, 1, at.add...)
+	}
+}

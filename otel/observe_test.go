@@ -1,0 +1,163 @@
+package nsqotel_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
+	nsqotel "github.com/nsqx/nsqx/otel"
+)
+
+var consumerInfo = nsqx.ConsumerInfo{Topic: "orders", Channel: "billing", ClientID: "billing-1"}
+
+func stats(inFlight int) nsqx.Stats {
+	connected := func(addr string, n int, touched uint64) nsqx.ConnStats {
+		return nsqx.ConnStats{Stats: conn.Stats{Addr: addr, InFlight: n, RDY: 2 * n, Touched: touched}, Connected: n > 0}
+	}
+	return nsqx.Stats{
+		Topic: "orders", Channel: "billing", Concurrency: 8, MaxInFlight: 10, Running: 3, BackoffLevel: 3, Expired: 4,
+		Connections: []nsqx.ConnStats{connected("nsqd-1:4150", inFlight, 2), connected("nsqd-2:4150", 1, 5), connected("nsqd-3:4150", 0, 0)},
+	}
+}
+
+func TestGauges(t *testing.T) {
+	for name, tt := range map[string]struct {
+		opts []nsqotel.Option
+		want map[string]string
+	}{
+		"all together": {want: map[string]string{
+			"nsq.consumer.in_flight":        "8",
+			"nsq.consumer.ready":            "16",
+			"nsq.consumer.connection.count": "2",
+			"nsq.consumer.touches":          "7",
+		}},
+		"each nsqd": {opts: []nsqotel.Option{nsqotel.WithServerAddress()}, want: map[string]string{
+			"nsq.consumer.in_flight":        "0 server.address=nsqd-3 server.port=4150\n1 server.address=nsqd-2 server.port=4150\n7 server.address=nsqd-1 server.port=4150",
+			"nsq.consumer.ready":            "0 server.address=nsqd-3 server.port=4150\n14 server.address=nsqd-1 server.port=4150\n2 server.address=nsqd-2 server.port=4150",
+			"nsq.consumer.connection.count": "0 server.address=nsqd-3 server.port=4150\n1 server.address=nsqd-1 server.port=4150\n1 server.address=nsqd-2 server.port=4150",
+			"nsq.consumer.touches":          "2 server.address=nsqd-1 server.port=4150\n5 server.address=nsqd-2 server.port=4150",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t, tt.opts...)
+			defer k.Observe(func() nsqx.Stats { return stats(7) })()
+			for metric, points := range tt.want {
+				k.wantPoints(metric, points)
+			}
+			k.wantPoints("nsq.consumer.max_in_flight", "10")
+			k.wantPoints("nsq.consumer.handler.active", "3")
+			k.wantPoints("nsq.consumer.handler.limit", "8")
+			k.wantPoints("nsq.consumer.backoff.level", "3")
+			k.wantPoints("nsq.consumer.timeouts", "4")
+		})
+	}
+}
+
+// TestTwoConsumers: those of one channel add up, and one that has stopped is gone from the gauges.
+func TestTwoConsumers(t *testing.T) {
+	k := newKit(t)
+	stop := k.Observe(func() nsqx.Stats { return stats(1) })
+	defer k.Observe(func() nsqx.Stats { return stats(2) })()
+	k.wantPoints("nsq.consumer.in_flight", "5")
+	stop()
+	k.wantPoints("nsq.consumer.in_flight", "3")
+	k.wantPoints("nsq.consumer.timeouts", "8") // a counter never falls
+}
+
+// TestCountersFollowStats: over collections, over addresses that go and come again, and to the very end.
+func TestCountersFollowStats(t *testing.T) {
+	k := newKit(t)
+	var expired uint64
+	var touched map[string]uint64
+	stop := k.Observe(func() nsqx.Stats {
+		s := nsqx.Stats{Topic: "orders", Channel: "billing", Expired: expired}
+		for addr, n := range touched {
+			s.Connections = append(s.Connections, nsqx.ConnStats{Stats: conn.Stats{Addr: addr, Touched: n}})
+		}
+		return s
+	})
+	steps := []struct {
+		expired  uint64
+		touched  map[string]uint64
+		timeouts string
+		touches  string
+	}{
+		{0, map[string]uint64{"a:1": 1}, "none", "1"},
+		{2, map[string]uint64{"a:1": 4, "b:1": 1}, "2", "5"},
+		{2, map[string]uint64{"b:1": 1}, "2", "5"},
+		{3, map[string]uint64{"a:1": 2, "b:1": 1}, "3", "7"}, // found anew
+		{3, map[string]uint64{"a:1": 1, "b:1": 2}, "3", "9"}, // forgotten and found in between
+	}
+	for _, s := range steps {
+		expired, touched = s.expired, s.touched
+		k.wantPoints("nsq.consumer.timeouts", s.timeouts)
+		k.wantPoints("nsq.consumer.touches", s.touches)
+	}
+	expired = 5
+	stop()
+	k.wantPoints("nsq.consumer.timeouts", "5")
+}
+
+func TestPublisherStats(t *testing.T) {
+	k := newKit(t)
+	s := nsqx.PublisherStats{InFlight: 3, EnvelopesSkipped: 2}
+	stop := k.Telemetry.(nsqx.PublisherObserver).ObservePublisher(func() nsqx.PublisherStats { return s })
+	k.wantPoints("nsq.producer.in_flight", "3")
+	k.wantPoints("nsq.producer.envelope.skipped", "2")
+	s.EnvelopesSkipped = 5
+	stop()
+	k.wantPoints("nsq.producer.in_flight", "none")
+	k.wantPoints("nsq.producer.envelope.skipped", "5")
+}
+
+// TestRunning: a consumer that runs, looked at while a handler is busy, and after it has stopped.
+func TestRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		srv := nsqxtest.NewServer(t)
+		release := make(chan struct{})
+		c := k.consumer(func(ctx context.Context, _ string) error {
+			<-release
+			return handler.FromContext(ctx).Touch()
+		}, srv.Option(), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(4))
+		stop := nsqxtest.Run(t, c)
+		srv.Publish("orders", []byte(`"7"`))
+		synctest.Wait()
+		k.wantPoints("nsq.consumer.in_flight", "1")
+		k.wantPoints("nsq.consumer.max_in_flight", "4")
+		k.wantPoints("nsq.consumer.handler.active", "1")
+		k.wantPoints("nsq.consumer.handler.limit", "2")
+		k.wantPoints("nsq.consumer.connection.count", "1")
+		k.wantPoints("nsq.consumer.backoff.level", "0")
+		k.wantPoints("nsq.client.connection.attempts", "1")
+		close(release)
+		stop()
+		k.wantPoints("nsq.consumer.touches", "1")
+		k.wantPoints("nsq.consumer.connection.count", "none")
+		k.wantPoints("nsq.client.connection.closed", "1")
+		k.wantPoints("nsq.consumer.settlements", "1 messaging.nsq.message.disposition=finish")
+	})
+}
+
+// TestConcurrentUse is meaningful under the race detector: readers collect while messages are handled.
+func TestConcurrentUse(t *testing.T) {
+	k := newKit(t)
+	c := k.consumer(func(context.Context, string) error { return nil })
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				defer k.Observe(c.Stats)()
+				nsqxtest.Deliver(t, c, []byte(`"7"`))
+				k.collect()
+			}
+		})
+	}
+	wg.Wait()
+	k.wantPoints("nsq.consumer.settlements", "200 messaging.nsq.message.disposition=finish")
+}

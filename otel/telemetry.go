@@ -1,0 +1,65 @@
+package nsqotel
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/nsqx/nsqx"
+)
+
+// telemetry is what New returns. It has the hooks of package nsqx that it needs,
+// and is an nsqx.PublisherObserver.
+type telemetry struct {
+	cfg        config
+	tracer     trace.Tracer
+	propagator propagation.TextMapPropagator
+	inst       instruments
+	errors     errorTypes
+	finished   tallies
+
+	mu         sync.Mutex
+	consumers  map[*observed]struct{}          // that run
+	publishers map[*observedPublisher]struct{} // that are not closed
+}
+
+// New returns a telemetry for [nsqx.WithTelemetry], of consumers, producers and
+// publishers. One is enough for a whole service.
+//
+// Without options it uses the global providers and propagator, also if they are
+// set later.
+func New(opts ...Option) nsqx.Telemetry {
+	cfg := newConfig(opts)
+	meter := cfg.meters.Meter(scopeName, metric.WithInstrumentationVersion(scopeVersion), metric.WithSchemaURL(schemaURL))
+	t := &telemetry{
+		cfg:        cfg,
+		tracer:     cfg.tracers.Tracer(scopeName, trace.WithInstrumentationVersion(scopeVersion), trace.WithSchemaURL(schemaURL)),
+		propagator: cfg.propagator,
+		inst:       newInstruments(meter),
+		consumers:  make(map[*observed]struct{}),
+		publishers: make(map[*observedPublisher]struct{}),
+	}
+	_, err := meter.RegisterCallback(t.observe, t.inst.observed()...)
+	report(err)
+	return t
+}
+
+// observe is called whenever metrics are collected.
+func (t *telemetry) observe(ctx context.Context, o metric.Observer) error {
+	t.finished.tell(ctx, &t.inst)
+	t.mu.Lock()
+	consumers, publishers := slices.Collect(maps.Keys(t.consumers)), slices.Collect(maps.Keys(t.publishers))
+	t.mu.Unlock()
+	for _, c := range consumers {
+		c.observe(ctx, o)
+	}
+	for _, p := range publishers {
+		p.observe(ctx, o)
+	}
+	return nil
+}
