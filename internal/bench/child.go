@@ -22,8 +22,9 @@ type role struct {
 
 func roles() map[string]role {
 	return map[string]role{
-		"client": {run: runJob},
-		"nsqd":   {run: runNSQD},
+		"client":   {run: runJob},
+		"producer": {run: runProducer},
+		"nsqd":     {run: runNSQD},
 		// The sender is one goroutine: it would only keep a second thread looking for work. So is the publisher, and
 		// a thread that waits for the network would be woken by each OK that nobody reads yet.
 		"sender":    {run: runSender, threads: 1},

@@ -40,21 +40,29 @@ func dialFeed(ctx context.Context, addr string) (*feed, error) {
 	return f, nil
 }
 
-func (f *feed) send(command []byte) error {
-	f.owed++
-	_, err := f.conn.Write(command)
+func (f *feed) send(command []byte) error { return f.sendAll(command, 1) }
+
+// sendAll sends n commands with one write.
+func (f *feed) sendAll(commands []byte, n int) error {
+	f.owed += n
+	_, err := f.conn.Write(commands)
 	return err
 }
 
 // settle waits for all OKs.
 func (f *feed) settle() error {
 	for f.owed > 0 {
-		n, err := f.conn.Read(f.in[f.have:])
-		if err := errors.Join(f.took(n), err); err != nil {
+		if err := f.receive(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// receive waits for what arrives next.
+func (f *feed) receive() error {
+	n, err := f.conn.Read(f.in[f.have:])
+	return errors.Join(f.took(n), err)
 }
 
 // glance takes in what has arrived and waits for nothing.

@@ -84,10 +84,10 @@ func (f *fleet) close() error {
 	return errors.Join(errs...)
 }
 
-// topic makes a new topic on every nsqd.
-func (f *fleet) topic() (string, error) {
+// topic makes a new topic on every nsqd. suffix is the end of its name.
+func (f *fleet) topic(suffix string) (string, error) {
 	f.topics++
-	name := fmt.Sprintf("bench%d", f.topics)
+	name := fmt.Sprintf("bench%d%s", f.topics, suffix)
 	_, err := f.look(name)
 	return name, err
 }
@@ -143,6 +143,10 @@ func (f *fleet) finish(ctx context.Context, topic string, before []nsqdState, re
 		res.NSQDs.Requeued += s.Requeued
 		res.NSQDs.TimedOut += s.TimedOut
 	}
+	return f.delete(topic)
+}
+
+func (f *fleet) delete(topic string) error {
 	for _, p := range f.nsqds {
 		if err := p.ask(nsqdRequest{Topic: topic, Delete: true}, new(nsqdState)); err != nil {
 			return err

@@ -13,6 +13,9 @@ const (
 	// maxNSQDs is how many nsqds have an id of their own.
 	maxNSQDs = 1024
 
+	// maxGoroutines is as many publishes as may be unanswered everywhere.
+	maxGoroutines = window
+
 	// channel is what every client consumes; its topic is the job's.
 	channel = "c"
 )
@@ -35,6 +38,8 @@ type job struct {
 	RTT   time.Duration // added between client and nsqd
 	Mbit  int           // Mbit/s between client and nsqd each way; 0 for no limit
 
+	Goroutines int // of the publish scenario: how many publish
+
 	Topic string
 	Addrs []string // whom to connect to
 	ID    int64    // of this nsqd
@@ -43,6 +48,14 @@ type job struct {
 
 // warmup is the number of messages that go before the measured ones.
 func (j job) warmup() int { return max(1, j.Messages/10) }
+
+// channel is what nsqd has besides the topic; "" for none.
+func (j job) channel() string {
+	if j.Scenario == publishName {
+		return ""
+	}
+	return channel
+}
 
 func (j job) validate() error {
 	return errors.Join(
@@ -54,6 +67,7 @@ func (j job) validate() error {
 		atLeast("work", j.Work, 0),
 		atLeast("rtt", j.RTT, 0),
 		atLeast("mbit", j.Mbit, 0),
+		atLeast("goroutines", j.Goroutines, 1), atMost("goroutines", j.Goroutines, maxGoroutines),
 	)
 }
 

@@ -45,6 +45,12 @@ func TestRun(t *testing.T) {
 			want: []string{"publish to handler of 100 messages, 500 a second, 2 nsqds, round trip 1ms, 200-byte bodies, 8 workers, " +
 				"1ms of work: median of 1 rounds", "p50-ms"},
 		},
+		{
+			name:     "publish",
+			args:     []string{"-scenario", "publish", "-messages", "300", "-goroutines", "3", "-rtt", "1ms"},
+			scenario: publishScenario(),
+			want:     []string{"300 messages published to 1 nsqd, round trip 1ms, 200-byte bodies, 3 goroutines: median of 1 rounds", "published/s"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -73,7 +79,7 @@ func TestRunFaults(t *testing.T) {
 		"-size=1048577":                          "size is 1048577, must be at most 1048576",
 		"-workers=0":                             "workers is 0, must be at least 1",
 		"-messages=many":                         "invalid value",
-		"-scenario=none":                         `no scenario named "none"; there are sender, drain, latency`,
+		"-scenario=none":                         `no scenario named "none"; there are sender, drain, latency, publish`,
 		"-rtt=1ms":                               "rtt is not for scenario sender",
 		"-scenario=drain -work=1ms":              "work is not for scenario drain",
 		"-scenario=drain -nsqds=0":               "nsqds is 0, must be at least 1",
@@ -86,6 +92,10 @@ func TestRunFaults(t *testing.T) {
 		"-scenario=latency -work=-1ms":           "work is -1ms, must be at least 0s",
 		"-scenario=latency -work=100ms -rate=80": "8 workers cannot keep up with 80 messages a second of 100ms each",
 		"-scenario=latency -messages=1000000":    "messages is 1000000, must be published in at most 2m30s",
+		"-scenario=publish -goroutines=0":        "goroutines is 0, must be at least 1",
+		"-scenario=publish -goroutines=1025":     "goroutines is 1025, must be at most 1024",
+		"-scenario=publish -workers=2":           "workers is not for scenario publish",
+		"-scenario=publish -nsqds=2":             "nsqds is not for scenario publish",
 	} {
 		err := run(t.Context(), strings.Fields(args), &bytes.Buffer{})
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -97,11 +107,13 @@ func TestRunFaults(t *testing.T) {
 // How many messages a lap has is the scenario's, unless it is said.
 func TestParseMessages(t *testing.T) {
 	for args, want := range map[string]int{
-		"":                              1_000_000,
-		"-scenario=drain":               500_000,
-		"-scenario=latency":             5_000,
-		"-scenario=latency -rate=50":    250,
-		"-scenario=drain -messages=123": 123,
+		"":                                1_000_000,
+		"-scenario=drain":                 500_000,
+		"-scenario=latency":               5_000,
+		"-scenario=latency -rate=50":      250,
+		"-scenario=drain -messages=123":   123,
+		"-scenario=publish":               500_000,
+		"-scenario=publish -goroutines=1": 50_000,
 	} {
 		_, j, _, err := parse(strings.Fields(args), &bytes.Buffer{})
 		if err != nil || j.Messages != want {

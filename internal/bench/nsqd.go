@@ -9,7 +9,8 @@ import (
 	"github.com/nsqio/nsq/nsqd"
 )
 
-// nsqdRequest asks an nsqd's process for the state of a topic, which it makes if it is not there, with the channel.
+// nsqdRequest asks an nsqd's process for the state of a topic, which it makes if it is not there, with the channel
+// if the scenario has one.
 type nsqdRequest struct {
 	Topic  string
 	Delete bool // after the look
@@ -18,6 +19,7 @@ type nsqdRequest struct {
 type nsqdState struct {
 	CPU time.Duration // of the process so far
 
+	Published                          int // messages it has taken
 	Waiting                            int // messages that are not yet in the channel
 	Clients, Depth, InFlight, Deferred int // of the channel
 	Requeued, TimedOut                 int // by it so far
@@ -43,12 +45,12 @@ func runNSQD(j job, in io.Reader, out *json.Encoder) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- d.Main() }()
-	err = errors.Join(out.Encode(d.RealTCPAddr().String()), answer(d, json.NewDecoder(in), out))
+	err = errors.Join(out.Encode(d.RealTCPAddr().String()), answer(d, j, json.NewDecoder(in), out))
 	d.Exit()
 	return errors.Join(err, <-served)
 }
 
-func answer(d *nsqd.NSQD, in *json.Decoder, out *json.Encoder) error {
+func answer(d *nsqd.NSQD, j job, in *json.Decoder, out *json.Encoder) error {
 	for {
 		var request nsqdRequest
 		switch err := in.Decode(&request); {
@@ -57,7 +59,7 @@ func answer(d *nsqd.NSQD, in *json.Decoder, out *json.Encoder) error {
 		case err != nil:
 			return err
 		}
-		state := stateOf(d, request.Topic)
+		state := stateOf(d, request.Topic, j.channel())
 		if request.Delete {
 			if err := d.DeleteExistingTopic(request.Topic); err != nil {
 				return err
@@ -69,11 +71,14 @@ func answer(d *nsqd.NSQD, in *json.Decoder, out *json.Encoder) error {
 	}
 }
 
-func stateOf(d *nsqd.NSQD, topic string) nsqdState {
-	d.GetTopic(topic).GetChannel(channel)
+func stateOf(d *nsqd.NSQD, topic, channel string) nsqdState {
+	t := d.GetTopic(topic)
+	if channel != "" {
+		t.GetChannel(channel)
+	}
 	state := nsqdState{CPU: cpuTime()}
 	for _, t := range d.GetStats(topic, channel, false).Topics {
-		state.Waiting = int(t.Depth)
+		state.Published, state.Waiting = int(t.MessageCount), int(t.Depth)
 		for _, c := range t.Channels {
 			state.Clients = c.ClientCount
 			state.Depth = int(c.Depth)

@@ -21,7 +21,7 @@ type scenario struct {
 }
 
 // commonFlags are those of every scenario.
-var commonFlags = []string{"scenario", "rounds", "messages", "size", "workers"}
+var commonFlags = []string{"scenario", "rounds", "messages", "size"}
 
 // contender is a client of a scenario.
 type contender struct {
@@ -31,7 +31,9 @@ type contender struct {
 }
 
 // The first is what the program does when it is not told.
-func scenarios() []scenario { return []scenario{senderScenario(), drainScenario(), latencyScenario()} }
+func scenarios() []scenario {
+	return []scenario{senderScenario(), drainScenario(), latencyScenario(), publishScenario()}
+}
 
 func scenarioNames() string {
 	var names []string

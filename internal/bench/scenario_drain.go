@@ -13,7 +13,7 @@ import (
 func drainScenario() scenario {
 	return scenario{
 		name:     "drain",
-		flags:    []string{"nsqds", "rtt", "mbit"},
+		flags:    []string{"workers", "nsqds", "rtt", "mbit"},
 		messages: func(job) int { return 500_000 },
 		contenders: []contender{
 			{client: "bare", maxInFlight: 2500},
@@ -69,7 +69,7 @@ func drainMetrics(j job) []metric {
 func lapDrain(ctx context.Context, f *fleet, j job) (res result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lapTimeout)
 	defer cancel()
-	if j.Topic, err = f.topic(); err != nil {
+	if j.Topic, err = f.topic(""); err != nil {
 		return res, err
 	}
 	before, err := fillAll(ctx, f, j)

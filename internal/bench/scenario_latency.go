@@ -14,7 +14,7 @@ const latencySeconds = 5
 func latencyScenario() scenario {
 	return scenario{
 		name:     "latency",
-		flags:    []string{"nsqds", "rtt", "mbit", "rate", "work"},
+		flags:    []string{"workers", "nsqds", "rtt", "mbit", "rate", "work"},
 		messages: func(j job) int { return latencySeconds * j.Rate },
 		contenders: []contender{
 			{client: "bare", maxInFlight: 1, idle: true},
@@ -69,7 +69,7 @@ func latencyMetrics(j job) []metric {
 func lapLatency(ctx context.Context, f *fleet, j job) (res result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lapTimeout)
 	defer cancel()
-	if j.Topic, err = f.topic(); err != nil {
+	if j.Topic, err = f.topic(""); err != nil {
 		return res, err
 	}
 	before, err := f.look(j.Topic)

@@ -15,6 +15,7 @@ const lapTimeout = 5 * time.Minute
 func senderScenario() scenario {
 	return scenario{
 		name:     "sender",
+		flags:    []string{"workers"},
 		messages: func(job) int { return 1_000_000 },
 		contenders: []contender{
 			{client: "bare", maxInFlight: 2500},

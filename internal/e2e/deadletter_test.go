@@ -38,7 +38,7 @@ func TestDeadLetterFails(t *testing.T) {
 	ok := []byte("\x00\x00\x00\x06\x00\x00\x00\x00OK")
 	tests := map[string]struct {
 		breaks, heals func(p *testnsqd.Proxy)
-		each          bool // each attempt is a dead letter, not the last alone
+		each          bool // the dead letter gets there more than once
 	}{
 		"dial refused": {breaks: (*testnsqd.Proxy).Refuse, heals: (*testnsqd.Proxy).Allow},
 		"cut within PUB": {
@@ -92,7 +92,7 @@ func TestDeadLetterFails(t *testing.T) {
 			}
 			letters := 1
 			if tt.each {
-				letters = len(outcomes)
+				letters = 2 // the first and the last; others may find that the nsqd is given a rest
 			}
 			if got := collect(t, s, "dead", channel, letters); slices.ContainsFunc(got, func(b string) bool { return b != body }) {
 				t.Error("a dead letter is not the message")
