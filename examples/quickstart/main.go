@@ -23,6 +23,7 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/examples/internal/embedded"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/middleware"
 	"github.com/nsqx/nsqx/retry"
@@ -77,7 +78,7 @@ func run(ctx context.Context, out io.Writer, colours bool) (sum summary, err err
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("not done after 30 s"))
 	defer cancel()
 
-	d, exit, err := startNSQD()
+	d, exit, err := embedded.NSQD()
 	if err != nil {
 		return sum, fmt.Errorf("start nsqd: %w", err)
 	}
@@ -119,7 +120,7 @@ func run(ctx context.Context, out io.Writer, colours bool) (sum summary, err err
 	stats := consumer.Stats()
 	sum = summary{
 		handled: stats.Finished, retried: stats.Requeued, panics: r.panics.Load(), dead: stats.DeadLettered,
-		kept: d.GetTopic(deadTopic).Depth(), left: unfinished(d),
+		kept: d.GetTopic(deadTopic).Depth(), left: embedded.Unfinished(d, topic),
 	}
 	r.Printf("%s drained, nsqd has %d orders left\n\n", r.paint("✓"), sum.left)
 	r.Printf("handled        %4d   of %d orders", sum.handled, published)
@@ -261,40 +262,4 @@ func publish(d *nsqd.NSQD, orders codec.Codec[Order]) error {
 		}
 	}
 	return nil
-}
-
-// unfinished counts the orders that nsqd has not heard the end of.
-func unfinished(d *nsqd.NSQD) (n int) {
-	for _, t := range d.GetStats(topic, "", false).Topics {
-		n += int(t.Depth)
-		for _, c := range t.Channels {
-			n += int(c.Depth) + c.InFlightCount + c.DeferredCount
-		}
-	}
-	return n
-}
-
-// startNSQD runs nsqd in this process, in a directory that exit removes.
-func startNSQD() (d *nsqd.NSQD, exit func() error, err error) {
-	dir, err := os.MkdirTemp("", "nsqx-quickstart-")
-	if err != nil {
-		return nil, nil, err
-	}
-	o := nsqd.NewOptions()
-	o.DataPath = dir
-	o.TCPAddress, o.HTTPAddress = "127.0.0.1:0", "" // the kernel chooses a free port
-	o.Logger = log.New(io.Discard, "", 0)
-	// By default nsqd looks for new channels with delayed messages each 5 s:
-	// too slow to watch.
-	o.QueueScanInterval, o.QueueScanRefreshInterval = 10*time.Millisecond, 50*time.Millisecond
-	d, err = nsqd.New(o)
-	if err != nil {
-		return nil, nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- d.Main() }()
-	return d, func() error {
-		d.Exit()
-		return errors.Join(<-ended, os.RemoveAll(dir))
-	}, nil
 }

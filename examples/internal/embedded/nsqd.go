@@ -1,0 +1,50 @@
+// Package embedded runs nsqd in the process of an example, so that nothing need
+// be installed.
+package embedded
+
+import (
+	"errors"
+	"io"
+	"log"
+	"os"
+	"time"
+
+	"github.com/nsqio/nsq/nsqd"
+)
+
+// NSQD runs nsqd on a free port, in a directory of its own. exit ends it and
+// removes the directory.
+func NSQD() (d *nsqd.NSQD, exit func() error, err error) {
+	dir, err := os.MkdirTemp("", "nsqx-example-")
+	if err != nil {
+		return nil, nil, err
+	}
+	o := nsqd.NewOptions()
+	o.DataPath = dir
+	o.TCPAddress, o.HTTPAddress = "127.0.0.1:0", "" // the kernel chooses a free port
+	o.Logger = log.New(io.Discard, "", 0)
+	// By default nsqd looks for new channels with delayed messages each 5 s:
+	// too slow to watch.
+	o.QueueScanInterval, o.QueueScanRefreshInterval = 10*time.Millisecond, 50*time.Millisecond
+	d, err = nsqd.New(o)
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- d.Main() }()
+	return d, func() error {
+		d.Exit()
+		return errors.Join(<-ended, os.RemoveAll(dir))
+	}, nil
+}
+
+// Unfinished counts the messages of a topic that nsqd has not heard the end of.
+func Unfinished(d *nsqd.NSQD, topic string) (n int) {
+	for _, t := range d.GetStats(topic, "", false).Topics {
+		n += int(t.Depth)
+		for _, c := range t.Channels {
+			n += int(c.Depth) + c.InFlightCount + c.DeferredCount
+		}
+	}
+	return n
+}
