@@ -2,6 +2,7 @@ package nsqx
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -32,20 +33,26 @@ func (e *engine) deadLetter(ctx context.Context, m *handler.Message, cause error
 	if e.cfg.plainDeadLetter {
 		out.Bodies = [][]byte{m.Body}
 	} else {
-		out.Bodies, out.Envelope = [][]byte{m.RawBody()}, true
+		out.Bodies, out.Envelope, out.Headers.Limit = [][]byte{m.RawBody()}, true, allHeaders
 		describe(m, cause, &out.Headers)
 	}
 	return e.sendDead(ctx, out)
 }
 
-// maxReason is how many bytes of an error a dead letter carries.
-const maxReason = 512
+const (
+	// maxReason is how many bytes of an error a dead letter carries.
+	maxReason = 512
+
+	// allHeaders is as many bytes of headers as an envelope has room for: those of a dead
+	// letter are worth more than the room.
+	allHeaders = 1<<14 - 1
+)
 
 // describe says in the headers of a dead letter where it comes from. Those that the
 // message came with stay; its trace makes room for that of the dead letter.
 func describe(m *handler.Message, cause error, headers *envelope.Writer) {
 	set := func(key, value string) { _ = headers.Set(key, value) } // what cannot be carried is left out
-	set(envelope.DeadTopic, m.Topic())
+	set(envelope.DeadTopic, m.Topic())                             // first: see undescribe
 	set(envelope.DeadChannel, m.Channel())
 	set(envelope.DeadID, m.ID.String())
 	set(envelope.DeadAttempts, strconv.Itoa(attempts(m)))
@@ -56,9 +63,15 @@ func describe(m *handler.Message, cause error, headers *envelope.Writer) {
 	}
 }
 
-// reason is the text of an error as a header takes it.
-func reason(err error) string {
-	text := strings.Map(func(r rune) rune {
+// reason is the text of an error as a header takes it. The error is user code: if it
+// panics, its type has to do.
+func reason(err error) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprintf("%T", err)
+		}
+	}()
+	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}

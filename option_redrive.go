@@ -24,8 +24,8 @@ type redriveConfig struct {
 }
 
 // WithRedriveChannel sets the channel of the dead-letter topic that is emptied.
-// Defaults to "redrive". A channel gets what is published after it was made: to redrive what lies in
-// another one, name that.
+// Defaults to "redrive". A channel gets what is published after it was made, and the first one of a
+// topic what was before: to redrive what lies in another one, name that.
 func WithRedriveChannel(channel string) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {
 		c.once("WithRedriveChannel")
@@ -40,6 +40,7 @@ func WithRedriveRate(perSecond float64) RedriveOption {
 		c.once("WithRedriveRate")
 		if !(perSecond >= 0.01 && perSecond <= 1e6) {
 			c.fault("WithRedriveRate", fmt.Sprintf("is %v, want 0.01 to 1000000", perSecond))
+			return
 		}
 		c.rate = perSecond
 	})

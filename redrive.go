@@ -3,10 +3,10 @@ package nsqx
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/wire"
@@ -18,23 +18,28 @@ import (
 type RedriveReport struct {
 	Redriven int // messages that are in their topic again, confirmed
 	Failed   int // publishes that failed; the message came again, or is still a dead letter
-	Newer    int // deliveries of dead letters that came after Redrive had begun: they stay
-	Homeless int // deliveries of dead letters that do not say where they come from, if no topic was given: they stay
+	Newer    int // dead letters that were published after Redrive had begun: they stay
+	Homeless int // dead letters that do not say where they come from, if no topic was given: they stay
 }
 
 // Redrive publishes the dead letters in the topic from to the topic to, and returns
 // when no more have come for a while ([WithRedriveIdle]), [WithRedriveLimit] is reached,
 // or ctx ends. If to is "", each goes back to the topic that it was consumed from.
 // Options are those that say where the nsqds are, as of [NewConsumer], and those of
-// Redrive.
+// Redrive. All that is wrong with them is reported together.
 //
-// A message keeps the headers that it had before it was a dead letter, its trace among
-// them; those that made it one are taken off. It goes out in an envelope only if it came
-// in one. A dead letter is finished when its publish is confirmed; so a message may be
-// published twice, but none is lost.
+// The while begins when all nsqds that are named or found have been reached. When ctx
+// ends, its error is returned with the report; what is on its way has 20 s to be confirmed.
+//
+// A message goes out as it was before it was a dead letter, with the headers that it
+// had, its trace among them, and in an envelope only if it came in one. A dead letter is
+// finished when its publish is confirmed; so a message may be published twice, but
+// none is lost.
 //
 // What fails again comes back to from. Redrive leaves what was published there after it
-// began, by nsqd's clock: else it would go round and round.
+// began, by nsqd's clock against ours: else it would go round and round. What it leaves it
+// requeues for twice the time of WithRedriveIdle, an hour at most: the next Redrive gets
+// it after that.
 func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (RedriveReport, error) {
 	cfg := newRedriveConfig(opts)
 	if to != "" {
@@ -44,11 +49,46 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 			cfg.fault("to", "is the topic that the dead letters are in")
 		}
 	}
-	if err := errors.Join(cfg.faults...); err != nil {
+	both := WithOptions(cfg.shared...)
+	workers := int(min(max(cfg.rate/10, 1), 64)) // a message waits for its turn with its worker
+	in := newConsumerConfig(from, cfg.channel, []ConsumerOption{both,
+		WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
+		WithRetry(retry.Exponential(time.Second, time.Minute)), WithoutBackoff()})
+	if err := errors.Join(errors.Join(cfg.faults...), in.validate()); err != nil {
 		return RedriveReport{}, err
 	}
-	r := &redrive{cfg: cfg, to: to, began: time.Now(), every: time.Duration(float64(time.Second) / cfg.rate)}
-	return r.run(ctx, from)
+	publisher, err := NewPublisher(both)
+	if err != nil {
+		return RedriveReport{}, err
+	}
+	r := &redrive{
+		cfg: cfg, to: to, began: time.Now(), every: time.Duration(float64(time.Second) / cfg.rate),
+		send: publisher.Send, over: make(chan struct{}), left: make(map[letter]struct{}),
+	}
+	e := newEngine(in, r.handle) // no codec: what does not decode is redriven, too
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r.stop = sync.OnceFunc(func() {
+		e.control.pause(true) // else nsqd would send again what waits here, and is given back now
+		close(r.over)
+		cancel()
+	})
+	defer context.AfterFunc(ctx, r.stop)()
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
+		r.watch(e.ready)
+		r.stop()
+	})
+	err = e.run(running)
+	watcher.Wait()
+	closing, done := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	defer done()
+	err = errors.Join(err, publisher.Close(closing))
+	if ctx.Err() != nil {
+		err = errors.Join(ended(ctx), err)
+	}
+	r.mu.Lock() // a telemetry that hangs may have kept a worker
+	defer r.mu.Unlock()
+	return r.report, err
 }
 
 // redrive is one run of Redrive.
@@ -58,122 +98,128 @@ type redrive struct {
 	began time.Time
 	every time.Duration
 	send  handler.Send
-	stop  context.CancelFunc // of the consumer
-	over  <-chan struct{}    // closed by stop
+	stop  func()        // ends the consumer
+	over  chan struct{} // closed by stop
 
 	mu     sync.Mutex
 	report RedriveReport
-	last   time.Time // when a message came
-	next   time.Time // when the next message may go
-	taken  int       // messages that are redriven, or on their way
+	last   time.Time           // when a message came
+	next   time.Time           // when the next message may go
+	taken  int                 // messages that are redriven, or on their way
+	left   map[letter]struct{} // those that stay
 }
 
-func (r *redrive) run(ctx context.Context, from string) (RedriveReport, error) {
-	both := WithOptions(r.cfg.shared...)
-	workers := int(min(max(r.cfg.rate/10, 1), 64)) // a message waits for its turn with its worker
-	consumer, err := NewConsumer(from, r.cfg.channel, codec.Bytes(), r.handle, both,
-		WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
-		WithRetry(retry.Exponential(time.Second, time.Minute)), WithoutBackoff())
-	if err != nil {
-		return RedriveReport{}, err
-	}
-	publisher, err := NewPublisher(both)
-	if err != nil {
-		return RedriveReport{}, err
-	}
-	r.send = publisher.Send
-	running, stop := context.WithCancel(ctx)
-	r.stop, r.over = stop, running.Done()
-	var watcher sync.WaitGroup
-	watcher.Go(func() {
-		r.watch(running, consumer.Ready())
-		stop()
-	})
-	err = consumer.Run(running)
-	stop()
-	watcher.Wait()
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	err = errors.Join(err, publisher.Close(closing))
-	if ctx.Err() != nil {
-		err = errors.Join(ended(ctx), err)
-	}
-	return r.report, err
+// letter identifies a dead letter.
+type letter struct {
+	nsqd string
+	id   handler.ID
 }
 
-// watch returns when no message has come for a while, or ctx has ended.
-func (r *redrive) watch(ctx context.Context, ready <-chan struct{}) {
+// maxLeft is how many of the letters that stay are remembered, and counted.
+const maxLeft = 1 << 20
+
+// watch returns when no message has come for a while, or all is over.
+func (r *redrive) watch(ready <-chan struct{}) {
 	select {
 	case <-ready:
-	case <-ctx.Done():
+	case <-r.over:
 		return
 	}
-	r.locked(func() { r.last = time.Now() })
-	for {
-		var quiet time.Duration
-		r.locked(func() { quiet = r.cfg.idle - time.Since(r.last) })
-		if quiet <= 0 {
-			return
-		}
+	r.mu.Lock()
+	r.last = time.Now()
+	r.mu.Unlock()
+	for quiet := r.cfg.idle; quiet > 0; quiet = r.quiet() {
 		select {
 		case <-time.After(quiet):
-		case <-ctx.Done():
+		case <-r.over:
 			return
 		}
 	}
 }
 
-func (r *redrive) locked(f func()) {
+// quiet returns for how long no message must come from now on. It is never over while
+// one is on its way.
+func (r *redrive) quiet() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f()
+	if r.taken > r.report.Redriven {
+		return r.cfg.idle
+	}
+	return r.cfg.idle - time.Since(r.last)
 }
 
 // handle redrives one message.
-func (r *redrive) handle(ctx context.Context, _ []byte) error {
-	m := handler.FromContext(ctx)
+func (r *redrive) handle(ctx context.Context, m *handler.Message) error {
 	if m.Timestamp().After(r.began) {
-		return r.leave(&r.report.Newer)
+		return r.leave(m, &r.report.Newer, nil)
 	}
-	out, err := r.outgoing(m)
-	if err != nil {
+	out := r.outgoing(m)
+	if wire.CheckTopic(out.Topic) != nil || out.Topic == m.Topic() { // headers are input
+		return r.leave(m, &r.report.Homeless, nil)
+	}
+	if err := r.turn(ctx); err != nil {
 		return err
 	}
-	if out.Topic == "" {
-		return r.leave(&r.report.Homeless)
+	err := r.send(ctx, out)
+	if errors.Is(err, ErrRejected) { // it will be, each time
+		err = r.leave(m, &r.report.Failed, err)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.taken--
+		return err
 	}
-	wait, ok := r.take()
-	if !ok {
-		return r.later()
+	if r.done(err) {
+		r.stop()
 	}
-	select {
-	case <-time.After(wait):
-	case <-r.over:
-		return r.later()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	err = r.send(ctx, out)
-	r.locked(func() { r.done(err) })
 	return err
 }
 
-// later gives a message back that does not come again while this Redrive waits for
-// others.
-func (r *redrive) later() error { return retry.After(2*r.cfg.idle, nil) }
-
-// leave counts a message that stays a dead letter.
-func (r *redrive) leave(counter *int) error {
-	r.locked(func() { *counter++ })
-	return r.later()
+// leave counts a message that stays a dead letter, and gives it back so that it does not come again
+// while this Redrive waits for others.
+func (r *redrive) leave(m *handler.Message, counter *int, err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := letter{m.NSQD(), m.ID}
+	if _, again := r.left[l]; !again && len(r.left) < maxLeft {
+		r.left[l] = struct{}{}
+		*counter++
+		if counter != &r.report.Newer { // those may come for ever
+			r.last = time.Now()
+		}
+	}
+	return retry.After(min(2*r.cfg.idle, time.Hour), err)
 }
 
-// take says how long to wait before the next message goes, and whether it may.
+// turn waits until a message may go. Otherwise it returns what is to be answered.
+func (r *redrive) turn(ctx context.Context) error {
+	for {
+		wait, ok := r.take()
+		select {
+		case <-time.After(wait):
+			if ok {
+				return nil
+			}
+			continue
+		case <-r.over:
+		case <-ctx.Done():
+		}
+		if ok {
+			r.release()
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		return retry.After(0, nil) // to somebody else
+	}
+}
+
+// take says how long to wait before the next message goes, or, while the limit
+// does not allow one, before asking again.
 func (r *redrive) take() (wait time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cfg.limit > 0 && r.taken >= r.cfg.limit {
-		return 0, false
+		return time.Second, false // one of those on their way may fail
 	}
 	now := time.Now()
 	if r.next.Before(now) {
@@ -181,45 +227,63 @@ func (r *redrive) take() (wait time.Duration, ok bool) {
 	}
 	wait = r.next.Sub(now)
 	r.next = r.next.Add(r.every)
-	r.last = r.next
 	r.taken++
 	return wait, true
 }
 
-// done counts a message. The caller holds mu.
-func (r *redrive) done(err error) {
+// release undoes take.
+func (r *redrive) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.taken--
+	r.last = time.Now()
+}
+
+// done counts a message that was sent, and says whether it was the last.
+func (r *redrive) done(err error) (last bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.last = time.Now()
 	if err != nil {
 		r.report.Failed++
 		r.taken--
-		return
+		return false
 	}
 	r.report.Redriven++
-	if r.cfg.limit > 0 && r.report.Redriven >= r.cfg.limit {
-		r.stop()
-	}
+	return r.report.Redriven == r.cfg.limit
 }
 
-// outgoing makes of a dead letter what it was.
-func (r *redrive) outgoing(m *handler.Message) (*handler.Outgoing, error) {
-	headers, payload, err := envelope.WriterOf(m.RawBody())
-	if err != nil {
-		return nil, err
-	}
-	out := &handler.Outgoing{Topic: r.to, NSQD: m.NSQD(), Bodies: [][]byte{payload}}
+// outgoing makes of a dead letter what it was. Its envelope is made here: publishing
+// leaves headers out when there is no room for them, and telemetry would set another trace.
+func (r *redrive) outgoing(m *handler.Message) *handler.Outgoing {
+	headers, payload, _ := envelope.WriterOf(m.RawBody()) // what cannot be read is payload
+	out := &handler.Outgoing{Topic: r.to, NSQD: m.NSQD()}
 	if out.Topic == "" {
 		out.Topic, _ = headers.Get(envelope.DeadTopic)
 	}
+	undescribe(&headers)
+	headers.Limit = allHeaders
+	out.Bodies = [][]byte{headers.AppendTo(nil, payload)}
+	return out
+}
+
+// undescribe takes off what made a dead letter: what describe has set, and what of a trace
+// came after that, which is the dead letter's.
+func undescribe(headers *envelope.Writer) {
 	trace, traced := headers.Get(envelope.OriginTrace)
-	for _, key := range envelope.DeadKeys() {
+	dead, described := envelope.DeadKeys(), false
+	var off []string
+	for key := range headers.All() {
+		described = described || key == envelope.DeadTopic
+		ofTrace := key == "traceparent" || key == "tracestate" || key == "baggage"
+		if slices.Contains(dead, key) || described && ofTrace {
+			off = append(off, key)
+		}
+	}
+	for _, key := range off {
 		headers.Delete(key)
 	}
 	if traced {
-		err = headers.Set("traceparent", trace)
-	} else { // it is that of the dead letter
-		headers.Delete("traceparent")
-		headers.Delete("tracestate")
+		_ = headers.Set("traceparent", trace) // a header it was
 	}
-	out.Headers, out.Envelope = headers, headers.Len() > 0
-	return out, err
 }
