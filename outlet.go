@@ -10,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
 )
 
 // outletIdle is how long, and up to twice as long, a lazy outlet keeps a connection that nobody uses.
@@ -69,16 +70,24 @@ func (o *outlet) run() {
 	for first := true; o.again(first); first = false {
 		c, err := conn.Dial(o.p.ctx, o.addr, o.p.cfg.conn, nil)
 		if err != nil {
-			o.cool(eventDialError, err, o.redial.NextBackOff())
+			delay := o.redial.NextBackOff()
+			if lasting(err) {
+				delay = redialMax/2 + rand.N(redialMax/2) // it will not heal by itself
+			}
+			o.cool(eventDialError, err, delay)
 			continue
 		}
+		began := time.Now()
 		err = o.serve(c)
-		if c.Stats().Published > 0 {
+		useful := err == nil || c.Stats().Published > 0
+		if useful || time.Since(began) >= healthy || permanent(err) { // what nsqd does not take is no sign that it is down
 			o.redial.Reset()
-			o.cool(eventDisconnect, err, 0)
-		} else if err != nil {
-			o.cool(eventDisconnect, err, o.redial.NextBackOff())
 		}
+		delay := time.Duration(0)
+		if !useful {
+			delay = o.redial.NextBackOff()
+		}
+		o.cool(eventDisconnect, err, delay)
 	}
 }
 
@@ -157,18 +166,17 @@ func retireIdle(c *conn.Conn) {
 // cool tells what has failed, and waits before the next dial.
 func (o *outlet) cool(kind eventKind, err error, delay time.Duration) {
 	p := o.p
-	if delay > 0 && permanent(err) {
-		delay = redialMax/2 + rand.N(redialMax/2) // it will not heal by itself
-	}
 	p.mu.Lock()
 	if p.closed {
-		p.mu.Unlock()
-		return
+		delay = 0
 	}
 	o.lastErr, o.retryAt, o.cooling = err, time.Now().Add(delay), delay > 0
 	p.announce()
+	closed := p.closed
 	p.mu.Unlock()
-	p.post(kind, ConnEvent{NSQD: o.addr, Err: err, Retry: delay})
+	if !closed || kind == eventDisconnect { // else given up with the publisher
+		p.post(kind, ConnEvent{NSQD: o.addr, Err: err, Retry: delay})
+	}
 	if delay == 0 {
 		return
 	}
@@ -189,16 +197,18 @@ func (p *publishing) post(kind eventKind, ev ConnEvent) {
 // hopeless says whether all reasons for which no nsqd can be reached are lasting
 // ones.
 func hopeless(down error) bool {
-	causes, ok := down.(interface{ Unwrap() []error })
-	if !ok {
-		return errors.Is(down, errPublisherClosed)
+	if down == errPublisherClosed {
+		return true
 	}
-	for _, err := range causes.Unwrap() {
-		if err != ErrNoNSQD && !permanent(err) {
-			return false
-		}
-	}
-	return true
+	why := down.(interface{ Unwrap() []error }).Unwrap()[1:] // the first is ErrNoNSQD
+	return len(why) > 0 && !slices.ContainsFunc(why, func(err error) bool { return !lasting(err) })
+}
+
+// lasting says whether what has ended a connection will not heal by itself. What nsqd
+// did not take of a connection that stood is no such thing: it takes others.
+func lasting(err error) bool {
+	e, ok := errors.AsType[*conn.Error](err)
+	return ok && e.Permanent() && e.Phase != conn.PhaseStream
 }
 
 // stats adds up an address. The caller holds p.mu.
@@ -212,3 +222,10 @@ func (o *outlet) stats() ConnStats {
 	s.Addr = o.addr
 	return s
 }
+
+// noSink takes what a publishing connection never delivers.
+type noSink struct{}
+
+func (noSink) Deliver(*conn.Conn, []handler.Message) {}
+func (noSink) Refused(*conn.Conn, error)             {}
+func (noSink) Yielded(*conn.Conn)                    {}

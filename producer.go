@@ -1,8 +1,10 @@
 package nsqx
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,8 +26,8 @@ type Producer[T any] struct {
 	topic string
 	codec codec.Codec[T]
 	pub   *Publisher
-	owned bool // pub is this producer's alone
-	send  handler.Send
+	owned bool         // pub is this producer's alone
+	send  handler.Send // the whole chain
 
 	buffers sync.Pool // of *[]byte: payloads
 	closed  atomic.Bool
@@ -91,9 +93,13 @@ func (p *Producer[T]) sendOne(ctx context.Context, delay time.Duration, body []b
 	if p.closed.Load() {
 		return p.failed(ErrNotSent, errPublisherClosed)
 	}
+	return p.pub.through(ctx, p.send, p.outgoing(delay, body))
+}
+
+func (p *Producer[T]) outgoing(delay time.Duration, body []byte) *handler.Outgoing {
 	out := &outgoing{one: [1][]byte{body}}
 	out.Topic, out.Delay, out.Bodies = p.topic, delay, out.one[:]
-	return p.send(ctx, &out.Outgoing)
+	return &out.Outgoing
 }
 
 // PublishAll publishes values in as few commands as nsqd's limits allow (MPUB), one
@@ -115,13 +121,15 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T) (n int, err er
 		if all, err = p.encode(all, v); err != nil {
 			return 0, err
 		}
-		ends[i] = len(all)
+		if ends[i] = len(all); i == 0 { // the others may be as large
+			all = slices.Grow(all, min(len(all)*(len(values)-1), 4<<20))
+		}
 	}
 	bodies, start := make([][]byte, len(values)), 0
 	for i, end := range ends {
 		bodies[i], start = all[start:end:end], end
 	}
-	err = p.send(ctx, &handler.Outgoing{Topic: p.topic, Bodies: bodies})
+	err = p.pub.through(ctx, p.send, &handler.Outgoing{Topic: p.topic, Bodies: bodies})
 	if err == nil {
 		return len(values), nil
 	}
@@ -147,7 +155,14 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error)) e
 		p.buffers.Put(buf)
 		return err
 	}
-	epoch, ok := p.async.begin()
+	// From now on it is under way, so whoever closes, or flushes, waits for it.
+	mine, open := p.async.begin()
+	work, ok := 0, false
+	if open {
+		if work, ok = p.pub.work.begin(); !ok {
+			p.async.end(mine)
+		}
+	}
 	if !ok {
 		<-p.slots
 		p.buffers.Put(buf)
@@ -156,9 +171,10 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error)) e
 	go func() {
 		defer func() {
 			<-p.slots
-			p.async.end(epoch)
+			p.async.end(mine)
 		}()
-		err := p.sendOne(ctx, 0, body)
+		err := p.send(ctx, p.outgoing(0, body))
+		p.pub.work.end(work)
 		p.buffers.Put(buf)
 		if done != nil {
 			call(p.pub.events, []func(error){done}, err)
@@ -188,18 +204,20 @@ func (p *Producer[T]) Flush(ctx context.Context) error { return p.async.flush(ct
 // Ping is [Publisher.Ping].
 func (p *Producer[T]) Ping(ctx context.Context) error { return p.pub.Ping(ctx) }
 
-// Close ends the producer: nothing more can be published, and what is under way is
-// waited for, until ctx ends. A publisher of its own is closed, too; one that is
-// shared is not. See [Publisher.Close].
+// Close ends the producer: nothing more can be published, and what is published
+// asynchronously is waited for, done called, until ctx ends. A publisher of its own is
+// closed, too, with all that is under way; one that is shared is not. See [Publisher.Close].
 func (p *Producer[T]) Close(ctx context.Context) error {
 	p.closed.Store(true)
 	p.async.close()
 	err := p.async.flush(ctx)
-	if p.owned {
-		err = p.pub.Close(ctx)
-		_ = p.async.flush(context.WithoutCancel(ctx)) // done is called
+	if !p.owned {
+		return err
 	}
-	return err
+	err = p.pub.Close(ctx)
+	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	defer cancel()
+	return cmp.Or(err, p.async.flush(left)) // done is called
 }
 
 // Stats returns the counters and connections of the producer's publisher.
@@ -218,6 +236,8 @@ func (p *Producer[T]) buffer() *[]byte {
 	return new([]byte)
 }
 
+var errNotAppended = errors.New("nsqx: the codec did not append to the slice that it was given")
+
 // encode appends v to dst. A codec that panics has an error like any other.
 func (p *Producer[T]) encode(dst []byte, v T) (body []byte, err error) {
 	defer func() {
@@ -226,6 +246,9 @@ func (p *Producer[T]) encode(dst []byte, v T) (body []byte, err error) {
 		}
 	}()
 	body, err = p.codec.Append(dst, v)
+	if err == nil && len(body) < len(dst) {
+		err = errNotAppended
+	}
 	if err != nil {
 		return dst, p.failed(ErrRejected, err)
 	}

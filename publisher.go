@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"time"
 
 	"github.com/nsqx/nsqx/handler"
 )
@@ -31,9 +31,8 @@ type Publisher struct {
 	events    *events
 	discovery *discovery
 	stop      context.CancelFunc // of discovery
-	stopped   sync.WaitGroup
+	finding   chan struct{}      // closed when discovery has ended
 	unobserve func()
-	closing   sync.Once
 	closed    chan struct{} // closed when Close is over
 }
 
@@ -64,7 +63,7 @@ func NewPublisher(opts ...ProducerOption) (*Publisher, error) {
 }
 
 func startPublisher(cfg *producerConfig) *Publisher {
-	p := &Publisher{cfg: cfg, closed: make(chan struct{})}
+	p := &Publisher{cfg: cfg, finding: make(chan struct{}), closed: make(chan struct{})}
 	p.events = newEvents(cfg.logger, &cfg.hooks)
 	p.core = newPublishing(&cfg.sharedConfig)
 	p.core.patience, p.core.again, p.core.events = cfg.patience, cfg.atLeastOnce, p.events
@@ -76,10 +75,13 @@ func startPublisher(cfg *producerConfig) *Publisher {
 	for _, addr := range p.discovery.table.Static(cfg.nsqds...) {
 		p.core.connect(addr)
 	}
-	p.stopped.Go(p.events.run)
-	if len(p.discovery.sources) > 0 {
-		p.stopped.Go(func() { p.discovery.run(ctx) })
-	}
+	go p.events.run()
+	go func() {
+		defer close(p.finding)
+		if len(p.discovery.sources) > 0 {
+			p.discovery.run(ctx)
+		}
+	}()
 	if o, ok := cfg.telemetry.(PublisherObserver); ok {
 		p.unobserve = o.ObservePublisher(p.Stats)
 	}
@@ -93,17 +95,27 @@ func (p *Publisher) chain(topic string, more []handler.SendMiddleware, envelope 
 	if t := p.cfg.telemetry; t != nil {
 		observe = t.Producer(ProducerInfo{Topic: topic, ClientID: p.cfg.conn.ClientID})
 	}
-	inner := handler.ChainSend(observe, handler.ChainSend(p.cfg.middleware...), handler.ChainSend(more...))(p.core.transmit)
+	inner := handler.ChainSend(observe, rejectHeaders, handler.ContextHeaders, handler.ChainSend(p.cfg.middleware...), handler.ChainSend(more...))(p.core.transmit)
 	envelope = envelope || p.cfg.envelope
 	return func(ctx context.Context, out *handler.Outgoing) (err error) {
-		epoch, ok := p.work.begin()
-		if !ok {
-			return &PublishError{Kind: ErrNotSent, Topic: out.Topic, Err: errPublisherClosed}
-		}
-		defer p.work.end(epoch)
+		defer func() {
+			if r := recover(); r != nil { // maybe when nsqd had confirmed it
+				err = &PublishError{Kind: ErrUnconfirmed, Topic: out.Topic, Err: handler.NewPanicError(r)}
+			}
+		}()
 		out.Envelope = out.Envelope || envelope
 		return inner(ctx, out)
 	}
+}
+
+// through publishes by a chain, unless the publisher is closed.
+func (p *Publisher) through(ctx context.Context, chain handler.Send, out *handler.Outgoing) error {
+	epoch, ok := p.work.begin()
+	if !ok {
+		return &PublishError{Kind: ErrNotSent, Topic: out.Topic, Err: errPublisherClosed}
+	}
+	defer p.work.end(epoch)
+	return chain(ctx, out)
 }
 
 // Send publishes out.Bodies to out.Topic and returns when an nsqd has confirmed them
@@ -111,8 +123,10 @@ func (p *Publisher) chain(topic string, more []handler.SendMiddleware, envelope 
 // make necessary. The error is a [*PublishError], unless a middleware has made it:
 // exactly one of [ErrRejected], [ErrNotSent] and [ErrUnconfirmed].
 //
-// When ctx ends, Send returns at once.
-func (p *Publisher) Send(ctx context.Context, out *handler.Outgoing) error { return p.send(ctx, out) }
+// When ctx ends, Send returns at once. A middleware that panics leaves the message unconfirmed.
+func (p *Publisher) Send(ctx context.Context, out *handler.Outgoing) error {
+	return p.through(ctx, p.send, out)
+}
 
 // Ping waits until the publisher is connected to an nsqd, and returns nil; or, when
 // ctx ends or [WithPublishTimeout] has passed, why it is not.
@@ -122,27 +136,42 @@ func (p *Publisher) Ping(ctx context.Context) error { return p.core.await(ctx) }
 // producer, or until ctx ends; it returns ctx.Err() then.
 func (p *Publisher) Flush(ctx context.Context) error { return p.work.flush(ctx) }
 
+// closeGrace is how long Close waits for user code that should have come to its end.
+const closeGrace = time.Second
+
 // Close ends the publisher: nothing more can be published ([ErrNotSent]), what is
 // under way is waited for until ctx ends, and the connections are closed. What an nsqd
 // has not confirmed then is [ErrUnconfirmed] for those who wait for it, and Close
-// returns a [*CloseError]. A second Close waits for the first and returns nil.
-func (p *Publisher) Close(ctx context.Context) (err error) {
-	p.closing.Do(func() {
-		defer close(p.closed)
-		p.work.close()
-		if cut := p.work.flush(ctx); cut != nil {
-			err = &CloseError{Unconfirmed: p.core.unanswered(), Err: cut}
+// returns a [*CloseError]. Middleware and hooks that have not returned a second later are
+// left behind, so that Close may be called by a hook, too.
+//
+// A second Close waits for the first and returns nil, or the reason why its ctx ended before.
+func (p *Publisher) Close(ctx context.Context) error {
+	if !p.work.close() {
+		select {
+		case <-p.closed:
+			return nil
+		case <-ctx.Done():
+			return ended(ctx)
 		}
-		p.stop()
-		p.core.close(err != nil)
-		_ = p.work.flush(context.WithoutCancel(ctx)) // those who were cut short return
-		close(p.events.queue)
-		p.stopped.Wait()
-		if p.unobserve != nil {
-			p.unobserve()
-		}
-	})
-	<-p.closed
+	}
+	defer close(p.closed)
+	var err error
+	if cut := p.work.flush(ctx); cut != nil {
+		err = &CloseError{Unconfirmed: p.core.unanswered(), Err: cut}
+	}
+	p.stop()
+	p.core.close(err != nil)
+	deadline := time.Now().Add(closeGrace)
+	left, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	if waitFor(p.finding, time.Until(deadline)) { // nobody is left who posts
+		p.events.end(deadline)
+	}
+	_ = p.work.flush(left) // those who were cut short return
+	if p.unobserve != nil {
+		p.unobserve()
+	}
 	return err
 }
 

@@ -1,6 +1,7 @@
 package nsqx
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/handler"
 )
 
 // publishing gets publishes to one of several nsqds, over connections of its own: an
@@ -51,62 +51,84 @@ func newPublishing(cfg *sharedConfig) *publishing {
 // another, and returns when one has confirmed it, or why none has. asked is set to
 // the address of the one that was asked last. pub is the caller's to change.
 func (p *publishing) one(ctx context.Context, pub *conn.Pub, prefer string, asked *string) error {
-	var bad *conn.Conn // the last that has failed
-	var failure error  // how; an ErrUnconfirmed is kept
-	var expired <-chan time.Time
-	for {
+	var bad *conn.Conn  // the last that has failed
+	var failure error   // how; an ErrUnconfirmed is kept
+	var until time.Time // how long patience lasts
+	for failures := 0; ; {
 		c, changed, down := p.choose(prefer, bad)
+		if c == nil && down != nil && (p.patience == 0 || hopeless(down)) {
+			return notSent(pub, failure, down)
+		}
+		var err error
 		if c != nil {
 			*asked = c.Addr()
-			err := c.Publish(ctx, pub)
-			if err == nil {
+			if err = c.Publish(ctx, pub); err == nil {
 				return nil
 			}
-			if !errors.Is(failure, ErrUnconfirmed) {
-				failure = err
+			failures++
+		}
+		if until.IsZero() {
+			until = time.Now().Add(p.patience)
+		}
+		if c == nil {
+			if err := p.wait(ctx, changed, until, down); err != nil {
+				return notSent(pub, failure, err)
 			}
-			if !p.goesOn(ctx, err) {
-				return failure
-			}
-			pub.Alone, bad = true, c
 			continue
 		}
-		if down != nil && (p.patience == 0 || hopeless(down)) {
-			return notSent(pub, failure, down)
+		if !errors.Is(failure, ErrUnconfirmed) {
+			failure = err
 		}
-		if expired == nil && p.patience > 0 {
-			timer := time.NewTimer(p.patience)
-			defer timer.Stop()
-			expired = timer.C
+		if !p.goesOn(ctx, err) || p.tired(failures, until) {
+			if e, ok := errors.AsType[*PublishError](err); ok && err != failure {
+				return notSent(pub, failure, e.Err)
+			}
+			return failure
 		}
-		select {
-		case <-changed:
-		case <-expired:
-			return notSent(pub, failure, down)
-		case <-ctx.Done():
-			return notSent(pub, failure, ended(ctx), down)
-		}
+		pub.Alone, bad = true, c
+	}
+}
+
+// wait waits for a change and returns nil; or, if ctx ends before, or patience does, why there is no connection.
+func (p *publishing) wait(ctx context.Context, changed <-chan struct{}, until time.Time, down error) error {
+	var expired <-chan time.Time
+	if p.patience > 0 {
+		timer := time.NewTimer(time.Until(until))
+		defer timer.Stop()
+		expired = timer.C
+	}
+	select {
+	case <-changed:
+		return nil
+	case <-expired:
+		return cmp.Or(down, ErrNoNSQD) // it is still being dialled
+	case <-ctx.Done():
+		return errors.Join(ended(ctx), down)
 	}
 }
 
 // goesOn says whether another nsqd is to be asked, or the same again.
 func (p *publishing) goesOn(ctx context.Context, err error) bool {
-	if ctx.Err() != nil {
+	if deadline, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(deadline) {
 		return false
 	}
 	return errors.Is(err, ErrNotSent) || p.again && errors.Is(err, ErrUnconfirmed)
 }
 
-// notSent is the error of a publish that no nsqd could be asked for, after a failure if
-// there was one, which may have left it unconfirmed.
-func notSent(pub *conn.Pub, failure error, why ...error) error {
-	e := &PublishError{Kind: ErrNotSent, Topic: pub.Topic}
+// tired says whether a publish has failed often and long enough, so that it ends even
+// if each nsqd connects again and again, only to fail it.
+func (p *publishing) tired(failures int, until time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return failures > len(p.outlets) && !time.Now().Before(until)
+}
+
+// notSent is the error of a publish that is given up, after a failure if there was one,
+// which may have left it unconfirmed.
+func notSent(pub *conn.Pub, failure, why error) error {
+	e := &PublishError{Kind: ErrNotSent, Topic: pub.Topic, Err: why}
 	if f, ok := errors.AsType[*PublishError](failure); ok {
-		e.Kind, e.NSQD = f.Kind, f.NSQD
-		why = append([]error{f.Err}, why...)
-	}
-	if e.Err = errors.Join(why...); e.Err == nil {
-		e.Err = ErrNoNSQD // it is still being dialled
+		e.Kind, e.NSQD, e.Err = f.Kind, f.NSQD, errors.Join(f.Err, why)
 	}
 	return e
 }
@@ -134,26 +156,30 @@ func (p *publishing) choose(prefer string, bad *conn.Conn) (c *conn.Conn, change
 	if p.closed {
 		return nil, p.changed, errPublisherClosed
 	}
-	if o := p.find(prefer); o != nil && (bad == nil || o.conn != bad) {
-		if o.conn != nil {
+	if o := p.find(prefer); o != nil {
+		if usable(o.conn, bad) {
 			return o.conn, nil, nil
 		}
-		if o.trying() {
+		if o.conn == nil && o.trying() {
 			return nil, p.changed, nil
 		}
 	}
 	if c := p.next(bad); c != nil {
 		return c, nil, nil
 	}
-	down = ErrNoNSQD
+	why := []error{ErrNoNSQD}
 	for _, o := range p.outlets {
 		if o.conn != nil || o.trying() { // it may be the bad one, which ends and is dialled anew
 			return nil, p.changed, nil
 		}
-		down = errors.Join(down, o.lastErr)
+		why = append(why, o.lastErr)
 	}
-	return nil, p.changed, down
+	return nil, p.changed, errors.Join(why...)
 }
+
+// usable says whether a connection may be asked. One that ends is there until all is
+// over.
+func usable(c, bad *conn.Conn) bool { return c != nil && c != bad && c.Alive() }
 
 // next returns the connection whose turn it is.
 func (p *publishing) next(bad *conn.Conn) *conn.Conn {
@@ -161,9 +187,9 @@ func (p *publishing) next(bad *conn.Conn) *conn.Conn {
 	if len(conns) == 0 {
 		return nil
 	}
-	turn := int(p.turn.Add(1))
-	for i := range conns {
-		if c := conns[(turn+i)%len(conns)]; c != bad {
+	n, turn := uint32(len(conns)), p.turn.Add(1)
+	for i := range n {
+		if c := conns[(turn+i)%n]; usable(c, bad) {
 			return c
 		}
 	}
@@ -260,16 +286,9 @@ func (p *publishing) close(atOnce bool) {
 	p.running.Wait()
 }
 
-// noSink takes what a publishing connection never delivers.
-type noSink struct{}
-
-func (noSink) Deliver(*conn.Conn, []handler.Message) {}
-func (noSink) Refused(*conn.Conn, error)             {}
-func (noSink) Yielded(*conn.Conn)                    {}
-
 // await waits until there is a connection.
 func (p *publishing) await(ctx context.Context) error {
-	var expired <-chan time.Time
+	until := time.Now().Add(p.patience)
 	for {
 		c, changed, down := p.choose("", nil)
 		if c != nil {
@@ -278,17 +297,8 @@ func (p *publishing) await(ctx context.Context) error {
 		if down != nil && (p.patience == 0 || hopeless(down)) {
 			return down
 		}
-		if expired == nil && p.patience > 0 {
-			timer := time.NewTimer(p.patience)
-			defer timer.Stop()
-			expired = timer.C
-		}
-		select {
-		case <-changed:
-		case <-expired:
-			return errors.Join(ErrNoNSQD, down)
-		case <-ctx.Done():
-			return errors.Join(ended(ctx), down)
+		if err := p.wait(ctx, changed, until, down); err != nil {
+			return err
 		}
 	}
 }

@@ -37,35 +37,39 @@ func (t *tracker) end(epoch int) {
 	}
 }
 
-// close lets nothing begin any more.
-func (t *tracker) close() {
+// close lets nothing begin any more. It returns false if that was so before.
+func (t *tracker) close() (first bool) {
 	t.mu.Lock()
-	t.closed = true
-	t.mu.Unlock()
+	defer t.mu.Unlock()
+	first, t.closed = !t.closed, true
+	return first
 }
 
 // flush waits until all that has begun before has ended, or ctx ends.
 func (t *tracker) flush(ctx context.Context) error {
-	for {
-		t.mu.Lock()
-		over, ours := t.over, t.over == nil // else others wait: what has begun since then is in the present epoch
-		if ours {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.epoch
+	for t.epoch == now || t.epoch == now+1 && t.over != nil { // one epoch is waited for at a time
+		if t.over == nil {
 			t.epoch++
-			if t.n[(t.epoch-1)&1] == 0 {
-				t.mu.Unlock()
+			if t.n[now&1] == 0 {
 				return nil
 			}
-			over = make(chan struct{})
-			t.over = over
+			t.over = make(chan struct{})
 		}
+		over := t.over
 		t.mu.Unlock()
+		var err error
 		select {
 		case <-over:
 		case <-ctx.Done():
-			return ended(ctx)
+			err = ended(ctx)
 		}
-		if ours {
-			return nil
+		t.mu.Lock()
+		if err != nil {
+			return err
 		}
 	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 )
 
@@ -31,10 +32,10 @@ func (p *publishing) all(ctx context.Context, out *handler.Outgoing, bodies [][]
 			return err
 		}
 	}
-	confirmed := 0
+	confirmed, prefer := 0, out.NSQD
 	for _, pub.Bodies = range commands {
 		pub.Alone = false
-		if err := p.one(ctx, &pub, out.NSQD, &out.NSQD); err != nil {
+		if err := p.one(ctx, &pub, prefer, &out.NSQD); err != nil {
 			if e, ok := errors.AsType[*PublishError](err); ok {
 				e.Confirmed = confirmed
 			}
@@ -97,4 +98,17 @@ func (p *publishing) count(n int, err error) {
 		counter = &p.unconfirmed
 	}
 	counter.Add(uint64(n))
+}
+
+// rejectHeaders makes an [ErrRejected] of a header that cannot be sent.
+func rejectHeaders(next handler.Send) handler.Send {
+	return func(ctx context.Context, out *handler.Outgoing) error {
+		err := next(ctx, out)
+		if _, ok := errors.AsType[*envelope.HeaderError](err); ok {
+			if _, ok := errors.AsType[*PublishError](err); !ok {
+				return &PublishError{Kind: ErrRejected, Topic: out.Topic, Err: err}
+			}
+		}
+		return err
+	}
 }

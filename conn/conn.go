@@ -94,6 +94,7 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 	c.schedule.terms = &c.terms
 	c.out.init()
 	c.out.bufferSize = nsqdBuffer(tr)
+	c.out.pubs.most = mostWrites(tr.rtt)
 	c.out.rdy.max = int(min(tr.resp.MaxRdyCount, maxRDY))
 	c.out.rdy.fixed = sub != nil && sub.FixedRDY
 	c.out.rdy.window = flow.NewWindow(tr.rtt)

@@ -48,7 +48,17 @@ func (e *PublishError) Error() string {
 }
 
 // Unwrap returns the kind and what happened.
-func (e *PublishError) Unwrap() []error { return []error{e.Kind, e.Err} }
+func (e *PublishError) Unwrap() []error { return []error{e.Kind, reason{e.Err}} }
+
+// reason is what happened. It may be the failure of another publish, for instance as the cause of a context that ended: the kind of that
+// is not the kind of this one.
+type reason struct{ error }
+
+func (r reason) Is(target error) bool {
+	return target != ErrRejected && target != ErrNotSent && target != ErrUnconfirmed && errors.Is(r.error, target)
+}
+
+func (r reason) As(target any) bool { return errors.As(r.error, target) }
 
 // Pub is what one command publishes.
 type Pub struct {

@@ -8,10 +8,11 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// How much may be unanswered before publishing waits.
+// How much may be unanswered before publishing waits. What comes while there is less is taken, however large it is: who has much to
+// publish at a time would never find enough room beside others.
 const (
 	maxUnanswered      = 4096     // messages
-	maxUnansweredBytes = 16 << 20 // of their bodies; a single message may be larger
+	maxUnansweredBytes = 16 << 20 // of their bodies
 )
 
 // commonSize is the most bytes of the messages that share an MPUB: nsqd answers them together, when it has taken them all.
@@ -25,6 +26,8 @@ type pubs struct {
 	messages int           // in both
 	bytes    int           // of those
 	room     chan struct{} // closed when there is room; nil unless somebody waits for that
+	writes   int           // that have an answer to come
+	most     int           // of them, before the next one
 
 	timer *time.Timer // of the oldest sent; nil until it is needed
 	armed bool
@@ -42,6 +45,7 @@ type command struct {
 	n       int // messages in items
 	waiters []waiter
 	sent    time.Duration // when
+	last    bool          // of its write
 }
 
 // waiter gets the result of one publish. It has room for it, so that nobody waits for a caller who has gone.
@@ -49,28 +53,28 @@ type waiter chan result
 
 type result struct{ kind, err error }
 
-func (p *pubs) waiter() waiter {
-	if w, ok := p.waiters.Get().(waiter); ok {
+func (q *pubs) waiter() waiter {
+	if w, ok := q.waiters.Get().(waiter); ok {
 		return w
 	}
 	return make(waiter, 1)
 }
 
-func (p *pubs) command() *command {
-	if c, ok := p.commands.Get().(*command); ok {
+func (q *pubs) command() *command {
+	if c, ok := q.commands.Get().(*command); ok {
 		return c
 	}
 	return new(command)
 }
 
 // recycle gives back a command whose waiters have been told.
-func (p *pubs) recycle(c *command) {
+func (q *pubs) recycle(c *command) {
 	if cap(c.items) > commonSize {
 		return
 	}
 	clear(c.waiters)
 	*c = command{items: c.items[:0], waiters: c.waiters[:0]}
-	p.commands.Put(c)
+	q.commands.Put(c)
 }
 
 // publish queues p for the write loop. If there is no room, the caller is to wait for that; if room is nil, the connection takes
@@ -86,7 +90,7 @@ func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-cha
 	if o.dead.Load() || o.half {
 		return false, nil
 	}
-	if q.messages > 0 && (q.messages+len(p.Bodies) > maxUnanswered || q.bytes+size > maxUnansweredBytes) {
+	if q.messages >= maxUnanswered || q.bytes >= maxUnansweredBytes {
 		if q.room == nil {
 			q.room = make(chan struct{})
 		}
@@ -123,9 +127,21 @@ func (q *pubs) common(p *Pub, size, maxBody int) *command {
 	return nil
 }
 
+// mostWrites is how many writes may have an answer to come before what is queued waits for one: then it goes out together, in
+// fewer commands and fewer writes. Over a long way there have to be more, or the way would stand empty.
+func mostWrites(rtt time.Duration) int { return 2 + int(rtt/(250*time.Microsecond)) }
+
+// toWrite says whether there are publishes that are to be written now.
+func (o *outbox) toWrite() bool {
+	q := &o.pubs
+	return len(q.queued) > 0 && (q.writes < q.most || o.half)
+}
+
 // encode appends what is queued to the buffer of the write loop. The caller holds o.mu.
 func (o *outbox) encode(now time.Duration) {
 	q := &o.pubs
+	q.queued[len(q.queued)-1].last = true
+	q.writes++
 	for i, c := range q.queued {
 		if c.ms > 0 {
 			o.buf = wire.AppendDeferredItem(o.buf, c.topic, c.ms, c.items)
@@ -167,10 +183,17 @@ func (o *outbox) confirm() bool {
 	}
 	c := q.sent[0]
 	q.sent[0] = nil
-	q.sent = q.sent[1:]
+	if len(q.sent) > 1 {
+		q.sent = q.sent[1:]
+	} else {
+		q.sent = q.sent[:0] // room for the next one
+	}
 	q.settle(c)
+	if c.last {
+		q.writes--
+	}
 	o.stats.published += uint64(c.n)
-	o.mu.Unlock()
+	o.unlock()
 	q.tell(c, nil, nil)
 	return true
 }

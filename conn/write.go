@@ -13,7 +13,7 @@ import (
 
 // pending says whether there is anything for the write loop to do.
 func (o *outbox) pending() bool {
-	return len(o.buf) > headroom || len(o.pubs.queued) > 0 || o.laned || o.nop || o.half || o.dead.Load() || o.rdy.kept() || !o.cls && o.rdy.urgent()
+	return len(o.buf) > headroom || o.toWrite() || o.laned || o.nop || o.half || o.dead.Load() || o.rdy.kept() || !o.cls && o.rdy.urgent()
 }
 
 // burst is how many bytes a write must have had, about a dozen answers, for the
@@ -58,7 +58,7 @@ func (c *Conn) take() work {
 	if o.laned || o.half {
 		o.emptyLanes(o.half)
 	}
-	if len(o.pubs.queued) > 0 {
+	if o.toWrite() {
 		o.encode(w.now)
 		c.watchPubs(w.now)
 	}
