@@ -11,7 +11,7 @@ import (
 // How much may be unanswered before publishing waits. What comes while there is less is taken, however large it is: who has much to
 // publish at a time would never find enough room beside others.
 const (
-	maxUnanswered      = 4096     // messages
+	maxUnanswered      = 16384    // messages
 	maxUnansweredBytes = 16 << 20 // of their bodies
 )
 

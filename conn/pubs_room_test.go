@@ -34,11 +34,11 @@ func (s *stream) drain() (stop func()) {
 	return func() { <-done }
 }
 
-// TestRoom: while 4096 messages, or 16 MiB, are unanswered the next waits, until half of that is answered.
+// TestRoom: while 16384 messages, or 16 MiB, are unanswered the next waits, until half of that is answered.
 func TestRoom(t *testing.T) {
 	const n, half = 2, 1 // commands
 	for name, c := range map[string]struct{ each, size int }{
-		"messages": {2048, 10},
+		"messages": {8192, 10},
 		"bytes":    {8, 1<<20 - 4},
 	} {
 		bubbles(t, name, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestNoRoomAtTheEnd(t *testing.T) {
 			s := publishing(t, conn.Config{})
 			defer s.drain()()
 			defer s.stop()
-			sent := s.send(t.Context(), messages(4096, 1))
+			sent := s.send(t.Context(), messages(16384, 1))
 			waiting := []<-chan error{s.publish(t.Context(), "x"), s.publish(t.Context(), "y")}
 			end(s)
 			_ = s.wait()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/nsqx/nsqx/internal/wire"
@@ -41,12 +42,16 @@ func newTransport(nc net.Conn) *transport {
 	return t
 }
 
-// redact takes the secret out of what nsqd sent.
+// redact takes the secret out of what nsqd sent, also as %q has it.
 func (t *transport) redact(data []byte) []byte {
 	if t.secret == "" {
 		return data
 	}
-	return bytes.ReplaceAll(data, []byte(t.secret), []byte("[secret]"))
+	quoted := strconv.Quote(t.secret)
+	for _, s := range []string{t.secret, quoted[1 : len(quoted)-1]} {
+		data = bytes.ReplaceAll(data, []byte(s), []byte("[secret]"))
+	}
+	return data
 }
 
 // parseError reads an error frame. nsqd might quote the secret, so that is cut out first: once the text has been shortened, half

@@ -119,7 +119,7 @@ func (c *ServerConn) useDeflate(level int) {
 // executeAuth plays a server whose auth daemon knows one secret.
 func (c *ServerConn) executeAuth(cmd Command) *fault {
 	switch secret := c.server.cfg.secret; {
-	case c.state != stateIdentified:
+	case c.channel != nil:
 		return faultf(CheckHandshake, "E_INVALID cannot AUTH in current state")
 	case !c.authRequired:
 		return faultf(CheckHandshake, "E_AUTH_DISABLED AUTH disabled")

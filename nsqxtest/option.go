@@ -109,10 +109,10 @@ func WithAuth(secret string) ServerOption {
 // WithoutChecks turns checks of the client off, for the test of one that misbehaves; all of them if none is named. What is
 // found is then neither reported nor kept. Defaults to all checks on.
 func WithoutChecks(checks ...Check) ServerOption {
+	if len(checks) == 0 {
+		checks = allChecks()
+	}
 	return serverOption(func(c *serverConfig) {
-		if len(checks) == 0 {
-			checks = allChecks()
-		}
 		for _, check := range checks {
 			c.off[check] = true
 		}

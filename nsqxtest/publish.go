@@ -57,37 +57,47 @@ func (s *Server) Published(topic string) []Publication {
 	return nil
 }
 
-// executePublish executes PUB, DPUB and MPUB.
-func (c *ServerConn) executePublish(cmd Command) *fault {
+// publishParams checks the line of a PUB, DPUB or MPUB, and returns the delay of a DPUB.
+func (c *ServerConn) publishParams(cmd Command) (delay time.Duration, f *fault) {
 	wanted := 1
-	if cmd.Name == "DPUB" {
+	switch cmd.Name {
+	case "IDENTIFY", "AUTH":
+		return 0, nil
+	case "DPUB":
 		wanted = 2
 	}
 	if len(cmd.Params) < wanted {
-		return faultf(CheckSyntax, "E_INVALID %s insufficient number of parameters", cmd.Name)
+		return 0, faultf(CheckSyntax, "E_INVALID %s insufficient number of parameters", cmd.Name)
 	}
 	if !validName(cmd.Param(0)) {
-		return faultf(CheckSyntax, "E_BAD_TOPIC %s topic name %q is not valid", cmd.Name, cmd.Param(0))
+		return 0, faultf(CheckSyntax, "E_BAD_TOPIC %s topic name %q is not valid", cmd.Name, cmd.Param(0))
 	}
-	if f := c.authorize(cmd); f != nil {
-		return f
-	}
-	var delay time.Duration
 	if cmd.Name == "DPUB" {
 		most := c.server.cfg.maxReqTimeout.Milliseconds()
 		ms, err := strconv.ParseInt(cmd.Param(1), 10, 64)
 		if err != nil {
-			return faultf(CheckSyntax, "E_INVALID DPUB could not parse timeout %s", cmd.Param(1))
+			return 0, faultf(CheckSyntax, "E_INVALID DPUB could not parse timeout %s", cmd.Param(1))
 		}
 		if ms < 0 || ms > most {
-			return faultf(CheckSyntax, "E_INVALID DPUB timeout %s out of range 0-%d", cmd.Param(1), most)
+			return 0, faultf(CheckSyntax, "E_INVALID DPUB timeout %s out of range 0-%d", cmd.Param(1), most)
 		}
 		delay = time.Duration(ms) * time.Millisecond
 	}
+	return delay, nil
+}
+
+// executePublish executes PUB, DPUB and MPUB.
+func (c *ServerConn) executePublish(cmd Command) *fault {
+	delay, f := c.publishParams(cmd)
+	if f != nil {
+		return f
+	}
+	if f := c.authorize(cmd); f != nil {
+		return f
+	}
 	bodies := [][]byte{cmd.Body}
 	if cmd.Name == "MPUB" {
-		var f *fault
-		if bodies, f = splitMPUB(cmd.Body, c.server.cfg.maxMsgSize); f != nil {
+		if bodies, f = splitMPUB(cmd.Body, &c.server.cfg); f != nil {
 			return f
 		}
 	}
@@ -102,7 +112,7 @@ func (c *ServerConn) executePublish(cmd Command) *fault {
 }
 
 // splitMPUB takes the body of an MPUB apart: a count, and as many times a size and a message.
-func splitMPUB(b []byte, maxMsgSize int) ([][]byte, *fault) {
+func splitMPUB(b []byte, cfg *serverConfig) ([][]byte, *fault) {
 	next := func() (int, bool) {
 		if len(b) < 4 {
 			return 0, false
@@ -112,16 +122,16 @@ func splitMPUB(b []byte, maxMsgSize int) ([][]byte, *fault) {
 		return int(n), true
 	}
 	count, ok := next()
-	if !ok || count <= 0 || count > len(b)/5 {
+	if !ok || count <= 0 || count > (cfg.maxBodySize-4)/5 {
 		return nil, faultf(CheckSyntax, "E_BAD_BODY MPUB invalid message count %d", count)
 	}
-	bodies := make([][]byte, count)
-	for i := range bodies {
+	var bodies [][]byte
+	for i := range count {
 		n, ok := next()
-		if !ok || n <= 0 || n > maxMsgSize || n > len(b) {
+		if !ok || n <= 0 || n > cfg.maxMsgSize || n > len(b) {
 			return nil, faultf(CheckSyntax, "E_BAD_MESSAGE MPUB invalid message(%d) body size %d", i, n)
 		}
-		bodies[i], b = b[:n:n], b[n:]
+		bodies, b = append(bodies, b[:n:n]), b[n:]
 	}
 	if len(b) > 0 {
 		return nil, faultf(CheckSyntax, "E_BAD_BODY MPUB has %d bytes after its last message", len(b))

@@ -39,14 +39,15 @@ func (c Command) Param(i int) string {
 
 // fault is what nsqd answers to a command that it does not take.
 type fault struct {
-	check Check
-	text  string // of the error frame
+	check  Check
+	text   string // of the error frame
+	silent bool   // nsqd closes without one
 }
 
 func (f *fault) Error() string { return f.text }
 
 func faultf(check Check, format string, args ...any) *fault {
-	return &fault{check, fmt.Sprintf(format, args...)}
+	return &fault{check: check, text: fmt.Sprintf(format, args...)}
 }
 
 // readLoop reads and executes commands until the connection ends.
@@ -163,7 +164,7 @@ func (c *ServerConn) finish(a Action, cmd Command) bool {
 func (c *ServerConn) readCommand() (Command, error) {
 	line, err := c.r.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {
-		return Command{}, faultf(CheckSyntax, "E_INVALID a line of more than %d bytes: %.40q", maxLine, line)
+		return Command{}, &fault{CheckSyntax, fmt.Sprintf("a line of more than %d bytes: %.40q", maxLine, line), true}
 	}
 	if err != nil {
 		return Command{}, err
@@ -179,6 +180,9 @@ func (c *ServerConn) readCommand() (Command, error) {
 		most, code, empty, large = c.server.cfg.maxMsgSize, "E_BAD_MESSAGE", "message body", "message"
 	default:
 		return cmd, nil
+	}
+	if _, f := c.publishParams(cmd); f != nil { // nsqd looks before it reads on
+		return Command{}, f
 	}
 	var size [4]byte
 	if _, err := io.ReadFull(c.r, size[:]); err != nil {
@@ -199,5 +203,7 @@ func (c *ServerConn) readCommand() (Command, error) {
 // refuse answers what the client has done wrong. The caller holds server.mu.
 func (c *ServerConn) refuse(f *fault) {
 	c.violate(f.check, "%s", f.text)
-	c.sendError(f.text)
+	if !f.silent {
+		c.sendError(f.text)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -32,11 +33,8 @@ func loopBare(ctx context.Context, j job, addr string, handle func(body []byte))
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })()
-	// IDENTIFY and SUB are answered one by one, so nothing is lost by not waiting.
-	const identify = `{"client_id":"bare","feature_negotiation":true}`
-	hello := binary.BigEndian.AppendUint32([]byte("  V2IDENTIFY\n"), uint32(len(identify)))
-	hello = fmt.Appendf(hello, "%sSUB %s %s\nRDY %d\n", identify, j.Topic, channel, j.MaxInFlight)
-	if _, err := conn.Write(hello); err != nil {
+	over, err := helloBare(conn, j)
+	if err != nil {
 		return err
 	}
 
@@ -44,7 +42,7 @@ func loopBare(ctx context.Context, j job, addr string, handle func(body []byte))
 	var out []byte
 	have := 0
 	for ctx.Err() == nil {
-		n, err := conn.Read(in[have:])
+		n, err := over.Read(in[have:])
 		switch {
 		case ctx.Err() != nil: // another connection had the last message
 			return nil
@@ -65,12 +63,47 @@ func loopBare(ctx context.Context, j job, addr string, handle func(body []byte))
 		if len(out) == 0 {
 			continue
 		}
-		if _, err := conn.Write(out); err != nil {
+		if _, err := over.Write(out); err != nil {
 			return err
 		}
 		out = out[:0]
 	}
 	return nil
+}
+
+// helloBare does all that comes before the first message.
+func helloBare(conn net.Conn, j job) (over stream, err error) {
+	ask := `{"client_id":"bare","feature_negotiation":true}`
+	if j.layered() {
+		ask = fmt.Sprintf(`{"client_id":"bare","feature_negotiation":true,%q:true}`, map[string]string{
+			layerTLS: "tls_v1", layerSnappy: "snappy", layerDeflate: "deflate"}[j.Layer])
+	}
+	hello := binary.BigEndian.AppendUint32([]byte("  V2IDENTIFY\n"), uint32(len(ask)))
+	if _, err := conn.Write(append(hello, ask...)); err != nil {
+		return over, err
+	}
+	if err := skipFrame(conn); err != nil {
+		return over, err
+	}
+	if over, err = near(conn, j.Layer); err != nil {
+		return over, err
+	}
+	if j.layered() {
+		if err := skipFrame(over); err != nil { // its OK
+			return over, err
+		}
+	}
+	_, err = fmt.Fprintf(over, "SUB %s %s\nRDY %d\n", j.Topic, channel, j.MaxInFlight)
+	return over, err
+}
+
+func skipFrame(r io.Reader) error {
+	var size [sizeLength]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return err
+	}
+	_, err := io.CopyN(io.Discard, r, int64(binary.BigEndian.Uint32(size[:])))
+	return err
 }
 
 func appendAnswer(out, frame []byte, handle func(body []byte)) []byte {

@@ -23,6 +23,7 @@ type role struct {
 func roles() map[string]role {
 	return map[string]role{
 		"client":   {run: runJob},
+		"idle":     {run: runIdle},
 		"producer": {run: runProducer},
 		"nsqd":     {run: runNSQD},
 		// The sender is one goroutine: it would only keep a second thread looking for work. So is the publisher, and
@@ -37,17 +38,34 @@ func roles() map[string]role {
 // client drains from j.Addrs. Its run connects to them, calls handle with each message's body, answers FIN,
 // and returns when ctx is done and all it received is answered.
 type client struct {
-	name string
-	run  func(ctx context.Context, j job, handle func(body []byte)) error
+	name  string
+	run   func(ctx context.Context, j job, handle func(body []byte)) error
+	alone func(body []byte) error // what its handler does with a body; nil for nothing
+}
+
+func clientNamed(name string) (client, error) {
+	all := clients()
+	i := slices.IndexFunc(all, func(c client) bool { return c.name == name })
+	if i < 0 {
+		return client{}, fmt.Errorf("bench: no client named %q", name)
+	}
+	return all[i], nil
 }
 
 func clients() []client {
 	return []client{
-		{"bare", runBare},
-		{"go-nsq", runGoNSQ},
-		{"nsqx", runNSQX},
-		{"nsqx-lent", runNSQXLent},
-		{"nsqx-fixed", runNSQXFixed},
+		{name: "bare", run: runBare},
+		{name: "go-nsq", run: runGoNSQ},
+		{name: "nsqx", run: runNSQX},
+		{name: "nsqx-lent", run: runNSQXLent},
+		{name: "nsqx-fixed", run: runNSQXFixed},
+		{name: "nsqx-noop", run: runNSQXNoop},
+		{name: "nsqx-sdk", run: runNSQXSDK},
+		{name: "nsqx-spans", run: runNSQXSpans},
+		jsonGoNSQ("go-nsq-json"),
+		jsonClient("nsqx-json", encodingJSON()),
+		jsonClient("nsqx-goccy", goccyJSON()),
+		jsonClient("nsqx-segmentio", segmentioJSON()),
 	}
 }
 
@@ -71,11 +89,11 @@ func runChild() (asked bool, err error) {
 
 // runJob is a client's process.
 func runJob(j job, _ io.Reader, out *json.Encoder) error {
-	all := clients()
-	i := slices.IndexFunc(all, func(c client) bool { return c.name == j.Client })
-	if i < 0 {
-		return fmt.Errorf("bench: no client named %q", j.Client)
+	c, err := clientNamed(j.Client)
+	if err != nil {
+		return err
 	}
+	before := held()
 	ctx, cancel := context.WithTimeout(context.Background(), lapTimeout)
 	defer cancel()
 	m := newMeter(j, cancel)
@@ -86,11 +104,18 @@ func runJob(j job, _ io.Reader, out *json.Encoder) error {
 			time.Sleep(j.Work)
 		}
 	}
-	if err := all[i].run(ctx, j, handle); err != nil {
+	if err := c.run(ctx, j, handle); err != nil {
 		return err
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("bench: not done within %v", lapTimeout)
 	}
-	return out.Encode(m.report())
+	report := m.report()
+	report.Memory = held().since(before)
+	if j.JSON {
+		if report.Alone, err = decodeAlone(j, c.alone); err != nil {
+			return err
+		}
+	}
+	return out.Encode(report)
 }

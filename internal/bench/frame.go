@@ -16,11 +16,6 @@ const (
 	bodyOffset = idOffset + idLength
 )
 
-// identity is nsqd's answer to IDENTIFY when asked for nothing in particular.
-const identity = `{"max_rdy_count":2500,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"tls_v1":false,` +
-	`"deflate":false,"deflate_level":0,"max_deflate_level":6,"snappy":false,"sample_rate":0,"auth_required":false,` +
-	`"output_buffer_size":16384,"output_buffer_timeout":250}`
-
 func responseFrame(data string) []byte {
 	frame := binary.BigEndian.AppendUint32(nil, uint32(4+len(data)))
 	frame = binary.BigEndian.AppendUint32(frame, typeResponse)

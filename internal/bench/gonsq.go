@@ -10,6 +10,14 @@ import (
 func runGoNSQ(ctx context.Context, j job, handle func(body []byte)) error {
 	config := nsq.NewConfig()
 	config.MaxInFlight = j.MaxInFlight
+	switch j.Layer {
+	case layerTLS:
+		config.TlsV1, config.TlsConfig = true, trusting()
+	case layerSnappy:
+		config.Snappy = true
+	case layerDeflate:
+		config.Deflate = true
+	}
 	consumer, err := nsq.NewConsumer(j.Topic, channel, config)
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,6 +17,9 @@ const (
 
 	// maxGoroutines is as many publishes as may be unanswered everywhere.
 	maxGoroutines = window
+
+	// maxConnections keeps a process within the number of files that it may have open.
+	maxConnections = 400
 
 	// channel is what every client consumes; its topic is the job's.
 	channel = "c"
@@ -31,14 +36,20 @@ type job struct {
 	Workers     int // concurrent handlers
 	MaxInFlight int // RDY; 0 for what the client does by itself
 
+	// For the scenarios with a sender:
+	Connections int    // to it
+	Layer       string // below the protocol
+	JSON        bool   // bodies are decoded
+
 	// For the scenarios with an nsqd:
 	NSQDs int
 	Rate  int           // messages published a second
-	Work  time.Duration // what a handler takes
 	RTT   time.Duration // added between client and nsqd
 	Mbit  int           // Mbit/s between client and nsqd each way; 0 for no limit
 
-	Goroutines int // of the publish scenario: how many publish
+	Work       time.Duration // what a handler takes
+	Goroutines int           // of the publish scenario: how many publish
+	Consumers  int           // of the idle scenario
 
 	Topic string
 	Addrs []string // whom to connect to
@@ -68,8 +79,22 @@ func (j job) validate() error {
 		atLeast("rtt", j.RTT, 0),
 		atLeast("mbit", j.Mbit, 0),
 		atLeast("goroutines", j.Goroutines, 1), atMost("goroutines", j.Goroutines, maxGoroutines),
+		atLeast("inflight", j.MaxInFlight, 0),
+		atLeast("connections", j.Connections, 1), atMost("connections", j.Connections, maxConnections),
+		atLeast("consumers", j.Consumers, 1), atMost("consumers", j.Consumers, maxConnections),
+		j.checkLayer(),
 	)
 }
+
+func (j job) checkLayer() error {
+	if slices.Contains(layers(), j.Layer) {
+		return nil
+	}
+	return fmt.Errorf("bench: no layer named %q; there are %s", j.Layer, strings.Join(layers(), ", "))
+}
+
+// layered says whether there is anything between the protocol and TCP.
+func (j job) layered() bool { return j.Layer != "" && j.Layer != plain }
 
 func atLeast[N int | time.Duration](name string, n, least N) error {
 	if n < least {

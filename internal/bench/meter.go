@@ -19,6 +19,8 @@ type clientReport struct {
 	Tail       time.Duration // from then to the last message
 	Duplicates int           // messages handled a second time
 	Latency    quantiles     // of the latency scenario
+	Memory     memory        // held in the end, beyond what the process began with
+	Alone      usage         // of decoding, and nothing else
 }
 
 // newMeter calls done when all that is to be measured has been handled.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/conn"
 )
 
 // runNSQX consumes as a service would: codec.Bytes gives the handler a copy of each body, to keep.
@@ -14,31 +15,40 @@ func runNSQX(ctx context.Context, j job, handle func(body []byte)) error {
 
 // runNSQXFixed keeps RDY as it is, as other clients do.
 func runNSQXFixed(ctx context.Context, j job, handle func(body []byte)) error {
-	return consume(ctx, j, codec.Bytes(), handle, fixedRDY()...)
+	return consume(ctx, j, codec.Bytes(), handle, nsqx.WithFixedRDY())
 }
-
-// fixedRDY makes nsqx keep RDY: a share of MaxInFlight for each connection, come what may.
-func fixedRDY() []nsqx.ConsumerOption { return []nsqx.ConsumerOption{nsqx.WithFixedRDY()} }
 
 // runNSQXLent shows the body itself to a handler that keeps nothing of it, as the bare loop does: what is left is
 // nsqx's own.
 func runNSQXLent(ctx context.Context, j job, handle func(body []byte)) error {
-	lent := codec.Func(
+	return consume(ctx, j, lent(), handle)
+}
+
+func lent() codec.Codec[[]byte] {
+	return codec.Func(
 		func(dst, body []byte) ([]byte, error) { return append(dst, body...), nil },
 		func(body []byte) ([]byte, error) { return body, nil },
 	)
-	return consume(ctx, j, lent, handle)
 }
 
-// consume sets what the comparison needs and leaves the rest as nsqx has it.
-func consume(ctx context.Context, j job, c codec.Codec[[]byte], handle func(body []byte), opts ...nsqx.ConsumerOption) error {
+// consume sets what the comparison needs and leaves the rest as nsqx has it: its default chain, which recovers from panics and
+// settles by the retry policy, is part of all that is measured.
+func consume[T any](ctx context.Context, j job, c codec.Codec[T], handle func(T), opts ...nsqx.ConsumerOption) error {
 	opts = append(opts, nsqx.WithNSQD(j.Addrs...), nsqx.WithConcurrency(j.Workers))
 	if j.MaxInFlight > 0 {
 		opts = append(opts, nsqx.WithMaxInFlight(j.MaxInFlight))
 	}
+	switch j.Layer {
+	case layerTLS:
+		opts = append(opts, nsqx.WithConn(conn.Config{TLS: trusting()}))
+	case layerSnappy:
+		opts = append(opts, nsqx.WithConn(conn.Config{Compression: conn.Snappy}))
+	case layerDeflate:
+		opts = append(opts, nsqx.WithConn(conn.Config{Compression: conn.Deflate}))
+	}
 	consumer, err := nsqx.NewConsumer(j.Topic, channel, c,
-		func(_ context.Context, body []byte) error {
-			handle(body)
+		func(_ context.Context, v T) error {
+			handle(v)
 			return nil
 		},
 		opts...,

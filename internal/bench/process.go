@@ -39,7 +39,7 @@ func start(ctx context.Context, j job) (*process, error) {
 	if threads := roles()[j.Role].threads; threads > 0 {
 		p.cmd.Env = append(p.cmd.Env, "GOMAXPROCS="+strconv.Itoa(threads))
 	}
-	if j.Role == "client" || j.Role == "producer" {
+	if j.Role == "client" || j.Role == "producer" || j.Role == "idle" {
 		p.name = j.Client
 	}
 	if p.in, err = p.cmd.StdinPipe(); err != nil {

@@ -37,7 +37,28 @@ func (r result) writes() int {
 	return r.Client.Writes
 }
 
-// writeTable writes a line for each contender, with the median of each metric over its laps.
+// spread is what a figure was over the rounds.
+type spread struct{ Median, Least, Most float64 }
+
+// spreadOf is of at least one lap.
+func (m metric) spreadOf(laps []result) spread {
+	var values []float64
+	for _, r := range laps {
+		values = append(values, m.of(r))
+	}
+	return spread{Median: median(values), Least: values[0], Most: values[len(values)-1]}
+}
+
+// write shows a spread only where there is one.
+func (m metric) write(s spread) string {
+	middle, least, most := fmt.Sprintf(m.format, s.Median), fmt.Sprintf(m.format, s.Least), fmt.Sprintf(m.format, s.Most)
+	if least == most {
+		return middle
+	}
+	return fmt.Sprintf("%s (%s–%s)", middle, least, most)
+}
+
+// writeTable writes a line for each contender, with the median of each metric over its laps, the least and the most.
 func writeTable(out io.Writer, contenders []contender, metrics []metric, results map[string][]result) error {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
 	for _, m := range metrics {
@@ -47,11 +68,7 @@ func writeTable(out io.Writer, contenders []contender, metrics []metric, results
 	for _, c := range contenders {
 		fmt.Fprint(w, c.client)
 		for _, m := range metrics {
-			var values []float64
-			for _, r := range results[c.client] {
-				values = append(values, m.of(r))
-			}
-			fmt.Fprintf(w, "\t"+m.format, median(values))
+			fmt.Fprintf(w, "\t%s", m.write(m.spreadOf(results[c.client])))
 		}
 		fmt.Fprintln(w, "\t")
 	}

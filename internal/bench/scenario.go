@@ -11,6 +11,7 @@ import (
 type scenario struct {
 	name       string
 	flags      []string // those of its flags that not every scenario has
+	defaults   func(j *job) // what a job is unless it is told; nil for the default job
 	messages   func(j job) int
 	contenders []contender
 	check      func(j job) error // what is wrong with j beyond its limits
@@ -32,7 +33,8 @@ type contender struct {
 
 // The first is what the program does when it is not told.
 func scenarios() []scenario {
-	return []scenario{senderScenario(), drainScenario(), latencyScenario(), publishScenario()}
+	return []scenario{senderScenario(), jsonScenario(), telemetryScenario(), drainScenario(), latencyScenario(), publishScenario(),
+		idleScenario(), fullScenario()}
 }
 
 func scenarioNames() string {
@@ -84,7 +86,10 @@ func (s scenario) round(ctx context.Context, f *fleet, j job) (map[string]result
 	round := make(map[string]result)
 	for _, c := range s.contenders {
 		lap := j
-		lap.Client, lap.MaxInFlight = c.client, c.maxInFlight
+		lap.Client = c.client
+		if lap.MaxInFlight == 0 {
+			lap.MaxInFlight = c.maxInFlight
+		}
 		if c.idle {
 			lap.Work = 0
 		}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -40,58 +39,40 @@ func (r senderReport) check(j job) error {
 	return nil
 }
 
-// sender plays nsqd for one client: it sends messages while fewer than RDY are in flight, and checks the answers.
+// sender plays nsqd on one connection: it sends messages while fewer than RDY are in flight, and checks the answers.
 // It is one goroutine, which reads only once the window is full: a client must read while it writes, or
 // have written no more than a socket holds.
 type sender struct {
 	conn  net.Conn
+	over  stream // the layer above conn
+	layer string
 	in    *bufio.Reader
 	reads int
 
 	frames    []byte // prebuilt; an id is put in before each write
 	frameSize int
+	markAt    int // in a frame
 
+	firstID  uint64
 	ready    int
 	closing  bool // the client has sent CLS
 	answered bitmap
 	report   senderReport
 }
 
-// runSender announces its address on out, serves the first client that connects, and reports on out.
-func runSender(j job, _ io.Reader, out *json.Encoder) error {
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	deadline := time.Now().Add(lapTimeout)
-	if err := errors.Join(l.SetDeadline(deadline), out.Encode(l.Addr().String())); err != nil {
-		return err
-	}
-	conn, err := l.Accept()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
-	report, err := newSender(conn, j).serve(j)
-	if err != nil {
-		return err
-	}
-	return out.Encode(report)
-}
-
 func newSender(conn net.Conn, j job) *sender {
-	s := &sender{conn: conn, answered: newBitmap(j.deliveries())}
+	s := &sender{conn: conn, over: stream{conn, conn}, layer: j.Layer, markAt: bodyOffset, answered: newBitmap(j.deliveries())}
 	s.in = bufio.NewReaderSize(readerFunc(func(p []byte) (int, error) {
 		s.reads++
-		return conn.Read(p)
+		return s.over.Read(p)
 	}), 64<<10)
-	frame := messageFrame(bytes.Repeat([]byte{ordinary}, j.Size), time.Now())
-	s.frameSize = len(frame)
-	s.frames = bytes.Repeat(frame, max(1, writeSize/len(frame)))
+	if j.JSON {
+		s.markAt += kindOffset
+	}
+	s.frameSize = bodyOffset + j.Size
+	for _, body := range documents(max(1, writeSize/s.frameSize), j.Size) {
+		s.frames = append(s.frames, messageFrame(body, time.Now())...)
+	}
 	return s
 }
 
@@ -99,23 +80,28 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// serve sends all of j and stays until the client has gone.
-func (s *sender) serve(j job) (senderReport, error) {
+// serve sends its part of j and stays until the client has gone. It meets the other senders between the parts, and the first of
+// them sends the marks.
+func (s *sender) serve(j job, p part) (senderReport, error) {
+	s.firstID = p.firstID()
 	if err := s.magic(); err != nil {
 		return s.report, err
 	}
-	if err := s.deliver(j.warmup(), ordinary); err != nil {
+	if err := s.deliver(p.share(j.warmup()), ordinary); err != nil {
 		return s.report, err
 	}
-	if err := s.deliver(1, startMark); err != nil {
+	if err := p.alone(s, startMark); err != nil {
 		return s.report, err
 	}
 	reads, cpu := s.reads, cpuTime()
-	if err := s.deliver(j.Messages, ordinary); err != nil {
+	if err := s.deliver(p.share(j.Messages), ordinary); err != nil {
+		return s.report, err
+	}
+	if err := p.meet(s); err != nil {
 		return s.report, err
 	}
 	s.report.Reads, s.report.CPU = s.reads-reads, cpuTime()-cpu
-	err := s.deliver(1, stopMark)
+	err := s.deliver(p.marks(), stopMark)
 	for err == nil {
 		err = s.receive()
 	}
@@ -127,7 +113,7 @@ func (s *sender) serve(j job) (senderReport, error) {
 
 // gone reports whether err says that the client has closed the connection, however it did that.
 func gone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func (s *sender) magic() error {
@@ -141,11 +127,11 @@ func (s *sender) magic() error {
 	return nil
 }
 
-// deliver sends n messages with bodies that start with first, and returns when all of them are answered.
-func (s *sender) deliver(n int, first byte) error {
+// deliver sends n messages of a kind, and returns when all of them are answered.
+func (s *sender) deliver(n int, kind byte) error {
 	for n > 0 || s.inFlight() > 0 {
 		for window := s.window(n); window > 0; {
-			sent, err := s.send(window, first)
+			sent, err := s.send(window, kind)
 			if err != nil {
 				return err
 			}
@@ -172,15 +158,15 @@ func (s *sender) window(n int) int {
 func (s *sender) inFlight() int { return s.report.Messages - s.report.FINs - s.report.REQs }
 
 // send writes up to n messages at once.
-func (s *sender) send(n int, first byte) (sent int, err error) {
+func (s *sender) send(n int, kind byte) (sent int, err error) {
 	n = min(n, len(s.frames)/s.frameSize)
 	for i := range n {
 		frame := s.frames[i*s.frameSize:]
-		putID(frame[idOffset:], uint64(s.report.Messages+i))
-		frame[bodyOffset] = first
+		putID(frame[idOffset:], s.firstID+uint64(s.report.Messages+i))
+		frame[s.markAt] = kind
 	}
 	s.report.Messages += n
-	_, err = s.conn.Write(s.frames[:n*s.frameSize])
+	_, err = s.over.Write(s.frames[:n*s.frameSize])
 	return n, err
 }
 
@@ -224,7 +210,7 @@ func (s *sender) obey(line []byte) error {
 		if err := s.skipBody(); err != nil {
 			return err
 		}
-		return s.respond(identity)
+		return s.negotiate()
 	case "SUB":
 		return s.respond("OK")
 	case "CLS":
@@ -238,6 +224,7 @@ func (s *sender) obey(line []byte) error {
 // settle reports whether id was in flight, and is no longer.
 func (s *sender) settle(id []byte) bool {
 	seq, err := parseID(id)
+	seq -= s.firstID
 	switch {
 	case err != nil || seq >= uint64(s.report.Messages):
 		s.report.Unknown++
@@ -259,7 +246,22 @@ func (s *sender) skipBody() error {
 	return err
 }
 
+// negotiate answers IDENTIFY, and begins the layer.
+func (s *sender) negotiate() error {
+	if err := s.respond(identity(s.layer)); err != nil {
+		return err
+	}
+	if s.layer == "" || s.layer == plain {
+		return nil
+	}
+	var err error
+	if s.over, err = far(s.conn, s.layer); err != nil {
+		return err
+	}
+	return s.respond("OK")
+}
+
 func (s *sender) respond(data string) error {
-	_, err := s.conn.Write(responseFrame(data))
+	_, err := s.over.Write(responseFrame(data))
 	return err
 }

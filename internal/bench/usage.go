@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -16,6 +17,53 @@ type usage struct {
 	Allocs uint64 // heap objects
 	Bytes  uint64 // of heap objects
 	Writes int    // write calls of any kind; 0 where the system does not count them
+}
+
+// memory is what this process holds.
+type memory struct {
+	Goroutines int
+	RSS        int // bytes; 0 where the system does not tell
+	Peak       int // of RSS so far
+	Live       int // bytes of heap objects that are in use, and of stacks; only where it was collected
+}
+
+// held does not count what a child has of its parent, as getrusage does.
+func held() memory {
+	return memory{Goroutines: runtime.NumGoroutine(), RSS: status("VmRSS:"), Peak: status("VmHWM:")}
+}
+
+// heldIdle collects first.
+func heldIdle() memory {
+	debug.FreeOSMemory()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	m := held()
+	m.Live = int(mem.HeapAlloc + mem.StackInuse)
+	return m
+}
+
+func (m memory) since(start memory) memory {
+	return memory{
+		Goroutines: m.Goroutines - start.Goroutines,
+		RSS:        m.RSS - start.RSS,
+		Peak:       m.Peak - start.RSS,
+		Live:       m.Live - start.Live,
+	}
+}
+
+// status is a line of what Linux knows of this process, in bytes.
+func status(name string) int {
+	all, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(all) {
+		if value, ok := bytes.CutPrefix(line, []byte(name)); ok {
+			kB, _ := strconv.Atoi(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(value), []byte("kB")))))
+			return kB << 10
+		}
+	}
+	return 0
 }
 
 func (u usage) since(start usage) usage {

@@ -16,6 +16,7 @@ type Lookupd struct {
 	mutate []func(*nsqlookupd.Options)
 	tcp    string
 	http   string
+	front  *Proxy                 // what nsqds connect to
 	d      *nsqlookupd.NSQLookupd // nil while stopped
 	main   chan error             // what Main returned
 }
@@ -32,6 +33,7 @@ func StartLookupd(tb testing.TB, mutate ...func(*nsqlookupd.Options)) *Lookupd {
 		tb.Fatalf("testnsqd: start nsqlookupd: %v", err)
 	}
 	l.tcp, l.http = l.d.RealTCPAddr().String(), l.d.RealHTTPAddr().String()
+	l.front = StartProxy(tb, l.tcp)
 	return l
 }
 
@@ -62,7 +64,7 @@ func (l *Lookupd) HTTPAddr() string { return l.http }
 
 // Register lets an nsqd register here: give it to Start.
 func (l *Lookupd) Register(o *nsqd.Options) {
-	o.NSQLookupdTCPAddresses = append(o.NSQLookupdTCPAddresses, l.tcp)
+	o.NSQLookupdTCPAddresses = append(o.NSQLookupdTCPAddresses, l.front.Addr())
 }
 
 // Stop ends nsqlookupd and waits for it; without effect when it is stopped
@@ -71,6 +73,12 @@ func (l *Lookupd) Stop() {
 	l.tb.Helper()
 	if l.d == nil {
 		return
+	}
+	if l.front != nil { // else it has not come that far
+		// Exit would wait for ever for an nsqd that has just connected: it closes the
+		// connections that have said who they are, and it does that once.
+		l.front.Refuse()
+		l.front.Cut()
 	}
 	exit(l.tb, "nsqlookupd", l.d.Exit, l.main)
 	l.d = nil
@@ -85,6 +93,7 @@ func (l *Lookupd) Restart() {
 	for deadline := time.Now().Add(restartTimeout); ; time.Sleep(pollInterval) {
 		err := l.launch()
 		if err == nil {
+			l.front.Allow()
 			return
 		}
 		if time.Now().After(deadline) {
@@ -94,10 +103,12 @@ func (l *Lookupd) Restart() {
 }
 
 // Kick makes an nsqd talk to its nsqlookupds at once, and so notice that they
-// are new.
+// are new. It may be called again.
 func (s *Server) Kick() {
 	s.tb.Helper()
-	for i := range 2 { // the first finds the old connections gone
-		s.NSQD().GetTopic(fmt.Sprintf("kick%d#ephemeral", i))
+	d, name := s.NSQD(), fmt.Sprintf("kick%d#ephemeral", s.kicks.Add(1))
+	d.GetTopic(name)
+	if err := d.DeleteExistingTopic(name); err != nil { // the first finds the old connections gone
+		s.tb.Fatalf("testnsqd: kick: %v", err)
 	}
 }

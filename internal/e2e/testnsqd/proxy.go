@@ -188,6 +188,21 @@ func (p *Proxy) Slice(d Direction, n int) {
 	p.set(d, func(l *lane) { l.piece = n })
 }
 
+// Heal ends every fault that is set. A tap stays, and what was cut stays cut.
+func (p *Proxy) Heal() {
+	p.tb.Helper()
+	for _, d := range []Direction{ToServer, ToClient} {
+		p.Thaw(d)
+		p.set(d, func(l *lane) { *l = lane{tap: l.tap, limit: -1} })
+	}
+	p.mu.Lock()
+	refusing := p.listener == nil
+	p.mu.Unlock()
+	if refusing {
+		p.Allow()
+	}
+}
+
 func (p *Proxy) set(d Direction, change func(*lane)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

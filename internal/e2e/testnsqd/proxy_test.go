@@ -275,3 +275,31 @@ func TestProxyCutAfter(t *testing.T) {
 	p.CutAfter(testnsqd.ToClient, -1)
 	dialEcho(t, p)
 }
+
+func TestProxyHeal(t *testing.T) {
+	p := testnsqd.StartProxy(t, echo(t))
+	tapped := make(chan struct{}, 100)
+	p.Tap(func(_ testnsqd.Direction, b []byte) []byte {
+		tapped <- struct{}{}
+		return b
+	})
+	c := dialEcho(t, p)
+	p.Heal() // of nothing
+	for _, d := range []testnsqd.Direction{testnsqd.ToServer, testnsqd.ToClient} {
+		p.Freeze(d)
+		p.Delay(d, time.Hour)
+		p.CutAfter(d, 6)
+		p.Slice(d, 1)
+	}
+	p.Refuse()
+	p.Heal()
+	for range len(tapped) {
+		<-tapped
+	}
+	c.send("0123456789")
+	c.reads("0123456789")
+	if len(tapped) != 2 {
+		t.Errorf("the tap has seen %d pieces, want one each way", len(tapped))
+	}
+	dialEcho(t, p)
+}

@@ -49,6 +49,7 @@ type Server struct {
 	tcp     string
 	http    string
 	running atomic.Pointer[instance] // nil while stopped
+	kicks   atomic.Int64
 }
 
 // instance is one life of an nsqd, from New to Exit.

@@ -147,7 +147,7 @@ func TestLookupd(t *testing.T) {
 	s.EnsureChannel("orders", "billing")
 
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
-	testnsqd.Eventually(t, patience, func() bool {
+	registered := func() bool {
 		resp, err := client.Get("http://" + l.HTTPAddr() + "/lookup?topic=orders")
 		if err != nil {
 			t.Fatal(err)
@@ -159,7 +159,16 @@ func TestLookupd(t *testing.T) {
 		}
 		_, port, _ := net.SplitHostPort(s.Addr())
 		return strings.Contains(answer.String(), `"tcp_port":`+port)
-	}, "nsqd to register")
+	}
+	testnsqd.Eventually(t, patience, registered, "nsqd to register")
+	for range 3 {
+		l.Restart()
+		if registered() {
+			t.Error("a fresh nsqlookupd knows an nsqd")
+		}
+		s.Kick()
+		testnsqd.Eventually(t, patience/2, registered, "nsqd to register again") // its ping comes after 15 s
+	}
 	l.Stop()
 	if resp, err := client.Get("http://" + l.HTTPAddr() + "/nodes"); err == nil {
 		resp.Body.Close()
