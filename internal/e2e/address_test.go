@@ -28,7 +28,8 @@ func TestAddresses(t *testing.T) {
 		"unix": {path, func(*testnsqd.Server) (nsqx.Option, string) { return nsqx.WithNSQD("unix://" + path), "unix://" + path }},
 		"IPv6": {"[::1]:0", func(s *testnsqd.Server) (nsqx.Option, string) { return nsqx.WithNSQD(s.Addr()), s.Addr() }},
 		"IPv6, found": {"[::1]:0", func(s *testnsqd.Server) (nsqx.Option, string) {
-			return nsqx.WithLookupd(l.HTTPAddr()), s.Addr()
+			// nsqd may tell of its topic after the first question.
+			return nsqx.WithOptions(nsqx.WithLookupd(l.HTTPAddr()), soon), s.Addr()
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -64,7 +64,7 @@ func TestPublishCutF14(t *testing.T) {
 // to nobody: the next publish, which nsqd refuses, is the one that is rejected. (I14)
 func TestPublishLateAnswerF15(t *testing.T) {
 	t.Parallel()
-	const given = 10
+	const given = 2 // writes that may wait for an answer
 	s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxMsgSize = 1000 })
 	s.EnsureChannel(topic, channel)
 	p := testnsqd.StartProxy(t, s.Addr())
