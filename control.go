@@ -38,6 +38,7 @@ type control struct {
 	stalled     bool               // no worker is free, and messages have waited for too long
 	careful     bool               // there was a stall: MaxInFlight may be more than workers can do
 	bound       int                // of the messages that wait
+	bounded     time.Time          // when it was last no higher than it ought to be
 	flood       map[*conn.Conn]int // messages beyond the bound
 
 	// Of run alone.

@@ -77,13 +77,19 @@ func newEngine(cfg *consumerConfig, raw handler.Raw) *engine {
 		}
 	}
 	e.sendDead = handler.ChainSend(observeDead)(e.publishing.transmit)
+	inner := handler.Chain(cfg.middleware...)
+	if len(cfg.middleware) > 0 {
+		inner = handler.Chain(
+			middleware.Recover(), // so that a panic of the user's middleware is a failure like any other
+			inner,
+		)
+	}
 	e.chain = handler.Chain(
 		middleware.Recover(),
 		observe,
 		e.settle,
-		middleware.Recover(), // so that a panic of the user's middleware is a failure like any other
-		handler.Chain(cfg.middleware...),
-		middleware.Recover(), // so that they see an error, not a panic
+		inner,
+		middleware.Recover(), // so that middleware sees an error, not a panic
 	)(raw)
 	return e
 }

@@ -90,6 +90,10 @@ func (c *control) delay() time.Duration {
 // usualMaxRDY is the max-rdy-count of an nsqd that was not told another.
 const usualMaxRDY = 2500
 
+// onTheirWay is how long a higher bound holds after MaxInFlight was lowered: what
+// nsqd has sent before may come as late as a connection may be silent.
+const onTheirWay = time.Minute
+
 // setBound sets how much waits here at most: RDY is no bound for that, since nsqd
 // counts a message no more once its timeout is over, shares move, and bodies may be
 // larger than those before. The caller holds mu.
@@ -100,7 +104,11 @@ func (c *control) setBound(conns []*conn.Conn) {
 			most = max(most, conn.MaxRDY())
 		}
 	}
-	c.bound = 2*most + len(conns)
+	if n, now := 2*most+len(conns), time.Now(); n >= c.bound {
+		c.bound, c.bounded = n, now
+	} else if now.Sub(c.bounded) > onTheirWay {
+		c.bound = n
+	}
 	c.e.queue.setLimit(c.bound, 2*c.e.cfg.maxInFlightBytes)
 }
 

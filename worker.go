@@ -141,7 +141,7 @@ func (ws *workers) skip(m *handler.Message) { ws.giveBack(m, handler.Requeue, 0)
 // giveBack requeues a message that no handler has seen. It is counted as d if it
 // can be.
 func (ws *workers) giveBack(m *handler.Message, d handler.Disposition, delay time.Duration) (sent bool) {
-	if sent = m.Source().(*conn.Conn).Requeue(m, delay); !sent {
+	if sent = m.Source().(*conn.Conn).Requeue(m, min(delay, ws.e.cfg.maxRequeueDelay)); !sent {
 		d = unanswered(m)
 	}
 	m.Release()

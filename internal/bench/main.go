@@ -1,19 +1,28 @@
 // Command bench measures clients of nsqd: nsqx, go-nsq, and a bare loop, which is as little as a client can do.
 //
-// Scenario sender, the default, measures what one message costs: CPU, allocations and write calls. nsqd is replaced by
-// a sender that only sends prebuilt messages, as fast as RDY allows, and checks every FIN. Scenario drain measures
-// the same, and the rate, with a topic of a real nsqd that is full, and scenario latency the time from publish to
-// handler at a given rate; both do so with several nsqds, and through a slow network, if they are told to. Scenario
-// publish measures the other side: how fast, and at what cost, goroutines publish.
+// Told nothing, it runs the suite: a few minutes of everything below, which it prints, and writes with charts to docs/benchmarks.
+// With -scenario it measures one thing and prints it:
+//
+//   - sender measures what one message costs: CPU, allocations, write calls and memory. nsqd is replaced by a sender that only
+//     sends prebuilt messages, as fast as RDY allows, and checks every FIN. json and telemetry do the same with handlers that
+//     decode, and with OpenTelemetry; full has large bodies and slow handlers.
+//   - drain measures the cost, and the rate, with a topic of a real nsqd that is full, and latency the time from publish to
+//     handler at a given rate; both do so with several nsqds, and through a slow network, if they are told to.
+//   - publish measures the other side: how fast, and at what cost, goroutines publish.
+//   - idle measures what consumers hold for which there is nothing to do.
 //
 // Client, nsqd and whatever else takes part run in processes of their own, so that what is measured is the client's
 // alone. The clients take turns within each round, so that a noisy machine is noisy for all of them.
 //
 //	go run ./internal/bench
+//	go run ./internal/bench -quick -only layers
+//	go run ./internal/bench -scenario sender -layer snappy -size 1000
 //	go run ./internal/bench -scenario drain -rtt 5ms
 //	go run ./internal/bench -scenario latency -rate 50 -work 100ms
 //	go run ./internal/bench -scenario publish -goroutines 1
 //	go test -run '^$' -bench Drain -benchtime 1x -count 5 ./internal/bench
+//
+// What of all this can be compared from one commit to the next, internal/bench/compare does.
 package main
 
 import (

@@ -16,7 +16,7 @@ func TestRun(t *testing.T) {
 	}{
 		{
 			name:     "sender",
-			args:     []string{"-messages", "1000", "-size", "10", "-workers", "2"},
+			args:     []string{"-scenario", "sender", "-messages", "1000", "-size", "10", "-workers", "2"},
 			scenario: senderScenario(),
 			want:     []string{"drain of 1000 messages, 10-byte bodies, 2 workers: median of 1 rounds", "cpu-ns/msg"},
 		},
@@ -72,15 +72,15 @@ func TestRun(t *testing.T) {
 
 func TestRunFaults(t *testing.T) {
 	for args, want := range map[string]string{
-		"-rounds=0":                              "rounds is 0, must be at least 1",
-		"-messages=0":                            "messages is 0, must be at least 1",
-		"-messages=-1":                           "messages is -1, must be at least 1",
-		"-size=0":                                "size is 0, must be at least 1",
-		"-size=1048577":                          "size is 1048577, must be at most 1048576",
-		"-workers=0":                             "workers is 0, must be at least 1",
-		"-messages=many":                         "invalid value",
-		"-scenario=none":                         `no scenario named "none"; there are sender, drain, latency, publish`,
-		"-rtt=1ms":                               "rtt is not for scenario sender",
+		"-scenario=sender -rounds=0":             "rounds is 0, must be at least 1",
+		"-scenario=sender -messages=0":           "messages is 0, must be at least 1",
+		"-scenario=sender -messages=-1":          "messages is -1, must be at least 1",
+		"-scenario=sender -size=0":               "size is 0, must be at least 1",
+		"-scenario=sender -size=1048577":         "size is 1048577, must be at most 1048576",
+		"-scenario=sender -workers=0":            "workers is 0, must be at least 1",
+		"-scenario=sender -messages=many":        "invalid value",
+		"-scenario=none":                         `no scenario named "none"; there are sender, json, telemetry, drain, latency, publish, idle, full`,
+		"-scenario=sender -rtt=1ms":              "rtt is not for scenario sender",
 		"-scenario=drain -work=1ms":              "work is not for scenario drain",
 		"-scenario=drain -nsqds=0":               "nsqds is 0, must be at least 1",
 		"-scenario=drain -nsqds=1025":            "nsqds is 1025, must be at most 1024",
@@ -107,7 +107,7 @@ func TestRunFaults(t *testing.T) {
 // How many messages a lap has is the scenario's, unless it is said.
 func TestParseMessages(t *testing.T) {
 	for args, want := range map[string]int{
-		"":                                1_000_000,
+		"-scenario=sender":                1_000_000,
 		"-scenario=drain":                 500_000,
 		"-scenario=latency":               5_000,
 		"-scenario=latency -rate=50":      250,
@@ -115,9 +115,9 @@ func TestParseMessages(t *testing.T) {
 		"-scenario=publish":               500_000,
 		"-scenario=publish -goroutines=1": 50_000,
 	} {
-		_, j, _, err := parse(strings.Fields(args), &bytes.Buffer{})
-		if err != nil || j.Messages != want {
-			t.Errorf("%s: %d, %v; want %d", args, j.Messages, err, want)
+		o, err := parse(strings.Fields(args), &bytes.Buffer{})
+		if err != nil || o.job.Messages != want {
+			t.Errorf("%s: %d, %v; want %d", args, o.job.Messages, err, want)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
+
+	"github.com/nsqx/nsqx/internal/bench/figures"
 )
 
 // result is one lap, as all that took part in it saw it. What a scenario has not is empty.
@@ -37,25 +39,14 @@ func (r result) writes() int {
 	return r.Client.Writes
 }
 
-// spread is what a figure was over the rounds.
-type spread struct{ Median, Least, Most float64 }
-
-// spreadOf is of at least one lap.
-func (m metric) spreadOf(laps []result) spread {
+// figure is of at least one lap.
+func (m metric) figure(laps []result) figures.Figure {
 	var values []float64
 	for _, r := range laps {
 		values = append(values, m.of(r))
 	}
-	return spread{Median: median(values), Least: values[0], Most: values[len(values)-1]}
-}
-
-// write shows a spread only where there is one.
-func (m metric) write(s spread) string {
-	middle, least, most := fmt.Sprintf(m.format, s.Median), fmt.Sprintf(m.format, s.Least), fmt.Sprintf(m.format, s.Most)
-	if least == most {
-		return middle
-	}
-	return fmt.Sprintf("%s (%s–%s)", middle, least, most)
+	middle := median(values)
+	return figures.Figure{Median: middle, Least: values[0], Most: values[len(values)-1]}
 }
 
 // writeTable writes a line for each contender, with the median of each metric over its laps, the least and the most.
@@ -68,7 +59,7 @@ func writeTable(out io.Writer, contenders []contender, metrics []metric, results
 	for _, c := range contenders {
 		fmt.Fprint(w, c.client)
 		for _, m := range metrics {
-			fmt.Fprintf(w, "\t%s", m.write(m.spreadOf(results[c.client])))
+			fmt.Fprintf(w, "\t%s", m.figure(results[c.client]).Show(m.format))
 		}
 		fmt.Fprintln(w, "\t")
 	}

@@ -10,7 +10,7 @@ import (
 // scenario is one way to compare clients.
 type scenario struct {
 	name       string
-	flags      []string // those of its flags that not every scenario has
+	flags      []string     // those of its flags that not every scenario has
 	defaults   func(j *job) // what a job is unless it is told; nil for the default job
 	messages   func(j job) int
 	contenders []contender

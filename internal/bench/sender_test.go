@@ -35,8 +35,7 @@ func newPeer(t *testing.T, j job) *peer {
 	}
 	p := &peer{t: t, conn: conn.(*net.TCPConn), report: make(chan senderReport, 1), err: make(chan error, 1)}
 	go func() {
-		defer served.Close()
-		report, err := newSender(served, j).serve(j)
+		report, err := serve(1, func(int) (net.Conn, error) { return served, nil }, j)
 		p.report <- report
 		p.err <- err
 	}()
@@ -99,7 +98,7 @@ func TestSenderSession(t *testing.T) {
 	j := job{Messages: 3, Size: 5}
 	p := newPeer(t, j)
 	p.write("  V2IDENTIFY\n\x00\x00\x00\x02{}")
-	p.response(identity)
+	p.response(identity(plain))
 	p.silent() // no message before RDY
 
 	p.write("RDY 2\n")
