@@ -62,7 +62,7 @@ func clients() []client {
 		{name: "nsqx-noop", run: runNSQXNoop},
 		{name: "nsqx-sdk", run: runNSQXSDK},
 		{name: "nsqx-spans", run: runNSQXSpans},
-		jsonGoNSQ("go-nsq-json"),
+		jsonGoNSQ(),
 		jsonClient("nsqx-json", encodingJSON()),
 		jsonClient("nsqx-goccy", goccyJSON()),
 		jsonClient("nsqx-segmentio", segmentioJSON()),

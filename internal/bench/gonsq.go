@@ -6,8 +6,15 @@ import (
 	"github.com/nsqio/go-nsq"
 )
 
-// runGoNSQ sets what the comparison needs and leaves the rest as go-nsq has it.
 func runGoNSQ(ctx context.Context, j job, handle func(body []byte)) error {
+	return consumeGoNSQ(ctx, j, func(body []byte) error {
+		handle(body)
+		return nil
+	})
+}
+
+// consumeGoNSQ sets what the comparison needs and leaves the rest as go-nsq has it.
+func consumeGoNSQ(ctx context.Context, j job, handle func(body []byte) error) error {
 	config := nsq.NewConfig()
 	config.MaxInFlight = j.MaxInFlight
 	switch j.Layer {
@@ -24,8 +31,7 @@ func runGoNSQ(ctx context.Context, j job, handle func(body []byte)) error {
 	}
 	consumer.SetLoggerLevel(nsq.LogLevelMax)
 	consumer.AddConcurrentHandlers(nsq.HandlerFunc(func(m *nsq.Message) error {
-		handle(m.Body)
-		return nil
+		return handle(m.Body)
 	}), j.Workers)
 	if err := consumer.ConnectToNSQDs(j.Addrs); err != nil {
 		return err

@@ -97,11 +97,11 @@ func (s *sender) serve(j job, p part) (senderReport, error) {
 	if err := s.deliver(p.share(j.Messages), ordinary); err != nil {
 		return s.report, err
 	}
-	if err := p.meet(s); err != nil {
-		return s.report, err
-	}
+	err := p.meet(s) // if another was later, the client may have gone by now
 	s.report.Reads, s.report.CPU = s.reads-reads, cpuTime()-cpu
-	err := s.deliver(p.marks(), stopMark)
+	if err == nil {
+		err = s.deliver(p.marks(), stopMark)
+	}
 	for err == nil {
 		err = s.receive()
 	}

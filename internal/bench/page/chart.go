@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"image/color"
+	"maps"
+	"math"
+	"os"
+	"slices"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	vgdraw "gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/nsqx/nsqx/internal/bench/figures"
+)
+
+const (
+	width, height = 18 * vg.Centimeter, 9 * vg.Centimeter
+	margin        = 4 * vg.Millimeter
+	// barsWidth is what the bars of one point take together.
+	barsWidth = 6 * vg.Centimeter
+)
+
+// Each client has its colour on all charts, of a palette (Okabe's and Ito's) which those who see fewer colours can tell apart.
+var (
+	known = map[string]color.Color{
+		"bare":   color.RGBA{R: 0x80, G: 0x80, B: 0x80, A: 0xff},
+		"go-nsq": color.RGBA{R: 0xd5, G: 0x5e, B: 0x00, A: 0xff},
+		"nsqx":   color.RGBA{R: 0x00, G: 0x72, B: 0xb2, A: 0xff},
+	}
+	others = []color.Color{
+		color.RGBA{R: 0x00, G: 0x9e, B: 0x73, A: 0xff},
+		color.RGBA{R: 0xcc, G: 0x79, B: 0xa7, A: 0xff},
+		color.RGBA{R: 0xe6, G: 0x9f, B: 0x00, A: 0xff},
+		color.RGBA{R: 0x56, G: 0xb4, B: 0xe9, A: 0xff},
+	}
+)
+
+// colours are for the clients of one section.
+func colours(clients []string) map[string]color.Color {
+	all := maps.Clone(known)
+	next := 0
+	for _, client := range clients {
+		if _, ok := all[client]; !ok {
+			all[client] = others[next%len(others)]
+			next++
+		}
+	}
+	return all
+}
+
+// draw writes one chart as SVG.
+func draw(file string, s figures.Section, c figures.Chart) error {
+	column := slices.IndexFunc(s.Metrics, func(m figures.Metric) bool { return m.Unit == c.Unit })
+	if column < 0 {
+		return fmt.Errorf("page: %s has no figures in %s", s.Name, c.Unit)
+	}
+	p := plot.New()
+	p.Title.Text = c.Title
+	p.Title.Padding = margin
+	p.X.Label.Text = s.Axis
+	p.Legend.Top = true
+	grid := plotter.NewGrid()
+	grid.Vertical.Color = nil
+	p.Add(grid)
+	var err error
+	switch {
+	case c.Lines:
+		err = addLines(p, s, column)
+	case len(s.Points) == 1:
+		err = addClients(p, s, column)
+	default:
+		err = addBars(p, s, column)
+	}
+	if err != nil {
+		return err
+	}
+	if c.Log {
+		logarithmic(p)
+	} else {
+		p.Y.Min = math.Min(0, p.Y.Min)
+		p.Y.Max += (p.Y.Max - p.Y.Min) / 4 // for the legend
+	}
+	return save(p, file)
+}
+
+// save leaves a margin, and a white ground: a page may be dark.
+func save(p *plot.Plot, file string) error {
+	canvas := vgsvg.New(width, height)
+	all := vgdraw.New(canvas)
+	all.SetColor(color.White)
+	all.Fill(all.Rectangle.Path())
+	p.Draw(vgdraw.Crop(all, margin, -margin, margin, -margin))
+	var svg bytes.Buffer
+	if _, err := canvas.WriteTo(&svg); err != nil {
+		return err
+	}
+	return os.WriteFile(file, svg.Bytes(), 0o644)
+}
+
+// logarithmic leaves a decade for the legend.
+func logarithmic(p *plot.Plot) {
+	if p.Y.Min <= 0 {
+		return // there is no logarithm of it
+	}
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(p.Y.Min))), math.Pow(10, math.Ceil(math.Log10(p.Y.Max))+1)
+}
+
+// medians are a client's, by point.
+func medians(s figures.Section, client string, column int) (all plotter.Values) {
+	for _, row := range s.Rows {
+		if row.Client == client {
+			all = append(all, row.Figures[column].Median)
+		}
+	}
+	return all
+}
+
+func addLines(p *plot.Plot, s figures.Section, column int) error {
+	colours := colours(s.Clients)
+	for _, client := range s.Clients {
+		var points plotter.XYs
+		for x, y := range medians(s, client, column) {
+			points = append(points, plotter.XY{X: float64(x), Y: y})
+		}
+		line, dots, err := plotter.NewLinePoints(points)
+		if err != nil {
+			return err
+		}
+		line.Color, dots.Color = colours[client], colours[client]
+		line.Width = vg.Points(1.5)
+		p.Add(line, dots)
+		p.Legend.Add(client, line, dots)
+	}
+	p.NominalX(s.Points...)
+	return nil
+}
+
+// addBars draws a group of bars for each point.
+func addBars(p *plot.Plot, s figures.Section, column int) error {
+	colours := colours(s.Clients)
+	each := 2 * barsWidth / vg.Length(len(s.Points)) / vg.Length(len(s.Clients))
+	for nth, client := range s.Clients {
+		bars, err := plotter.NewBarChart(medians(s, client, column), each)
+		if err != nil {
+			return err
+		}
+		bars.Color, bars.LineStyle.Width = colours[client], 0
+		bars.Offset = each * (vg.Length(nth) - vg.Length(len(s.Clients)-1)/2)
+		p.Add(bars)
+		p.Legend.Add(client, bars)
+	}
+	p.NominalX(s.Points...)
+	p.X.Min, p.X.Max = -0.5, float64(len(s.Points))-0.5
+	return nil
+}
+
+// addClients draws a bar for each client.
+func addClients(p *plot.Plot, s figures.Section, column int) error {
+	colours := colours(s.Clients)
+	for nth, client := range s.Clients {
+		bar, err := plotter.NewBarChart(medians(s, client, column), barsWidth/vg.Length(len(s.Clients)))
+		if err != nil {
+			return err
+		}
+		bar.Color, bar.LineStyle.Width, bar.XMin = colours[client], 0, float64(nth)
+		p.Add(bar)
+	}
+	p.NominalX(s.Clients...)
+	p.X.Min, p.X.Max = -0.5, float64(len(s.Clients))-0.5
+	return nil
+}

@@ -1,0 +1,25 @@
+package main
+
+import "time"
+
+// fullWork is what a handler takes, unless it is told.
+const fullWork = 2 * time.Millisecond
+
+// fullScenario sends large bodies to handlers that are slower than what arrives: a client holds as much as it lets come.
+func fullScenario() scenario {
+	s := senderScenario()
+	s.name = "full"
+	s.flags = []string{"workers", "connections", "inflight", "work"}
+	s.messages = func(job) int { return 5_000 }
+	s.contenders = []contender{
+		{client: "bare", maxInFlight: 2500, idle: true},
+		{client: "go-nsq", maxInFlight: 2500},
+		{client: "nsqx"},
+		{client: "nsqx-fixed", maxInFlight: 2500},
+	}
+	s.title = func(j job) string {
+		return "memory under load: " + senderTitle(j) + ", " + j.Work.String() + " of work"
+	}
+	s.defaults = func(j *job) { j.Size, j.Connections, j.Work = 64<<10, 4, fullWork }
+	return s
+}
