@@ -155,7 +155,7 @@ func TestLostFINs(t *testing.T) {
 // connection, handlers are not held up, and so is no shutdown.
 func TestDeafPeer(t *testing.T) {
 	t.Parallel()
-	const n, maxInFlight = 2000, 1000
+	const n, maxInFlight, timeout = 2000, 1000, 100 * time.Millisecond
 	deaf := func(p *fake.Peer) {
 		_ = p.Conn.(*net.TCPConn).SetReadBuffer(2048)
 		p.Subscribe(nil)
@@ -179,7 +179,7 @@ func TestDeafPeer(t *testing.T) {
 	var handled atomic.Int64
 	w := new(watch)
 	c := newConsumer(t, func(context.Context, string) error { handled.Add(1); return nil }, nsqx.WithNSQD(fake.Listen(t, deaf)),
-		nsqx.WithConn(cfg), nsqx.WithHooks(w), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithShutdownTimeout(0))
+		nsqx.WithConn(cfg), nsqx.WithHooks(w), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithShutdownTimeout(timeout))
 	r := start(t, c)
 	eventually(t, func() bool { return handled.Load() >= n }, "all messages to be handled")
 	since := time.Now()
@@ -190,7 +190,7 @@ func TestDeafPeer(t *testing.T) {
 	eventually(t, func() bool { return handled.Load() >= 2*n }, "the messages of the next connection")
 	cancelled := time.Now()
 	err := r.stop()
-	if took := time.Since(cancelled); took > 2*time.Second+slack {
+	if took := time.Since(cancelled); took > timeout+2*time.Second+slack {
 		t.Errorf("Run returned after %v", took)
 	}
 	if e, ok := errors.AsType[*nsqx.ShutdownError](err); err != nil && (!ok || len(e.Abandoned) > 0 || e.Running > 0) {
