@@ -124,7 +124,8 @@ func TestLargestMessagesR2(t *testing.T) {
 			if most > tt.most {
 				t.Errorf("%d messages are held, want %d at most", most, tt.most)
 			}
-			if limit := (tt.most+concurrency)*(size+size/8) + other; grown > limit {
+			// What was given back may come again before its memory is.
+			if limit := (2*tt.most+concurrency)*(size+size/8) + other; grown > limit {
 				t.Errorf("%d bytes more in use, want %d at most", grown, limit)
 			}
 			close(recovered)
