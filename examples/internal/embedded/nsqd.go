@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nsqio/nsq/nsqd"
+
+	"github.com/nsqx/nsqx/conn"
 )
 
 // NSQD runs nsqd on a free port, in a directory of its own. exit ends it and
@@ -32,10 +35,17 @@ func NSQD() (d *nsqd.NSQD, exit func() error, err error) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- d.Main() }()
-	return d, func() error {
+	exit = func() error {
 		d.Exit()
 		return errors.Join(<-ended, os.RemoveAll(dir))
-	}, nil
+	}
+	// Exit must not come before Main has begun: so nsqd has to answer first.
+	c, err := conn.Dial(context.Background(), d.RealTCPAddr().String(), conn.Config{}, nil)
+	if err != nil {
+		return nil, nil, errors.Join(err, exit())
+	}
+	c.Abort(nil)
+	return d, exit, nil
 }
 
 // Unfinished counts the messages of a topic that nsqd has not heard the end of.
