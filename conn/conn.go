@@ -182,8 +182,8 @@ func (c *Conn) Abort(reason error) {
 		return
 	}
 	defer close(c.done)
+	c.out.close(failure) // first: who sees the end of a context sees that nothing can be answered
 	c.cancel(handler.ErrConnLost)
-	c.out.close(failure)
 	// Not the Close of a tls.Conn: it writes, and may wait 5 s for that.
 	raw := c.tr.nc
 	if t, ok := raw.(*tls.Conn); ok {
