@@ -112,6 +112,7 @@ func (m *moody) stop() {
 	select {
 	case <-m.done:
 		m.drain = time.Since(m.since)
+		m.Consumer = nil // what is kept of it is not to count as memory that grows
 	case <-time.After(patience + soakShutdown):
 		buf := make([]byte, 1<<20)
 		m.book.fault("Run has not returned\n%s", buf[:runtime.Stack(buf, true)])

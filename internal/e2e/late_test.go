@@ -134,7 +134,7 @@ func TestExpired(t *testing.T) {
 // answered, with the delay of the policy.
 func TestHonoursTimeout(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t, messageTimeout(time.Second))
+	s := testnsqd.Start(t, messageTimeout(5*time.Second))
 	book, w := newLedger(), new(watch)
 	c := newConsumer(t, func(ctx context.Context, body string) error {
 		book.begin(ctx, body)
