@@ -2,6 +2,7 @@ package conn
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -137,12 +138,15 @@ func (o *outbox) toWrite() bool {
 	return len(q.queued) > 0 && (q.writes < q.most || o.half)
 }
 
-// encode appends what is queued to the buffer of the write loop. The caller holds o.mu.
+// writeSize is how many bytes of publishes a write takes, or a little more: it is memory, too.
+const writeSize = 1 << 20
+
+// encode appends what is queued to the buffer of the write loop, as much as one write takes. The caller holds o.mu.
 func (o *outbox) encode(now time.Duration) {
 	q := &o.pubs
-	q.queued[len(q.queued)-1].last = true
-	q.writes++
-	for i, c := range q.queued {
+	n := 0
+	for n < len(q.queued) && (len(o.buf) < writeSize || o.half) {
+		c := q.queued[n]
 		if c.ms > 0 {
 			o.buf = wire.AppendDeferredItem(o.buf, c.topic, c.ms, c.items)
 		} else {
@@ -150,9 +154,11 @@ func (o *outbox) encode(now time.Duration) {
 		}
 		c.sent = now
 		q.sent = append(q.sent, c)
-		q.queued[i] = nil
+		n++
 	}
-	q.queued = q.queued[:0]
+	q.sent[len(q.sent)-1].last = true
+	q.writes++
+	q.queued = slices.Delete(q.queued, 0, n)
 }
 
 // settle takes a command that was sent, or is not to be, out of the account. The caller holds o.mu.
