@@ -14,7 +14,7 @@ func TestHeld(t *testing.T) {
 		return
 	}
 	const size = 256 << 20 // far more than what garbage may lie around
-	before := heldIdle() // so that nothing is left over to be used again
+	before := heldIdle()   // so that nothing is left over to be used again
 	block := make([]byte, size)
 	for i := 0; i < len(block); i += 4096 {
 		block[i] = 1
