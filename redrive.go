@@ -73,6 +73,9 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 		cancel()
 	})
 	defer context.AfterFunc(ctx, r.stop)()
+	if ctx.Err() != nil {
+		r.stop() // before it begins: AfterFunc does so at some time
+	}
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
 		r.watch(e.ready)
