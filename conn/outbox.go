@@ -27,7 +27,8 @@ type outbox struct {
 	laned bool      // there are FINs in a lane
 
 	nop     bool // a heartbeat is to be answered
-	cls     bool // CLS was queued: no RDY any more
+	cls     bool // CLS was queued: no RDY behind it
+	closing bool // it was written
 	half    bool // close the writing half when all is written
 	written bool // it is, and only the half-close is left to do
 

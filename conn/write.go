@@ -68,7 +68,7 @@ func (c *Conn) take() work {
 		buf = wire.AppendNOP(buf)
 	}
 	first := headroom
-	if rdy := o.rdy.wanted(); !o.cls && !o.half && rdy != o.rdy.inForce {
+	if rdy := o.rdy.wanted(); rdy != o.rdy.inForce && o.mayWriteRDY(rdy) {
 		if rdy < o.rdy.inForce { // nsqd is to see the lower limit before the room that answers make
 			var line [headroom]byte
 			l := wire.AppendRDY(line[:0], rdy)
@@ -82,6 +82,7 @@ func (c *Conn) take() work {
 	if !o.cls && !o.half {
 		c.armPoke(w.now)
 	}
+	o.closing = o.cls
 	if w.kept = o.rdy.kept(); w.kept {
 		o.rdy.yielding = false
 	}
@@ -99,6 +100,15 @@ func (c *Conn) take() work {
 		o.stats.bytesWritten += uint64(len(w.bytes))
 	}
 	return w
+}
+
+// mayWriteRDY says whether an RDY may be written: none after CLS. In the write of the CLS, before it and before the answers, a
+// share that was lowered still counts: else nsqd would send again what is given back.
+func (o *outbox) mayWriteRDY(n int) bool {
+	if o.cls {
+		return !o.closing && !o.half && o.rdy.yielding && n < o.rdy.inForce
+	}
+	return !o.half
 }
 
 // dropLate cuts the timed commands that are void by now out of the buffer. It
