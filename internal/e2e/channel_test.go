@@ -69,20 +69,22 @@ func (a *asked) note(i int, text string) {
 // answer with the end of the connection.
 func TestMaxRDY(t *testing.T) {
 	t.Parallel()
-	const n, most = 500, 10
-	s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxRdyCount = most })
-	p := testnsqd.StartProxy(t, s.Addr())
-	var rdy asked
-	rdy.watch(0, p)
-	book := newLedger()
-	c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(32), nsqx.WithMaxInFlight(100))
-	publish(t, s, topic, numbered("m", n)...)
-	r := start(t, c)
-	finished(t, s, c, n)
-	r.mustStop()
-	if rdy.most > most || rdy.most == 0 || p.Accepted() != 1 || c.Stats().Connections[0].MaxRDY != most {
-		t.Errorf("RDYs %v over %d connections, %+v", rdy.sequence, p.Accepted(), c.Stats().Connections[0])
-	}
+	steady(t, func(t testing.TB) {
+		const n, most = 500, 10
+		s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxRdyCount = most })
+		p := testnsqd.StartProxy(t, s.Addr())
+		var rdy asked
+		rdy.watch(0, p)
+		book := newLedger()
+		c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(32), nsqx.WithMaxInFlight(100))
+		publish(t, s, topic, numbered("m", n)...)
+		r := start(t, c)
+		finished(t, s, c, n)
+		r.mustStop()
+		if rdy.most > most || rdy.most == 0 || p.Accepted() != 1 || c.Stats().Connections[0].MaxRDY != most {
+			t.Errorf("RDYs %v over %d connections, %+v", rdy.sequence, p.Accepted(), c.Stats().Connections[0])
+		}
+	})
 }
 
 // TestPausedChannel is F23: nsqd's own pause of a channel, and of a topic, is no
@@ -253,39 +255,41 @@ func takeTurns(t *testing.T, servers, maxInFlight int) {
 // refused, which is tried again without a storm until there is room.
 func TestTooManyConsumers(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxChannelConsumers = 1 })
-	first := start(t, newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithNSQD(s.Addr())))
-	eventually(t, func() bool { return s.Channel(topic, channel).Clients == 1 }, "the first consumer")
-	p := testnsqd.StartProxy(t, s.Addr())
-	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w))
-	r := start(t, c)
-	eventually(t, func() bool { return len(w.events(&w.dialErrors)) >= 4 }, "four refusals")
-	if err := c.Healthy(); !errors.Is(err, nsqx.ErrNoNSQD) || !strings.Contains(err.Error(), "E_SUB_FAILED") {
-		t.Errorf("healthy: %v", err)
-	}
-	select {
-	case <-c.Ready():
-		t.Error("ready without a subscription")
-	default:
-	}
-	first.mustStop()
-	w.connected(t, 1)
-	receive(t, c.Ready(), "Ready")
-	publish(t, s, topic, []byte("m"))
-	finished(t, s, c, 1)
-	r.mustStop()
-	for _, ev := range w.events(&w.dialErrors) {
-		e, ok := errors.AsType[*conn.Error](ev.Err)
-		se, isServer := errors.AsType[*conn.ServerError](ev.Err)
-		if !ok || e.Phase != conn.PhaseSubscribe || e.Permanent() || !isServer || se.Code != "E_SUB_FAILED" {
-			t.Errorf("dial error %v", ev.Err)
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxChannelConsumers = 1 })
+		first := start(t, newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithNSQD(s.Addr())))
+		eventually(t, func() bool { return s.Channel(topic, channel).Clients == 1 }, "the first consumer")
+		p := testnsqd.StartProxy(t, s.Addr())
+		book, w := newLedger(), new(watch)
+		c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w))
+		r := start(t, c)
+		eventually(t, func() bool { return len(w.events(&w.dialErrors)) >= 4 }, "four refusals")
+		if err := c.Healthy(); !errors.Is(err, nsqx.ErrNoNSQD) || !strings.Contains(err.Error(), "E_SUB_FAILED") {
+			t.Errorf("healthy: %v", err)
 		}
-	}
-	w.checkDials(t)
-	if p.Accepted() > 9 {
-		t.Errorf("%d dials", p.Accepted())
-	}
+		select {
+		case <-c.Ready():
+			t.Error("ready without a subscription")
+		default:
+		}
+		first.mustStop()
+		w.connected(t, 1)
+		receive(t, c.Ready(), "Ready")
+		publish(t, s, topic, []byte("m"))
+		finished(t, s, c, 1)
+		r.mustStop()
+		for _, ev := range w.events(&w.dialErrors) {
+			e, ok := errors.AsType[*conn.Error](ev.Err)
+			se, isServer := errors.AsType[*conn.ServerError](ev.Err)
+			if !ok || e.Phase != conn.PhaseSubscribe || e.Permanent() || !isServer || se.Code != "E_SUB_FAILED" {
+				t.Errorf("dial error %v", ev.Err)
+			}
+		}
+		w.checkDials(t)
+		if p.Accepted() > 9 {
+			t.Errorf("%d dials", p.Accepted())
+		}
+	})
 }
 
 // TestBackoffMeetsFlapping is F27: all messages fail, so the breaker opens; in
@@ -336,49 +340,53 @@ func TestBackoffMeetsFlapping(t *testing.T) {
 // which ends nothing.
 func TestRequeueDelayClamped(t *testing.T) {
 	t.Parallel()
-	const most = 300 * time.Millisecond
-	s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxReqTimeout = most })
-	book := newLedger()
-	c := newConsumer(t, func(ctx context.Context, body string) error {
-		if len(book.of(body)) == 0 {
-			book.begin(ctx, body)
-			return retry.After(30*time.Minute, errFailed)
+	steady(t, func(t testing.TB) {
+		const most = 300 * time.Millisecond
+		s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxReqTimeout = most })
+		book := newLedger()
+		c := newConsumer(t, func(ctx context.Context, body string) error {
+			if len(book.of(body)) == 0 {
+				book.begin(ctx, body)
+				return retry.After(30*time.Minute, errFailed)
+			}
+			return handles(book)(ctx, body)
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(1))
+		publish(t, s, topic, []byte("m"))
+		r := start(t, c)
+		finished(t, s, c, 1)
+		r.mustStop()
+		d := book.of("m")
+		if len(d) != 2 || d[1].at.Sub(d[0].at) < most || c.Stats().Connections[0].Dials != 1 {
+			t.Errorf("deliveries %+v, stats %+v", d, c.Stats())
 		}
-		return handles(book)(ctx, body)
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(1))
-	publish(t, s, topic, []byte("m"))
-	r := start(t, c)
-	finished(t, s, c, 1)
-	r.mustStop()
-	d := book.of("m")
-	if len(d) != 2 || d[1].at.Sub(d[0].at) < most || c.Stats().Connections[0].Dials != 1 {
-		t.Errorf("deliveries %+v, stats %+v", d, c.Stats())
-	}
+	})
 }
 
 // TestOneHangs is F18: a handler that never returns holds up nothing but itself.
 func TestOneHangs(t *testing.T) {
 	t.Parallel()
-	const n = 200
-	s := testnsqd.Start(t)
-	book, g := newLedger(), newGated()
-	c := newConsumer(t, func(ctx context.Context, body string) error {
-		if body == "hangs" {
-			return g.handle(ctx, body)
+	steady(t, func(t testing.TB) {
+		const n = 200
+		s := testnsqd.Start(t)
+		book, g := newLedger(), newGated()
+		c := newConsumer(t, func(ctx context.Context, body string) error {
+			if body == "hangs" {
+				return g.handle(ctx, body)
+			}
+			return handles(book)(ctx, body)
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(2), nsqx.WithShutdownTimeout(50*time.Millisecond))
+		publish(t, s, topic, append([][]byte{[]byte("hangs")}, numbered("m", n)...)...)
+		r := start(t, c)
+		receive(t, g.began, "the handler that hangs")
+		book.wait(t, n)
+		eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 1 }, "the others to be finished")
+		err := r.stop()
+		if e, ok := errors.AsType[*nsqx.ShutdownError](err); !ok || e.Running != 1 || len(e.Abandoned) != 1 || !e.Abandoned[0].Requeued {
+			t.Errorf("Run: %v", err)
 		}
-		return handles(book)(ctx, body)
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(2), nsqx.WithShutdownTimeout(50*time.Millisecond))
-	publish(t, s, topic, append([][]byte{[]byte("hangs")}, numbered("m", n)...)...)
-	r := start(t, c)
-	receive(t, g.began, "the handler that hangs")
-	book.wait(t, n)
-	eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 1 }, "the others to be finished")
-	err := r.stop()
-	if e, ok := errors.AsType[*nsqx.ShutdownError](err); !ok || e.Running != 1 || len(e.Abandoned) != 1 || !e.Abandoned[0].Requeued {
-		t.Errorf("Run: %v", err)
-	}
-	close(g.gate)
-	if left := collect(t, s, topic, channel, 1); left[0] != "hangs" || book.extra() > 0 {
-		t.Errorf("left is %q, %d extra deliveries", left, book.extra())
-	}
+		close(g.gate)
+		if left := collect(t, s, topic, channel, 1); left[0] != "hangs" || book.extra() > 0 {
+			t.Errorf("left is %q, %d extra deliveries", left, book.extra())
+		}
+	})
 }

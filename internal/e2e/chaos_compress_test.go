@@ -215,43 +215,47 @@ func TestNothingC4(t *testing.T) {
 		identity := map[string]any{"snappy": c == conn.Snappy, "deflate": c == conn.Deflate}
 		t.Run(fmt.Sprint(c, " in the handshake"), func(t *testing.T) {
 			t.Parallel()
-			addr := fake.Listen(t, func(p *fake.Peer) {
-				p.Identify(identity)
-				if c == conn.Snappy {
-					_, _ = p.Conn.Write([]byte("\xff\x06\x00\x00sNaPpY"))
+			steady(t, func(t testing.TB) {
+				addr := fake.Listen(t, func(p *fake.Peer) {
+					p.Identify(identity)
+					if c == conn.Snappy {
+						_, _ = p.Conn.Write([]byte("\xff\x06\x00\x00sNaPpY"))
+					}
+					flood(p)
+				})
+				cfg := conn.Config{Compression: c, HandshakeTimeout: 500 * time.Millisecond}
+				began := time.Now()
+				_, err := conn.Dial(context.Background(), addr, cfg, &conn.Subscription{Topic: topic, Channel: channel})
+				if took := time.Since(began); took < cfg.HandshakeTimeout || took > cfg.HandshakeTimeout+slack {
+					t.Errorf("the handshake took %v", took)
 				}
-				flood(p)
+				if e, ok := errors.AsType[*conn.Error](err); !ok || e.Phase != conn.PhaseCompression || e.Permanent() {
+					t.Errorf("error is %v", err)
+				}
 			})
-			cfg := conn.Config{Compression: c, HandshakeTimeout: 500 * time.Millisecond}
-			began := time.Now()
-			_, err := conn.Dial(context.Background(), addr, cfg, &conn.Subscription{Topic: topic, Channel: channel})
-			if took := time.Since(began); took < cfg.HandshakeTimeout || took > cfg.HandshakeTimeout+slack {
-				t.Errorf("the handshake took %v", took)
-			}
-			if e, ok := errors.AsType[*conn.Error](err); !ok || e.Phase != conn.PhaseCompression || e.Permanent() {
-				t.Errorf("error is %v", err)
-			}
 		})
 		t.Run(fmt.Sprint(c, " after it"), func(t *testing.T) {
 			t.Parallel()
-			addr := fake.Listen(t, func(p *fake.Peer) {
-				p.Identify(identity)
-				how.upgrade(p)
-				p.Expect("SUB")
-				p.Response("OK")
-				flood(p)
+			steady(t, func(t testing.TB) {
+				addr := fake.Listen(t, func(p *fake.Peer) {
+					p.Identify(identity)
+					how.upgrade(p)
+					p.Expect("SUB")
+					p.Response("OK")
+					flood(p)
+				})
+				w := new(watch)
+				cfg := quick
+				cfg.Compression = c
+				consumer := newConsumer(t, handles(newLedger()), nsqx.WithNSQD(addr), nsqx.WithConn(cfg), nsqx.WithHooks(w))
+				r := start(t, consumer)
+				w.connected(t, 1)
+				since := w.events(&w.connects)[0].Time
+				if ev := w.lostSoon(t, since); !errors.Is(ev.Err, conn.ErrSilent) {
+					t.Errorf("the connection has ended with %v", ev.Err)
+				}
+				_ = r.stop()
 			})
-			w := new(watch)
-			cfg := quick
-			cfg.Compression = c
-			consumer := newConsumer(t, handles(newLedger()), nsqx.WithNSQD(addr), nsqx.WithConn(cfg), nsqx.WithHooks(w))
-			r := start(t, consumer)
-			w.connected(t, 1)
-			since := w.events(&w.connects)[0].Time
-			if ev := w.lostSoon(t, since); !errors.Is(ev.Err, conn.ErrSilent) {
-				t.Errorf("the connection has ended with %v", ev.Err)
-			}
-			_ = r.stop()
 		})
 	}
 }

@@ -24,46 +24,48 @@ func TestOverfilledR1(t *testing.T) {
 	for name, bound := range map[string]int{"fast handlers": maxInFlight, "handlers that hang": 2*maxInFlight + 1} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			hang := bound > maxInFlight
-			s := testnsqd.Start(t, messageTimeout(200*time.Millisecond))
-			book, w := newLedger(), new(watch)
-			recovered := make(chan struct{})
-			var running, most atomic.Int64
-			c := newConsumer(t, func(ctx context.Context, body string) error {
-				if now := running.Add(1); now > most.Load() {
-					most.Store(now)
+			steady(t, func(t testing.TB) {
+				hang := bound > maxInFlight
+				s := testnsqd.Start(t, messageTimeout(200*time.Millisecond))
+				book, w := newLedger(), new(watch)
+				recovered := make(chan struct{})
+				var running, most atomic.Int64
+				c := newConsumer(t, func(ctx context.Context, body string) error {
+					if now := running.Add(1); now > most.Load() {
+						most.Store(now)
+					}
+					defer running.Add(-1)
+					if hang {
+						<-recovered
+					}
+					return handles(book)(ctx, body)
+				}, nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w))
+				publish(t, s, topic, numbered("m", n)...)
+				r := start(t, c)
+				w.connected(t, 1)
+				held := 0
+				for end := time.Now().Add(3 * beat); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+					st := c.Stats()
+					// Both are looked at one after the other: a message that a worker takes in between counts twice.
+					held = max(held, st.Queued+st.Running-concurrency)
 				}
-				defer running.Add(-1)
-				if hang {
-					<-recovered
+				if held > bound {
+					t.Errorf("%d messages are held, want %d at most", held, bound)
 				}
-				return handles(book)(ctx, body)
-			}, nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w))
-			publish(t, s, topic, numbered("m", n)...)
-			r := start(t, c)
-			w.connected(t, 1)
-			held := 0
-			for end := time.Now().Add(3 * beat); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-				st := c.Stats()
-				// Both are looked at one after the other: a message that a worker takes in between counts twice.
-				held = max(held, st.Queued+st.Running-concurrency)
-			}
-			if held > bound {
-				t.Errorf("%d messages are held, want %d at most", held, bound)
-			}
-			if timedOut := s.Channel(topic, channel).TimedOut; hang && timedOut < concurrency {
-				t.Errorf("%d messages have timed out", timedOut)
-			}
-			close(recovered)
-			book.wait(t, n)
-			eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 0 }, "all messages to be finished")
-			r.mustStop()
-			if most.Load() > concurrency {
-				t.Errorf("%d handlers at once", most.Load())
-			}
-			if st := c.Stats(); st.Connections[0].Dials != 1 {
-				t.Errorf("connection %+v, want the first one", st.Connections[0])
-			}
+				if timedOut := s.Channel(topic, channel).TimedOut; hang && timedOut < concurrency {
+					t.Errorf("%d messages have timed out", timedOut)
+				}
+				close(recovered)
+				book.wait(t, n)
+				eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 0 }, "all messages to be finished")
+				r.mustStop()
+				if most.Load() > concurrency {
+					t.Errorf("%d handlers at once", most.Load())
+				}
+				if st := c.Stats(); st.Connections[0].Dials != 1 {
+					t.Errorf("connection %+v, want the first one", st.Connections[0])
+				}
+			})
 		})
 	}
 }
@@ -139,68 +141,70 @@ func TestLargestMessagesR2(t *testing.T) {
 // TestPublishOverloadR3: far more is published than nsqd reads, which is nothing. Publishes end with their ctx, what waits takes no
 // more memory than the bound, and when nsqd reads again all goes on. It is not parallel: it measures memory.
 func TestPublishOverloadR3(t *testing.T) {
-	const (
-		publishers, size = 64, 256 << 10
-		patient          = 300 * time.Millisecond
-		// What is unanswered, what callers have encoded, and as much again for buffers that grow.
-		most = 2 * (16<<20 + publishers*size)
-	)
-	s := testnsqd.Start(t, func(o *nsqd.Options) { o.MemQueueSize = 10 })
-	s.EnsureChannel(topic, channel)
-	p := testnsqd.StartProxy(t, s.Addr())
-	producer := newProducer(t, topic, nsqx.WithNSQD(p.Addr()))
-	connectTo(t, producer)
-	body := strings.Repeat("x", size)
-	before := heap()
-	p.Freeze(testnsqd.ToServer)
-	var unconfirmed, notSent atomic.Int64
-	var overdue atomic.Int64 // the longest
-	var running sync.WaitGroup
-	end := time.Now().Add(2 * time.Second)
-	for range publishers {
-		running.Go(func() {
-			for time.Now().Before(end) {
-				ctx, cancel := context.WithTimeout(t.Context(), patient)
-				err := producer.Publish(ctx, body)
-				deadline, _ := ctx.Deadline()
-				late := int64(time.Since(deadline))
-				cancel()
-				for old := overdue.Load(); late > old && !overdue.CompareAndSwap(old, late); old = overdue.Load() {
+	steady(t, func(t testing.TB) {
+		const (
+			publishers, size = 64, 256 << 10
+			patient          = 300 * time.Millisecond
+			// What is unanswered, what callers have encoded, and as much again for buffers that grow.
+			most = 2 * (16<<20 + publishers*size)
+		)
+		s := testnsqd.Start(t, func(o *nsqd.Options) { o.MemQueueSize = 10 })
+		s.EnsureChannel(topic, channel)
+		p := testnsqd.StartProxy(t, s.Addr())
+		producer := newProducer(t, topic, nsqx.WithNSQD(p.Addr()))
+		connectTo(t, producer)
+		body := strings.Repeat("x", size)
+		before := heap()
+		p.Freeze(testnsqd.ToServer)
+		var unconfirmed, notSent atomic.Int64
+		var overdue atomic.Int64 // the longest
+		var running sync.WaitGroup
+		end := time.Now().Add(2 * time.Second)
+		for range publishers {
+			running.Go(func() {
+				for time.Now().Before(end) {
+					ctx, cancel := context.WithTimeout(t.Context(), patient)
+					err := producer.Publish(ctx, body)
+					deadline, _ := ctx.Deadline()
+					late := int64(time.Since(deadline))
+					cancel()
+					for old := overdue.Load(); late > old && !overdue.CompareAndSwap(old, late); old = overdue.Load() {
+					}
+					switch kindOf(t, err) {
+					case nsqx.ErrUnconfirmed:
+						unconfirmed.Add(1)
+					case nsqx.ErrNotSent:
+						notSent.Add(1)
+					default:
+						t.Errorf("publish: %v", err)
+					}
+					if !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("publish: %v", err)
+					}
 				}
-				switch kindOf(t, err) {
-				case nsqx.ErrUnconfirmed:
-					unconfirmed.Add(1)
-				case nsqx.ErrNotSent:
-					notSent.Add(1)
-				default:
-					t.Errorf("publish: %v", err)
-				}
-				if !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("publish: %v", err)
-				}
-			}
-		})
-	}
-	peak := 0
-	for time.Now().Before(end) {
-		peak = max(peak, heap()-before)
-		time.Sleep(50 * time.Millisecond)
-	}
-	running.Wait()
-	if unconfirmed.Load() == 0 || notSent.Load() == 0 {
-		t.Errorf("%d unconfirmed, %d not sent: want both", unconfirmed.Load(), notSent.Load())
-	}
-	if late := time.Duration(overdue.Load()); late > slack {
-		t.Errorf("a publish has returned %v after the end of its ctx", late)
-	}
-	if peak > most {
-		t.Errorf("%d bytes more in use, want %d at most", peak, most)
-	}
-	p.Thaw(testnsqd.ToServer)
-	must(t, producer.Publish(t.Context(), "after"))
-	closeIn(t, producer.Close)
-	if got := count(s, topic); got > int(unconfirmed.Load())+1 {
-		t.Errorf("nsqd has %d messages, of %d that it may have", got, unconfirmed.Load()+1)
-	}
-	t.Logf("%d unconfirmed, %d not sent, %d MiB at most", unconfirmed.Load(), notSent.Load(), peak>>20)
+			})
+		}
+		peak := 0
+		for time.Now().Before(end) {
+			peak = max(peak, heap()-before)
+			time.Sleep(50 * time.Millisecond)
+		}
+		running.Wait()
+		if unconfirmed.Load() == 0 || notSent.Load() == 0 {
+			t.Errorf("%d unconfirmed, %d not sent: want both", unconfirmed.Load(), notSent.Load())
+		}
+		if late := time.Duration(overdue.Load()); late > slack {
+			t.Errorf("a publish has returned %v after the end of its ctx", late)
+		}
+		if peak > most {
+			t.Errorf("%d bytes more in use, want %d at most", peak, most)
+		}
+		p.Thaw(testnsqd.ToServer)
+		must(t, producer.Publish(t.Context(), "after"))
+		closeIn(t, producer.Close)
+		if got := count(s, topic); got > int(unconfirmed.Load())+1 {
+			t.Errorf("nsqd has %d messages, of %d that it may have", got, unconfirmed.Load()+1)
+		}
+		t.Logf("%d unconfirmed, %d not sent, %d MiB at most", unconfirmed.Load(), notSent.Load(), peak>>20)
+	})
 }

@@ -20,57 +20,61 @@ import (
 // nothing. One deadline ends the whole handshake.
 func TestFrozenBeforeConnect(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.StartChild(t, time.Minute)
-	s.EnsureChannel(topic, channel)
-	s.Publish(topic, []byte("m"))
-	s.Freeze()
-	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w))
-	began := time.Now()
-	r := start(t, c)
-	eventually(t, func() bool { return len(w.events(&w.dialErrors)) > 0 }, "a handshake that fails")
-	ev := w.events(&w.dialErrors)[0]
-	if e, ok := errors.AsType[*conn.Error](ev.Err); !ok || e.Phase != conn.PhaseIdentify || e.Permanent() || !errors.Is(e, os.ErrDeadlineExceeded) {
-		t.Errorf("dial error %v", ev.Err)
-	}
-	if took := ev.Time.Sub(began); took < quick.HandshakeTimeout || took > quick.HandshakeTimeout+slack {
-		t.Errorf("the handshake took %v", took)
-	}
-	s.Thaw()
-	book.wait(t, 1)
-	eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 0 }, "the message to be finished")
-	r.mustStop()
-	w.checkDials(t)
+	steady(t, func(t testing.TB) {
+		s := testnsqd.StartChild(t, time.Minute)
+		s.EnsureChannel(topic, channel)
+		s.Publish(topic, []byte("m"))
+		s.Freeze()
+		book, w := newLedger(), new(watch)
+		c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w))
+		began := time.Now()
+		r := start(t, c)
+		eventually(t, func() bool { return len(w.events(&w.dialErrors)) > 0 }, "a handshake that fails")
+		ev := w.events(&w.dialErrors)[0]
+		if e, ok := errors.AsType[*conn.Error](ev.Err); !ok || e.Phase != conn.PhaseIdentify || e.Permanent() || !errors.Is(e, os.ErrDeadlineExceeded) {
+			t.Errorf("dial error %v", ev.Err)
+		}
+		if took := ev.Time.Sub(began); took < quick.HandshakeTimeout || took > quick.HandshakeTimeout+slack {
+			t.Errorf("the handshake took %v", took)
+		}
+		s.Thaw()
+		book.wait(t, 1)
+		eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 0 }, "the message to be finished")
+		r.mustStop()
+		w.checkDials(t)
+	})
 }
 
 // TestFrozenServer is F7: nsqd stops in the middle of its work, and goes on
 // later. Answers to what it had sent before are dropped.
 func TestFrozenServer(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.StartChild(t, 5*time.Second)
-	s.EnsureChannel(topic, channel)
-	s.Publish(topic, []byte("m"))
-	book, w := newLedger(), new(watch)
-	running := make(chan struct{}, 1)
-	c := newConsumer(t, orphaned(t, book, running), nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w))
-	r := start(t, c)
-	receive(t, running, "the handler")
-	s.Freeze()
-	since := time.Now()
-	if ev := w.lostSoon(t, since); !errors.Is(ev.Err, os.ErrDeadlineExceeded) {
-		t.Errorf("disconnected with %v, want a deadline", ev.Err)
-	}
-	s.Thaw()
-	book.wait(t, 1)
-	eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 0 }, "the message to be finished")
-	r.mustStop()
-	if d := book.of("m"); len(d) != 2 || d[1].attempts != 2 {
-		t.Errorf("deliveries %+v", d)
-	}
-	if got := dispositions(w); !slices.Equal(got, []handler.Disposition{handler.Lost, handler.Finish}) || len(w.events(&w.refused)) > 0 {
-		t.Errorf("outcomes %v, refused %v", got, w.events(&w.refused))
-	}
-	w.checkDials(t)
+	steady(t, func(t testing.TB) {
+		s := testnsqd.StartChild(t, 5*time.Second)
+		s.EnsureChannel(topic, channel)
+		s.Publish(topic, []byte("m"))
+		book, w := newLedger(), new(watch)
+		running := make(chan struct{}, 1)
+		c := newConsumer(t, orphaned(t, book, running), nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w))
+		r := start(t, c)
+		receive(t, running, "the handler")
+		s.Freeze()
+		since := time.Now()
+		if ev := w.lostSoon(t, since); !errors.Is(ev.Err, os.ErrDeadlineExceeded) {
+			t.Errorf("disconnected with %v, want a deadline", ev.Err)
+		}
+		s.Thaw()
+		book.wait(t, 1)
+		eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 0 }, "the message to be finished")
+		r.mustStop()
+		if d := book.of("m"); len(d) != 2 || d[1].attempts != 2 {
+			t.Errorf("deliveries %+v", d)
+		}
+		if got := dispositions(w); !slices.Equal(got, []handler.Disposition{handler.Lost, handler.Finish}) || len(w.events(&w.refused)) > 0 {
+			t.Errorf("outcomes %v, refused %v", got, w.events(&w.refused))
+		}
+		w.checkDials(t)
+	})
 }
 
 // TestKilled is F5: nsqd is killed under load. It loses what was in flight or

@@ -31,7 +31,7 @@ type answer struct {
 // plainClient speaks the protocol by hand, over anything that nsqd speaks, and
 // shares no code with nsqx. What it reads it keeps until it is asked for.
 type plainClient struct {
-	t      *testing.T
+	t      testing.TB
 	nc     net.Conn
 	answer chan answer
 	ended  chan struct{}
@@ -42,7 +42,7 @@ type plainClient struct {
 }
 
 // newPlainClient sends the magic bytes. Nothing is read until listen.
-func newPlainClient(t *testing.T, nc net.Conn) *plainClient {
+func newPlainClient(t testing.TB, nc net.Conn) *plainClient {
 	c := &plainClient{t: t, nc: nc, w: nc, answer: make(chan answer, 1000), ended: make(chan struct{})}
 	c.send("  V2")
 	return c

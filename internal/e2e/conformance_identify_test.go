@@ -74,7 +74,7 @@ func heartbeatCases() []conformCase {
 	return []conformCase{
 		{"heartbeats come before IDENTIFY and need an answer", isPlain, func(b *bench) {
 			start := time.Now()
-			c := newPlainClient(b.T, b.dial(b.T))
+			c := newPlainClient(b.TB, b.dial(b.TB))
 			c.silent = true
 			c.listen(c.nc)
 			c.expect("_heartbeat_")
@@ -85,7 +85,7 @@ func heartbeatCases() []conformCase {
 			}
 		}},
 		{"any command answers them", isPlain, func(b *bench) {
-			c := newPlainClient(b.T, b.dial(b.T))
+			c := newPlainClient(b.TB, b.dial(b.TB))
 			c.silent = true
 			c.listen(c.nc)
 			c.send("%s", withBody("PUB "+b.topic, "x"))
@@ -103,7 +103,7 @@ func heartbeatCases() []conformCase {
 		}},
 		{"the interval that the client asks for", isPlain, func(b *bench) {
 			start := time.Now()
-			c := newPlainClient(b.T, b.dial(b.T))
+			c := newPlainClient(b.TB, b.dial(b.TB))
 			c.silent = true
 			c.listen(c.nc)
 			c.send("%s", withBody("IDENTIFY", `{"heartbeat_interval":1000}`))
@@ -114,7 +114,7 @@ func heartbeatCases() []conformCase {
 			}
 		}},
 		{"no heartbeats", isPlain, func(b *bench) {
-			c := newPlainClient(b.T, b.dial(b.T))
+			c := newPlainClient(b.TB, b.dial(b.TB))
 			c.silent = true
 			c.listen(c.nc)
 			c.send("%s", withBody("IDENTIFY", `{"heartbeat_interval":-1}`))

@@ -80,8 +80,8 @@ func refusalCases() []conformCase {
 	const id = "0123456789abcdef"
 	cases := []conformCase{
 		{"a bad magic", isPlain, func(b *bench) {
-			nc := b.dial(b.T)
-			c := &plainClient{t: b.T, nc: nc, w: nc, answer: make(chan answer, 10), ended: make(chan struct{})}
+			nc := b.dial(b.TB)
+			c := &plainClient{t: b.TB, nc: nc, w: nc, answer: make(chan answer, 10), ended: make(chan struct{})}
 			c.listen(nc)
 			c.send("XXXX")
 			if got := c.next("E_BAD_PROTOCOL"); got.text != "E_BAD_PROTOCOL" && got.text != "error E_BAD_PROTOCOL" {

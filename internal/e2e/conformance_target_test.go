@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,7 +33,7 @@ const (
 
 // plainNSQD is what the suite needs of an nsqd, a real one or another.
 type plainNSQD interface {
-	dial(t *testing.T) net.Conn
+	dial(t testing.TB) net.Conn
 	stats(topic string) channelCounts
 	pause(topic string, pause bool)
 }
@@ -51,7 +51,7 @@ type target struct {
 	memory bool // nsqxtest.Server, where waiting costs nothing
 
 	// run runs a case against an nsqd.
-	run func(t *testing.T, fn func(t *testing.T, s plainNSQD))
+	run func(t *testing.T, fn func(t testing.TB, s plainNSQD))
 }
 
 // timed says whether cases that take their time run: that it passes does not
@@ -72,9 +72,11 @@ func targets(t *testing.T) []target {
 		fmt.Fprint(w, `{"ttl":3600,"identity":"nsqxtest","authorizations":[{"topic":".*","channels":[".*"],"permissions":["subscribe","publish"]}]}`)
 	}))
 	t.Cleanup(auth.Close)
-	real := func(mutate ...func(*nsqd.Options)) func(*testing.T, func(*testing.T, plainNSQD)) {
+	real := func(mutate ...func(*nsqd.Options)) func(*testing.T, func(testing.TB, plainNSQD)) {
 		s := testnsqd.Start(t, append(mutate, conformOptions)...)
-		return func(t *testing.T, fn func(*testing.T, plainNSQD)) { fn(t, realNSQD{s}) }
+		return func(t *testing.T, fn func(testing.TB, plainNSQD)) {
+			steady(t, func(t testing.TB) { fn(t, realNSQD{s}) })
+		}
 	}
 	authorized := func(o *nsqd.Options) { o.AuthHTTPAddresses = []string{auth.URL + "/auth"} }
 	plain, overTLS := real(), real(ca.Serve)
@@ -101,7 +103,7 @@ func conformOptions(o *nsqd.Options) {
 // realNSQD is nsqd itself.
 type realNSQD struct{ *testnsqd.Server }
 
-func (s realNSQD) dial(t *testing.T) net.Conn {
+func (s realNSQD) dial(t testing.TB) net.Conn {
 	t.Helper()
 	nc, err := net.Dial("tcp", s.Addr())
 	if err != nil {
@@ -126,13 +128,13 @@ func (s realNSQD) pause(topic string, pause bool) {
 
 // inMemory runs each case against a server of its own, in a bubble, where
 // waiting costs nothing. The client is one that does what it likes: no checks.
-func inMemory(opts ...nsqxtest.ServerOption) func(*testing.T, func(*testing.T, plainNSQD)) {
+func inMemory(opts ...nsqxtest.ServerOption) func(*testing.T, func(testing.TB, plainNSQD)) {
 	opts = append(opts, nsqxtest.WithoutChecks(),
 		nsqxtest.WithMessageTimeout(conformMsgTimeout), nsqxtest.WithMaxMessageTimeout(conformMaxMsgTimeout),
 		nsqxtest.WithMaxRequeueTimeout(conformMaxReqTimeout), nsqxtest.WithHeartbeat(conformHeartbeat),
 		nsqxtest.WithMaxRDY(conformMaxRDY), nsqxtest.WithMaxMessageSize(conformMaxMsgSize),
 		nsqxtest.WithOutputBuffer(16384, 5*time.Millisecond))
-	return func(t *testing.T, fn func(*testing.T, plainNSQD)) {
+	return func(t *testing.T, fn func(testing.TB, plainNSQD)) {
 		synctest.Test(t, func(t *testing.T) { fn(t, memoryNSQD{nsqxtest.NewServer(t, opts...)}) })
 	}
 }
@@ -140,7 +142,7 @@ func inMemory(opts ...nsqxtest.ServerOption) func(*testing.T, func(*testing.T, p
 // memoryNSQD is nsqxtest's.
 type memoryNSQD struct{ *nsqxtest.Server }
 
-func (s memoryNSQD) dial(t *testing.T) net.Conn {
+func (s memoryNSQD) dial(t testing.TB) net.Conn {
 	t.Helper()
 	nc, err := s.DialContext(context.Background(), "tcp", s.Addr())
 	if err != nil {
@@ -165,7 +167,7 @@ func (s memoryNSQD) pause(topic string, pause bool) {
 // bench is what a case works with: an nsqd, a way to it, and a topic that no
 // other case has.
 type bench struct {
-	*testing.T
+	testing.TB
 	plainNSQD
 	target *target
 	topic  string
@@ -183,18 +185,19 @@ type conformCase struct {
 // tests of users would not find.
 func TestConformance(t *testing.T) {
 	t.Parallel()
+	var topics atomic.Int64
 	cases := slices.Concat(identifyCases(), consumeCases(), answerCases(), publishCases(), refusalCases(), heartbeatCases())
 	for _, x := range targets(t) {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
-			for i, c := range cases {
+			for _, c := range cases {
 				if c.on != nil && !c.on(&x) {
 					continue
 				}
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
-					x.run(t, func(t *testing.T, s plainNSQD) {
-						c.do(&bench{t, s, &x, fmt.Sprintf("topic_%s_%d", strings.ReplaceAll(x.name, " ", "_"), i)})
+					x.run(t, func(t testing.TB, s plainNSQD) {
+						c.do(&bench{t, s, &x, fmt.Sprint("topic_", topics.Add(1))})
 					})
 				})
 			}
@@ -219,13 +222,13 @@ func (b *bench) identify(asks map[string]any) (*plainClient, map[string]any) {
 	all := map[string]any{"feature_negotiation": true}
 	maps.Copy(all, b.target.asks)
 	maps.Copy(all, asks)
-	c := newPlainClient(b.T, b.dial(b.T))
+	c := newPlainClient(b.TB, b.dial(b.TB))
 	return c, c.identify(all, b.target.tls)
 }
 
 // bare has sent nothing but the magic bytes.
 func (b *bench) bare() *plainClient {
-	c := newPlainClient(b.T, b.dial(b.T))
+	c := newPlainClient(b.TB, b.dial(b.TB))
 	c.listen(c.nc)
 	return c
 }

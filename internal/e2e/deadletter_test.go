@@ -195,31 +195,33 @@ func TestDeadLetterElsewhere(t *testing.T) {
 // timeout, since the message is touched meanwhile.
 func TestDeadLetterFunc(t *testing.T) {
 	t.Parallel()
-	const timeout = 600 * time.Millisecond
-	s := testnsqd.Start(t, messageTimeout(timeout))
-	w, book := new(watch), newLedger()
-	var calls atomic.Int64
-	c := newConsumer(t, func(ctx context.Context, body string) error {
-		book.begin(ctx, body)
-		return errFailed
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithHooks(w), at(policyDelay),
-		nsqx.WithDeadLetterFunc(func(ctx context.Context, m *handler.Message, err error) error {
-			if string(m.Body) != "m" || err != errFailed {
-				t.Errorf("asked to keep %q for %v", m.Body, err)
-			}
-			if calls.Add(1) == 1 {
-				return errDomain
-			}
-			time.Sleep(5 * timeout / 2) // it is slow
-			return ctx.Err()
-		}))
-	publish(t, s, topic, []byte("m"))
-	r := start(t, c)
-	finished(t, s, c, 1)
-	r.mustStop()
-	want := []handler.Outcome{{Disposition: handler.Requeue, Delay: policyDelay}, {Disposition: handler.DeadLetter}}
-	checkOutcomes(t, w, book.of("m"), want)
-	checkCounts(t, s, c.Stats(), want)
+	steady(t, func(t testing.TB) {
+		const timeout = 2 * time.Second
+		s := testnsqd.Start(t, messageTimeout(timeout))
+		w, book := new(watch), newLedger()
+		var calls atomic.Int64
+		c := newConsumer(t, func(ctx context.Context, body string) error {
+			book.begin(ctx, body)
+			return errFailed
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithHooks(w), at(policyDelay),
+			nsqx.WithDeadLetterFunc(func(ctx context.Context, m *handler.Message, err error) error {
+				if string(m.Body) != "m" || err != errFailed {
+					t.Errorf("asked to keep %q for %v", m.Body, err)
+				}
+				if calls.Add(1) == 1 {
+					return errDomain
+				}
+				time.Sleep(5 * timeout / 2) // it is slow
+				return ctx.Err()
+			}))
+		publish(t, s, topic, []byte("m"))
+		r := start(t, c)
+		finished(t, s, c, 1)
+		r.mustStop()
+		want := []handler.Outcome{{Disposition: handler.Requeue, Delay: policyDelay}, {Disposition: handler.DeadLetter}}
+		checkOutcomes(t, w, book.of("m"), want)
+		checkCounts(t, s, c.Stats(), want)
+	})
 }
 
 // TestDeadLetterAtShutdown: what fails for good during the drain still gets its

@@ -143,37 +143,39 @@ func TestCutIdle(t *testing.T) {
 // messages are handled again.
 func TestAwayForASecond(t *testing.T) {
 	t.Parallel()
-	const slack = time.Second
-	s := testnsqd.Start(t)
-	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w))
-	r := start(t, c)
-	w.connected(t, 1)
-	publish(t, s, topic, []byte("before"))
-	finished(t, s, c, 1)
-	s.Stop()
-	time.Sleep(time.Second) // this is the fault
-	if err := c.Healthy(); err == nil {
-		t.Error("healthy without its nsqd")
-	}
-	s.Restart()
-	back := time.Now()
-	publish(t, s, topic, []byte("after"))
-	book.wait(t, 2)
-	if took := time.Since(back); took > 2*time.Second+slack {
-		t.Errorf("the next message was handled %v after the return", took)
-	} else {
-		t.Logf("the next message was handled %v after the return", took)
-	}
-	finishedSince(t, s, 1)
-	if err := c.Healthy(); err != nil {
-		t.Errorf("healthy: %v", err)
-	}
-	r.mustStop()
-	w.checkDials(t)
-	if dials := c.Stats().Connections[0].Dials; dials > 8 {
-		t.Errorf("%d dials", dials)
-	}
+	steady(t, func(t testing.TB) {
+		const slack = time.Second
+		s := testnsqd.Start(t)
+		book, w := newLedger(), new(watch)
+		c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w))
+		r := start(t, c)
+		w.connected(t, 1)
+		publish(t, s, topic, []byte("before"))
+		finished(t, s, c, 1)
+		s.Stop()
+		time.Sleep(time.Second) // this is the fault
+		if err := c.Healthy(); err == nil {
+			t.Error("healthy without its nsqd")
+		}
+		s.Restart()
+		back := time.Now()
+		publish(t, s, topic, []byte("after"))
+		book.wait(t, 2)
+		if took := time.Since(back); took > 2*time.Second+slack {
+			t.Errorf("the next message was handled %v after the return", took)
+		} else {
+			t.Logf("the next message was handled %v after the return", took)
+		}
+		finishedSince(t, s, 1)
+		if err := c.Healthy(); err != nil {
+			t.Errorf("healthy: %v", err)
+		}
+		r.mustStop()
+		w.checkDials(t)
+		if dials := c.Stats().Connections[0].Dials; dials > 8 {
+			t.Errorf("%d dials", dials)
+		}
+	})
 }
 
 // finishedSince waits until n messages, which are all since nsqd has started,

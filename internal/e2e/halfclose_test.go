@@ -47,23 +47,25 @@ func TestHalfClose(t *testing.T) {
 	for _, tt := range transports(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := testnsqd.Start(t, tt.nsqd...)
-			for round := range rounds {
-				topic := fmt.Sprintf("round%d", round)
-				publish(t, s, topic, numbered("m", n)...)
-				c, err := conn.Dial(context.Background(), s.Addr(), tt.conn, &conn.Subscription{Topic: topic, Channel: channel})
-				if err != nil {
-					t.Fatal(err)
+			steady(t, func(t testing.TB) {
+				s := testnsqd.Start(t, tt.nsqd...)
+				for round := range rounds {
+					topic := fmt.Sprintf("round%d", round)
+					publish(t, s, topic, numbered("m", n)...)
+					c, err := conn.Dial(context.Background(), s.Addr(), tt.conn, &conn.Subscription{Topic: topic, Channel: channel})
+					if err != nil {
+						t.Fatal(err)
+					}
+					c.SetShare(200)
+					if err := c.Serve(&finisher{left: enough}); err != nil {
+						t.Errorf("round %d: %v", round, err)
+					}
+					stragglers(t, s, topic, 200, n-enough) // nsqd has not stopped to send
+					if got := c.Stats().Finished; got != enough {
+						t.Errorf("round %d: %d FINs were written, want %d", round, got, enough)
+					}
 				}
-				c.SetShare(200)
-				if err := c.Serve(&finisher{left: enough}); err != nil {
-					t.Errorf("round %d: %v", round, err)
-				}
-				stragglers(t, s, topic, 200, n-enough) // nsqd has not stopped to send
-				if got := c.Stats().Finished; got != enough {
-					t.Errorf("round %d: %d FINs were written, want %d", round, got, enough)
-				}
-			}
+			})
 		})
 	}
 }
@@ -113,31 +115,33 @@ func TestShutdownProven(t *testing.T) {
 	for _, tt := range transports(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := testnsqd.Start(t, tt.nsqd...)
-			p := testnsqd.StartProxy(t, s.Addr())
-			publish(t, s, topic, numbered("m", n)...)
-			g := newGated()
-			c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(tt.conn),
-				nsqx.WithConcurrency(running), nsqx.WithMaxInFlight(running))
-			r := start(t, c)
-			for range running {
-				receive(t, g.began, "handlers")
-			}
-			var stopped atomic.Bool
-			p.Tap(func(d testnsqd.Direction, b []byte) []byte {
-				if d == testnsqd.ToClient { // the answer to CLS
-					stopped.Store(true)
+			steady(t, func(t testing.TB) {
+				s := testnsqd.Start(t, tt.nsqd...)
+				p := testnsqd.StartProxy(t, s.Addr())
+				publish(t, s, topic, numbered("m", n)...)
+				g := newGated()
+				c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(tt.conn),
+					nsqx.WithConcurrency(running), nsqx.WithMaxInFlight(running))
+				r := start(t, c)
+				for range running {
+					receive(t, g.began, "handlers")
 				}
-				return b
+				var stopped atomic.Bool
+				p.Tap(func(d testnsqd.Direction, b []byte) []byte {
+					if d == testnsqd.ToClient { // the answer to CLS
+						stopped.Store(true)
+					}
+					return b
+				})
+				r.cancel()
+				eventually(t, stopped.Load, "the answer to CLS")
+				p.Delay(testnsqd.ToServer, 100*time.Millisecond)
+				close(g.gate)
+				r.mustStop()
+				if st := s.Channel(topic, channel); st.InFlight > 0 || st.Depth != n-running || st.Clients > 0 {
+					t.Errorf("Run has returned, nsqd says %+v", st)
+				}
 			})
-			r.cancel()
-			eventually(t, stopped.Load, "the answer to CLS")
-			p.Delay(testnsqd.ToServer, 100*time.Millisecond)
-			close(g.gate)
-			r.mustStop()
-			if st := s.Channel(topic, channel); st.InFlight > 0 || st.Depth != n-running || st.Clients > 0 {
-				t.Errorf("Run has returned, nsqd says %+v", st)
-			}
 		})
 	}
 }
@@ -150,33 +154,35 @@ func TestShutdownLosesNoAnswer(t *testing.T) {
 	for _, tt := range transports(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := testnsqd.Start(t, tt.nsqd...)
-			late := 0
-			for round := range rounds {
-				topic := fmt.Sprintf("round%d", round)
-				publish(t, s, topic, numbered("m", n)...)
-				var handled atomic.Int64
-				ctx, cancel := context.WithCancel(context.Background())
-				enough := int64(1 + round*n/(2*rounds))
-				c := newConsumerOf(t, topic, channel, func(context.Context, string) error {
-					if handled.Add(1) == enough {
-						cancel()
+			steady(t, func(t testing.TB) {
+				s := testnsqd.Start(t, tt.nsqd...)
+				late := 0
+				for round := range rounds {
+					topic := fmt.Sprintf("round%d", round)
+					publish(t, s, topic, numbered("m", n)...)
+					var handled atomic.Int64
+					ctx, cancel := context.WithCancel(context.Background())
+					enough := int64(1 + round*n/(2*rounds))
+					c := newConsumerOf(t, topic, channel, func(context.Context, string) error {
+						if handled.Add(1) == enough {
+							cancel()
+						}
+						return nil
+					}, nsqx.WithNSQD(s.Addr()), nsqx.WithConn(tt.conn), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(200))
+					err := c.Run(ctx)
+					cancel()
+					if err != nil {
+						t.Errorf("round %d: Run: %v", round, err)
 					}
-					return nil
-				}, nsqx.WithNSQD(s.Addr()), nsqx.WithConn(tt.conn), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(200))
-				err := c.Run(ctx)
-				cancel()
-				if err != nil {
-					t.Errorf("round %d: Run: %v", round, err)
+					late += stragglers(t, s, topic, 1, n-int(handled.Load()))
+					if got := int(c.Stats().Finished); got != int(handled.Load()) {
+						t.Errorf("round %d: %d handled, %d finished", round, handled.Load(), got)
+					}
 				}
-				late += stragglers(t, s, topic, 1, n-int(handled.Load()))
-				if got := int(c.Stats().Finished); got != int(handled.Load()) {
-					t.Errorf("round %d: %d handled, %d finished", round, handled.Load(), got)
+				if late > rounds/4 {
+					t.Errorf("a message was left in flight in %d of %d rounds", late, rounds)
 				}
-			}
-			if late > rounds/4 {
-				t.Errorf("a message was left in flight in %d of %d rounds", late, rounds)
-			}
+			})
 		})
 	}
 }

@@ -67,11 +67,11 @@ func failingHandshakes(t *testing.T) []failingHandshake {
 	}
 	authenticated := func(p *fake.Peer) {
 		p.Identify(map[string]any{"auth_required": true})
-		p.Expect("AUTH")
+		_, _ = p.Next() // or it was too slow for the client
 	}
 	subscribed := func(p *fake.Peer) {
 		p.Identify(nil)
-		p.Expect("SUB")
+		_, _ = p.Next()
 	}
 	garbage := func(p *fake.Peer) {
 		p.Identify(map[string]any{"snappy": true})

@@ -16,6 +16,7 @@ import (
 	"github.com/nsqio/nsq/nsqd"
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 	"github.com/nsqx/nsqx/retry"
@@ -91,9 +92,16 @@ func (r *running) stop() error {
 }
 
 // mustStop is stop for a drain that must succeed.
+//
+// If this process got no processor meanwhile, nor did nsqd in it, which then may
+// have taken more than half a second to close its half of a connection.
 func (r *running) mustStop() {
 	r.tb.Helper()
-	if err := r.stop(); err != nil {
+	before := heart.total(time.Now())
+	err := r.stop()
+	if errors.Is(err, conn.ErrNotConfirmed) && heart.total(time.Now())-before > standstill {
+		r.tb.Logf("Run, on a machine that stood still: %v", err)
+	} else if err != nil {
 		r.tb.Errorf("Run: %v", err)
 	}
 }
@@ -215,8 +223,9 @@ func (l *ledger) wait(tb testing.TB, n int) {
 	}
 }
 
-// complete fails the test unless each of bodies has a success, and nothing else has.
+// complete fails the test, on any machine, unless each of bodies has a success, and nothing else has.
 func (l *ledger) complete(tb testing.TB, bodies [][]byte) {
+	tb = outright(tb)
 	tb.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -40,51 +40,53 @@ func dispositions(w *watch) (all []handler.Disposition) {
 // hears nothing, and delivers the message again when its timeout is over.
 func TestLost(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t, messageTimeout(time.Second))
-	p := testnsqd.StartProxy(t, s.Addr())
-	s.EnsureChannel("dead", channel)
-	book, w := newLedger(), new(watch)
-	running := make(chan struct{}, 3)
-	reqs := commands(p, "REQ ")
-	ends := map[string]error{"nil": nil, "failed": errFailed, "permanent": retry.Permanent(errFailed)}
-	c := newConsumer(t, func(ctx context.Context, body string) error {
-		book.begin(ctx, body)
-		if handler.FromContext(ctx).Attempts == 1 {
-			running <- struct{}{}
-			<-ctx.Done()
-			if cause := context.Cause(ctx); cause != handler.ErrConnLost {
-				t.Errorf("context ended with cause %v", cause)
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t, messageTimeout(time.Second))
+		p := testnsqd.StartProxy(t, s.Addr())
+		s.EnsureChannel("dead", channel)
+		book, w := newLedger(), new(watch)
+		running := make(chan struct{}, 3)
+		reqs := commands(p, "REQ ")
+		ends := map[string]error{"nil": nil, "failed": errFailed, "permanent": retry.Permanent(errFailed)}
+		c := newConsumer(t, func(ctx context.Context, body string) error {
+			book.begin(ctx, body)
+			if handler.FromContext(ctx).Attempts == 1 {
+				running <- struct{}{}
+				<-ctx.Done()
+				if cause := context.Cause(ctx); cause != handler.ErrConnLost {
+					t.Errorf("context ended with cause %v", cause)
+				}
+				return ends[body]
 			}
-			return ends[body]
+			book.succeed(body)
+			return nil
+		}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(3), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w))
+		publish(t, s, topic, []byte("nil"), []byte("failed"), []byte("permanent"))
+		r := start(t, c)
+		for range 3 {
+			receive(t, running, "three handlers")
 		}
-		book.succeed(body)
-		return nil
-	}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(3), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w))
-	publish(t, s, topic, []byte("nil"), []byte("failed"), []byte("permanent"))
-	r := start(t, c)
-	for range 3 {
-		receive(t, running, "three handlers")
-	}
-	p.Cut()
-	book.wait(t, 3)
-	finished(t, s, c, 3)
-	r.mustStop()
+		p.Cut()
+		book.wait(t, 3)
+		finished(t, s, c, 3)
+		r.mustStop()
 
-	want := slices.Concat(slices.Repeat([]handler.Disposition{handler.Lost}, 3), slices.Repeat([]handler.Disposition{handler.Finish}, 3))
-	if got := dispositions(w); !slices.Equal(got, want) {
-		t.Errorf("outcomes %v, want %v", got, want)
-	}
-	if st := s.Channel(topic, channel); st.Requeued != 0 || st.TimedOut != 3 || reqs.Load() > 0 || s.Channel("dead", channel).Messages > 0 {
-		t.Errorf("nsqd says %+v, and has heard %d REQ", st, reqs.Load())
-	}
-	for body := range ends {
-		if d := book.of(body); len(d) != 2 || d[1].attempts != 2 {
-			t.Errorf("deliveries of %q: %+v", body, d)
+		want := slices.Concat(slices.Repeat([]handler.Disposition{handler.Lost}, 3), slices.Repeat([]handler.Disposition{handler.Finish}, 3))
+		if got := dispositions(w); !slices.Equal(got, want) {
+			t.Errorf("outcomes %v, want %v", got, want)
 		}
-	}
-	if stats := c.Stats(); stats.Lost != 3 || stats.Finished != 3 || stats.Connections[0].Refused > 0 {
-		t.Errorf("stats %+v", stats)
-	}
+		if st := s.Channel(topic, channel); st.Requeued != 0 || st.TimedOut != 3 || reqs.Load() > 0 || s.Channel("dead", channel).Messages > 0 {
+			t.Errorf("nsqd says %+v, and has heard %d REQ", st, reqs.Load())
+		}
+		for body := range ends {
+			if d := book.of(body); len(d) != 2 || d[1].attempts != 2 {
+				t.Errorf("deliveries of %q: %+v", body, d)
+			}
+		}
+		if stats := c.Stats(); stats.Lost != 3 || stats.Finished != 3 || stats.Connections[0].Refused > 0 {
+			t.Errorf("stats %+v", stats)
+		}
+	})
 }
 
 // unanswerable waits until nsqd may have given the message to someone else.
@@ -98,91 +100,97 @@ func unanswerable(m *handler.Message) {
 // reason to give the message up.
 func TestExpired(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t, messageTimeout(400*time.Millisecond))
-	p := testnsqd.StartProxy(t, s.Addr())
-	s.EnsureChannel("dead", channel)
-	book, w := newLedger(), new(watch)
-	reqs := commands(p, "REQ ")
-	c := newConsumer(t, func(ctx context.Context, body string) error {
-		book.begin(ctx, body)
-		m := handler.FromContext(ctx)
-		if m.Attempts > 1 {
-			return nil
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t, messageTimeout(400*time.Millisecond))
+		p := testnsqd.StartProxy(t, s.Addr())
+		s.EnsureChannel("dead", channel)
+		book, w := newLedger(), new(watch)
+		reqs := commands(p, "REQ ")
+		c := newConsumer(t, func(ctx context.Context, body string) error {
+			book.begin(ctx, body)
+			m := handler.FromContext(ctx)
+			if m.Attempts > 1 {
+				return nil
+			}
+			unanswerable(m)
+			if err := m.Touch(); err != handler.ErrMessageTimeout {
+				t.Errorf("TOUCH when it is too late: %v", err)
+			}
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) || context.Cause(ctx) != handler.ErrMessageTimeout {
+				t.Errorf("context says %v, cause %v", ctx.Err(), context.Cause(ctx))
+			}
+			return retry.Permanent(errFailed)
+		}, nsqx.WithNSQD(p.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w))
+		publish(t, s, topic, []byte("m"))
+		r := start(t, c)
+		finished(t, s, c, 1)
+		r.mustStop()
+		want := []handler.Outcome{{Disposition: handler.Expired}, {Disposition: handler.Finish}}
+		checkOutcomes(t, w, book.of("m"), want)
+		checkCounts(t, s, c.Stats(), want)
+		if reqs.Load() > 0 || s.Channel("dead", channel).Messages > 0 {
+			t.Errorf("%d REQ on the wire, dead letters %+v", reqs.Load(), s.Channel("dead", channel))
 		}
-		unanswerable(m)
-		if err := m.Touch(); err != handler.ErrMessageTimeout {
-			t.Errorf("TOUCH when it is too late: %v", err)
-		}
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) || context.Cause(ctx) != handler.ErrMessageTimeout {
-			t.Errorf("context says %v, cause %v", ctx.Err(), context.Cause(ctx))
-		}
-		return retry.Permanent(errFailed)
-	}, nsqx.WithNSQD(p.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w))
-	publish(t, s, topic, []byte("m"))
-	r := start(t, c)
-	finished(t, s, c, 1)
-	r.mustStop()
-	want := []handler.Outcome{{Disposition: handler.Expired}, {Disposition: handler.Finish}}
-	checkOutcomes(t, w, book.of("m"), want)
-	checkCounts(t, s, c.Stats(), want)
-	if reqs.Load() > 0 || s.Channel("dead", channel).Messages > 0 {
-		t.Errorf("%d REQ on the wire, dead letters %+v", reqs.Load(), s.Channel("dead", channel))
-	}
+	})
 }
 
 // TestHonoursTimeout: a handler that returns when its context ends is still
 // answered, with the delay of the policy.
 func TestHonoursTimeout(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t, messageTimeout(5*time.Second))
-	book, w := newLedger(), new(watch)
-	c := newConsumer(t, func(ctx context.Context, body string) error {
-		book.begin(ctx, body)
-		if handler.FromContext(ctx).Attempts > 1 {
-			return nil
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t, messageTimeout(5*time.Second))
+		book, w := newLedger(), new(watch)
+		c := newConsumer(t, func(ctx context.Context, body string) error {
+			book.begin(ctx, body)
+			if handler.FromContext(ctx).Attempts > 1 {
+				return nil
+			}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w), at(policyDelay))
+		publish(t, s, topic, []byte("m"))
+		r := start(t, c)
+		finished(t, s, c, 1)
+		r.mustStop()
+		want := []handler.Outcome{{Disposition: handler.Requeue, Delay: policyDelay}, {Disposition: handler.Finish}}
+		checkOutcomes(t, w, book.of("m"), want)
+		checkCounts(t, s, c.Stats(), want)
+		for _, o := range w.settled()[:1] {
+			if o.outcome.Err != handler.ErrMessageTimeout {
+				t.Errorf("outcome with %v", o.outcome.Err)
+			}
 		}
-		<-ctx.Done()
-		return context.Cause(ctx)
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w), at(policyDelay))
-	publish(t, s, topic, []byte("m"))
-	r := start(t, c)
-	finished(t, s, c, 1)
-	r.mustStop()
-	want := []handler.Outcome{{Disposition: handler.Requeue, Delay: policyDelay}, {Disposition: handler.Finish}}
-	checkOutcomes(t, w, book.of("m"), want)
-	checkCounts(t, s, c.Stats(), want)
-	for _, o := range w.settled()[:1] {
-		if o.outcome.Err != handler.ErrMessageTimeout {
-			t.Errorf("outcome with %v", o.outcome.Err)
-		}
-	}
+	})
 }
 
 // TestLateSuccess is F16: row 2 holds after the last instant for a safe answer, too.
 func TestLateSuccess(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t, messageTimeout(time.Second))
-	book, w := newLedger(), new(watch)
-	c := newConsumer(t, func(ctx context.Context, body string) error {
-		book.begin(ctx, body)
-		if m := handler.FromContext(ctx); m.Attempts == 1 {
-			unanswerable(m)
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t, messageTimeout(time.Second))
+		book, w := newLedger(), new(watch)
+		c := newConsumer(t, func(ctx context.Context, body string) error {
+			book.begin(ctx, body)
+			if m := handler.FromContext(ctx); m.Attempts == 1 {
+				unanswerable(m)
+			}
+			return nil
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w))
+		publish(t, s, topic, []byte("m"))
+		r := start(t, c)
+		finished(t, s, c, 1)
+		r.mustStop()
+		// nsqd waits a quarter of a second longer than we think it may.
+		if st := s.Channel(topic, channel); st.TimedOut == 0 && len(book.of("m")) != 1 || st.Requeued > 0 {
+			t.Errorf("%d deliveries, nsqd says %+v", len(book.of("m")), st)
 		}
-		return nil
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w))
-	publish(t, s, topic, []byte("m"))
-	r := start(t, c)
-	finished(t, s, c, 1)
-	r.mustStop()
-	// nsqd waits a quarter of a second longer than we think it may.
-	if st := s.Channel(topic, channel); st.TimedOut == 0 && len(book.of("m")) != 1 || st.Requeued > 0 {
-		t.Errorf("%d deliveries, nsqd says %+v", len(book.of("m")), st)
-	}
-	for _, d := range dispositions(w) {
-		if d != handler.Finish {
-			t.Errorf("outcome %v", d)
+		for _, d := range dispositions(w) {
+			if d != handler.Finish {
+				t.Errorf("outcome %v", d)
+			}
 		}
-	}
+	})
 }
 
 // TestVeryLateSuccess is F16: a FIN that comes when nsqd has sent the message again
@@ -190,57 +198,61 @@ func TestLateSuccess(t *testing.T) {
 // which does no harm.
 func TestVeryLateSuccess(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t, messageTimeout(300*time.Millisecond))
-	book, w := newLedger(), new(watch)
-	again := make(chan struct{})
-	c := newConsumer(t, func(ctx context.Context, body string) error {
-		book.begin(ctx, body)
-		if handler.FromContext(ctx).Attempts == 1 {
-			<-again
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t, messageTimeout(300*time.Millisecond))
+		book, w := newLedger(), new(watch)
+		again := make(chan struct{})
+		c := newConsumer(t, func(ctx context.Context, body string) error {
+			book.begin(ctx, body)
+			if handler.FromContext(ctx).Attempts == 1 {
+				<-again
+				return nil
+			}
+			close(again)
+			eventually(t, func() bool { return s.Channel(topic, channel).InFlight == 0 }, "the FIN of the first delivery")
 			return nil
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(2), nsqx.WithHooks(w))
+		publish(t, s, topic, []byte("m"))
+		r := start(t, c)
+		eventually(t, func() bool { return len(w.events(&w.refused)) > 0 }, "nsqd to refuse the second FIN")
+		finished(t, s, c, 1)
+		r.mustStop()
+		if got := len(book.of("m")); got != 2 || len(w.events(&w.refused)) != 1 {
+			t.Errorf("%d deliveries, refused %v", got, w.events(&w.refused))
 		}
-		close(again)
-		eventually(t, func() bool { return s.Channel(topic, channel).InFlight == 0 }, "the FIN of the first delivery")
-		return nil
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(2), nsqx.WithHooks(w))
-	publish(t, s, topic, []byte("m"))
-	r := start(t, c)
-	eventually(t, func() bool { return len(w.events(&w.refused)) > 0 }, "nsqd to refuse the second FIN")
-	finished(t, s, c, 1)
-	r.mustStop()
-	if got := len(book.of("m")); got != 2 || len(w.events(&w.refused)) != 1 {
-		t.Errorf("%d deliveries, refused %v", got, w.events(&w.refused))
-	}
-	if link := c.Stats().Connections[0]; link.Refused != 1 || link.Dials != 1 {
-		t.Errorf("connection %+v", link)
-	}
+		if link := c.Stats().Connections[0]; link.Refused != 1 || link.Dials != 1 {
+			t.Errorf("connection %+v", link)
+		}
+	})
 }
 
 // TestTouch: a handler may take as long as it wants if it touches. (F16)
 func TestTouch(t *testing.T) {
 	t.Parallel()
-	const timeout = 600 * time.Millisecond
-	s := testnsqd.Start(t, messageTimeout(timeout))
-	book := newLedger()
-	c := newConsumer(t, func(ctx context.Context, body string) error {
-		book.begin(ctx, body)
-		for end := time.Now().Add(5 * timeout / 2); time.Now().Before(end); time.Sleep(timeout / 12) {
-			if err := handler.FromContext(ctx).Touch(); err != nil {
-				t.Errorf("TOUCH: %v", err)
+	steady(t, func(t testing.TB) {
+		const timeout = 2 * time.Second
+		s := testnsqd.Start(t, messageTimeout(timeout))
+		book := newLedger()
+		c := newConsumer(t, func(ctx context.Context, body string) error {
+			book.begin(ctx, body)
+			for end := time.Now().Add(5 * timeout / 2); time.Now().Before(end); time.Sleep(timeout / 12) {
+				if err := handler.FromContext(ctx).Touch(); err != nil {
+					t.Errorf("TOUCH: %v", err)
+				}
+				if ctx.Err() != nil {
+					t.Errorf("context says %v", ctx.Err())
+				}
 			}
-			if ctx.Err() != nil {
-				t.Errorf("context says %v", ctx.Err())
-			}
+			return nil
+		}, nsqx.WithNSQD(s.Addr()))
+		publish(t, s, topic, []byte("m"))
+		r := start(t, c)
+		finished(t, s, c, 1)
+		r.mustStop()
+		if st := s.Channel(topic, channel); st.TimedOut > 0 || len(book.of("m")) != 1 {
+			t.Errorf("%d deliveries, nsqd says %+v", len(book.of("m")), st)
 		}
-		return nil
-	}, nsqx.WithNSQD(s.Addr()))
-	publish(t, s, topic, []byte("m"))
-	r := start(t, c)
-	finished(t, s, c, 1)
-	r.mustStop()
-	if st := s.Channel(topic, channel); st.TimedOut > 0 || len(book.of("m")) != 1 {
-		t.Errorf("%d deliveries, nsqd says %+v", len(book.of("m")), st)
-	}
+	})
 }
 
 // TestCrashGuard is F19: a message that comes with more than 2 × MaxAttempts + 8

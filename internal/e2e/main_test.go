@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
@@ -35,11 +36,16 @@ func moreParallel() {
 }
 
 // leakChecked fails a run that leaves sockets open: goleak sees goroutines only.
+// The heart beats as long as it lasts.
 type leakChecked struct{ m *testing.M }
 
 func (l leakChecked) Run() int {
 	before := len(openFiles())
+	ended, beating := make(chan struct{}), sync.WaitGroup{}
+	beating.Go(func() { heart.run(ended) })
 	code := l.m.Run()
+	close(ended)
+	beating.Wait()
 	if code == 0 && !settles(func() bool { return len(openFiles()) <= before }) {
 		fmt.Fprintf(os.Stderr, "e2e: %d files are open, %d were before\n", len(openFiles()), before)
 		return 1

@@ -141,7 +141,7 @@ func TestOutcomes(t *testing.T) {
 }
 
 // checkOutcomes compares what was decided, and whether nsqd has kept to it.
-func checkOutcomes(t *testing.T, w *watch, deliveries []delivery, want []handler.Outcome) {
+func checkOutcomes(t testing.TB, w *watch, deliveries []delivery, want []handler.Outcome) {
 	t.Helper()
 	got := w.settled()
 	if len(got) != len(want) || len(deliveries) != len(want) {
@@ -167,7 +167,7 @@ func checkOutcomes(t *testing.T, w *watch, deliveries []delivery, want []handler
 }
 
 // checkCounts compares Stats and nsqd's own.
-func checkCounts(t *testing.T, s *testnsqd.Server, stats nsqx.Stats, want []handler.Outcome) {
+func checkCounts(t testing.TB, s *testnsqd.Server, stats nsqx.Stats, want []handler.Outcome) {
 	t.Helper()
 	var n [handler.Lost + 1]uint64
 	for _, o := range want {

@@ -44,11 +44,11 @@ func TestRestarts(t *testing.T) {
 	t.Parallel()
 	random := seeded(t)
 	for began, round := time.Now(), 0; round == 0 || time.Since(began) < testnsqd.Stress(t); round++ {
-		restarts(t, random)
+		steady(t, func(t testing.TB) { restarts(t, random) })
 	}
 }
 
-func restarts(t *testing.T, random *rand.Rand) {
+func restarts(t testing.TB, random *rand.Rand) {
 	const restarts, batch, concurrency, maxInFlight = 4, 500, 8, 32
 	s := testnsqd.Start(t) // message timeout 60 s
 	p := testnsqd.StartProxy(t, s.Addr())
@@ -87,11 +87,11 @@ func TestCuts(t *testing.T) {
 	t.Parallel()
 	random := seeded(t)
 	for began, round := time.Now(), 0; round == 0 || time.Since(began) < testnsqd.Stress(t); round++ {
-		cuts(t, random)
+		steady(t, func(t testing.TB) { cuts(t, random) })
 	}
 }
 
-func cuts(t *testing.T, random *rand.Rand) {
+func cuts(t testing.TB, random *rand.Rand) {
 	const (
 		cuts, links, batch = 100, 25, 45 // a connection is redialled later each time, so there are several
 		maxInFlight        = 60

@@ -63,68 +63,72 @@ func TestShutdownIdle(t *testing.T) {
 // does not come back.
 func TestShutdownBusy(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t)
-	publish(t, s, topic, numbered("m", 100)...)
-	g := newGated()
-	c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(8), nsqx.WithMaxInFlight(32))
-	r := start(t, c)
-	var handled []string
-	for range 8 {
-		handled = append(handled, receive(t, g.began, "eight handlers"))
-	}
-	r.cancel()
-	eventually(t, func() bool { return s.Channel(topic, channel).InFlight == 8 }, "the others to be given back")
-	close(g.gate)
-	r.mustStop()
-	if st := s.Channel(topic, channel); st.InFlight > 0 || st.Depth != 92 || st.TimedOut > 0 {
-		t.Errorf("nsqd says %+v, want 92 waiting", st)
-	}
-	if stats := c.Stats(); stats.Finished != 8 {
-		t.Errorf("stats %+v, want 8 finished", stats)
-	}
-	rest := collect(t, s, topic, channel, 92)
-	for _, body := range handled {
-		if slices.Contains(rest, body) {
-			t.Errorf("%q came back", body)
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t)
+		publish(t, s, topic, numbered("m", 100)...)
+		g := newGated()
+		c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(8), nsqx.WithMaxInFlight(32))
+		r := start(t, c)
+		var handled []string
+		for range 8 {
+			handled = append(handled, receive(t, g.began, "eight handlers"))
 		}
-	}
+		r.cancel()
+		eventually(t, func() bool { return s.Channel(topic, channel).InFlight == 8 }, "the others to be given back")
+		close(g.gate)
+		r.mustStop()
+		if st := s.Channel(topic, channel); st.InFlight > 0 || st.Depth != 92 || st.TimedOut > 0 {
+			t.Errorf("nsqd says %+v, want 92 waiting", st)
+		}
+		if stats := c.Stats(); stats.Finished != 8 {
+			t.Errorf("stats %+v, want 8 finished", stats)
+		}
+		rest := collect(t, s, topic, channel, 92)
+		for _, body := range handled {
+			if slices.Contains(rest, body) {
+				t.Errorf("%q came back", body)
+			}
+		}
+	})
 }
 
 // TestShutdownPrefetched: S3, I16. What no handler has started is with another
 // consumer at once, while the handler of the first still works.
 func TestShutdownPrefetched(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t) // message timeout 60 s
-	publish(t, s, topic, numbered("m", 200)...)
-	g := newGated()
-	c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200))
-	r := start(t, c)
-	first := receive(t, g.began, "the handler")
-	eventually(t, func() bool { return c.Stats().Queued == 199 }, "199 prefetched messages")
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t) // message timeout 60 s
+		publish(t, s, topic, numbered("m", 200)...)
+		g := newGated()
+		c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200))
+		r := start(t, c)
+		first := receive(t, g.began, "the handler")
+		eventually(t, func() bool { return c.Stats().Queued == 199 }, "199 prefetched messages")
 
-	book := newLedger()
-	second := start(t, newConsumer(t, func(ctx context.Context, body string) error {
-		book.begin(ctx, body)
-		book.succeed(body)
-		return nil
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(4)))
-	began := time.Now()
-	r.cancel()
-	book.wait(t, 199)
-	t.Logf("199 messages were with the other consumer after %v", time.Since(began))
-	close(g.gate)
-	r.mustStop()
-	eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 0 }, "all messages to be finished")
-	second.mustStop()
-	if st := s.Channel(topic, channel); st.TimedOut > 0 || st.Requeued != 199 {
-		t.Errorf("nsqd says %+v, want 199 requeued", st)
-	}
-	if len(book.of(first)) > 0 || book.extra() > 0 {
-		t.Errorf("%d messages came more than once", book.extra()+len(book.of(first)))
-	}
-	if stats := c.Stats(); stats.Finished != 1 || stats.Interrupted != 199 {
-		t.Errorf("stats %+v", stats)
-	}
+		book := newLedger()
+		second := start(t, newConsumer(t, func(ctx context.Context, body string) error {
+			book.begin(ctx, body)
+			book.succeed(body)
+			return nil
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(4)))
+		began := time.Now()
+		r.cancel()
+		book.wait(t, 199)
+		t.Logf("199 messages were with the other consumer after %v", time.Since(began))
+		close(g.gate)
+		r.mustStop()
+		eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 0 }, "all messages to be finished")
+		second.mustStop()
+		if st := s.Channel(topic, channel); st.TimedOut > 0 || st.Requeued != 199 {
+			t.Errorf("nsqd says %+v, want 199 requeued", st)
+		}
+		if len(book.of(first)) > 0 || book.extra() > 0 {
+			t.Errorf("%d messages came more than once", book.extra()+len(book.of(first)))
+		}
+		if stats := c.Stats(); stats.Finished != 1 || stats.Interrupted != 199 {
+			t.Errorf("stats %+v", stats)
+		}
+	})
 }
 
 // TestShutdownHonoured: S4, and row 3 of the outcomes. A handler that fails
@@ -135,54 +139,56 @@ func TestShutdownHonoured(t *testing.T) {
 	for name, timeout := range map[string]time.Duration{"after the timeout": 50 * time.Millisecond, "at once": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := testnsqd.Start(t)
-			s.EnsureChannel("dead", channel)
-			w := new(watch)
-			began := make(chan struct{}, 3)
-			c := newConsumer(t, func(ctx context.Context, body string) error {
-				began <- struct{}{}
-				<-ctx.Done()
-				if cause := context.Cause(ctx); cause != handler.ErrShutdown {
-					t.Errorf("context ended with cause %v", cause)
+			steady(t, func(t testing.TB) {
+				s := testnsqd.Start(t)
+				s.EnsureChannel("dead", channel)
+				w := new(watch)
+				began := make(chan struct{}, 3)
+				c := newConsumer(t, func(ctx context.Context, body string) error {
+					began <- struct{}{}
+					<-ctx.Done()
+					if cause := context.Cause(ctx); cause != handler.ErrShutdown {
+						t.Errorf("context ended with cause %v", cause)
+					}
+					switch body {
+					case "done":
+						return nil
+					case "permanent":
+						return retry.Permanent(ctx.Err())
+					}
+					return ctx.Err()
+				}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(3), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"),
+					nsqx.WithShutdownTimeout(timeout), nsqx.WithHooks(w), at(time.Hour))
+				publish(t, s, topic, []byte("done"), []byte("interrupted"), []byte("permanent"))
+				r := start(t, c)
+				for range 3 {
+					receive(t, began, "three handlers")
 				}
-				switch body {
-				case "done":
-					return nil
-				case "permanent":
-					return retry.Permanent(ctx.Err())
+				err := r.stop()
+				if timeout > 0 && err != nil {
+					t.Errorf("Run: %v", err)
 				}
-				return ctx.Err()
-			}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(3), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"),
-				nsqx.WithShutdownTimeout(timeout), nsqx.WithHooks(w), at(time.Hour))
-			publish(t, s, topic, []byte("done"), []byte("interrupted"), []byte("permanent"))
-			r := start(t, c)
-			for range 3 {
-				receive(t, began, "three handlers")
-			}
-			err := r.stop()
-			if timeout > 0 && err != nil {
-				t.Errorf("Run: %v", err)
-			}
-			st := s.Channel(topic, channel)
-			if st.InFlight > 0 || st.Deferred > 0 || s.Channel("dead", channel).Messages > 0 {
-				t.Errorf("nsqd says %+v, dead letters %+v", st, s.Channel("dead", channel))
-			}
-			left := collect(t, s, topic, channel, int(st.Depth))
-			if timeout == 0 {
-				return // who was first, the handler or the drain, is open
-			}
-			if want := []string{"interrupted", "permanent"}; !slices.Equal(left, want) {
-				t.Errorf("left are %q, want %q", left, want)
-			}
-			for _, o := range w.settled() {
-				want := handler.Interrupted
-				if o.body == "done" {
-					want = handler.Finish
+				st := s.Channel(topic, channel)
+				if st.InFlight > 0 || st.Deferred > 0 || s.Channel("dead", channel).Messages > 0 {
+					t.Errorf("nsqd says %+v, dead letters %+v", st, s.Channel("dead", channel))
 				}
-				if o.outcome.Disposition != want || o.outcome.Delay != 0 {
-					t.Errorf("%q: %s after %v", o.body, o.outcome.Disposition, o.outcome.Delay)
+				left := collect(t, s, topic, channel, int(st.Depth))
+				if timeout == 0 {
+					return // who was first, the handler or the drain, is open
 				}
-			}
+				if want := []string{"interrupted", "permanent"}; !slices.Equal(left, want) {
+					t.Errorf("left are %q, want %q", left, want)
+				}
+				for _, o := range w.settled() {
+					want := handler.Interrupted
+					if o.body == "done" {
+						want = handler.Finish
+					}
+					if o.outcome.Disposition != want || o.outcome.Delay != 0 {
+						t.Errorf("%q: %s after %v", o.body, o.outcome.Disposition, o.outcome.Delay)
+					}
+				}
+			})
 		})
 	}
 }
@@ -191,87 +197,93 @@ func TestShutdownHonoured(t *testing.T) {
 // its message is not, and its late nil changes nothing.
 func TestShutdownIgnored(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t)
-	p := testnsqd.StartProxy(t, s.Addr())
-	publish(t, s, topic, []byte("m"))
-	fins := commands(p, "FIN ")
-	g := newGated()
-	c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(1), nsqx.WithShutdownTimeout(50*time.Millisecond))
-	r := start(t, c)
-	receive(t, g.began, "the handler")
-	err := r.stop()
-	e, ok := errors.AsType[*nsqx.ShutdownError](err)
-	if !ok || !errors.Is(err, context.DeadlineExceeded) || len(e.Unconfirmed) > 0 || e.Running != 1 || len(e.Abandoned) != 1 {
-		t.Fatalf("Run: %v", err)
-	}
-	a := e.Abandoned[0]
-	if !a.Requeued || a.NSQD != p.Addr() || a.Topic != topic || a.Channel != channel || a.Attempts != 1 {
-		t.Errorf("abandoned %+v", a)
-	}
-	if st := s.Channel(topic, channel); st.Depth != 1 || st.InFlight > 0 || st.Clients > 0 {
-		t.Errorf("nsqd says %+v, want the message back", st)
-	}
-	close(g.gate)
-	if !settles(func() bool { return c.Stats().Running == 0 }) {
-		t.Error("the handler was released, and still runs")
-	}
-	if got := collect(t, s, topic, channel, 1); got[0] != "m" || fins.Load() > 0 {
-		t.Errorf("left is %q, after %d FIN", got, fins.Load())
-	}
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t)
+		p := testnsqd.StartProxy(t, s.Addr())
+		publish(t, s, topic, []byte("m"))
+		fins := commands(p, "FIN ")
+		g := newGated()
+		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(1), nsqx.WithShutdownTimeout(50*time.Millisecond))
+		r := start(t, c)
+		receive(t, g.began, "the handler")
+		err := r.stop()
+		e, ok := errors.AsType[*nsqx.ShutdownError](err)
+		if !ok || !errors.Is(err, context.DeadlineExceeded) || len(e.Unconfirmed) > 0 || e.Running != 1 || len(e.Abandoned) != 1 {
+			t.Fatalf("Run: %v", err)
+		}
+		a := e.Abandoned[0]
+		if !a.Requeued || a.NSQD != p.Addr() || a.Topic != topic || a.Channel != channel || a.Attempts != 1 {
+			t.Errorf("abandoned %+v", a)
+		}
+		if st := s.Channel(topic, channel); st.Depth != 1 || st.InFlight > 0 || st.Clients > 0 {
+			t.Errorf("nsqd says %+v, want the message back", st)
+		}
+		close(g.gate)
+		if !settles(func() bool { return c.Stats().Running == 0 }) {
+			t.Error("the handler was released, and still runs")
+		}
+		if got := collect(t, s, topic, channel, 1); got[0] != "m" || fins.Load() > 0 {
+			t.Errorf("left is %q, after %d FIN", got, fins.Load())
+		}
+	})
 }
 
 // TestShutdownAtOnce: handlers that return just as their messages are taken
 // away. Each message is answered once, by whoever is first.
 func TestShutdownAtOnce(t *testing.T) {
 	t.Parallel()
-	const rounds, n = 10, 64
-	s := testnsqd.Start(t)
-	for round := range rounds {
-		topic := fmt.Sprintf("round%d", round)
-		publish(t, s, topic, numbered("m", n)...)
-		book, w := newLedger(), new(watch)
-		c := newConsumerOf(t, topic, channel, func(ctx context.Context, body string) error {
-			book.begin(ctx, body)
-			<-ctx.Done()
-			if len(body)%2 == 0 {
-				return nil
+	steady(t, func(t testing.TB) {
+		const rounds, n = 10, 64
+		s := testnsqd.Start(t)
+		for round := range rounds {
+			topic := fmt.Sprintf("round%d", round)
+			publish(t, s, topic, numbered("m", n)...)
+			book, w := newLedger(), new(watch)
+			c := newConsumerOf(t, topic, channel, func(ctx context.Context, body string) error {
+				book.begin(ctx, body)
+				<-ctx.Done()
+				if len(body)%2 == 0 {
+					return nil
+				}
+				return ctx.Err()
+			}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(16), nsqx.WithShutdownTimeout(0), nsqx.WithHooks(w))
+			r := start(t, c)
+			eventually(t, func() bool { return c.Stats().Running == 16 }, "16 handlers")
+			err := r.stop()
+			if e, ok := errors.AsType[*nsqx.ShutdownError](err); err != nil && (!ok || e.Running > 0 || len(e.Unconfirmed) > 0) {
+				t.Errorf("Run: %v", err)
 			}
-			return ctx.Err()
-		}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(16), nsqx.WithShutdownTimeout(0), nsqx.WithHooks(w))
-		r := start(t, c)
-		eventually(t, func() bool { return c.Stats().Running == 16 }, "16 handlers")
-		err := r.stop()
-		if e, ok := errors.AsType[*nsqx.ShutdownError](err); err != nil && (!ok || e.Running > 0 || len(e.Unconfirmed) > 0) {
-			t.Errorf("Run: %v", err)
+			st, stats := s.Channel(topic, channel), c.Stats()
+			link := stats.Connections[0]
+			if st.InFlight > 0 || st.Deferred > 0 || int(link.Finished)+int(st.Depth) != n || link.Refused > 0 || link.InFlight != 0 {
+				t.Errorf("round %d: nsqd says %+v, we %+v", round, st, link)
+			}
+			if link.Requeued != st.Requeued || link.Received != link.Finished+link.Requeued {
+				t.Errorf("round %d: %d requeued, nsqd says %+v", round, link.Requeued, st)
+			}
 		}
-		st, stats := s.Channel(topic, channel), c.Stats()
-		link := stats.Connections[0]
-		if st.InFlight > 0 || st.Deferred > 0 || int(link.Finished)+int(st.Depth) != n || link.Refused > 0 || link.InFlight != 0 {
-			t.Errorf("round %d: nsqd says %+v, we %+v", round, st, link)
-		}
-		if link.Requeued != st.Requeued || link.Received != link.Finished+link.Requeued {
-			t.Errorf("round %d: %d requeued, nsqd says %+v", round, link.Requeued, st)
-		}
-	}
+	})
 }
 
 // TestShutdownBefore: S6. A ctx that is cancelled already.
 func TestShutdownBefore(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t)
-	p := testnsqd.StartProxy(t, s.Addr())
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithNSQD(p.Addr()))
-	if err := c.Run(ctx); err != nil {
-		t.Errorf("Run: %v", err)
-	}
-	if p.Accepted() > 0 || s.Clients() > 0 {
-		t.Errorf("%d connections were made", p.Accepted())
-	}
-	if err := c.Run(context.Background()); err != nsqx.ErrAlreadyRun {
-		t.Errorf("second Run: %v", err)
-	}
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t)
+		p := testnsqd.StartProxy(t, s.Addr())
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithNSQD(p.Addr()))
+		if err := c.Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if p.Accepted() > 0 || s.Clients() > 0 {
+			t.Errorf("%d connections were made", p.Accepted())
+		}
+		if err := c.Run(context.Background()); err != nsqx.ErrAlreadyRun {
+			t.Errorf("second Run: %v", err)
+		}
+	})
 }
 
 // TestShutdownAtAnyTime cancels at every moment of the connect and after it. It is not parallel: how many messages nsqd sends
@@ -297,97 +309,103 @@ func TestShutdownAtAnyTime(t *testing.T) {
 // TestShutdownTwice: S7. Twice, concurrently, and from a handler.
 func TestShutdownTwice(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t)
-	publish(t, s, topic, []byte("m"))
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	var c *nsqx.Consumer[string]
-	c = newConsumer(t, func(inner context.Context, _ string) error {
-		if err := c.Run(ctx); err != nsqx.ErrAlreadyRun {
-			t.Errorf("Run in a handler: %v", err)
-		}
-		var cancels sync.WaitGroup
-		for range 4 {
-			cancels.Go(cancel)
-		}
-		cancels.Wait()
-		return inner.Err() // nil: the handler's own context goes on
-	}, nsqx.WithNSQD(s.Addr()))
-	var refused atomic.Int64
-	var runs sync.WaitGroup
-	for range 8 {
-		runs.Go(func() {
-			switch err := c.Run(ctx); err {
-			case nil:
-			case nsqx.ErrAlreadyRun:
-				refused.Add(1)
-			default:
-				t.Errorf("Run: %v", err)
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t)
+		publish(t, s, topic, []byte("m"))
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var c *nsqx.Consumer[string]
+		c = newConsumer(t, func(inner context.Context, _ string) error {
+			if err := c.Run(ctx); err != nsqx.ErrAlreadyRun {
+				t.Errorf("Run in a handler: %v", err)
 			}
-		})
-	}
-	runs.Wait()
-	if refused.Load() != 7 {
-		t.Errorf("%d of 8 Runs were refused", refused.Load())
-	}
-	if st := s.Channel(topic, channel); st.Messages != 1 || st.Unfinished() > 0 {
-		t.Errorf("nsqd says %+v, want the message finished", st)
-	}
+			var cancels sync.WaitGroup
+			for range 4 {
+				cancels.Go(cancel)
+			}
+			cancels.Wait()
+			return inner.Err() // nil: the handler's own context goes on
+		}, nsqx.WithNSQD(s.Addr()))
+		var refused atomic.Int64
+		var runs sync.WaitGroup
+		for range 8 {
+			runs.Go(func() {
+				switch err := c.Run(ctx); err {
+				case nil:
+				case nsqx.ErrAlreadyRun:
+					refused.Add(1)
+				default:
+					t.Errorf("Run: %v", err)
+				}
+			})
+		}
+		runs.Wait()
+		if refused.Load() != 7 {
+			t.Errorf("%d of 8 Runs were refused", refused.Load())
+		}
+		if st := s.Channel(topic, channel); st.Messages != 1 || st.Unfinished() > 0 {
+			t.Errorf("nsqd says %+v, want the message finished", st)
+		}
+	})
 }
 
 // TestShutdownAfterFailure: S7. The connection is gone, and nsqd with it.
 func TestShutdownAfterFailure(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t)
-	p := testnsqd.StartProxy(t, s.Addr())
-	publish(t, s, topic, []byte("m"))
-	g, w := newGated(), new(watch)
-	c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w), nsqx.WithShutdownTimeout(50*time.Millisecond))
-	r := start(t, c)
-	receive(t, g.began, "the handler")
-	p.Refuse()
-	p.Reset()
-	eventually(t, func() bool { return len(w.events(&w.dialErrors)) > 0 }, "a dial that fails")
-	err := r.stop()
-	e, ok := errors.AsType[*nsqx.ShutdownError](err)
-	if !ok || len(e.Abandoned) != 1 || e.Abandoned[0].Requeued || e.Running != 1 {
-		t.Errorf("Run: %v, want the message abandoned and not requeued", err)
-	}
-	close(g.gate)
-	if st := s.Channel(topic, channel); st.Unfinished() != 1 {
-		t.Errorf("nsqd says %+v, want the message kept", st)
-	}
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t)
+		p := testnsqd.StartProxy(t, s.Addr())
+		publish(t, s, topic, []byte("m"))
+		g, w := newGated(), new(watch)
+		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w), nsqx.WithShutdownTimeout(50*time.Millisecond))
+		r := start(t, c)
+		receive(t, g.began, "the handler")
+		p.Refuse()
+		p.Reset()
+		eventually(t, func() bool { return len(w.events(&w.dialErrors)) > 0 }, "a dial that fails")
+		err := r.stop()
+		e, ok := errors.AsType[*nsqx.ShutdownError](err)
+		if !ok || len(e.Abandoned) != 1 || e.Abandoned[0].Requeued || e.Running != 1 {
+			t.Errorf("Run: %v, want the message abandoned and not requeued", err)
+		}
+		close(g.gate)
+		if st := s.Channel(topic, channel); st.Unfinished() != 1 {
+			t.Errorf("nsqd says %+v, want the message kept", st)
+		}
+	})
 }
 
 // TestShutdownOfSeveral: nsqx.Run stops all, and each leaves in good order.
 func TestShutdownOfSeveral(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	var services []nsqx.Service
-	var handled atomic.Int64
-	for i := range 3 {
-		topic := fmt.Sprintf("topic%d", i)
-		publish(t, s, topic, numbered("m", 20)...)
-		services = append(services, newConsumerOf(t, topic, channel, func(context.Context, string) error {
-			if handled.Add(1) == 40 {
-				cancel()
-			}
-			return nil
-		}, nsqx.WithNSQD(s.Addr())))
-	}
-	if err := nsqx.Run(ctx, services...); err != nil {
-		t.Errorf("Run: %v", err)
-	}
-	if got := handled.Load(); got < 40 || got > 60 {
-		t.Errorf("%d messages were handled", got)
-	}
-	left := 60 - int(handled.Load())
-	for i := range 3 {
-		left -= s.Channel(fmt.Sprintf("topic%d", i), channel).Unfinished()
-	}
-	if left < 0 {
-		t.Errorf("%d answers were not processed", -left)
-	}
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var services []nsqx.Service
+		var handled atomic.Int64
+		for i := range 3 {
+			topic := fmt.Sprintf("topic%d", i)
+			publish(t, s, topic, numbered("m", 20)...)
+			services = append(services, newConsumerOf(t, topic, channel, func(context.Context, string) error {
+				if handled.Add(1) == 40 {
+					cancel()
+				}
+				return nil
+			}, nsqx.WithNSQD(s.Addr())))
+		}
+		if err := nsqx.Run(ctx, services...); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if got := handled.Load(); got < 40 || got > 60 {
+			t.Errorf("%d messages were handled", got)
+		}
+		left := 60 - int(handled.Load())
+		for i := range 3 {
+			left -= s.Channel(fmt.Sprintf("topic%d", i), channel).Unfinished()
+		}
+		if left < 0 {
+			t.Errorf("%d answers were not processed", -left)
+		}
+	})
 }

@@ -23,23 +23,25 @@ func TestSlowLink(t *testing.T) {
 	for _, tt := range transports(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := testnsqd.Start(t, tt.nsqd...)
-			p := testnsqd.StartProxy(t, s.Addr())
-			for _, d := range []testnsqd.Direction{testnsqd.ToServer, testnsqd.ToClient} {
-				p.Slice(d, 1)
-				p.Delay(d, 50*time.Millisecond)
-			}
-			book := newLedger()
-			c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithConn(tt.conn))
-			bodies := numbered("m", n)
-			publish(t, s, topic, bodies...)
-			r := start(t, c)
-			finished(t, s, c, n)
-			r.mustStop()
-			book.complete(t, bodies)
-			if st := s.Channel(topic, channel); book.extra() > 0 || st.TimedOut+st.Requeued > 0 || p.Accepted() != 1 {
-				t.Errorf("%d extra deliveries, %d dials, nsqd says %+v", book.extra(), p.Accepted(), st)
-			}
+			steady(t, func(t testing.TB) {
+				s := testnsqd.Start(t, tt.nsqd...)
+				p := testnsqd.StartProxy(t, s.Addr())
+				for _, d := range []testnsqd.Direction{testnsqd.ToServer, testnsqd.ToClient} {
+					p.Slice(d, 1)
+					p.Delay(d, 50*time.Millisecond)
+				}
+				book := newLedger()
+				c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithConn(tt.conn))
+				bodies := numbered("m", n)
+				publish(t, s, topic, bodies...)
+				r := start(t, c)
+				finished(t, s, c, n)
+				r.mustStop()
+				book.complete(t, bodies)
+				if st := s.Channel(topic, channel); book.extra() > 0 || st.TimedOut+st.Requeued > 0 || p.Accepted() != 1 {
+					t.Errorf("%d extra deliveries, %d dials, nsqd says %+v", book.extra(), p.Accepted(), st)
+				}
+			})
 		})
 	}
 }
@@ -118,29 +120,31 @@ func cutWithinFrame(t *testing.T, s *testnsqd.Server, k, limit int) {
 // one duplicate.
 func TestSwallowedFIN(t *testing.T) {
 	t.Parallel()
-	s := testnsqd.Start(t, messageTimeout(500*time.Millisecond))
-	p := testnsqd.StartProxy(t, s.Addr())
-	var swallowed atomic.Bool
-	p.Tap(func(d testnsqd.Direction, b []byte) []byte {
-		if d == testnsqd.ToServer && bytes.Contains(b, []byte("FIN ")) && swallowed.CompareAndSwap(false, true) {
-			p.Cut()
-			return nil
+	steady(t, func(t testing.TB) {
+		s := testnsqd.Start(t, messageTimeout(500*time.Millisecond))
+		p := testnsqd.StartProxy(t, s.Addr())
+		var swallowed atomic.Bool
+		p.Tap(func(d testnsqd.Direction, b []byte) []byte {
+			if d == testnsqd.ToServer && bytes.Contains(b, []byte("FIN ")) && swallowed.CompareAndSwap(false, true) {
+				p.Cut()
+				return nil
+			}
+			return b
+		})
+		book, w := newLedger(), new(watch)
+		c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w))
+		publish(t, s, topic, []byte("m"))
+		r := start(t, c)
+		finished(t, s, c, 1)
+		eventually(t, func() bool {
+			// nsqd counts a message nowhere while it moves it from one place to another.
+			return len(book.of("m")) == 2 && s.Channel(topic, channel).TimedOut >= 1 && s.Channel(topic, channel).Unfinished() == 0
+		}, "the FIN of the second delivery")
+		r.mustStop()
+		if d := book.of("m"); len(d) != 2 || d[1].attempts != 2 || len(w.events(&w.refused)) > 0 {
+			t.Errorf("deliveries %+v, refused %v", d, w.events(&w.refused))
 		}
-		return b
 	})
-	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w))
-	publish(t, s, topic, []byte("m"))
-	r := start(t, c)
-	finished(t, s, c, 1)
-	eventually(t, func() bool {
-		// nsqd counts a message nowhere while it moves it from one place to another.
-		return len(book.of("m")) == 2 && s.Channel(topic, channel).TimedOut >= 1 && s.Channel(topic, channel).Unfinished() == 0
-	}, "the FIN of the second delivery")
-	r.mustStop()
-	if d := book.of("m"); len(d) != 2 || d[1].attempts != 2 || len(w.events(&w.refused)) > 0 {
-		t.Errorf("deliveries %+v, refused %v", d, w.events(&w.refused))
-	}
 }
 
 // TestCutWithinHandshake is T5, and F12 for what comes before the messages: the
@@ -219,15 +223,17 @@ func TestSlowTLS(t *testing.T) {
 	cfg := conn.Config{TLS: ca.ClientConfig(), HandshakeTimeout: 600 * time.Millisecond}
 	t.Run("never answered", func(t *testing.T) {
 		t.Parallel()
-		s := testnsqd.Start(t, ca.RequireTLS)
-		p := testnsqd.StartProxy(t, s.Addr())
-		p.Tap(func(d testnsqd.Direction, b []byte) []byte {
-			if d == testnsqd.ToServer && b[0] == 0x16 { // of the TLS handshake
-				p.Freeze(testnsqd.ToClient)
-			}
-			return b
+		steady(t, func(t testing.TB) {
+			s := testnsqd.Start(t, ca.RequireTLS)
+			p := testnsqd.StartProxy(t, s.Addr())
+			p.Tap(func(d testnsqd.Direction, b []byte) []byte {
+				if d == testnsqd.ToServer && b[0] == 0x16 { // of the TLS handshake
+					p.Freeze(testnsqd.ToClient)
+				}
+				return b
+			})
+			slowHandshake(t, p.Addr(), cfg)
 		})
-		slowHandshake(t, p.Addr(), cfg)
 	})
 	t.Run("dripped", func(t *testing.T) {
 		t.Parallel()
@@ -242,7 +248,7 @@ func TestSlowTLS(t *testing.T) {
 	})
 }
 
-func slowHandshake(t *testing.T, addr string, cfg conn.Config) {
+func slowHandshake(t testing.TB, addr string, cfg conn.Config) {
 	t.Helper()
 	began := time.Now()
 	_, err := conn.Dial(context.Background(), addr, cfg, &conn.Subscription{Topic: topic, Channel: channel})
