@@ -39,8 +39,8 @@ const (
 	topic, channel = "orders", "billing"
 	deadTopic      = "orders.dead"
 	published      = 60
-	followed       = 7           // the order whose spans are printed
-	timeout        = time.Second // how long nsqd waits for an answer
+	followed       = 7               // the order whose spans are printed
+	timeout        = 2 * time.Second // how long nsqd waits for an answer
 )
 
 func main() {
