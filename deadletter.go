@@ -33,20 +33,14 @@ func (e *engine) deadLetter(ctx context.Context, m *handler.Message, cause error
 	if e.cfg.plainDeadLetter {
 		out.Bodies = [][]byte{m.Body}
 	} else {
-		out.Bodies, out.Envelope, out.Headers.Limit = [][]byte{m.RawBody()}, true, allHeaders
+		out.Bodies, out.Envelope, out.Headers.Limit = [][]byte{m.RawBody()}, true, envelope.MaxLimit
 		describe(m, cause, &out.Headers)
 	}
 	return e.sendDead(ctx, out)
 }
 
-const (
-	// maxReason is how many bytes of an error a dead letter carries.
-	maxReason = 512
-
-	// allHeaders is as many bytes of headers as an envelope has room for: those of a dead
-	// letter are worth more than the room.
-	allHeaders = 1<<14 - 1
-)
+// maxReason is how many bytes of an error a dead letter carries.
+const maxReason = 512
 
 // describe says in the headers of a dead letter where it comes from. Those that the
 // message came with stay; its trace makes room for that of the dead letter.

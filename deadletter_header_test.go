@@ -58,13 +58,13 @@ func (tr tracer) Producer(nsqx.ProducerInfo) handler.SendMiddleware {
 	}
 }
 
-// bury has a message of orders/billing given up, and returns its dead letter.
-func bury(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) []byte {
+// bury has a message of orders/billing given up, and returns its dead letter, and how many of those
+// went without headers.
+func bury(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) (letter []byte, skipped uint64) {
 	t.Helper()
-	var letter []byte
 	synctest.Test(t, func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
-		consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error { return cause }, append(opts, dead, max3)...)
+		c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error { return cause }, append(opts, dead, max3)...)
 		time.Sleep(90 * time.Minute) // since the bubble's clock began
 		s.PublishMessage("orders", body, nsqxtest.WithAttempts(7))
 		s.Await("orders", "billing", finished(1))
@@ -72,9 +72,9 @@ func bury(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) [
 		if len(all) != 1 {
 			t.Fatalf("%d dead letters", len(all))
 		}
-		letter = all[0].Body
+		letter, skipped = all[0].Body, c.Stats().EnvelopesSkipped
 	})
-	return letter
+	return letter, skipped
 }
 
 // TestDeadLetterHeaders: where it comes from and why, behind what it came with. Its trace is that of the message, kept apart.
@@ -119,7 +119,8 @@ nsqx-dlq-time=2000-01-01T01:30:00Z`
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			letter := bury(t, tt.body, errBill, tt.opts...)
+			letter, skipped := bury(t, tt.body, errBill, tt.opts...)
+			want(t, "went without", skipped, 0)
 			headers, payload := opened(letter)
 			if _, _, err := envelope.Split(tt.body); err != nil && headers != "" { // what is wrong with it is told
 				header, _, _ := envelope.WriterOf(letter)
@@ -152,7 +153,8 @@ func TestDeadLetterReason(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			headers, _, err := envelope.WriterOf(bury(t, []byte("7"), errors.New(tt.text)))
+			letter, _ := bury(t, []byte("7"), errors.New(tt.text))
+			headers, _, err := envelope.WriterOf(letter)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,14 +172,16 @@ func TestDeadLetterTooLarge(t *testing.T) {
 	for size, enveloped := range map[int]bool{700: true, 1024: false} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			body := strings.Repeat("x", size)
-			letter := bury(t, []byte(body), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
+			letter, skipped := bury(t, []byte(body), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
 			want(t, "it has headers", envelope.Is(letter), enveloped)
+			want(t, "it went without", skipped == 1, !enveloped)
 			_, payload := opened(letter)
 			want(t, "payload", payload, body)
 		})
 	}
-	letter := bury(t, []byte(full), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
+	letter, skipped := bury(t, []byte(full), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
 	want(t, "one that came with headers", string(letter), full)
+	want(t, "it went without new ones", skipped, 1)
 }
 
 // TestDeadLetterTopicErrors: what is wrong with the topic is found when the consumer is made.

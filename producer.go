@@ -83,7 +83,7 @@ func (p *Producer[T]) publish(ctx context.Context, delay time.Duration, v T) err
 	defer p.buffers.Put(buf)
 	body, err := p.encode((*buf)[:0], v)
 	if err != nil {
-		return err
+		return p.pub.core.refused(1, p.topic, err)
 	}
 	*buf = body
 	return p.sendOne(ctx, delay, body)
@@ -119,7 +119,7 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T) (n int, err er
 	ends := make([]int, len(values))
 	for i, v := range values {
 		if all, err = p.encode(all, v); err != nil {
-			return 0, err
+			return 0, p.pub.core.refused(len(values), p.topic, err)
 		}
 		if ends[i] = len(all); i == 0 { // the others may be as large
 			all = slices.Grow(all, min(len(all)*(len(values)-1), 4<<20))
@@ -147,7 +147,9 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T) (n int, err er
 func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error)) error {
 	buf := p.buffer()
 	body, err := p.encode((*buf)[:0], v)
-	if err == nil {
+	if err != nil {
+		err = p.pub.core.refused(1, p.topic, err)
+	} else {
 		*buf = body
 		err = p.slot(ctx)
 	}
@@ -242,17 +244,14 @@ var errNotAppended = errors.New("nsqx: the codec did not append to the slice tha
 func (p *Producer[T]) encode(dst []byte, v T) (body []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = p.failed(ErrRejected, handler.NewPanicError(r))
+			body, err = dst, handler.NewPanicError(r)
 		}
 	}()
 	body, err = p.codec.Append(dst, v)
 	if err == nil && len(body) < len(dst) {
 		err = errNotAppended
 	}
-	if err != nil {
-		return dst, p.failed(ErrRejected, err)
-	}
-	return body, nil
+	return body, err
 }
 
 func (p *Producer[T]) failed(kind, err error) error {

@@ -106,6 +106,7 @@ func TestUnencodable(t *testing.T) {
 		wantKind(t, err, nil)
 		want(t, "confirmed", n, 0)
 		want(t, "commands", commands(s), 0)
+		want(t, "rejected", p.Stats().Rejected, 2*(3+3)+3+1+3)
 	})
 }
 

@@ -95,7 +95,7 @@ func (p *Publisher) chain(topic string, more []handler.SendMiddleware, envelope 
 	if t := p.cfg.telemetry; t != nil {
 		observe = t.Producer(ProducerInfo{Topic: topic, ClientID: p.cfg.conn.ClientID})
 	}
-	inner := handler.ChainSend(observe, rejectHeaders, handler.ContextHeaders, handler.ChainSend(p.cfg.middleware...), handler.ChainSend(more...))(p.core.transmit)
+	inner := handler.ChainSend(observe, p.core.rejectHeaders, handler.ContextHeaders, handler.ChainSend(p.cfg.middleware...), handler.ChainSend(more...))(p.core.transmit)
 	envelope = envelope || p.cfg.envelope
 	return func(ctx context.Context, out *handler.Outgoing) (err error) {
 		defer func() {

@@ -183,6 +183,7 @@ func TestEnvelope(t *testing.T) {
 		if _, ok := errors.AsType[*envelope.HeaderError](err); !ok {
 			t.Errorf("error is %v", err)
 		}
+		want(t, "rejected", p.Stats().Rejected, 1)
 	})
 	bubble(t, "too large with it", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -243,8 +244,8 @@ func TestCloseInOrder(t *testing.T) {
 	})
 }
 
-// TestCloseWhileSendsWait is S13: each publish that is under way when ctx ends gets exactly one result.
-func TestCloseWhileSendsWait(t *testing.T) {
+// TestCloseWhileSendsWaitS13: each publish that is under way when ctx ends gets exactly one result.
+func TestCloseWhileSendsWaitS13(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2)
 		servers[1].Refuse(true)

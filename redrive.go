@@ -265,7 +265,7 @@ func (r *redrive) outgoing(m *handler.Message) *handler.Outgoing {
 		out.Topic, _ = headers.Get(envelope.DeadTopic)
 	}
 	undescribe(&headers)
-	headers.Limit = allHeaders
+	headers.Limit = envelope.MaxLimit
 	out.Bodies = [][]byte{headers.AppendTo(nil, payload)}
 	return out
 }

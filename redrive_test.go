@@ -151,7 +151,7 @@ func TestRedriveHeaders(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			letter := bury(t, tt.body, errBill, tt.opts...)
+			letter, _ := bury(t, tt.body, errBill, tt.opts...)
 			for observed, redriveOpts := range map[string][]nsqx.RedriveOption{"not observed": nil, "observed": {watched}} {
 				bubble(t, observed, func(t *testing.T) {
 					s := newRedriven(t)

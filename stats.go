@@ -28,6 +28,10 @@ type Stats struct {
 	Finished, Requeued, Dropped, DeadLettered uint64
 	Interrupted, Expired, Lost                uint64
 
+	// EnvelopesSkipped counts dead letters that went out without their headers, because
+	// they would have become too large for nsqd.
+	EnvelopesSkipped uint64
+
 	EventsDropped uint64 // log records and hook calls that a slow hook has cost
 
 	Connections []ConnStats   // one for each address: those of WithNSQD, then as they were found
@@ -59,7 +63,8 @@ func (e *engine) stats() Stats {
 	s := Stats{
 		Topic: e.cfg.sub.Topic, Channel: e.cfg.sub.Channel,
 		Running: e.workers.busy(), Queued: e.queue.waiting(),
-		EventsDropped: e.events.dropped.Load(), Lookups: e.discovery.stats(),
+		EnvelopesSkipped: e.publishing.skipped.Load(),
+		EventsDropped:    e.events.dropped.Load(), Lookups: e.discovery.stats(),
 	}
 	s.Concurrency, s.MaxInFlight, s.Paused, s.BackoffLevel = e.control.state()
 	s.Backoff = s.BackoffLevel > 0

@@ -100,13 +100,19 @@ func (p *publishing) count(n int, err error) {
 	counter.Add(uint64(n))
 }
 
+// refused counts n messages that never reach an nsqd, and says why.
+func (p *publishing) refused(n int, topic string, why error) error {
+	p.rejected.Add(uint64(n))
+	return &PublishError{Kind: ErrRejected, Topic: topic, Err: why}
+}
+
 // rejectHeaders makes an [ErrRejected] of a header that cannot be sent.
-func rejectHeaders(next handler.Send) handler.Send {
+func (p *publishing) rejectHeaders(next handler.Send) handler.Send {
 	return func(ctx context.Context, out *handler.Outgoing) error {
 		err := next(ctx, out)
 		if _, ok := errors.AsType[*envelope.HeaderError](err); ok {
 			if _, ok := errors.AsType[*PublishError](err); !ok {
-				return &PublishError{Kind: ErrRejected, Topic: out.Topic, Err: err}
+				return p.refused(len(out.Bodies), out.Topic, err)
 			}
 		}
 		return err

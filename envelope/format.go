@@ -7,7 +7,6 @@ const (
 	version = 1
 	prefix  = 7 // bytes before the entries
 
-	maxHeader  = 1<<14 - 1 // bytes of all entries
 	maxEntries = 64
 	maxKey     = 1<<7 - 1
 	maxValue   = 1<<14 - 1

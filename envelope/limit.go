@@ -38,7 +38,7 @@ func fit(entries []entry, limit int) []entry {
 	entries = slices.Clone(entries)
 	for !fits(entries, limit) {
 		i := leastOf(entries)
-		if entries[i].rank() == required && fits(entries, maxHeader) {
+		if entries[i].rank() == required && fits(entries, MaxLimit) {
 			break
 		}
 		entries = slices.Delete(entries, i, i+1)

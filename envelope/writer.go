@@ -7,14 +7,18 @@ import (
 	"strings"
 )
 
-// DefaultLimit is how many bytes of headers a [Writer] writes by default.
-const DefaultLimit = 4096
+const (
+	// DefaultLimit is how many bytes of headers a [Writer] writes by default.
+	DefaultLimit = 4096
+	// MaxLimit is as many as the format has room for.
+	MaxLimit = 1<<14 - 1
+)
 
 // Writer collects headers and writes envelopes. The zero value has no headers and is ready to use; nothing is allocated until
 // the first Set. It is not safe for concurrent use, and must not be copied while both copies are in use.
 type Writer struct {
-	// Limit is the most bytes of headers that are written, with their lengths: 1 to 16383, which is as many as the format has
-	// room for. Defaults to DefaultLimit. See [Writer.AppendTo] for what is left out beyond it.
+	// Limit is the most bytes of headers that are written, with their lengths: 1 to MaxLimit. Defaults to
+	// DefaultLimit. See [Writer.AppendTo] for what is left out beyond it.
 	Limit int
 
 	entries []entry
@@ -141,7 +145,7 @@ func (w *Writer) outgoing(payload []byte) ([]entry, []byte) {
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	return fit(entries, min(limit, maxHeader)), payload
+	return fit(entries, min(limit, MaxLimit)), payload
 }
 
 func check(key, value string) error {

@@ -62,6 +62,10 @@ func TestErrorTypes(t *testing.T) {
 		"a publish":           {&nsqx.PublishError{Kind: nsqx.ErrNotSent, Err: &conn.Error{Err: dial}}, "*net.OpError"},
 		"a publish, ended":    {&nsqx.PublishError{Kind: nsqx.ErrUnconfirmed, Err: context.DeadlineExceeded}, "timeout"},
 		"a publish, refused":  {&nsqx.PublishError{Kind: nsqx.ErrRejected, Err: protocolError(t, "E_BAD_BODY")}, "E_BAD_BODY"},
+		"a body, refused":     {&nsqx.PublishError{Kind: nsqx.ErrRejected, Err: wire.CheckBody(nil, 10)}, "E_BAD_MESSAGE"},
+		"bodies, refused":     {&nsqx.PublishError{Kind: nsqx.ErrRejected, Err: &wire.BodyError{Kind: "bodies"}}, "E_BAD_BODY"},
+		"a topic, refused":    {&nsqx.PublishError{Kind: nsqx.ErrRejected, Err: wire.CheckTopic("")}, "E_BAD_TOPIC"},
+		"a delay, refused":    {&nsqx.PublishError{Kind: nsqx.ErrRejected, Err: &wire.DelayError{MS: -1}}, "E_INVALID"},
 		"several":             {fmt.Errorf("%w, %w", errBill, errBill), "*fmt.wrapErrors"},
 		"hostile":             {hostile{}, "_OTHER"},
 	}

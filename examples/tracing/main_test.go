@@ -47,21 +47,22 @@ func TestRun(t *testing.T) {
 		t.Errorf("the tree is not there:%s", followedTree)
 	}
 	for line, want := range map[string]int{
-		`nsqd 127\.0\.0\.1:\d+ and http://127\.0\.0\.1:\d+/metrics run in this process$`:                         1,
-		`spans go to ` + regexp.QuoteMeta(collector.URL) + `, too$`:                                              1,
-		`✗ order 30 is not published: nsqx: publish rejected: `:                                                  1,
-		`☠ a dead letter, after 3 attempts: the card is blocked$`:                                                1,
-		`⌛ charged, but too late: `:                                                                              1,
-		`⌛ failed, and too late: .*: the bank has answered too late$`:                                            1,
-		`✓ 59 orders settled$`:                                                                                   1,
-		`✓ the card is not blocked any more: 1 order redriven, and charged$`:                                     1,
-		`messaging_client_sent_messages_total\{messaging_destination_name="orders\.dead"\} 1$`:                   1,
-		`nsq_consumer_settlements_total\{error_type="bank_down",.*messaging_nsq_message_disposition="requeue"\}`: 1,
-		`nsq_consumer_settlements_total\{error_type="card_blocked",.*_message_disposition="dead_letter"\} 1$`:    1,
-		`nsq_consumer_settlements_total\{error_type="panic",.*messaging_nsq_message_disposition="requeue"\} 1$`:  1,
-		`nsq_consumer_settlements_total\{error_type="bank_slow",.*_message_disposition="expired"\} 1$`:           1,
-		`nsq_consumer_timeouts_total\{.*\} 1$`:                                                                   1,
-		`nsq_consumer_connection_count\{messaging_destination_name="orders",.*_subscription_name="billing"\} 1$`: 1,
+		`nsqd 127\.0\.0\.1:\d+ and http://127\.0\.0\.1:\d+/metrics run in this process$`:                            1,
+		`spans go to ` + regexp.QuoteMeta(collector.URL) + `, too$`:                                                 1,
+		`✗ order 30 is not published: nsqx: publish rejected: `:                                                     1,
+		`☠ a dead letter, after 3 attempts: the card is blocked$`:                                                   1,
+		`⌛ charged, but too late: `:                                                                                 1,
+		`⌛ failed, and too late: .*: the bank has answered too late$`:                                               1,
+		`✓ 59 orders settled$`:                                                                                      1,
+		`✓ the card is not blocked any more: 1 order redriven, and charged$`:                                        1,
+		`messaging_client_sent_messages_total\{messaging_destination_name="orders\.dead"\} 1$`:                      1,
+		`messaging_client_sent_messages_total\{error_type="E_BAD_MESSAGE",messaging_destination_name="orders"\} 1$`: 1,
+		`nsq_consumer_settlements_total\{error_type="bank_down",.*messaging_nsq_message_disposition="requeue"\}`:    1,
+		`nsq_consumer_settlements_total\{error_type="card_blocked",.*_message_disposition="dead_letter"\} 1$`:       1,
+		`nsq_consumer_settlements_total\{error_type="panic",.*messaging_nsq_message_disposition="requeue"\} 1$`:     1,
+		`nsq_consumer_settlements_total\{error_type="bank_slow",.*_message_disposition="expired"\} 1$`:              1,
+		`nsq_consumer_timeouts_total\{.*\} 1$`:                                                                      1,
+		`nsq_consumer_connection_count\{messaging_destination_name="orders",.*_subscription_name="billing"\} 1$`:    1,
 	} {
 		if found := regexp.MustCompile("(?m)^  "+line).FindAllString(out.String(), -1); len(found) != want {
 			t.Errorf("got %d lines of %q, want %d", len(found), line, want)

@@ -24,6 +24,14 @@ func (e *BodyError) Error() string {
 		kind, e.Len, e.Max)
 }
 
+// ErrorType is the code with which nsqd would have refused it.
+func (e *BodyError) ErrorType() string {
+	if e.Kind == "bodies" {
+		return "E_BAD_BODY"
+	}
+	return "E_BAD_MESSAGE"
+}
+
 // CheckBody returns a *BodyError unless body can be a message: not empty, and at most max bytes. nsqd's limit is -max-msg-size,
 // 1 MiB by default.
 func CheckBody(body []byte, max int) error {
@@ -63,6 +71,9 @@ func (e *DelayError) Error() string {
 	return fmt.Sprintf("nsqx: delay of %d ms is above the limit of %d ms: shorten it, or raise the limit here and in nsqd (-max-req-timeout)",
 		e.MS, e.Max)
 }
+
+// ErrorType is the code with which nsqd would have refused it.
+func (e *DelayError) ErrorType() string { return "E_INVALID" }
 
 // CheckDelay returns a *DelayError unless ms is within 0 and max, both milliseconds. nsqd's limit is -max-req-timeout, 1 h by default.
 func CheckDelay(ms, max int64) error {

@@ -21,6 +21,9 @@ func (e *NameError) Error() string {
 	return fmt.Sprintf(`nsqx: %s %.80q %s: use 1 to %d of [.a-zA-Z0-9_-], the last ten may be %q`, e.Kind, e.Name, e.Reason, maxName, ephemeral)
 }
 
+// ErrorType is the code with which nsqd would have refused it.
+func (e *NameError) ErrorType() string { return "E_BAD_" + strings.ToUpper(e.Kind) }
+
 // CheckTopic returns a *NameError unless name is a topic that nsqd accepts: 1 to 64 bytes of [.a-zA-Z0-9_-],
 // or the same with "#ephemeral" at its end, which counts.
 func CheckTopic(name string) error {
