@@ -91,13 +91,13 @@ var rows = map[string]row{
 	"too old by the handler": {opts: opts(maxAge), dead: true, age: time.Hour - time.Second, takes: 2 * time.Second, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
 	"from the future":        {opts: opts(maxAge), dead: true, age: -24 * time.Hour, answer: errBill, want: handler.Requeue, delay: time.Second, heard: "REQ 1 1000"},
 
-	"counter wrapped, no bound":  {wrapped: true, answer: errBill, want: handler.Requeue, delay: time.Hour, heard: "REQ 1 3600000"},
-	"counter wrapped, any bound": {opts: opts(nsqx.WithMaxAttempts(65535)), dead: true, wrapped: true, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
-	"counter wrapped, crashes":   {opts: opts(max3), dead: true, wrapped: true, unseen: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
-	"highest attempt":            {opts: opts(nsqx.WithMaxAttempts(65535)), dead: true, attempts: 65535, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
-	"crash guard, not yet":       {opts: opts(max3), dead: true, attempts: 14, answer: errBill, want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
-	"crash guard":                {opts: opts(max3), dead: true, attempts: 15, unseen: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
-	"crash guard, discarded":     {opts: opts(max3, nsqx.WithDiscard()), attempts: 15, unseen: true, want: handler.Drop, err: errAny, heard: "FIN 1"},
+	"F20: counter wrapped, no bound":  {wrapped: true, answer: errBill, want: handler.Requeue, delay: time.Hour, heard: "REQ 1 3600000"},
+	"F20: counter wrapped, any bound": {opts: opts(nsqx.WithMaxAttempts(65535)), dead: true, wrapped: true, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
+	"F20: counter wrapped, crashes":   {opts: opts(max3), dead: true, wrapped: true, unseen: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
+	"F20: highest attempt":            {opts: opts(nsqx.WithMaxAttempts(65535)), dead: true, attempts: 65535, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
+	"crash guard, not yet":            {opts: opts(max3), dead: true, attempts: 14, answer: errBill, want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
+	"crash guard":                     {opts: opts(max3), dead: true, attempts: 15, unseen: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
+	"crash guard, discarded":          {opts: opts(max3, nsqx.WithDiscard()), attempts: 15, unseen: true, want: handler.Drop, err: errAny, heard: "FIN 1"},
 
 	"mapped to permanent":   {opts: opts(mapping), dead: true, answer: errBill, want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
 	"mapped to after":       {opts: opts(mapping), dead: true, answer: fmt.Errorf("in %w", errQuota), want: handler.Requeue, delay: 7 * time.Second, err: errQuota, heard: "REQ 1 7000"},
@@ -355,8 +355,8 @@ func TestRedeliveries(t *testing.T) {
 	})
 }
 
-// TestDelayCutWarnsOnce: and nobody waits for a logger that is slow.
-func TestDelayCutWarnsOnce(t *testing.T) {
+// TestDelayCutWarnsOnceF21: and nobody waits for a logger that is slow.
+func TestDelayCutWarnsOnceF21(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		d.log.hold = func(r slog.Record) {

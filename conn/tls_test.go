@@ -32,8 +32,8 @@ func upgrading(server *tls.Config) func(p *fake.Peer) {
 	}
 }
 
-// TestServerCertificate is T2: what is wrong with it is permanent.
-func TestServerCertificate(t *testing.T) {
+// TestServerCertificateT2: what is wrong with it is permanent.
+func TestServerCertificateT2(t *testing.T) {
 	a := newAuthority(t)
 	issued := func(change func(c *x509.Certificate)) *tls.Config {
 		return &tls.Config{Certificates: []tls.Certificate{a.issue(change)}}
@@ -79,8 +79,8 @@ func TestServerCertificate(t *testing.T) {
 	}
 }
 
-// TestClientCertificate is T3: over TLS 1.3 the refusal arrives only after the handshake.
-func TestClientCertificate(t *testing.T) {
+// TestClientCertificateT3: over TLS 1.3 the refusal arrives only after the handshake.
+func TestClientCertificateT3(t *testing.T) {
 	a := newAuthority(t)
 	tests := map[string]struct {
 		certificates []tls.Certificate

@@ -18,10 +18,10 @@ import (
 // time for a TOUCH.
 const touchTimeout = 2 * time.Second
 
-// TestAutoTouch is F16: a handler that takes longer than two message timeouts
-// has one delivery. What happens without, TestLateSuccess, TestVeryLateSuccess
-// and TestExpired show.
-func TestAutoTouch(t *testing.T) {
+// TestAutoTouchF16: a handler that takes longer than two message timeouts
+// has one delivery. What happens without, TestLateSuccessF16, TestVeryLateSuccessF16
+// and TestExpiredF16 show.
+func TestAutoTouchF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t, messageTimeout(touchTimeout))
@@ -57,9 +57,9 @@ func TestAutoTouch(t *testing.T) {
 	})
 }
 
-// TestAutoTouchCapped is F16: no TOUCH helps beyond nsqd's max-msg-timeout. The
+// TestAutoTouchCappedF16: no TOUCH helps beyond nsqd's max-msg-timeout. The
 // handler's context ends before that, in time for an answer.
-func TestAutoTouchCapped(t *testing.T) {
+func TestAutoTouchCappedF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const most = 7 * touchTimeout / 4
@@ -92,10 +92,10 @@ func TestAutoTouchCapped(t *testing.T) {
 	})
 }
 
-// TestTouchRefused is F16 and M23: when nsqd no longer knows a message that is
+// TestTouchRefusedF16: (M23) when nsqd no longer knows a message that is
 // touched, its handler's context ends, its failure is not sent, and the
 // connection and the other handlers go on.
-func TestTouchRefused(t *testing.T) {
+func TestTouchRefusedF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t, messageTimeout(touchTimeout))

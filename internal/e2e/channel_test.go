@@ -65,9 +65,9 @@ func (a *asked) note(i int, text string) {
 	}
 }
 
-// TestMaxRDY is F22: nsqd's --max-rdy-count is never exceeded, which nsqd would
+// TestMaxRDYF22: nsqd's --max-rdy-count is never exceeded, which nsqd would
 // answer with the end of the connection.
-func TestMaxRDY(t *testing.T) {
+func TestMaxRDYF22(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const n, most = 500, 10
@@ -87,9 +87,9 @@ func TestMaxRDY(t *testing.T) {
 	})
 }
 
-// TestPausedChannel is F23: nsqd's own pause of a channel, and of a topic, is no
+// TestPausedChannelF23: nsqd's own pause of a channel, and of a topic, is no
 // fault. Nothing comes, and then it does, over the same connection.
-func TestPausedChannel(t *testing.T) {
+func TestPausedChannelF23(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"channel", "topic"} {
 		t.Run(what, func(t *testing.T) {
@@ -121,10 +121,10 @@ func TestPausedChannel(t *testing.T) {
 	}
 }
 
-// TestDeleted is F24: the channel or its topic is deleted under load. nsqd ends
+// TestDeletedF24: the channel or its topic is deleted under load. nsqd ends
 // the connection; the consumer subscribes anew, and is answered nothing for what
 // was deleted.
-func TestDeleted(t *testing.T) {
+func TestDeletedF24(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"channel", "topic"} {
 		t.Run(what, func(t *testing.T) {
@@ -161,9 +161,9 @@ func TestDeleted(t *testing.T) {
 	}
 }
 
-// TestEmptied is F24: the channel is emptied while handlers run. Their FINs are
+// TestEmptiedF24: the channel is emptied while handlers run. Their FINs are
 // refused, which ends nothing.
-func TestEmptied(t *testing.T) {
+func TestEmptiedF24(t *testing.T) {
 	t.Parallel()
 	const concurrency = 4
 	s := testnsqd.Start(t)
@@ -194,10 +194,10 @@ func TestEmptied(t *testing.T) {
 	}
 }
 
-// TestMoreServersThanInFlight is F25: several nsqds share fewer messages in
+// TestMoreServersThanInFlightF25: several nsqds share fewer messages in
 // flight. Each is served within ten seconds, the sum of RDY is never above
 // that, and taking turns is no storm of RDYs, also when all is done.
-func TestMoreServersThanInFlight(t *testing.T) {
+func TestMoreServersThanInFlightF25(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ servers, maxInFlight int }{{5, 2}, {3, 1}, {4, 2}} {
 		t.Run(fmt.Sprintf("%d nsqds, %d in flight", tt.servers, tt.maxInFlight), func(t *testing.T) {
@@ -251,9 +251,9 @@ func takeTurns(t *testing.T, servers, maxInFlight int) {
 	}
 }
 
-// TestTooManyConsumers is F26: the channel takes no more consumers. SUB is
+// TestTooManyConsumersF26: the channel takes no more consumers. SUB is
 // refused, which is tried again without a storm until there is room.
-func TestTooManyConsumers(t *testing.T) {
+func TestTooManyConsumersF26(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxChannelConsumers = 1 })
@@ -292,11 +292,11 @@ func TestTooManyConsumers(t *testing.T) {
 	})
 }
 
-// TestBackoffMeetsFlapping is F27: all messages fail, so the breaker opens; in
+// TestBackoffMeetsFlappingF27: all messages fail, so the breaker opens; in
 // the meantime connections are cut, so that at times there is none to probe
 // with. Nothing more than probes is asked for, and when all is well again
 // everything is handled.
-func TestBackoffMeetsFlapping(t *testing.T) {
+func TestBackoffMeetsFlappingF27(t *testing.T) {
 	t.Parallel()
 	const n = 100
 	random := seeded(t)
@@ -336,9 +336,9 @@ func TestBackoffMeetsFlapping(t *testing.T) {
 	w.checkDials(t)
 }
 
-// TestRequeueDelayClamped is F21: nsqd cuts a delay above its --max-req-timeout,
+// TestRequeueDelayClampedF21: nsqd cuts a delay above its --max-req-timeout,
 // which ends nothing.
-func TestRequeueDelayClamped(t *testing.T) {
+func TestRequeueDelayClampedF21(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const most = 300 * time.Millisecond
@@ -362,8 +362,8 @@ func TestRequeueDelayClamped(t *testing.T) {
 	})
 }
 
-// TestOneHangs is F18: a handler that never returns holds up nothing but itself.
-func TestOneHangs(t *testing.T) {
+// TestOneHangsF18: a handler that never returns holds up nothing but itself.
+func TestOneHangsF18(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const n = 200

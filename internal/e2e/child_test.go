@@ -16,9 +16,9 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// TestFrozenBeforeConnect is F6: the kernel accepts for a process that does
+// TestFrozenBeforeConnectF6: the kernel accepts for a process that does
 // nothing. One deadline ends the whole handshake.
-func TestFrozenBeforeConnect(t *testing.T) {
+func TestFrozenBeforeConnectF6(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.StartChild(t, time.Minute)
@@ -45,9 +45,9 @@ func TestFrozenBeforeConnect(t *testing.T) {
 	})
 }
 
-// TestFrozenServer is F7: nsqd stops in the middle of its work, and goes on
+// TestFrozenServerF7: nsqd stops in the middle of its work, and goes on
 // later. Answers to what it had sent before are dropped.
-func TestFrozenServer(t *testing.T) {
+func TestFrozenServerF7(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.StartChild(t, 5*time.Second)
@@ -77,9 +77,9 @@ func TestFrozenServer(t *testing.T) {
 	})
 }
 
-// TestKilled is F5: nsqd is killed under load. It loses what was in flight or
+// TestKilledF5: nsqd is killed under load. It loses what was in flight or
 // deferred, and nothing else; and nsqx works on with what is left, and new.
-func TestKilled(t *testing.T) {
+func TestKilledF5(t *testing.T) {
 	t.Parallel()
 	const n, enough, maxInFlight = 300, 101, 16
 	s := testnsqd.StartChild(t, time.Minute)

@@ -31,9 +31,9 @@ func publishVia(p *testnsqd.Proxy) conn.Config {
 	}}
 }
 
-// TestDeadLetterFails: while the dead letter is not confirmed the message is
-// requeued, never finished; and when all is well again it gets there. (F19)
-func TestDeadLetterFails(t *testing.T) {
+// TestDeadLetterFailsF19: while the dead letter is not confirmed the message is
+// requeued, never finished; and when all is well again it gets there.
+func TestDeadLetterFailsF19(t *testing.T) {
 	t.Parallel()
 	ok := []byte("\x00\x00\x00\x06\x00\x00\x00\x00OK")
 	tests := map[string]struct {
@@ -104,8 +104,8 @@ func TestDeadLetterFails(t *testing.T) {
 	}
 }
 
-// TestDeadLetterDenied is F19 and A3: a secret that may not publish there.
-func TestDeadLetterDenied(t *testing.T) {
+// TestDeadLetterDeniedF19A3: a secret that may not publish there.
+func TestDeadLetterDeniedF19A3(t *testing.T) {
 	t.Parallel()
 	auth := testnsqd.StartAuth(t)
 	auth.SetMode(testnsqd.AuthOtherTopic)
@@ -128,10 +128,10 @@ func TestDeadLetterDenied(t *testing.T) {
 	}
 }
 
-// TestAuthExpires is A4: nsqd asks again about a secret, and the auth server
+// TestAuthExpiresA4: nsqd asks again about a secret, and the auth server
 // fails. Then dead letters cannot be published: messages are requeued until they
 // can, and the consumer's own connection, of which nsqd asks no more, goes on.
-func TestAuthExpires(t *testing.T) {
+func TestAuthExpiresA4(t *testing.T) {
 	t.Parallel()
 	auth := testnsqd.StartAuth(t)
 	auth.SetTTL(1)

@@ -64,9 +64,9 @@ func handles(book *ledger) func(ctx context.Context, body string) error {
 	}
 }
 
-// TestCutsAtAnyMoment is F2: connections are cut in whatever state they are, in
+// TestCutsAtAnyMomentF2: connections are cut in whatever state they are, in
 // the middle of a dial or a handshake too.
-func TestCutsAtAnyMoment(t *testing.T) {
+func TestCutsAtAnyMomentF2(t *testing.T) {
 	t.Parallel()
 	const links, n = 4, 2000
 	random := seeded(t)
@@ -105,9 +105,9 @@ func TestCutsAtAnyMoment(t *testing.T) {
 	t.Logf("%d cuts, %d connections, %d extra deliveries", cuts, len(w.events(&w.connects)), book.extra())
 }
 
-// TestCutIdle is F2: a connection with nothing to do is cut, and the next
+// TestCutIdleF2: a connection with nothing to do is cut, and the next
 // message comes all the same.
-func TestCutIdle(t *testing.T) {
+func TestCutIdleF2(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]func(*testnsqd.Proxy){"FIN": (*testnsqd.Proxy).Cut, "RST": (*testnsqd.Proxy).Reset} {
 		t.Run(name, func(t *testing.T) {

@@ -128,9 +128,9 @@ func TestTopicAppears(t *testing.T) {
 	}
 }
 
-// TestLookupdDown is F28: one nsqlookupd is down, then all are. What is connected
+// TestLookupdDownF28: one nsqlookupd is down, then all are. What is connected
 // stays so, redialling goes on, and the failures are counted.
-func TestLookupdDown(t *testing.T) {
+func TestLookupdDownF28(t *testing.T) {
 	t.Parallel()
 	a, b := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
 	s := testnsqd.Start(t, a.Register, b.Register)
@@ -164,9 +164,9 @@ func TestLookupdDown(t *testing.T) {
 	r.mustStop()
 }
 
-// TestLookupdDownAtStart is F28: no nsqlookupd answers, so nobody knows where to
+// TestLookupdDownAtStartF28: no nsqlookupd answers, so nobody knows where to
 // go. It is neither ready nor healthy until one does.
-func TestLookupdDownAtStart(t *testing.T) {
+func TestLookupdDownAtStartF28(t *testing.T) {
 	t.Parallel()
 	l := testnsqd.StartLookupd(t)
 	l.Stop()
@@ -193,9 +193,9 @@ func TestLookupdDownAtStart(t *testing.T) {
 	r.mustStop()
 }
 
-// TestLookupdRestarted is F29 and L13: a fresh nsqlookupd knows nothing, for
+// TestLookupdRestartedF29: (L13) a fresh nsqlookupd knows nothing, for
 // longer than it takes to forget an address. No connection ends for that.
-func TestLookupdRestarted(t *testing.T) {
+func TestLookupdRestartedF29(t *testing.T) {
 	t.Parallel()
 	l := testnsqd.StartLookupd(t)
 	s := testnsqd.Start(t, l.Register)
@@ -221,10 +221,10 @@ func TestLookupdRestarted(t *testing.T) {
 	r.mustStop()
 }
 
-// TestDeadServerListed is F30: nsqlookupd goes on naming an nsqd that is gone. It
+// TestDeadServerListedF30: nsqlookupd goes on naming an nsqd that is gone. It
 // is dialled no more often than the backoff allows, however often it is named,
 // and the other one is served.
-func TestDeadServerListed(t *testing.T) {
+func TestDeadServerListedF30(t *testing.T) {
 	t.Parallel()
 	l := testnsqd.StartLookupd(t)
 	alive, dead := testnsqd.Start(t, l.Register), testnsqd.Start(t, l.Register)
@@ -255,10 +255,10 @@ func TestDeadServerListed(t *testing.T) {
 	r.mustStop()
 }
 
-// TestServerListedTwice is F30: nsqlookupd names an nsqd twice, since it was
+// TestServerListedTwiceF30: nsqlookupd names an nsqd twice, since it was
 // restarted, and another nsqlookupd and WithNSQD name it too. It has one
 // connection.
-func TestServerListedTwice(t *testing.T) {
+func TestServerListedTwiceF30(t *testing.T) {
 	t.Parallel()
 	a, b := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
 	s := testnsqd.Start(t, a.Register, b.Register)
@@ -279,9 +279,9 @@ func TestServerListedTwice(t *testing.T) {
 	}
 }
 
-// TestServerMoves is F32: an nsqd comes back on another port. The new address is
+// TestServerMovesF32: an nsqd comes back on another port. The new address is
 // found, and the old one is dialled no more.
-func TestServerMoves(t *testing.T) {
+func TestServerMovesF32(t *testing.T) {
 	t.Parallel()
 	l := testnsqd.StartLookupd(t, func(o *nsqlookupd.Options) { o.InactiveProducerTimeout = 300 * time.Millisecond })
 	s := testnsqd.Start(t, l.Register)

@@ -58,11 +58,11 @@ func orphaned(tb testing.TB, book *ledger, running chan<- struct{}) func(context
 	}
 }
 
-// TestFrozenPath is F8 and F9: bytes no longer come through, in both directions
+// TestFrozenPathF8F9: bytes no longer come through, in both directions
 // or one of them. Within two heartbeats and a second the connection is given
 // up; what its handler says then is dropped, with the bytes that come late; and
 // the message is delivered again when the path is open.
-func TestFrozenPath(t *testing.T) {
+func TestFrozenPathF8F9(t *testing.T) {
 	t.Parallel()
 	both := []testnsqd.Direction{testnsqd.ToServer, testnsqd.ToClient}
 	for name, frozen := range map[string][]testnsqd.Direction{
@@ -114,9 +114,9 @@ func TestFrozenPath(t *testing.T) {
 	}
 }
 
-// TestLostFINs is F9: handlers succeed, but the way to nsqd is frozen. nsqd ends
+// TestLostFINsF9: handlers succeed, but the way to nsqd is frozen. nsqd ends
 // the connection, and delivers again what it has heard nothing of.
-func TestLostFINs(t *testing.T) {
+func TestLostFINsF9(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const n = 5
@@ -155,9 +155,9 @@ func TestLostFINs(t *testing.T) {
 	})
 }
 
-// TestDeafPeer is F10: nsqd sends, and reads nothing. The write deadline ends the
+// TestDeafPeerF10: nsqd sends, and reads nothing. The write deadline ends the
 // connection, handlers are not held up, and so is no shutdown.
-func TestDeafPeer(t *testing.T) {
+func TestDeafPeerF10(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const n, maxInFlight, timeout = 2000, 1000, 100 * time.Millisecond

@@ -16,9 +16,9 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestLookupdsDisagree is F31: each knows another nsqd, and some answer with
+// TestLookupdsDisagreeF31: each knows another nsqd, and some answer with
 // whatever there is. The union is consumed, and nothing hostile ends that.
-func TestLookupdsDisagree(t *testing.T) {
+func TestLookupdsDisagreeF31(t *testing.T) {
 	t.Parallel()
 	real := testnsqd.StartLookupd(t)
 	a, b, moved := testnsqd.Start(t, real.Register), testnsqd.Start(t), testnsqd.Start(t)
@@ -67,9 +67,9 @@ func TestLookupdsDisagree(t *testing.T) {
 	r.mustStop()
 }
 
-// TestSilentLookupd is L4 and F31: a nsqlookupd that never answers holds up
+// TestSilentLookupdF31: (L4) a nsqlookupd that never answers holds up
 // neither the others nor the shutdown.
-func TestSilentLookupd(t *testing.T) {
+func TestSilentLookupdF31(t *testing.T) {
 	t.Parallel()
 	real := testnsqd.StartLookupd(t)
 	s := testnsqd.Start(t, real.Register)
@@ -84,9 +84,9 @@ func TestSilentLookupd(t *testing.T) {
 	stopsWithin(t, r, slack)
 }
 
-// TestThousandProducers is F33: a nsqlookupd names 1000 nsqds, of which one is
+// TestThousandProducersF33: a nsqlookupd names 1000 nsqds, of which one is
 // there. What is beyond the bound is not dialled, and said.
-func TestThousandProducers(t *testing.T) {
+func TestThousandProducersF33(t *testing.T) {
 	t.Parallel()
 	const most = 20
 	s := testnsqd.Start(t)

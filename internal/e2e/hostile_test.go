@@ -126,9 +126,9 @@ func TestHostileFrameOf2GiB(t *testing.T) {
 	}
 }
 
-// TestHostileTLSStrip: TLS is configured, and what answers says that it has none,
+// TestHostileTLSStripT1: TLS is configured, and what answers says that it has none,
 // and asks for AUTH. The connection fails closed: the secret is not even asked for.
-func TestHostileTLSStrip(t *testing.T) {
+func TestHostileTLSStripT1(t *testing.T) {
 	cfg := conn.Config{
 		TLS:                testnsqd.NewAuthority(t).ClientConfig(),
 		AllowPlaintextAuth: true, // is about connections without TLS in their Config
@@ -259,9 +259,9 @@ func TestHostileRedirect(t *testing.T) {
 	}
 }
 
-// TestHostilePanic: a message makes the handler panic. The panic is an error with
+// TestHostilePanicF17: a message makes the handler panic. The panic is an error with
 // a stack, the message is requeued, and neither the process nor the worker dies.
-func TestHostilePanic(t *testing.T) {
+func TestHostilePanicF17(t *testing.T) {
 	s := testnsqd.Start(t)
 	book, w := newLedger(), new(watch)
 	c := newConsumer(t, func(ctx context.Context, body string) error {

@@ -96,9 +96,9 @@ func unanswerable(m *handler.Message) {
 	}
 }
 
-// TestExpired is F16, and row 2b. A failure that comes too late is not sent, and is no
+// TestExpiredF16: row 2b. A failure that comes too late is not sent, and is no
 // reason to give the message up.
-func TestExpired(t *testing.T) {
+func TestExpiredF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t, messageTimeout(400*time.Millisecond))
@@ -164,8 +164,8 @@ func TestHonoursTimeout(t *testing.T) {
 	})
 }
 
-// TestLateSuccess is F16: row 2 holds after the last instant for a safe answer, too.
-func TestLateSuccess(t *testing.T) {
+// TestLateSuccessF16: row 2 holds after the last instant for a safe answer, too.
+func TestLateSuccessF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t, messageTimeout(time.Second))
@@ -193,10 +193,10 @@ func TestLateSuccess(t *testing.T) {
 	})
 }
 
-// TestVeryLateSuccess is F16: a FIN that comes when nsqd has sent the message again
+// TestVeryLateSuccessF16: a FIN that comes when nsqd has sent the message again
 // finishes that delivery; the answer to the delivery itself is then refused,
 // which does no harm.
-func TestVeryLateSuccess(t *testing.T) {
+func TestVeryLateSuccessF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t, messageTimeout(300*time.Millisecond))
@@ -226,8 +226,8 @@ func TestVeryLateSuccess(t *testing.T) {
 	})
 }
 
-// TestTouch: a handler may take as long as it wants if it touches. (F16)
-func TestTouch(t *testing.T) {
+// TestTouchF16: a handler may take as long as it wants if it touches.
+func TestTouchF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const timeout = 2 * time.Second
@@ -255,9 +255,9 @@ func TestTouch(t *testing.T) {
 	})
 }
 
-// TestCrashGuard is F19: a message that comes with more than 2 × MaxAttempts + 8
+// TestCrashGuardF19: a message that comes with more than 2 × MaxAttempts + 8
 // attempts goes the way of MaxAttempts without a handler.
-func TestCrashGuard(t *testing.T) {
+func TestCrashGuardF19(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
 	s.EnsureChannel("dead", channel)

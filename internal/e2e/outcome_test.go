@@ -36,7 +36,7 @@ var errDomain = errors.New("domain error")
 
 // outcomeRow is a row of the table of nsqx.Consumer, as nsqd sees it.
 type outcomeRow struct {
-	name    string
+	name    string                // with the number of that row
 	opts    []nsqx.ConsumerOption // a retry policy with policyDelay is added
 	stop    bool                  // that policy says retry.Stop
 	dead    bool                  // a dead letter topic is added
@@ -72,30 +72,35 @@ func outcomeRows() []outcomeRow {
 		{name: "6: policy stops, no dead letter", stop: true, answers: answers{say(errFailed)}, want: outcomes(drop), log: "there is no dead letter"},
 		{name: "6: policy would stop, but After", stop: true, dead: true, answers: answers{say(retry.After(0, errFailed)), say(nil)}, want: outcomes(req(0), fin)},
 		{name: "8: MaxAttempts 1", dead: true, opts: options(nsqx.WithMaxAttempts(1)), answers: answers{say(errFailed)}, want: outcomes(dead)},
-		{name: "8: MaxAttempts 3", dead: true, opts: options(nsqx.WithMaxAttempts(3)), answers: answers{say(errFailed)},
+		{name: "F19, 8: MaxAttempts 3", dead: true, opts: options(nsqx.WithMaxAttempts(3)), answers: answers{say(errFailed)},
 			want: outcomes(req(policyDelay), req(policyDelay), dead)},
 		{name: "8: MaxAttempts, success at the last", dead: true, opts: options(nsqx.WithMaxAttempts(2)), answers: answers{say(errFailed), say(nil)},
 			want: outcomes(req(policyDelay), fin)},
 		{name: "8: MaxAttempts, After", dead: true, opts: options(nsqx.WithMaxAttempts(1)), answers: answers{say(retry.After(time.Hour, errFailed))}, want: outcomes(dead)},
-		{name: "8: MaxAttempts, panic", dead: true, opts: options(nsqx.WithMaxAttempts(2)), answers: answers{panics}, want: outcomes(req(policyDelay), dead), log: "wet paint"},
+		{name: "F19, 8: MaxAttempts, panic", dead: true, opts: options(nsqx.WithMaxAttempts(2)), answers: answers{panics}, want: outcomes(req(policyDelay), dead), log: "wet paint"},
 		{name: "8: MaxAttempts, discarded", opts: options(nsqx.WithDiscard(), nsqx.WithMaxAttempts(1)), answers: answers{say(errFailed)}, want: outcomes(drop)},
 		{name: "8: MaxAge", dead: true, opts: options(nsqx.WithMaxAge(time.Nanosecond)), answers: answers{say(errFailed)}, want: outcomes(dead)},
 		{name: "8: MaxAge, not yet", dead: true, opts: options(nsqx.WithMaxAge(time.Hour)), answers: answers{say(errFailed), say(nil)}, want: outcomes(req(policyDelay), fin)},
 		{name: "9: After with an error", dead: true, answers: answers{say(retry.After(70*time.Millisecond, errFailed)), say(nil)},
 			want: outcomes(req(70*time.Millisecond), fin)},
-		{name: "9: an error", dead: true, answers: answers{say(errFailed), say(nil)}, want: outcomes(req(policyDelay), fin)},
-		{name: "9: a panic", dead: true, answers: answers{panics, say(nil)}, want: outcomes(req(policyDelay), fin), log: "wet paint"},
+		{name: "F17, 9: an error", dead: true, answers: answers{say(errFailed), say(nil)}, want: outcomes(req(policyDelay), fin)},
+		{name: "F17, 9: a panic", dead: true, answers: answers{panics, say(nil)}, want: outcomes(req(policyDelay), fin), log: "wet paint"},
 		{name: "9: a delay that is cut", opts: options(nsqx.WithMaxRequeueDelay(20 * time.Millisecond)),
 			answers: answers{say(retry.After(time.Hour, errFailed)), say(nil)}, want: outcomes(req(20*time.Millisecond), fin)},
-		{name: "Goexit", opts: options(nsqx.WithMaxRequeueDelay(20 * time.Millisecond)), answers: answers{exits, say(nil)},
+		{name: "F17: Goexit", opts: options(nsqx.WithMaxRequeueDelay(20 * time.Millisecond)), answers: answers{exits, say(nil)},
 			want: outcomes(req(20*time.Millisecond), fin), log: "runtime.Goexit"},
 	}
 }
 
 // TestOutcomes goes through the rows that the answer of the handler decides.
-// (F17, F19)
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
+	t.Run("F17: no handler", func(t *testing.T) {
+		_, err := nsqx.NewConsumer[string](topic, channel, codec.String(), nil, nsqx.WithNSQD("127.0.0.1:4150"))
+		if err == nil || !strings.Contains(err.Error(), "handler is nil") {
+			t.Errorf("error is %v", err)
+		}
+	})
 	s := testnsqd.Start(t)
 	for i, tt := range outcomeRows() {
 		t.Run(tt.name, func(t *testing.T) {
@@ -183,9 +188,9 @@ func checkCounts(t testing.TB, s *testnsqd.Server, stats nsqx.Stats, want []hand
 	}
 }
 
-// TestDoesNotDecode: row 7. The dead letter has the bytes as they came; without
+// TestDoesNotDecodeF19: row 7. The dead letter has the bytes as they came; without
 // one the message waits for a release that can read it.
-func TestDoesNotDecode(t *testing.T) {
+func TestDoesNotDecodeF19(t *testing.T) {
 	t.Parallel()
 	type order struct{ ID int }
 	const broken = `{"ID":1,"note":"` + "\x00\xff"

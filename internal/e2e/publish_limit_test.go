@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nsqio/nsq/nsqd"
 	"github.com/nsqx/nsqx"
@@ -80,6 +81,41 @@ func TestPublishServerLimits(t *testing.T) {
 				t.Errorf("PublishAll: %d are said to be confirmed", got)
 			}
 			wantOnce(t, s, topic, want)
+		})
+	}
+}
+
+// TestPublishDelayF21: a delay above nsqd's --max-req-timeout would end the connection, so it is rejected before it is
+// sent. Where nsqd's limit is lower than conn.Config says, nsqd rejects it, and the next publish finds another connection.
+func TestPublishDelayF21(t *testing.T) {
+	t.Parallel()
+	const most = 300 * time.Millisecond
+	for name, tt := range map[string]struct {
+		cfg   conn.Config
+		sent  int64 // DPUBs
+		dials int
+	}{
+		"known to us": {conn.Config{MaxDelay: most}, 1, 1},
+		"not known":   {conn.Config{}, 2, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxReqTimeout = most })
+			s.EnsureChannel(topic, channel)
+			p := testnsqd.StartProxy(t, s.Addr())
+			sent := commands(p, "DPUB ")
+			producer := newProducer(t, topic, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(tt.cfg))
+			must(t, producer.Publish(t.Context(), "before"))
+			err := producer.PublishAfter(t.Context(), most+time.Millisecond, "too late")
+			wantKind(t, "delay", err, nsqx.ErrRejected)
+			if tt.dials > 1 {
+				wantCode(t, err, "E_INVALID")
+			}
+			must(t, producer.PublishAfter(t.Context(), most, "delayed"))
+			if sent.Load() != tt.sent || p.Accepted() != tt.dials {
+				t.Errorf("%d DPUBs over %d connections, want %d over %d", sent.Load(), p.Accepted(), tt.sent, tt.dials)
+			}
+			wantOnce(t, s, topic, []string{"before", "delayed"})
 		})
 	}
 }

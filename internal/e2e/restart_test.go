@@ -37,10 +37,10 @@ func unreliable(book *ledger) func(ctx context.Context, body string) error {
 	}
 }
 
-// TestRestarts: nsqd is restarted under load, quiesced, so that it loses
+// TestRestartsF3: nsqd is restarted under load, quiesced, so that it loses
 // nothing itself. Every message is handled, and only those that were in flight
-// or requeued come more than once. (F3; I1, I3, I4)
-func TestRestarts(t *testing.T) {
+// or requeued come more than once. (I1, I3, I4)
+func TestRestartsF3(t *testing.T) {
 	t.Parallel()
 	random := seeded(t)
 	for began, round := time.Now(), 0; round == 0 || time.Since(began) < testnsqd.Stress(t); round++ {
@@ -80,10 +80,10 @@ func restarts(t testing.TB, random *rand.Rand) {
 	t.Logf("%d extra deliveries, %d requeued, %d lost", book.extra(), stats.Requeued, stats.Lost)
 }
 
-// TestCuts: 100 times connections are cut at random moments under load, in good
+// TestCutsF2: 100 times connections are cut at random moments under load, in good
 // order and with RST. Every message is handled, and no connection is dialled
-// more often than it was cut. (F2; I1, I3, I4, I7)
-func TestCuts(t *testing.T) {
+// more often than it was cut. (I1, I3, I4, I7)
+func TestCutsF2(t *testing.T) {
 	t.Parallel()
 	random := seeded(t)
 	for began, round := time.Now(), 0; round == 0 || time.Since(began) < testnsqd.Stress(t); round++ {
@@ -149,10 +149,10 @@ func cuts(t testing.TB, random *rand.Rand) {
 	t.Logf("%d extra deliveries, %d requeued, %d timed out, %d lost", book.extra(), st.Requeued, st.TimedOut, stats.Lost)
 }
 
-// TestRestartRedelivers is F3: what was in flight comes again at once after a
+// TestRestartRedeliversF3: what was in flight comes again at once after a
 // restart, and so does what was deferred: nsqd keeps no timers on disk. Both are
 // counted as attempts.
-func TestRestartRedelivers(t *testing.T) {
+func TestRestartRedeliversF3(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
 	p := testnsqd.StartProxy(t, s.Addr())
@@ -186,9 +186,9 @@ func TestRestartRedelivers(t *testing.T) {
 	}
 }
 
-// TestAbruptRestarts is F4: nsqd is restarted in the middle of its work, when it
+// TestAbruptRestartsF4: nsqd is restarted in the middle of its work, when it
 // may lose messages itself: how many is reported. What it still has is handled.
-func TestAbruptRestarts(t *testing.T) {
+func TestAbruptRestartsF4(t *testing.T) {
 	t.Parallel()
 	const restarts, batch, concurrency, maxInFlight = 4, 300, 8, 32
 	random := seeded(t)

@@ -97,8 +97,8 @@ func alert(text string) func(error) bool {
 	}
 }
 
-// TestRefusals is T1, T2, T3, A1, A2, A3 and A6: what does not fit fails closed, says so by type, is not tried
-// in a storm, and shows the secret to nobody.
+// TestRefusals: what does not fit fails closed, says so by type, is not tried in a storm, and shows the secret to
+// nobody.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	const watched = 400 * time.Millisecond // a storm would have dialled often by then
@@ -159,8 +159,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestUnreachable: nobody listens, and then somebody does. (F1)
-func TestUnreachable(t *testing.T) {
+// TestUnreachableF1: nobody listens, and then somebody does.
+func TestUnreachableF1(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
 	p := testnsqd.StartProxy(t, s.Addr())
@@ -175,6 +175,9 @@ func TestUnreachable(t *testing.T) {
 	r := start(t, c)
 	eventually(t, func() bool { return len(w.events(&w.dialErrors)) >= 3 }, "three failed dials")
 	spent := time.Since(began)
+	if err := c.Healthy(); !errors.Is(err, nsqx.ErrNoNSQD) {
+		t.Errorf("healthy: %v", err)
+	}
 	p.Allow()
 	book.wait(t, 1)
 	finished(t, s, c, 1)
@@ -195,8 +198,8 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// TestSecretRotates: each connection asks for the secret anew. (A5)
-func TestSecretRotates(t *testing.T) {
+// TestSecretRotatesA5: each connection asks for the secret anew.
+func TestSecretRotatesA5(t *testing.T) {
 	t.Parallel()
 	ca, auth := testnsqd.NewAuthority(t), testnsqd.StartAuth(t)
 	s := testnsqd.Start(t, ca.RequireTLS, auth.Require)

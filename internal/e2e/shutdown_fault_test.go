@@ -23,9 +23,9 @@ type frozenAt struct {
 	reached func() bool
 }
 
-// TestShutdownFrozen is S8: the shutdown comes while the consumer waits for
+// TestShutdownFrozenS8: the shutdown comes while the consumer waits for
 // something that never comes. It waits no longer, and leaves nothing behind.
-func TestShutdownFrozen(t *testing.T) {
+func TestShutdownFrozenS8(t *testing.T) {
 	t.Parallel()
 	ca := testnsqd.NewAuthority(t)
 	// at freezes what goes to the client, once what goes to nsqd begins with a byte.
@@ -107,9 +107,9 @@ func TestShutdownFrozen(t *testing.T) {
 	}
 }
 
-// TestShutdownOverdue is S9: all handlers hang, and nsqd has given their messages
+// TestShutdownOverdueS9: all handlers hang, and nsqd has given their messages
 // up. They are named, and nothing is said of them any more.
-func TestShutdownOverdue(t *testing.T) {
+func TestShutdownOverdueS9(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const n, concurrency = 30, 4
@@ -146,9 +146,9 @@ func TestShutdownOverdue(t *testing.T) {
 	})
 }
 
-// TestShutdownOverBound is S9: nsqd has sent more than anybody asked for. Each
+// TestShutdownOverBoundS9: nsqd has sent more than anybody asked for. Each
 // message is answered once, those with a handler that hangs too.
-func TestShutdownOverBound(t *testing.T) {
+func TestShutdownOverBoundS9(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const n, concurrency, maxInFlight = 30, 4, 8 // above 2 × 8 + 1 a message is refused
@@ -171,6 +171,7 @@ func TestShutdownOverBound(t *testing.T) {
 			nsqx.WithShutdownTimeout(50*time.Millisecond))
 		r := start(t, c)
 		eventually(t, func() bool { return c.Stats().Connections[0].Received == n }, "all messages")
+		eventually(t, func() bool { return c.Stats().Running == concurrency }, "handlers that hang")
 		st := c.Stats()
 		if held := st.Running + st.Queued; held > concurrency+2*maxInFlight+1 {
 			t.Errorf("%d messages are held", held)
@@ -201,9 +202,9 @@ func TestShutdownOverBound(t *testing.T) {
 	})
 }
 
-// TestShutdownFrozenPeer is S10: nsqd says nothing more. The shutdown keeps its
+// TestShutdownFrozenPeerS10: nsqd says nothing more. The shutdown keeps its
 // deadline, and says that nothing is proven.
-func TestShutdownFrozenPeer(t *testing.T) {
+func TestShutdownFrozenPeerS10(t *testing.T) {
 	t.Parallel()
 	for name, busy := range map[string]bool{"idle": false, "busy": true} {
 		t.Run(name, func(t *testing.T) {
@@ -243,10 +244,10 @@ func TestShutdownFrozenPeer(t *testing.T) {
 	}
 }
 
-// TestShutdownMeetsRestart is S11: nsqd is restarted during the drain. Nothing is
+// TestShutdownMeetsRestartS11: nsqd is restarted during the drain. Nothing is
 // dialled again, the answers to what it had sent are dropped, and nsqd has the
 // messages.
-func TestShutdownMeetsRestart(t *testing.T) {
+func TestShutdownMeetsRestartS11(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const running = 4
@@ -275,9 +276,9 @@ func TestShutdownMeetsRestart(t *testing.T) {
 	})
 }
 
-// TestShutdownCLS is S12: nsqd answers CLS late, never, with an error, or with
+// TestShutdownCLSS12: nsqd answers CLS late, never, with an error, or with
 // the end of the connection.
-func TestShutdownCLS(t *testing.T) {
+func TestShutdownCLSS12(t *testing.T) {
 	t.Parallel()
 	const timeout = 300 * time.Millisecond
 	for name, tt := range map[string]struct {

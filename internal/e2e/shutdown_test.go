@@ -32,8 +32,8 @@ func (g *gated) handle(_ context.Context, body string) error {
 	return nil
 }
 
-// TestShutdownIdle: S1. It is not parallel, so that what is left would be ours.
-func TestShutdownIdle(t *testing.T) {
+// TestShutdownIdleS1: it is not parallel, so that what is left would be ours.
+func TestShutdownIdleS1(t *testing.T) {
 	a, b, gone := testnsqd.Start(t), testnsqd.Start(t), testnsqd.Start(t)
 	gone.Stop()
 	w := new(watch)
@@ -59,9 +59,9 @@ func TestShutdownIdle(t *testing.T) {
 	}
 }
 
-// TestShutdownBusy: S2. Running handlers finish, and what they have finished
+// TestShutdownBusyS2: running handlers finish, and what they have finished
 // does not come back.
-func TestShutdownBusy(t *testing.T) {
+func TestShutdownBusyS2(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t)
@@ -92,9 +92,9 @@ func TestShutdownBusy(t *testing.T) {
 	})
 }
 
-// TestShutdownPrefetched: S3, I16. What no handler has started is with another
+// TestShutdownPrefetchedS3: (I16) what no handler has started is with another
 // consumer at once, while the handler of the first still works.
-func TestShutdownPrefetched(t *testing.T) {
+func TestShutdownPrefetchedS3(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t) // message timeout 60 s
@@ -114,7 +114,9 @@ func TestShutdownPrefetched(t *testing.T) {
 		began := time.Now()
 		r.cancel()
 		book.wait(t, 199)
-		t.Logf("199 messages were with the other consumer after %v", time.Since(began))
+		if took := time.Since(began); took > time.Second+slack {
+			t.Errorf("199 messages were with the other consumer after %v", took)
+		}
 		close(g.gate)
 		r.mustStop()
 		eventually(t, func() bool { return s.Channel(topic, channel).Unfinished() == 0 }, "all messages to be finished")
@@ -131,10 +133,10 @@ func TestShutdownPrefetched(t *testing.T) {
 	})
 }
 
-// TestShutdownHonoured: S4, and row 3 of the outcomes. A handler that fails
+// TestShutdownHonouredS4: row 3 of the outcomes. A handler that fails
 // because of the shutdown has its message requeued at once, whatever bounds
 // there are; one that returns nil has it finished.
-func TestShutdownHonoured(t *testing.T) {
+func TestShutdownHonouredS4(t *testing.T) {
 	t.Parallel()
 	for name, timeout := range map[string]time.Duration{"after the timeout": 50 * time.Millisecond, "at once": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -193,9 +195,9 @@ func TestShutdownHonoured(t *testing.T) {
 	}
 }
 
-// TestShutdownIgnored: S5, F18. A handler that ignores its context is left behind;
+// TestShutdownIgnoredS5F18: a handler that ignores its context is left behind;
 // its message is not, and its late nil changes nothing.
-func TestShutdownIgnored(t *testing.T) {
+func TestShutdownIgnoredS5F18(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t)
@@ -203,10 +205,15 @@ func TestShutdownIgnored(t *testing.T) {
 		publish(t, s, topic, []byte("m"))
 		fins := commands(p, "FIN ")
 		g := newGated()
-		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(1), nsqx.WithShutdownTimeout(50*time.Millisecond))
+		const timeout = 50 * time.Millisecond
+		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(1), nsqx.WithShutdownTimeout(timeout))
 		r := start(t, c)
 		receive(t, g.began, "the handler")
+		cancelled := time.Now()
 		err := r.stop()
+		if took := time.Since(cancelled); took > timeout+2*time.Second+slack {
+			t.Errorf("Run returned after %v", took)
+		}
 		e, ok := errors.AsType[*nsqx.ShutdownError](err)
 		if !ok || !errors.Is(err, context.DeadlineExceeded) || len(e.Unconfirmed) > 0 || e.Running != 1 || len(e.Abandoned) != 1 {
 			t.Fatalf("Run: %v", err)
@@ -228,9 +235,9 @@ func TestShutdownIgnored(t *testing.T) {
 	})
 }
 
-// TestShutdownAtOnce: handlers that return just as their messages are taken
-// away. Each message is answered once, by whoever is first.
-func TestShutdownAtOnce(t *testing.T) {
+// TestShutdownAtOnceS6: without a timeout all messages are requeued at once, also
+// those whose handlers return just then. Each is answered once, by whoever is first.
+func TestShutdownAtOnceS6(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const rounds, n = 10, 64
@@ -265,8 +272,8 @@ func TestShutdownAtOnce(t *testing.T) {
 	})
 }
 
-// TestShutdownBefore: S6. A ctx that is cancelled already.
-func TestShutdownBefore(t *testing.T) {
+// TestShutdownBeforeS6S7: a ctx that is cancelled already.
+func TestShutdownBeforeS6S7(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t)
@@ -274,8 +281,12 @@ func TestShutdownBefore(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithNSQD(p.Addr()))
+		began := time.Now()
 		if err := c.Run(ctx); err != nil {
 			t.Errorf("Run: %v", err)
+		}
+		if took := time.Since(began); took > 250*time.Millisecond+slack {
+			t.Errorf("Run returned after %v", took)
 		}
 		if p.Accepted() > 0 || s.Clients() > 0 {
 			t.Errorf("%d connections were made", p.Accepted())
@@ -306,8 +317,8 @@ func TestShutdownAtAnyTime(t *testing.T) {
 	}
 }
 
-// TestShutdownTwice: S7. Twice, concurrently, and from a handler.
-func TestShutdownTwice(t *testing.T) {
+// TestShutdownTwiceS7: twice, concurrently, and from a handler.
+func TestShutdownTwiceS7(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t)
@@ -349,8 +360,8 @@ func TestShutdownTwice(t *testing.T) {
 	})
 }
 
-// TestShutdownAfterFailure: S7. The connection is gone, and nsqd with it.
-func TestShutdownAfterFailure(t *testing.T) {
+// TestShutdownAfterFailureS7: the connection is gone, and nsqd with it.
+func TestShutdownAfterFailureS7(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t)
