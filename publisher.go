@@ -141,8 +141,8 @@ const closeGrace = time.Second
 
 // Close ends the publisher: nothing more can be published ([ErrNotSent]), what is
 // under way is waited for until ctx ends, and the connections are closed. What an nsqd
-// has not confirmed then is [ErrUnconfirmed] for those who wait for it, and Close
-// returns a [*CloseError]. Middleware and hooks that have not returned a second later are
+// has not confirmed then is [ErrUnconfirmed] for those who wait for it, or [ErrNotSent] if
+// it was never written, and Close returns a [*CloseError]. Middleware and hooks that have not returned a second later are
 // left behind, so that Close may be called by a hook, too.
 //
 // A second Close waits for the first and returns nil, or the reason why its ctx ended before.
@@ -177,7 +177,7 @@ func (p *Publisher) Close(ctx context.Context) error {
 
 // CloseError is what a publisher could not get confirmed before it had to close.
 type CloseError struct {
-	Unconfirmed int   // messages handed to an nsqd that has not answered
+	Unconfirmed int   // messages handed to a connection, written or not, that nsqd has not answered
 	Err         error // why it did not wait longer
 }
 

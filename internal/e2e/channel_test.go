@@ -167,7 +167,7 @@ func TestEmptiedF24(t *testing.T) {
 	t.Parallel()
 	const concurrency = 4
 	s := testnsqd.Start(t)
-	g, w := newGated(), new(watch)
+	g, w := newGated(t), new(watch)
 	c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(concurrency), nsqx.WithHooks(w))
 	publish(t, s, topic, numbered("m", 100)...)
 	r := start(t, c)
@@ -368,7 +368,7 @@ func TestOneHangsF18(t *testing.T) {
 	steady(t, func(t testing.TB) {
 		const n = 200
 		s := testnsqd.Start(t)
-		book, g := newLedger(), newGated()
+		book, g := newLedger(), newGated(t)
 		c := newConsumer(t, func(ctx context.Context, body string) error {
 			if body == "hangs" {
 				return g.handle(ctx, body)

@@ -22,7 +22,7 @@ func TestLowerMaxInFlightKeepsConnection(t *testing.T) {
 	book, w := newLedger(), new(watch)
 	release := make(chan struct{})
 	c := newConsumer(t, func(ctx context.Context, body string) error {
-		<-release
+		await(t, release)
 		return handles(book)(ctx, body)
 	}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(n), nsqx.WithFixedRDY(), nsqx.WithHooks(w))
 	s.EnsureChannel(topic, channel)
@@ -84,7 +84,7 @@ func TestMaxRequeueDelayOfAll(t *testing.T) {
 				if tt.fail {
 					return errFailed
 				}
-				<-release
+				await(t, release)
 				return nil
 			}, nsqx.WithNSQD(addr), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(tt.maxInFlight),
 				at(0), nsqx.WithMaxRequeueDelay(most), nsqx.WithShutdownTimeout(0))

@@ -36,7 +36,7 @@ func TestOverfilledR1(t *testing.T) {
 					}
 					defer running.Add(-1)
 					if hang {
-						<-recovered
+						await(t, recovered)
 					}
 					return handles(book)(ctx, body)
 				}, nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w))
@@ -104,7 +104,7 @@ func TestLargestMessagesR2(t *testing.T) {
 			recovered := make(chan struct{})
 			var bytes atomic.Int64
 			c := newConsumer(t, func(_ context.Context, body string) error {
-				<-recovered
+				await(t, recovered)
 				bytes.Add(int64(len(body)))
 				return nil
 			}, append(tt.opts, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency))...)

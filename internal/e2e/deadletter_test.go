@@ -237,7 +237,7 @@ func TestDeadLetterAtShutdown(t *testing.T) {
 			began, goOn := make(chan struct{}, 1), make(chan struct{})
 			c := newConsumer(t, func(context.Context, string) error {
 				began <- struct{}{}
-				<-goOn
+				await(t, goOn)
 				return retry.Permanent(errFailed)
 			}, nsqx.WithNSQD(s.Addr()), nsqx.WithConn(publishVia(p)), nsqx.WithDeadLetter("dead"),
 				nsqx.WithConcurrency(1), nsqx.WithShutdownTimeout(2*time.Second))

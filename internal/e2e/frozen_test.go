@@ -123,7 +123,7 @@ func TestLostFINsF9(t *testing.T) {
 		s := testnsqd.Start(t, messageTimeout(4*time.Second))
 		p := testnsqd.StartProxy(t, s.Addr())
 		book, w := newLedger(), new(watch)
-		g := newGated()
+		g := newGated(t)
 		c := newConsumer(t, func(ctx context.Context, body string) error {
 			book.begin(ctx, body)
 			_ = g.handle(ctx, body)

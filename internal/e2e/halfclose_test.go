@@ -119,7 +119,7 @@ func TestShutdownProven(t *testing.T) {
 				s := testnsqd.Start(t, tt.nsqd...)
 				p := testnsqd.StartProxy(t, s.Addr())
 				publish(t, s, topic, numbered("m", n)...)
-				g := newGated()
+				g := newGated(t)
 				c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(tt.conn),
 					nsqx.WithConcurrency(running), nsqx.WithMaxInFlight(running))
 				r := start(t, c)

@@ -38,7 +38,7 @@ func TestHang(t *testing.T) {
 				recovered := make(chan struct{})
 				c := newConsumer(t, func(ctx context.Context, body string) error {
 					book.begin(ctx, body)
-					<-recovered
+					await(t, recovered)
 					book.succeed(body)
 					return nil
 				}, append(opts, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(16), nsqx.WithHooks(w))...)

@@ -118,6 +118,15 @@ func receive[T any](tb testing.TB, ch <-chan T, what string) T {
 	}
 }
 
+// await waits for a channel to be closed, or for the end of the test: no handler
+// outlives one that has failed.
+func await(tb testing.TB, ch <-chan struct{}) {
+	select {
+	case <-ch:
+	case <-tb.Context().Done():
+	}
+}
+
 // eventually waits for what nsqd would have to be asked for.
 func eventually(tb testing.TB, cond func() bool, format string, args ...any) {
 	tb.Helper()

@@ -183,7 +183,7 @@ func TestNamedWhileDialling(t *testing.T) {
 	c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithLookupd(l.URL), soon, nsqx.WithHooks(w),
 		nsqx.WithConn(conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			dialling <- struct{}{}
-			<-goOn
+			await(t, goOn)
 			return dialer.DialContext(ctx, network, addr)
 		}}))
 	r := start(t, c)

@@ -205,7 +205,7 @@ func TestVeryLateSuccessF16(t *testing.T) {
 		c := newConsumer(t, func(ctx context.Context, body string) error {
 			book.begin(ctx, body)
 			if handler.FromContext(ctx).Attempts == 1 {
-				<-again
+				await(t, again)
 				return nil
 			}
 			close(again)

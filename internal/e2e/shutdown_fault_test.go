@@ -115,7 +115,7 @@ func TestShutdownOverdueS9(t *testing.T) {
 		const n, concurrency = 30, 4
 		s := testnsqd.Start(t, messageTimeout(300*time.Millisecond))
 		p := testnsqd.StartProxy(t, s.Addr())
-		g, w := newGated(), new(watch)
+		g, w := newGated(t), new(watch)
 		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(8),
 			nsqx.WithShutdownTimeout(50*time.Millisecond), nsqx.WithHooks(w))
 		publish(t, s, topic, numbered("m", n)...)
@@ -166,7 +166,7 @@ func TestShutdownOverBoundS9(t *testing.T) {
 			}
 			answers <- p.Log
 		})
-		g := newGated()
+		g := newGated(t)
 		c := newConsumer(t, g.handle, nsqx.WithNSQD(addr), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(maxInFlight),
 			nsqx.WithShutdownTimeout(50*time.Millisecond))
 		r := start(t, c)
@@ -213,7 +213,7 @@ func TestShutdownFrozenPeerS10(t *testing.T) {
 				const timeout = 300 * time.Millisecond
 				s := testnsqd.Start(t)
 				p := testnsqd.StartProxy(t, s.Addr())
-				g := newGated()
+				g := newGated(t)
 				c := newConsumer(t, func(ctx context.Context, body string) error {
 					g.began <- body
 					<-ctx.Done()
@@ -253,7 +253,7 @@ func TestShutdownMeetsRestartS11(t *testing.T) {
 		const running = 4
 		s := testnsqd.Start(t)
 		p := testnsqd.StartProxy(t, s.Addr())
-		g := newGated()
+		g := newGated(t)
 		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(running), nsqx.WithMaxInFlight(running))
 		publish(t, s, topic, numbered("m", 10)...)
 		r := start(t, c)
@@ -348,9 +348,9 @@ func TestOrphans(t *testing.T) {
 			}
 			running <- struct{}{}
 			if body == "early" {
-				<-early
+				await(t, early)
 			} else {
-				<-late
+				await(t, late)
 			}
 			causes <- context.Cause(ctx)
 			return nil

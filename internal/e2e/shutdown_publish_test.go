@@ -45,7 +45,7 @@ func newRelay(tb testing.TB, s *testnsqd.Server, from, to, via string, drain, cl
 		i := begun.Add(1)
 		x.began <- struct{}{}
 		if x.held(int(i)) {
-			<-x.gate
+			await(tb, x.gate)
 		}
 		return x.publish(ctx, x.p, body)
 	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(relayWorkers), nsqx.WithShutdownTimeout(drain), nsqx.WithHooks(&x.w), at(policyDelay))

@@ -16,19 +16,23 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// gated is a handler that tells of each start, and waits.
+// gated is a handler that tells of each start, and waits until the gate is opened, or the test ends.
 type gated struct {
 	began chan string
 	gate  chan struct{}
+	ended <-chan struct{}
 }
 
-func newGated() *gated {
-	return &gated{began: make(chan string, 1000), gate: make(chan struct{})}
+func newGated(tb testing.TB) *gated {
+	return &gated{began: make(chan string, 1000), gate: make(chan struct{}), ended: tb.Context().Done()}
 }
 
 func (g *gated) handle(_ context.Context, body string) error {
 	g.began <- body
-	<-g.gate
+	select {
+	case <-g.gate:
+	case <-g.ended:
+	}
 	return nil
 }
 
@@ -66,7 +70,7 @@ func TestShutdownBusyS2(t *testing.T) {
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t)
 		publish(t, s, topic, numbered("m", 100)...)
-		g := newGated()
+		g := newGated(t)
 		c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(8), nsqx.WithMaxInFlight(32))
 		r := start(t, c)
 		var handled []string
@@ -99,7 +103,7 @@ func TestShutdownPrefetchedS3(t *testing.T) {
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t) // message timeout 60 s
 		publish(t, s, topic, numbered("m", 200)...)
-		g := newGated()
+		g := newGated(t)
 		c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200))
 		r := start(t, c)
 		first := receive(t, g.began, "the handler")
@@ -204,7 +208,7 @@ func TestShutdownIgnoredS5F18(t *testing.T) {
 		p := testnsqd.StartProxy(t, s.Addr())
 		publish(t, s, topic, []byte("m"))
 		fins := commands(p, "FIN ")
-		g := newGated()
+		g := newGated(t)
 		const timeout = 50 * time.Millisecond
 		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(1), nsqx.WithShutdownTimeout(timeout))
 		r := start(t, c)
@@ -367,7 +371,7 @@ func TestShutdownAfterFailureS7(t *testing.T) {
 		s := testnsqd.Start(t)
 		p := testnsqd.StartProxy(t, s.Addr())
 		publish(t, s, topic, []byte("m"))
-		g, w := newGated(), new(watch)
+		g, w := newGated(t), new(watch)
 		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w), nsqx.WithShutdownTimeout(50*time.Millisecond))
 		r := start(t, c)
 		receive(t, g.began, "the handler")
