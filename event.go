@@ -40,20 +40,20 @@ type event struct {
 type events struct {
 	logger  *slog.Logger
 	hooks   *hooks
-	queue   chan event
+	queue   chan *event // a pointer, since it is nearly always empty
 	dropped atomic.Uint64
 	done    chan struct{} // closed when run has returned
 }
 
 func newEvents(logger *slog.Logger, hooks *hooks) *events {
-	return &events{logger: logger, hooks: hooks, queue: make(chan event, 128), done: make(chan struct{})}
+	return &events{logger: logger, hooks: hooks, queue: make(chan *event, 128), done: make(chan struct{})}
 }
 
 // post never waits.
 func (e *events) post(kind eventKind, ev event) {
 	ev.kind, ev.Time = kind, time.Now()
 	select {
-	case e.queue <- ev:
+	case e.queue <- &ev:
 	default:
 		e.dropped.Add(1)
 	}
@@ -63,7 +63,7 @@ func (e *events) post(kind eventKind, ev event) {
 func (e *events) run() {
 	defer close(e.done)
 	for ev := range e.queue {
-		call(e, []func(event){e.log}, ev)
+		call(e, []func(*event){e.log}, ev)
 		switch ev.kind {
 		case eventConnect:
 			call(e, e.hooks.connect, ev.ConnEvent)
@@ -106,7 +106,7 @@ func waitFor(done <-chan struct{}, d time.Duration) bool {
 }
 
 // log says what has happened to an operator.
-func (e *events) log(ev event) {
+func (e *events) log(ev *event) {
 	var attrs []slog.Attr
 	add := func(shown bool, attr slog.Attr) {
 		if shown {
