@@ -290,6 +290,7 @@ func TestCloseOfAnOwnPublisher(t *testing.T) {
 		}
 		wantUnanswered(t, []error{<-results, <-results, <-results})
 		other.Wait()
+		synctest.Wait() // the server has to notice
 		want(t, "connections", len(s.Conns()), 0)
 	})
 }
