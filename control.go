@@ -134,6 +134,7 @@ func (c *control) received() (n uint64) {
 // measure looks at workers and queue.
 func (c *control) measure() {
 	ws, q := &c.e.workers, c.e.queue
+	q.tick()
 	busy, results := ws.busy(), ws.results()
 	spent := q.spent()
 	c.service.Add(spent-c.spent, results-c.last)

@@ -12,7 +12,7 @@ func (ws *workers) overdue(warn func(m *handler.Message)) map[*conn.Conn]int {
 	defer ws.mu.Unlock()
 	var late map[*conn.Conn]int
 	for _, w := range ws.all {
-		m := w.current.Load()
+		m := ws.e.queue.current(&w.pocket)
 		if m == nil || lost(m) || m.Answerable() {
 			continue
 		}

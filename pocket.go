@@ -10,71 +10,165 @@ import (
 // maxBatch is the most messages that a worker takes from the queue at once.
 const maxBatch = 16
 
-// pocket is what a worker has taken from the queue: the message that it handles,
-// and those that it handles next. While they last, the worker needs no lock that
-// others want. Only its worker fills a pocket, an empty one, and holds queue.mu
-// meanwhile; whoever else looks into it or takes from it holds queue.mu, too.
+// pocket is what a worker has taken from the queue: messages that it has
+// finished, which nsqd has not been told of yet, the one that it handles, and
+// those that it handles next. While the last ones last, the worker needs no lock,
+// and tells nsqd nothing. Whoever takes them away sees to it that nsqd is told of
+// the first ones: no FIN waits for the handler that runs when nothing else does.
+//
+// Only its worker fills a pocket, and goes on in it. Whoever else looks into it, or
+// empties it, holds queue.mu; so does its worker to fill it.
 type pocket struct {
-	current atomic.Pointer[handler.Message] // in the chain
+	msgs  [maxBatch]*handler.Message
+	marks atomic.Uint64 // what is where in msgs: see marks
 
-	mu   sync.Mutex // after queue.mu
-	msgs [maxBatch - 1]*handler.Message
-	head int // what waits is msgs[head:tail], oldest first
-	tail int
+	answer func(finished []*handler.Message) // tells nsqd
 
-	filled bool             // and not found empty since; for its worker only
-	seen   *handler.Message // current, when queue.look came by; guarded by queue.mu
+	seen *handler.Message // the one that was handled when queue.look came by; guarded by queue.mu
+	age  int              // ticks since it was filled, more or less; guarded by queue.mu
+
+	wake   sync.Cond // signalled for a worker that sleeps
+	asleep bool      // guarded by queue.mu
 }
 
-// next makes the oldest message that waits the current one. It returns nil if
-// there is none. Like queue.take it stores the message in current before anybody
-// can find it missing.
+// marks divide the messages of a pocket. Those before told are none of its
+// business any more, those from there are finished, the one before next is handled
+// (but told > next-1 when it is not, and next is 0 in an empty pocket), those from
+// next to end wait. count is how many have ever been finished.
+type marks struct{ told, next, end, count uint64 }
+
+const (
+	nextShift  = 5
+	endShift   = 2 * nextShift
+	countShift = 3 * nextShift
+	markMask   = 1<<nextShift - 1
+)
+
+func unpack(p uint64) marks {
+	return marks{p & markMask, p >> nextShift & markMask, p >> endShift & markMask, p >> countShift}
+}
+
+func (m marks) pack() uint64 {
+	return m.told | m.next<<nextShift | m.end<<endShift | m.count<<countShift
+}
+
+// finish counts the current message as finished, unless it is answered already.
+func (m *marks) finish() {
+	if m.told < m.next {
+		m.count++
+	}
+}
+
+// next makes the current message a finished one, and the oldest that waits the
+// current one. It returns nil if none waits.
 func (p *pocket) next() *handler.Message {
-	if !p.filled {
-		return nil
+	for {
+		packed := p.marks.Load()
+		m := unpack(packed)
+		if m.next == m.end {
+			return nil
+		}
+		m.finish()
+		m.next++
+		if p.marks.CompareAndSwap(packed, m.pack()) {
+			return p.msgs[m.next-1]
+		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.head == p.tail {
-		p.filled = false
-		return nil
-	}
-	m := p.msgs[p.head]
-	p.msgs[p.head] = nil
-	p.head++
-	p.current.Store(m)
-	return m
 }
 
-// fill takes n messages, maxBatch-1 at most, from the head of r.
-func (p *pocket) fill(r *ring, n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i := range n {
-		p.msgs[i] = r.pop()
+// current returns the message that is handled, or was last; nil if the pocket is
+// empty.
+func (p *pocket) current() *handler.Message {
+	if m := unpack(p.marks.Load()); m.next > 0 {
+		return p.msgs[m.next-1]
 	}
-	p.head, p.tail, p.filled = 0, n, true
-}
-
-// empty puts all that waits back to the head of r.
-func (p *pocket) empty(r *ring) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for p.tail > p.head {
-		p.tail--
-		r.unpop(p.msgs[p.tail])
-		p.msgs[p.tail] = nil
-	}
+	return nil
 }
 
 // waiting returns how many messages wait, and the oldest of them.
 func (p *pocket) waiting() (n int, oldest *handler.Message) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.head == p.tail {
+	m := unpack(p.marks.Load())
+	if m.next == m.end {
 		return 0, nil
 	}
-	return p.tail - p.head, p.msgs[p.head]
+	return int(m.end - m.next), p.msgs[m.next]
+}
+
+// finished returns how many messages were finished here, ever.
+func (p *pocket) finished() uint64 { return unpack(p.marks.Load()).count }
+
+// fill takes the n oldest messages of r, and makes the first of them the current
+// one.
+func (p *pocket) fill(r *ring, n int) *handler.Message {
+	for i := range n {
+		p.msgs[i] = r.pop()
+	}
+	p.age = 0
+	p.marks.Store(marks{next: 1, end: uint64(n), count: p.finished()}.pack())
+	return p.msgs[0]
+}
+
+// clear makes a pocket in which nothing waits an empty one: what is settled shall
+// not be kept.
+func (p *pocket) clear() {
+	p.marks.Store(marks{count: p.finished()}.pack())
+	clear(p.msgs[:])
+	p.seen = nil
+}
+
+// tell tells nsqd of all that is finished, the current message included. It is
+// for the worker.
+func (p *pocket) tell() {
+	for {
+		packed := p.marks.Load()
+		m := unpack(packed)
+		if m.told == m.next {
+			return
+		}
+		first := m.told
+		m.finish()
+		m.told = m.next
+		if p.marks.CompareAndSwap(packed, m.pack()) {
+			p.answer(p.msgs[first:m.next])
+			return
+		}
+	}
+}
+
+// pass tells nsqd of all that is finished but the current message, which the
+// worker is going to answer by itself.
+func (p *pocket) pass() {
+	for {
+		packed := p.marks.Load()
+		m := unpack(packed)
+		first := m.told
+		m.told = m.next
+		if p.marks.CompareAndSwap(packed, m.pack()) {
+			p.answer(p.msgs[first : m.next-1])
+			return
+		}
+	}
+}
+
+// empty puts all that waits back to the head of r, and tells nsqd of what is
+// finished. If nothing waits, the worker is about to tell by itself.
+func (p *pocket) empty(r *ring) {
+	for {
+		packed := p.marks.Load()
+		m := unpack(packed)
+		if m.next == m.end {
+			return
+		}
+		was := m
+		m.told, m.end = max(m.told, m.next-1), m.next
+		if p.marks.CompareAndSwap(packed, m.pack()) {
+			for i := was.end; i > was.next; i-- {
+				r.unpop(p.msgs[i-1])
+			}
+			p.answer(p.msgs[was.told:m.told])
+			return
+		}
+	}
 }
 
 // gather puts what the pockets hold back to the head of the ring. What was in
@@ -96,11 +190,26 @@ func (q *queue) gather() {
 func (q *queue) look() {
 	q.looked = (q.looked + 1) % len(q.pockets)
 	p := q.pockets[q.looked]
-	m := p.current.Load()
+	m := p.current()
 	if m != nil && m == p.seen {
 		p.empty(&q.ring)
 	}
 	p.seen = m
+}
+
+// tick empties the pockets that were filled two ticks ago: their workers have not
+// been as quick as was thought.
+func (q *queue) tick() {
+	q.mu.Lock()
+	defer q.unlock()
+	if !q.lent {
+		return
+	}
+	for _, p := range q.pockets {
+		if p.age++; p.age > 2 {
+			p.empty(&q.ring)
+		}
+	}
 }
 
 // inPockets returns how many messages wait in pockets.

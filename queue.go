@@ -24,16 +24,15 @@ import (
 // message wakes a single worker and a backlog wakes them all, and nothing waits
 // behind a handler that hangs while another worker is idle.
 type queue struct {
-	mu       sync.Mutex
-	filled   sync.Cond // signalled for a worker that sleeps
-	ring     ring
-	limit    bound // of the ring
-	crowded  bool  // there was no room, and more than half of the limit still waits
-	batch    int   // most messages that a worker takes at once
-	held     bool  // nothing gets in for now
-	closed   bool  // nothing more gets in
-	sleepers int   // workers that sleep, or were signalled and have not come yet
-	woken    int   // those of them that were signalled; 1 at most
+	mu      sync.Mutex
+	ring    ring
+	limit   bound     // of the ring
+	crowded bool      // there was no room, and more than half of the limit still waits
+	batch   int       // most messages that a worker takes at once
+	held    bool      // nothing gets in for now
+	closed  bool      // nothing more gets in
+	asleep  []*pocket // of workers that sleep; who slept in last is woken first, since its memory is still near
+	woken   int       // workers that were woken and have not come yet
 
 	workers int       // how many there shall be
 	pockets []*pocket // of those that there are
@@ -45,7 +44,6 @@ type queue struct {
 func newQueue(limit int) *queue {
 	q := &queue{ring: newRing(), limit: bound{limit, math.MaxInt}, batch: 1}
 	q.clock.since = time.Now()
-	q.filled.L = &q.mu
 	return q
 }
 
@@ -82,20 +80,21 @@ func (q *queue) put(msgs []handler.Message) (dead []*handler.Message, overflow [
 	return dead, overflow, err
 }
 
-// take waits for a message, and stores it in p.current before anybody can find it
-// missing: who has closed the queue then sees all that is left either in what
-// close returned or with a worker. It returns nil when the worker shall end: the
-// queue is closed, or there are too many workers; p is out of the queue then, and
-// empty.
+// take waits for a message, and makes it p's current one before anybody can find
+// it missing: who has closed the queue then sees all that is left either in what
+// close returned or with a worker. The current one of before is finished, or has been
+// answered otherwise. It returns nil when the worker shall end: the queue is closed,
+// or there are too many workers; p is out of the queue then, and empty.
 func (q *queue) take(p *pocket) *handler.Message {
 	if m := p.next(); m != nil {
 		return m
 	}
+	p.tell()
 	q.mu.Lock()
 	defer q.unlock()
-	p.seen = nil // it is settled, and shall not be kept
 	for {
 		if q.closed || len(q.pockets) > q.workers {
+			p.clear()
 			i := slices.Index(q.pockets, p)
 			q.pockets = slices.Delete(q.pockets, i, i+1)
 			q.clock.add(-1)
@@ -107,39 +106,60 @@ func (q *queue) take(p *pocket) *handler.Message {
 		if q.ring.n > 0 {
 			break
 		}
-		q.clock.add(-1)
-		q.sleepers++
-		q.filled.Wait()
-		q.sleepers--
-		q.clock.add(1)
-		q.woken = max(q.woken-1, 0) // not signalled, if all were
+		q.sleep(p)
 	}
-	more := 0
+	n := 1
 	if q.batch > 1 {
-		more = max(min(q.ring.n/len(q.pockets), q.batch)-1, 0)
+		n = max(min(q.ring.n/len(q.pockets), q.batch), 1)
 	}
-	m := q.ring.pop()
-	p.current.Store(m)
-	if more > 0 {
-		p.fill(&q.ring, more)
-		q.lent = true
-	}
+	m := p.fill(&q.ring, n)
+	q.lent = q.lent || n > 1
 	if q.lent {
 		q.look()
 	}
 	return m
 }
 
+// sleep waits until the worker is woken. The caller holds mu.
+func (q *queue) sleep(p *pocket) {
+	p.clear()
+	q.clock.add(-1)
+	q.asleep = append(q.asleep, p)
+	for p.asleep = true; p.asleep; {
+		p.wake.Wait()
+	}
+	q.woken--
+	q.clock.add(1)
+}
+
+// rouse takes who slept in last off the list of sleepers; it is to be signalled.
+// The caller holds mu.
+func (q *queue) rouse() *pocket {
+	last := len(q.asleep) - 1
+	p := q.asleep[last]
+	q.asleep = q.asleep[:last]
+	p.asleep = false
+	q.woken++
+	return p
+}
+
+// rouseAll wakes all workers that sleep. The caller holds mu.
+func (q *queue) rouseAll() {
+	for len(q.asleep) > 0 {
+		q.rouse().wake.Signal()
+	}
+}
+
 // unlock unlocks mu, and wakes a worker if something waits for it and none is on
 // its way.
 func (q *queue) unlock() {
-	wake := q.sleepers > 0 && q.woken == 0 && (q.ring.n > 0 || q.inPockets() > 0)
-	if wake {
-		q.woken++
+	var p *pocket
+	if len(q.asleep) > 0 && q.woken == 0 && (q.ring.n > 0 || q.inPockets() > 0) {
+		p = q.rouse()
 	}
 	q.mu.Unlock()
-	if wake {
-		q.filled.Signal()
+	if p != nil {
+		p.wake.Signal()
 	}
 }
 
@@ -156,7 +176,7 @@ func (q *queue) resize(n int) (missing int) {
 	}
 	if len(q.pockets) > n {
 		q.gather()
-		q.filled.Broadcast()
+		q.rouseAll()
 	}
 	return max(n-len(q.pockets), 0)
 }
@@ -164,6 +184,7 @@ func (q *queue) resize(n int) (missing int) {
 // join adds the pocket of a worker that is about to start.
 func (q *queue) join(p *pocket) {
 	q.mu.Lock()
+	p.wake.L = &q.mu
 	q.pockets = append(q.pockets, p)
 	q.clock.add(1)
 	q.mu.Unlock()
@@ -269,8 +290,8 @@ func (q *queue) close() (rest []*handler.Message) {
 		rest = append(rest, q.ring.pop())
 	}
 	q.closed = true
+	q.rouseAll()
 	q.mu.Unlock()
-	q.filled.Broadcast()
 	return rest
 }
 
@@ -281,11 +302,18 @@ func (q *queue) waiting() int {
 	return q.ring.n + q.inPockets()
 }
 
+// current returns the message that a worker handles; nil if it handles none.
+func (q *queue) current(p *pocket) *handler.Message {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return p.current()
+}
+
 // idle returns how many workers wait for a message.
 func (q *queue) idle() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.sleepers
+	return len(q.asleep) + q.woken
 }
 
 // spent returns for how long workers have been busy, all together, running

@@ -73,7 +73,7 @@ func mustPut(t *testing.T, q *queue, msgs []handler.Message) (dead []*handler.Me
 func staff(q *queue, n int) []*pocket {
 	pockets := make([]*pocket, q.resize(n))
 	for i := range pockets {
-		pockets[i] = new(pocket)
+		pockets[i] = &pocket{answer: func([]*handler.Message) {}}
 		q.join(pockets[i])
 	}
 	return pockets
@@ -107,7 +107,7 @@ func TestQueueOrder(t *testing.T) {
 			in += n
 			for range n/2 + 1 {
 				m := q.take(worker)
-				if int(m.Attempts) != out || worker.current.Load() != m {
+				if int(m.Attempts) != out || worker.current() != m {
 					t.Fatalf("batch %d: took %d, want %d", batch, m.Attempts, out)
 				}
 				out++
@@ -267,11 +267,11 @@ func TestQueueWakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, p := newQueue(100), newPlace()
 		woken := &wakes{Locker: &q.mu}
-		q.filled.L = woken
 		var took atomic.Int64
 		hold := make(chan struct{})
 		var workers sync.WaitGroup
 		for _, worker := range staff(q, 8) {
+			worker.wake.L = woken
 			workers.Go(func() {
 				for q.take(worker) != nil {
 					took.Add(1)
@@ -330,7 +330,7 @@ func TestQueueClose(t *testing.T) {
 			found[m] = "rest"
 		}
 		for _, worker := range pockets {
-			if m := worker.current.Load(); m != nil {
+			if m := q.current(worker); m != nil {
 				found[m] += "worker"
 			}
 		}

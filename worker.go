@@ -31,11 +31,13 @@ type workers struct {
 // worker handles one message at a time.
 type worker struct {
 	pocket
-	e       *engine
-	settled [handler.Lost + 1]atomic.Uint64 // by disposition
-	lane    int                             // of the connections' outboxes
-	warned  *handler.Message                // overdue has told of it; guarded by workers.mu
-	_       [128]byte                       // so that workers share no cache lines
+	e        *engine
+	lane     int                             // of the connections' outboxes
+	handling bool                            // the current message has not come back from the chain
+	settled  [handler.Lost + 1]atomic.Uint64 // by disposition, but for those that the pocket counts
+	unsent   [handler.Lost + 1]atomic.Uint64 // counted by the pocket; but FIN was not sent, so this is what they are
+	warned   *handler.Message                // overdue has told of it; guarded by workers.mu
+	_        [128]byte                       // so that workers share no cache lines
 }
 
 // tally counts messages by disposition.
@@ -54,6 +56,7 @@ func (ws *workers) setConcurrency(n int) {
 	defer ws.mu.Unlock()
 	for range ws.e.queue.resize(n) {
 		w := &worker{e: ws.e, lane: ws.started}
+		w.pocket.answer = w.finish
 		ws.started++
 		ws.all = append(ws.all, w)
 		ws.e.queue.join(&w.pocket)
@@ -76,8 +79,11 @@ func (ws *workers) ended(w *worker) {
 
 // add adds what w has settled.
 func (t *tally) add(w *worker) {
+	t[handler.Finish] += w.finished()
 	for d := range t {
-		t[d] += w.settled[d].Load()
+		unsent := w.unsent[d].Load()
+		t[d] += w.settled[d].Load() + unsent
+		t[handler.Finish] -= unsent
 	}
 }
 
@@ -110,15 +116,8 @@ func (ws *workers) results() (n uint64) {
 }
 
 // busy returns how many workers handle a message.
-func (ws *workers) busy() (n int) {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	for _, w := range ws.all {
-		if w.current.Load() != nil {
-			n++
-		}
-	}
-	return n
+func (ws *workers) busy() int {
+	return len(ws.running())
 }
 
 // running returns the messages that are being handled.
@@ -127,7 +126,7 @@ func (ws *workers) running() []*handler.Message {
 	defer ws.mu.Unlock()
 	var running []*handler.Message
 	for _, w := range ws.all {
-		if m := w.current.Load(); m != nil {
+		if m := ws.e.queue.current(&w.pocket); m != nil {
 			running = append(running, m)
 		}
 	}
@@ -168,14 +167,15 @@ func (ws *workers) end(d time.Duration) bool { return waitFor(ws.done, d) }
 // that is left; exit then says so.
 func (w *worker) run(exit error) {
 	defer func() {
-		if w.current.Load() == nil {
+		if !w.handling {
 			w.e.workers.ended(w)
 			return
 		}
 		go w.run(handler.NewPanicError(errGoexit)) // its stack tells whose
 	}()
-	if m := w.current.Load(); m != nil {
-		w.answer(m, w.e.rescue(m.Context(), m, exit))
+	if w.handling {
+		m := w.current()
+		w.settle(m, w.e.rescue(m.Context(), m, exit))
 	}
 	for {
 		m := w.e.queue.take(&w.pocket)
@@ -183,24 +183,43 @@ func (w *worker) run(exit error) {
 		case m == nil:
 			return
 		case m.Context().Err() == nil:
-			w.answer(m, w.e.process(m.Context(), m))
+			w.handling = true
+			w.settle(m, w.e.process(m.Context(), m))
 		case interrupted(m):
+			w.pass()
 			w.e.workers.giveBack(m, handler.Interrupted, 0)
-			w.current.Store(nil)
 		default: // a run with no time left could only fail
+			w.pass()
 			w.e.workers.skip(m)
-			w.current.Store(nil)
 		}
 	}
 }
 
-// answer tells nsqd. Unless the drain has given the message back already, that
-// is: whoever claims a message first answers it.
+// settle ends a message that the chain is done with. Unless the drain has given it
+// back already, that is: whoever claims a message first answers it. A FIN is left to
+// the pocket.
+func (w *worker) settle(m *handler.Message, out handler.Outcome) {
+	w.handling = false
+	if out.Disposition != handler.Finish {
+		w.pass()
+		w.answer(m, out)
+		return
+	}
+	if !m.End() {
+		w.pass()
+		w.settled[unanswered(m)].Add(1)
+		m.Release()
+	}
+	if w.e.control.watching.Load() {
+		w.tell() // before there is room for more
+		w.e.control.succeeded()
+	}
+}
+
+// answer tells nsqd anything but an ordinary FIN.
 func (w *worker) answer(m *handler.Message, out handler.Outcome) {
 	c, d, sent := m.Source().(*conn.Conn), out.Disposition, true
 	switch d {
-	case handler.Finish:
-		sent = c.FinishIn(w.lane, m)
 	case handler.Drop, handler.DeadLetter:
 		sent = c.GiveUp(m)
 	case handler.Requeue, handler.Interrupted:
@@ -208,13 +227,27 @@ func (w *worker) answer(m *handler.Message, out handler.Outcome) {
 	default:
 		c.Forget(m)
 	}
-	if d == handler.Finish {
-		w.e.control.succeededTrial()
-	}
 	if !sent {
 		d = unanswered(m)
 	}
 	w.settled[d].Add(1)
-	w.current.Store(nil) // not before it is answered: the drain must find it
 	m.Release()
+}
+
+// finish tells nsqd of messages that have ended well: all those of a connection at
+// once. The pocket calls it, not always from the worker's goroutine.
+func (w *worker) finish(msgs []*handler.Message) {
+	for len(msgs) > 0 {
+		src, n := msgs[0].Source(), 1
+		for n < len(msgs) && msgs[n].Source() == src {
+			n++
+		}
+		if !src.(*conn.Conn).FinishEnded(w.lane, msgs[:n]) {
+			for _, m := range msgs[:n] {
+				w.unsent[unanswered(m)].Add(1)
+			}
+		}
+		handler.ReleaseAll(msgs[:n])
+		msgs = msgs[n:]
+	}
 }

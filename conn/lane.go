@@ -3,6 +3,7 @@ package conn
 import (
 	"sync"
 
+	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
@@ -22,17 +23,21 @@ type lane struct {
 	_ [128]byte // so that lanes share no cache lines
 }
 
-// finish queues a FIN in a lane.
-func (o *outbox) finish(id *wire.ID, hint int) bool {
+// finish queues FINs in a lane: all or, if nothing can be queued any more, none.
+func (o *outbox) finish(hint int, msgs ...*handler.Message) bool {
 	l := &o.lanes[hint&(laneCount-1)]
 	l.mu.Lock()
 	if l.shut {
 		l.mu.Unlock()
-		o.forget()
+		for range msgs {
+			o.forget()
+		}
 		return false
 	}
 	first := len(l.buf) == 0
-	l.buf = wire.AppendFIN(l.buf, id)
+	for _, m := range msgs {
+		l.buf = wire.AppendFIN(l.buf, (*wire.ID)(&m.ID))
+	}
 	l.mu.Unlock()
 	if first {
 		o.mu.Lock()

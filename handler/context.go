@@ -211,7 +211,14 @@ func (m *Message) Expire() {
 
 // endContext ends the context of the handler, which has returned.
 func (m *Message) endContext() {
-	m.state.Or(ended)
+	if m.state.Load()&ended == 0 {
+		m.state.Or(ended)
+	}
+	m.endChild()
+}
+
+// endChild ends what others wait for.
+func (m *Message) endChild() {
 	x := m.extra.Load()
 	if x == nil {
 		return

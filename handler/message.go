@@ -209,6 +209,14 @@ func (m *Message) Claim() bool {
 	return m.origin().state.Or(claimed)&claimed == 0
 }
 
+// End is Claim by the one whose handler has returned: it also ends the context of
+// the handler, at once. Release is still to be called.
+func (m *Message) End() bool {
+	first := m.state.Or(claimed|ended)&claimed == 0
+	m.endChild()
+	return first
+}
+
 // Claimed says whether somebody has claimed the delivery.
 func (m *Message) Claimed() bool { return m.origin().state.Load()&claimed != 0 }
 
@@ -224,6 +232,26 @@ func (m *Message) Release() {
 	if l := m.lease; l != nil {
 		m.lease = nil
 		l.Release(1)
+	}
+}
+
+// ReleaseAll releases messages as Release does, faster.
+func ReleaseAll(msgs []*Message) {
+	var lease *Lease
+	held := 0
+	for _, m := range msgs {
+		if m.lease != lease {
+			if lease != nil {
+				lease.Release(held)
+			}
+			lease, held = m.lease, 0
+		}
+		m.lease = nil
+		held++
+		m.Release()
+	}
+	if lease != nil {
+		lease.Release(held)
 	}
 }
 
