@@ -3,6 +3,7 @@ package nsqx
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nsqx/nsqx/handler"
 )
@@ -23,6 +24,9 @@ type pocket struct {
 	marks atomic.Uint64 // what is where in msgs: see marks
 
 	answer func(finished []*handler.Message) // tells nsqd
+
+	terms *handler.Terms // of the connection that now is an instant of
+	now   time.Duration  // no earlier than the last fill
 
 	seen *handler.Message // the one that was handled when queue.look came by; guarded by queue.mu
 	age  int              // ticks since it was filled, more or less; guarded by queue.mu
@@ -103,9 +107,19 @@ func (p *pocket) fill(r *ring, n int) *handler.Message {
 	for i := range n {
 		p.msgs[i] = r.pop()
 	}
-	p.age = 0
+	p.age, p.terms = 0, nil
 	p.marks.Store(marks{next: 1, end: uint64(n), count: p.finished()}.pack())
 	return p.msgs[0]
+}
+
+// inTime says whether the context of a message goes on. The clock is looked at once
+// for all that was taken together: that takes as long as handling a message does, and
+// control sees to it that no pocket lasts for long.
+func (p *pocket) inTime(m *handler.Message) bool {
+	if t := m.Source().Terms(); t != p.terms {
+		p.terms, p.now = t, t.Now()
+	}
+	return m.Runs(p.now) || m.Context().Err() == nil
 }
 
 // clear makes a pocket in which nothing waits an empty one: what is settled shall

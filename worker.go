@@ -182,7 +182,7 @@ func (w *worker) run(exit error) {
 		switch {
 		case m == nil:
 			return
-		case m.Context().Err() == nil:
+		case w.inTime(m):
 			w.handling = true
 			w.settle(m, w.e.process(m.Context(), m))
 		case interrupted(m):

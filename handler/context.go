@@ -133,6 +133,17 @@ func (m *Message) timeLeft() (left time.Duration, ok bool) {
 	return by - t.grace() - t.Now(), true
 }
 
+// Runs says whether the context of the handler certainly had not ended at an instant,
+// counted from Terms.Start: it is Err for who knows the time already. false means
+// that Err has to be asked.
+func (m *Message) Runs(at time.Duration) bool {
+	if m.src == nil || m.state.Load()&(ended|expired) != 0 || m.extra.Load() != nil || m.src.Context().Err() != nil {
+		return false
+	}
+	t := m.src.Terms()
+	return t.MessageTimeout <= 0 || at < t.answerBy(m.received, 0)-t.grace()
+}
+
 // more returns m's extra, making it if need be.
 func (m *Message) more() *extra {
 	if x := m.extra.Load(); x != nil {
