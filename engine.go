@@ -84,8 +84,10 @@ func newEngine(cfg *consumerConfig, raw handler.Raw) *engine {
 			inner,
 		)
 	}
+	if observe != nil {
+		observe = handler.Chain(middleware.Recover(), observe)
+	}
 	e.chain = handler.Chain(
-		middleware.Recover(),
 		observe,
 		e.settle,
 		inner,

@@ -25,11 +25,10 @@ var errUnsettled = errors.New("nsqx: the telemetry middleware has not called nex
 
 // settle is the step of the chain that decides what nsqd hears, by the table of
 // Consumer. It has told the message when it returns, and publishes a dead
-// letter before that.
+// letter before that. It does not panic unless next does.
 func (e *engine) settle(next handler.Raw) handler.Raw {
 	return func(ctx context.Context, m *handler.Message) error {
 		if limit := e.cfg.maxAttempts; limit > 0 && attempts(m) > 2*limit+8 {
-			e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: crash guard: message given up unhandled", slog.Any("message", m))
 			m.SetOutcome(e.decide(ctx, m, errCrashes))
 			return errCrashes
 		}
@@ -60,6 +59,7 @@ func (e *engine) outcome(ctx context.Context, m *handler.Message, err error) han
 		return out
 	}
 	if err == errCrashes {
+		e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: crash guard: message given up unhandled", slog.Any("message", m))
 		return e.giveUp(ctx, m, err)
 	}
 	e.logPanic(ctx, m, err)

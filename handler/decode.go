@@ -30,12 +30,18 @@ func Typed[T any](dec Decoder[T], fn Func[T]) Raw {
 }
 
 func decode[T any](dec Decoder[T], body []byte) (v T, err error) {
+	returned := false
 	defer func() {
+		if returned { // nearly always: recover takes its time
+			return
+		}
 		if p := recover(); p != nil {
 			err = NewPanicError(p)
 		}
 	}()
-	return dec.Decode(body)
+	v, err = dec.Decode(body)
+	returned = true
+	return v, err
 }
 
 // DecodeError says that the payload of a message could not be decoded. The

@@ -16,12 +16,18 @@ import (
 func Recover() handler.Middleware {
 	return func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) (err error) {
+			returned := false
 			defer func() {
+				if returned { // nearly always: recover takes its time
+					return
+				}
 				if p := recover(); p != nil {
 					err = handler.NewPanicError(p)
 				}
 			}()
-			return next(ctx, m)
+			err = next(ctx, m)
+			returned = true
+			return err
 		}
 	}
 }
