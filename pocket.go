@@ -1,6 +1,7 @@
 package nsqx
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,8 +26,9 @@ type pocket struct {
 
 	answer func(finished []*handler.Message) // tells nsqd
 
-	terms *handler.Terms // of the connection that now is an instant of
-	now   time.Duration  // no earlier than the last fill
+	src handler.Source  // of the message that inTime has seen last; nil when the pocket was filled anew
+	ctx context.Context // of src
+	now time.Duration   // an instant of src, no earlier than the last fill
 
 	seen *handler.Message // the one that was handled when queue.look came by; guarded by queue.mu
 	age  int              // ticks since it was filled, more or less; guarded by queue.mu
@@ -107,7 +109,7 @@ func (p *pocket) fill(r *ring, n int) *handler.Message {
 	for i := range n {
 		p.msgs[i] = r.pop()
 	}
-	p.age, p.terms = 0, nil
+	p.age, p.src = 0, nil
 	p.marks.Store(marks{next: 1, end: uint64(n), count: p.finished()}.pack())
 	return p.msgs[0]
 }
@@ -116,10 +118,10 @@ func (p *pocket) fill(r *ring, n int) *handler.Message {
 // for all that was taken together: that takes as long as handling a message does, and
 // control sees to it that no pocket lasts for long.
 func (p *pocket) inTime(m *handler.Message) bool {
-	if t := m.Source().Terms(); t != p.terms {
-		p.terms, p.now = t, t.Now()
+	if src := m.Source(); src != p.src {
+		p.src, p.ctx, p.now = src, src.Context(), src.Terms().Now()
 	}
-	return m.Runs(p.now) || m.Context().Err() == nil
+	return p.ctx.Err() == nil && m.Runs(p.now) || m.Context().Err() == nil
 }
 
 // clear makes a pocket in which nothing waits an empty one: what is settled shall
@@ -127,7 +129,7 @@ func (p *pocket) inTime(m *handler.Message) bool {
 func (p *pocket) clear() {
 	p.marks.Store(marks{count: p.finished()}.pack())
 	clear(p.msgs[:])
-	p.seen = nil
+	p.seen, p.src, p.ctx = nil, nil, nil
 }
 
 // tell tells nsqd of all that is finished, the current message included. It is

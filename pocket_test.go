@@ -31,8 +31,11 @@ func TestPocketShare(t *testing.T) {
 		{maxBatch, 4, 40, 9},
 		{maxBatch, 4, 7, 0},
 		{maxBatch, 40, 7, 0},
+		{maxBatch, 40, 100, 11}, // no more than eight run at once
+		{maxBatch - 1, 40, 100, 1},
 	} {
 		q, p := newQueue(100), newPlace()
+		q.processors = 4
 		q.setBatch(tt.batch)
 		worker := staff(q, tt.workers)[0]
 		mustPut(t, q, p.messages(0, tt.put))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -39,10 +40,12 @@ type queue struct {
 	lent    bool      // pockets may hold messages; if false, none does
 	looked  int       // which pocket look has seen last
 	clock   clock
+
+	processors int // that handlers may run on
 }
 
 func newQueue(limit int) *queue {
-	q := &queue{ring: newRing(), limit: bound{limit, math.MaxInt}, batch: 1}
+	q := &queue{ring: newRing(), limit: bound{limit, math.MaxInt}, batch: 1, processors: runtime.GOMAXPROCS(0)}
 	q.clock.since = time.Now()
 	return q
 }
@@ -110,7 +113,7 @@ func (q *queue) take(p *pocket) *handler.Message {
 	}
 	n := 1
 	if q.batch > 1 {
-		n = max(min(q.ring.n/len(q.pockets), q.batch), 1)
+		n = max(min(q.ring.n/q.among(), q.batch), 1)
 	}
 	m := p.fill(&q.ring, n)
 	q.lent = q.lent || n > 1
@@ -118,6 +121,16 @@ func (q *queue) take(p *pocket) *handler.Message {
 		q.look()
 	}
 	return m
+}
+
+// among is how many workers share what waits: all; but of handlers that are as quick
+// as can be no more run at once than there are processors, or twice as many if they
+// wait for a moment. The caller holds mu.
+func (q *queue) among() int {
+	if q.batch < maxBatch {
+		return len(q.pockets)
+	}
+	return min(len(q.pockets), 2*q.processors)
 }
 
 // sleep waits until the worker is woken. The caller holds mu.

@@ -134,10 +134,10 @@ func (m *Message) timeLeft() (left time.Duration, ok bool) {
 }
 
 // Runs says whether the context of the handler certainly had not ended at an instant,
-// counted from Terms.Start: it is Err for who knows the time already. false means
-// that Err has to be asked.
+// counted from Terms.Start, unless that of the source has: with that it is Err for
+// who knows the time already. false means that Err has to be asked.
 func (m *Message) Runs(at time.Duration) bool {
-	if m.src == nil || m.state.Load()&(ended|expired) != 0 || m.extra.Load() != nil || m.src.Context().Err() != nil {
+	if m.src == nil || m.state.Load()&(ended|expired) != 0 || m.extra.Load() != nil {
 		return false
 	}
 	t := m.src.Terms()

@@ -225,17 +225,21 @@ func (m *Message) Claimed() bool { return m.origin().state.Load()&claimed != 0 }
 // middleware nor dead letter can read the body any more.
 func (m *Message) Release() {
 	m.endContext()
-	m.Body = nil
-	if e, ok := m.src.(*enveloped); ok && !m.derived {
-		e.close()
-	}
+	m.dropBody()
 	if l := m.lease; l != nil {
 		m.lease = nil
 		l.Release(1)
 	}
 }
 
-// ReleaseAll releases messages as Release does, faster.
+func (m *Message) dropBody() {
+	m.Body = nil
+	if e, ok := m.src.(*enveloped); ok && !m.derived {
+		e.close()
+	}
+}
+
+// ReleaseAll releases messages, on which End was called, as Release does.
 func ReleaseAll(msgs []*Message) {
 	var lease *Lease
 	held := 0
@@ -248,7 +252,7 @@ func ReleaseAll(msgs []*Message) {
 		}
 		m.lease = nil
 		held++
-		m.Release()
+		m.dropBody()
 	}
 	if lease != nil {
 		lease.Release(held)
