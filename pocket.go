@@ -15,8 +15,9 @@ const maxBatch = 16
 // pocket is what a worker has taken from the queue: messages that it has
 // finished, which nsqd has not been told of yet, the one that it handles, and
 // those that it handles next. While the last ones last, the worker needs no lock,
-// and tells nsqd nothing. Whoever takes them away sees to it that nsqd is told of
-// the first ones: no FIN waits for the handler that runs when nothing else does.
+// and tells nsqd nothing. Whoever empties the pocket meanwhile, since its handlers are
+// not as quick as they were, sees to it that nsqd is told of the first ones: no FIN
+// waits for a handler that hangs.
 //
 // Only its worker fills a pocket, and goes on in it. Whoever else looks into it, or
 // empties it, holds queue.mu; so does its worker to fill it.
@@ -166,13 +167,16 @@ func (p *pocket) pass() {
 	}
 }
 
+// untold says whether there are finished messages that nsqd was not told of.
+func (m marks) untold() bool { return m.told+1 < m.next }
+
 // empty puts all that waits back to the head of r, and tells nsqd of what is
-// finished. If nothing waits, the worker is about to tell by itself.
+// finished.
 func (p *pocket) empty(r *ring) {
 	for {
 		packed := p.marks.Load()
 		m := unpack(packed)
-		if m.next == m.end {
+		if m.next == m.end && !m.untold() {
 			return
 		}
 		was := m
@@ -233,10 +237,11 @@ func (q *queue) inPockets() (n int) {
 	if !q.lent {
 		return 0
 	}
+	q.lent = false
 	for _, p := range q.pockets {
-		i, _ := p.waiting()
-		n += i
+		m := unpack(p.marks.Load())
+		n += int(m.end - m.next)
+		q.lent = q.lent || m.next < m.end || m.untold()
 	}
-	q.lent = n > 0
 	return n
 }

@@ -37,7 +37,7 @@ type queue struct {
 
 	workers int       // how many there shall be
 	pockets []*pocket // of those that there are
-	lent    bool      // pockets may hold messages; if false, none does
+	lent    bool      // pockets may hold messages that wait, or that nsqd was not told of; if false, none does
 	looked  int       // which pocket look has seen last
 	clock   clock
 
