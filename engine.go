@@ -85,7 +85,7 @@ func newEngine(cfg *consumerConfig, raw handler.Raw) *engine {
 		)
 	}
 	if observe != nil {
-		observe = handler.Chain(middleware.Recover(), observe)
+		observe = handler.Chain(middleware.Recover(), observe) // settle needs none: it does not panic
 	}
 	e.chain = handler.Chain(
 		observe,
@@ -106,7 +106,7 @@ func (e *engine) process(ctx context.Context, m *handler.Message) handler.Outcom
 	// Only what the outermost Recover has made is looked at: to walk an error of
 	// the user's is user code.
 	if p, ok := err.(*handler.PanicError); ok && out.Err != err {
-		e.logPanic(ctx, m, p) // of the telemetry, when all was decided
+		call(e.events, []func(*handler.PanicError){func(p *handler.PanicError) { e.logPanic(ctx, m, p) }}, p) // of the telemetry, when all was decided
 	}
 	call(e.events, e.cfg.hooks.settle, m)
 	return out

@@ -150,12 +150,13 @@ func (e *events) log(ev *event) {
 	e.logger.LogAttrs(context.Background(), level, "nsqx: "+text, attrs...)
 }
 
-// call calls hooks. One that panics must not take the process down.
+// call calls hooks. One that panics must not take the process down, nor must a logger.
 func call[T any](e *events, hooks []func(T), arg T) {
 	for _, h := range hooks {
 		func() {
 			defer func() {
 				if p := recover(); p != nil {
+					defer func() { _ = recover() }() // of the logger: it may be what has panicked
 					err := handler.NewPanicError(p)
 					e.logger.Error("nsqx: hook panicked", "error", err, "stack", string(err.Stack))
 				}

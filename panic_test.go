@@ -14,6 +14,7 @@ import (
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -237,4 +238,34 @@ func TestGoexitInTheDrain(t *testing.T) {
 		s.wantStop(3*time.Second + orderly)
 		l.wantCommands("FIN REQ", "REQ 1 10000")
 	})
+}
+
+// panickyLog is a log that panics whatever it is told.
+type panickyLog struct{ slog.Handler }
+
+func (panickyLog) Handle(context.Context, slog.Record) error { panic(errOther) }
+func (l panickyLog) WithAttrs([]slog.Attr) slog.Handler      { return l }
+func (panickyLog) Enabled(context.Context, slog.Level) bool  { return true }
+
+// TestLoggerPanics: nor does a logger that panics while a panic is logged end the process.
+func TestLoggerPanics(t *testing.T) {
+	for name, opts := range map[string][]nsqx.ConsumerOption{
+		"":                 nil,
+		"with middleware":  opts(nsqx.WithMiddleware(panics("after"))),
+		"crash guard":      opts(max3, nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })),
+		"a hook panics":    opts(nsqx.WithHooks(panickyHook{})),
+		"a policy as well": opts(nsqx.WithRetry(retry.PolicyFunc(func(int, error) time.Duration { panic(errOther) }))),
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t)
+			c := makeConsumer(t, func(context.Context, string) error { panic(errOther) },
+				append(opts, s.Option(), nsqx.WithLogger(slog.New(panickyLog{})))...)
+			nsqxtest.Run(t, c)
+			s.PublishMessage("orders", []byte("x"), nsqxtest.WithAttempts(60))
+			time.Sleep(time.Second)
+			if st := c.Stats(); st.Requeued != 1 || st.Finished > 0 {
+				t.Errorf("stats %+v", st)
+			}
+		})
+	}
 }

@@ -31,13 +31,13 @@ func TestLaneOrder(t *testing.T) {
 							if err := m.Touch(); err != nil {
 								t.Error(err)
 							}
-							s.FinishIn(g, m)
+							finishIn(s, g, m)
 							want[g] = append(want[g], touch(n), fin(n))
 						case 5:
 							s.GiveUp(m)
 							want[g] = append(want[g], fin(n))
 						default:
-							s.FinishIn(g, m)
+							finishIn(s, g, m)
 							want[g] = append(want[g], fin(n))
 						}
 					}

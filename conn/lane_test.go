@@ -65,10 +65,10 @@ func TestLanes(t *testing.T) {
 			for g := range goroutines {
 				wg.Go(func() {
 					for _, m := range msgs[g*each : (g+1)*each] {
-						if !s.FinishIn(g, m) {
+						if !finishIn(s, g, m) {
 							t.Errorf("FIN of %s was not taken", m.ID)
 						}
-						if s.FinishIn(g+1, m) || s.Requeue(m, 0) || s.Forget(m) {
+						if finishIn(s, g+1, m) || s.Requeue(m, 0) || s.Forget(m) {
 							t.Errorf("%s was answered twice", m.ID)
 						}
 					}
@@ -110,11 +110,11 @@ func TestLanesBeforeCLS(t *testing.T) {
 		s.Finish(msgs[0]) // this one is being written
 		synctest.Wait()
 		for lane, m := range msgs[1:17] {
-			s.FinishIn(lane, m)
+			finishIn(s, lane, m)
 		}
 		s.StopDelivery()
 		for lane, m := range msgs[17:] {
-			s.FinishIn(lane, m)
+			finishIn(s, lane, m)
 		}
 		open()
 		commands := strings.Split(s.sent(), ", ")
@@ -141,7 +141,7 @@ func TestLanesAtTheEnd(t *testing.T) {
 						if g == 0 && i == 3*round {
 							s.CloseWrite()
 						}
-						if s.FinishIn(g, m) {
+						if finishIn(s, g, m) {
 							accepted.Add(1)
 						}
 					}
@@ -179,7 +179,7 @@ func TestLanesWhenItDies(t *testing.T) {
 						if g == 0 && i == 3*round {
 							s.Abort(nil)
 						}
-						if s.FinishIn(g, m) {
+						if finishIn(s, g, m) {
 							accepted.Add(1)
 						}
 					}
@@ -191,9 +191,14 @@ func TestLanesWhenItDies(t *testing.T) {
 			if st.Finished != uint64(accepted.Load()) || st.Finished+st.Lost != uint64(len(msgs)) || st.InFlight != 0 {
 				t.Errorf("%d accepted; %d finished, %d lost, %d in flight, of %d", accepted.Load(), st.Finished, st.Lost, st.InFlight, len(msgs))
 			}
-			if s.FinishIn(3, msgs[0]) {
+			if finishIn(s, 3, msgs[0]) {
 				t.Error("a FIN was taken by a connection that is dead")
 			}
 		})
 	}
+}
+
+// finishIn is Finish, with a lane.
+func finishIn(s *stream, lane int, m *handler.Message) bool {
+	return m.End() && s.FinishEnded(lane, []*handler.Message{m})
 }
