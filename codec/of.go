@@ -6,7 +6,9 @@ package codec
 //
 // marshal is given the T itself, unmarshal a non-nil *T. Unmarshal must copy
 // what it keeps of the bytes, and whether it minds an empty body or bytes after the
-// value is up to it. For encoding/json itself take [JSON]. A nil function is
+// value is up to it. For encoding/json itself take [JSON]; other packages for JSON
+// are some times faster (docs/benchmarks has figures for two of them), but
+// each has rules of its own for what it accepts. A nil function is
 // a fault that Validate reports.
 func Of[T any](marshal func(any) ([]byte, error), unmarshal func([]byte, any) error) Codec[T] {
 	return &ofCodec[T]{
