@@ -83,7 +83,12 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	go func() { ended <- nsqx.Run(running, p.deliveries, p.notices) }()
 	err = p.work(ctx, settled)
 	stop()
-	return errors.Join(err, <-ended)
+	if err = errors.Join(err, <-ended); err != nil {
+		return err
+	}
+	s := p.deliveries.Stats() // exact, since Run has returned
+	p.Printf("\n  ✓ %d parcels delivered, %d tried again, %d given up", s.Finished, s.Requeued, s.DeadLettered)
+	return nil
 }
 
 // work publishes parcels and waits until they are settled.
@@ -106,12 +111,7 @@ func (p *post) work(ctx context.Context, settled <-chan int) error {
 		p.post(ctx, Parcel{7, "Atlantis", 3}, "DE"),
 		p.post(ctx, Parcel{8, "Munich", 0}, "DE"),
 	)
-	if err := errors.Join(err, wait(ctx, settled, 11)); err != nil { // 8 has no notice
-		return err
-	}
-	s := p.deliveries.Stats()
-	p.Printf("\n  ✓ %d parcels delivered, %d tried again, %d given up", s.Finished, s.Requeued, s.DeadLettered)
-	return nil
+	return errors.Join(err, wait(ctx, settled, 11)) // 8 has no notice
 }
 
 // post delivers parcels and sends notices.
