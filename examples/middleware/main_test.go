@@ -11,13 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/nsqx/nsqx/examples/internal/leaks"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/retry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // The ways of the parcels that are shown, and what the order of chains is.
 const (

@@ -13,10 +13,10 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/nsqx/nsqx/examples/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // followedTree is the trace of the order that is followed, without figures. What
 // is redriven keeps its trace: the last process is the first publish's.

@@ -8,10 +8,10 @@ import (
 	"regexp"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/nsqx/nsqx/examples/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 func TestRun(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())

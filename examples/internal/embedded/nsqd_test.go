@@ -5,12 +5,11 @@ import (
 	"testing"
 
 	"github.com/nsqio/nsq/nsqd"
-	"go.uber.org/goleak"
-
 	"github.com/nsqx/nsqx/examples/internal/embedded"
+	"github.com/nsqx/nsqx/examples/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 func TestNSQD(t *testing.T) {
 	dir := t.TempDir()
