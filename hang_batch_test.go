@@ -45,3 +45,34 @@ func hangs(t *testing.T, which, all int, then func(s *service)) {
 	want(t, "Run returned", s.err, nil)
 	want(t, "finished", s.Stats().Finished >= uint64(which), true)
 }
+
+// TestFinishedNeverFalls: what a handler has finished, but nsqd was not told of before the connection was lost, has never counted as
+// finished.
+func TestFinishedNeverFalls(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		n, release := 0, make(chan struct{})
+		s := d.run(func(context.Context, string) error {
+			if n++; n == 4 {
+				<-release
+			}
+			return nil
+		}, nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(100))
+		s.SetBatch(16)
+		l := d.line(nsqd1)
+		l.flood(1, 10)
+		synctest.Wait()
+		want(t, "results", s.Results(), 3)
+		want(t, "finished, while nsqd does not know", s.Stats().Finished, 0)
+		l.p.Conn.Close()
+		time.Sleep(400 * time.Millisecond)
+		st := s.Stats()
+		want(t, "finished, when it is lost", st.Finished, 0)
+		want(t, "lost", st.Lost, 9)
+		want(t, "results, when it is lost", s.Results(), 3)
+		close(release)
+		s.cancel()
+		<-s.done
+		want(t, "lost, in the end", s.Stats().Lost, 10)
+	})
+}

@@ -32,7 +32,6 @@ type pocket struct {
 	now time.Duration   // an instant of src, no earlier than the last fill
 
 	seen *handler.Message // the one that was handled when queue.look came by; guarded by queue.mu
-	age  int              // ticks since it was filled, more or less; guarded by queue.mu
 
 	wake   sync.Cond // signalled for a worker that sleeps
 	asleep bool      // guarded by queue.mu
@@ -110,7 +109,8 @@ func (p *pocket) fill(r *ring, n int) *handler.Message {
 	for i := range n {
 		p.msgs[i] = r.pop()
 	}
-	p.age, p.src = 0, nil
+	clear(p.msgs[n:]) // or a handler that hangs would keep them
+	p.src = nil
 	p.marks.Store(marks{next: 1, end: uint64(n), count: p.finished()}.pack())
 	return p.msgs[0]
 }
@@ -217,19 +217,12 @@ func (q *queue) look() {
 	p.seen = m
 }
 
-// tick empties the pockets that were filled two ticks ago: their workers have not
-// been as quick as was thought.
+// tick empties the pockets: a worker that is as quick as was thought fills it again at
+// once, and that of another shall not last for long.
 func (q *queue) tick() {
 	q.mu.Lock()
-	defer q.unlock()
-	if !q.lent {
-		return
-	}
-	for _, p := range q.pockets {
-		if p.age++; p.age > 2 {
-			p.empty(&q.ring)
-		}
-	}
+	q.gather()
+	q.unlock()
 }
 
 // inPockets returns how many messages wait in pockets.

@@ -120,7 +120,7 @@ func (e *engine) unsettled(ctx context.Context, m *handler.Message, err error) h
 	if out, ok := e.cutShort(m, err); ok {
 		return out
 	}
-	return e.requeue(m, fallbackDelay, err)
+	return handler.Outcome{Disposition: handler.Requeue, Delay: min(fallbackDelay, e.cfg.maxRequeueDelay), Err: err}
 }
 
 // logPanic logs a panic with its stack: it is a bug that must not go unseen.

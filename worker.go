@@ -35,7 +35,7 @@ type worker struct {
 	lane     int                             // of the connections' outboxes
 	handling bool                            // the current message has not come back from the chain
 	settled  [handler.Lost + 1]atomic.Uint64 // by disposition, but for those that the pocket counts
-	unsent   [handler.Lost + 1]atomic.Uint64 // counted by the pocket; but FIN was not sent, so this is what they are
+	told     [handler.Lost + 1]atomic.Uint64 // those that the pocket counts, when nsqd is told of them
 	warned   *handler.Message                // overdue has told of it; guarded by workers.mu
 	_        [128]byte                       // so that workers share no cache lines
 }
@@ -79,12 +79,17 @@ func (ws *workers) ended(w *worker) {
 
 // add adds what w has settled.
 func (t *tally) add(w *worker) {
-	t[handler.Finish] += w.finished()
 	for d := range t {
-		unsent := w.unsent[d].Load()
-		t[d] += w.settled[d].Load() + unsent
-		t[handler.Finish] -= unsent
+		t[d] += w.settled[d].Load() + w.told[d].Load()
 	}
+}
+
+// results is workers.results, of one.
+func (w *worker) results() (n uint64) {
+	for d := range w.settled {
+		n += w.settled[d].Load()
+	}
+	return n + w.finished()
 }
 
 // tally adds up what workers have settled since the start.
@@ -107,10 +112,16 @@ func (ws *workers) counts() tally {
 	return t
 }
 
-// results returns how many messages workers have settled since the start.
+// results returns how many messages workers have settled since the start, those
+// included that nsqd is yet to be told of.
 func (ws *workers) results() (n uint64) {
-	for _, settled := range ws.tally() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for _, settled := range ws.settled {
 		n += settled
+	}
+	for _, w := range ws.all {
+		n += w.results()
 	}
 	return n
 }
@@ -242,9 +253,11 @@ func (w *worker) finish(msgs []*handler.Message) {
 		for n < len(msgs) && msgs[n].Source() == src {
 			n++
 		}
-		if !src.(*conn.Conn).FinishEnded(w.lane, msgs[:n]) {
+		if src.(*conn.Conn).FinishEnded(w.lane, msgs[:n]) {
+			w.told[handler.Finish].Add(uint64(n))
+		} else {
 			for _, m := range msgs[:n] {
-				w.unsent[unanswered(m)].Add(1)
+				w.told[unanswered(m)].Add(1)
 			}
 		}
 		handler.ReleaseAll(msgs[:n])
