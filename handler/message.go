@@ -30,8 +30,8 @@ type Message struct {
 
 	// Body is the payload, without the envelope that headers came in; see
 	// RawBody. It is lent, read-only, until the message is settled, that is,
-	// until the handler and its middleware have returned; then it is nil. Clone
-	// it (bytes.Clone) to keep it.
+	// until the handler and its middleware have returned; soon after that it is
+	// nil. Clone it (bytes.Clone) to keep it.
 	Body []byte
 
 	src       Source
