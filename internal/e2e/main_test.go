@@ -21,14 +21,7 @@ func TestMain(m *testing.M) {
 	}
 	moreParallel()
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // thousands of failures are wanted here
-	goleak.VerifyTestMain(leakChecked{m}, nsqdLeaks...)
-}
-
-// nsqdLeaks are what nsqd leaves behind when a client makes a topic while it exits: it closes those that it knew before.
-// Once in 200 runs of the shutdown tests it does.
-var nsqdLeaks = []goleak.Option{
-	goleak.IgnoreTopFunction("github.com/nsqio/nsq/nsqd.(*Topic).messagePump"),
-	goleak.IgnoreTopFunction("github.com/nsqio/go-diskqueue.(*diskQueue).ioLoop"),
+	goleak.VerifyTestMain(leakChecked{m}, testnsqd.Leaks()...)
 }
 
 // moreParallel runs more tests at once than there are processors, unless
