@@ -91,7 +91,7 @@ func (p *Producer[T]) publish(ctx context.Context, delay time.Duration, v T) err
 
 func (p *Producer[T]) sendOne(ctx context.Context, delay time.Duration, body []byte) error {
 	if p.closed.Load() {
-		return p.failed(ErrNotSent, errPublisherClosed)
+		return p.notSent(errPublisherClosed)
 	}
 	return p.pub.through(ctx, p.send, p.outgoing(delay, body))
 }
@@ -113,7 +113,7 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T) (n int, err er
 		return 0, nil
 	}
 	if p.closed.Load() {
-		return 0, p.failed(ErrNotSent, errPublisherClosed)
+		return 0, p.notSent(errPublisherClosed)
 	}
 	var all []byte
 	ends := make([]int, len(values))
@@ -168,7 +168,7 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error)) e
 	if !ok {
 		<-p.slots
 		p.buffers.Put(buf)
-		return p.failed(ErrNotSent, errPublisherClosed)
+		return p.notSent(errPublisherClosed)
 	}
 	go func() {
 		defer func() {
@@ -195,7 +195,7 @@ func (p *Producer[T]) slot(ctx context.Context) error {
 	case p.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return p.failed(ErrNotSent, ended(ctx))
+		return p.notSent(ended(ctx))
 	}
 }
 
@@ -254,6 +254,6 @@ func (p *Producer[T]) encode(dst []byte, v T) (body []byte, err error) {
 	return body, err
 }
 
-func (p *Producer[T]) failed(kind, err error) error {
-	return &PublishError{Kind: kind, Topic: p.topic, Err: err}
+func (p *Producer[T]) notSent(why error) error {
+	return &PublishError{Kind: ErrNotSent, Topic: p.topic, Err: why}
 }

@@ -222,9 +222,7 @@ func (m *Message) Expire() {
 
 // endContext ends the context of the handler, which has returned.
 func (m *Message) endContext() {
-	if m.state.Load()&ended == 0 {
-		m.state.Or(ended)
-	}
+	m.state.Or(ended)
 	m.endChild()
 }
 
