@@ -86,7 +86,8 @@ func (c *control) arrived() {
 // run adjusts the shares until done is closed. While there is nothing to look at
 // it waits for a message or a change.
 func (c *control) run(done <-chan struct{}) {
-	ticker := time.NewTicker(flow.Tick)
+	pace := c.firstTick()
+	ticker := time.NewTicker(pace)
 	defer ticker.Stop()
 	ticking := true
 	for {
@@ -96,18 +97,33 @@ func (c *control) run(done <-chan struct{}) {
 		case <-c.wake:
 			if !ticking {
 				ticking = true
-				ticker.Reset(flow.Tick)
+				pace = c.firstTick()
+				ticker.Reset(pace)
 			}
 			c.adjust(false)
 		case <-ticker.C:
 			c.measure()
 			c.adjust(true)
-			if c.idle() {
+			switch {
+			case c.idle():
 				ticking = false
 				ticker.Stop()
+			case pace < flow.Tick:
+				pace = min(2*pace, flow.Tick)
+				ticker.Reset(pace)
 			}
 		}
 	}
+}
+
+// firstTick is how long the first tick takes, of the start or after an idle time; each one
+// after it takes twice as long, until it is [flow.Tick]. It is short while nobody knows what
+// handlers take: a hundred thousand messages may come in a tick.
+func (c *control) firstTick() time.Duration {
+	if _, known := c.service.Time(); known {
+		return flow.Tick
+	}
+	return flow.Tick / 32
 }
 
 // idle says whether the next tick could bring nothing new.

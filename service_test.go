@@ -28,3 +28,21 @@ func TestServiceTimeOfQuietTopic(t *testing.T) {
 		want(t, "REQs of a burst", billing(s).Requeued, 0)
 	})
 }
+
+// TestServiceTimeIsFoundEarly: nobody waits a whole tick to learn that handlers are quick, at the start or when the first
+// message comes later.
+func TestServiceTimeIsFoundEarly(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"start": 0, "later": time.Minute} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t)
+			c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(time.Millisecond), nsqx.WithConcurrency(4))
+			time.Sleep(wait)
+			publish(s, 1000)
+			time.Sleep(15 * time.Millisecond)
+			if n := c.Stats().MaxInFlight; n < 100 {
+				t.Errorf("max in flight of 4 handlers that take 1 ms is %d after 15 ms, want about 400", n)
+			}
+			s.Await("orders", "billing", finished(1000))
+		})
+	}
+}
