@@ -447,7 +447,7 @@ func (s *source) Touch(*handler.Message) error {
 func (s *source) message(attempts uint16, age time.Duration, body string) *handler.Message {
 	m := new(handler.Message)
 	id, _ := handler.ParseID(fake.ID(1))
-	m.Init(s, id, attempts, time.Now().Add(-age).UnixNano(), []byte(body), s.terms.Now(), nil)
+	m.Init(&handler.Read{Source: s, At: s.terms.Now()}, id, attempts, time.Now().Add(-age).UnixNano(), []byte(body))
 	return m
 }
 

@@ -4,13 +4,12 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nsqx/nsqx/handler"
 )
 
 // maxBatch is the most messages that a worker takes from the queue at once.
-const maxBatch = 16
+const maxBatch = 64
 
 // pocket is what a worker has taken from the queue: messages that it has
 // finished, which nsqd has not been told of yet, the one that it handles, and
@@ -22,14 +21,15 @@ const maxBatch = 16
 // Only its worker fills a pocket, and goes on in it. Whoever else looks into it, or
 // empties it, holds queue.mu; so does its worker to fill it.
 type pocket struct {
-	msgs  [maxBatch]*handler.Message
-	marks atomic.Uint64 // what is where in msgs: see marks
+	msgs   []handler.Message
+	marks  atomic.Uint64 // what is where in msgs: see marks
+	before uint64        // messages finished before those
 
-	answer func(finished []*handler.Message) // tells nsqd
+	answer func(finished []handler.Message) // tells nsqd
 
-	src handler.Source  // of the message that inTime has seen last; nil when the pocket was filled anew
-	ctx context.Context // of src
-	now time.Duration   // an instant of src, no earlier than the last fill
+	read  *handler.Read   // of the message that inTime has seen last; nil when the pocket was filled anew
+	ctx   context.Context // of its source
+	lasts bool            // for long enough: see inTime
 
 	seen *handler.Message // the one that was handled when queue.look came by; guarded by queue.mu
 
@@ -40,28 +40,53 @@ type pocket struct {
 // marks divide the messages of a pocket. Those before told are none of its
 // business any more, those from there are finished, the one before next is handled
 // (but told > next-1 when it is not, and next is 0 in an empty pocket), those from
-// next to end wait. count is how many have ever been finished.
-type marks struct{ told, next, end, count uint64 }
-
-const (
-	nextShift  = 5
-	endShift   = 2 * nextShift
-	countShift = 3 * nextShift
-	markMask   = 1<<nextShift - 1
-)
+// next to end wait. count is how many of them have been finished here.
+type marks struct{ told, next, end, count uint16 }
 
 func unpack(p uint64) marks {
-	return marks{p & markMask, p >> nextShift & markMask, p >> endShift & markMask, p >> countShift}
+	return marks{uint16(p), uint16(p >> 16), uint16(p >> 32), uint16(p >> 48)}
 }
 
 func (m marks) pack() uint64 {
-	return m.told | m.next<<nextShift | m.end<<endShift | m.count<<countShift
+	return uint64(m.told) | uint64(m.next)<<16 | uint64(m.end)<<32 | uint64(m.count)<<48
 }
 
 // finish counts the current message as finished, unless it is answered already.
 func (m *marks) finish() {
 	if m.told < m.next {
 		m.count++
+	}
+}
+
+// The ways from one state to the next.
+var (
+	tellAll = func(m marks) marks {
+		m.finish()
+		m.told = m.next
+		return m
+	}
+	passCurrent = func(m marks) marks { // it is answered in another way
+		m.told = m.next
+		return m
+	}
+	keepCurrent = func(m marks) marks {
+		if m.next > 0 {
+			m.told = max(m.told, m.next-1)
+		}
+		m.end = m.next
+		return m
+	}
+)
+
+// move goes from one state to the next, and returns both.
+func (p *pocket) move(on func(marks) marks) (was, is marks) {
+	for {
+		packed := p.marks.Load()
+		was = unpack(packed)
+		is = on(was)
+		if p.marks.CompareAndSwap(packed, is.pack()) {
+			return was, is
+		}
 	}
 }
 
@@ -77,7 +102,7 @@ func (p *pocket) next() *handler.Message {
 		m.finish()
 		m.next++
 		if p.marks.CompareAndSwap(packed, m.pack()) {
-			return p.msgs[m.next-1]
+			return &p.msgs[m.next-1]
 		}
 	}
 }
@@ -86,7 +111,7 @@ func (p *pocket) next() *handler.Message {
 // empty.
 func (p *pocket) current() *handler.Message {
 	if m := unpack(p.marks.Load()); m.next > 0 {
-		return p.msgs[m.next-1]
+		return &p.msgs[m.next-1]
 	}
 	return nil
 }
@@ -97,73 +122,54 @@ func (p *pocket) waiting() (n int, oldest *handler.Message) {
 	if m.next == m.end {
 		return 0, nil
 	}
-	return int(m.end - m.next), p.msgs[m.next]
+	return int(m.end - m.next), &p.msgs[m.next]
 }
 
 // finished returns how many messages were finished here, ever.
-func (p *pocket) finished() uint64 { return unpack(p.marks.Load()).count }
+func (p *pocket) finished() uint64 { return p.before + uint64(unpack(p.marks.Load()).count) }
 
-// fill takes the n oldest messages of r, and makes the first of them the current
-// one.
-func (p *pocket) fill(r *ring, n int) *handler.Message {
-	for i := range n {
-		p.msgs[i] = r.pop()
-	}
-	clear(p.msgs[n:]) // or a handler that hangs would keep them
-	p.src = nil
-	p.marks.Store(marks{next: 1, end: uint64(n), count: p.finished()}.pack())
-	return p.msgs[0]
-}
-
-// inTime says whether the context of a message goes on. The clock is looked at once
-// for all that was taken together: that takes as long as handling a message does, and
-// control sees to it that no pocket lasts for long.
-func (p *pocket) inTime(m *handler.Message) bool {
-	if src := m.Source(); src != p.src {
-		p.src, p.ctx, p.now = src, src.Context(), src.Terms().Now()
-	}
-	return p.ctx.Err() == nil && m.Runs(p.now) || m.Context().Err() == nil
+// fill puts messages into a pocket in which nothing waits, and makes the first of them the
+// current one.
+func (p *pocket) fill(msgs []handler.Message) *handler.Message {
+	p.clear()
+	p.msgs = msgs
+	p.marks.Store(marks{next: 1, end: uint16(len(msgs))}.pack())
+	return &msgs[0]
 }
 
 // clear makes a pocket in which nothing waits an empty one: what is settled shall
 // not be kept.
 func (p *pocket) clear() {
-	p.marks.Store(marks{count: p.finished()}.pack())
-	clear(p.msgs[:])
-	p.seen, p.src, p.ctx = nil, nil, nil
+	p.before = p.finished()
+	p.marks.Store(0)
+	p.msgs, p.seen, p.read, p.ctx = nil, nil, nil, nil
+}
+
+// inTime says whether the context of a message goes on. The clock is looked at once
+// for all that was read, and then taken, together: that takes as long as handling a message
+// does, and control sees to it that no pocket lasts for long.
+func (p *pocket) inTime(m *handler.Message) bool {
+	if r := m.Read(); r != p.read {
+		p.read, p.ctx, p.lasts = r, r.Source.Context(), r.Lasts(r.Source.Terms().Now())
+	}
+	return p.lasts && p.ctx.Err() == nil && m.Undisturbed() || m.Context().Err() == nil
 }
 
 // tell tells nsqd of all that is finished, the current message included. It is
 // for the worker.
 func (p *pocket) tell() {
-	for {
-		packed := p.marks.Load()
-		m := unpack(packed)
-		if m.told == m.next {
-			return
-		}
-		first := m.told
-		m.finish()
-		m.told = m.next
-		if p.marks.CompareAndSwap(packed, m.pack()) {
-			p.answer(p.msgs[first:m.next])
-			return
-		}
+	was, is := p.move(tellAll)
+	if was.told < is.told {
+		p.answer(p.msgs[was.told:is.told])
 	}
 }
 
 // pass tells nsqd of all that is finished but the current message, which the
 // worker is going to answer by itself.
 func (p *pocket) pass() {
-	for {
-		packed := p.marks.Load()
-		m := unpack(packed)
-		first := m.told
-		m.told = m.next
-		if p.marks.CompareAndSwap(packed, m.pack()) {
-			p.answer(p.msgs[first : m.next-1])
-			return
-		}
+	was, is := p.move(passCurrent)
+	if was.told+1 < is.told {
+		p.answer(p.msgs[was.told : is.told-1])
 	}
 }
 
@@ -173,21 +179,12 @@ func (m marks) untold() bool { return m.told+1 < m.next }
 // empty puts all that waits back to the head of r, and tells nsqd of what is
 // finished.
 func (p *pocket) empty(r *ring) {
-	for {
-		packed := p.marks.Load()
-		m := unpack(packed)
-		if m.next == m.end && !m.untold() {
-			return
-		}
-		was := m
-		m.told, m.end = max(m.told, m.next-1), m.next
-		if p.marks.CompareAndSwap(packed, m.pack()) {
-			for i := was.end; i > was.next; i-- {
-				r.unpop(p.msgs[i-1])
-			}
-			p.answer(p.msgs[was.told:m.told])
-			return
-		}
+	was, is := p.move(keepCurrent)
+	if is.end < was.end {
+		r.unpop(p.msgs[is.end:was.end])
+	}
+	if was.told < is.told {
+		p.answer(p.msgs[was.told:is.told])
 	}
 }
 

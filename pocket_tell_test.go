@@ -16,7 +16,7 @@ func TestPocketTells(t *testing.T) {
 	pockets := staff(q, 2)
 	worker := pockets[0]
 	var told []*handler.Message
-	worker.answer = func(msgs []*handler.Message) { told = append(told, msgs...) }
+	worker.answer = func(msgs []handler.Message) { told = append(told, pointers(msgs)...) }
 	check := func(what string, finished, last int) {
 		t.Helper()
 		wantNumbers(t, "told of, "+what, told, series(0, last)...)
@@ -59,7 +59,7 @@ func TestPocketTellsWithoutTheLast(t *testing.T) {
 	q.setBatch(maxBatch)
 	worker := staff(q, 1)[0]
 	var told []*handler.Message
-	worker.answer = func(msgs []*handler.Message) { told = append(told, msgs...) }
+	worker.answer = func(msgs []handler.Message) { told = append(told, pointers(msgs)...) }
 	mustPut(t, q, p.messages(0, 3))
 	take(q, worker, 3)
 	mustPut(t, q, nil) // somebody looks whether anything waits
@@ -82,9 +82,9 @@ func TestPocketTellsOnce(t *testing.T) {
 	var told [messages]atomic.Int32
 	var running, disturbing sync.WaitGroup
 	for _, worker := range pockets {
-		worker.answer = func(msgs []*handler.Message) {
-			for _, m := range msgs {
-				told[m.Attempts].Add(1)
+		worker.answer = func(msgs []handler.Message) {
+			for i := range msgs {
+				told[msgs[i].Attempts].Add(1)
 			}
 		}
 		running.Go(func() {

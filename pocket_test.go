@@ -25,10 +25,10 @@ func TestPocketShare(t *testing.T) {
 	for _, tt := range []struct{ batch, workers, put, held int }{
 		{1, 2, 100, 0},
 		{2, 1, 100, 1},
-		{maxBatch, 1, 100, 15},
+		{maxBatch, 1, 100, 63},
 		{maxBatch, 1, 3, 2},
-		{maxBatch, 4, 100, 15},
-		{maxBatch, 4, 40, 9},
+		{maxBatch, 4, 100, 24},
+		{16, 4, 100, 15},
 		{maxBatch, 4, 7, 0},
 		{maxBatch, 40, 7, 0},
 		{maxBatch, 40, 100, 11}, // no more than eight run at once
@@ -68,11 +68,7 @@ func TestPocketOfABlockedWorker(t *testing.T) {
 			if asleep {
 				run()
 				q.mu.Lock() // keeps the free one from being the first
-				q.ring.reserve(32)
-				msgs := p.messages(0, 32)
-				for i := range msgs {
-					q.ring.push(&msgs[i])
-				}
+				q.ring.push(p.messages(0, 32))
 				q.mu.Unlock()
 			} else {
 				mustPut(t, q, p.messages(0, 32))
@@ -107,11 +103,8 @@ func TestPocketWakes(t *testing.T) {
 		running.Go(func() { taken = q.take(sleeper) })
 		synctest.Wait()
 		q.mu.Lock() // filled before the sleeper could come
-		msgs := p.messages(0, 3)
-		for i := range msgs {
-			q.ring.push(&msgs[i])
-		}
-		blocked.fill(&q.ring, 2) // one to handle
+		q.ring.push(p.messages(0, 3))
+		blocked.fill(q.ring.pop(2)) // one to handle
 		q.lent = true
 		q.mu.Unlock()
 		wantNumbers(t, "taken", take(q, free, 1), 2)
@@ -320,8 +313,8 @@ func TestQueueModel(t *testing.T) {
 				t.Fatalf("seed %d: %d wait, want %d", seed, q.waiting(), len(model))
 			}
 			bytes := 0
-			for i := range q.ring.n {
-				bytes += len(q.ring.msgs[(q.ring.head+i)%len(q.ring.msgs)].Body)
+			for i := range q.ring.used {
+				bytes += q.ring.at(i).bytes()
 			}
 			if q.ring.bytes != bytes {
 				t.Fatalf("seed %d: counts %d bytes, want %d", seed, q.ring.bytes, bytes)

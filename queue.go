@@ -115,8 +115,9 @@ func (q *queue) take(p *pocket) *handler.Message {
 	if q.batch > 1 {
 		n = max(min(q.ring.n/q.among(), q.batch), 1)
 	}
-	m := p.fill(&q.ring, n)
-	q.lent = q.lent || n > 1
+	msgs := q.ring.pop(n)
+	m := p.fill(msgs)
+	q.lent = q.lent || len(msgs) > 1
 	if q.lent {
 		q.look()
 	}
@@ -191,18 +192,26 @@ func (q *queue) setBatch(n int) {
 // popDead takes out of the head what no answer can be given to any more.
 func (q *queue) popDead() (dead []*handler.Message) {
 	for q.ring.n > 0 && isDead(q.ring.oldest()) {
-		dead = append(dead, q.ring.pop())
+		dead = append(dead, &q.ring.pop(1)[0])
 	}
 	return dead
 }
 
 // sweep takes out what no answer can be given to any more, wherever it is.
 func (q *queue) sweep() (dead []*handler.Message) {
-	for range q.ring.n {
-		if m := q.ring.pop(); isDead(m) {
-			dead = append(dead, m)
-		} else {
-			q.ring.push(m)
+	for range q.ring.used {
+		for msgs := q.ring.pop(math.MaxInt); len(msgs) > 0; {
+			alive := 0
+			for alive < len(msgs) && !isDead(&msgs[alive]) {
+				alive++
+			}
+			if alive > 0 {
+				q.ring.push(msgs[:alive])
+			}
+			if msgs = msgs[alive:]; len(msgs) > 0 {
+				dead = append(dead, &msgs[0])
+				msgs = msgs[1:]
+			}
 		}
 	}
 	return dead
@@ -257,7 +266,7 @@ func (q *queue) close() (rest []*handler.Message) {
 	q.mu.Lock()
 	q.gather()
 	for q.ring.n > 0 {
-		rest = append(rest, q.ring.pop())
+		rest = append(rest, &q.ring.pop(1)[0])
 	}
 	q.closed = true
 	q.rouseAll()
@@ -277,6 +286,13 @@ func (q *queue) current(p *pocket) *handler.Message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return p.current()
+}
+
+// finished returns how many messages were finished in a pocket, ever.
+func (q *queue) finished(p *pocket) uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return p.finished()
 }
 
 // idle returns how many workers wait for a message.

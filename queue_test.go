@@ -38,9 +38,17 @@ func (p *place) Touch(*handler.Message) error { return nil }
 func (p *place) messages(first, n int) []handler.Message {
 	msgs := make([]handler.Message, n)
 	for i := range msgs {
-		msgs[i].Init(p, handler.ID{}, uint16(first+i), 0, nil, p.terms.Now(), nil)
+		msgs[i].Init(&handler.Read{Source: p, At: p.terms.Now()}, handler.ID{}, uint16(first+i), 0, nil)
 	}
 	return msgs
+}
+
+func pointers(msgs []handler.Message) []*handler.Message {
+	p := make([]*handler.Message, len(msgs))
+	for i := range msgs {
+		p[i] = &msgs[i]
+	}
+	return p
 }
 
 func numbers(msgs []*handler.Message) []int {
@@ -73,7 +81,7 @@ func mustPut(t *testing.T, q *queue, msgs []handler.Message) (dead []*handler.Me
 func staff(q *queue, n int) []*pocket {
 	pockets := make([]*pocket, q.resize(n))
 	for i := range pockets {
-		pockets[i] = &pocket{answer: func([]*handler.Message) {}}
+		pockets[i] = &pocket{answer: func([]handler.Message) {}}
 		q.join(pockets[i])
 	}
 	return pockets
@@ -366,7 +374,7 @@ func TestQueueUnderLoad(t *testing.T) {
 				for j := range batches {
 					msgs := make([]handler.Message, batch)
 					for k := range msgs {
-						msgs[k].Init(p, handler.ID{}, uint16(i*batches+j), 0, nil, 0, nil)
+						msgs[k].Init(&handler.Read{Source: p}, handler.ID{}, uint16(i*batches+j), 0, nil)
 					}
 					if _, _, err := q.put(msgs); err != nil {
 						t.Errorf("put: %v", err)

@@ -2,22 +2,49 @@ package nsqx
 
 import "github.com/nsqx/nsqx/handler"
 
-// ring is a list of messages, oldest first, that grows as needed.
+// ring is a list of messages, oldest first, that grows as needed. It keeps them as they
+// came, in spans, so that many go in and out as fast as one.
 type ring struct {
-	msgs  []*handler.Message // its length is a power of two
+	spans []span // its length is a power of two
 	head  int
-	n     int
+	used  int // how many spans there are
+	n     int // messages
 	bytes int // of bodies
 }
 
-func newRing() ring { return ring{msgs: make([]*handler.Message, 64)} }
+// span is a row of messages, of one at least, from one source.
+type span []handler.Message
+
+// bytes is the size of all bodies.
+func (s span) bytes() (n int) {
+	for i := range s {
+		n += len(s[i].Body)
+	}
+	return n
+}
+
+func newRing() ring { return ring{spans: make([]span, 16)} }
+
+// at returns the i-th oldest span.
+func (r *ring) at(i int) *span { return &r.spans[(r.head+i)&(len(r.spans)-1)] }
 
 // push adds the newest.
-func (r *ring) push(m *handler.Message) {
-	r.reserve(1)
-	r.msgs[(r.head+r.n)&(len(r.msgs)-1)] = m
-	r.n++
-	r.bytes += len(m.Body)
+func (r *ring) push(s span) {
+	r.reserve()
+	r.used++
+	*r.at(r.used - 1) = s
+	r.n += len(s)
+	r.bytes += s.bytes()
+}
+
+// unpop adds the oldest.
+func (r *ring) unpop(s span) {
+	r.reserve()
+	r.used++
+	r.head = (r.head - 1) & (len(r.spans) - 1)
+	*r.at(0) = s
+	r.n += len(s)
+	r.bytes += s.bytes()
 }
 
 // bound is how much may wait. A single message may, however large it is.
@@ -25,41 +52,47 @@ type bound struct{ messages, bytes int }
 
 // add pushes messages while there is room, and returns the others.
 func (r *ring) add(msgs []handler.Message, limit bound) (rest []handler.Message) {
-	for i := range msgs {
-		m := &msgs[i]
-		if r.n >= limit.messages || r.n > 0 && r.bytes+len(m.Body) > limit.bytes {
-			return msgs[i:]
+	n, bytes := 0, 0
+	for n < len(msgs) {
+		size := len(msgs[n].Body)
+		if r.n+n >= limit.messages || r.n+n > 0 && r.bytes+bytes+size > limit.bytes {
+			rest = msgs[n:]
+			break
 		}
-		r.push(m)
+		n++
+		bytes += size
 	}
-	return nil
+	if n > 0 {
+		r.push(msgs[:n])
+	}
+	return rest
 }
 
-// pop takes the oldest out. There must be one.
-func (r *ring) pop() *handler.Message {
-	m := r.msgs[r.head]
-	r.msgs[r.head] = nil
-	r.head = (r.head + 1) & (len(r.msgs) - 1)
-	r.n--
-	r.bytes -= len(m.Body)
-	return m
-}
-
-// unpop adds the oldest.
-func (r *ring) unpop(m *handler.Message) {
-	r.reserve(1)
-	r.head = (r.head - 1) & (len(r.msgs) - 1)
-	r.msgs[r.head] = m
-	r.n++
-	r.bytes += len(m.Body)
+// pop takes out the oldest ones, n at most: those of one span. There must be one.
+func (r *ring) pop(n int) span {
+	s := r.at(0)
+	n = min(n, len(*s))
+	out := (*s)[:n:n]
+	if *s = (*s)[n:]; len(*s) == 0 {
+		*s = nil
+		r.head = (r.head + 1) & (len(r.spans) - 1)
+		r.used--
+	}
+	r.n -= n
+	r.bytes -= out.bytes()
+	return out
 }
 
 // unpush takes the newest out. There must be one.
 func (r *ring) unpush() *handler.Message {
+	s := r.at(r.used - 1)
+	last := len(*s) - 1
+	m := &(*s)[last]
+	if *s = (*s)[:last]; last == 0 {
+		*s = nil
+		r.used--
+	}
 	r.n--
-	i := (r.head + r.n) & (len(r.msgs) - 1)
-	m := r.msgs[i]
-	r.msgs[i] = nil
 	r.bytes -= len(m.Body)
 	return m
 }
@@ -68,21 +101,17 @@ func (r *ring) oldest() *handler.Message {
 	if r.n == 0 {
 		return nil
 	}
-	return r.msgs[r.head]
+	return &(*r.at(0))[0]
 }
 
-// reserve makes room for n more.
-func (r *ring) reserve(n int) {
-	size := len(r.msgs)
-	for r.n+n > size {
-		size *= 2
-	}
-	if size == len(r.msgs) {
+// reserve makes room for one more span.
+func (r *ring) reserve() {
+	if r.used < len(r.spans) {
 		return
 	}
-	msgs := make([]*handler.Message, size)
-	for i := range r.n {
-		msgs[i] = r.msgs[(r.head+i)&(len(r.msgs)-1)]
+	spans := make([]span, 2*len(r.spans))
+	for i := range r.used {
+		spans[i] = *r.at(i)
 	}
-	r.msgs, r.head = msgs, 0
+	r.spans, r.head = spans, 0
 }

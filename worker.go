@@ -89,7 +89,7 @@ func (w *worker) results() (n uint64) {
 	for d := range w.settled {
 		n += w.settled[d].Load()
 	}
-	return n + w.finished()
+	return n + w.e.queue.finished(&w.pocket)
 }
 
 // tally adds up what workers have settled since the start.
@@ -245,22 +245,15 @@ func (w *worker) answer(m *handler.Message, out handler.Outcome) {
 	m.Release()
 }
 
-// finish tells nsqd of messages that have ended well: all those of a connection at
-// once. The pocket calls it, not always from the worker's goroutine.
-func (w *worker) finish(msgs []*handler.Message) {
-	for len(msgs) > 0 {
-		src, n := msgs[0].Source(), 1
-		for n < len(msgs) && msgs[n].Source() == src {
-			n++
+// finish tells nsqd of messages that have ended well. The pocket calls it, not always from
+// the worker's goroutine. They are of one span, and so of one connection.
+func (w *worker) finish(msgs []handler.Message) {
+	if msgs[0].Source().(*conn.Conn).FinishEnded(w.lane, msgs) {
+		w.told[handler.Finish].Add(uint64(len(msgs)))
+	} else {
+		for i := range msgs {
+			w.told[unanswered(&msgs[i])].Add(1)
 		}
-		if src.(*conn.Conn).FinishEnded(w.lane, msgs[:n]) {
-			w.told[handler.Finish].Add(uint64(n))
-		} else {
-			for _, m := range msgs[:n] {
-				w.told[unanswered(m)].Add(1)
-			}
-		}
-		handler.ReleaseAll(msgs[:n])
-		msgs = msgs[n:]
 	}
+	handler.ReleaseAll(msgs)
 }

@@ -3,8 +3,7 @@ package conn
 import (
 	"math/bits"
 	"sync"
-
-	"github.com/nsqx/nsqx/handler"
+	"sync/atomic"
 )
 
 // Blocks of read memory start small and grow under load.
@@ -14,10 +13,19 @@ const (
 )
 
 // block is a piece of memory that the read loop reads into and that message
-// bodies lie in. It is held by the read loop and by each unsettled message.
+// bodies lie in. It is held by the read loop, and for each [handler.Read] of which
+// messages are unsettled.
 type block struct {
-	buf   []byte
-	lease *handler.Lease
+	buf  []byte
+	held atomic.Int32
+	free func() // release
+	pool *blockPool
+}
+
+func (b *block) release() {
+	if b.held.Add(-1) == 0 {
+		b.pool.put(b)
+	}
 }
 
 // blockPool keeps blocks for reuse, by size. Those of a frame's own size are left
@@ -36,12 +44,13 @@ func (p *blockPool) class(n int) *sync.Pool {
 func (p *blockPool) get(n int) *block {
 	if free := p.class(n); free != nil {
 		if b, ok := free.Get().(*block); ok {
-			b.lease.Hold(1)
+			b.held.Store(1)
 			return b
 		}
 	}
-	b := &block{buf: make([]byte, n)}
-	b.lease = handler.NewLease(func() { p.put(b) })
+	b := &block{buf: make([]byte, n), pool: p}
+	b.free = b.release
+	b.held.Store(1)
 	return b
 }
 

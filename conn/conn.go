@@ -233,13 +233,13 @@ func (c *Conn) endWithin(d time.Duration, reason error) bool {
 
 // Finish answers a message with FIN. It returns false, and nothing is sent, if
 // the message was settled before or the connection is gone.
-func (c *Conn) Finish(m *handler.Message) bool { return m.Claim() && c.out.finish(0, m) }
+func (c *Conn) Finish(m *handler.Message) bool { return m.Claim() && c.out.finishOne(m) }
 
 // FinishEnded is Finish for messages of the connection that the caller has claimed
 // (see [handler.Message.End]), and for goroutines that answer very many: those that
 // pass different small numbers do not contend with each other.
-func (c *Conn) FinishEnded(lane int, msgs []*handler.Message) bool {
-	return c.out.finish(lane, msgs...)
+func (c *Conn) FinishEnded(lane int, msgs []handler.Message) bool {
+	return c.out.finish(lane, msgs)
 }
 
 // Requeue answers a message with REQ and a delay, which is rounded up to

@@ -24,7 +24,7 @@ type lane struct {
 }
 
 // finish queues FINs in a lane: all or, if nothing can be queued any more, none.
-func (o *outbox) finish(hint int, msgs ...*handler.Message) bool {
+func (o *outbox) finish(hint int, msgs []handler.Message) bool {
 	l := &o.lanes[hint&(laneCount-1)]
 	l.mu.Lock()
 	if l.shut {
@@ -35,8 +35,8 @@ func (o *outbox) finish(hint int, msgs ...*handler.Message) bool {
 		return false
 	}
 	first := len(l.buf) == 0
-	for _, m := range msgs {
-		l.buf = wire.AppendFIN(l.buf, (*wire.ID)(&m.ID))
+	for i := range msgs {
+		l.buf = wire.AppendFIN(l.buf, (*wire.ID)(&msgs[i].ID))
 	}
 	l.mu.Unlock()
 	if first {

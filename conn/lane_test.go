@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
@@ -200,5 +201,5 @@ func TestLanesWhenItDies(t *testing.T) {
 
 // finishIn is Finish, with a lane.
 func finishIn(s *stream, lane int, m *handler.Message) bool {
-	return m.End() && s.FinishEnded(lane, []*handler.Message{m})
+	return m.End() && s.FinishEnded(lane, unsafe.Slice(m, 1))
 }

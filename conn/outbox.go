@@ -93,6 +93,17 @@ func (o *outbox) lockToAnswer() (ok bool) {
 	return true
 }
 
+func (o *outbox) finishOne(m *handler.Message) bool {
+	if !o.lockToAnswer() {
+		return false
+	}
+	o.end()
+	o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&m.ID))
+	o.stats.finished++
+	o.unlock()
+	return true
+}
+
 func (o *outbox) giveUp(m *handler.Message) bool {
 	if !o.lockToAnswer() {
 		return false

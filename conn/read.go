@@ -26,8 +26,11 @@ type reader struct {
 	sparse     int // reads in a row that used little of a block
 
 	msgs  []handler.Message // free room for messages
+	least int               // how many are allocated together at least
 	batch int               // how many of msgs are filled and not handed on
 	bytes int               // of the bodies of those
+	reads []handler.Read    // free room
+	read  *handler.Read     // of the last of the batch; nil if there is none
 
 	behind   bool          // the last read has not waited: nsqd was there first
 	now      time.Duration // when the last read returned
@@ -35,21 +38,26 @@ type reader struct {
 	deadline time.Duration // of reading, in force
 }
 
-// messageBlock is how many messages are allocated together. They are never
-// reused, since a context may outlive its handler.
-const messageBlock = 32
+// Messages are allocated together: as many as lie in what was read, within limits.
+// They are never reused, since a context may outlive its handler. The lower limit grows,
+// since many connections have little to do.
+const (
+	firstTogether = 4
+	leastTogether = 32
+	mostTogether  = 256
+)
 
 // noWait is less than any read takes that has to wait for the network.
 const noWait = 20 * time.Microsecond
 
 func newReader(c *Conn, sink Sink) *reader {
-	return &reader{c: c, sink: sink, pool: new(blockPool), size: minBlock, began: c.terms.Now()}
+	return &reader{c: c, sink: sink, pool: new(blockPool), size: minBlock, least: firstTogether, began: c.terms.Now()}
 }
 
 // loop reads until something fails, and returns that.
 func (r *reader) loop() error {
 	r.cur = r.pool.get(r.size)
-	defer func() { r.cur.lease.Release(1) }()
+	defer func() { r.cur.release() }()
 	for {
 		if err := r.extend(); err != nil {
 			return err
@@ -126,7 +134,7 @@ func (r *reader) adapt(n, free int) {
 // was begun fits.
 func (r *reader) makeRoom() {
 	have, full := r.end-r.start, len(r.cur.buf)
-	reusable := full == r.size && r.cur.lease.Held() == 1 // no message lies in the block
+	reusable := full == r.size && r.cur.held.Load() == 1 // no message lies in the block
 	switch {
 	case have == 0 && reusable:
 		r.start, r.end = 0, 0
@@ -150,7 +158,7 @@ func (r *reader) makeRoom() {
 func (r *reader) move(n int) {
 	b := r.pool.get(n)
 	have := copy(b.buf, r.cur.buf[r.start:r.end])
-	r.cur.lease.Release(1)
+	r.cur.release()
 	r.cur, r.start, r.end = b, 0, have
 }
 
@@ -192,15 +200,30 @@ func (r *reader) message(data []byte) error {
 	if r.batch == len(r.msgs) {
 		r.deliver()
 		if len(r.msgs) == 0 {
-			r.msgs = make([]handler.Message, messageBlock)
+			r.least = min(2*r.least, leastTogether)
+			left := (r.end - r.start) / (wire.HeaderLen + len(data)) // if they are as large
+			r.msgs = make([]handler.Message, min(max(left, r.least), mostTogether))
 		}
+	}
+	// nsqd counts from when it sent the first byte, however long the rest took.
+	if r.read == nil || r.read.At != r.began {
+		r.newRead()
 	}
 	m := &r.msgs[r.batch]
 	r.batch++
 	r.bytes += len(body)
-	// nsqd counts from when it sent the first byte, however long the rest took.
-	m.Init(r.c, id, attempts, timestamp, body, r.began, r.cur.lease)
+	m.Init(r.read, id, attempts, timestamp, body)
 	return nil
+}
+
+// newRead begins a [handler.Read], of messages that lie in the current block.
+func (r *reader) newRead() {
+	if len(r.reads) == 0 {
+		r.reads = make([]handler.Read, r.least)
+	}
+	r.read, r.reads = &r.reads[0], r.reads[1:]
+	r.read.Source, r.read.At, r.read.Free = r.c, r.began, r.cur.free
+	r.cur.held.Add(1)
 }
 
 // deliver hands on the messages that were parsed.
@@ -210,9 +233,8 @@ func (r *reader) deliver() {
 	}
 	batch := r.msgs[:r.batch:r.batch]
 	r.msgs = r.msgs[r.batch:]
-	r.cur.lease.Hold(len(batch))
 	r.c.out.received(flow.Arrival{Messages: len(batch), At: r.now, Behind: r.behind}, r.bytes)
-	r.batch, r.bytes = 0, 0
+	r.batch, r.bytes, r.read = 0, 0, nil
 	r.sink.Deliver(r.c, batch)
 }
 

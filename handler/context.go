@@ -22,8 +22,11 @@ type extra struct {
 	touched atomic.Int64 // the last Touch, as a time.Duration since Terms.Start
 	outcome Outcome
 
-	mu    sync.Mutex // held to make or end child
+	mu    sync.Mutex // held to make or end child, and to use raw
 	child atomic.Pointer[child]
+
+	enveloped bool   // the message came with an envelope
+	raw       []byte // the body as it came then; nil when it is released
 }
 
 // child is the real context behind a messageContext whose Done was asked for.
@@ -58,14 +61,14 @@ func NewContext(ctx context.Context, m *Message) context.Context {
 // delivery. (A context's deadline must not change, and one that is too early
 // would end derived contexts for good.) Message.Deadline is the nearer one.
 func (c *messageContext) Deadline() (time.Time, bool) {
-	if c.src == nil {
+	if c.read == nil {
 		return time.Time{}, false
 	}
-	t := c.src.Terms()
+	t := c.read.Source.Terms()
 	if t.MessageTimeout <= 0 || t.MaxMessageTimeout <= 0 {
 		return time.Time{}, false
 	}
-	return t.Start.Add(c.received + t.MaxMessageTimeout), true
+	return t.Start.Add(c.read.At + t.MaxMessageTimeout), true
 }
 
 func (c *messageContext) Done() <-chan struct{} { return (*Message)(c).makeChild().ctx.Done() }
@@ -116,10 +119,10 @@ func (ch *child) err() error {
 }
 
 func (m *Message) parent() context.Context {
-	if m.src == nil {
+	if m.read == nil {
 		return context.Background()
 	}
-	return m.src.Context()
+	return m.read.Source.Context()
 }
 
 // timeLeft is how long the context of the handler still has; ok is false if
@@ -129,19 +132,19 @@ func (m *Message) timeLeft() (left time.Duration, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	t := m.src.Terms()
+	t := m.read.Source.Terms()
 	return by - t.grace() - t.Now(), true
 }
 
-// Runs says whether the context of the handler certainly had not ended at an instant,
-// counted from Terms.Start, unless that of the source has: with that it is Err for
-// who knows the time already. false means that Err has to be asked.
-func (m *Message) Runs(at time.Duration) bool {
-	if m.src == nil || m.state.Load()&(ended|expired) != 0 || m.extra.Load() != nil {
+// Undisturbed says whether nothing but time, and its source, can have ended the
+// context of the handler; see [Read.Lasts]. With those it is Err for who knows the time
+// already. false means that Err has to be asked.
+func (m *Message) Undisturbed() bool {
+	if m.derived || m.state.Load()&(ended|expired) != 0 {
 		return false
 	}
-	t := m.src.Terms()
-	return t.MessageTimeout <= 0 || at < t.answerBy(m.received, 0)-t.grace()
+	x := m.extra.Load()
+	return x == nil || x.child.Load() == nil
 }
 
 // more returns m's extra, making it if need be.
@@ -218,12 +221,6 @@ func (m *Message) Expire() {
 		}
 		ch.cancel(ErrMessageTimeout)
 	}
-}
-
-// endContext ends the context of the handler, which has returned.
-func (m *Message) endContext() {
-	m.state.Or(ended)
-	m.endChild()
 }
 
 // endChild ends what others wait for.

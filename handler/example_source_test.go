@@ -39,7 +39,7 @@ func (s *localSource) Touch(m *handler.Message) error {
 func (s *localSource) deliver(body string) *handler.Message {
 	id, _ := handler.ParseID("0f9c3a7e5b1d2846")
 	m := new(handler.Message)
-	m.Init(s, id, 1, 1_700_000_000_000_000_000, []byte(body), 0, nil)
+	m.Init(&handler.Read{Source: s}, id, 1, 1_700_000_000_000_000_000, []byte(body))
 	return m
 }
 
@@ -54,7 +54,7 @@ func ExampleMessage_Init() {
 		return
 	}
 	var m handler.Message
-	m.Init(s, id, 3, 1_700_000_000_000_000_000, []byte("42"), 0, nil)
+	m.Init(&handler.Read{Source: s}, id, 3, 1_700_000_000_000_000_000, []byte("42"))
 
 	fmt.Println(m.ID, m.Topic(), m.Channel(), m.NSQD(), "attempt", m.Attempts)
 	fmt.Println(m.Timestamp().UTC().Format(time.RFC3339))
@@ -94,17 +94,16 @@ func ExampleMessage_Claim() {
 }
 
 // Messages that were read together share one piece of memory.
-func ExampleLease() {
-	lease := handler.NewLease(func() { fmt.Println("the block may be used again") })
-	s := newLocalSource(context.Background())
-
+func ExampleRead() {
 	block := []byte("12")
+	r := &handler.Read{
+		Source: newLocalSource(context.Background()),
+		Free:   func() { fmt.Println("the block may be used again") },
+	}
 	msgs := make([]handler.Message, 2)
 	for i := range msgs {
-		lease.Hold(1)
-		msgs[i].Init(s, handler.ID{}, 1, 0, block[i:i+1], 0, lease)
+		msgs[i].Init(r, handler.ID{}, 1, 0, block[i:i+1])
 	}
-	lease.Release(1) // the reader has no more use for it
 
 	for i := range msgs {
 		fmt.Printf("handling %s\n", msgs[i].Body)

@@ -2,25 +2,17 @@ package handler
 
 import (
 	"iter"
-	"sync"
 
 	"github.com/nsqx/nsqx/envelope"
 )
-
-// enveloped is the source of a message that came with an envelope. It stands in
-// for the true one, so that other messages need no room for it.
-type enveloped struct {
-	Source
-
-	mu  sync.Mutex // whoever forwards headers may do so while the message is released
-	raw []byte     // the body as it came; nil when the message is settled
-}
 
 // open takes the envelope off the body. If it cannot be read, the message goes
 // its way nevertheless: what is wrong is the answer of Typed.
 func (m *Message) open() {
 	_, payload, err := envelope.Split(m.Body)
-	m.src = &enveloped{Source: m.src, raw: m.Body}
+	x := m.read.newExtra()
+	x.enveloped, x.raw = true, m.Body
+	m.extra.Store(x)
 	if err != nil {
 		m.state.Store(unreadable)
 		return
@@ -43,13 +35,21 @@ func (m *Message) envelopeError() error {
 // without a copy. WithBody does not change it. It is lent as Body is: after
 // Release it is nil.
 func (m *Message) RawBody() []byte {
-	e, ok := m.src.(*enveloped)
-	if !ok {
+	x := m.envelope()
+	if x == nil {
 		return m.origin().Body
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.raw
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.raw
+}
+
+// envelope returns what holds the envelope; nil if m came without one.
+func (m *Message) envelope() *extra {
+	if x := m.origin().extra.Load(); x != nil && x.enveloped {
+		return x
+	}
+	return nil
 }
 
 // Header returns the value of a header, or "" if the message came without it.
@@ -65,13 +65,13 @@ func (m *Message) Header(key string) string {
 }
 
 func (m *Message) header(key string) (value string, ok bool) {
-	e, ok := m.src.(*enveloped)
-	if !ok {
+	x := m.envelope()
+	if x == nil {
 		return "", false
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	h, _, _ := envelope.Split(e.raw)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	h, _, _ := envelope.Split(x.raw)
 	v, ok := h.Get(key)
 	return string(v), ok
 }
@@ -81,24 +81,26 @@ func (m *Message) header(key string) (value string, ok bool) {
 // too.
 func (m *Message) Headers() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
-		if e, ok := m.src.(*enveloped); ok {
-			w := e.headers()
+		if x := m.envelope(); x != nil {
+			w := x.headers()
 			w.All()(yield)
 		}
 	}
 }
 
 // headers returns copies, so that user code runs without the lock.
-func (e *enveloped) headers() envelope.Writer {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	w, _, _ := envelope.WriterOf(e.raw)
+func (x *extra) headers() envelope.Writer {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	w, _, _ := envelope.WriterOf(x.raw)
 	return w
 }
 
-// close takes the body away.
-func (e *enveloped) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.raw = nil
+// dropRaw takes the body away.
+func (x *extra) dropRaw() {
+	if x.enveloped {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.raw = nil
+	}
 }

@@ -16,17 +16,19 @@ func BenchmarkInit(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			body := []byte(body)
-			lease := handler.NewLease(func() {})
+			const together = 32
 			var msgs []handler.Message
+			var reads []handler.Read
 			b.ReportAllocs()
 			for b.Loop() {
 				if len(msgs) == 0 {
-					msgs = make([]handler.Message, 32)
+					msgs = make([]handler.Message, together)
+					reads = make([]handler.Read, together)
 				}
-				m := &msgs[0]
-				msgs = msgs[1:]
-				lease.Hold(1)
-				m.Init(s, testID, 1, 0, body, time.Second, lease)
+				m, r := &msgs[0], &reads[0]
+				msgs, reads = msgs[1:], reads[1:]
+				r.Source, r.At = s, time.Second
+				m.Init(r, testID, 1, 0, body)
 				m.Release()
 			}
 		})

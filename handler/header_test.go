@@ -78,7 +78,7 @@ func TestPlainBodyHasNoHeaders(t *testing.T) {
 func TestEnvelopeWithoutSource(t *testing.T) {
 	var m handler.Message
 	body := sealed(t, "42", "a", "1")
-	m.Init(nil, testID, 1, 0, []byte(body), 0, nil)
+	m.Init(nil, testID, 1, 0, []byte(body))
 	want(t, "Source", m.Source(), nil)
 	want(t, "Body", string(m.Body), body)
 	want(t, "Topic", m.Topic(), "")
@@ -113,9 +113,8 @@ func TestHeadersOfWithBody(t *testing.T) {
 
 func TestHeadersEndWithRelease(t *testing.T) {
 	freed := false
-	lease := handler.NewLease(func() { freed = true })
 	var m handler.Message
-	m.Init(newSource(t), testID, 1, 0, []byte(sealed(t, "42", "a", "1")), 0, lease)
+	m.Init(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, testID, 1, 0, []byte(sealed(t, "42", "a", "1")))
 	headers := m.Headers()
 	m.Release()
 	want(t, "Body", m.Body == nil, true)
@@ -132,7 +131,7 @@ func TestHeaderWhileReleased(t *testing.T) {
 	for range 100 {
 		body := []byte(sealed(t, "42", "tenant", "acme"))
 		var m handler.Message
-		m.Init(s, testID, 1, 0, body, 0, handler.NewLease(func() { clear(body) }))
+		m.Init(&handler.Read{Source: s, Free: func() { clear(body) }}, testID, 1, 0, body)
 		var done sync.WaitGroup
 		for range 4 {
 			done.Go(func() {
@@ -230,14 +229,13 @@ func TestEnvelopeAllocations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := []byte(c.body)
-			lease := handler.NewLease(func() {})
-			msgs := make([]handler.Message, 300)
+			msgs, reads := make([]handler.Message, 300), make([]handler.Read, 300)
 			i := 0
 			wantAllocs(t, "one message", c.most, func() {
-				m := &msgs[i]
+				m, r := &msgs[i], &reads[i]
 				i++
-				lease.Hold(1)
-				m.Init(s, testID, 1, 0, body, s.terms.Now(), lease)
+				r.Source, r.At, r.Free = s, s.terms.Now(), func() {}
+				m.Init(r, testID, 1, 0, body)
 				if err := handle(m.Context(), m); err != nil {
 					t.Error(err)
 				}

@@ -34,11 +34,9 @@ type Message struct {
 	// nil. Clone it (bytes.Clone) to keep it.
 	Body []byte
 
-	src       Source
+	read      *Read // nil: of no source
 	timestamp int64
-	received  time.Duration // since Terms.Start
 	extra     atomic.Pointer[extra]
-	lease     *Lease
 }
 
 // Bits of Message.state.
@@ -47,53 +45,63 @@ const (
 	ended                  // the handler has returned: its context is over
 	expired                // nsqd has said that it does not wait any more
 	unreadable             // the body has an envelope that cannot be read
+	released               // the memory of the body is given back
 )
 
-// Init makes m a delivery that src received at the instant received (counted
-// from src.Terms().Start). timestamp is nsqd's, in nanoseconds since 1970.
-// lease counts the memory of body; it may be nil. If body has an envelope, Body
-// becomes what follows it; only a message without src keeps the body as it is.
+// Init makes m a delivery that was read with r; nil if it comes from no source.
+// timestamp is nsqd's, in nanoseconds since 1970. If body has an envelope, Body
+// becomes what follows it; only a message of no source keeps the body as it is.
 //
-// Init is for those who make messages: connections and tests. m must be zero.
-func (m *Message) Init(src Source, id ID, attempts uint16, timestamp int64, body []byte, received time.Duration, lease *Lease) {
+// Init is for those who make messages: connections and tests. m must be zero, and
+// what was read together is to be made by one goroutine, before the first of it is
+// released.
+func (m *Message) Init(r *Read, id ID, attempts uint16, timestamp int64, body []byte) {
 	m.ID, m.Attempts, m.Body = id, attempts, body
-	m.src, m.timestamp, m.received, m.lease = src, timestamp, received, lease
-	if envelope.Is(body) && src != nil {
+	m.read, m.timestamp = r, timestamp
+	if r == nil {
+		return
+	}
+	r.messages++
+	if envelope.Is(body) {
 		m.open()
 	}
 }
 
 // Topic returns the topic that the message was published to.
 func (m *Message) Topic() string {
-	if m.src == nil {
+	if m.read == nil {
 		return ""
 	}
-	return m.src.Topic()
+	return m.read.Source.Topic()
 }
 
 // Channel returns the channel that the message was delivered on.
 func (m *Message) Channel() string {
-	if m.src == nil {
+	if m.read == nil {
 		return ""
 	}
-	return m.src.Channel()
+	return m.read.Source.Channel()
 }
 
 // NSQD returns the address of the nsqd that delivered the message.
 func (m *Message) NSQD() string {
-	if m.src == nil {
+	if m.read == nil {
 		return ""
 	}
-	return m.src.NSQD()
+	return m.read.Source.NSQD()
 }
 
 // Source returns where the message came from; nil for the zero Message.
 func (m *Message) Source() Source {
-	if e, ok := m.src.(*enveloped); ok {
-		return e.Source
+	if m.read == nil {
+		return nil
 	}
-	return m.src
+	return m.read.Source
 }
+
+// Read returns what the message has in common with others; nil if it is of no
+// source.
+func (m *Message) Read() *Read { return m.read }
 
 // Timestamp returns when nsqd accepted the message, by nsqd's clock.
 func (m *Message) Timestamp() time.Time { return time.Unix(0, m.timestamp) }
@@ -101,10 +109,10 @@ func (m *Message) Timestamp() time.Time { return time.Unix(0, m.timestamp) }
 // Received returns when this delivery was read from the connection; the zero
 // time if the message came from none.
 func (m *Message) Received() time.Time {
-	if m.src == nil {
+	if m.read == nil {
 		return time.Time{}
 	}
-	return m.src.Terms().Start.Add(m.received)
+	return m.read.Source.Terms().Start.Add(m.read.At)
 }
 
 // Deadline returns when nsqd stops waiting for an answer, less the margin that
@@ -114,20 +122,20 @@ func (m *Message) Deadline() (deadline time.Time, ok bool) {
 	if !ok {
 		return time.Time{}, false
 	}
-	return m.src.Terms().Start.Add(by), true
+	return m.read.Source.Terms().Start.Add(by), true
 }
 
 // AnswerBy is Deadline as an instant counted from Terms.Start. After it only a
 // success may be answered. Of a delivery that has expired it is in the past.
 func (m *Message) AnswerBy() (instant time.Duration, ok bool) {
 	o := m.origin()
-	if o.src == nil {
+	if o.read == nil {
 		return 0, false
 	}
 	if o.state.Load()&expired != 0 {
-		return o.received, true
+		return o.read.At, true
 	}
-	t := o.src.Terms()
+	t := o.read.Source.Terms()
 	if t.MessageTimeout <= 0 {
 		return 0, false
 	}
@@ -135,13 +143,13 @@ func (m *Message) AnswerBy() (instant time.Duration, ok bool) {
 	if x := o.extra.Load(); x != nil {
 		touched = time.Duration(x.touched.Load())
 	}
-	return t.answerBy(o.received, touched), true
+	return t.answerBy(o.read.At, touched), true
 }
 
 // Answerable says whether nsqd certainly still waits for an answer.
 func (m *Message) Answerable() bool {
 	by, ok := m.AnswerBy()
-	return !ok || m.src.Terms().Now() < by
+	return !ok || m.read.Source.Terms().Now() < by
 }
 
 // Touch asks nsqd for another message timeout, counted from now, and moves the
@@ -152,13 +160,14 @@ func (m *Message) Answerable() bool {
 func (m *Message) Touch() error {
 	o := m.origin()
 	switch {
-	case o.src == nil || o.state.Load()&(claimed|ended) != 0:
+	case o.read == nil || o.state.Load()&(claimed|ended) != 0:
 		return ErrSettled
 	case !o.Answerable():
 		return ErrMessageTimeout
 	}
-	now := o.src.Terms().Now()
-	if err := o.src.Touch(o); err != nil {
+	src := o.read.Source
+	now := src.Terms().Now()
+	if err := src.Touch(o); err != nil {
 		return err
 	}
 	o.more().touched.Store(int64(now))
@@ -174,7 +183,7 @@ func (m *Message) Touch() error {
 func (m *Message) WithBody(body []byte) *Message {
 	o := m.origin()
 	d := &Message{ID: o.ID, Attempts: o.Attempts, Body: body, derived: true}
-	d.src, d.timestamp, d.received = o.src, o.timestamp, o.received
+	d.read, d.timestamp = o.read, o.timestamp
 	d.extra.Store(&extra{origin: o})
 	return d
 }
@@ -224,38 +233,32 @@ func (m *Message) Claimed() bool { return m.origin().state.Load()&claimed != 0 }
 // their memory back. It is for the consumer, which calls it once, when neither handler nor
 // middleware nor dead letter can read the body any more.
 func (m *Message) Release() {
-	m.endContext()
+	before := m.state.Or(ended | released)
+	m.endChild()
 	m.dropBody()
-	if l := m.lease; l != nil {
-		m.lease = nil
-		l.Release(1)
+	if before&released == 0 && !m.derived && m.read != nil {
+		m.read.release(1)
 	}
 }
 
 func (m *Message) dropBody() {
 	m.Body = nil
-	if e, ok := m.src.(*enveloped); ok && !m.derived {
-		e.close()
+	if x := m.extra.Load(); x != nil {
+		x.dropRaw()
 	}
 }
 
-// ReleaseAll releases messages, on which End was called, as Release does.
-func ReleaseAll(msgs []*Message) {
-	var lease *Lease
-	held := 0
-	for _, m := range msgs {
-		if m.lease != lease {
-			if lease != nil {
-				lease.Release(held)
-			}
-			lease, held = m.lease, 0
+// ReleaseAll releases messages, on which End was called and which have a source, as
+// Release does.
+func ReleaseAll(msgs []Message) {
+	for len(msgs) > 0 {
+		r, n := msgs[0].read, 0
+		for n < len(msgs) && msgs[n].read == r {
+			msgs[n].dropBody()
+			n++
 		}
-		m.lease = nil
-		held++
-		m.dropBody()
-	}
-	if lease != nil {
-		lease.Release(held)
+		r.release(n)
+		msgs = msgs[n:]
 	}
 }
 

@@ -17,15 +17,15 @@ import (
 )
 
 func TestMessageIsSmall(t *testing.T) {
-	if got := unsafe.Sizeof(handler.Message{}); got > 96 {
-		t.Errorf("a Message has %d bytes, want at most 96", got)
+	if got := unsafe.Sizeof(handler.Message{}); got > 72 {
+		t.Errorf("a Message has %d bytes, want at most 72", got)
 	}
 }
 
 func TestInit(t *testing.T) {
 	s := newSource(t)
 	var m handler.Message
-	m.Init(s, testID, 7, 1_700_000_000_123_456_789, []byte("body"), 3*time.Second, nil)
+	m.Init(&handler.Read{Source: s, At: 3 * time.Second}, testID, 7, 1_700_000_000_123_456_789, []byte("body"))
 
 	want(t, "ID", m.ID, testID)
 	want(t, "Attempts", m.Attempts, 7)
@@ -169,37 +169,35 @@ func TestClaimOnce(t *testing.T) {
 func TestRelease(t *testing.T) {
 	s := newSource(t)
 	freed := 0
-	lease := handler.NewLease(func() { freed++ })
-	lease.Hold(1)
-
+	r := &handler.Read{Source: s, Free: func() { freed++ }}
 	msgs := make([]handler.Message, 2)
 	for i := range msgs {
-		msgs[i].Init(s, testID, 1, 0, []byte("body"), 0, lease)
+		msgs[i].Init(r, testID, 1, 0, []byte("body"))
 	}
 	msgs[0].Release()
 	want(t, "Body", msgs[0].Body == nil, true)
-	want(t, "holders", lease.Held(), 1)
+	msgs[0].Release() // changes nothing
 	want(t, "neighbour's body", string(msgs[1].Body), "body")
 	want(t, "freed too early", freed, 0)
 	msgs[1].Release()
-	want(t, "holders at the end", lease.Held(), 0)
 	want(t, "freed", freed, 1)
+	want(t, "the memory is kept", r.Free != nil, false)
 }
 
 // What WithBody made holds no memory of the connection.
 func TestReleaseOfDerived(t *testing.T) {
-	lease := handler.NewLease(func() {})
+	freed := false
 	var m handler.Message
-	m.Init(newSource(t), testID, 1, 0, []byte("sealed"), 0, lease)
+	m.Init(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, testID, 1, 0, []byte("sealed"))
 	m.WithBody([]byte("opened")).Release()
-	want(t, "holders", lease.Held(), 1)
+	want(t, "freed", freed, false)
 	want(t, "body", string(m.Body), "sealed")
 	want(t, "Err", m.Context().Err(), nil)
 }
 
 func TestLogValueHasNoBody(t *testing.T) {
 	var m handler.Message
-	m.Init(newSource(t), testID, 3, 0, []byte("s3cret"), 0, nil)
+	m.Init(&handler.Read{Source: newSource(t)}, testID, 3, 0, []byte("s3cret"))
 	for _, format := range []string{"text", "json"} {
 		var out bytes.Buffer
 		var h slog.Handler = slog.NewTextHandler(&out, nil)
@@ -227,14 +225,13 @@ func TestOneMessageAllocatesNothing(t *testing.T) {
 		}
 		return ctx.Err()
 	})
-	lease := handler.NewLease(func() {})
-	msgs := make([]handler.Message, 300)
+	msgs, reads := make([]handler.Message, 300), make([]handler.Read, 300)
 	i := 0
 	wantAllocs(t, "one message", 0, func() {
-		m := &msgs[i]
+		m, r := &msgs[i], &reads[i]
 		i++
-		lease.Hold(1)
-		m.Init(s, testID, 1, 0, body, s.terms.Now(), lease)
+		r.Source, r.At, r.Free = s, s.terms.Now(), func() {}
+		m.Init(r, testID, 1, 0, body)
 		if err := handle(m.Context(), m); err != nil || !m.Claim() {
 			t.Errorf("got %v", err)
 		}

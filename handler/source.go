@@ -72,30 +72,45 @@ func (t *Terms) answerBy(received, touched time.Duration) time.Duration {
 // handler which respects it is still answered.
 func (t *Terms) grace() time.Duration { return min(time.Second, t.MessageTimeout/10) }
 
-// Lease counts the messages whose bodies lie in one piece of read memory, and
-// gives the memory back when the last of them is settled.
-type Lease struct {
-	held atomic.Int64
-	free func()
+// Read is what messages have in common that were read together: from one source, at
+// one instant, into one piece of memory.
+type Read struct {
+	Source Source
+	At     time.Duration // since Terms.Start
+
+	// Free, unless nil, is called when all of the messages are released: nothing
+	// reads the memory of their bodies any more.
+	Free func()
+
+	messages int32 // that Init has made
+	released atomic.Int32
+	extras   []extra // free room
 }
 
-// NewLease returns a Lease that is held once. free is called, once for each
-// time the count reaches zero, by whoever released last.
-func NewLease(free func()) *Lease {
-	l := &Lease{free: free}
-	l.held.Store(1)
-	return l
-}
-
-// Hold adds n holders. The caller must itself be one, or know of one.
-func (l *Lease) Hold(n int) { l.held.Add(int64(n)) }
-
-// Held is the number of holders.
-func (l *Lease) Held() int { return int(l.held.Load()) }
-
-// Release takes n holders away.
-func (l *Lease) Release(n int) {
-	if l.held.Add(int64(-n)) == 0 {
-		l.free()
+// release notes that n more of the messages are released.
+func (r *Read) release(n int) {
+	if r.released.Add(int32(n)) == r.messages && r.Free != nil {
+		free := r.Free
+		r.Free = nil // who keeps a message keeps no memory
+		free()
 	}
+}
+
+// Lasts says whether the contexts of handlers last until an instant at least, counted
+// from Terms.Start, unless that of the source ends before, or nsqd says that it waits no
+// more.
+func (r *Read) Lasts(until time.Duration) bool {
+	t := r.Source.Terms()
+	return t.MessageTimeout <= 0 || until < t.answerBy(r.At, 0)-t.grace()
+}
+
+// newExtra returns the extra of a message with an envelope: the more there are, the more
+// are made together.
+func (r *Read) newExtra() *extra {
+	if len(r.extras) == 0 {
+		r.extras = make([]extra, min(r.messages, 16))
+	}
+	x := &r.extras[0]
+	r.extras = r.extras[1:]
+	return x
 }

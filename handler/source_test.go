@@ -60,7 +60,7 @@ func (s *fakeSource) Touch(*handler.Message) error {
 // message is one that s receives now.
 func (s *fakeSource) message(body string) *handler.Message {
 	m := new(handler.Message)
-	m.Init(s, testID, 1, 1_700_000_000_123_456_789, []byte(body), s.terms.Now(), nil)
+	m.Init(&handler.Read{Source: s, At: s.terms.Now()}, testID, 1, 1_700_000_000_123_456_789, []byte(body))
 	return m
 }
 

@@ -26,7 +26,7 @@ func (s *toucher) KeepTouched(m *handler.Message) (stop func()) {
 
 func (s *toucher) message() *handler.Message {
 	m := new(handler.Message)
-	m.Init(s, handler.ID([]byte("0123456789abcdef")), 1, 0, []byte("body"), s.terms.Now(), nil)
+	m.Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID([]byte("0123456789abcdef")), 1, 0, []byte("body"))
 	return m
 }
 

@@ -45,7 +45,7 @@ func (s *source) message(body string) *handler.Message { return s.attempt(3, bod
 
 func (s *source) attempt(n uint16, body string) *handler.Message {
 	m := new(handler.Message)
-	m.Init(s, handler.ID([]byte("0123456789abcdef")), n, 0, []byte(body), s.terms.Now(), nil)
+	m.Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID([]byte("0123456789abcdef")), n, 0, []byte(body))
 	return m
 }
 

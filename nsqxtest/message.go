@@ -97,7 +97,7 @@ func Message(body []byte, opts ...MessageOption) *handler.Message {
 		Margin:            250 * time.Millisecond,
 	}}
 	m := new(handler.Message)
-	m.Init(s, cfg.id, cfg.attempts, cfg.timestamp.UnixNano(), bytes.Clone(body), 0, nil)
+	m.Init(&handler.Read{Source: s}, cfg.id, cfg.attempts, cfg.timestamp.UnixNano(), bytes.Clone(body))
 	return m
 }
 

@@ -283,7 +283,7 @@ func TestManyNSQDs(t *testing.T) {
 	for range 2 {
 		for i := range n {
 			var m handler.Message
-			m.Init(nowhere{addr: fmt.Sprintf("10.0.0.1:%d", i)}, handler.ID{}, 1, 0, nil, 0, nil)
+			m.Init(&handler.Read{Source: nowhere{addr: fmt.Sprintf("10.0.0.1:%d", i)}}, handler.ID{}, 1, 0, nil)
 			_ = wrapped(context.Background(), &m)
 		}
 	}

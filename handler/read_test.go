@@ -1,0 +1,104 @@
+package handler_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// readTogether makes n messages that were read together.
+func readTogether(r *handler.Read, n int) []handler.Message {
+	msgs := make([]handler.Message, n)
+	for i := range msgs {
+		msgs[i].Init(r, testID, 1, 0, []byte("body"))
+	}
+	return msgs
+}
+
+// The memory is given back once, when the last message is released, whoever does that.
+func TestReadIsFreedOnce(t *testing.T) {
+	for range 200 {
+		var freed atomic.Int32
+		r := &handler.Read{Source: newSource(t), Free: func() { freed.Add(1) }}
+		msgs := readTogether(r, 12)
+		var done sync.WaitGroup
+		for i := range 8 {
+			done.Go(func() { msgs[i].Release() })
+		}
+		done.Go(func() {
+			for i := range msgs[8:11] {
+				msgs[8+i].End()
+			}
+			handler.ReleaseAll(msgs[8:11])
+		})
+		done.Wait()
+		want(t, "freed too early", freed.Load(), 0)
+		msgs[11].Release()
+		want(t, "freed", freed.Load(), 1)
+	}
+}
+
+// Messages of one read after the other may be released together.
+func TestReleaseAllOfSeveralReads(t *testing.T) {
+	s := newSource(t)
+	var freed []string
+	msgs := make([]handler.Message, 5)
+	for i, r := range []*handler.Read{
+		{Source: s, Free: func() { freed = append(freed, "first") }},
+		{Source: s},
+		{Source: s, Free: func() { freed = append(freed, "third") }},
+	} {
+		for j := range min(2, 5-2*i) {
+			msgs[2*i+j].Init(r, testID, 1, 0, []byte(sealed(t, "42", "a", "1")))
+			msgs[2*i+j].End()
+		}
+	}
+	handler.ReleaseAll(msgs[:1])
+	want(t, "freed", len(freed), 0)
+	handler.ReleaseAll(msgs[1:])
+	want(t, "freed", len(freed), 2)
+	for i := range msgs {
+		want(t, "Body", msgs[i].Body == nil, true)
+		want(t, "RawBody", msgs[i].RawBody() == nil, true)
+	}
+}
+
+// What Lasts and Undisturbed say together is never more than Err says.
+func TestContextLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		r := &handler.Read{Source: s, At: s.terms.Now()}
+		msgs := readTogether(r, 5)
+		lasts := func(m *handler.Message) bool { return r.Lasts(s.terms.Now()) && m.Undisturbed() }
+		for i := range msgs {
+			want(t, "at first", lasts(&msgs[i]), true)
+		}
+		want(t, "a derived one", msgs[0].WithBody(nil).Undisturbed(), false)
+		msgs[0].Context().Done()
+		want(t, "with a child", lasts(&msgs[0]), false)
+		msgs[1].Expire()
+		want(t, "expired", lasts(&msgs[1]), false)
+		msgs[2].End()
+		want(t, "ended", lasts(&msgs[2]), false)
+		time.Sleep(time.Second)
+		if err := msgs[3].Touch(); err != nil {
+			t.Fatal(err)
+		}
+		want(t, "touched", lasts(&msgs[3]), true)
+		until, _ := msgs[4].Deadline()
+		grace := min(time.Second, s.terms.MessageTimeout/10)
+		time.Sleep(time.Until(until) - grace - 1)
+		want(t, "just before the end", lasts(&msgs[4]), true)
+		want(t, "Err", msgs[4].Context().Err(), nil)
+		time.Sleep(1)
+		want(t, "at the end", lasts(&msgs[4]), false)
+		want(t, "Err of a touched one", msgs[3].Context().Err(), nil)
+		if msgs[4].Context().Err() == nil {
+			t.Error("the context has not ended")
+		}
+	})
+}
