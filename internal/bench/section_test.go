@@ -63,13 +63,13 @@ func TestTargets(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	one := func(client string, cpu, rate float64) figures.Row {
-		return figures.Row{Point: "8", Client: client, Figures: []figures.Figure{{Median: cpu}, {Median: rate}}}
+	one := func(client string, cpu, ofBare, rate float64) figures.Row {
+		return figures.Row{Point: "8", Client: client, Figures: []figures.Figure{{Median: cpu}, {Median: ofBare}, {Median: rate}}}
 	}
 	judged := judge([]figures.Section{{
 		Name:    "workers",
-		Metrics: []figures.Metric{{Unit: "cpu-ns/msg"}, {Unit: "msgs/s"}},
-		Rows:    []figures.Row{one("bare", 100, 0), one("go-nsq", 6000, 10), one("nsqx-lent", 250, 149)},
+		Metrics: []figures.Metric{{Unit: "cpu-ns/msg"}, {Unit: "cpu/bare"}, {Unit: "msgs/s"}},
+		Rows:    []figures.Row{one("go-nsq", 6000, 60, 10), one("nsqx-lent", 250, 2.5, 149)},
 	}})
 	var got []string
 	for _, j := range judged {
