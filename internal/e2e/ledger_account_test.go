@@ -103,6 +103,17 @@ func (a *account) issue(n int) key {
 	return key{uint32(n), l.next - 1}
 }
 
+// issued is how many messages each lane has had so far.
+func (a *account) issued() (n []uint32) {
+	for i := range a.lanes {
+		l := &a.lanes[i]
+		l.mu.Lock()
+		n = append(n, l.next)
+		l.mu.Unlock()
+	}
+	return n
+}
+
 // change changes an entry, under its lock. It is false if there is no such message.
 func (a *account) change(k key, f func(*entry)) bool {
 	if int(k.lane) >= len(a.lanes) {

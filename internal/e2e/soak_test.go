@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,12 +28,12 @@ type soak struct {
 	moodies []*moody            // by slot
 	authors []*author
 
-	retired  sync.WaitGroup // consumers that are being stopped
-	pulsing  sync.WaitGroup
-	mu       sync.Mutex
-	all      []*moody
-	toll     toll
-	restarts int
+	retired sync.WaitGroup // consumers that are being stopped
+	pulsing sync.WaitGroup
+	mu      sync.Mutex
+	all     []*moody
+	toll    toll
+	journal []string // of restarts
 }
 
 const (
@@ -83,12 +84,12 @@ func runSoak(t *testing.T, seed uint64, d time.Duration) {
 			v := takeVitals(s.book.bytes())
 			curve = append(curve, v)
 			t.Logf("%v: %d acked, %d delivered, %v, %d restarts, %v", time.Since(began).Round(time.Second),
-				s.book.published.Load(), s.book.delivered.Load(), sched, s.restarts, v)
+				s.book.published.Load(), s.book.delivered.Load(), sched, len(s.journal), v)
 		}
 	})
 	quiet := time.Now()
 	b := s.end()
-	t.Logf("%v; %d nsqd restarts; %d consumers; quiet after %v", sched, s.restarts, len(s.all), time.Since(quiet).Round(time.Millisecond))
+	t.Logf("%v; %d nsqd restarts; %d consumers; quiet after %v", sched, len(s.journal), len(s.all), time.Since(quiet).Round(time.Millisecond))
 	a := s.book
 	t.Logf("%d acked, %d unconfirmed, %d not sent, %d rejected; %d delivered, %d successes, %d failures, %d dead letters",
 		a.published.Load(), a.unconfirmed.Load(), a.notSent.Load(), a.rejected.Load(),
@@ -96,6 +97,9 @@ func runSoak(t *testing.T, seed uint64, d time.Duration) {
 	t.Logf("lost %d; published twice at most %d, of %d unconfirmed; %d extra deliveries, bound %d: %+v",
 		b.lost, max(b.twice, 0), a.unconfirmed.Load(), b.extra, b.bound, s.toll)
 	s.logTaps()
+	if b.lost > 0 {
+		t.Logf("restarts:\n%s", strings.Join(s.journal, "\n"))
+	}
 	if n := len(curve); n > 2 && curve[n-1].heap > curve[0].heap+32<<20 {
 		t.Errorf("memory grows: %v, then %v", curve[0], curve[n-1])
 	}
@@ -201,8 +205,12 @@ func (s *soak) restart(i int) {
 	}
 	s.nsqds[i].Quiesce()
 	s.count(i)
+	s.journal = append(s.journal, fmt.Sprintf("nsqd %d, lanes at %v", i, s.book.issued()))
+	before := s.nsqds[i].Unfinished()
 	s.nsqds[i].Restart()
-	s.restarts++
+	if !settles(func() bool { return s.nsqds[i].Unfinished() >= before }) {
+		s.book.fault("nsqd %d had %d messages before its restart, and has %d: it loses some by itself", i, before, s.nsqds[i].Unfinished())
+	}
 	for _, client := range s.proxies {
 		client[i].Heal()
 	}

@@ -154,21 +154,12 @@ func (s *Server) Move() {
 	s.noteAddrs()
 }
 
-// Quiesce waits until nsqd has no client. It fails the test when that takes
-// longer than 15 seconds.
+// Quiesce waits until nsqd has no client, and nothing is left of those it had.
+// It fails the test when that takes longer than 15 seconds.
 func (s *Server) Quiesce() {
 	s.tb.Helper()
-	calm := 0
-	Eventually(s.tb, quiesceTimeout, func() bool {
-		// nsqd forgets a client a moment before the client's message pump
-		// ends, so one look is not enough.
-		if s.Clients() > 0 {
-			calm = 0
-			return false
-		}
-		calm++
-		return calm > 2
-	}, "clients of nsqd at %s to leave", s.tcp)
+	Eventually(s.tb, quiesceTimeout, func() bool { return s.Clients() == 0 && !s.pumping() },
+		"clients of nsqd at %s to leave", s.tcp)
 }
 
 // QuiescedRestart restarts nsqd without the loss that nsqd itself may cause
@@ -225,7 +216,7 @@ func (s *Server) launch() error {
 		return fmt.Errorf("metadata: %w", err)
 	}
 	in := &instance{nsqd: d, main: make(chan error, 1)}
-	go func() { in.main <- d.Main() }()
+	go s.mark(func() { in.main <- d.Main() })
 	s.running.Store(in)
 	return await(d.RealTCPAddr())
 }

@@ -62,6 +62,19 @@ func (s *Server) Channel(topic, channel string) ChannelStats {
 	return ChannelStats{}
 }
 
+// Unfinished counts the messages of all topics and channels that have not been finished. While nsqd moves a message it
+// counts it nowhere.
+func (s *Server) Unfinished() (n int) {
+	s.tb.Helper()
+	for _, t := range s.NSQD().GetStats("", "", false).Topics {
+		n += int(t.Depth)
+		for _, c := range t.Channels {
+			n += int(c.Depth) + c.InFlightCount + c.DeferredCount
+		}
+	}
+	return n
+}
+
 // Do asks nsqd's HTTP interface for a change, such as
 // "/channel/pause?topic=t&channel=c".
 func (s *Server) Do(command string) {
