@@ -14,7 +14,7 @@ import (
 
 // control decides how many messages the consumer has in flight, and what each
 // connection has of them. One goroutine, run, looks at the load each
-// [flow.Tick]; the connections make RDYs of their shares by themselves.
+// [flow.Tick], and more often at first; the connections make RDYs of their shares by themselves.
 type control struct {
 	e     *engine
 	start time.Time

@@ -14,7 +14,8 @@ const maxBatch = 64
 // pocket is what a worker has taken from the queue: messages that it has
 // finished, which nsqd has not been told of yet, the one that it handles, and
 // those that it handles next. While the last ones last, the worker needs no lock,
-// and tells nsqd nothing. Whoever empties the pocket meanwhile, since its handlers are
+// and tells nsqd nothing. They are of one row of the ring: where few messages come
+// together, few are taken together. Whoever empties the pocket meanwhile, since its handlers are
 // not as quick as they were, sees to it that nsqd is told of the first ones: no FIN
 // waits for a handler that hangs.
 //
@@ -23,7 +24,7 @@ const maxBatch = 64
 type pocket struct {
 	msgs   []handler.Message
 	marks  atomic.Uint64 // what is where in msgs: see marks
-	before uint64        // messages finished before those
+	before uint64        // messages finished before those; guarded by queue.mu
 
 	answer func(finished []handler.Message) // tells nsqd
 
@@ -125,7 +126,8 @@ func (p *pocket) waiting() (n int, oldest *handler.Message) {
 	return int(m.end - m.next), &p.msgs[m.next]
 }
 
-// finished returns how many messages were finished here, ever.
+// finished returns how many messages were finished here, ever. The caller holds
+// queue.mu.
 func (p *pocket) finished() uint64 { return p.before + uint64(unpack(p.marks.Load()).count) }
 
 // fill puts messages into a pocket in which nothing waits, and makes the first of them the

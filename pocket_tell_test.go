@@ -25,7 +25,7 @@ func TestPocketTells(t *testing.T) {
 		}
 	}
 	mustPut(t, q, p.messages(0, 40))
-	take(q, worker, 3) // and 3 … 15 for its pocket
+	take(q, worker, 3) // and 3 … 19 for its pocket
 	check("while more waits", 2, -1)
 	q.setBatch(1) // puts back what waits
 	check("when it is taken away", 2, 1)

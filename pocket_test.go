@@ -121,7 +121,7 @@ func TestPocketIsNotOvertakenForLong(t *testing.T) {
 	pockets := staff(q, 3)
 	blocked, fast := pockets[0], pockets[1:]
 	mustPut(t, q, p.messages(0, 1000))
-	take(q, blocked, 1) // and 1 … 15 for its pocket
+	take(q, blocked, 1) // and 1 … 63 for its pocket
 	seen := make(map[int]bool)
 	for i := range 2 * 3 * maxBatch { // two rounds
 		for _, worker := range fast {
@@ -150,7 +150,7 @@ func TestPocketSmallerBatch(t *testing.T) {
 	q.setBatch(maxBatch)
 	pockets := staff(q, 2)
 	mustPut(t, q, p.messages(0, 40))
-	wantNumbers(t, "taken", take(q, pockets[0], 2), 0, 1) // and 2 … 15 for its pocket
+	wantNumbers(t, "taken", take(q, pockets[0], 2), 0, 1) // and 2 … 19 for its pocket
 	q.setBatch(1)
 	wantNumbers(t, "taken", take(q, pockets[1], 15), series(2, 16)...)
 	wantNumbers(t, "taken", take(q, pockets[0], 1), 17)
@@ -210,8 +210,8 @@ func TestQueueResize(t *testing.T) {
 	q.setBatch(maxBatch)
 	pockets := staff(q, 3)
 	mustPut(t, q, p.messages(0, 60))
-	take(q, pockets[0], 1) // and 1 … 15
-	take(q, pockets[1], 1) // 16, and 17 … 29
+	take(q, pockets[0], 1) // and 1 … 19
+	take(q, pockets[1], 1) // 20, and others
 	if missing := q.resize(2); missing != 0 {
 		t.Errorf("%d missing", missing)
 	}

@@ -288,13 +288,6 @@ func (q *queue) current(p *pocket) *handler.Message {
 	return p.current()
 }
 
-// finished returns how many messages were finished in a pocket, ever.
-func (q *queue) finished(p *pocket) uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return p.finished()
-}
-
 // idle returns how many workers wait for a message.
 func (q *queue) idle() int {
 	q.mu.Lock()

@@ -84,12 +84,12 @@ func (t *tally) add(w *worker) {
 	}
 }
 
-// results is workers.results, of one.
+// results is workers.results, of one. The caller holds queue.mu.
 func (w *worker) results() (n uint64) {
 	for d := range w.settled {
 		n += w.settled[d].Load()
 	}
-	return n + w.e.queue.finished(&w.pocket)
+	return n + w.finished()
 }
 
 // tally adds up what workers have settled since the start.
@@ -120,6 +120,8 @@ func (ws *workers) results() (n uint64) {
 	for _, settled := range ws.settled {
 		n += settled
 	}
+	ws.e.queue.mu.Lock()
+	defer ws.e.queue.mu.Unlock()
 	for _, w := range ws.all {
 		n += w.results()
 	}

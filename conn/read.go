@@ -200,9 +200,9 @@ func (r *reader) message(data []byte) error {
 	if r.batch == len(r.msgs) {
 		r.deliver()
 		if len(r.msgs) == 0 {
-			r.least = min(2*r.least, leastTogether)
 			left := (r.end - r.start) / (wire.HeaderLen + len(data)) // if they are as large
 			r.msgs = make([]handler.Message, min(max(left, r.least), mostTogether))
+			r.least = min(2*r.least, leastTogether)
 		}
 	}
 	// nsqd counts from when it sent the first byte, however long the rest took.

@@ -248,17 +248,27 @@ func (m *Message) dropBody() {
 	}
 }
 
-// ReleaseAll releases messages, on which End was called and which have a source, as
-// Release does.
+// ReleaseAll releases messages that have a source, and on which End was called, as
+// Release does. It is the last that is called of them.
 func ReleaseAll(msgs []Message) {
-	for len(msgs) > 0 {
-		r, n := msgs[0].read, 0
-		for n < len(msgs) && msgs[n].read == r {
-			msgs[n].dropBody()
-			n++
+	var r *Read
+	n := 0
+	for i := range msgs {
+		m := &msgs[i]
+		m.dropBody()
+		if m.state.Load()&released != 0 { // by whom it does not belong to
+			continue
 		}
+		if m.read != r {
+			if n > 0 {
+				r.release(n)
+			}
+			r, n = m.read, 0
+		}
+		n++
+	}
+	if n > 0 {
 		r.release(n)
-		msgs = msgs[n:]
 	}
 }
 

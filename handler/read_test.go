@@ -102,3 +102,19 @@ func TestContextLasts(t *testing.T) {
 		}
 	})
 }
+
+// Whoever releases a message that is not theirs spoils that one alone.
+func TestReleasedByAnother(t *testing.T) {
+	freed := false
+	msgs := readTogether(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, 3)
+	msgs[0].Release() // by its handler
+	for i := range 2 {
+		msgs[i].End()
+		handler.ReleaseAll(msgs[i : i+1])
+	}
+	want(t, "freed while one is handled", freed, false)
+	want(t, "its body", string(msgs[2].Body), "body")
+	msgs[2].End()
+	handler.ReleaseAll(msgs[2:])
+	want(t, "freed", freed, true)
+}

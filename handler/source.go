@@ -73,13 +73,15 @@ func (t *Terms) answerBy(received, touched time.Duration) time.Duration {
 func (t *Terms) grace() time.Duration { return min(time.Second, t.MessageTimeout/10) }
 
 // Read is what messages have in common that were read together: from one source, at
-// one instant, into one piece of memory.
+// one instant, into one piece of memory. It must not be copied, or used for messages of
+// another read.
 type Read struct {
-	Source Source
+	Source Source        // not nil
 	At     time.Duration // since Terms.Start
 
 	// Free, unless nil, is called when all of the messages are released: nothing
-	// reads the memory of their bodies any more.
+	// reads the memory of their bodies any more. It belongs to the messages once
+	// there are any.
 	Free func()
 
 	messages int32 // that Init has made
