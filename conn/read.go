@@ -44,7 +44,7 @@ type reader struct {
 const (
 	firstTogether = 4
 	leastTogether = 32
-	mostTogether  = 256
+	mostTogether  = 64
 )
 
 // noWait is less than any read takes that has to wait for the network.

@@ -108,7 +108,7 @@ func TestContextOfMessages(t *testing.T) {
 	})
 }
 
-// TestBatches: what one read brings is handed on together, but for what still fits into the memory of the one before, and at most 256 at a time.
+// TestBatches: what one read brings is handed on together, but for what still fits into the memory of the one before, and at most 64 at a time.
 func TestBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -120,14 +120,14 @@ func TestBatches(t *testing.T) {
 			}
 			return b
 		}
-		for _, c := range []struct{ messages, most int }{{20, 1}, {1, 1}, {11, 2}, {32, 2}, {20, 2}, {20, 2}, {100, 2}, {1, 1}, {600, 6}} {
+		for _, c := range []struct{ messages, most int }{{20, 1}, {1, 1}, {11, 2}, {32, 2}, {20, 2}, {20, 2}, {100, 3}, {1, 1}, {600, 14}} {
 			before := len(s.sink.batches)
 			s.p.Raw(raw(c.messages))
 			synctest.Wait()
 			got, sum := s.sink.batches[before:], 0
 			for _, n := range got {
 				sum += n
-				if n > 256 {
+				if n > 64 {
 					t.Errorf("a batch of %d", n)
 				}
 			}
