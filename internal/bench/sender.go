@@ -70,11 +70,14 @@ func newSender(conn net.Conn, j job) *sender {
 		s.markAt += kindOffset
 	}
 	s.frameSize = bodyOffset + j.Size
-	for _, body := range documents(max(1, writeSize/s.frameSize), j.Size) {
+	for _, body := range documents(different(j.Size), j.Size) {
 		s.frames = append(s.frames, messageFrame(body, time.Now())...)
 	}
 	return s
 }
+
+// different is how many different bodies of a size the sender has.
+func different(size int) int { return max(1, writeSize/(bodyOffset+size)) }
 
 type readerFunc func([]byte) (int, error)
 
