@@ -6,10 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// Blocks of read memory start small and grow under load.
+// Blocks of read memory start small and grow under load; most if messages are large, or
+// only a few of them would be read at once.
 const (
-	minBlock = 4 << 10
-	maxBlock = 64 << 10
+	minBlock  = 4 << 10
+	maxBlock  = 64 << 10
+	wideBlock = 256 << 10
+	wideFrom  = 4 << 10 // bytes of a message
 )
 
 // block is a piece of memory that the read loop reads into and that message
@@ -30,11 +33,11 @@ func (b *block) release() {
 
 // blockPool keeps blocks for reuse, by size. Those of a frame's own size are left
 // to the garbage collector.
-type blockPool struct{ free [5]sync.Pool }
+type blockPool struct{ free [7]sync.Pool }
 
 // class returns where blocks of n bytes are kept; nil if they are not.
 func (p *blockPool) class(n int) *sync.Pool {
-	if n < minBlock || n > maxBlock || n&(n-1) != 0 {
+	if n < minBlock || n > wideBlock || n&(n-1) != 0 {
 		return nil
 	}
 	return &p.free[bits.Len(uint(n/minBlock))-1]

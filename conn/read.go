@@ -23,6 +23,7 @@ type reader struct {
 	start, end int // what was read into cur and is not parsed yet
 	need       int // size of the frame at start, as far as known
 	size       int // of the next block
+	last       int // size of the last message
 	sparse     int // reads in a row that used little of a block
 
 	msgs  []handler.Message // free room for messages
@@ -116,9 +117,14 @@ func (r *reader) fill() error {
 
 // adapt chooses the size of the next block by how full the reads are.
 func (r *reader) adapt(n, free int) {
+	largest := maxBlock
+	if r.last >= wideFrom {
+		largest = wideBlock
+	}
+	r.size = min(r.size, largest)
 	switch {
 	case n == free && free >= r.size/4:
-		r.size = min(r.size*2, maxBlock)
+		r.size = min(r.size*2, largest)
 		r.sparse = 0
 	case n > r.size/16:
 		r.sparse = 0
@@ -209,6 +215,7 @@ func (r *reader) message(data []byte) error {
 	if r.read == nil || r.read.At != r.began {
 		r.newRead()
 	}
+	r.last = len(data)
 	m := &r.msgs[r.batch]
 	r.batch++
 	r.bytes += len(body)

@@ -89,12 +89,13 @@ func (f *flow) send(t *testing.T, raw []byte, n int) {
 // TestAllocations: in the steady state 32 messages share one allocation, and so do 32 reads, and read memory is used again.
 func TestAllocations(t *testing.T) {
 	const n = 32 * 300
-	const small, large = 4 << 10, 64 << 10
+	const small, large, wide = 4 << 10, 64 << 10, 256 << 10
 	for name, c := range map[string]struct{ together, window, body, block int }{
 		"settled at once":              {n, 0, 200, large},
 		"1000 messages held":           {n, 1000, 200, large},
 		"settled at once, no body":     {n, 0, 0, large},
 		"100 messages of 4 KB held":    {n, 100, 4000, large},
+		"100 messages of 16 KB held":   {n / 10, 100, 16000, wide},
 		"one by one, settled at once":  {1, 0, 200, small},
 		"one by one, 100 held":         {1, 100, 200, small},
 		"ten by ten, 100 of 1 KB held": {10, 100, 1000, 4 * small},
