@@ -34,6 +34,7 @@ type control struct {
 	breaker     *flow.Breaker // nil: none
 	failures    failures
 	total       int                // what was shared out last
+	yielding    bool               // a connection may still use more than its share: others wait for that
 	overdue     int                // messages held that nsqd has given to others
 	stalled     bool               // no worker is free, and messages have waited for too long
 	careful     bool               // there was a stall: MaxInFlight may be more than workers can do
@@ -105,12 +106,12 @@ func (c *control) run(done <-chan struct{}) {
 			c.measure()
 			c.adjust(true)
 			switch {
-			case c.idle():
-				ticking = false
-				ticker.Stop()
 			case pace < flow.Tick:
 				pace = min(2*pace, flow.Tick)
 				ticker.Reset(pace)
+			case c.idle():
+				ticking = false
+				ticker.Stop()
 			}
 		}
 	}
@@ -193,7 +194,7 @@ func (c *control) measure() {
 func (c *control) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.flood) == 0 && !c.watching.Load() && !c.stalled && len(c.e.connections()) <= c.total
+	return len(c.flood) == 0 && !c.yielding && !c.watching.Load() && !c.stalled && len(c.e.connections()) <= c.total
 }
 
 // warn tells of a handler whose message was given to someone else.
@@ -223,6 +224,7 @@ func (c *control) adjust(tick bool) {
 	allowed := c.allowed()
 	c.total = min(c.limit(conns, loads), allowed)
 	c.setBound(conns)
+	c.yielding = false
 	for i, l := range loads {
 		shares[i] = flow.Share{Share: l.Share, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak}
 		if l.Starved {
@@ -249,6 +251,7 @@ func (c *control) adjust(tick bool) {
 		if n != loads[i].Share {
 			conns[i].SetShare(n)
 		}
+		c.yielding = c.yielding || loads[i].Held > n
 	}
 }
 
