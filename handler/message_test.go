@@ -170,10 +170,7 @@ func TestRelease(t *testing.T) {
 	s := newSource(t)
 	freed := 0
 	r := &handler.Read{Source: s, Free: func() { freed++ }}
-	msgs := make([]handler.Message, 2)
-	for i := range msgs {
-		msgs[i].Init(r, testID, 1, 0, []byte("body"))
-	}
+	msgs := readTogether(r, 2)
 	msgs[0].Release()
 	want(t, "Body", msgs[0].Body == nil, true)
 	msgs[0].Release() // changes nothing

@@ -48,18 +48,22 @@ func (s *Server) Channel(topic, channel string) ChannelStats {
 	s.tb.Helper()
 	for _, t := range s.NSQD().GetStats(topic, channel, false).Topics {
 		for _, c := range t.Channels {
-			return ChannelStats{
-				Depth:    c.Depth,
-				InFlight: c.InFlightCount,
-				Deferred: c.DeferredCount,
-				Messages: c.MessageCount,
-				Requeued: c.RequeueCount,
-				TimedOut: c.TimeoutCount,
-				Clients:  c.ClientCount,
-			}
+			return channelStats(c)
 		}
 	}
 	return ChannelStats{}
+}
+
+func channelStats(c nsqd.ChannelStats) ChannelStats {
+	return ChannelStats{
+		Depth:    c.Depth,
+		InFlight: c.InFlightCount,
+		Deferred: c.DeferredCount,
+		Messages: c.MessageCount,
+		Requeued: c.RequeueCount,
+		TimedOut: c.TimeoutCount,
+		Clients:  c.ClientCount,
+	}
 }
 
 // Unfinished counts the messages of all topics and channels that have not been finished. While nsqd moves a message it
@@ -69,7 +73,7 @@ func (s *Server) Unfinished() (n int) {
 	for _, t := range s.NSQD().GetStats("", "", false).Topics {
 		n += int(t.Depth)
 		for _, c := range t.Channels {
-			n += int(c.Depth) + c.InFlightCount + c.DeferredCount
+			n += channelStats(c).Unfinished()
 		}
 	}
 	return n
