@@ -129,7 +129,7 @@ func (c *control) firstTick() time.Duration {
 
 // idle says whether the next tick could bring nothing new.
 func (c *control) idle() bool {
-	if c.quiet < 2 {
+	if c.quiet < 2 || !c.settled() { // asked again: shares may have been lowered since measure
 		return false
 	}
 	c.asleep.Store(true)
