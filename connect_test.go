@@ -314,13 +314,13 @@ func TestStatsAddUp(t *testing.T) {
 			l.wantCommands("FIN", "FIN 1, FIN 2")
 			stats := s.Stats().Connections[1]
 			want(t, "address", stats.Addr, nsqd1)
-			want(t, "RDY", stats.RDY, stats.Share)
+			want(t, "RDY", stats.RDY, stats.Quota)
 			want(t, "in flight", stats.InFlight, 0)
 			l.p.Close()
 			synctest.Wait()
 			stats = s.Stats().Connections[1]
 			want(t, "address", stats.Addr, nsqd1)
-			want(t, "share", stats.Share, 0)
+			want(t, "share", stats.Quota, 0)
 			want(t, "RDY", stats.RDY, 0)
 			time.Sleep(10 * time.Second)
 		}

@@ -165,7 +165,7 @@ func (c *control) measure() {
 	overdue := 0
 	for _, conn := range c.e.connections() {
 		n := late[conn]
-		conn.SetOverdue(n)
+		conn.SetTimedOut(n)
 		overdue += n
 	}
 
@@ -217,7 +217,7 @@ func (c *control) batch() int {
 // adjust shares out what may be in flight.
 func (c *control) adjust(tick bool) {
 	conns := c.e.connections()
-	shares := make([]flow.Share, len(conns))
+	shares := make([]flow.Quota, len(conns))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	loads := c.look(tick, conns)
@@ -226,7 +226,7 @@ func (c *control) adjust(tick bool) {
 	c.setBound(conns)
 	c.yielding = false
 	for i, l := range loads {
-		shares[i] = flow.Share{Share: l.Share, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak}
+		shares[i] = flow.Quota{Set: l.Quota, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak}
 		if l.Starved {
 			shares[i].Demand = c.total
 		}
@@ -242,14 +242,14 @@ func (c *control) adjust(tick bool) {
 	}
 	given := 0
 	for _, l := range loads {
-		given += min(l.Share, 1)
+		given += min(l.Quota, 1)
 	}
 	if tick && len(conns) > c.total && given >= c.total {
 		c.turn = (c.turn + c.total) % len(conns)
 	}
-	for i, n := range flow.Shares(c.total, shares, c.turn) {
-		if n != loads[i].Share {
-			conns[i].SetShare(n)
+	for i, n := range flow.Quotas(c.total, shares, c.turn) {
+		if n != loads[i].Quota {
+			conns[i].SetQuota(n)
 		}
 		c.yielding = c.yielding || loads[i].Held > n
 	}

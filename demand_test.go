@@ -18,7 +18,7 @@ func TestDemandMoves(t *testing.T) {
 			c, _ := consume(t, servers, sleeper(50*time.Millisecond), nsqx.WithConcurrency(most), nsqx.WithMaxInFlight(most))
 			shares := func() (sum int) {
 				for _, conn := range c.Stats().Connections {
-					sum += conn.Share
+					sum += conn.Quota
 				}
 				return sum
 			}

@@ -195,7 +195,7 @@ func TestShares(t *testing.T) {
 		want(t, "RDY", third.lastRDY(), "RDY 3")
 		total := 0
 		for _, c := range s.Stats().Connections {
-			want(t, "share of "+c.Addr, c.Share, c.RDY)
+			want(t, "share of "+c.Addr, c.Quota, c.RDY)
 			total += c.RDY
 		}
 		want(t, "RDY in all", total, 10)

@@ -45,7 +45,7 @@ func TestShareOfTheLast(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			for _, s := range c.Stats().Connections {
-				want(t, "share of "+s.Addr, s.Share, 50)
+				want(t, "share of "+s.Addr, s.Quota, 50)
 			}
 		})
 	}

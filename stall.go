@@ -16,7 +16,7 @@ import (
 // shut lets nsqd send nothing more for now. The caller holds mu.
 func (c *control) shut() {
 	for _, conn := range c.e.connections() {
-		conn.SetShare(0)
+		conn.SetQuota(0)
 	}
 }
 
@@ -117,7 +117,7 @@ func (c *control) setBound(conns []*conn.Conn) {
 // after message timeouts, or from several connections at a time.
 func (c *control) overflow(from *conn.Conn, msgs []handler.Message, why error) {
 	c.mu.Lock()
-	from.SetShare(0)
+	from.SetQuota(0)
 	c.flood[from] += len(msgs)
 	tooMuch := c.flood[from] > c.bound
 	if tooMuch {

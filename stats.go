@@ -95,7 +95,7 @@ func (l *link) stats() ConnStats {
 // pastStats is what remains of the connections that have ended.
 func pastStats(past, ended conn.Stats) conn.Stats {
 	s := addStats(past, ended)
-	s.Share, s.Window, s.RDY, s.InFlight = 0, 0, 0, 0
+	s.Quota, s.Window, s.RDY, s.InFlight = 0, 0, 0, 0
 	return s
 }
 

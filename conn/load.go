@@ -9,7 +9,7 @@ import (
 
 // Load is what a consumer needs to know of a connection to share out its messages in flight.
 type Load struct {
-	Share    int           // as it was set
+	Quota    int           // as it was set
 	Held     int           // most that nsqd may take for its share: the share itself, RDY, those in flight, an RDY still on its way
 	InFlight int           // received and not answered
 	Peak     int           // most in flight since the last call
@@ -27,7 +27,7 @@ func (c *Conn) Load(anew bool) Load {
 	defer o.mu.Unlock()
 	r := &o.rdy
 	l := Load{
-		Share: r.share, Held: max(r.share, r.inForce, r.unanswered()),
+		Quota: r.share, Held: max(r.share, r.inForce, r.unanswered()),
 		InFlight: r.inFlight, Peak: r.peak, Starved: r.starved, RTT: r.window.RTT(),
 		Received: o.stats.received, Bytes: o.stats.bytesReceived,
 	}
@@ -40,10 +40,10 @@ func (c *Conn) Load(anew bool) Load {
 	return l
 }
 
-// SetShare sets how many messages the connection may have in flight. The write loop makes an RDY of it: at most nsqd's
+// SetQuota sets how many messages the connection may have in flight. The write loop makes an RDY of it: at most nsqd's
 // max-rdy-count, and, unless the subscription has a FixedRDY, no more than the connection can use (see [Stats]). When the share
 // is lowered, [Sink.Yielded] is called as soon as nsqd keeps to it.
-func (c *Conn) SetShare(n int) {
+func (c *Conn) SetQuota(n int) {
 	o := &c.out
 	o.mu.Lock()
 	o.rdy.yielding = o.rdy.yielding || n < o.rdy.share
@@ -51,9 +51,9 @@ func (c *Conn) SetShare(n int) {
 	o.unlock()
 }
 
-// SetOverdue says how many of the messages in flight are so late that nsqd has given them to someone else: it no longer counts
+// SetTimedOut says how many of the messages in flight are so late that nsqd has given them to someone else: it no longer counts
 // them, so RDY must not either.
-func (c *Conn) SetOverdue(n int) {
+func (c *Conn) SetTimedOut(n int) {
 	o := &c.out
 	o.mu.Lock()
 	o.rdy.overdue = n

@@ -128,7 +128,7 @@ func (c *Conn) poke() {
 	switch {
 	case o.dead.Load() || o.cls || o.half:
 	case r.pokable() && now >= c.pokeAt():
-		r.window.Poke(now)
+		r.window.Nudge(now)
 	default:
 		c.armPoke(now)
 	}

@@ -37,7 +37,7 @@ func openWindow(t *testing.T, share int) *stream {
 	t.Cleanup(s.stop)
 	go s.serve()
 	_ = s.heard() // so that writes never wait; the tap has them
-	s.SetShare(share)
+	s.SetQuota(share)
 	synctest.Wait()
 	return s
 }
@@ -179,7 +179,7 @@ func TestWindowIsRemembered(t *testing.T) {
 func TestYield(t *testing.T) {
 	bubbles(t, "fixed RDY", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
-		s.SetShare(10)
+		s.SetQuota(10)
 		s.wantWritten("RDY 10\n")
 		msgs := s.deliver(1, 10)
 		yielded := func(want int32) {
@@ -189,41 +189,41 @@ func TestYield(t *testing.T) {
 				t.Errorf("%d yields, want %d", got, want)
 			}
 		}
-		s.SetShare(12)
+		s.SetQuota(12)
 		s.wantWritten("RDY 12\n")
-		s.SetShare(12)
+		s.SetQuota(12)
 		yielded(0)
-		s.SetShare(4)
+		s.SetQuota(4)
 		s.wantWritten("RDY 4\n")
 		yielded(0)
 		for _, m := range msgs[:5] {
 			s.Finish(m)
 		}
 		yielded(0)
-		s.SetOverdue(1) // nsqd counts one of the 5 no more
+		s.SetTimedOut(1) // nsqd counts one of the 5 no more
 		yielded(1)
-		s.SetOverdue(0)
+		s.SetTimedOut(0)
 		s.Finish(msgs[5])
 		s.Finish(msgs[6])
 		yielded(1)
 
-		s.SetShare(3)
-		s.SetShare(2)
+		s.SetQuota(3)
+		s.SetQuota(2)
 		yielded(1)
-		s.SetShare(3) // within which it is: 3 are in flight
+		s.SetQuota(3) // within which it is: 3 are in flight
 		yielded(2)
-		s.SetShare(0)
+		s.SetQuota(0)
 		s.Finish(msgs[7])
 		s.Forget(msgs[8])
 		yielded(2)
 		s.Requeue(msgs[9], 0)
 		yielded(3)
-		s.SetShare(5)
+		s.SetQuota(5)
 		yielded(3)
 	})
 	bubbles(t, "window", func(t *testing.T) {
 		s := openWindow(t, 10)
-		s.SetShare(5) // RDY is 1
+		s.SetQuota(5) // RDY is 1
 		synctest.Wait()
 		if got := s.sink.yielded.Load(); got != 1 {
 			t.Errorf("%d yields of a share that was not used, want 1", got)
@@ -236,10 +236,10 @@ func TestYield(t *testing.T) {
 func TestYieldIsWritten(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
-		s.SetShare(10)
+		s.SetQuota(10)
 		synctest.Wait()
 		open := s.tap.holdWrites()
-		s.SetShare(3)
+		s.SetQuota(3)
 		synctest.Wait()
 		if got := s.sink.yielded.Load(); got != 0 {
 			t.Errorf("%d yields while the write hangs, want none", got)
@@ -262,13 +262,13 @@ func TestOverdue(t *testing.T) {
 			s.message(n + 1)
 		}
 		s.wantRDY(0, 4)
-		s.SetOverdue(2)
+		s.SetTimedOut(2)
 		s.wantRDY(4, 2)
 		l := s.Load(true)
-		if l.InFlight != 3 || l.Share != 10 {
+		if l.InFlight != 3 || l.Quota != 10 {
 			t.Errorf("load %+v, want 3 held and a share of 10", l)
 		}
-		s.SetOverdue(0)
+		s.SetTimedOut(0)
 		s.wantRDY(2, 4)
 	})
 }
@@ -277,12 +277,12 @@ func TestOverdue(t *testing.T) {
 func TestLoad(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
-		s.SetShare(5)
+		s.SetQuota(5)
 		synctest.Wait()
 		check := func(inFlight, peak int, starved bool, received uint64) {
 			t.Helper()
 			synctest.Wait()
-			if l := s.Load(true); l.InFlight != inFlight || l.Peak != peak || l.Starved != starved || l.Received != received || l.Share != 5 || l.Held != 5 {
+			if l := s.Load(true); l.InFlight != inFlight || l.Peak != peak || l.Starved != starved || l.Received != received || l.Quota != 5 || l.Held != 5 {
 				t.Errorf("load %+v, want %d in flight, peak %d, starved %v, received %d", l, inFlight, peak, starved, received)
 			}
 		}
@@ -306,14 +306,14 @@ func TestLoad(t *testing.T) {
 func TestHeld(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
-		s.SetShare(10)
+		s.SetQuota(10)
 		synctest.Wait()
 		msgs := s.deliver(1, 6)
 		open := s.tap.holdWrites()
 		s.Finish(msgs[0]) // the write loop is in a write
 		synctest.Wait()
-		s.SetShare(2)
-		if l := s.Load(true); l.Held != 10 || l.Share != 2 {
+		s.SetQuota(2)
+		if l := s.Load(true); l.Held != 10 || l.Quota != 2 {
 			t.Errorf("load %+v, want that 10 are held", l)
 		}
 		open()
@@ -331,9 +331,9 @@ func TestShareIsBounded(t *testing.T) {
 		if s.MaxRDY() != 7 {
 			t.Errorf("max-rdy-count is %d, want 7", s.MaxRDY())
 		}
-		s.SetShare(100)
+		s.SetQuota(100)
 		s.wantWritten("RDY 7\n")
-		s.SetShare(-5)
+		s.SetQuota(-5)
 		s.wantWritten("RDY 0\n")
 	})
 }
@@ -347,9 +347,9 @@ func TestNoRDYAfterCLSWithWindow(t *testing.T) {
 		s.wantWritten("RDY 2\n")
 		s.StopDelivery()
 		s.wantWritten("CLS\n")
-		s.SetShare(100)
-		s.SetShare(0)
-		s.SetOverdue(1)
+		s.SetQuota(100)
+		s.SetQuota(0)
+		s.SetTimedOut(1)
 		s.Finish(m)
 		s.wantWritten(fin(1) + "\n")
 		time.Sleep(time.Second)

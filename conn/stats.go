@@ -9,7 +9,7 @@ type Stats struct {
 	Since    time.Time     // when the handshake was complete
 	RTT      time.Duration // smallest round trip of late; 0 where it cannot be seen
 	MaxRDY   int           // nsqd's max-rdy-count
-	Share    int           // most messages that may be in flight
+	Quota    int           // most messages that may be in flight
 	Window   int           // most that are asked for beyond those in flight: 1 while the topic is quiet
 	RDY      int           // last RDY written: Share or InFlight + Window, whichever is less
 	InFlight int           // received and not settled
@@ -42,7 +42,7 @@ func (c *Conn) Stats() Stats {
 	s, r := &o.stats, &o.rdy
 	return Stats{
 		Addr: c.addr, Since: c.terms.Start, RTT: r.window.RTT(), MaxRDY: r.max,
-		Share: r.share, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending,
+		Quota: r.share, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending,
 		LastRead:  c.terms.Start.Add(time.Duration(c.lastRead.Load())),
 		Published: s.published,
 		Received:  s.received, Bytes: s.bytesReceived,

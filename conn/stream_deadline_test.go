@@ -151,7 +151,7 @@ func TestWriteDeadline(t *testing.T) {
 			s := openStream(t, streamOptions{})
 			first, second, third := s.message(1), s.message(2), s.message(3)
 			s.tap.SetBuffer(len("RDY 1\n") + 3)
-			s.SetShare(1) // the first write sets the deadline
+			s.SetQuota(1) // the first write sets the deadline
 			synctest.Wait()
 			time.Sleep(pause)
 			ctx := first.Context()
@@ -185,7 +185,7 @@ func TestWriteDeadlineOfTheHalfClose(t *testing.T) {
 			cfg: conn.Config{Compression: conn.Deflate}, identify: map[string]any{"deflate": true},
 			upgrade: func(p *fake.Peer) { p.UpgradeDeflate() },
 		})
-		s.SetShare(1)
+		s.SetQuota(1)
 		s.p.Expect("RDY")
 		for range 20 {
 			time.Sleep(10 * time.Second)

@@ -24,7 +24,7 @@ func TestAbort(t *testing.T) {
 	states := map[string]func(s *stream){
 		"idle":               func(*stream) {},
 		"in mid-frame":       func(s *stream) { s.p.Raw([]byte{0, 0}) },
-		"write held up":      func(s *stream) { s.tap.SetBuffer(1); s.SetShare(1); s.Finish(s.last()) },
+		"write held up":      func(s *stream) { s.tap.SetBuffer(1); s.SetQuota(1); s.Finish(s.last()) },
 		"draining":           func(s *stream) { s.StopDelivery() },
 		"half-closed":        func(s *stream) { s.CloseWrite() },
 		"half-close held up": func(s *stream) { s.tap.SetBuffer(1); s.Finish(s.last()); s.CloseWrite() },
@@ -62,7 +62,7 @@ func TestAbortBeforeServe(t *testing.T) {
 	for name, before := range map[string]func(s *stream){
 		"fresh":       func(*stream) {},
 		"half-closed": func(s *stream) { s.CloseWrite() },
-		"with RDY":    func(s *stream) { s.SetShare(1) },
+		"with RDY":    func(s *stream) { s.SetQuota(1) },
 	} {
 		bubbles(t, name, func(t *testing.T) {
 			s := openStream(t, streamOptions{idle: true})
@@ -327,7 +327,7 @@ func TestWriteFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		s.tap.breakWrites(errReason)
-		s.SetShare(1)
+		s.SetQuota(1)
 		synctest.Wait()
 		s.CloseWrite()
 		wantIs(t, s.failed(conn.PhaseStream, 500*time.Millisecond), errReason)
@@ -352,7 +352,7 @@ func TestWithoutHalfClose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.SetShare(1)
+		c.SetQuota(1)
 		served := make(chan error)
 		go func() { served <- c.Serve(new(streamSink)) }()
 		synctest.Wait()
@@ -388,7 +388,7 @@ func TestAnswersRaceWithTheEnd(t *testing.T) {
 						default:
 							_ = m.Touch()
 							_ = s.Stats()
-							s.SetShare(i)
+							s.SetQuota(i)
 							ok = s.Finish(m)
 						}
 						if ok {
@@ -447,7 +447,7 @@ func TestAbortRaces(t *testing.T) {
 					func() { s.Abort(errReason) },
 					func() { s.CloseWrite() },
 					func() { s.p.Close() },
-					func() { s.StopDelivery(); s.SetShare(3); s.CancelMessages(errReason) },
+					func() { s.StopDelivery(); s.SetQuota(3); s.CancelMessages(errReason) },
 					func() {
 						for _, m := range s.sink.messages() {
 							_ = m.Touch()

@@ -98,7 +98,7 @@ func TestRDY(t *testing.T) {
 			if s.MaxRDY() != 2000 {
 				t.Errorf("MaxRDY is %d", s.MaxRDY())
 			}
-			s.SetShare(10)
+			s.SetQuota(10)
 			s.wantWritten("RDY 10\n")
 			for i := range uint64(3) {
 				s.message(i)
@@ -109,7 +109,7 @@ func TestRDY(t *testing.T) {
 			synctest.Wait()
 			s.Finish(msgs[1])
 			for _, n := range c.shares {
-				s.SetShare(n)
+				s.SetQuota(n)
 			}
 			s.Requeue(msgs[2], 7*time.Millisecond)
 			open()
@@ -125,14 +125,14 @@ func TestRDY(t *testing.T) {
 func TestMaxRDY(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{identify: map[string]any{"max_rdy_count": 1<<31 - 1}})
-		s.SetShare(math.MaxInt)
+		s.SetQuota(math.MaxInt)
 		s.wantWritten("RDY 1048576\n")
 		m := s.message(1)
 		open := s.tap.holdWrites()
-		s.SetShare(1)
+		s.SetQuota(1)
 		synctest.Wait()
-		s.SetShare(math.MaxInt)
-		s.SetShare(0)
+		s.SetQuota(math.MaxInt)
+		s.SetQuota(0)
 		s.Finish(m)
 		open()
 		s.wantWritten("RDY 1\n", lines("RDY 0", fin(1)))
@@ -143,7 +143,7 @@ func TestMaxRDY(t *testing.T) {
 func TestRDYBeforeServe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{idle: true})
-		s.SetShare(3)
+		s.SetQuota(3)
 		s.wantWritten()
 		s.ended = make(chan struct{})
 		go s.serve()
@@ -155,17 +155,17 @@ func TestRDYBeforeServe(t *testing.T) {
 func TestNoRDYAfterCLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, msgs, open := blockedStream(t, 3, streamOptions{})
-		s.SetShare(5)
+		s.SetQuota(5)
 		s.Finish(msgs[1])
 		s.StopDelivery()
 		s.StopDelivery()
 		s.Requeue(msgs[2], 0)
-		s.SetShare(0)
-		s.SetShare(7)
+		s.SetQuota(0)
+		s.SetQuota(7)
 		open()
 		s.wantWritten(lines(fin(0)), lines(fin(1), "CLS", req(2, 0)))
 		s.StopDelivery()
-		s.SetShare(1)
+		s.SetQuota(1)
 		s.wantWritten()
 		s.Finish(s.message(4))
 		s.wantWritten(lines(fin(4)))
@@ -181,7 +181,7 @@ func TestNOP(t *testing.T) {
 		}
 		synctest.Wait()
 		s.Finish(msgs[1])
-		s.SetShare(4)
+		s.SetQuota(4)
 		open()
 		s.wantWritten(lines(fin(0)), lines(fin(1), "NOP", "RDY 4"))
 		for range 2 {
@@ -382,7 +382,7 @@ func TestTouchAfterLoss(t *testing.T) {
 		if s.Finish(m[0]) || s.Requeue(m[1], 0) || s.Alive() {
 			t.Error("something was taken that cannot be sent")
 		}
-		s.SetShare(5)
+		s.SetQuota(5)
 		s.StopDelivery()
 		s.CloseWrite()
 		s.CancelMessages(handler.ErrShutdown)

@@ -56,7 +56,7 @@ func TestHalfClose(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					c.SetShare(200)
+					c.SetQuota(200)
 					if err := c.Serve(&finisher{left: enough}); err != nil {
 						t.Errorf("round %d: %v", round, err)
 					}

@@ -101,12 +101,12 @@ func (w *Window) judge(took time.Duration, excused bool, limit, buffer int) {
 	}
 }
 
-// Silence is for how long nothing must have been read for [Window.Poke].
+// Silence is for how long nothing must have been read for [Window.Nudge].
 func (w *Window) Silence() time.Duration { return max(silence, 2*w.trip.usual()) }
 
-// Poke makes the window 1, because nothing has come for [Window.Silence] although there was room: the RDY that follows
+// Nudge makes the window 1, because nothing has come for [Window.Silence] although there was room: the RDY that follows
 // from that makes nsqd write what it buffers.
-func (w *Window) Poke(now time.Duration) {
+func (w *Window) Nudge(now time.Duration) {
 	w.before = max(w.Size(), w.before)
 	w.grown, w.left, w.quick, w.poked = 0, 0, false, now
 }

@@ -118,19 +118,19 @@ func TestPoke(t *testing.T) {
 	w := flow.NewWindow(ms)
 	now := rounds(&w, 0, 12, ms, 1000)
 	wantSize(t, &w, 64)
-	w.Poke(now)
+	w.Nudge(now)
 	wantSize(t, &w, 1)
 	now = rounds(&w, now, 1, ms, 1000)
 	wantSize(t, &w, 64)
 
-	w.Poke(now)
-	w.Poke(now)
+	w.Nudge(now)
+	w.Nudge(now)
 	now = rounds(&w, now, 2, ms, 10)
 	wantSize(t, &w, 10) // the share is less by now
 
 	now = rounds(&w, now, 6, ms, 100)
 	wantSize(t, &w, 80)
-	w.Poke(now)
+	w.Nudge(now)
 	now = rounds(&w, now, 7, time.Second, 100) // the backlog has gone
 	rounds(&w, now, 2, ms, 100)
 	wantSize(t, &w, 2)

@@ -12,16 +12,16 @@ import (
 const all = 1 << 20 // the demand of a connection that has used all of its share
 
 func TestShares(t *testing.T) {
-	free := func(demand ...int) (conns []flow.Share) {
+	free := func(demand ...int) (conns []flow.Quota) {
 		for _, d := range demand {
-			conns = append(conns, flow.Share{Max: 2500, Demand: d})
+			conns = append(conns, flow.Quota{Max: 2500, Demand: d})
 		}
 		return conns
 	}
 	tests := []struct {
 		name  string
 		total int
-		conns []flow.Share
+		conns []flow.Quota
 		turn  int
 		want  []int
 	}{
@@ -34,20 +34,20 @@ func TestShares(t *testing.T) {
 		{"idle ones lend", 100, free(all, 0, 0), 0, []int{98, 1, 1}},
 		{"some use", 100, free(all, 10, 0), 0, []int{89, 10, 1}},
 		{"what nobody has a use for is spread", 30, free(1, 1, 10), 0, []int{7, 7, 16}},
-		{"max-rdy-count", 100, []flow.Share{{Max: 5, Demand: all}, {Max: 2500, Demand: all}}, 0, []int{5, 95}},
-		{"more than all may have", 100, []flow.Share{{Max: 5, Demand: all}, {Max: 7}}, 0, []int{5, 7}},
+		{"max-rdy-count", 100, []flow.Quota{{Max: 5, Demand: all}, {Max: 2500, Demand: all}}, 0, []int{5, 95}},
+		{"more than all may have", 100, []flow.Quota{{Max: 5, Demand: all}, {Max: 7}}, 0, []int{5, 7}},
 		{"turns", 2, free(all, all, all, all, all), 0, []int{1, 1, 0, 0, 0}},
 		{"turns, later", 2, free(all, all, all, all, all), 4, []int{1, 0, 0, 0, 1}},
 		{"turns of one", 1, free(0, all, 0), 2, []int{0, 0, 1}},
-		{"waits for the other", 10, []flow.Share{{Share: 10, Held: 10, Max: 2500, Demand: 2}, {Max: 2500, Demand: all}}, 0, []int{2, 0}},
-		{"takes what is free already", 10, []flow.Share{{Share: 2, Held: 6, Max: 2500, Demand: 2}, {Max: 2500, Demand: all}}, 0, []int{2, 4}},
-		{"all of it", 10, []flow.Share{{Share: 2, Held: 2, Max: 2500, Demand: 2}, {Share: 4, Held: 4, Max: 2500, Demand: all}}, 0, []int{2, 8}},
-		{"over the total", 4, []flow.Share{{Share: 8, Held: 8, Max: 2500, Demand: all}, {Max: 2500, Demand: all}}, 0, []int{2, 0}},
-		{"raised within what is held", 10, []flow.Share{{Share: 0, Held: 5, Max: 2500, Demand: all}, {Share: 5, Held: 5, Max: 2500, Demand: all}}, 0, []int{5, 5}},
+		{"waits for the other", 10, []flow.Quota{{Set: 10, Held: 10, Max: 2500, Demand: 2}, {Max: 2500, Demand: all}}, 0, []int{2, 0}},
+		{"takes what is free already", 10, []flow.Quota{{Set: 2, Held: 6, Max: 2500, Demand: 2}, {Max: 2500, Demand: all}}, 0, []int{2, 4}},
+		{"all of it", 10, []flow.Quota{{Set: 2, Held: 2, Max: 2500, Demand: 2}, {Set: 4, Held: 4, Max: 2500, Demand: all}}, 0, []int{2, 8}},
+		{"over the total", 4, []flow.Quota{{Set: 8, Held: 8, Max: 2500, Demand: all}, {Max: 2500, Demand: all}}, 0, []int{2, 0}},
+		{"raised within what is held", 10, []flow.Quota{{Set: 0, Held: 5, Max: 2500, Demand: all}, {Set: 5, Held: 5, Max: 2500, Demand: all}}, 0, []int{5, 5}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := flow.Shares(tt.total, tt.conns, tt.turn); !slices.Equal(got, tt.want) {
+			if got := flow.Quotas(tt.total, tt.conns, tt.turn); !slices.Equal(got, tt.want) {
 				t.Errorf("shares %v, want %v", got, tt.want)
 			}
 		})
@@ -57,13 +57,13 @@ func TestShares(t *testing.T) {
 // nsqds plays connections to nsqds that heed a lower share at some later time.
 type nsqds struct {
 	random *rand.Rand
-	conns  []flow.Share
+	conns  []flow.Quota
 }
 
 func (n *nsqds) set(shares []int) {
 	for i, s := range shares {
 		c := &n.conns[i]
-		c.Share, c.Held = s, max(c.Held, s)
+		c.Set, c.Held = s, max(c.Held, s)
 	}
 }
 
@@ -71,8 +71,8 @@ func (n *nsqds) set(shares []int) {
 func (n *nsqds) live() {
 	for i := range n.conns {
 		c := &n.conns[i]
-		if c.Held > c.Share && n.random.IntN(2) == 0 {
-			c.Held = c.Share + n.random.IntN(c.Held-c.Share)
+		if c.Held > c.Set && n.random.IntN(2) == 0 {
+			c.Held = c.Set + n.random.IntN(c.Held-c.Set)
 		}
 		switch n.random.IntN(4) {
 		case 0:
@@ -105,7 +105,7 @@ func TestSharesProperties(t *testing.T) {
 				total = random.IntN(60)
 			case 1:
 				if len(n.conns) < 12 {
-					n.conns = append(n.conns, flow.Share{Max: 1 + random.IntN(40)})
+					n.conns = append(n.conns, flow.Quota{Max: 1 + random.IntN(40)})
 				}
 			case 2:
 				if k := len(n.conns); k > 0 {
@@ -117,7 +117,7 @@ func TestSharesProperties(t *testing.T) {
 				turn = (turn + total) % len(n.conns)
 			}
 			before := n.held()
-			shares := flow.Shares(total, n.conns, turn)
+			shares := flow.Quotas(total, n.conns, turn)
 			what := fmt.Sprintf("seed %d, step %d: Shares(%d, %+v, %d) = %v", seed, step, total, n.conns, turn, shares)
 			sum := 0
 			for i, s := range shares {
@@ -145,15 +145,15 @@ func settle(t *testing.T, n *nsqds, total int) {
 	for range 3 {
 		for i := range n.conns {
 			c := &n.conns[i]
-			c.Held, c.Demand = c.Share, all
+			c.Held, c.Demand = c.Set, all
 		}
-		n.set(flow.Shares(total, n.conns, 0))
+		n.set(flow.Quotas(total, n.conns, 0))
 	}
 	capacity, sum, least, most := 0, 0, total, 0
 	for _, c := range n.conns {
-		capacity, sum, most = capacity+c.Max, sum+c.Share, max(most, c.Share)
-		if c.Share < c.Max {
-			least = min(least, c.Share)
+		capacity, sum, most = capacity+c.Max, sum+c.Set, max(most, c.Set)
+		if c.Set < c.Max {
+			least = min(least, c.Set)
 		}
 	}
 	if sum != min(total, capacity) || most > least+1 {
@@ -166,12 +166,12 @@ func TestTurns(t *testing.T) {
 	for conns := 1; conns <= 12; conns++ {
 		for total := 1; total < conns; total++ {
 			had, turn := make([]int, conns), 0
-			list := make([]flow.Share, conns)
+			list := make([]flow.Quota, conns)
 			for i := range list {
 				list[i].Max = 2500
 			}
 			for range conns {
-				for i, s := range flow.Shares(total, list, turn) {
+				for i, s := range flow.Quotas(total, list, turn) {
 					had[i] += s
 				}
 				turn = (turn + total) % conns

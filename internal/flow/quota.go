@@ -1,20 +1,20 @@
 package flow
 
-// Share is what one connection has of a consumer's messages in flight.
-type Share struct {
-	Share  int // as it was set last
+// Quota is what one connection has of a consumer's messages in flight.
+type Quota struct {
+	Set  int // as it was set last
 	Held   int // most that nsqd may be using now: at least Share, and more while it still acts on an earlier one
 	Max    int // nsqd's max-rdy-count
 	Demand int // what the connection has a use for
 }
 
-// Shares says what each connection's share of total is to be now. Everybody gets 1, and then what it has a use for, as evenly as
+// Quotas says what each connection's share of total is to be now. Everybody gets 1, and then what it has a use for, as evenly as
 // that goes; what is left is spread evenly. If there are more connections than total, they take turns: as many as total
 // have 1, beginning with number turn.
 //
 // What one connection loses another one gets only when nsqd keeps to the lower share, so that the sum of what nsqd may be
 // using never rises above total: the result is what can be set at once, and approaches the aim when it is asked for again.
-func Shares(total int, conns []Share, turn int) []int {
+func Quotas(total int, conns []Quota, turn int) []int {
 	shares := aim(max(total, 0), conns, turn)
 	free := total
 	for _, c := range conns {
@@ -31,7 +31,7 @@ func Shares(total int, conns []Share, turn int) []int {
 }
 
 // aim is what the shares would be if they could all change at once.
-func aim(total int, conns []Share, turn int) []int {
+func aim(total int, conns []Quota, turn int) []int {
 	n := len(conns)
 	if total < n {
 		aim := make([]int, n)
