@@ -26,15 +26,15 @@ type schedule struct {
 
 // due is a message in the schedule.
 type due struct {
-	m     *handler.Message
+	m     *handler.Delivery
 	at    time.Duration // of the next TOUCH
 	index int           // in the queue; -1: not there any more
 }
 
 // KeepTouched is that of a [handler.Toucher]: what middleware.AutoTouch asks for.
-func (c *Conn) KeepTouched(m *handler.Message) (stop func()) { return c.schedule.add(m) }
+func (c *Conn) KeepTouched(m *handler.Delivery) (stop func()) { return c.schedule.add(m) }
 
-func (s *schedule) add(m *handler.Message) (stop func()) {
+func (s *schedule) add(m *handler.Delivery) (stop func()) {
 	if !s.gains(m) {
 		return func() {}
 	}
@@ -66,7 +66,7 @@ func (s *schedule) remove(d *due) {
 func (s *schedule) period() time.Duration { return s.terms.MessageTimeout / 2 }
 
 // gains says whether a TOUCH would give m more time.
-func (s *schedule) gains(m *handler.Message) bool {
+func (s *schedule) gains(m *handler.Delivery) bool {
 	by, expires := m.AnswerBy()
 	if !expires || m.Claimed() || by <= s.terms.Now() {
 		return false
@@ -79,13 +79,13 @@ func (s *schedule) gains(m *handler.Message) bool {
 func (s *schedule) tick() {
 	defer s.ticks.Done()
 	for _, m := range s.next() {
-		_ = m.Touch() // fails for what has just been settled or lost, and that is no matter
+		_ = m.Message().Touch() // fails for what has just been settled or lost, and that is no matter
 	}
 }
 
 // next returns the messages that are due, and sets the timer for those after
 // them.
-func (s *schedule) next() (msgs []*handler.Message) {
+func (s *schedule) next() (msgs []*handler.Delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.set = false

@@ -20,7 +20,7 @@ import (
 type Sink interface {
 	// Deliver takes over messages, and is to see to it that each is answered
 	// (Finish, Requeue, Forget) and then released.
-	Deliver(c *Conn, msgs []handler.Message)
+	Deliver(c *Conn, msgs []handler.Delivery)
 
 	// Refused reports an error of nsqd that does not end the connection: an
 	// answer or a TOUCH came too late (E_FIN_FAILED, E_REQ_FAILED,
@@ -233,12 +233,12 @@ func (c *Conn) endWithin(d time.Duration, reason error) bool {
 
 // Finish answers a message with FIN. It returns false, and nothing is sent, if
 // the message was settled before or the connection is gone.
-func (c *Conn) Finish(m *handler.Message) bool { return m.Claim() && c.out.finishOne(m) }
+func (c *Conn) Finish(m *handler.Delivery) bool { return m.Claim() && c.out.finishOne(m) }
 
 // FinishEnded is Finish for messages of the connection that the caller has claimed
-// (see [handler.Message.End]), and for goroutines that answer very many: those that
+// (see [handler.Delivery.End]), and for goroutines that answer very many: those that
 // pass different small numbers do not contend with each other.
-func (c *Conn) FinishEnded(lane int, msgs []handler.Message) bool {
+func (c *Conn) FinishEnded(lane int, msgs []handler.Delivery) bool {
 	return c.out.finish(lane, msgs)
 }
 
@@ -246,7 +246,7 @@ func (c *Conn) FinishEnded(lane int, msgs []handler.Message) bool {
 // milliseconds. It returns false, and nothing is sent, if the message was
 // settled before, if nsqd may have given it to someone else by now, or if the
 // connection is gone. The write loop asks for the time again.
-func (c *Conn) Requeue(m *handler.Message, delay time.Duration) bool {
+func (c *Conn) Requeue(m *handler.Delivery, delay time.Duration) bool {
 	if !c.claimInTime(m) {
 		return false
 	}
@@ -260,7 +260,7 @@ func (c *Conn) Requeue(m *handler.Message, delay time.Duration) bool {
 // GiveUp answers a message with FIN although no handler has succeeded. Like
 // Requeue it sends nothing when nsqd may have given it to someone else: that
 // delivery would be ended.
-func (c *Conn) GiveUp(m *handler.Message) bool {
+func (c *Conn) GiveUp(m *handler.Delivery) bool {
 	if !c.claimInTime(m) {
 		return false
 	}
@@ -268,7 +268,7 @@ func (c *Conn) GiveUp(m *handler.Message) bool {
 }
 
 // claimInTime claims a message for an answer that must not be late.
-func (c *Conn) claimInTime(m *handler.Message) bool {
+func (c *Conn) claimInTime(m *handler.Delivery) bool {
 	if !m.Claim() {
 		return false
 	}
@@ -281,7 +281,7 @@ func (c *Conn) claimInTime(m *handler.Message) bool {
 
 // Forget gives a message up unanswered: nsqd delivers it again when its
 // timeout is over. It returns false if the message was settled before.
-func (c *Conn) Forget(m *handler.Message) bool {
+func (c *Conn) Forget(m *handler.Delivery) bool {
 	if !m.Claim() {
 		return false
 	}

@@ -24,7 +24,7 @@ type lane struct {
 }
 
 // finish queues FINs in a lane: all or, if nothing can be queued any more, none.
-func (o *outbox) finish(hint int, msgs []handler.Message) bool {
+func (o *outbox) finish(hint int, msgs []handler.Delivery) bool {
 	l := &o.lanes[hint&(laneCount-1)]
 	l.mu.Lock()
 	if l.shut {

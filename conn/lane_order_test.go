@@ -28,7 +28,7 @@ func TestLaneOrder(t *testing.T) {
 							s.Requeue(m, time.Second)
 							want[g] = append(want[g], req(n, 1000))
 						case 4:
-							if err := m.Touch(); err != nil {
+							if err := m.Message().Touch(); err != nil {
 								t.Error(err)
 							}
 							finishIn(s, g, m)

@@ -17,7 +17,7 @@ import (
 )
 
 // deliver lets nsqd send messages, in one write.
-func (s *stream) deliver(first uint64, n int) []*handler.Message {
+func (s *stream) deliver(first uint64, n int) []*handler.Delivery {
 	s.t.Helper()
 	before := len(s.sink.messages())
 	var frames []byte
@@ -200,6 +200,6 @@ func TestLanesWhenItDies(t *testing.T) {
 }
 
 // finishIn is Finish, with a lane.
-func finishIn(s *stream, lane int, m *handler.Message) bool {
+func finishIn(s *stream, lane int, m *handler.Delivery) bool {
 	return m.End() && s.FinishEnded(lane, unsafe.Slice(m, 1))
 }

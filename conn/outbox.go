@@ -51,7 +51,7 @@ type outStats struct {
 // or the FIN of a message that was given up. nsqd looks at connection and id
 // only, so a late one would hit the next delivery.
 type timed struct {
-	m          *handler.Message
+	m          *handler.Delivery
 	counter    *uint64 // in outbox.stats: what it was counted as
 	start, end int
 	by         time.Duration
@@ -93,7 +93,7 @@ func (o *outbox) lockToAnswer() (ok bool) {
 	return true
 }
 
-func (o *outbox) finishOne(m *handler.Message) bool {
+func (o *outbox) finishOne(m *handler.Delivery) bool {
 	if !o.lockToAnswer() {
 		return false
 	}
@@ -104,7 +104,7 @@ func (o *outbox) finishOne(m *handler.Message) bool {
 	return true
 }
 
-func (o *outbox) giveUp(m *handler.Message) bool {
+func (o *outbox) giveUp(m *handler.Delivery) bool {
 	if !o.lockToAnswer() {
 		return false
 	}
@@ -115,7 +115,7 @@ func (o *outbox) giveUp(m *handler.Message) bool {
 	return true
 }
 
-func (o *outbox) requeue(m *handler.Message, ms int64) bool {
+func (o *outbox) requeue(m *handler.Delivery, ms int64) bool {
 	if !o.lockToAnswer() {
 		return false
 	}
@@ -128,7 +128,7 @@ func (o *outbox) requeue(m *handler.Message, ms int64) bool {
 
 // touch queues a TOUCH, but not behind the answer to the message: it would hit
 // the next delivery.
-func (o *outbox) touch(m *handler.Message) error {
+func (o *outbox) touch(m *handler.Delivery) error {
 	o.mu.Lock()
 	if o.dead.Load() {
 		o.mu.Unlock()
@@ -154,7 +154,7 @@ func (o *outbox) end() int {
 
 // addTimed counts the command that was appended from start on, and remembers it
 // if it may become late.
-func (o *outbox) addTimed(m *handler.Message, counter *uint64, start int) {
+func (o *outbox) addTimed(m *handler.Delivery, counter *uint64, start int) {
 	*counter++
 	if by, ok := m.AnswerBy(); ok {
 		o.timed = append(o.timed, timed{m, counter, start, len(o.buf), by})

@@ -26,12 +26,12 @@ type reader struct {
 	last       int // size of the last message
 	sparse     int // reads in a row that used little of a block
 
-	msgs  []handler.Message // free room for messages
-	least int               // how many are allocated together at least
-	batch int               // how many of msgs are filled and not handed on
-	bytes int               // of the bodies of those
-	reads []handler.Read    // free room
-	read  *handler.Read     // of the last of the batch; nil if there is none
+	msgs  []handler.Delivery // free room for messages
+	least int                // how many are allocated together at least
+	batch int                // how many of msgs are filled and not handed on
+	bytes int                // of the bodies of those
+	reads []handler.Read     // free room
+	read  *handler.Read      // of the last of the batch; nil if there is none
 
 	behind   bool          // the last read has not waited: nsqd was there first
 	now      time.Duration // when the last read returned
@@ -207,7 +207,7 @@ func (r *reader) message(data []byte) error {
 		r.deliver()
 		if len(r.msgs) == 0 {
 			left := (r.end - r.start) / (wire.HeaderLen + len(data)) // if they are as large
-			r.msgs = make([]handler.Message, min(max(left, r.least), mostTogether))
+			r.msgs = make([]handler.Delivery, min(max(left, r.least), mostTogether))
 			r.least = min(2*r.least, leastTogether)
 		}
 	}

@@ -165,7 +165,7 @@ func TestWriteDeadline(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 			}()
-			if !s.Finish(second) || second.Touch() == nil || !s.Alive() {
+			if !s.Finish(second) || second.Message().Touch() == nil || !s.Alive() {
 				t.Error("answering depends on the write")
 			}
 			wantIs(t, s.failed(conn.PhaseStream, want), conn.ErrSilent)

@@ -39,12 +39,12 @@ type stream struct {
 type streamOptions struct {
 	cfg      conn.Config
 	identify map[string]any
-	publish  bool                         // no subscription
-	upgrade  func(p *fake.Peer)           // between IDENTIFY and SUB
-	server   func(net.Conn) net.Conn      // wraps nsqd's end
-	deliver  func(msgs []handler.Message) // instead of collecting them
-	chunk    int                          // most bytes a read returns
-	idle     bool                         // do not call Serve
+	publish  bool                          // no subscription
+	upgrade  func(p *fake.Peer)            // between IDENTIFY and SUB
+	server   func(net.Conn) net.Conn       // wraps nsqd's end
+	deliver  func(msgs []handler.Delivery) // instead of collecting them
+	chunk    int                           // most bytes a read returns
+	idle     bool                          // do not call Serve
 }
 
 func openStream(t *testing.T, o streamOptions) *stream {
@@ -152,14 +152,14 @@ func (s *stream) wantSent(want string) {
 }
 
 // message sends a message and returns what was delivered.
-func (s *stream) message(n uint64) *handler.Message {
+func (s *stream) message(n uint64) *handler.Delivery {
 	s.t.Helper()
 	s.p.Message(fake.ID(n), 1, fmt.Appendf(nil, "body %d", n))
 	synctest.Wait()
 	return s.last()
 }
 
-func (s *stream) last() *handler.Message {
+func (s *stream) last() *handler.Delivery {
 	s.t.Helper()
 	all := s.sink.messages()
 	if len(all) == 0 {
@@ -183,16 +183,16 @@ func (s *stream) alive() {
 
 // streamSink collects.
 type streamSink struct {
-	deliver func(msgs []handler.Message)
+	deliver func(msgs []handler.Delivery)
 
 	mu      sync.Mutex
-	all     []*handler.Message
+	all     []*handler.Delivery
 	batches []int
 	errs    []error // Refused
 	yielded atomic.Int32
 }
 
-func (s *streamSink) Deliver(_ *conn.Conn, msgs []handler.Message) {
+func (s *streamSink) Deliver(_ *conn.Conn, msgs []handler.Delivery) {
 	if s.deliver != nil {
 		s.deliver(msgs)
 		return
@@ -213,7 +213,7 @@ func (s *streamSink) Refused(_ *conn.Conn, err error) {
 
 func (s *streamSink) Yielded(*conn.Conn) { s.yielded.Add(1) }
 
-func (s *streamSink) messages() []*handler.Message {
+func (s *streamSink) messages() []*handler.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.all)

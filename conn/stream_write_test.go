@@ -58,7 +58,7 @@ func TestAnswersTogether(t *testing.T) {
 }
 
 // blockedStream is a stream with n messages, whose write loop is held up with a FIN of message 0.
-func blockedStream(t *testing.T, n int, o streamOptions) (s *stream, msgs []*handler.Message, open func()) {
+func blockedStream(t *testing.T, n int, o streamOptions) (s *stream, msgs []*handler.Delivery, open func()) {
 	t.Helper()
 	s = openStream(t, o)
 	for i := range n {
@@ -194,14 +194,14 @@ func TestNOP(t *testing.T) {
 // TestSettledOnce: of all answers to a message only the first counts.
 func TestSettledOnce(t *testing.T) {
 	answers := map[string]struct {
-		do   func(c *conn.Conn, m *handler.Message) bool
+		do   func(c *conn.Conn, m *handler.Delivery) bool
 		want string
 	}{
 		"Finish":  {(*conn.Conn).Finish, fin(1)},
-		"Requeue": {func(c *conn.Conn, m *handler.Message) bool { return c.Requeue(m, time.Second) }, req(1, 1000)},
+		"Requeue": {func(c *conn.Conn, m *handler.Delivery) bool { return c.Requeue(m, time.Second) }, req(1, 1000)},
 		"GiveUp":  {(*conn.Conn).GiveUp, fin(1)},
 		"Forget":  {(*conn.Conn).Forget, ""},
-		"Claim":   {func(_ *conn.Conn, m *handler.Message) bool { return m.Claim() }, ""},
+		"Claim":   {func(_ *conn.Conn, m *handler.Delivery) bool { return m.Claim() }, ""},
 	}
 	for first, a := range answers {
 		for second, b := range answers {
@@ -211,10 +211,10 @@ func TestSettledOnce(t *testing.T) {
 				if !a.do(s.Conn, m) {
 					t.Error("the first answer is not taken")
 				}
-				if b.do(s.Conn, m) || b.do(s.Conn, m.WithBody(nil)) {
+				if b.do(s.Conn, m) || b.do(s.Conn, (*handler.Delivery)(m.Message().WithBody(nil))) {
 					t.Error("the second answer is taken")
 				}
-				wantIs(t, m.Touch(), handler.ErrSettled)
+				wantIs(t, m.Message().Touch(), handler.ErrSettled)
 				wantIs(t, s.Touch(m), handler.ErrSettled) // as one that has passed that check before the answer
 				s.wantSent(a.want)
 				if st := s.Stats(); first != "Claim" && (st.InFlight != 0 || st.Finished+st.Requeued+st.Expired != 1) {
@@ -266,7 +266,7 @@ func TestTooLate(t *testing.T) {
 		if s.Requeue(m[1], 0) || s.GiveUp(m[5]) {
 			t.Error("answered, although it is too late")
 		}
-		wantIs(t, m[2].Touch(), handler.ErrMessageTimeout)
+		wantIs(t, m[2].Message().Touch(), handler.ErrMessageTimeout)
 		if !s.Finish(m[2]) || !s.Forget(m[3]) {
 			t.Error("a success is not too late")
 		}
@@ -291,10 +291,10 @@ func TestTooLateInTheQueue(t *testing.T) {
 			s, m, open := blockedStream(t, 9, streamOptions{identify: shortTimeout.identify, cfg: conn.Config{HeartbeatInterval: time.Minute}})
 			s.Finish(m[1])
 			s.Requeue(m[2], 1)
-			_ = m[3].Touch()
+			_ = m[3].Message().Touch()
 			s.Finish(m[4])
 			s.Requeue(m[5], 0)
-			_ = m[6].Touch()
+			_ = m[6].Message().Touch()
 			s.Finish(m[7])
 			s.GiveUp(m[8])
 			time.Sleep(c.held)
@@ -315,11 +315,11 @@ func TestTouch(t *testing.T) {
 		m := s.message(1)
 		ctx := m.Context()
 		<-time.After(6 * time.Second)
-		if err := m.Touch(); err != nil {
+		if err := m.Message().Touch(); err != nil {
 			t.Error(err)
 		}
 		s.wantSent(touch(1))
-		if by, _ := m.Deadline(); by.Sub(s.start) != 6*time.Second+answerBy {
+		if by, _ := m.Message().Deadline(); by.Sub(s.start) != 6*time.Second+answerBy {
 			t.Errorf("to be answered after %v", by.Sub(s.start))
 		}
 		<-ctx.Done()
@@ -341,12 +341,12 @@ func TestTouchNotSent(t *testing.T) {
 		s, m, open := blockedStream(t, 6, shortTimeout)
 		time.Sleep(5 * time.Second)
 		for _, m := range m[1:] {
-			if err := m.Touch(); err != nil {
+			if err := m.Message().Touch(); err != nil {
 				t.Error(err)
 			}
 		}
 		s.Requeue(m[1], 0) // by a deadline that the TOUCH has moved
-		_ = m[2].Touch()
+		_ = m[2].Message().Touch()
 		s.Finish(m[3])
 		s.GiveUp(m[5])
 		fresh := s.message(6)
@@ -354,7 +354,7 @@ func TestTouchNotSent(t *testing.T) {
 		time.Sleep(answerBy - 5*time.Second)
 		open()
 		s.wantWritten(lines(fin(0)), lines(fin(3), req(6, 0)))
-		if m[2].Touch() == nil {
+		if m[2].Message().Touch() == nil {
 			t.Error("touched again")
 		}
 		if s.Requeue(m[2], 0) || s.Requeue(m[4], 0) {
@@ -378,7 +378,7 @@ func TestTouchAfterLoss(t *testing.T) {
 		s.tap.forget()
 		s.p.Close()
 		_ = s.wait()
-		wantIs(t, m[0].Touch(), handler.ErrConnLost)
+		wantIs(t, m[0].Message().Touch(), handler.ErrConnLost)
 		if s.Finish(m[0]) || s.Requeue(m[1], 0) || s.Alive() {
 			t.Error("something was taken that cannot be sent")
 		}

@@ -13,8 +13,8 @@ import (
 // that is never touched costs nothing, and nobody says when one is settled.
 type touchedSet struct {
 	mu    sync.Mutex
-	byID  map[handler.ID][]*handler.Message // in the order of their first TOUCH; nil until there is one
-	limit int                               // of len(byID), before what is settled is taken out
+	byID  map[handler.ID][]*handler.Delivery // in the order of their first TOUCH; nil until there is one
+	limit int                                // of len(byID), before what is settled is taken out
 }
 
 // minTouched is the least limit.
@@ -22,12 +22,12 @@ const minTouched = 64
 
 // Touch asks nsqd for another message timeout; see [handler.Message.Touch],
 // which is what to call.
-func (c *Conn) Touch(m *handler.Message) error {
+func (c *Conn) Touch(m *handler.Delivery) error {
 	c.touched.add(m) // before nsqd can refuse it
 	return c.out.touch(m)
 }
 
-func (t *touchedSet) add(m *handler.Message) {
+func (t *touchedSet) add(m *handler.Delivery) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if slices.Contains(t.byID[m.ID], m) {
@@ -36,17 +36,17 @@ func (t *touchedSet) add(m *handler.Message) {
 	if len(t.byID) >= t.limit {
 		t.sweep()
 	}
-	t.byID[m.ID] = append(slices.DeleteFunc(t.byID[m.ID], (*handler.Message).Claimed), m)
+	t.byID[m.ID] = append(slices.DeleteFunc(t.byID[m.ID], (*handler.Delivery).Claimed), m)
 }
 
 // sweep takes out what is settled. It makes room for as many as are left, so
 // that a TOUCH pays for a constant part of it.
 func (t *touchedSet) sweep() {
 	if t.byID == nil {
-		t.byID = make(map[handler.ID][]*handler.Message)
+		t.byID = make(map[handler.ID][]*handler.Delivery)
 	}
 	for id, msgs := range t.byID {
-		if t.byID[id] = slices.DeleteFunc(msgs, (*handler.Message).Claimed); len(t.byID[id]) == 0 {
+		if t.byID[id] = slices.DeleteFunc(msgs, (*handler.Delivery).Claimed); len(t.byID[id]) == 0 {
 			delete(t.byID, id)
 		}
 	}
@@ -64,7 +64,7 @@ func (t *touchedSet) sweep() {
 // with the second still on its way when the later one is touched, are beyond
 // what can be told apart: the later one's context ends too soon, and nothing
 // else happens to it than to one that has expired.)
-func (t *touchedSet) refused(id handler.ID) *handler.Message {
+func (t *touchedSet) refused(id handler.ID) *handler.Delivery {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, m := range t.byID[id] {

@@ -114,7 +114,7 @@ func (o *outbox) mayWriteRDY(n int) bool {
 // dropLate cuts the timed commands that are void by now out of the buffer. It
 // has something to do only when a write was held up for long.
 func (o *outbox) dropLate(now time.Duration) {
-	var untouched []*handler.Message // have counted on a TOUCH that is not sent
+	var untouched []*handler.Delivery // have counted on a TOUCH that is not sent
 	cut := 0
 	for _, t := range o.timed {
 		if t.by > now && !slices.Contains(untouched, t.m) {
