@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nsqx/nsqx/internal/version"
 )
 
 // Config is the environment's part of the wire: how to reach an nsqd, and what a connection to it must be like. The zero
@@ -143,7 +145,7 @@ func (c Compression) String() string {
 }
 
 const (
-	userAgent = "nsqx/0.1.0"
+	userAgent = "nsqx/" + version.Version
 
 	defaultDialTimeout       = 5 * time.Second
 	defaultHandshakeTimeout  = 10 * time.Second
