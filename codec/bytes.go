@@ -1,7 +1,7 @@
 package codec
 
-// Bytes returns the codec that leaves a body unchanged. Decode returns a copy, which the handler may
-// keep and change; for an empty body the copy is empty, not nil. It never fails.
+// Bytes returns the codec that leaves a body unchanged. Decode returns a copy, which the handler
+// may keep and change; for an empty body the copy is empty, not nil. It never fails.
 func Bytes() Codec[[]byte] { return bytesCodec{} }
 
 type bytesCodec struct{}

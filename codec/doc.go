@@ -16,13 +16,14 @@
 //
 //   - A body that does not decode never reaches the handler. It would fail at every attempt, so the
 //     consumer sends it to the dead letter topic, if there is one, without asking the retry policy.
-//   - A body belongs to the connection, which overwrites it once the message is settled. Decode must
-//     copy what it keeps and must not change the body, since a dead letter carries the same bytes.
-//     The codecs of this package do so; functions given to them must do so too.
-//   - Append keeps nothing. The bytes that a marshal function returns are copied, so the function may
-//     reuse its memory after Append has returned, unless concurrent calls share it.
-//   - Every error is an [*Error]. It names the codec and the direction, and wraps the cause. Its text
-//     is short and does not print the body, but a cause may quote the key or number it concerns.
+//   - A body belongs to the connection, which overwrites it once the message is settled. Decode
+//     must copy what it keeps and must not change the body, since a dead letter carries the same
+//     bytes. The codecs of this package do so; functions given to them must do so too.
+//   - Append keeps nothing. The bytes that a marshal function returns are copied, so the function
+//     may reuse its memory after Append has returned, unless concurrent calls share it.
+//   - Every error is an [*Error]. It names the codec and the direction, and wraps the cause. Its
+//     text is short and does not print the body, but a cause may quote the key or number it
+//     concerns.
 //   - Constructors neither fail nor panic. A codec with an unusable part, such as a nil function,
 //     reports the part from its method Validate, which NewConsumer and NewProducer call, and again
 //     at each use.

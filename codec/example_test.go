@@ -130,8 +130,8 @@ func ExampleOf() {
 	// {ID:7 Item:tea} <nil>
 }
 
-// A package of encoders and decoders needs two short functions. Each body is a gob stream of its own,
-// including the type description.
+// A package of encoders and decoders needs two short functions. Each body is a gob stream of its
+// own, including the type description.
 func ExampleOf_gob() {
 	type Order struct {
 		ID   int

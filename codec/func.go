@@ -1,8 +1,7 @@
 package codec
 
-// Func returns a codec of two functions that obey the contract of [Codec.Append] and [Codec.Decode].
-// It suits custom formats, and encodes without an allocation of its own. Validate reports a nil
-// function.
+// Func returns a codec of two functions that obey the contract of the methods of [Codec]. It suits
+// custom formats, and encodes without an allocation of its own. Validate reports a nil function.
 func Func[T any](encode func(dst []byte, v T) ([]byte, error), decode func(body []byte) (T, error)) Codec[T] {
 	return &funcCodec[T]{
 		checked: check(labelOf[T]("Func"),

@@ -25,8 +25,8 @@ const jsonSpace = " \t\r\n"
 //   - Nesting deeper than 10 000, a number that the field cannot hold, NaN, a byte order mark and a
 //     raw control character in a string are errors.
 //
-// The one difference is null: json.Unmarshal accepts a body of null, so the handler would get a zero
-// value. Here it is an error ([ErrNull]), except for slices and interfaces; see [AllowNull].
+// The one difference is null: json.Unmarshal accepts a body of null, so the handler would get a
+// zero value. Here it is an error ([ErrNull]), except for slices and interfaces; see [AllowNull].
 //
 // Prefer a struct type to any, or a map or slice of any. Such a value takes up to 40 times the size
 // of its body (1 MiB of "[],[],…" becomes 45 MB), and MaxInFlight limits bodies, not values.
@@ -93,8 +93,8 @@ func (c *jsonCodec[T]) Decode(body []byte) (T, error) {
 	return v, nil
 }
 
-// unmarshalKnown is json.Unmarshal, except that unknown fields are an error. It uses a Decoder, which
-// alone can refuse them, but which stops after the first value.
+// unmarshalKnown is json.Unmarshal, except that unknown fields are an error. It uses a Decoder,
+// which alone can refuse them, but which stops after the first value.
 func unmarshalKnown(body []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()

@@ -22,8 +22,8 @@ type everything struct {
 	Next *everything        `json:"next"`
 }
 
-// For any body, Decode agrees with encoding/json, its value survives Append and Decode, and the value
-// does not depend on the body afterwards.
+// For any body, Decode agrees with encoding/json, its value survives Append and Decode, and the
+// value does not depend on the body afterwards.
 func FuzzJSONRoundTrip(f *testing.F) {
 	for _, seed := range []string{
 		"", "null", " null ", "{}", "[]", `{"b":true,"i":-1,"f":1e21,"s":"é<&>\u2028","raw":"cmF3"}`,

@@ -22,7 +22,8 @@ func DisallowUnknownFields() JSONOption {
 	return jsonOption(func(o *jsonOptions) { o.knownFieldsOnly = true })
 }
 
-// AllowNull makes Decode accept a body of null, which encoding/json decodes to nil or the zero value.
+// AllowNull makes Decode accept a body of null, which encoding/json decodes to nil or the zero
+// value.
 //
 // Defaults to a rule that depends on the kind of T, even if T has an UnmarshalJSON:
 //
@@ -42,10 +43,10 @@ func nullIsAValue(kind reflect.Kind) bool {
 	return kind == reflect.Slice || kind == reflect.Interface
 }
 
-// StrictUTF8 makes Decode fail with [ErrUTF8] where encoding/json would substitute U+FFFD: for bytes
-// that are not UTF-8, and for \u escapes that are half a surrogate pair. Substitution can make two
-// different keys or names equal. Append still substitutes, as encoding/json does.
-// Defaults to substitution.
+// StrictUTF8 makes Decode fail with [ErrUTF8] where encoding/json would substitute U+FFFD: for
+// bytes that are not UTF-8, and for \u escapes that are half a surrogate pair. Substitution can
+// make two different keys or names equal. Append still substitutes, as encoding/json does. Defaults
+// to substitution.
 func StrictUTF8() JSONOption {
 	return jsonOption(func(o *jsonOptions) { o.strictUTF8 = true })
 }

@@ -28,8 +28,8 @@ type (
 	typeError   = *json.UnmarshalTypeError
 )
 
-// Every kind of malformed or unusual body. A row that does not concern one option has the same result
-// without options and with every strict option.
+// Every kind of malformed or unusual body. A row that does not concern one option has the same
+// result without options and with every strict option.
 func TestJSONInput(t *testing.T) {
 	var (
 		lax     = codec.JSON[payload]()

@@ -40,8 +40,8 @@ func (c *mapCodec[T]) Append(dst []byte, v T) ([]byte, error) {
 	if c.fault != nil {
 		return dst, c.fault
 	}
-	// inner writes to the spare capacity of dst, which the result then overwrites. They may overlap:
-	// append copies correctly.
+	// inner writes to the spare capacity of dst, which the result then overwrites. They may
+	// overlap: append copies correctly.
 	plain, err := c.inner.Append(dst[len(dst):], v)
 	if err != nil {
 		return dst, err

@@ -3,8 +3,8 @@ package codec
 // Of returns a codec of two functions with the signatures of json.Marshal and json.Unmarshal. Most
 // packages for CBOR, MessagePack, YAML or XML have such functions.
 //
-// marshal receives the T, unmarshal a non-nil *T. unmarshal must copy what it keeps of the bytes. It
-// decides whether an empty body, or bytes after the value, are an error.
+// marshal receives the T, unmarshal a non-nil *T. unmarshal must copy what it keeps of the bytes.
+// It decides whether an empty body, or bytes after the value, are an error.
 //
 // For encoding/json use [JSON]. Other JSON packages can be several times faster (docs/benchmarks
 // compares two), but each has its own rules for what it accepts.

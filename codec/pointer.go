@@ -6,8 +6,8 @@ import (
 	"reflect"
 )
 
-// ErrNilPointer is the cause when a codec of [Pointer] encodes nil. Most formats would encode nil as
-// an empty body, which nsqd refuses.
+// ErrNilPointer is the cause when a codec of [Pointer] encodes nil. Most formats would encode nil
+// as an empty body, which nsqd refuses.
 var ErrNilPointer = errors.New("value is a nil pointer")
 
 // Pointer returns a codec of *M, made of two functions over an interface I that *M implements. It

@@ -12,7 +12,8 @@
 //   - Anyone who can publish to the topic can set headers. Do not trust or log them unchecked.
 //   - A reader must refuse a payload if it does not understand a key that starts with "!", such as
 //     one that says that the payload is encrypted. Split returns [ErrUnsupported] for such keys.
-//   - A [Writer] limits headers to 4096 bytes by default, and omits the least important beyond that.
+//   - A [Writer] limits headers to 4096 bytes by default, and omits the least important beyond
+//     that.
 //
 // # Format
 //

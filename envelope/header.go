@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Header is the headers of one body. It refers to the body, and is valid as long as the body is. Its
-// methods are safe for concurrent use. The zero Header is empty.
+// Header is the headers of one body. It refers to the body, and is valid as long as the body is.
+// Its methods are safe for concurrent use. The zero Header is empty.
 type Header struct {
 	entries []byte // well formed
 }
@@ -21,8 +21,8 @@ func (h Header) Get(key string) (value []byte, ok bool) {
 	return value[:len(value):len(value)], true
 }
 
-// All returns an iterator over keys, in lower case, and values, in the order of the body. Of several
-// equal keys it yields the first only. The strings are copies.
+// All returns an iterator over keys, in lower case, and values, in the order of the body. Of
+// several equal keys it yields the first only. The strings are copies.
 func (h Header) All() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		entries := string(h.entries)

@@ -50,7 +50,8 @@ func fits(entries []entry, limit int) bool {
 	return len(entries) <= maxEntries && sizeOf(entries)-prefix <= limit
 }
 
-// leastImportant returns the index of the entry to omit: of the highest rank, the largest, the last.
+// leastImportant returns the index of the entry to omit: of the highest rank, the largest, the
+// last.
 func leastImportant(entries []entry) (least int) {
 	for i, e := range entries {
 		l := entries[least]

@@ -2,17 +2,18 @@ package envelope
 
 import "encoding/binary"
 
-// Is reports whether body begins like an envelope, which may still be malformed. It reads five bytes.
+// Is reports whether body begins like an envelope, which may still be malformed. It reads five
+// bytes.
 func Is(body []byte) bool {
 	return len(body) >= prefix && binary.BigEndian.Uint32(body) == magic && body[4]&0xF0 == kind
 }
 
-// Split returns the headers and the payload of body, without copying. A body without an envelope has no
-// headers and is all payload.
+// Split returns the headers and the payload of body, without copying. A body without an envelope
+// has no headers and is all payload.
 //
-// The error is a [*FormatError]. If it wraps [ErrMalformed] or [ErrVersion], there are no headers and
-// payload is the whole body. If it wraps [ErrUnsupported], headers and payload are returned, for a
-// caller that understands the key.
+// The error is a [*FormatError]. If it wraps [ErrMalformed] or [ErrVersion], there are no headers
+// and payload is the whole body. If it wraps [ErrUnsupported], headers and payload are returned,
+// for a caller that understands the key.
 func Split(body []byte) (h Header, payload []byte, err error) {
 	if !Is(body) {
 		return Header{}, body, nil

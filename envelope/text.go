@@ -20,9 +20,9 @@ func isKey(b []byte) bool { return isText(b, addKey, false) }
 // isValue reports whether b is UTF-8 without control characters.
 func isValue(b []byte) bool { return isText(b, addValue, true) }
 
-// isText reports whether each ASCII byte of b is high enough (see addKey) and not 7F, and whether the
-// rest is valid UTF-8, if utf allows other bytes. Every message with headers is checked, so isText
-// checks eight bytes at a time.
+// isText reports whether each ASCII byte of b is high enough (see addKey) and not 7F, and whether
+// the rest is valid UTF-8, if utf allows other bytes. Every message with headers is checked, so
+// isText checks eight bytes at a time.
 func isText(b []byte, add uint64, utf bool) bool {
 	text := b
 	var good, all uint64
@@ -50,8 +50,8 @@ func isText(b []byte, add uint64, utf bool) bool {
 	return good&bit7s == bit7s && (all&bit7s == 0 || utf && utf8.Valid(text))
 }
 
-// goodBits sets bit 7 of each byte of w that is not ASCII, or is neither too low nor 7F. No sum carries
-// into the next byte, since bit 7 is cleared first.
+// goodBits sets bit 7 of each byte of w that is not ASCII, or is neither too low nor 7F. No sum
+// carries into the next byte, since bit 7 is cleared first.
 func goodBits(w, add uint64) uint64 {
 	x := w &^ bit7s
 	return (x + add) ^ (x + ones) | w

@@ -9,7 +9,8 @@ import (
 	"github.com/nsqx/nsqx/envelope"
 )
 
-// Split checks each byte at each position of a text of each length, although it checks eight at a time.
+// Split checks each byte at each position of a text of each length, although it checks eight at a
+// time.
 func TestSplitChecksEachByte(t *testing.T) {
 	for n := 1; n <= 40; n++ {
 		for at := range n {

@@ -14,12 +14,12 @@ const (
 	MaxLimit = 1<<14 - 1
 )
 
-// Writer collects headers and writes envelopes. The zero value has no headers and is ready to use; it
-// allocates at the first Set. A Writer is not safe for concurrent use.
-// Do not use both a Writer and its copy.
+// Writer collects headers and writes envelopes. The zero value has no headers and is ready to use;
+// it allocates at the first Set. A Writer is not safe for concurrent use. Do not use both a Writer
+// and its copy.
 type Writer struct {
-	// Limit is the most bytes of headers to write, including their lengths: 1 to MaxLimit. Defaults to
-	// DefaultLimit. See [Writer.AppendTo] for what is omitted beyond Limit.
+	// Limit is the most bytes of headers to write, including their lengths: 1 to MaxLimit. Defaults
+	// to DefaultLimit. See [Writer.AppendTo] for what is omitted beyond Limit.
 	Limit int
 
 	entries []entry
@@ -47,8 +47,8 @@ func WriterOf(body []byte) (w Writer, payload []byte, err error) {
 	return w, payload, nil
 }
 
-// Set sets a header, and replaces one with the same key. The key is written in lower case. The error is
-// a [*HeaderError] that wraps [ErrKey] or [ErrValue]; the headers are unchanged then.
+// Set sets a header, and replaces one with the same key. The key is written in lower case. The
+// error is a [*HeaderError] that wraps [ErrKey] or [ErrValue]; the headers are unchanged then.
 func (w *Writer) Set(key, value string) error {
 	if err := check(key, value); err != nil {
 		return err
@@ -98,16 +98,16 @@ func (w *Writer) All() iter.Seq2[string, string] {
 // Len returns the number of headers.
 func (w *Writer) Len() int { return len(w.entries) }
 
-// AppendTo appends a body with the headers and payload to dst, and returns the extended slice. Without
-// headers the body is the payload alone. AppendTo never fails.
+// AppendTo appends a body with the headers and payload to dst, and returns the extended slice.
+// Without headers the body is the payload alone. AppendTo never fails.
 //
-// If payload already has an envelope, the headers are merged: those of payload stay, in order, unless w
-// has the same key. If that envelope cannot be read, all of payload is payload, and [Split] returns it
-// unchanged.
+// If payload already has an envelope, the headers are merged: those of payload stay, in order,
+// unless w has the same key. If that envelope cannot be read, all of payload is payload, and
+// [Split] returns it unchanged.
 //
 // Headers beyond Limit, or beyond 64, are omitted: first baggage, then tracestate, then the largest
-// others, and last the reserved keys (traceparent, content-type, nsqx-*). Keys that start with "!" are
-// omitted only beyond MaxLimit or 64.
+// others, and last the reserved keys (traceparent, content-type, nsqx-*). Keys that start with "!"
+// are omitted only beyond MaxLimit or 64.
 func (w *Writer) AppendTo(dst, payload []byte) []byte {
 	entries, payload := w.outgoing(payload)
 	size := sizeOf(entries)

@@ -8,18 +8,19 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// maxReplay limits the steps of one Delay. By step 64 every growing schedule has reached its maximum.
+// maxReplay limits the steps of one Delay. By step 64 every growing schedule has reached its
+// maximum.
 const maxReplay = 64
 
 type replay func() backoff.BackOff
 
-// FromBackOff returns the policy of a schedule of cenkalti/backoff v4. The delay after attempt n is the
-// nth result of a new schedule; from attempt 64 on, the 64th. Since no schedule outlives a call, every
-// call draws new jitter. newBackOff must return a new schedule each time: it is called concurrently,
-// and schedules are not safe for concurrent use.
+// FromBackOff returns the policy of a schedule of cenkalti/backoff v4. The delay after attempt n is
+// the nth result of a new schedule; from attempt 64 on, the 64th. Since no schedule outlives a
+// call, every call draws new jitter. newBackOff must return a new schedule each time: it is called
+// concurrently, and schedules are not safe for concurrent use.
 //
-// If one of those n results is backoff.Stop, the message is given up. backoff.WithMaxRetries works up
-// to 63 retries; for more, limit the attempts in the consumer.
+// If one of those n results is backoff.Stop, the message is given up. backoff.WithMaxRetries works
+// up to 63 retries; for more, limit the attempts in the consumer.
 //
 // A schedule cannot see the age of a message. MaxElapsedTime (15 minutes unless set to 0) does not
 // limit it, but gives the message up once a single delay exceeds MaxElapsedTime. Set MaxElapsedTime
@@ -43,13 +44,13 @@ func (r replay) Delay(attempt int, _ error) time.Duration {
 			return Stop
 		}
 	}
-	// A negative delay other than Stop is an overflow in the schedule. backoff.Retry does not wait then;
-	// it must not give the message up.
+	// A negative delay other than Stop is an overflow in the schedule. backoff.Retry does not wait
+	// then; it must not give the message up.
 	return max(d, 0)
 }
 
-// Validate reports a nil function. It also tries the first step, which reports an unusable schedule,
-// such as a struct literal without a Clock, before the first message fails.
+// Validate reports a nil function. It also tries the first step, which reports an unusable
+// schedule, such as a struct literal without a Clock, before the first message fails.
 func (r replay) Validate() (err error) {
 	if r == nil {
 		return errors.New("nsqx: retry.FromBackOff: newBackOff is nil, must be a function")

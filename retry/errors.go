@@ -9,8 +9,8 @@ type marked struct {
 }
 
 // Permanent marks err as an error that no further attempt can cure. The message goes to the dead
-// letter topic; if there is none, it is finished and the error is logged. Permanent(nil) is nil, like
-// cenkalti's backoff.Permanent(nil).
+// letter topic; if there is none, it is finished and the error is logged. Permanent(nil) is nil,
+// like cenkalti's backoff.Permanent(nil).
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -30,9 +30,9 @@ func Drop(err error) error {
 // After requeues the message after d, instead of the delay of the policy. A negative d counts as 0,
 // which means at once. nsqd shortens d to its -max-req-timeout.
 //
-// With a non-nil err the attempt has failed, and the consumer's limits on attempts and age apply. With
-// a nil err it has not failed, and the message may be requeued any number of times. The result is
-// never nil, since a nil error would finish the message.
+// With a non-nil err the attempt has failed, and the consumer's limits on attempts and age apply.
+// With a nil err it has not failed, and the message may be requeued any number of times. The result
+// is never nil, since a nil error would finish the message.
 func After(d time.Duration, err error) error {
 	action := Delay
 	if err == nil {

@@ -29,8 +29,8 @@ func WithMultiplier(m float64) ExponentialOption {
 	return func(e *exponential) { e.multiplier = m }
 }
 
-// WithRandomizationFactor sets the jitter of a delay as a fraction of the delay, from 0 to 1: 0 is no
-// jitter, 0.5 makes 10 s anything from 5 s to 15 s, 1 anything from 0 to 20 s. Defaults to 0.5.
+// WithRandomizationFactor sets the jitter of a delay as a fraction of the delay, from 0 to 1: 0 is
+// no jitter, 0.5 makes 10 s anything from 5 s to 15 s, 1 anything from 0 to 20 s. Defaults to 0.5.
 //
 // Without jitter, messages that fail together return together.
 func WithRandomizationFactor(f float64) ExponentialOption {
@@ -38,8 +38,8 @@ func WithRandomizationFactor(f float64) ExponentialOption {
 }
 
 // Exponential returns a policy whose delays grow exponentially: initial × multiplier^(n-1) after
-// attempt n, at most max, with jitter. Jitter does not exceed max either: once the delay has grown to
-// max, it varies from max × (1 - factor) to max.
+// attempt n, at most max, with jitter. Jitter does not exceed max either: once the delay has grown
+// to max, it varies from max × (1 - factor) to max.
 //
 // The policy never gives a message up. initial must be above 0, and max at least initial.
 func Exponential(initial, max time.Duration, opts ...ExponentialOption) Policy {
@@ -61,7 +61,8 @@ func Exponential(initial, max time.Duration, opts ...ExponentialOption) Policy {
 func (e *exponential) Delay(attempt int, _ error) time.Duration {
 	limit := float64(e.max)
 	wait := min(float64(e.initial)*math.Pow(e.multiplier, float64(counted(attempt)-1)), limit)
-	// Limit the range before drawing. Limiting the result would make half of all delays exactly max.
+	// Limit the range before drawing. Limiting the result would make half of all delays exactly
+	// max.
 	low, high := wait*(1-e.factor), min(wait*(1+e.factor), limit)
 	return within(low+rand.Float64()*(high-low), e.max)
 }

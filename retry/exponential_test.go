@@ -54,8 +54,8 @@ func TestMeansGrow(t *testing.T) {
 		}
 		return sum / draws
 	}
-	// Until the range reaches the maximum, at attempt 10, the mean is 2^(n-1) s. The mean of 2000 draws
-	// is off by 5 % in 1 of 10¹³ runs.
+	// Until the range reaches the maximum, at attempt 10, the mean is 2^(n-1) s. The mean of 2000
+	// draws is off by 5 % in 1 of 10¹³ runs.
 	last := 0.0
 	for attempt := 1; attempt <= 9; attempt++ {
 		got, want := mean(attempt), math.Pow(2, float64(attempt-1))
@@ -95,8 +95,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// cenkalti rounds down to whole nanoseconds at each step. With a fractional multiplier the sequences
-// differ, but by less than a microsecond in a minute.
+// cenkalti rounds down to whole nanoseconds at each step. With a fractional multiplier the
+// sequences differ, but by less than a microsecond in a minute.
 func TestSameSequenceAsCenkalti(t *testing.T) {
 	tests := []struct {
 		name         string

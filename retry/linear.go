@@ -8,8 +8,8 @@ import (
 
 type linear struct{ step, max time.Duration }
 
-// Linear returns a policy whose delay after attempt n is step × n, at most max. It has no jitter and
-// never gives a message up. step must be at least 0, and max at least step.
+// Linear returns a policy whose delay after attempt n is step × n, at most max. It has no jitter
+// and never gives a message up. step must be at least 0, and max at least step.
 func Linear(step, max time.Duration) Policy {
 	return linear{step, max}
 }

@@ -46,9 +46,9 @@ type Verdict struct {
 	Delay  time.Duration // of Delay and Again, at least 0; otherwise 0
 }
 
-// Of returns the verdict of err. It walks the tree of err depth first, like [errors.As], and the first
-// marker wins: the outermost of a chain, the leftmost of a join. The verdict of an error without a
-// marker is [Backoff].
+// Of returns the verdict of err. It walks the tree of err depth first, like [errors.As], and the
+// first marker wins: the outermost of a chain, the leftmost of a join. The verdict of an error
+// without a marker is [Backoff].
 //
 // Of does not allocate, and is safe for concurrent use.
 func Of(err error) Verdict {

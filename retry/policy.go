@@ -8,8 +8,8 @@ import (
 
 // Policy decides how long a failed message waits for its next attempt.
 //
-// Delay receives the number of the failed attempt, from 1 to 65536, and its error. It returns the time
-// until the next attempt; a negative result, such as [Stop], gives the message up. nsqd counts
+// Delay receives the number of the failed attempt, from 1 to 65536, and its error. It returns the
+// time until the next attempt; a negative result, such as [Stop], gives the message up. nsqd counts
 // attempts in 16 bits, so after 65535 its counter is 0. The consumer passes 65536 then, and the
 // policies of this package treat any attempt below 1 as 65536.
 //
@@ -47,8 +47,8 @@ func (f PolicyFunc) Validate() error {
 // maxAttempt is the attempt that nsqd's 16-bit counter reports as 0.
 const maxAttempt = 65536
 
-// counted returns attempt, or maxAttempt if the counter has wrapped: a wrapped counter must not look
-// like a first attempt.
+// counted returns attempt, or maxAttempt if the counter has wrapped: a wrapped counter must not
+// look like a first attempt.
 func counted(attempt int) int {
 	if attempt < 1 {
 		return maxAttempt
@@ -56,8 +56,8 @@ func counted(attempt int) int {
 	return attempt
 }
 
-// within converts nanoseconds to a duration from 0 to limit. It compares floats, since the conversion
-// of NaN, infinity or a number above 2⁶³ depends on the architecture.
+// within converts nanoseconds to a duration from 0 to limit. It compares floats, since the
+// conversion of NaN, infinity or a number above 2⁶³ depends on the architecture.
 func within(ns float64, limit time.Duration) time.Duration {
 	limit = max(limit, 0)
 	switch {

@@ -9,8 +9,9 @@ import (
 
 type schedule []time.Duration
 
-// Schedule returns a policy whose delay after attempt n is d[n-1]. After the end of d the last entry
-// repeats; to give the message up instead, make [Stop] the last entry. Schedule has no jitter.
+// Schedule returns a policy whose delay after attempt n is d[n-1]. After the end of d the last
+// entry repeats; to give the message up instead, make [Stop] the last entry. Schedule has no
+// jitter.
 //
 // There must be at least one entry. Each must be at least 0, except a Stop at the end.
 func Schedule(d ...time.Duration) Policy {
