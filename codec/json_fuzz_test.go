@@ -58,7 +58,7 @@ func FuzzJSONRoundTrip(f *testing.F) {
 		}
 		if err != nil {
 			if !reflect.ValueOf(got).IsZero() {
-				t.Fatalf("%+v beside an error", got)
+				t.Fatalf("%+v with an error", got)
 			}
 			return
 		}

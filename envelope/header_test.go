@@ -15,7 +15,7 @@ func TestHeaderGet(t *testing.T) {
 		want(t, key, string(got), value)
 	}
 	// The Kelvin sign is a K to Unicode, and not to ASCII.
-	for _, key := range []string{"", "ten", "tenant ", "\u212A", "nobody"} {
+	for _, key := range []string{"", "ten", "tenant ", "\u212A", "absent"} {
 		if value, ok := h.Get(key); ok || value != nil {
 			t.Errorf("Get(%q): got %q", key, value)
 		}

@@ -24,10 +24,10 @@ func TestSplitAliases(t *testing.T) {
 	body := golden("payload")
 	h, payload, err := envelope.Split(body)
 	wantErr(t, "Split", err, nil)
-	want(t, "payload lies in the body", &payload[0] == &body[76], true)
+	want(t, "payload is part of the body", &payload[0] == &body[76], true)
 	value, ok := h.Get("traceparent")
 	want(t, "found", ok, true)
-	want(t, "value lies in the body", &value[0] == &body[21], true)
+	want(t, "value is part of the body", &value[0] == &body[21], true)
 	want(t, "capacity of the value", cap(value), len(value))
 }
 

@@ -36,7 +36,7 @@ func TestWriterHeaders(t *testing.T) {
 		t.Errorf("Get(d): got %q", value)
 	}
 	w.Delete("A")
-	w.Delete("nobody")
+	w.Delete("absent")
 	want(t, "after Delete", list(w.All()), "b=4 c=3")
 	for key := range w.All() {
 		want(t, "first", key, "b")

@@ -65,7 +65,7 @@ func checkDashboard(t *testing.T, have exported) {
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 				if other, taken := cells[[2]int{x, y}]; taken || x >= 24 {
-					t.Fatalf("panel %q lies on %q, or outside", p.Title, other)
+					t.Fatalf("panel %q overlaps %q, or is outside", p.Title, other)
 				}
 				cells[[2]int{x, y}] = p.Title
 			}

@@ -24,7 +24,7 @@ func TestUnreadable(t *testing.T) {
 		answer, err := c.Lookup(t.Context(), "orders")
 		lookupError(t, err, http.StatusOK, "nsqx: nsqlookupd "+c.Addr()+": status 200: ")
 		if len(answer.Addrs) != 0 || answer.NoTopic {
-			t.Errorf("%.80q: %+v beside an error", body, answer)
+			t.Errorf("%.80q: %+v with an error", body, answer)
 		}
 	}
 }
@@ -128,7 +128,7 @@ func TestStatus(t *testing.T) {
 		}
 		lookupError(t, err, tt.wantStatus, tt.want)
 		if got.NoTopic || len(got.Addrs) != 0 {
-			t.Errorf("%d %.80q: %+v beside an error", tt.status, tt.body, got)
+			t.Errorf("%d %.80q: %+v with an error", tt.status, tt.body, got)
 		}
 		if inner := errors.Unwrap(err); len(inner.Error()) > 1200 {
 			t.Errorf("%d: %d bytes are held", tt.status, len(inner.Error()))

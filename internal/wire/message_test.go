@@ -51,7 +51,7 @@ func TestMalformedMessage(t *testing.T) {
 		ts, attempts, got, body, err := wire.DecodeMessage(encodeMessage(1, 1, id, "body"))
 		equal(t, "M11 error", err, error(&wire.IDError{ID: [16]byte([]byte(id))}))
 		if ts != 0 || attempts != 0 || got != (wire.ID{}) || body != nil {
-			t.Errorf("M11 id %q: results beside an error: %d %d %q %q", id, ts, attempts, got, body)
+			t.Errorf("M11 id %q: results with an error: %d %d %q %q", id, ts, attempts, got, body)
 		}
 		says(t, err, "is not 16 hexadecimal characters")
 	}

@@ -43,7 +43,7 @@ func AppendDPUB(dst []byte, topic string, ms int64, body []byte) []byte {
 }
 
 // AppendMPUB appends the command that publishes several messages to one topic. nsqd answers OK.
-// Every error is fatal to the connection, and does not tell how many messages nsqd accepted before
+// Every error is fatal to the connection, and does not say how many messages nsqd accepted before
 // it.
 func AppendMPUB(dst []byte, topic string, bodies [][]byte) []byte {
 	dst = append(dst, "MPUB "...)
