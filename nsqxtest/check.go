@@ -13,7 +13,8 @@ const (
 	// CheckHandshake: IDENTIFY comes first and only once, then AUTH if the server asks for it. The
 	// client sends nothing before their answers, and nothing before compression starts.
 	CheckHandshake Check = "handshake"
-	// CheckState: no RDY, FIN, REQ, TOUCH or CLS before SUB, no second SUB or CLS, no SUB without heartbeats.
+	// CheckState: no RDY, FIN, REQ, TOUCH or CLS before SUB, no second SUB or CLS, no SUB without
+	// heartbeats.
 	CheckState Check = "state"
 	// CheckSyntax: commands, names, numbers and sizes are what nsqd accepts.
 	CheckSyntax Check = "syntax"

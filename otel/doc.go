@@ -12,7 +12,7 @@
 // # Five things to know
 //
 //  1. The package needs only the API of OpenTelemetry. The service brings the SDK; without an SDK
-//     nothing is recorded. A service that does not import this package links nothing of it.
+//     nothing is recorded. A service links OpenTelemetry only if it imports this package.
 //  2. One [New] serves a whole service. It uses the global providers and propagator, even if they
 //     are set later, unless options name others.
 //  3. A trace needs headers. NSQ has none, so the producer needs [nsqx.WithEnvelope], and all
