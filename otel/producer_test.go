@@ -47,7 +47,7 @@ func TestPublish(t *testing.T) {
 				want(t, "name", k.span().Name(), "publish orders")
 				want(t, "kind", k.span().SpanKind(), trace.SpanKindProducer)
 				want(t, "status", k.span().Status().Code, codes.Unset)
-				want(t, "headers", tt.out.Headers.Len(), 0) // consumers may not know envelopes
+				want(t, "headers", tt.out.Headers.Len(), 0) // consumers may not read envelopes
 				wantAttributes(t, "span", k.span().Attributes(), tt.attrs)
 				k.wantPoints("messaging.client.sent.messages", tt.sent+" messaging.operation.name=publish")
 				k.wantPoints("messaging.client.operation.duration", "1×, 1s messaging.operation.name=publish messaging.operation.type=send")
@@ -56,7 +56,7 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-// TestPartOfABatch: what nsqd has confirmed before the rest failed has not failed.
+// Messages that nsqd has confirmed count as sent, although the rest failed.
 func TestPartOfABatch(t *testing.T) {
 	k := newKit(t)
 	_ = k.publish(t.Context(), &handler.Outgoing{Topic: "orders", Bodies: bodies(5)}, func(context.Context, *handler.Outgoing) error {
@@ -65,7 +65,7 @@ func TestPartOfABatch(t *testing.T) {
 	k.wantPoints("messaging.client.sent.messages", "2 error.type=canceled messaging.operation.name=publish\n3 messaging.operation.name=publish")
 }
 
-// TestServerAddress: the nsqd that was asked, by name or by socket.
+// The address of the nsqd, as host and port or as a socket.
 func TestServerAddress(t *testing.T) {
 	for addr, attrs := range map[string]string{
 		"nsqd-1:4150":         " server.address=nsqd-1 server.port=4150",
@@ -85,7 +85,7 @@ func TestServerAddress(t *testing.T) {
 	}
 }
 
-// TestInject: with an envelope the trace and the baggage of the caller go out, even if the publish has no span.
+// With an envelope the trace and baggage of the caller are sent, even without a span.
 func TestInject(t *testing.T) {
 	tests := map[string]struct {
 		opts  []nsqotel.Option
@@ -119,7 +119,7 @@ func TestInject(t *testing.T) {
 	}
 }
 
-// TestPublishPanics: the span ends, and the panic goes on.
+// The span ends, and the panic continues.
 func TestPublishPanics(t *testing.T) {
 	k := newKit(t)
 	func() {
@@ -130,7 +130,7 @@ func TestPublishPanics(t *testing.T) {
 	k.wantPoints("messaging.client.sent.messages", "1 error.type=panic messaging.operation.name=publish")
 }
 
-// TestOneTrace: from a publish into a handler, and on to the publish of its dead letter, through an nsqd.
+// One trace through an nsqd: publish, handler, publish of the dead letter.
 func TestOneTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t)
