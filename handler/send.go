@@ -54,12 +54,5 @@ type SendMiddleware func(next Send) Send
 // ChainSend combines several SendMiddleware into one. The first is the outermost: it sees a
 // publish first and the result last. nil is skipped.
 func ChainSend(mw ...SendMiddleware) SendMiddleware {
-	return func(next Send) Send {
-		for i := len(mw) - 1; i >= 0; i-- {
-			if mw[i] != nil {
-				next = mw[i](next)
-			}
-		}
-		return next
-	}
+	return func(next Send) Send { return wrap(next, mw) }
 }
