@@ -81,7 +81,7 @@ func BenchmarkProducer(b *testing.B) {
 		send := nsqotel.New(opts...).Producer(nsqx.ProducerInfo{Topic: "orders"})(func(context.Context, *handler.Outgoing) error { return nil })
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			ctx, out := context.Background(), &handler.Outgoing{Topic: "orders", Bodies: make([][]byte, 1), Envelope: true}
+			ctx, out := context.Background(), &handler.Outgoing{Topic: "orders", Messages: make([]handler.OutgoingMessage, 1), Envelope: true}
 			for b.Loop() {
 				_ = send(ctx, out)
 			}

@@ -66,7 +66,7 @@ func TestErrorTypes(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			k := newKit(t)
-			err := k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Bodies: make([][]byte, 1)}, func(context.Context, *handler.Outgoing) error { return tt.err })
+			err := k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Messages: make([]handler.OutgoingMessage, 1)}, func(context.Context, *handler.Outgoing) error { return tt.err })
 			if name != "hostile" && !errors.Is(err, tt.err) {
 				t.Errorf("got %v", err)
 			}
@@ -96,9 +96,9 @@ func TestErrorTypesAreFew(t *testing.T) {
 	k := newKit(t)
 	for i := range 100 {
 		err := protocolError(t, fmt.Sprintf("E_%d", i))
-		_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Bodies: make([][]byte, 1)}, func(context.Context, *handler.Outgoing) error { return err })
+		_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Messages: make([]handler.OutgoingMessage, 1)}, func(context.Context, *handler.Outgoing) error { return err })
 	}
-	_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Bodies: make([][]byte, 1)}, func(context.Context, *handler.Outgoing) error { return context.Canceled })
+	_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Messages: make([]handler.OutgoingMessage, 1)}, func(context.Context, *handler.Outgoing) error { return context.Canceled })
 	kinds := make(map[string]int64)
 	for _, p := range sum(t, k.collect()["messaging.client.sent.messages"]) {
 		kind, _ := p.Attributes.Value("error.type")

@@ -67,9 +67,9 @@ func everything(t *testing.T, k *kit) {
 
 	ctx := context.Background()
 	ok := func(_ context.Context, out *handler.Outgoing) error { out.NSQD = nsqd1; return nil }
-	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Bodies: [][]byte{{1}, {2}}}, ok)
-	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Bodies: [][]byte{{1}}, Delay: time.Second}, ok)
-	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Bodies: [][]byte{{1}}}, func(context.Context, *handler.Outgoing) error { return errBill })
+	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Messages: messages(2)}, ok)
+	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Messages: messages(1), Delay: time.Second}, ok)
+	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Messages: messages(1)}, func(context.Context, *handler.Outgoing) error { return errBill })
 	k.Telemetry.(nsqx.PublisherObserver).ObservePublisher(func() nsqx.PublisherStats {
 		return nsqx.PublisherStats{EnvelopesSkipped: 1}
 	})

@@ -95,7 +95,7 @@ func (p *publish) end() {
 
 func (p *publish) describeSpan(kind string) {
 	attrs := appendServer(make([]attribute.KeyValue, 0, 5), p.out.NSQD)
-	if n := len(p.out.Bodies); n > 1 {
+	if n := len(p.out.Messages); n > 1 {
 		attrs = append(attrs, keyBatchCount.Int(n))
 	}
 	if p.out.Delay > 0 {
@@ -121,7 +121,7 @@ func (p *publish) measure(errorType string) {
 	nsqd := p.server(p.out.NSQD)
 	r := p.to.results.get(sentKey{nsqd, errorType})
 	if messages {
-		n := len(p.out.Bodies)
+		n := len(p.out.Messages)
 		if good := min(confirmed(p.err), n); good > 0 { // the first messages
 			p.inst.sent.Add(p.ctx, int64(good), p.to.results.get(sentKey{nsqd: nsqd}).messages.add...)
 			n -= good

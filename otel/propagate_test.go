@@ -61,14 +61,14 @@ func TestForeignPropagator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := &handler.Outgoing{Topic: "orders", Bodies: [][]byte{[]byte(`"7"`)}, Envelope: true}
-	if err := out.Headers.Set("uber-b", "3"); err != nil { // set by the user
+	out := &handler.Outgoing{Topic: "orders", Messages: []handler.OutgoingMessage{{Body: []byte(`"7"`)}}, Envelope: true}
+	if err := out.Headers.Set("uber-b", "3"); err != nil { // the user's own
 		t.Fatal(err)
 	}
 	_ = k.publish(baggage.ContextWithBaggage(t.Context(), bag), out, func(_ context.Context, out *handler.Outgoing) error {
 		keys, _ := out.Headers.Get("keys")
 		want(t, "keys", keys, "uber-b,uber-a")
-		nsqxtest.Deliver(t, c, out.Headers.AppendTo(nil, out.Bodies[0]))
+		nsqxtest.Deliver(t, c, out.Headers.AppendTo(nil, out.Messages[0].Body))
 		return nil
 	})
 	slices.Sort(got)
