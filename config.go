@@ -1,7 +1,6 @@
 package nsqx
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,10 +9,13 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/consume"
+	"github.com/nsqx/nsqx/internal/discover"
+	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/lookup"
 	"github.com/nsqx/nsqx/internal/override"
 	"github.com/nsqx/nsqx/internal/wire"
+	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -22,93 +24,78 @@ const (
 	maxInFlight    = 1 << 20
 )
 
-// sharedConfig is what the options for all kinds of services set.
+// sharedConfig is what the options of all kinds of services set.
 type sharedConfig struct {
-	nsqds          []string
-	lookupds       []string
-	lookupdClient  LookupdClient
-	lookupClients  []*lookup.Client // made of the two by validate
-	discoverers    []Discoverer
-	lookupInterval time.Duration
-	nsqdFilter     func(addr string) bool
-	maxNSQDs       int
-
-	conn      conn.Config
-	logger    *slog.Logger
-	telemetry Telemetry
-	hooks     hooks
-	override  *override.Nodes // nil outside of tests
+	nsqds         []string
+	lookupds      []string
+	lookupdClient LookupdClient
+	discover      discover.Config
+	conn          conn.Config
+	logger        *slog.Logger
+	telemetry     observe.Telemetry
+	hooks         []observe.Hooks
+	override      *override.Nodes // nil outside of tests
 
 	given  map[string]bool
 	faults []error
 }
 
-// consumerConfig is what the options of a consumer set.
-type consumerConfig struct {
-	sharedConfig
-	sub conn.Subscription
-
-	concurrency      int
-	maxInFlight      int // 0: automatic
-	maxInFlightBytes int
-	backoff          Backoff
-	withoutBackoff   bool
-	middleware       []handler.Middleware
-
-	retry           retry.Policy
-	errors          func(error) error
-	maxAttempts     int           // 0: no limit
-	maxAge          time.Duration // 0: no limit
-	maxRequeueDelay time.Duration
-
-	// At most one of these says what becomes of a message that is given up.
-	givesUp         string // name of the option that said so
-	deadLetterTopic string
-	plainDeadLetter bool
-	deadLetterFunc  func(context.Context, *handler.Message, error) error
-	discard         bool
-
-	shutdownTimeout time.Duration
-}
-
-// newSharedConfig has the defaults.
 func newSharedConfig() sharedConfig {
 	return sharedConfig{
-		lookupInterval: time.Minute, maxNSQDs: 256, logger: slog.Default(), given: make(map[string]bool),
+		discover: discover.Config{Interval: time.Minute, Max: 256},
+		logger:   slog.Default(), given: make(map[string]bool),
 	}
 }
 
+// consumerConfig is what the options of a consumer set.
+type consumerConfig struct {
+	sharedConfig
+	consume consume.Config // without what is shared
+
+	givesUp         string // name of the option that set consume.GiveUp
+	plainDeadLetter bool
+}
+
 func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerConfig {
+	backoff := flow.Backoff(defaultBackoff)
 	c := &consumerConfig{
-		sharedConfig:     newSharedConfig(),
-		sub:              conn.Subscription{Topic: topic, Channel: channel},
-		concurrency:      runtime.GOMAXPROCS(0),
-		maxInFlightBytes: 64 << 20,
-		backoff:          defaultBackoff,
-		retry:            retry.Exponential(time.Second, 10*time.Minute),
-		maxRequeueDelay:  time.Hour,
-		shutdownTimeout:  20 * time.Second,
+		sharedConfig: newSharedConfig(),
+		consume: consume.Config{
+			Sub:              conn.Subscription{Topic: topic, Channel: channel},
+			Concurrency:      runtime.GOMAXPROCS(0),
+			MaxInFlightBytes: 64 << 20,
+			Backoff:          &backoff,
+			Retry:            retry.Exponential(time.Second, 10*time.Minute),
+			MaxRequeueDelay:  time.Hour,
+			ShutdownTimeout:  20 * time.Second,
+		},
 	}
 	WithConsumerOptions(opts...).applyConsumer(c)
 	return c
 }
 
-// validate fills in what depends on other options, and returns every fault,
-// joined.
+// validate returns every fault, joined. It completes the configuration of the consumer.
 func (c *consumerConfig) validate() error {
-	if err := wire.CheckTopic(c.sub.Topic); err != nil {
+	sub := &c.consume.Sub
+	if err := wire.CheckTopic(sub.Topic); err != nil {
 		c.fault("topic", "is faulty: "+err.Error())
 	}
-	if err := wire.CheckChannel(c.sub.Channel); err != nil {
+	if err := wire.CheckChannel(sub.Channel); err != nil {
 		c.fault("channel", "is faulty: "+err.Error())
 	}
 	c.add(c.conn.Validate())
 	if c.conn.OutputBufferTimeout == -1 {
 		c.fault("WithConn", "has OutputBufferTimeout -1: nsqd would hold messages back without limit; that is for publishers")
 	}
-	c.checkNSQDs()
-	c.checkLookupds()
-	c.applyOverride()
+	c.validateShared()
+	c.validateGiveUp()
+	c.consume.NSQDs, c.consume.Discover, c.consume.Conn = c.nsqds, c.discover, c.conn
+	c.consume.Logger, c.consume.Telemetry, c.consume.Hooks = c.logger, c.telemetry, c.hooks
+	return errors.Join(c.faults...)
+}
+
+// validateGiveUp checks what becomes of messages that are given up.
+func (c *consumerConfig) validateGiveUp() {
 	if c.givesUp == "" {
 		for _, bound := range []string{"WithMaxAttempts", "WithMaxAge"} {
 			if c.given[bound] {
@@ -119,19 +106,22 @@ func (c *consumerConfig) validate() error {
 	if c.plainDeadLetter && c.givesUp != "WithDeadLetter" {
 		c.fault("WithPlainDeadLetter", "needs WithDeadLetter")
 	}
-	if c.givesUp == "WithDeadLetter" {
-		if err := wire.CheckTopic(c.deadLetterTopic); err != nil {
-			c.fault("WithDeadLetter", "has a faulty topic: "+err.Error())
-		} else if c.deadLetterTopic == c.sub.Topic {
-			c.fault("WithDeadLetter", "is the consumer's own topic; its dead letters would come back for ever")
-		}
+	dead, ok := c.consume.GiveUp.(consume.DeadLetterTopic)
+	if !ok {
+		return
 	}
-	return errors.Join(c.faults...)
+	if err := wire.CheckTopic(dead.Topic); err != nil {
+		c.fault("WithDeadLetter", "has a faulty topic: "+err.Error())
+	} else if dead.Topic == c.consume.Sub.Topic {
+		c.fault("WithDeadLetter", "is the consumer's own topic; its dead letters would come back for ever")
+	}
+	dead.Plain = c.plainDeadLetter
+	c.consume.GiveUp = dead
 }
 
-// checkNSQDs checks the addresses of nsqds.
-func (c *sharedConfig) checkNSQDs() {
-	if !c.given["WithNSQD"] && !c.given["WithLookupd"] && len(c.discoverers) == 0 && c.override == nil {
+// validateShared checks where the nsqds are, and then puts those of a test in their place.
+func (c *sharedConfig) validateShared() {
+	if !c.given["WithNSQD"] && !c.given["WithLookupd"] && len(c.discover.Sources) == 0 && c.override == nil {
 		c.fault("WithNSQD", "or WithLookupd or WithDiscoverer is needed, to say where the nsqds are")
 	}
 	for _, addr := range c.nsqds {
@@ -139,16 +129,24 @@ func (c *sharedConfig) checkNSQDs() {
 			c.fault("WithNSQD", "has a faulty address: "+err.Error())
 		}
 	}
+	c.makeLookupds()
+	if c.given["WithLookupdClient"] && !c.given["WithLookupd"] {
+		c.fault("WithLookupdClient", "needs WithLookupd")
+	}
+	if c.discover.Filter != nil && !c.given["WithLookupd"] && len(c.discover.Sources) == 0 {
+		c.fault("WithNSQDFilter", "needs WithLookupd or WithDiscoverer: the addresses of WithNSQD are not filtered")
+	}
+	if c.override != nil {
+		c.applyOverride()
+	}
 }
 
-// checkLookupds makes a client for each nsqlookupd.
-func (c *sharedConfig) checkLookupds() {
-	var seen []string
-	for _, addr := range c.lookupds {
-		if slices.Contains(seen, addr) {
+// makeLookupds makes a client for each nsqlookupd.
+func (c *sharedConfig) makeLookupds() {
+	for i, addr := range c.lookupds {
+		if slices.Contains(c.lookupds[:i], addr) {
 			continue
 		}
-		seen = append(seen, addr)
 		client, err := lookup.NewClient(addr, lookup.Config{
 			HTTPClient: c.lookupdClient.HTTPClient, Authorization: c.lookupdClient.Authorization,
 		})
@@ -156,13 +154,24 @@ func (c *sharedConfig) checkLookupds() {
 			c.fault("WithLookupd", "has a faulty address: "+err.Error())
 			continue
 		}
-		c.lookupClients = append(c.lookupClients, client)
+		c.discover.Lookupds = append(c.discover.Lookupds, client)
 	}
-	if c.given["WithLookupdClient"] && !c.given["WithLookupd"] {
-		c.fault("WithLookupdClient", "needs WithLookupd")
+}
+
+// applyOverride puts the servers of a test in place of all other nsqds.
+func (c *sharedConfig) applyOverride() {
+	c.nsqds = slices.Clone(c.override.Addrs)
+	c.discover.Lookupds, c.discover.Sources, c.discover.Filter = nil, nil, nil
+	if len(c.nsqds) == 0 {
+		c.fault("nsqxtest.Option", "got no server")
 	}
-	if c.nsqdFilter != nil && !c.given["WithLookupd"] && len(c.discoverers) == 0 {
-		c.fault("WithNSQDFilter", "needs WithLookupd or WithDiscoverer: the addresses of WithNSQD are not filtered")
+	for i, addr := range c.nsqds {
+		if slices.Contains(c.nsqds[:i], addr) {
+			c.fault("nsqxtest.Option", "got two servers with the address "+addr+"; make them with NewServers, or WithAddr")
+		}
+	}
+	if c.override.Edit != nil {
+		c.override.Edit(&c.conn)
 	}
 }
 
@@ -191,16 +200,16 @@ func (c *sharedConfig) once(option string) {
 	c.given[option] = true
 }
 
-// giveUpOnce is once for the options that exclude each other.
-func (c *consumerConfig) giveUpOnce(option string) {
+// giveUp sets what becomes of a message that is given up; the options for that exclude each other.
+func (c *consumerConfig) giveUp(option string, g consume.GiveUp) {
 	c.once(option)
 	if c.givesUp != "" && c.givesUp != option {
 		c.fault(option, "contradicts "+c.givesUp)
 	}
-	c.givesUp = option
+	c.givesUp, c.consume.GiveUp = option, g
 }
 
-// inRange says whether a number may be used, and faults one that may not.
+// inRange reports whether a number may be used, and faults one that may not.
 func (c *sharedConfig) inRange(option string, n, low, high int) bool {
 	if n < low || n > high {
 		c.fault(option, fmt.Sprintf("is %d, want %d to %d", n, low, high))

@@ -2,9 +2,11 @@ package nsqx
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/consume"
 )
 
 // Consumer hands the messages of one channel of one topic to a handler, and
@@ -32,7 +34,7 @@ import (
 // message here. The one exception is a message that seems to kill the process:
 // if it arrives with more than 2 × MaxAttempts + 8 attempts, it goes the way of
 // MaxAttempts unhandled.
-type Consumer[T any] struct{ e *engine }
+type Consumer[T any] struct{ c *consume.Consumer }
 
 // NewConsumer makes a consumer of a channel of a topic. Each message is decoded
 // by c and handed to fn. It connects to nothing yet: see [Consumer.Run].
@@ -77,7 +79,7 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Consumer[T]{e: newEngine(cfg, raw)}, nil
+	return &Consumer[T]{consume.New(cfg.consume, raw)}, nil
 }
 
 // Run connects to every nsqd that is named or found, keeps redialling those that are down (from the
@@ -97,7 +99,7 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 //
 // A Consumer runs once: a second Run returns [ErrAlreadyRun]. Handlers must not
 // wait for Run to return; they may cancel its ctx.
-func (c *Consumer[T]) Run(ctx context.Context) error { return c.e.run(ctx) }
+func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(ctx) }
 
 // Process runs a message through the consumer's chain, without a connection to
 // an nsqd, and returns what nsqd would hear. The table of [Consumer] applies, dead
@@ -105,37 +107,49 @@ func (c *Consumer[T]) Run(ctx context.Context) error { return c.e.run(ctx) }
 // calls. ctx is what the
 // handler gets; pass m.Context() for the one that it gets in production.
 func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.Outcome {
-	return c.e.process(ctx, (*handler.Delivery)(m))
+	return c.c.Process(ctx, m)
 }
 
 // Stats returns the consumer's counters and the state of its connections.
-func (c *Consumer[T]) Stats() Stats { return c.e.stats() }
+func (c *Consumer[T]) Stats() Stats { return c.c.Stats() }
 
 // Ready is closed once every nsqd that is named or found is subscribed to, or was
 // at least once, and one source of nsqds has answered, if there are any: also when it
 // knows of none yet, since a topic exists from its first message on. A service may
 // report itself ready then.
-func (c *Consumer[T]) Ready() <-chan struct{} { return c.e.ready }
+func (c *Consumer[T]) Ready() <-chan struct{} { return c.c.Ready() }
 
 // Healthy returns nil while the consumer does what it can: it is connected to an
 // nsqd, or there is none for its topic yet. Else it returns an error that is
 // [ErrNotRunning] (from the start of the drain, too), [ErrNoNSQD], with the reasons,
 // or [ErrStuck].
-func (c *Consumer[T]) Healthy() error { return c.e.healthy() }
+func (c *Consumer[T]) Healthy() error { return c.c.Healthy() }
 
 // Pause lets no further handler start, until Resume: nsqd is asked for nothing,
 // what waits for a handler is given back at once, and handlers that run go on.
 // Connections stay. It may be called before Run.
-func (c *Consumer[T]) Pause() { c.e.control.pause(true) }
+func (c *Consumer[T]) Pause() { c.c.Pause() }
 
 // Resume undoes Pause.
-func (c *Consumer[T]) Resume() { c.e.control.pause(false) }
+func (c *Consumer[T]) Resume() { c.c.Resume() }
 
 // SetConcurrency changes how many handlers run at once: 1 to 65536. Handlers that
 // run finish, also those that are now too many.
-func (c *Consumer[T]) SetConcurrency(n int) error { return c.e.control.setConcurrency(n) }
+func (c *Consumer[T]) SetConcurrency(n int) error {
+	if n < 1 || n > maxConcurrency {
+		return &OptionError{Option: "SetConcurrency", Reason: fmt.Sprintf("is %d, want 1 to %d", n, maxConcurrency)}
+	}
+	c.c.SetConcurrency(n)
+	return nil
+}
 
 // SetMaxInFlight changes how many messages may be in flight: 1 to 1048576, or 0 for
 // automatic. nsqd takes nothing back: a lower bound holds when handlers have answered
 // what is above it.
-func (c *Consumer[T]) SetMaxInFlight(n int) error { return c.e.control.setMaxInFlight(n) }
+func (c *Consumer[T]) SetMaxInFlight(n int) error {
+	if n < 0 || n > maxInFlight {
+		return &OptionError{Option: "SetMaxInFlight", Reason: fmt.Sprintf("is %d, want 0 to %d", n, maxInFlight)}
+	}
+	c.c.SetMaxInFlight(n)
+	return nil
+}

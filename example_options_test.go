@@ -9,6 +9,7 @@ import (
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -114,9 +115,9 @@ func ExampleWithConsumerOptions() {
 }
 
 // spectator is a Telemetry that prints.
-type spectator struct{}
+type spectator struct{ observe.NoTelemetry }
 
-func (spectator) Consumer(info nsqx.ConsumerInfo) handler.Middleware {
+func (spectator) Consumer(info observe.ConsumerInfo) handler.Middleware {
 	return func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error {
 			err := next(ctx, m)
@@ -125,8 +126,6 @@ func (spectator) Consumer(info nsqx.ConsumerInfo) handler.Middleware {
 		}
 	}
 }
-
-func (spectator) Producer(nsqx.ProducerInfo) handler.SendMiddleware { return nil }
 
 func (spectator) Observe(stats func() nsqx.Stats) (stop func()) {
 	return func() { fmt.Println("finished:", stats().Finished) }

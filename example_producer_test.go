@@ -31,7 +31,7 @@ func ExampleNewProducer() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	defer p.Close(ctx)
+	defer p.Close()
 
 	switch err := p.Publish(ctx, Shipment{7, "sent"}); {
 	case err == nil:
@@ -62,7 +62,7 @@ func ExampleProducer_PublishAll() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	defer p.Close(ctx)
+	defer p.Close()
 
 	// An empty body is not taken by nsqd: then nothing is sent.
 	n, err := p.PublishAll(ctx, []string{"a", "", "c"})
@@ -88,7 +88,7 @@ func ExampleProducer_PublishAsync() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	defer p.Close(ctx)
+	defer p.Close()
 
 	var mu sync.Mutex
 	confirmed := 0
@@ -133,20 +133,20 @@ func ExampleWithPublisher() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	defer pub.Close(ctx)
+	defer pub.Close()
 
 	shipments, err := nsqx.NewProducer("shipments", codec.JSON[Shipment](), nsqx.WithPublisher(pub))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer shipments.Close(ctx)
+	defer shipments.Close()
 	mails, err := nsqx.NewProducer("mails", codec.String(), nsqx.WithPublisher(pub))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer mails.Close(ctx)
+	defer mails.Close()
 
 	_ = shipments.Publish(ctx, Shipment{7, "sent"})
 	_ = mails.Publish(ctx, "shipment 7 is on its way")

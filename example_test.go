@@ -10,6 +10,7 @@ import (
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -162,13 +163,6 @@ func ExampleWithMiddleware() {
 	// 8 bytes: nsqx: panic: out of ink
 }
 
-// watcher implements the hooks that it wants.
-type watcher struct{}
-
-func (watcher) OnConnect(ev nsqx.ConnEvent)    { fmt.Println("connected to", ev.NSQD) }
-func (watcher) OnDisconnect(ev nsqx.ConnEvent) { fmt.Println("disconnected:", ev.Err) }
-func (watcher) OnSettle(m *handler.Message)    { fmt.Println("settled:", m.Outcome().Disposition) }
-
 func ExampleWithHooks() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -178,7 +172,11 @@ func ExampleWithHooks() {
 		nsqx.WithNSQD("127.0.0.1:4150"),
 		nsqx.WithConn(nsqd.Config()),
 		nsqx.WithLogger(discard),
-		nsqx.WithHooks(watcher{}),
+		nsqx.WithHooks(nsqx.Hooks{
+			OnConnect:    func(ev observe.ConnEvent) { fmt.Println("connected to", ev.NSQD) },
+			OnDisconnect: func(ev observe.ConnEvent) { fmt.Println("disconnected:", ev.Err) },
+			OnSettle:     func(m *handler.Message) { fmt.Println("settled:", m.Outcome().Disposition) },
+		}),
 	)
 	if err != nil {
 		fmt.Println(err)
@@ -236,11 +234,11 @@ func ExampleRun() {
 		nsqx.WithNSQD("127.0.0.1:4150"),
 		nsqx.WithConn(nsqd.Config()),
 		nsqx.WithLogger(discard),
-		nsqx.WithHooks(nsqx.ConnectFunc(func(nsqx.ConnEvent) {
+		nsqx.WithHooks(nsqx.Hooks{OnConnect: func(observe.ConnEvent) {
 			if connected.Add(1) == 2 {
 				cancel() // a real service ends with a signal: see signal.NotifyContext
 			}
-		})),
+		}}),
 	)
 	bill := func(context.Context, string) error { return nil }
 	repay := func(context.Context, string) error { return nil }

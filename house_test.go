@@ -1,8 +1,12 @@
 package nsqx_test
 
 import (
+	"bytes"
+	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -12,103 +16,176 @@ import (
 	"testing"
 )
 
-// TestImportsGoDown holds the order of the house: what each package may import
-// of this module and of others. The standard library is free for all.
-func TestImportsGoDown(t *testing.T) {
-	const module = "github.com/nsqx/nsqx"
-	const (
-		backoff  = "github.com/cenkalti/backoff/v4"
-		compress = "github.com/klauspost/compress/"
-		errgroup = "golang.org/x/sync/errgroup"
+const module = "github.com/nsqx/nsqx"
 
-		telemetry = "go.opentelemetry.io/otel" // and what is below, but for the SDK
-	)
-	allowed := map[string][]string{
-		"internal/wire":     nil,
-		"codec":             nil,
-		"envelope":          nil,
-		"handler":           {"envelope"},
-		"internal/flow":     nil,
-		"internal/lookup":   nil,
-		"internal/override": {"conn"},
-		"internal/pipe":     nil,
-		"internal/version":  nil,
-		"retry":             {backoff},
-		"middleware":        {"handler"},
-		"conn":              {"handler", "internal/flow", "internal/version", "internal/wire", compress + "flate", compress + "s2"},
-		".":                 {"codec", "conn", "envelope", "handler", "internal/flow", "internal/lookup", "internal/override", "internal/version", "internal/wire", "middleware", "retry", backoff, errgroup},
-		"nsqxtest":          {module, "conn", "envelope", "handler", "internal/override", "internal/pipe"},
-		"internal/fake":     {"internal/pipe", compress + "s2", compress + "snappy"},
-		"otel":              {module, "conn", "envelope", "handler", "retry", telemetry},
+// floors are the packages of this module, from the bottom up. A package imports only packages of
+// floors below its own, so there is no cycle and no import that goes up. docs/architecture.md has
+// the picture.
+var floors = [][]string{
+	{"codec", "envelope", "retry", "internal/flow", "internal/lookup", "internal/pipe", "internal/version", "internal/wire"},
+	{"handler"},
+	{"middleware", "internal/guard"},
+	{"conn"},
+	{"observe", "internal/override"},
+	{"internal/notify", "internal/pool"},
+	{"internal/redial", "internal/discover", "internal/control"},
+	{"internal/publish"},
+	{"internal/consume"},
+	{"."},
+	{"nsqxtest", "otel", "internal/fake"},
+}
+
+// foreign are the imports of other modules, by package.
+var foreign = map[string][]string{
+	".":               {"golang.org/x/sync/errgroup"},
+	"conn":            {"github.com/klauspost/compress/flate", "github.com/klauspost/compress/s2"},
+	"internal/fake":   {"github.com/klauspost/compress/s2", "github.com/klauspost/compress/snappy"},
+	"internal/redial": {"github.com/cenkalti/backoff/v4"},
+	"otel":            {"go.opentelemetry.io/otel"}, // and packages below, except the SDK
+	"retry":           {"github.com/cenkalti/backoff/v4"},
+}
+
+func TestImportsGoDown(t *testing.T) {
+	floor := make(map[string]int)
+	for i, packages := range floors {
+		for _, dir := range packages {
+			floor[dir] = i
+		}
 	}
-	for dir := range packages(t) {
-		may, known := allowed[dir]
+	sources := sources(t)
+	for dir := range floor {
+		if sources[dir] == nil {
+			t.Errorf("floors names %s, which has no source file", dir)
+		}
+	}
+	for dir, files := range sources {
+		at, known := floor[dir]
 		if !known {
-			t.Errorf("package %s has no place in the house: give it one here and in docs/architecture.md", dir)
+			t.Errorf("package %s has no floor: give it one here and in docs/architecture.md", dir)
 			continue
 		}
-		for _, imported := range imports(t, dir) {
-			name, ours := strings.CutPrefix(imported, module+"/")
-			if !ours && !strings.Contains(strings.SplitN(imported, "/", 2)[0], ".") {
-				continue // standard library
-			}
-			if strings.HasPrefix(imported, telemetry+"/") && !strings.HasPrefix(imported, telemetry+"/sdk") {
-				name = telemetry
-			}
-			if !slices.Contains(may, name) {
+		for _, imported := range imports(files) {
+			name, ours := strings.CutPrefix(imported, module)
+			switch name = strings.TrimPrefix(name, "/"); {
+			case ours:
+				if name == "" {
+					name = "."
+				}
+				if below, known := floor[name]; !known || below >= at {
+					t.Errorf("package %s imports %s, which is not below it", dir, name)
+				}
+			case !strings.Contains(strings.SplitN(imported, "/", 2)[0], "."): // standard library
+			case strings.Contains(imported, "opentelemetry.io/otel/sdk"):
+				t.Errorf("package %s imports %s", dir, imported)
+			case !slices.ContainsFunc(foreign[dir], func(f string) bool {
+				return imported == f || strings.HasPrefix(imported, "go.") && strings.HasPrefix(imported, f+"/")
+			}):
 				t.Errorf("package %s imports %s", dir, imported)
 			}
 		}
 	}
 }
 
-// packages returns the directories of this module that hold Go files.
-func packages(t *testing.T) map[string]bool {
+// TestRooms: the root is a front door, files are short, and only internal/consume and the root know
+// the whole consumer.
+func TestRooms(t *testing.T) {
+	all := sources(t)
+	if n := len(all["."]); n > 16 {
+		t.Errorf("the root has %d source files, want at most 16", n)
+	}
+	for dir, files := range all {
+		for name, file := range files {
+			if lines := file.lines; lines > 400 {
+				t.Errorf("%s has %d lines, want at most 400", path.Join(dir, name), lines)
+			}
+			ast.Inspect(file.syntax, func(n ast.Node) bool {
+				if s, ok := n.(*ast.StructType); ok && dir != "internal/consume" {
+					for _, f := range s.Fields.List {
+						if text := file.text(f.Type); strings.HasSuffix(text, "engine") || dir != "." && text == "*consume.Consumer" {
+							t.Errorf("%s has a field of type %s", path.Join(dir, name), text)
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+}
+
+// TestPoolIsNarrow holds what internal/pool shows to its neighbours.
+func TestPoolIsNarrow(t *testing.T) {
+	var methods []string
+	for _, file := range sources(t)["internal/pool"] {
+		for _, d := range file.syntax.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv != nil && f.Name.IsExported() && file.text(f.Recv.List[0].Type) == "*Pool" {
+				methods = append(methods, f.Name.Name)
+			}
+		}
+	}
+	if len(methods) == 0 || len(methods) > 12 {
+		t.Errorf("pool.Pool has %d exported methods, want 1 to 12: %q", len(methods), methods)
+	}
+}
+
+// source is one Go file.
+type source struct {
+	code   []byte
+	lines  int
+	syntax *ast.File
+	files  *token.FileSet
+}
+
+// text is the code of a node.
+func (s *source) text(n ast.Node) string {
+	return string(s.code[s.files.Position(n.Pos()).Offset:s.files.Position(n.End()).Offset])
+}
+
+// sources returns the source files of this module, without tests, by package and name.
+func sources(t *testing.T) map[string]map[string]*source {
 	t.Helper()
-	dirs := make(map[string]bool)
-	err := filepath.WalkDir(".", func(p string, d os.DirEntry, err error) error {
+	all := make(map[string]map[string]*source)
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && p != ".":
+			_, err := os.Stat(filepath.Join(p, "go.mod"))
+			if err == nil || strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata" {
+				return filepath.SkipDir
+			}
+			return nil
+		case !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go"):
+			return nil
+		}
+		code, err := os.ReadFile(p)
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && p != "." {
-			if _, err := os.Stat(filepath.Join(p, "go.mod")); err == nil || strings.HasPrefix(d.Name(), ".") {
-				return filepath.SkipDir
-			}
+		s := &source{code: code, lines: bytes.Count(code, []byte("\n")), files: token.NewFileSet()}
+		if s.syntax, err = parser.ParseFile(s.files, p, code, 0); err != nil {
+			return err
 		}
-		if strings.HasSuffix(p, ".go") && !strings.HasSuffix(p, "_test.go") {
-			dirs[path.Dir(filepath.ToSlash(p))] = true
+		dir := path.Dir(filepath.ToSlash(p))
+		if all[dir] == nil {
+			all[dir] = make(map[string]*source)
 		}
+		all[dir][d.Name()] = s
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dirs
+	return all
 }
 
-// imports returns what the files of a package import, tests aside.
-func imports(t *testing.T, dir string) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, spec := range f.Imports {
-			p, err := strconv.Unquote(spec.Path.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, p)
+// imports returns what files import.
+func imports(files map[string]*source) []string {
+	all := make(map[string]bool)
+	for _, f := range files {
+		for _, spec := range f.syntax.Imports {
+			p, _ := strconv.Unquote(spec.Path.Value)
+			all[p] = true
 		}
 	}
-	return all
+	return slices.Sorted(maps.Keys(all))
 }

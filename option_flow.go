@@ -1,6 +1,12 @@
 package nsqx
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/nsqx/nsqx/internal/flow"
+)
 
 // WithConcurrency sets how many handlers run at once: 1 to 65536. Defaults to
 // GOMAXPROCS. A handler that waits for something else than the CPU wants more.
@@ -9,7 +15,7 @@ func WithConcurrency(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithConcurrency")
 		c.inRange("WithConcurrency", n, 1, maxConcurrency)
-		c.concurrency = n
+		c.consume.Concurrency = n
 	})
 }
 
@@ -23,7 +29,7 @@ func WithMaxInFlight(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxInFlight")
 		if c.inRange("WithMaxInFlight", n, 0, maxInFlight) {
-			c.maxInFlight = n
+			c.consume.MaxInFlight = n
 		}
 	})
 }
@@ -37,7 +43,7 @@ func WithMaxInFlightBytes(n int) ConsumerOption {
 		if n < 1<<20 {
 			c.fault("WithMaxInFlightBytes", fmt.Sprintf("is %d, want 1048576 or more", n))
 		}
-		c.maxInFlightBytes = n
+		c.consume.MaxInFlightBytes = n
 	})
 }
 
@@ -48,7 +54,7 @@ func WithMaxInFlightBytes(n int) ConsumerOption {
 func WithFixedRDY() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithFixedRDY")
-		c.sub.FixedRDY = true
+		c.consume.Sub.FixedRDY = true
 	})
 }
 
@@ -57,13 +63,14 @@ func WithFixedRDY() ConsumerOption {
 func WithBackoff(b Backoff) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithBackoff")
-		if c.withoutBackoff {
+		if c.given["WithoutBackoff"] {
 			c.fault("WithBackoff", "contradicts WithoutBackoff")
 		}
 		if fault := b.check(); fault != "" {
 			c.fault("WithBackoff", fault)
 		}
-		c.backoff = b
+		settings := flow.Backoff(b)
+		c.consume.Backoff = &settings
 	})
 }
 
@@ -74,6 +81,45 @@ func WithoutBackoff() ConsumerOption {
 		if c.given["WithBackoff"] {
 			c.fault("WithoutBackoff", "contradicts WithBackoff")
 		}
-		c.withoutBackoff = true
+		c.consume.Backoff = nil
 	})
+}
+
+// Backoff are the settings of a consumer's breaker. When nearly all messages
+// fail, something that they need is down; then the consumer asks nsqd for
+// nothing for a while, lets a single message try, and goes on when that
+// succeeds. NSQ calls that backoff. Other than there it goes by the rate of
+// failures, so that one message that always fails does not stop the others.
+//
+// A failure is a message that is requeued for an error (the last row of the
+// table of [Consumer]). The same message counts once while its failures follow
+// closely on each other. Zero fields mean the defaults.
+type Backoff struct {
+	MinResults int           // results needed within Period to open, 1 or more. Defaults to 20
+	Failures   float64       // part of them that must have failed, above 0 and up to 1. Defaults to 0.9
+	Period     time.Duration // how far it looks back, 1 s or more. Defaults to 10 s
+	First      time.Duration // how long it is open first; doubled each time the trial fails. Defaults to 1 s
+	Max        time.Duration // how long it is open at most, no less than First. Defaults to 60 s
+}
+
+var defaultBackoff = Backoff{MinResults: 20, Failures: 0.9, Period: 10 * time.Second, First: time.Second, Max: time.Minute}
+
+// check fills in the defaults, and returns what is wrong.
+func (b *Backoff) check() (fault string) {
+	b.MinResults = cmp.Or(b.MinResults, defaultBackoff.MinResults)
+	b.Failures = cmp.Or(b.Failures, defaultBackoff.Failures)
+	b.Period = cmp.Or(b.Period, defaultBackoff.Period)
+	b.First = cmp.Or(b.First, defaultBackoff.First)
+	b.Max = cmp.Or(b.Max, max(defaultBackoff.Max, b.First))
+	switch {
+	case b.MinResults < 1:
+		return fmt.Sprintf("has MinResults %d, want 1 or more", b.MinResults)
+	case !(b.Failures > 0 && b.Failures <= 1):
+		return fmt.Sprintf("has Failures %v, want more than 0, up to 1", b.Failures)
+	case b.Period < time.Second:
+		return fmt.Sprintf("has Period %v, want 1s or more", b.Period)
+	case b.First < time.Millisecond || b.Max < b.First:
+		return fmt.Sprintf("has First %v and Max %v, want 1ms or more, and Max no less than First", b.First, b.Max)
+	}
+	return ""
 }

@@ -3,6 +3,8 @@ package nsqx
 import (
 	"fmt"
 	"time"
+
+	"github.com/nsqx/nsqx/internal/override"
 )
 
 // WithNSQD names nsqds to connect to, as "host:port" or "unix:///path". Names are
@@ -36,14 +38,21 @@ func WithLookupd(addrs ...string) Option {
 // and by the same rules as [WithLookupd].
 func WithDiscoverer(discoverers ...Discoverer) Option {
 	return sharedOption(func(c *sharedConfig) {
+		if len(discoverers) == 1 {
+			if nodes, ok := discoverers[0].(*override.Nodes); ok { // only nsqxtest can make one
+				c.once("nsqxtest.Option")
+				c.override = nodes
+				return
+			}
+		}
 		c.once("WithDiscoverer")
 		for _, d := range discoverers {
 			if d == nil {
 				c.fault("WithDiscoverer", "got nil")
 				return
 			}
+			c.discover.Sources = append(c.discover.Sources, d)
 		}
-		c.discoverers = append(c.discoverers, discoverers...)
 	})
 }
 
@@ -55,7 +64,7 @@ func WithLookupInterval(d time.Duration) Option {
 		if d < 100*time.Millisecond || d > time.Hour {
 			c.fault("WithLookupInterval", fmt.Sprintf("is %v, want 100ms to 1h0m0s", d))
 		}
-		c.lookupInterval = d
+		c.discover.Interval = d
 	})
 }
 
@@ -79,7 +88,7 @@ func WithNSQDFilter(allow func(addr string) bool) Option {
 		if allow == nil {
 			c.fault("WithNSQDFilter", "got nil")
 		}
-		c.nsqdFilter = allow
+		c.discover.Filter = allow
 	})
 }
 
@@ -90,6 +99,6 @@ func WithMaxNSQDs(n int) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithMaxNSQDs")
 		c.inRange("WithMaxNSQDs", n, 1, 4096)
-		c.maxNSQDs = n
+		c.discover.Max = n
 	})
 }

@@ -1,6 +1,7 @@
 package nsqx
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,17 +22,19 @@ func (o producerOption) applyProducer(c *producerConfig) { o(c) }
 // producerConfig is what the options of a producer or publisher set.
 type producerConfig struct {
 	sharedConfig
-	publisher   *Publisher
-	middleware  []handler.SendMiddleware
-	envelope    bool
-	patience    time.Duration
-	atLeastOnce bool
+	publisher    *Publisher
+	middleware   []handler.SendMiddleware
+	envelope     bool
+	waitTimeout  time.Duration
+	closeTimeout time.Duration
+	atLeastOnce  bool
 }
 
 func newProducerConfig(opts []ProducerOption) *producerConfig {
 	c := &producerConfig{
 		sharedConfig: newSharedConfig(),
-		patience:     10 * time.Second,
+		waitTimeout:  10 * time.Second,
+		closeTimeout: 10 * time.Second,
 	}
 	WithProducerOptions(opts...).applyProducer(c)
 	return c
@@ -39,15 +42,13 @@ func newProducerConfig(opts []ProducerOption) *producerConfig {
 
 // ofProducer are the options that go with WithPublisher; the others belong to the
 // publisher.
-var ofProducer = []string{"WithPublisher", "WithSendMiddleware", "WithEnvelope"}
+var ofProducer = []string{"WithPublisher", "WithSendMiddleware", "WithEnvelope", "WithCloseTimeout"}
 
 // validate returns every fault, joined.
 func (c *producerConfig) validate() error {
 	if c.publisher == nil {
 		c.add(c.conn.Validate())
-		c.checkNSQDs()
-		c.checkLookupds()
-		c.applyOverride()
+		c.validateShared()
 		return errors.Join(c.faults...)
 	}
 	var others []string
@@ -119,7 +120,7 @@ func WithPublishTimeout(d time.Duration) ProducerOption {
 		if d < 0 || d > time.Hour {
 			c.fault("WithPublishTimeout", fmt.Sprintf("is %v, want 0s to 1h0m0s", d))
 		}
-		c.patience = d
+		c.waitTimeout = d
 	})
 }
 
@@ -131,4 +132,46 @@ func WithAtLeastOnce() ProducerOption {
 		c.once("WithAtLeastOnce")
 		c.atLeastOnce = true
 	})
+}
+
+// WithCloseTimeout sets how long Close of a producer or publisher waits for what is under way: 0 to
+// 1 h. Defaults to 10 s.
+func WithCloseTimeout(d time.Duration) ProducerOption {
+	return producerOption(func(c *producerConfig) {
+		c.once("WithCloseTimeout")
+		if d < 0 || d > time.Hour {
+			c.fault("WithCloseTimeout", fmt.Sprintf("is %v, want 0s to 1h0m0s", d))
+		}
+		c.closeTimeout = d
+	})
+}
+
+// PublishOption is an option of one publish. A nil one is ignored.
+type PublishOption interface{ applyPublish(*publishConfig) }
+
+type publishOption func(*publishConfig)
+
+func (o publishOption) applyPublish(c *publishConfig) { o(c) }
+
+// publishConfig is what the options of one publish set.
+type publishConfig struct{ ctx context.Context }
+
+// Header sets a header of what one call publishes, as [handler.WithHeader] does for all that is
+// published under a ctx; of two with one key the option counts. It needs [WithEnvelope].
+func Header(key, value string) PublishOption {
+	return publishOption(func(c *publishConfig) { c.ctx = handler.WithHeader(c.ctx, key, value) })
+}
+
+// withOptions returns the ctx of a publish.
+func withOptions(ctx context.Context, opts []PublishOption) context.Context {
+	if len(opts) == 0 {
+		return ctx
+	}
+	c := publishConfig{ctx}
+	for _, o := range opts {
+		if o != nil {
+			o.applyPublish(&c)
+		}
+	}
+	return c.ctx
 }

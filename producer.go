@@ -11,6 +11,7 @@ import (
 
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
@@ -31,8 +32,10 @@ type Producer[T any] struct {
 
 	buffers sync.Pool // of *[]byte: payloads
 	closed  atomic.Bool
-	async   tracker
+	async   publish.Tracker
 	slots   chan struct{} // one for each PublishAsync under way
+
+	closeTimeout time.Duration
 }
 
 // NewProducer makes a producer for a topic, whose values are encoded by c. Without
@@ -52,24 +55,26 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	p := &Producer[T]{topic: topic, codec: c, pub: cfg.publisher, slots: make(chan struct{}, maxAsync)}
+	p := &Producer[T]{topic: topic, codec: c, pub: cfg.publisher, slots: make(chan struct{}, maxAsync), closeTimeout: cfg.closeTimeout}
 	if p.pub == nil {
 		p.pub, p.owned = startPublisher(cfg), true
-		p.send = p.pub.chain(topic, nil, false)
+		p.send = p.pub.p.Chain(topic, nil, false)
 	} else {
-		p.send = p.pub.chain(topic, cfg.middleware, cfg.envelope)
+		p.send = p.pub.p.Chain(topic, cfg.middleware, cfg.envelope)
 	}
 	return p, nil
 }
 
 // Publish publishes v and returns nil when an nsqd has confirmed it.
-func (p *Producer[T]) Publish(ctx context.Context, v T) error { return p.publish(ctx, 0, v) }
+func (p *Producer[T]) Publish(ctx context.Context, v T, opts ...PublishOption) error {
+	return p.publish(withOptions(ctx, opts), 0, v)
+}
 
-// PublishAfter publishes v so that nsqd delivers it after a delay, which is rounded
-// up to milliseconds. nsqd keeps such messages in memory. It refuses delays above its
-// --max-req-timeout: see MaxDelay of [conn.Config].
-func (p *Producer[T]) PublishAfter(ctx context.Context, delay time.Duration, v T) error {
-	return p.publish(ctx, delay, v)
+// PublishAfter publishes v so that nsqd delivers it after a delay, which is rounded up to
+// milliseconds. nsqd keeps such messages in memory. It refuses delays above its --max-req-timeout:
+// see MaxDelay of [conn.Config].
+func (p *Producer[T]) PublishAfter(ctx context.Context, delay time.Duration, v T, opts ...PublishOption) error {
+	return p.publish(withOptions(ctx, opts), delay, v)
 }
 
 // outgoing is an Outgoing with room for one message, so that both are one allocation.
@@ -83,7 +88,7 @@ func (p *Producer[T]) publish(ctx context.Context, delay time.Duration, v T) err
 	defer p.buffers.Put(buf)
 	body, err := p.encode((*buf)[:0], v)
 	if err != nil {
-		return p.pub.core.refused(1, p.topic, err)
+		return p.pub.p.Router.Reject(1, p.topic, err)
 	}
 	*buf = body
 	return p.sendOne(ctx, delay, body)
@@ -91,9 +96,9 @@ func (p *Producer[T]) publish(ctx context.Context, delay time.Duration, v T) err
 
 func (p *Producer[T]) sendOne(ctx context.Context, delay time.Duration, body []byte) error {
 	if p.closed.Load() {
-		return p.notSent(errPublisherClosed)
+		return p.notSent(publish.ErrClosed)
 	}
-	return p.pub.through(ctx, p.send, p.outgoing(delay, body))
+	return p.pub.p.Through(ctx, p.send, p.outgoing(delay, body))
 }
 
 func (p *Producer[T]) outgoing(delay time.Duration, body []byte) *handler.Outgoing {
@@ -109,18 +114,19 @@ func (p *Producer[T]) outgoing(delay time.Duration, body []byte) *handler.Outgoi
 // later commands have not been sent.
 //
 // All are encoded before the first is sent: if one cannot be, none is sent.
-func (p *Producer[T]) PublishAll(ctx context.Context, values []T) (n int, err error) {
+func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...PublishOption) (n int, err error) {
+	ctx = withOptions(ctx, opts)
 	if len(values) == 0 {
 		return 0, nil
 	}
 	if p.closed.Load() {
-		return 0, p.notSent(errPublisherClosed)
+		return 0, p.notSent(publish.ErrClosed)
 	}
 	var all []byte
 	ends := make([]int, len(values))
 	for i, v := range values {
 		if all, err = p.encode(all, v); err != nil {
-			return 0, p.pub.core.refused(len(values), p.topic, err)
+			return 0, p.pub.p.Router.Reject(len(values), p.topic, err)
 		}
 		if ends[i] = len(all); i == 0 { // the others may be as large
 			all = slices.Grow(all, min(len(all)*(len(values)-1), 4<<20))
@@ -130,7 +136,7 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T) (n int, err er
 	for i, end := range ends {
 		msgs[i].Body, start = all[start:end:end], end
 	}
-	err = p.pub.through(ctx, p.send, &handler.Outgoing{Topic: p.topic, Messages: msgs})
+	err = p.pub.p.Through(ctx, p.send, &handler.Outgoing{Topic: p.topic, Messages: msgs})
 	if err == nil {
 		return len(values), nil
 	}
@@ -145,11 +151,12 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T) (n int, err er
 // while 1024 of them are under way, until ctx ends; the error is returned then, as that
 // of a closed producer or a value that cannot be encoded, and done is not called.
 // done may be nil. What is published asynchronously arrives in no certain order.
-func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error)) error {
+func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), opts ...PublishOption) error {
+	ctx = withOptions(ctx, opts)
 	buf := p.buffer()
 	body, err := p.encode((*buf)[:0], v)
 	if err != nil {
-		err = p.pub.core.refused(1, p.topic, err)
+		err = p.pub.p.Router.Reject(1, p.topic, err)
 	} else {
 		*buf = body
 		err = p.slot(ctx)
@@ -159,28 +166,28 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error)) e
 		return err
 	}
 	// From now on it is under way, so whoever closes, or flushes, waits for it.
-	mine, open := p.async.begin()
+	mine, open := p.async.Begin()
 	work, ok := 0, false
 	if open {
-		if work, ok = p.pub.work.begin(); !ok {
-			p.async.end(mine)
+		if work, ok = p.pub.p.Work.Begin(); !ok {
+			p.async.End(mine)
 		}
 	}
 	if !ok {
 		<-p.slots
 		p.buffers.Put(buf)
-		return p.notSent(errPublisherClosed)
+		return p.notSent(publish.ErrClosed)
 	}
 	go func() {
 		defer func() {
 			<-p.slots
-			p.async.end(mine)
+			p.async.End(mine)
 		}()
 		err := p.send(ctx, p.outgoing(0, body))
-		p.pub.work.end(work)
+		p.pub.p.Work.End(work)
 		p.buffers.Put(buf)
 		if done != nil {
-			call(p.pub.events, []func(error){done}, err)
+			p.pub.p.Call(func() { done(err) })
 		}
 	}()
 	return nil
@@ -196,31 +203,39 @@ func (p *Producer[T]) slot(ctx context.Context) error {
 	case p.slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return p.notSent(ended(ctx))
+		return p.notSent(publish.Ended(ctx))
 	}
 }
 
 // Flush waits until nothing is under way that this producer has published
 // asynchronously before, done called, or until ctx ends; it returns ctx.Err() then.
-func (p *Producer[T]) Flush(ctx context.Context) error { return p.async.flush(ctx) }
+func (p *Producer[T]) Flush(ctx context.Context) error { return p.async.Flush(ctx) }
 
 // Ping is [Publisher.Ping].
 func (p *Producer[T]) Ping(ctx context.Context) error { return p.pub.Ping(ctx) }
 
-// Close ends the producer: nothing more can be published, and what is published
-// asynchronously is waited for, done called, until ctx ends. A publisher of its own is
-// closed, too, with all that is under way; one that is shared is not. See [Publisher.Close].
-func (p *Producer[T]) Close(ctx context.Context) error {
+// Close is [Producer.Shutdown] with the timeout of [WithCloseTimeout]. It implements [io.Closer]:
+// defer it.
+func (p *Producer[T]) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.closeTimeout)
+	defer cancel()
+	return p.Shutdown(ctx)
+}
+
+// Shutdown ends the producer: nothing more can be published, and what is published asynchronously is
+// awaited, done called, until ctx ends. A publisher of its own is shut down, too, with all that is
+// under way; a shared one is not. See [Publisher.Shutdown].
+func (p *Producer[T]) Shutdown(ctx context.Context) error {
 	p.closed.Store(true)
-	p.async.close()
-	err := p.async.flush(ctx)
+	p.async.Close()
+	err := p.async.Flush(ctx)
 	if !p.owned {
 		return err
 	}
-	err = p.pub.Close(ctx)
-	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	err = p.pub.Shutdown(ctx)
+	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), publish.CloseGrace)
 	defer cancel()
-	return cmp.Or(err, p.async.flush(left)) // done is called
+	return cmp.Or(err, p.async.Flush(left)) // done is called
 }
 
 // Stats returns the counters and connections of the producer's publisher.
@@ -239,20 +254,9 @@ func (p *Producer[T]) buffer() *[]byte {
 	return new([]byte)
 }
 
-var errNotAppended = errors.New("nsqx: the codec did not append to the slice that it was given")
-
-// encode appends v to dst. A codec that panics has an error like any other.
-func (p *Producer[T]) encode(dst []byte, v T) (body []byte, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			body, err = dst, handler.NewPanicError(r)
-		}
-	}()
-	body, err = p.codec.Append(dst, v)
-	if err == nil && len(body) < len(dst) {
-		err = errNotAppended
-	}
-	return body, err
+// encode appends v to dst.
+func (p *Producer[T]) encode(dst []byte, v T) ([]byte, error) {
+	return publish.Encode(dst, func(dst []byte) ([]byte, error) { return p.codec.Append(dst, v) })
 }
 
 func (p *Producer[T]) notSent(why error) error {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/consume"
+	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/internal/wire"
 	"github.com/nsqx/nsqx/middleware"
 	"github.com/nsqx/nsqx/retry"
@@ -19,7 +21,7 @@ type RedriveReport struct {
 	Redriven int // messages that are in their topic again, confirmed
 	Failed   int // publishes that failed; the message came again, or is still a dead letter
 	Newer    int // dead letters that were published after Redrive had begun: they stay
-	Homeless int // dead letters that do not say where they come from, if no topic was given: they stay
+	NoOrigin int // dead letters that do not say where they come from, if no topic was given: they stay
 }
 
 // Redrive publishes the dead letters in the topic from to the topic to, and returns
@@ -65,10 +67,10 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 		cfg: cfg, to: to, began: time.Now(), every: time.Duration(float64(time.Second) / cfg.rate),
 		send: publisher.Send, over: make(chan struct{}), left: make(map[letter]struct{}),
 	}
-	e := newEngine(in, r.handle) // no codec: what does not decode is redriven, too
+	c := consume.New(in.consume, r.handle) // no codec: what does not decode is redriven, too
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = sync.OnceFunc(func() {
-		e.control.pause(true) // else nsqd would send again what waits here, and is given back now
+		c.Pause() // else nsqd would send again what waits here, and is given back now
 		close(r.over)
 		cancel()
 	})
@@ -78,16 +80,16 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	}
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
-		r.watch(e.ready)
+		r.watch(c.Ready())
 		r.stop()
 	})
-	err = e.run(running)
+	err = c.Run(running)
 	watcher.Wait()
-	closing, done := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	closing, done := context.WithTimeout(context.WithoutCancel(ctx), publish.CloseGrace)
 	defer done()
-	err = errors.Join(err, publisher.Close(closing))
+	err = errors.Join(err, publisher.Shutdown(closing))
 	if ctx.Err() != nil {
-		err = errors.Join(ended(ctx), err)
+		err = errors.Join(publish.Ended(ctx), err)
 	}
 	r.mu.Lock() // a telemetry that hangs may have kept a worker
 	defer r.mu.Unlock()
@@ -158,7 +160,7 @@ func (r *redrive) handle(ctx context.Context, m *handler.Message) error {
 	}
 	out := r.outgoing(m)
 	if wire.CheckTopic(out.Topic) != nil || out.Topic == m.Topic() { // headers are input
-		return r.leave(m, &r.report.Homeless, nil)
+		return r.leave(m, &r.report.NoOrigin, nil)
 	}
 	if err := r.turn(ctx); err != nil {
 		return err

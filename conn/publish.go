@@ -135,6 +135,12 @@ func (c *Conn) Publish(ctx context.Context, p *Pub) error {
 	if err := p.check(c.cfg.Limits()); err != nil {
 		return c.notPublished(ErrRejected, p, err)
 	}
+	return c.PublishValid(ctx, p)
+}
+
+// PublishValid is Publish for a Pub that Validate has passed with the Limits of the connection's Config. A connection with a
+// subscription must not call it.
+func (c *Conn) PublishValid(ctx context.Context, p *Pub) error {
 	if ctx.Err() != nil {
 		return c.notPublished(ErrNotSent, p, ended(ctx))
 	}

@@ -24,7 +24,7 @@ func (s *Server) Option() nsqx.Option { return Option(s) }
 // One Option may be given to any number of consumers, but only once to each.
 func Option(servers ...*Server) nsqx.Option {
 	byAddr := make(map[string]*Server)
-	var nodes override.Nodes
+	nodes := new(override.Nodes)
 	for _, s := range servers {
 		byAddr[s.Addr()] = s
 		nodes.Addrs = append(nodes.Addrs, s.Addr())
@@ -42,7 +42,7 @@ func Option(servers ...*Server) nsqx.Option {
 			return s.dial(ctx, g, auth)
 		}
 	}
-	return nsqx.WithOverride(nodes)
+	return nsqx.WithDiscoverer(nodes)
 }
 
 // group holds the RDY counts of one consumer over all its servers. The group of a client without

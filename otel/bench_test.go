@@ -10,9 +10,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/observe"
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
 
@@ -78,7 +78,7 @@ func BenchmarkConsumer(b *testing.B) {
 
 func BenchmarkProducer(b *testing.B) {
 	for name, opts := range costs() {
-		send := nsqotel.New(opts...).Producer(nsqx.ProducerInfo{Topic: "orders"})(func(context.Context, *handler.Outgoing) error { return nil })
+		send := nsqotel.New(opts...).Producer(observe.ProducerInfo{Topic: "orders"})(func(context.Context, *handler.Outgoing) error { return nil })
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			ctx, out := context.Background(), &handler.Outgoing{Topic: "orders", Messages: make([]handler.OutgoingMessage, 1), Envelope: true}

@@ -9,8 +9,8 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/observe"
 )
 
 // consumer holds what the messages of a consumer share.
@@ -39,8 +39,8 @@ type resultKey struct {
 // result holds the attributes of messages with the same disposition and error type.
 type result struct{ process, settlement measurement }
 
-// Consumer implements [nsqx.Telemetry].
-func (t *telemetry) Consumer(info nsqx.ConsumerInfo) handler.Middleware {
+// newConsumer prepares the attributes of a consumer's spans and metrics.
+func (t *telemetry) newConsumer(info observe.ConsumerInfo) *consumer {
 	c := &consumer{telemetry: t, dest: t.destination(info.Topic, info.Channel), attempts: info.MaxAttempts}
 	c.spanName = c.dest.spanName(processOperation)
 	attrs := t.spanAttributes(c.dest, processOperation, semconv.MessagingOperationTypeProcess, info.ClientID)
@@ -58,6 +58,12 @@ func (t *telemetry) Consumer(info nsqx.ConsumerInfo) handler.Middleware {
 		in.tally = t.finished.of(tallyKey{c.dest, t.server(nsqd)}, *in.finished)
 		return in
 	})
+	return c
+}
+
+// Consumer implements [observe.Telemetry].
+func (t *telemetry) Consumer(info observe.ConsumerInfo) handler.Middleware {
+	c := t.newConsumer(info)
 	return func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error {
 			p := process{consumer: c, m: m}

@@ -18,6 +18,7 @@ import (
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/observe"
 	nsqotel "github.com/nsqx/nsqx/otel"
 	"github.com/nsqx/nsqx/retry"
 )
@@ -207,7 +208,7 @@ func TestPlainMessage(t *testing.T) {
 func TestGoexit(t *testing.T) {
 	k := newKit(t)
 	m := nsqxtest.Message(nil)
-	wrapped := k.Consumer(nsqx.ConsumerInfo{Topic: "orders", Channel: "billing"})(func(context.Context, *handler.Message) error {
+	wrapped := k.Consumer(observe.ConsumerInfo{Topic: "orders", Channel: "billing"})(func(context.Context, *handler.Message) error {
 		runtime.Goexit()
 		return nil
 	})
@@ -259,7 +260,7 @@ func TestNoProviders(t *testing.T) {
 func TestManyNSQDs(t *testing.T) {
 	k := newKit(t, nsqotel.WithServerAddress())
 	const n = 300
-	wrapped := k.Consumer(nsqx.ConsumerInfo{Topic: "orders", Channel: "billing"})(func(_ context.Context, m *handler.Message) error {
+	wrapped := k.Consumer(observe.ConsumerInfo{Topic: "orders", Channel: "billing"})(func(_ context.Context, m *handler.Message) error {
 		(*handler.Delivery)(m).SetOutcome(handler.Outcome{Disposition: handler.Finish})
 		return nil
 	})

@@ -23,6 +23,7 @@ import (
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/wire"
+	"github.com/nsqx/nsqx/observe"
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
 
@@ -79,7 +80,7 @@ func (k *kit) consumer(fn handler.Func[string], opts ...nsqx.ConsumerOption) *ns
 
 // publish calls send through the middleware of k.
 func (k *kit) publish(ctx context.Context, out *handler.Outgoing, send handler.Send) error {
-	return k.Producer(nsqx.ProducerInfo{Topic: out.Topic, ClientID: "web-1"})(send)(ctx, out)
+	return k.Producer(observe.ProducerInfo{Topic: out.Topic, ClientID: "web-1"})(send)(ctx, out)
 }
 
 // span returns the only ended span.
@@ -206,14 +207,14 @@ func protocolError(t *testing.T, text string) error {
 	return &conn.Error{Addr: nsqd1, Phase: conn.PhaseStream, Err: wire.ParseError([]byte(text))}
 }
 
-var consumerInfo = nsqx.ConsumerInfo{Topic: "orders", Channel: "billing", ClientID: "billing-1"}
+var consumerInfo = observe.ConsumerInfo{Topic: "orders", Channel: "billing", ClientID: "billing-1"}
 
 func stats(inFlight int) nsqx.Stats {
-	connected := func(addr string, n int, touched uint64) nsqx.ConnStats {
-		return nsqx.ConnStats{Stats: conn.Stats{Addr: addr, InFlight: n, RDY: 2 * n, Touched: touched}, Connected: n > 0}
+	connected := func(addr string, n int, touched uint64) observe.ConnStats {
+		return observe.ConnStats{Stats: conn.Stats{Addr: addr, InFlight: n, RDY: 2 * n, Touched: touched}, Connected: n > 0}
 	}
 	return nsqx.Stats{
 		Topic: "orders", Channel: "billing", Concurrency: 8, MaxInFlight: 10, Running: 3, BackoffLevel: 3, Expired: 4,
-		Connections: []nsqx.ConnStats{connected("nsqd-1:4150", inFlight, 2), connected("nsqd-2:4150", 1, 5), connected("nsqd-3:4150", 0, 0)},
+		Connections: []observe.ConnStats{connected("nsqd-1:4150", inFlight, 2), connected("nsqd-2:4150", 1, 5), connected("nsqd-3:4150", 0, 0)},
 	}
 }

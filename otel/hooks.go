@@ -6,34 +6,35 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
-	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/observe"
 )
 
-// OnConnect implements [nsqx.ConnectHook].
-func (t *telemetry) OnConnect(e nsqx.ConnEvent) {
+// Hooks implements [observe.Telemetry].
+func (t *telemetry) Hooks() observe.Hooks {
+	return observe.Hooks{
+		OnConnect: t.onConnect, OnDialError: t.onDialError, OnDisconnect: t.onDisconnect,
+		OnRefused: t.protocolError, OnLookup: t.onLookup,
+	}
+}
+
+func (t *telemetry) onConnect(e observe.ConnEvent) {
 	t.inst.attempts.Add(context.Background(), 1, t.event(e, nil).add...)
 }
 
-// OnDialError implements [nsqx.DialErrorHook].
-func (t *telemetry) OnDialError(e nsqx.ConnEvent) {
+func (t *telemetry) onDialError(e observe.ConnEvent) {
 	t.inst.attempts.Add(context.Background(), 1, t.event(e, e.Err).add...)
 	t.protocolError(e)
 }
 
-// OnDisconnect implements [nsqx.DisconnectHook].
-func (t *telemetry) OnDisconnect(e nsqx.ConnEvent) {
+func (t *telemetry) onDisconnect(e observe.ConnEvent) {
 	t.inst.closed.Add(context.Background(), 1, t.event(e, e.Err).add...)
 	t.protocolError(e)
 }
 
-// OnRefused implements [nsqx.RefusedHook].
-func (t *telemetry) OnRefused(e nsqx.ConnEvent) { t.protocolError(e) }
-
-// OnLookup implements [nsqx.LookupHook].
-func (t *telemetry) OnLookup(e nsqx.LookupEvent) {
+func (t *telemetry) onLookup(e observe.LookupEvent) {
 	ctx, failure := context.Background(), e.Err
-	if errors.Is(failure, nsqx.ErrNoTopic) {
+	if errors.Is(failure, observe.ErrNoTopic) {
 		failure = nil // a valid answer
 	}
 	attrs := t.metricAttributes(t.destination(e.Topic, e.Channel), e.Source)
@@ -44,14 +45,14 @@ func (t *telemetry) OnLookup(e nsqx.LookupEvent) {
 }
 
 // protocolError counts e if its error is an error frame of nsqd.
-func (t *telemetry) protocolError(e nsqx.ConnEvent) {
+func (t *telemetry) protocolError(e observe.ConnEvent) {
 	if _, ok := errors.AsType[*conn.ServerError](e.Err); ok {
 		t.inst.protocolErrors.Add(context.Background(), 1, t.event(e, e.Err).add...)
 	}
 }
 
 // event returns the attributes of the metrics of an event.
-func (t *telemetry) event(e nsqx.ConnEvent, err error) measurement {
+func (t *telemetry) event(e observe.ConnEvent, err error) measurement {
 	return t.failed(t.metricAttributes(t.destination(e.Topic, e.Channel), e.NSQD), err)
 }
 

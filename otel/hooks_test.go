@@ -5,24 +5,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/observe"
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
 
-type hooks interface {
-	nsqx.ConnectHook
-	nsqx.DialErrorHook
-	nsqx.DisconnectHook
-	nsqx.RefusedHook
-	nsqx.LookupHook
-}
-
 func TestHooks(t *testing.T) {
 	k := newKit(t)
-	event := func(err error) nsqx.ConnEvent {
-		return nsqx.ConnEvent{NSQD: nsqd1, Topic: "orders", Channel: "billing", Err: err}
+	event := func(err error) observe.ConnEvent {
+		return observe.ConnEvent{NSQD: nsqd1, Topic: "orders", Channel: "billing", Err: err}
 	}
-	h := k.Telemetry.(hooks)
+	h := k.Telemetry.Hooks()
 	h.OnDialError(event(errBill))
 	h.OnDialError(event(protocolError(t, "E_UNAUTHORIZED AUTH failed")))
 	h.OnConnect(event(nil))
@@ -38,8 +30,8 @@ func TestHooks(t *testing.T) {
 // The number of nodes comes from the last successful lookup.
 func TestLookups(t *testing.T) {
 	k := newKit(t, nsqotel.WithServerAddress())
-	h := k.Telemetry.(hooks)
-	for _, e := range []nsqx.LookupEvent{
+	h := k.Telemetry.Hooks()
+	for _, e := range []observe.LookupEvent{
 		{Source: "lookupd-1:4161", Found: 3},
 		{Source: "lookupd-1:4161", Err: errors.New("down")},
 		{Source: "lookupd-2:4161", Found: 2, Err: errors.New("in part")},

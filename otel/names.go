@@ -3,14 +3,12 @@ package nsqotel
 import (
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-
-	"github.com/nsqx/nsqx"
 )
 
 // The instrumentation scope.
 const (
 	scopeName    = "github.com/nsqx/nsqx/otel"
-	scopeVersion = nsqx.Version
+	scopeVersion = "0.1.0"
 	schemaURL    = semconv.SchemaURL
 )
 

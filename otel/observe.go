@@ -20,7 +20,7 @@ type observed struct {
 	touched map[string]uint64 // by address
 }
 
-// Observe implements [nsqx.Telemetry].
+// Observe implements [observe.Telemetry].
 func (t *telemetry) Observe(stats func() nsqx.Stats) (stop func()) {
 	s := stats()
 	o := &observed{telemetry: t, stats: stats, dest: t.destination(s.Topic, s.Channel)}
@@ -111,7 +111,7 @@ type observedPublisher struct {
 	skipped uint64
 }
 
-// ObservePublisher implements [nsqx.PublisherObserver].
+// ObservePublisher implements [observe.Telemetry].
 func (t *telemetry) ObservePublisher(stats func() nsqx.PublisherStats) (stop func()) {
 	o := &observedPublisher{telemetry: t, stats: stats, at: newMeasurement(t.metricAttributes(destination{}, "")...)}
 	t.mu.Lock()

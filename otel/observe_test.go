@@ -10,6 +10,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/observe"
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
 
@@ -67,7 +68,7 @@ func TestCountersFollowStats(t *testing.T) {
 	stop := k.Observe(func() nsqx.Stats {
 		s := nsqx.Stats{Topic: "orders", Channel: "billing", Expired: expired}
 		for addr, n := range touched {
-			s.Connections = append(s.Connections, nsqx.ConnStats{Stats: conn.Stats{Addr: addr, Touched: n}})
+			s.Connections = append(s.Connections, observe.ConnStats{Stats: conn.Stats{Addr: addr, Touched: n}})
 		}
 		return s
 	})
@@ -96,7 +97,7 @@ func TestCountersFollowStats(t *testing.T) {
 func TestPublisherStats(t *testing.T) {
 	k := newKit(t)
 	s := nsqx.PublisherStats{InFlight: 3, EnvelopesSkipped: 2}
-	stop := k.Telemetry.(nsqx.PublisherObserver).ObservePublisher(func() nsqx.PublisherStats { return s })
+	stop := k.Telemetry.ObservePublisher(func() nsqx.PublisherStats { return s })
 	k.wantPoints("nsq.producer.in_flight", "3")
 	k.wantPoints("nsq.producer.envelope.skipped", "2")
 	s.EnvelopesSkipped = 5

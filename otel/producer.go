@@ -10,8 +10,8 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/observe"
 )
 
 // outbound holds what the publishes to one topic share.
@@ -26,8 +26,8 @@ type sentKey struct{ nsqd, errorType string }
 // sent holds the attributes of publishes with the same nsqd and error type.
 type sent struct{ messages, duration measurement }
 
-// Producer implements [nsqx.Telemetry].
-func (t *telemetry) Producer(info nsqx.ProducerInfo) handler.SendMiddleware {
+// Producer implements [observe.Telemetry].
+func (t *telemetry) Producer(info observe.ProducerInfo) handler.SendMiddleware {
 	topics := newTable(func(topic string) *outbound { return t.outbound(topic, info.ClientID) })
 	return func(next handler.Send) handler.Send {
 		return func(ctx context.Context, out *handler.Outgoing) error {

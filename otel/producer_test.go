@@ -150,7 +150,7 @@ func TestOneTrace(t *testing.T) {
 		nsqxtest.Received(t, srv, "orders.dead", codec.Bytes(), 1)
 		pubs := srv.Commands("PUB")
 		synctest.Wait()
-		want(t, "close", p.Close(t.Context()), nil)
+		want(t, "close", p.Shutdown(t.Context()), nil)
 
 		parent := outer.SpanContext()
 		names := []string{"publish orders", "process orders", "publish orders.dead"}

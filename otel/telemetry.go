@@ -6,11 +6,10 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/nsqx/nsqx/observe"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/nsqx/nsqx"
 )
 
 // telemetry implements nsqx.Telemetry, nsqx.PublisherObserver and the hooks that it needs.
@@ -31,7 +30,7 @@ type telemetry struct {
 // publishers of a service.
 //
 // Without options it uses the global providers and propagator, even if they are set later.
-func New(opts ...Option) nsqx.Telemetry {
+func New(opts ...Option) observe.Telemetry {
 	cfg := newConfig(opts)
 	meter := cfg.meters.Meter(scopeName, metric.WithInstrumentationVersion(scopeVersion), metric.WithSchemaURL(schemaURL))
 	t := &telemetry{

@@ -19,6 +19,7 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/observe"
 )
 
 func TestRun(t *testing.T) {
@@ -112,7 +113,7 @@ func TestLogEnd(t *testing.T) {
 	}
 	var status bytes.Buffer
 	logEnd(slog.New(slog.NewTextHandler(&status, nil)), nsqx.Stats{Finished: 7, Interrupted: 2},
-		&nsqx.ShutdownError{Abandoned: []nsqx.Abandoned{{ID: id, Attempts: 3, Requeued: true}}})
+		&nsqx.ShutdownError{Abandoned: []observe.Abandoned{{ID: id, Attempts: 3, Requeued: true}}})
 	for _, text := range []string{
 		"msg=stopped finished=7 requeued=0 interrupted=2",
 		"msg=abandoned id=0123456789abcdef attempts=3 requeued=true",

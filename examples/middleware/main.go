@@ -75,7 +75,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.publisher.Close(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, p.publisher.Close()) }()
 
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -146,7 +146,7 @@ func newPost(l *log.Logger, settled chan<- int, opts ...nsqx.Option) (p *post, e
 		nsqx.WithConcurrency(8),
 		nsqx.WithRetry(retry.Schedule(100*time.Millisecond)),
 		nsqx.WithDeadLetter("parcels.dead"),
-		nsqx.WithHooks(p),
+		nsqx.WithHooks(nsqx.Hooks{OnSettle: p.onSettle}),
 	)
 	if err != nil {
 		return nil, err
@@ -200,8 +200,8 @@ func (p *post) mail(ctx context.Context, n Notice) error {
 	return nil
 }
 
-// OnSettle is a hook, called with the outcome of each message.
-func (p *post) OnSettle(m *handler.Message) {
+// onSettle is a hook, called with the outcome of each message.
+func (p *post) onSettle(m *handler.Message) {
 	if d := m.Outcome().Disposition; d == handler.Finish || d == handler.DeadLetter {
 		p.settled <- 0
 	}

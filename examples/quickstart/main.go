@@ -102,7 +102,7 @@ func run(ctx context.Context, out io.Writer, colours bool) (sum summary, err err
 		nsqx.WithRetry(retry.Exponential(150*time.Millisecond, 300*time.Millisecond)),
 		nsqx.WithMaxAttempts(3),
 		nsqx.WithDeadLetter(deadTopic),
-		nsqx.WithHooks(r),
+		nsqx.WithHooks(nsqx.Hooks{OnSettle: r.onSettle}),
 		// The report prints everything. A service omits this option, and its default logger reports
 		// connections, dead letters and panics.
 		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
@@ -176,8 +176,8 @@ func (r *report) watch(next handler.Raw) handler.Raw {
 	}
 }
 
-// OnSettle is a hook, called with the outcome of each message.
-func (r *report) OnSettle(m *handler.Message) {
+// onSettle is a hook, called with the outcome of each message.
+func (r *report) onSettle(m *handler.Message) {
 	switch out := m.Outcome(); out.Disposition {
 	case handler.Finish:
 		if m.Attempts > 1 {

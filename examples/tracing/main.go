@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, out, status io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.orders.Close(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, s.orders.Close()) }()
 
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)

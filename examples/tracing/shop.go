@@ -74,7 +74,7 @@ func newShop(l *log.Logger, t *telemetry, tr *tree, opts nsqx.Option) (s *shop, 
 		nsqx.WithRetry(retry.Exponential(60*time.Millisecond, 200*time.Millisecond)),
 		nsqx.WithMaxAttempts(3),
 		nsqx.WithDeadLetter(deadTopic),
-		nsqx.WithHooks(s),
+		nsqx.WithHooks(nsqx.Hooks{OnSettle: s.onSettle}),
 	)
 	if err != nil {
 		return nil, err
@@ -138,8 +138,8 @@ func end(span trace.Span, err error) {
 	span.End()
 }
 
-// OnSettle is a hook, called with the outcome of each message.
-func (s *shop) OnSettle(m *handler.Message) {
+// onSettle is a hook, called with the outcome of each message.
+func (s *shop) onSettle(m *handler.Message) {
 	switch out := m.Outcome(); out.Disposition {
 	case handler.DeadLetter:
 		s.Printf("☠ a dead letter, after %d attempts: %v", m.Attempts, out.Err)

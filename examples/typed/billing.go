@@ -27,7 +27,7 @@ func newBilling(l *log.Logger, release string, orders contract.Topic[contract.Or
 	b.orders, err = orders.Consumer("billing", b.charge, both,
 		nsqx.WithConcurrency(2),
 		nsqx.WithDeadLetter(contract.DeadOrders), // also for orders that do not decode
-		nsqx.WithHooks(b),
+		nsqx.WithHooks(nsqx.Hooks{OnSettle: b.onSettle}),
 	)
 	if err != nil {
 		return nil, err
@@ -43,8 +43,8 @@ func (b *billing) charge(ctx context.Context, o contract.Order) error {
 	return b.receipts.Publish(ctx, contract.Receipt{Order: o.ID, Number: fmt.Sprintf("R-%04d", o.ID)})
 }
 
-// OnSettle is a hook, called with the outcome of each message.
-func (b *billing) OnSettle(m *handler.Message) {
+// onSettle is a hook, called with the outcome of each message.
+func (b *billing) onSettle(m *handler.Message) {
 	if out := m.Outcome(); out.Disposition == handler.DeadLetter {
 		b.Printf("billing %s  ☠ dead letter %s", b.release, m.Body)
 		b.Printf("             %s", reason(out.Err))

@@ -57,7 +57,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.orders.Close(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, s.orders.Close()) }()
 	stopShop := start(ctx, s.receipts)
 	defer func() { err = errors.Join(err, stopShop()) }()
 
@@ -98,7 +98,7 @@ func deploy(ctx context.Context, l *log.Logger, release string, orders contract.
 	stop := start(ctx, b.orders)
 	err = f()
 	err = errors.Join(err, stop()) // drained: no handler publishes any more
-	return errors.Join(err, b.receipts.Close(context.WithoutCancel(ctx)))
+	return errors.Join(err, b.receipts.Close())
 }
 
 // start runs a service until stop is called. stop waits for the service.
@@ -119,7 +119,7 @@ func sellElsewhere(ctx context.Context, l *log.Logger, order string, opts nsqx.O
 		return err
 	}
 	l.Printf("partner      %s", order)
-	return errors.Join(p.Publish(ctx, order), p.Close(context.WithoutCancel(ctx)))
+	return errors.Join(p.Publish(ctx, order), p.Close())
 }
 
 // wait waits until n more orders are settled.

@@ -15,7 +15,7 @@ func openNSQX(publish func(ctx context.Context, p *nsqx.Producer[[]byte], j job,
 		if err != nil {
 			return nil, nil, err
 		}
-		end := func() error { return p.Close(ctx) }
+		end := func() error { return p.Shutdown(ctx) }
 		return func(l *lane, n int) error { return publish(ctx, p, j, l, n) }, end, p.Ping(ctx)
 	}
 }

@@ -37,7 +37,7 @@ func TestAddresses(t *testing.T) {
 			option, want := tt.option(s)
 			publish(t, s, topic, []byte("m"))
 			w := new(watch)
-			c := newConsumer(t, handles(newLedger()), option, nsqx.WithHooks(w))
+			c := newConsumer(t, handles(newLedger()), option, nsqx.WithHooks(w.hooks()))
 			r := start(t, c)
 			finished(t, s, c, 1)
 			s.Restart()
@@ -116,7 +116,7 @@ func TestNamesAreResolvedAnew(t *testing.T) {
 	names := &nameServer{addr: net.IPv4(127, 0, 0, 1)}
 	dialer := net.Dialer{Resolver: names.resolver()}
 	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithNSQD("nsqd.test:"+port), nsqx.WithHooks(w),
+	c := newConsumer(t, handles(book), nsqx.WithNSQD("nsqd.test:"+port), nsqx.WithHooks(w.hooks()),
 		nsqx.WithConn(conn.Config{DialContext: dialer.DialContext}))
 	r := start(t, c)
 	w.connected(t, 1)

@@ -77,7 +77,7 @@ func TestAutoTouchCappedF16(t *testing.T) {
 				t.Errorf("context ended after %v: %v", took, context.Cause(ctx))
 			}
 			return context.Cause(ctx)
-		}, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w), at(policyDelay), nsqx.WithMiddleware(middleware.AutoTouch()))
+		}, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks()), at(policyDelay), nsqx.WithMiddleware(middleware.AutoTouch()))
 		publish(t, s, topic, []byte("m"))
 		r := start(t, c)
 		finished(t, s, c, 1)
@@ -112,7 +112,7 @@ func TestTouchRefusedF16(t *testing.T) {
 				t.Errorf("context ended %v after delivery: %v; answerable: %v", time.Since(m.Received()), context.Cause(ctx), (*handler.Delivery)(m).Answerable())
 			}
 			return errFailed
-		}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(2), nsqx.WithHooks(w), nsqx.WithMiddleware(middleware.AutoTouch()))
+		}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(2), nsqx.WithHooks(w.hooks()), nsqx.WithMiddleware(middleware.AutoTouch()))
 		publish(t, s, topic, []byte("a"), []byte("b"))
 		r := start(t, c)
 		for range 2 {

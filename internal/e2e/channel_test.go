@@ -140,7 +140,7 @@ func TestDeletedF24(t *testing.T) {
 					return nil // too late
 				}
 				return handles(book)(ctx, body)
-			}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(4), nsqx.WithHooks(w))
+			}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(4), nsqx.WithHooks(w.hooks()))
 			publish(t, s, topic, numbered("old", n)...)
 			r := start(t, c)
 			for range 4 {
@@ -168,7 +168,7 @@ func TestEmptiedF24(t *testing.T) {
 	const concurrency = 4
 	s := testnsqd.Start(t)
 	g, w := newGated(t), new(watch)
-	c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(concurrency), nsqx.WithHooks(w))
+	c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(concurrency), nsqx.WithHooks(w.hooks()))
 	publish(t, s, topic, numbered("m", 100)...)
 	r := start(t, c)
 	for range concurrency {
@@ -261,7 +261,7 @@ func TestTooManyConsumersF26(t *testing.T) {
 		eventually(t, func() bool { return s.Channel(topic, channel).Clients == 1 }, "the first consumer")
 		p := testnsqd.StartProxy(t, s.Addr())
 		book, w := newLedger(), new(watch)
-		c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w))
+		c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks()))
 		r := start(t, c)
 		eventually(t, func() bool { return len(w.events(&w.dialErrors)) >= 4 }, "four refusals")
 		if err := c.Healthy(); !errors.Is(err, nsqx.ErrNoNSQD) || !strings.Contains(err.Error(), "E_SUB_FAILED") {
@@ -312,7 +312,7 @@ func TestBackoffMeetsFlappingF27(t *testing.T) {
 			return errFailed
 		}
 		return handles(book)(ctx, body)
-	}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(4), nsqx.WithHooks(w), at(0),
+	}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(4), nsqx.WithHooks(w.hooks()), at(0),
 		nsqx.WithBackoff(nsqx.Backoff{First: 300 * time.Millisecond, Max: time.Second}))
 	publish(t, s, topic, numbered("m", n)...)
 	r := start(t, c)

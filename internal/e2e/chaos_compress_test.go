@@ -121,7 +121,7 @@ func TestCompressionAnswerC2(t *testing.T) {
 				}
 			})
 			w := new(watch)
-			c := newConsumer(t, handles(newLedger()), nsqx.WithNSQD(addr), nsqx.WithConn(tt.cfg), nsqx.WithHooks(w))
+			c := newConsumer(t, handles(newLedger()), nsqx.WithNSQD(addr), nsqx.WithConn(tt.cfg), nsqx.WithHooks(w.hooks()))
 			r := start(t, c)
 			if tt.works {
 				for receive(t, after, "FIN") != "FIN "+fake.ID(1) {
@@ -177,7 +177,7 @@ func TestBombC3(t *testing.T) {
 					p.HalfClosed()
 				})
 				w := new(watch)
-				consumer := newConsumer(t, handles(newLedger()), nsqx.WithNSQD(addr), nsqx.WithConn(conn.Config{Compression: c}), nsqx.WithHooks(w))
+				consumer := newConsumer(t, handles(newLedger()), nsqx.WithNSQD(addr), nsqx.WithConn(conn.Config{Compression: c}), nsqx.WithHooks(w.hooks()))
 				runtime.GC()
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
@@ -247,7 +247,7 @@ func TestNothingC4(t *testing.T) {
 				w := new(watch)
 				cfg := quick
 				cfg.Compression = c
-				consumer := newConsumer(t, handles(newLedger()), nsqx.WithNSQD(addr), nsqx.WithConn(cfg), nsqx.WithHooks(w))
+				consumer := newConsumer(t, handles(newLedger()), nsqx.WithNSQD(addr), nsqx.WithConn(cfg), nsqx.WithHooks(w.hooks()))
 				r := start(t, consumer)
 				w.connected(t, 1)
 				since := w.events(&w.connects)[0].Time

@@ -75,7 +75,7 @@ func startMoody(book *account, p plan, redirect func(string) string, opts ...nsq
 	m.Consumer, err = nsqx.NewConsumer(topic, channel, codec.String(), m.handle, append(opts,
 		nsqx.WithConn(cfg), nsqx.WithConcurrency(p.concurrency), nsqx.WithMaxInFlight(p.maxInFlight),
 		nsqx.WithRetry(retry.Exponential(5*time.Millisecond, soakRequeue)), nsqx.WithMaxRequeueDelay(soakRequeue),
-		nsqx.WithDeadLetter("dead"), nsqx.WithShutdownTimeout(soakShutdown), nsqx.WithHooks(m))...)
+		nsqx.WithDeadLetter("dead"), nsqx.WithShutdownTimeout(soakShutdown), nsqx.WithHooks(nsqx.Hooks{OnSettle: m.onSettle}))...)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (m *moody) allowed() int {
 }
 
 // OnSettle notes a dead letter before its FIN is written.
-func (m *moody) OnSettle(msg *handler.Message) {
+func (m *moody) onSettle(msg *handler.Message) {
 	if msg.Outcome().Disposition == handler.DeadLetter {
 		m.book.decide(msg.Body)
 	}

@@ -24,7 +24,7 @@ func TestLowerMaxInFlightKeepsConnection(t *testing.T) {
 	c := newConsumer(t, func(ctx context.Context, body string) error {
 		await(t, release)
 		return handles(book)(ctx, body)
-	}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(n), nsqx.WithFixedRDY(), nsqx.WithHooks(w))
+	}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(n), nsqx.WithFixedRDY(), nsqx.WithHooks(w.hooks()))
 	s.EnsureChannel(topic, channel)
 	r := start(t, c)
 	w.connected(t, 1)

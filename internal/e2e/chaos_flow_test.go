@@ -39,7 +39,7 @@ func TestOverfilledR1(t *testing.T) {
 						await(t, recovered)
 					}
 					return handles(book)(ctx, body)
-				}, nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w))
+				}, nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w.hooks()))
 				publish(t, s, topic, numbered("m", n)...)
 				r := start(t, c)
 				w.connected(t, 1)
@@ -201,7 +201,7 @@ func TestPublishOverloadR3(t *testing.T) {
 		}
 		p.Thaw(testnsqd.ToServer)
 		must(t, producer.Publish(t.Context(), "after"))
-		closeIn(t, producer.Close)
+		closeIn(t, producer.Shutdown)
 		if got := count(s, topic); got > int(unconfirmed.Load())+1 {
 			t.Errorf("nsqd has %d messages, of %d that it may have", got, unconfirmed.Load()+1)
 		}

@@ -26,7 +26,7 @@ func TestFrozenBeforeConnectF6(t *testing.T) {
 		s.Publish(topic, []byte("m"))
 		s.Freeze()
 		book, w := newLedger(), new(watch)
-		c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w))
+		c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w.hooks()))
 		began := time.Now()
 		r := start(t, c)
 		eventually(t, func() bool { return len(w.events(&w.dialErrors)) > 0 }, "a handshake that fails")
@@ -55,7 +55,7 @@ func TestFrozenServerF7(t *testing.T) {
 		s.Publish(topic, []byte("m"))
 		book, w := newLedger(), new(watch)
 		running := make(chan struct{}, 1)
-		c := newConsumer(t, orphaned(t, book, running), nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w))
+		c := newConsumer(t, orphaned(t, book, running), nsqx.WithNSQD(s.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w.hooks()))
 		r := start(t, c)
 		receive(t, running, "the handler")
 		s.Freeze()
@@ -109,7 +109,7 @@ func TestKilledF5(t *testing.T) {
 		}
 		book.succeed(body)
 		return nil
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(8), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w))
+	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(8), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w.hooks()))
 	r := start(t, c)
 	receive(t, full, "handlers")
 	s.Kill()

@@ -68,7 +68,7 @@ func TestDeadLetterFailsF19(t *testing.T) {
 			body := strings.Repeat("poison ", 1000)
 			w := new(watch)
 			c := newConsumer(t, func(context.Context, string) error { return retry.Permanent(errFailed) },
-				nsqx.WithNSQD(s.Addr()), nsqx.WithConn(publishVia(p)), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w), at(policyDelay))
+				nsqx.WithNSQD(s.Addr()), nsqx.WithConn(publishVia(p)), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()), at(policyDelay))
 			tt.breaks(p)
 			publish(t, s, topic, []byte(body))
 			r := start(t, c)
@@ -113,7 +113,7 @@ func TestDeadLetterDeniedF19A3(t *testing.T) {
 	w := new(watch)
 	c := newConsumerOf(t, "other", channel, func(context.Context, string) error { return retry.Permanent(errFailed) },
 		nsqx.WithNSQD(s.Addr()), nsqx.WithConn(conn.Config{AuthSecret: secret, AllowPlaintextAuth: true}),
-		nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w), at(policyDelay))
+		nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()), at(policyDelay))
 	publish(t, s, "other", []byte("m"))
 	r := start(t, c)
 	eventually(t, func() bool { return s.Channel("other", channel).Requeued >= 2 }, "two requeues")
@@ -140,7 +140,7 @@ func TestAuthExpiresA4(t *testing.T) {
 	w := new(watch)
 	c := newConsumer(t, func(context.Context, string) error { return retry.Permanent(errFailed) },
 		nsqx.WithNSQD(s.Addr()), nsqx.WithConn(conn.Config{AuthSecret: secret, AllowPlaintextAuth: true}),
-		nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w), at(policyDelay))
+		nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()), at(policyDelay))
 	publish(t, s, topic, []byte("before"))
 	r := start(t, c)
 	finished(t, s, c, 1)
@@ -176,7 +176,7 @@ func TestDeadLetterElsewhere(t *testing.T) {
 	p := testnsqd.StartProxy(t, a.Addr())
 	w := new(watch)
 	c := newConsumer(t, func(context.Context, string) error { return retry.Permanent(errFailed) },
-		nsqx.WithNSQD(p.Addr(), b.Addr()), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w))
+		nsqx.WithNSQD(p.Addr(), b.Addr()), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()))
 	r := start(t, c)
 	w.connected(t, 2)
 	p.Refuse()
@@ -203,7 +203,7 @@ func TestDeadLetterFunc(t *testing.T) {
 		c := newConsumer(t, func(ctx context.Context, body string) error {
 			book.begin(ctx, body)
 			return errFailed
-		}, nsqx.WithNSQD(s.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithHooks(w), at(policyDelay),
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithHooks(w.hooks()), at(policyDelay),
 			nsqx.WithDeadLetterFunc(func(ctx context.Context, m *handler.Message, err error) error {
 				if string(m.Body) != "m" || err != errFailed {
 					t.Errorf("asked to keep %q for %v", m.Body, err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
+	"github.com/nsqx/nsqx/observe"
 )
 
 // checkDials fails the test unless, for each address, dials were as far apart
@@ -17,11 +18,11 @@ import (
 func (w *watch) checkDials(tb testing.TB) {
 	tb.Helper()
 	type attempt struct {
-		nsqx.ConnEvent
+		observe.ConnEvent
 		failed bool
 	}
 	byAddr := make(map[string][]attempt)
-	for _, list := range []*[]nsqx.ConnEvent{&w.connects, &w.disconnects, &w.dialErrors} {
+	for _, list := range []*[]observe.ConnEvent{&w.connects, &w.disconnects, &w.dialErrors} {
 		for _, ev := range w.events(list) {
 			byAddr[ev.NSQD] = append(byAddr[ev.NSQD], attempt{ev, list != &w.connects})
 		}
@@ -51,7 +52,7 @@ func (w *watch) checkDials(tb testing.TB) {
 func connectedAgain(tb testing.TB, c interface{ Stats() nsqx.Stats }) {
 	tb.Helper()
 	eventually(tb, func() bool {
-		return !slices.ContainsFunc(c.Stats().Connections, func(s nsqx.ConnStats) bool { return !s.Connected })
+		return !slices.ContainsFunc(c.Stats().Connections, func(s observe.ConnStats) bool { return !s.Connected })
 	}, "all connections")
 }
 
@@ -78,7 +79,7 @@ func TestCutsAtAnyMomentF2(t *testing.T) {
 		proxies, addrs = append(proxies, p), append(addrs, p.Addr())
 	}
 	book, w := newLedger(), new(watch)
-	c := newConsumer(t, unreliable(book), nsqx.WithNSQD(addrs...), nsqx.WithHooks(w), at(5*time.Millisecond))
+	c := newConsumer(t, unreliable(book), nsqx.WithNSQD(addrs...), nsqx.WithHooks(w.hooks()), at(5*time.Millisecond))
 	bodies := numbered("m", n)
 	publish(t, s, topic, bodies...)
 	r := start(t, c)
@@ -115,7 +116,7 @@ func TestCutIdleF2(t *testing.T) {
 			s := testnsqd.Start(t)
 			p := testnsqd.StartProxy(t, s.Addr())
 			book, w := newLedger(), new(watch)
-			c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w))
+			c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks()))
 			r := start(t, c)
 			w.connected(t, 1)
 			for i := range 3 {
@@ -147,7 +148,7 @@ func TestAwayForASecond(t *testing.T) {
 		const slack = time.Second
 		s := testnsqd.Start(t)
 		book, w := newLedger(), new(watch)
-		c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w))
+		c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w.hooks()))
 		r := start(t, c)
 		w.connected(t, 1)
 		publish(t, s, topic, []byte("before"))

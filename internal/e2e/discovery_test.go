@@ -97,7 +97,7 @@ func TestTopicAppears(t *testing.T) {
 	a, b := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
 	s := testnsqd.Start(t, a.Register, b.Register)
 	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithLookupd(a.HTTPAddr(), "http://"+b.HTTPAddr()), soon, nsqx.WithHooks(w))
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(a.HTTPAddr(), "http://"+b.HTTPAddr()), soon, nsqx.WithHooks(w.hooks()))
 	if err := c.Healthy(); err != nsqx.ErrNotRunning {
 		t.Errorf("healthy before Run: %v", err)
 	}
@@ -136,7 +136,7 @@ func TestLookupdDownF28(t *testing.T) {
 	s := testnsqd.Start(t, a.Register, b.Register)
 	publish(t, s, topic, []byte("m-0"))
 	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithLookupd(a.HTTPAddr(), b.HTTPAddr()), soon, nsqx.WithHooks(w))
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(a.HTTPAddr(), b.HTTPAddr()), soon, nsqx.WithHooks(w.hooks()))
 	r := start(t, c)
 	book.wait(t, 1)
 	for i, l := range []*testnsqd.Lookupd{a, b} {
@@ -201,7 +201,7 @@ func TestLookupdRestartedF29(t *testing.T) {
 	s := testnsqd.Start(t, l.Register)
 	publish(t, s, topic, []byte("before"))
 	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.HTTPAddr()), soon, nsqx.WithHooks(w))
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.HTTPAddr()), soon, nsqx.WithHooks(w.hooks()))
 	r := start(t, c)
 	book.wait(t, 1)
 	l.Restart()
@@ -232,7 +232,7 @@ func TestDeadServerListedF30(t *testing.T) {
 		publish(t, s, topic, []byte("on "+s.Addr()))
 	}
 	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.HTTPAddr()), soon, nsqx.WithHooks(w))
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.HTTPAddr()), soon, nsqx.WithHooks(w.hooks()))
 	r := start(t, c)
 	book.wait(t, 2)
 	finished(t, alive, c, 1)
@@ -265,7 +265,7 @@ func TestServerListedTwiceF30(t *testing.T) {
 	s.EnsureChannel(topic, channel)
 	s.Restart()
 	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithLookupd(a.HTTPAddr(), b.HTTPAddr()), soon, nsqx.WithHooks(w))
+	c := newConsumer(t, handles(book), nsqx.WithNSQD(s.Addr()), nsqx.WithLookupd(a.HTTPAddr(), b.HTTPAddr()), soon, nsqx.WithHooks(w.hooks()))
 	r := start(t, c)
 	publish(t, s, topic, []byte("m"))
 	finished(t, s, c, 1)
@@ -287,7 +287,7 @@ func TestServerMovesF32(t *testing.T) {
 	s := testnsqd.Start(t, l.Register)
 	publish(t, s, topic, []byte("before"))
 	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.HTTPAddr()), soon, nsqx.WithHooks(w))
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.HTTPAddr()), soon, nsqx.WithHooks(w.hooks()))
 	r := start(t, c)
 	book.wait(t, 1)
 	finished(t, s, c, 1)

@@ -15,6 +15,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/observe"
 )
 
 const (
@@ -30,7 +31,7 @@ var quick = conn.Config{HeartbeatInterval: beat, HandshakeTimeout: 500 * time.Mi
 
 // lostSoon waits for the end of the first connection, which must come in time
 // after the instant of its fault.
-func (w *watch) lostSoon(tb testing.TB, since time.Time) nsqx.ConnEvent {
+func (w *watch) lostSoon(tb testing.TB, since time.Time) observe.ConnEvent {
 	tb.Helper()
 	eventually(tb, func() bool { return len(w.events(&w.disconnects)) > 0 }, "the connection to be given up")
 	ev := w.events(&w.disconnects)[0]
@@ -75,7 +76,7 @@ func TestFrozenPathF8F9(t *testing.T) {
 				p := testnsqd.StartProxy(t, s.Addr())
 				book, w := newLedger(), new(watch)
 				running := make(chan struct{}, 1)
-				c := newConsumer(t, orphaned(t, book, running), nsqx.WithNSQD(p.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w))
+				c := newConsumer(t, orphaned(t, book, running), nsqx.WithNSQD(p.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w.hooks()))
 				publish(t, s, topic, []byte("m"))
 				r := start(t, c)
 				receive(t, running, "the handler")
@@ -129,7 +130,7 @@ func TestLostFINsF9(t *testing.T) {
 			_ = g.handle(ctx, body)
 			book.succeed(body)
 			return nil
-		}, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w), nsqx.WithConcurrency(n))
+		}, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(quick), nsqx.WithHooks(w.hooks()), nsqx.WithConcurrency(n))
 		bodies := numbered("m", n)
 		publish(t, s, topic, bodies...)
 		r := start(t, c)
@@ -184,7 +185,7 @@ func TestDeafPeerF10(t *testing.T) {
 		var handled atomic.Int64
 		w := new(watch)
 		c := newConsumer(t, func(context.Context, string) error { handled.Add(1); return nil }, nsqx.WithNSQD(fake.Listen(t, deaf)),
-			nsqx.WithConn(cfg), nsqx.WithHooks(w), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithShutdownTimeout(timeout))
+			nsqx.WithConn(cfg), nsqx.WithHooks(w.hooks()), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithShutdownTimeout(timeout))
 		r := start(t, c)
 		eventually(t, func() bool { return handled.Load() >= n }, "all messages to be handled")
 		since := time.Now()

@@ -41,7 +41,7 @@ func TestHang(t *testing.T) {
 					await(t, recovered)
 					book.succeed(body)
 					return nil
-				}, append(opts, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(16), nsqx.WithHooks(w))...)
+				}, append(opts, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(16), nsqx.WithHooks(w.hooks()))...)
 				bodies := numbered("m", n)
 				publish(t, s, topic, bodies...)
 				r := start(t, c)

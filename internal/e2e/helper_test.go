@@ -19,6 +19,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
+	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -259,28 +260,33 @@ type settled struct {
 // watch is a hook for everything.
 type watch struct {
 	mu                                         sync.Mutex
-	connects, disconnects, dialErrors, refused []nsqx.ConnEvent
+	connects, disconnects, dialErrors, refused []observe.ConnEvent
 	outcomes                                   []settled
 }
 
-func (w *watch) note(list *[]nsqx.ConnEvent, ev nsqx.ConnEvent) {
+func (w *watch) note(list *[]observe.ConnEvent, ev observe.ConnEvent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	*list = append(*list, ev)
 }
 
-func (w *watch) OnConnect(ev nsqx.ConnEvent)    { w.note(&w.connects, ev) }
-func (w *watch) OnDisconnect(ev nsqx.ConnEvent) { w.note(&w.disconnects, ev) }
-func (w *watch) OnDialError(ev nsqx.ConnEvent)  { w.note(&w.dialErrors, ev) }
-func (w *watch) OnRefused(ev nsqx.ConnEvent)    { w.note(&w.refused, ev) }
+func (w *watch) hooks() nsqx.Hooks {
+	notes := func(list *[]observe.ConnEvent) func(observe.ConnEvent) {
+		return func(ev observe.ConnEvent) { w.note(list, ev) }
+	}
+	return nsqx.Hooks{
+		OnConnect: notes(&w.connects), OnDisconnect: notes(&w.disconnects), OnDialError: notes(&w.dialErrors), OnRefused: notes(&w.refused),
+		OnSettle: w.onSettle,
+	}
+}
 
-func (w *watch) OnSettle(m *handler.Message) {
+func (w *watch) onSettle(m *handler.Message) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.outcomes = append(w.outcomes, settled{string(m.Body), m.Attempts, m.Outcome()})
 }
 
-func (w *watch) events(list *[]nsqx.ConnEvent) []nsqx.ConnEvent {
+func (w *watch) events(list *[]observe.ConnEvent) []observe.ConnEvent {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(*list)

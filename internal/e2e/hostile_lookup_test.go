@@ -28,7 +28,7 @@ func TestLookupdsDisagreeF31(t *testing.T) {
 	names := startLookupAnswer(t, naming(b.Addr()))
 	hostile := startLookupAnswer(t, naming(moved.Addr()))
 	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithLookupd(real.HTTPAddr(), names.URL, hostile.URL), soon, nsqx.WithHooks(w))
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(real.HTTPAddr(), names.URL, hostile.URL), soon, nsqx.WithHooks(w.hooks()))
 	r := start(t, c)
 	book.wait(t, 3)
 	var redirected atomic.Int64
@@ -99,7 +99,7 @@ func TestThousandProducersF33(t *testing.T) {
 	var open, highest, dials atomic.Int64
 	var dialer net.Dialer
 	book, w := newLedger(), new(watch)
-	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.URL), soon, nsqx.WithMaxNSQDs(most), nsqx.WithHooks(w),
+	c := newConsumer(t, handles(book), nsqx.WithLookupd(l.URL), soon, nsqx.WithMaxNSQDs(most), nsqx.WithHooks(w.hooks()),
 		nsqx.WithConn(conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			dials.Add(1)
 			highest.Store(max(highest.Load(), open.Add(1)))
@@ -153,7 +153,7 @@ func TestNamedAnew(t *testing.T) {
 		p.Refuse()
 		l := startLookupAnswer(t, naming(p.Addr()))
 		book, w := newLedger(), new(watch)
-		c := newConsumer(t, handles(book), nsqx.WithLookupd(l.URL), soon, nsqx.WithHooks(w))
+		c := newConsumer(t, handles(book), nsqx.WithLookupd(l.URL), soon, nsqx.WithHooks(w.hooks()))
 		r := start(t, c)
 		eventually(t, func() bool { return len(w.events(&w.dialErrors)) >= 5 }, "five failed dials")
 		p.Allow()
@@ -180,7 +180,7 @@ func TestNamedWhileDialling(t *testing.T) {
 	dialling, goOn := make(chan struct{}, 10), make(chan struct{})
 	var dialer net.Dialer
 	w := new(watch)
-	c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithLookupd(l.URL), soon, nsqx.WithHooks(w),
+	c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithLookupd(l.URL), soon, nsqx.WithHooks(w.hooks()),
 		nsqx.WithConn(conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			dialling <- struct{}{}
 			await(t, goOn)

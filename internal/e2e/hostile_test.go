@@ -24,6 +24,7 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/internal/wire"
+	"github.com/nsqx/nsqx/observe"
 )
 
 // These are the cases in which go-nsq panics, hangs, runs out of memory, or
@@ -71,10 +72,10 @@ func meet(t *testing.T, script func(p *fake.Peer), cfg conn.Config, within time.
 		n := fake.NewNetwork(t, e.play(script))
 		cfg.DialContext = n.DialContext
 		w := new(watch)
-		c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithNSQD("nsqd:4150"), nsqx.WithConn(cfg), nsqx.WithHooks(w))
+		c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithNSQD("nsqd:4150"), nsqx.WithConn(cfg), nsqx.WithHooks(w.hooks()))
 		before, began := allocatedBytes(), time.Now()
 		r := start(t, c)
-		failures := func() []nsqx.ConnEvent { return append(w.events(&w.dialErrors), w.events(&w.disconnects)...) }
+		failures := func() []observe.ConnEvent { return append(w.events(&w.dialErrors), w.events(&w.disconnects)...) }
 		eventually(t, func() bool { return len(failures()) > 0 }, "the connection to fail")
 		if took := time.Since(began); took > within+5*time.Millisecond { // which is how often eventually looks
 			t.Errorf("it took %v, want %v at most", took, within)
@@ -271,7 +272,7 @@ func TestHostilePanicF17(t *testing.T) {
 		}
 		book.succeed(body)
 		return nil
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w), nsqx.WithConcurrency(1), at(0))
+	}, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w.hooks()), nsqx.WithConcurrency(1), at(0))
 	publish(t, s, topic, []byte("bad"), []byte("good"))
 	r := start(t, c)
 	finished(t, s, c, 2)

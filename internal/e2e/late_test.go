@@ -60,7 +60,7 @@ func TestLost(t *testing.T) {
 			}
 			book.succeed(body)
 			return nil
-		}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(3), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w))
+		}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(3), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()))
 		publish(t, s, topic, []byte("nil"), []byte("failed"), []byte("permanent"))
 		r := start(t, c)
 		for range 3 {
@@ -120,7 +120,7 @@ func TestExpiredF16(t *testing.T) {
 				t.Errorf("context says %v, cause %v", ctx.Err(), context.Cause(ctx))
 			}
 			return retry.Permanent(errFailed)
-		}, nsqx.WithNSQD(p.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w))
+		}, nsqx.WithNSQD(p.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()))
 		publish(t, s, topic, []byte("m"))
 		r := start(t, c)
 		finished(t, s, c, 1)
@@ -148,7 +148,7 @@ func TestHonoursTimeout(t *testing.T) {
 			}
 			<-ctx.Done()
 			return context.Cause(ctx)
-		}, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w), at(policyDelay))
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w.hooks()), at(policyDelay))
 		publish(t, s, topic, []byte("m"))
 		r := start(t, c)
 		finished(t, s, c, 1)
@@ -176,7 +176,7 @@ func TestLateSuccessF16(t *testing.T) {
 				unanswerable(m)
 			}
 			return nil
-		}, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w))
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w.hooks()))
 		publish(t, s, topic, []byte("m"))
 		r := start(t, c)
 		finished(t, s, c, 1)
@@ -211,7 +211,7 @@ func TestVeryLateSuccessF16(t *testing.T) {
 			close(again)
 			eventually(t, func() bool { return s.Channel(topic, channel).InFlight == 0 }, "the FIN of the first delivery")
 			return nil
-		}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(2), nsqx.WithHooks(w))
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(2), nsqx.WithHooks(w.hooks()))
 		publish(t, s, topic, []byte("m"))
 		r := start(t, c)
 		eventually(t, func() bool { return len(w.events(&w.refused)) > 0 }, "nsqd to refuse the second FIN")
@@ -277,7 +277,7 @@ func TestCrashGuardF19(t *testing.T) {
 	c := newConsumer(t, func(ctx context.Context, _ string) error {
 		t.Errorf("handler called at attempt %d", handler.FromContext(ctx).Attempts)
 		return nil
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w))
+	}, nsqx.WithNSQD(s.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()))
 	r = start(t, c)
 	finished(t, s, c, 1)
 	r.mustStop()

@@ -118,7 +118,7 @@ func TestOutcomes(t *testing.T) {
 			}
 			var log logBuffer
 			w, book := new(watch), newLedger()
-			opts = append(opts, nsqx.WithHooks(w), nsqx.WithLogger(log.logger()), nsqx.WithConcurrency(1))
+			opts = append(opts, nsqx.WithHooks(w.hooks()), nsqx.WithLogger(log.logger()), nsqx.WithConcurrency(1))
 			c := newConsumerOf(t, topic, channel, func(ctx context.Context, b string) error {
 				book.begin(ctx, b)
 				return tt.answers.give(handler.FromContext(ctx).Attempts)
@@ -203,7 +203,7 @@ func TestDoesNotDecodeF19(t *testing.T) {
 		c, err := nsqx.NewConsumer(topic, channel, codec.JSON[order](), func(_ context.Context, o order) error {
 			ids <- o.ID
 			return nil
-		}, nsqx.WithNSQD(s.Addr()), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w))
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ func TestDoesNotDecodeF19(t *testing.T) {
 			})
 		w := new(watch)
 		c, err := nsqx.NewConsumer(topic, channel, newer, func(context.Context, string) error { calls.Add(1); return nil },
-			nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w), at(policyDelay))
+			nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w.hooks()), at(policyDelay))
 		if err != nil {
 			t.Fatal(err)
 		}

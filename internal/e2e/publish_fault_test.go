@@ -242,7 +242,7 @@ func TestPublishRestart(t *testing.T) {
 	sick := servers[1]
 	p := testnsqd.StartProxy(t, sick.Addr())
 	w := new(watch)
-	producer := newProducer(t, topic, nsqx.WithNSQD(servers[0].Addr(), p.Addr(), servers[2].Addr()), nsqx.WithHooks(w))
+	producer := newProducer(t, topic, nsqx.WithNSQD(servers[0].Addr(), p.Addr(), servers[2].Addr()), nsqx.WithHooks(w.hooks()))
 	w.connected(t, 3)
 
 	var r results
@@ -299,7 +299,7 @@ func TestPublishBeforeNSQD(t *testing.T) {
 	s := testnsqd.Start(t)
 	s.Stop()
 	w := new(watch)
-	patient := newProducer(t, topic, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w))
+	patient := newProducer(t, topic, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w.hooks()))
 	hasty := newProducer(t, topic, nsqx.WithNSQD(s.Addr()), nsqx.WithPublishTimeout(0))
 	published := make(chan error, 1)
 	go func() { published <- patient.Publish(t.Context(), "waits") }()
@@ -333,7 +333,7 @@ func TestPublishDiscovery(t *testing.T) {
 	l := testnsqd.StartLookupd(t)
 	servers := []*testnsqd.Server{testnsqd.Start(t, l.Register), testnsqd.Start(t, l.Register)}
 	w := new(watch)
-	producer := newProducer(t, "new", nsqx.WithLookupd(l.HTTPAddr()), nsqx.WithLookupInterval(100*time.Millisecond), nsqx.WithHooks(w))
+	producer := newProducer(t, "new", nsqx.WithLookupd(l.HTTPAddr()), nsqx.WithLookupInterval(100*time.Millisecond), nsqx.WithHooks(w.hooks()))
 	var published []string
 	publishTo := func(s *testnsqd.Server) {
 		t.Helper()

@@ -22,7 +22,7 @@ func newProducer(tb testing.TB, topic string, opts ...nsqx.ProducerOption) *nsqx
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { closeIn(tb, p.Close) })
+	tb.Cleanup(func() { closeIn(tb, p.Shutdown) })
 	return p
 }
 
@@ -33,7 +33,7 @@ func newPublisher(tb testing.TB, opts ...nsqx.ProducerOption) *nsqx.Publisher {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { closeIn(tb, p.Close) })
+	tb.Cleanup(func() { closeIn(tb, p.Shutdown) })
 	return p
 }
 

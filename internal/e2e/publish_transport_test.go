@@ -34,7 +34,7 @@ func TestPublishTransports(t *testing.T) {
 				return b
 			})
 			w := new(watch)
-			producer := newProducer(t, topic, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(tt.conn), nsqx.WithHooks(w))
+			producer := newProducer(t, topic, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(tt.conn), nsqx.WithHooks(w.hooks()))
 
 			var want []string
 			for _, body := range mixedBodies(150) {

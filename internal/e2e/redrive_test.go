@@ -64,7 +64,7 @@ func redrive(t *testing.T, s *testnsqd.Server, n int) (newer int) {
 	if err != nil {
 		t.Errorf("Redrive: %v", err)
 	}
-	if got.Redriven != n || got.Failed+got.Homeless > 0 {
+	if got.Redriven != n || got.Failed+got.NoOrigin > 0 {
 		t.Errorf("Redrive reports %+v, want %d redriven", got, n)
 	}
 	return got.Newer

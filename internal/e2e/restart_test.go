@@ -54,7 +54,7 @@ func restarts(t testing.TB, random *rand.Rand) {
 	p := testnsqd.StartProxy(t, s.Addr())
 	book, w := newLedger(), new(watch)
 	c := newConsumer(t, unreliable(book), nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(concurrency),
-		nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w), at(5*time.Millisecond))
+		nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w.hooks()), at(5*time.Millisecond))
 	r := start(t, c)
 	var bodies [][]byte
 	for i := range restarts {
@@ -105,7 +105,7 @@ func cuts(t testing.TB, random *rand.Rand) {
 	}
 	book, w := newLedger(), new(watch)
 	c := newConsumer(t, unreliable(book), nsqx.WithNSQD(addrs...), nsqx.WithConcurrency(8),
-		nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w), at(5*time.Millisecond))
+		nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w.hooks()), at(5*time.Millisecond))
 	r := start(t, c)
 	w.connected(t, 1)
 	var bodies [][]byte
@@ -202,7 +202,7 @@ func TestAbruptRestartsF4(t *testing.T) {
 		for top := most.Load(); now > top && !most.CompareAndSwap(top, now); top = most.Load() {
 		}
 		return work(ctx, body)
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w), at(5*time.Millisecond))
+	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(maxInFlight), nsqx.WithHooks(w.hooks()), at(5*time.Millisecond))
 	r := start(t, c)
 	for i := range restarts {
 		w.connected(t, i+1)

@@ -24,6 +24,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/observe"
 )
 
 // awkward is a secret that looks different once it is quoted.
@@ -70,14 +71,16 @@ func (s *shown) event(ev any, err error) {
 	}
 }
 
-func (s *shown) OnConnect(ev nsqx.ConnEvent)    { s.event(ev, ev.Err) }
-func (s *shown) OnDisconnect(ev nsqx.ConnEvent) { s.event(ev, ev.Err) }
-func (s *shown) OnDialError(ev nsqx.ConnEvent)  { s.event(ev, ev.Err) }
-func (s *shown) OnRefused(ev nsqx.ConnEvent)    { s.event(ev, ev.Err) }
-func (s *shown) OnLookup(ev nsqx.LookupEvent)   { s.event(ev, ev.Err) }
-func (s *shown) OnBackoff(ev nsqx.BackoffEvent) { s.event(ev, nil) }
-func (s *shown) OnOverdue(ev nsqx.OverdueEvent) { s.event(ev, nil) }
-func (s *shown) OnSettle(m *handler.Message)    { s.add(m, m.Outcome()) }
+func (s *shown) hooks() nsqx.Hooks {
+	conn := func(ev observe.ConnEvent) { s.event(ev, ev.Err) }
+	return nsqx.Hooks{
+		OnConnect: conn, OnDisconnect: conn, OnDialError: conn, OnRefused: conn,
+		OnLookup:  func(ev observe.LookupEvent) { s.event(ev, ev.Err) },
+		OnBackoff: func(ev observe.BackoffEvent) { s.event(ev, nil) },
+		OnOverdue: func(ev observe.OverdueEvent) { s.event(ev, nil) },
+		OnSettle:  func(m *handler.Message) { s.add(m, m.Outcome()) },
+	}
+}
 
 // failures is how many of the events were errors.
 func (s *shown) failures() int {
@@ -90,7 +93,7 @@ func (s *shown) failures() int {
 func (s *shown) options() nsqx.Option {
 	all := &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}
 	logger := slog.New(slog.NewMultiHandler(slog.NewTextHandler(&s.log, all), slog.NewJSONHandler(&s.log, all)))
-	return nsqx.WithOptions(nsqx.WithHooks(s), nsqx.WithLogger(logger))
+	return nsqx.WithOptions(nsqx.WithHooks(s.hooks()), nsqx.WithLogger(logger))
 }
 
 // tap is a proxy that shows what goes over it.
@@ -132,9 +135,11 @@ func (s *shown) check(t *testing.T, secret string) {
 func TestSecretWouldBeSeen(t *testing.T) {
 	t.Parallel()
 	for name, leak := range map[string]func(s *shown){
-		"error":          func(s *shown) { s.add(fmt.Errorf("a: %w", errors.Join(errFailed, fmt.Errorf("b: %s", awkward)))) },
-		"field":          func(s *shown) { s.add(struct{ a any }{&nsqx.ConnEvent{NSQD: canary}}, nsqx.ConnEvent{NSQD: awkward}) },
-		"pointer":        func(s *shown) { s.OnDialError(nsqx.ConnEvent{Err: &conn.Error{Err: errors.New(canary)}}) },
+		"error": func(s *shown) { s.add(fmt.Errorf("a: %w", errors.Join(errFailed, fmt.Errorf("b: %s", awkward)))) },
+		"field": func(s *shown) {
+			s.add(struct{ a any }{&observe.ConnEvent{NSQD: canary}}, observe.ConnEvent{NSQD: awkward})
+		},
+		"pointer":        func(s *shown) { s.hooks().OnDialError(observe.ConnEvent{Err: &conn.Error{Err: errors.New(canary)}}) },
 		"bytes":          func(s *shown) { s.add([]byte(canary)) },
 		"field of bytes": func(s *shown) { s.add(struct{ a []byte }{[]byte(canary)}) },
 		"log":            func(s *shown) { fmt.Fprintf(&s.log, "x=%q", awkward) },
@@ -303,7 +308,7 @@ func TestSecretOfAPublisher(t *testing.T) {
 			if (err == nil) != (name == "success") {
 				t.Errorf("Publish: %v", err)
 			}
-			s.add(pub, err, pub.Stats(), pub.Close(ctx))
+			s.add(pub, err, pub.Stats(), pub.Shutdown(ctx))
 			s.check(t, awkward)
 		})
 	}

@@ -115,7 +115,7 @@ func TestRefusals(t *testing.T) {
 			var calls atomic.Int64
 			w := new(watch)
 			c := newConsumer(t, func(context.Context, string) error { calls.Add(1); return nil },
-				nsqx.WithNSQD(p.Addr()), nsqx.WithConn(tt.conn), nsqx.WithHooks(w), nsqx.WithLogger(log.logger()))
+				nsqx.WithNSQD(p.Addr()), nsqx.WithConn(tt.conn), nsqx.WithHooks(w.hooks()), nsqx.WithLogger(log.logger()))
 			publish(t, s, topic, []byte("not for you"))
 			r := start(t, c)
 			eventually(t, func() bool { return len(w.events(&w.dialErrors)) > 0 }, "a failed dial")
@@ -169,7 +169,7 @@ func TestUnreachableF1(t *testing.T) {
 	c := newConsumer(t, func(_ context.Context, body string) error {
 		book.succeed(body)
 		return nil
-	}, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w))
+	}, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks()))
 	publish(t, s, topic, []byte("m"))
 	began := time.Now()
 	r := start(t, c)
@@ -212,7 +212,7 @@ func TestSecretRotatesA5(t *testing.T) {
 	var n atomic.Int64
 	w := new(watch)
 	c := newConsumer(t, func(context.Context, string) error { return nil },
-		nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w), nsqx.WithConn(conn.Config{
+		nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks()), nsqx.WithConn(conn.Config{
 			TLS:        ca.ClientConfig(),
 			AuthSecret: func(context.Context) (string, error) { return fmt.Sprint(canary, n.Add(1)), nil },
 		}))
@@ -242,7 +242,7 @@ func TestPlaintextAuthAllowed(t *testing.T) {
 		return b
 	})
 	w := new(watch)
-	c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w),
+	c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks()),
 		nsqx.WithConn(conn.Config{AuthSecret: secret, AllowPlaintextAuth: true}))
 	r := start(t, c)
 	w.connected(t, 1)

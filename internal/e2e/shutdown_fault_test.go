@@ -83,7 +83,7 @@ func TestShutdownFrozenS8(t *testing.T) {
 			p := testnsqd.StartProxy(t, testnsqd.Start(t).Addr())
 			p.Refuse()
 			w := new(watch)
-			return frozenAt{[]nsqx.ConsumerOption{nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w)}, func() bool { return len(w.events(&w.dialErrors)) >= 4 }}
+			return frozenAt{[]nsqx.ConsumerOption{nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks())}, func() bool { return len(w.events(&w.dialErrors)) >= 4 }}
 		},
 		"lookup poll": func(t testing.TB) frozenAt {
 			l := startLookupAnswer(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
@@ -117,7 +117,7 @@ func TestShutdownOverdueS9(t *testing.T) {
 		p := testnsqd.StartProxy(t, s.Addr())
 		g, w := newGated(t), new(watch)
 		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(8),
-			nsqx.WithShutdownTimeout(50*time.Millisecond), nsqx.WithHooks(w))
+			nsqx.WithShutdownTimeout(50*time.Millisecond), nsqx.WithHooks(w.hooks()))
 		publish(t, s, topic, numbered("m", n)...)
 		r := start(t, c)
 		for range concurrency {
@@ -354,7 +354,7 @@ func TestOrphans(t *testing.T) {
 			}
 			causes <- context.Cause(ctx)
 			return nil
-		}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(3), nsqx.WithHooks(w), nsqx.WithShutdownTimeout(timeout))
+		}, nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(3), nsqx.WithHooks(w.hooks()), nsqx.WithShutdownTimeout(timeout))
 		publish(t, s, topic, []byte("early"), []byte("late"))
 		r := start(t, c)
 		for range 2 {

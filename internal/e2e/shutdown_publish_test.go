@@ -48,7 +48,7 @@ func newRelay(tb testing.TB, s *testnsqd.Server, from, to, via string, drain, cl
 			await(tb, x.gate)
 		}
 		return x.publish(ctx, x.p, body)
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(relayWorkers), nsqx.WithShutdownTimeout(drain), nsqx.WithHooks(&x.w), at(policyDelay))
+	}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(relayWorkers), nsqx.WithShutdownTimeout(drain), nsqx.WithHooks(x.w.hooks()), at(policyDelay))
 	return x
 }
 
@@ -56,7 +56,7 @@ func newRelay(tb testing.TB, s *testnsqd.Server, from, to, via string, drain, cl
 func (x *relay) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), x.closes)
 	defer cancel()
-	return x.p.Close(ctx)
+	return x.p.Shutdown(ctx)
 }
 
 // inOrder ends the producer when the handlers have ended.

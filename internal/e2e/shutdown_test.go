@@ -42,7 +42,7 @@ func TestShutdownIdleS1(t *testing.T) {
 	gone.Stop()
 	w := new(watch)
 	c := newConsumer(t, func(context.Context, string) error { return nil },
-		nsqx.WithNSQD(a.Addr(), b.Addr(), gone.Addr()), nsqx.WithHooks(w))
+		nsqx.WithNSQD(a.Addr(), b.Addr(), gone.Addr()), nsqx.WithHooks(w.hooks()))
 	r := start(t, c)
 	w.connected(t, 2)
 	eventually(t, func() bool { return len(w.events(&w.dialErrors)) >= 2 }, "dials that fail")
@@ -164,7 +164,7 @@ func TestShutdownHonouredS4(t *testing.T) {
 					}
 					return ctx.Err()
 				}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(3), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"),
-					nsqx.WithShutdownTimeout(timeout), nsqx.WithHooks(w), at(time.Hour))
+					nsqx.WithShutdownTimeout(timeout), nsqx.WithHooks(w.hooks()), at(time.Hour))
 				publish(t, s, topic, []byte("done"), []byte("interrupted"), []byte("permanent"))
 				r := start(t, c)
 				for range 3 {
@@ -257,7 +257,7 @@ func TestShutdownAtOnceS6(t *testing.T) {
 					return nil
 				}
 				return ctx.Err()
-			}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(16), nsqx.WithShutdownTimeout(0), nsqx.WithHooks(w))
+			}, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(16), nsqx.WithShutdownTimeout(0), nsqx.WithHooks(w.hooks()))
 			r := start(t, c)
 			eventually(t, func() bool { return c.Stats().Running == 16 }, "16 handlers")
 			err := r.stop()
@@ -372,7 +372,7 @@ func TestShutdownAfterFailureS7(t *testing.T) {
 		p := testnsqd.StartProxy(t, s.Addr())
 		publish(t, s, topic, []byte("m"))
 		g, w := newGated(t), new(watch)
-		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w), nsqx.WithShutdownTimeout(50*time.Millisecond))
+		c := newConsumer(t, g.handle, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks()), nsqx.WithShutdownTimeout(50*time.Millisecond))
 		r := start(t, c)
 		receive(t, g.began, "the handler")
 		p.Refuse()

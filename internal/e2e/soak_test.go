@@ -146,7 +146,7 @@ func (s *soak) start(seed uint64) {
 	t.Cleanup(func() {
 		for _, a := range s.authors {
 			a.stop()
-			closeIn(t, a.Close)
+			closeIn(t, a.Shutdown)
 		}
 		s.retired.Wait()
 		for _, m := range s.all {
@@ -250,7 +250,7 @@ func (s *soak) end() balance {
 		}
 	}
 	for _, a := range s.authors {
-		closeIn(t, a.Close)
+		closeIn(t, a.Shutdown)
 		if n := a.Stats().InFlight; n != 0 {
 			t.Errorf("%d messages in flight after Close", n)
 		}

@@ -135,7 +135,7 @@ func TestTransports(t *testing.T) {
 				nsqx.WithMaxInFlight(64),
 				nsqx.WithRetry(retry.Linear(delay, time.Second)),
 				nsqx.WithDeadLetter("dead"),
-				nsqx.WithHooks(w),
+				nsqx.WithHooks(w.hooks()),
 			)
 			r := start(t, c)
 			book.wait(t, n)

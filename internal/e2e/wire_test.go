@@ -98,7 +98,7 @@ func cutWithinFrame(t *testing.T, s *testnsqd.Server, k, limit int) {
 			t.Errorf("cut at byte %d: message %q", k, body)
 		}
 		return handles(book)(ctx, body)
-	}, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w))
+	}, nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks()))
 	s.EnsureChannel(topic, channel)
 	s.Publish(topic, []byte(whole))
 	r := start(t, c)
@@ -132,7 +132,7 @@ func TestSwallowedFINF13(t *testing.T) {
 			return b
 		})
 		book, w := newLedger(), new(watch)
-		c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w))
+		c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks()))
 		publish(t, s, topic, []byte("m"))
 		r := start(t, c)
 		finished(t, s, c, 1)
@@ -226,7 +226,7 @@ func TestCutHandshakeHealsT5(t *testing.T) {
 			p := testnsqd.StartProxy(t, s.Addr())
 			p.CutAfter(testnsqd.ToClient, tt.after(sizeOfHandshake(t, s.Addr(), cfg, testnsqd.ToClient)))
 			book, w := newLedger(), new(watch)
-			c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w), nsqx.WithConn(cfg))
+			c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithHooks(w.hooks()), nsqx.WithConn(cfg))
 			publish(t, s, topic, []byte("m"))
 			r := start(t, c)
 			eventually(t, func() bool { return len(w.events(&w.dialErrors)) >= 2 }, "handshakes that fail")

@@ -2,7 +2,7 @@ package flow
 
 // Quota is what one connection has of a consumer's messages in flight.
 type Quota struct {
-	Set  int // as it was set last
+	Set    int // as it was set last
 	Held   int // most that nsqd may be using now: at least Share, and more while it still acts on an earlier one
 	Max    int // nsqd's max-rdy-count
 	Demand int // what the connection has a use for

@@ -1,14 +1,22 @@
-// Package override is how nsqxtest gets into the options of a service. It is internal, so that nobody else can make its
-// value.
+// Package override is how nsqxtest replaces the nsqds of a service. Nobody else can make its value.
 package override
 
-import "github.com/nsqx/nsqx/conn"
+import (
+	"context"
 
-// Nodes replaces the nsqds that a service was configured for.
+	"github.com/nsqx/nsqx/conn"
+)
+
+// Nodes is a Discoverer whose presence among the options of a service replaces all other sources of
+// nsqds.
 type Nodes struct {
-	// Addrs are connected to, instead of all that other options name or discover.
+	// Addrs are connected to, instead of all that other options name or find.
 	Addrs []string
 
-	// Edit changes the configuration of the connections, after the other options were checked. It may be nil.
+	// Edit changes the configuration of the connections, after the other options were checked. It
+	// may be nil.
 	Edit func(*conn.Config)
 }
+
+// Discover returns Addrs.
+func (n *Nodes) Discover(context.Context, string) ([]string, error) { return n.Addrs, nil }

@@ -1,0 +1,5 @@
+package nsqx_test
+
+import "log/slog"
+
+var discard = slog.New(slog.DiscardHandler)

@@ -1,0 +1,89 @@
+package consume
+
+import (
+	"context"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
+	"github.com/nsqx/nsqx/middleware"
+	"github.com/nsqx/nsqx/observe"
+)
+
+// build makes the chain, once: recovery → telemetry → settle → recovery → the user's middleware →
+// recovery → raw.
+func (c *Consumer) build(raw handler.Raw) {
+	cfg := &c.cfg
+	var observing handler.Middleware
+	var observingDead handler.SendMiddleware
+	if t := cfg.Telemetry; t != nil {
+		observing = t.Consumer(observe.ConsumerInfo{
+			Topic: cfg.Sub.Topic, Channel: cfg.Sub.Channel, ClientID: cfg.Conn.ClientID, Concurrency: cfg.Concurrency,
+			MaxAttempts: cfg.MaxAttempts,
+		})
+		if topic, ok := cfg.GiveUp.(DeadLetterTopic); ok {
+			observingDead = t.Producer(observe.ProducerInfo{Topic: topic.Topic, ClientID: cfg.Conn.ClientID})
+		}
+	}
+	c.sendDead = handler.ChainSend(observingDead)(c.dead.Transmit)
+	inner := handler.Chain(cfg.Middleware...)
+	if len(cfg.Middleware) > 0 {
+		inner = handler.Chain(
+			middleware.Recover(), // a panic of the user's middleware is a failure like any other
+			inner,
+		)
+	}
+	if observing != nil {
+		observing = handler.Chain(middleware.Recover(), observing) // settle needs none: it does not panic
+	}
+	c.chain = handler.Chain(
+		observing,
+		c.settle,
+		inner,
+		middleware.Recover(), // middleware sees an error, not a panic
+	)(raw)
+}
+
+// Process runs a message through the chain under ctx, and returns the outcome.
+func (c *Consumer) Process(ctx context.Context, m *handler.Message) handler.Outcome {
+	err := c.chain(ctx, m)
+	out := m.Outcome()
+	if out.Disposition == handler.Pending {
+		return c.rescueUnder(ctx, (*handler.Delivery)(m), err)
+	}
+	// To walk an error of the user's is user code, so only what the outermost Recover made is
+	// looked at.
+	if p, ok := err.(*handler.PanicError); ok && out.Err != err {
+		c.logPanic(ctx, m, p) // of the telemetry, after the decision
+	}
+	c.events.Settled(m)
+	return out
+}
+
+// process is Process for a worker.
+func (c *Consumer) process(d *handler.Delivery) handler.Outcome {
+	return c.Process(d.Context(), d.Message())
+}
+
+// rescue settles a message whose chain was ended by runtime.Goexit. A decision that was made stays.
+func (c *Consumer) rescue(d *handler.Delivery, err error) handler.Outcome {
+	return c.rescueUnder(d.Context(), d, err)
+}
+
+func (c *Consumer) rescueUnder(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
+	out := d.Outcome()
+	if out.Disposition == handler.Pending {
+		out = c.settleFallback(ctx, d, err)
+		d.SetOutcome(out)
+		c.events.Settled(d.Message())
+	}
+	return out
+}
+
+// logPanic logs a panic with its stack.
+func (c *Consumer) logPanic(ctx context.Context, m *handler.Message, err error) {
+	var p *handler.PanicError
+	if guard.Call(func() { p = panicOf(err) }) != nil || p == nil {
+		return
+	}
+	c.logger.ErrorContext(ctx, "nsqx: panic while handling a message", "message", m, "panic", p.Value, "stack", string(p.Stack))
+}

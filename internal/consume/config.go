@@ -1,0 +1,40 @@
+package consume
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/discover"
+	"github.com/nsqx/nsqx/internal/flow"
+	"github.com/nsqx/nsqx/observe"
+	"github.com/nsqx/nsqx/retry"
+)
+
+// Config are the settings of a Consumer, validated and with defaults.
+type Config struct {
+	NSQDs    []string        // static addresses
+	Discover discover.Config // its Topic is set by New
+	Conn     conn.Config
+	Sub      conn.Subscription
+
+	Logger    *slog.Logger
+	Telemetry observe.Telemetry // nil: none
+	Hooks     []observe.Hooks
+
+	Concurrency      int
+	MaxInFlight      int // 0: automatic
+	MaxInFlightBytes int
+	Backoff          *flow.Backoff // nil: no breaker
+	Middleware       []handler.Middleware
+
+	Retry           retry.Policy
+	Errors          func(error) error // nil: none
+	MaxAttempts     int               // 0: no limit
+	MaxAge          time.Duration     // 0: no limit
+	MaxRequeueDelay time.Duration
+	GiveUp          GiveUp // what becomes of a message that is given up; nil: Unset
+
+	ShutdownTimeout time.Duration
+}

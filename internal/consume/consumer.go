@@ -1,0 +1,174 @@
+// Package consume is a consumer without its type: it builds the chain, connects the rooms below it
+// (pool, control, connections, discovery, dead letters), and runs and drains them.
+package consume
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/control"
+	"github.com/nsqx/nsqx/internal/discover"
+	"github.com/nsqx/nsqx/internal/guard"
+	"github.com/nsqx/nsqx/internal/notify"
+	"github.com/nsqx/nsqx/internal/pool"
+	"github.com/nsqx/nsqx/internal/publish"
+	"github.com/nsqx/nsqx/internal/redial"
+	"github.com/nsqx/nsqx/observe"
+)
+
+// ErrAlreadyRun is returned by the second Run of a consumer.
+var ErrAlreadyRun = errors.New("nsqx: the consumer runs already, or has run: make a new one")
+
+// Consumer runs the handler of one channel. Its methods are safe for concurrent use.
+type Consumer struct {
+	cfg       Config
+	logger    *slog.Logger
+	chain     handler.Raw
+	events    *notify.Queue
+	pool      *pool.Pool
+	control   *control.Control
+	links     *redial.Set
+	discovery *discover.Discovery
+	dead      *publish.Router // of dead letters
+	sendDead  handler.Send
+
+	watching atomic.Bool // see pool.Config
+	delayCut atomic.Bool // the warning of a delay that was cut was given
+
+	settling     context.Context // ends when even dead letters are not waited for
+	stopSettling context.CancelCauseFunc
+
+	started atomic.Bool
+	ready   chan struct{}
+	readied sync.Once
+
+	mu         sync.Mutex
+	ctx        context.Context // of Run; nil before
+	draining   bool
+	unanswered []observe.Abandoned // arrived in the drain when nothing could be answered
+}
+
+// New returns a consumer whose chain ends in raw. It connects to nothing before Run.
+func New(cfg Config, raw handler.Raw) *Consumer {
+	if cfg.GiveUp == nil {
+		cfg.GiveUp = Unset{}
+	}
+	topic, channel := cfg.Sub.Topic, cfg.Sub.Channel
+	logger := guard.Logger(cfg.Logger).With("topic", topic, "channel", channel)
+	c := &Consumer{
+		cfg: cfg, logger: logger, ready: make(chan struct{}),
+		events: notify.New(logger, topic, channel, cfg.Hooks),
+		dead:   publish.New(publish.Config{Conn: cfg.Conn, Lazy: true, Again: true}),
+	}
+	c.settling, c.stopSettling = context.WithCancelCause(context.Background())
+	c.pool = pool.New(pool.Config{
+		Process: c.process, Rescue: c.rescue,
+		Watching: &c.watching, Succeeded: func() { c.control.Succeeded() },
+		MaxRequeueDelay: cfg.MaxRequeueDelay,
+	})
+	c.links = redial.New(redial.Config{
+		Conn: cfg.Conn, Sub: &c.cfg.Sub, Sink: c,
+		Post: c.events.Conn, Attached: c.attached, Detached: func(x *conn.Conn) { c.control.Detached(x) },
+	})
+	c.control = control.New(control.Config{
+		Concurrency: cfg.Concurrency, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes, Backoff: cfg.Backoff,
+		Pool: c.pool, Conns: c.links.Conns, Post: c.events.Post, Watching: &c.watching,
+	})
+	cfg.Discover.Topic = topic
+	c.discovery = discover.New(cfg.Discover, owner{c}, cfg.NSQDs)
+	c.build(raw)
+	return c
+}
+
+// Run connects and handles messages until ctx ends, then drains. It waits for what it starts.
+func (c *Consumer) Run(ctx context.Context) error {
+	if !c.started.CompareAndSwap(false, true) {
+		return ErrAlreadyRun
+	}
+	if t := c.cfg.Telemetry; t != nil {
+		if stop := t.Observe(c.Stats); stop != nil {
+			defer stop()
+		}
+	}
+	c.events.Start()
+	c.control.Start()
+	var helpers sync.WaitGroup
+	helpers.Go(func() { c.control.Run(ctx.Done()) })
+	c.mu.Lock()
+	c.ctx = ctx
+	c.mu.Unlock()
+	c.links.Start(ctx)
+	helpers.Go(func() { c.discovery.Run(ctx) })
+	<-ctx.Done()
+	return c.drain(&helpers)
+}
+
+// Pause lets no further handler start.
+func (c *Consumer) Pause() { c.control.Pause() }
+
+// Resume ends Pause.
+func (c *Consumer) Resume() { c.control.Resume() }
+
+// SetConcurrency changes the number of handlers that may run at once, at least 1.
+func (c *Consumer) SetConcurrency(n int) { c.control.SetConcurrency(n) }
+
+// SetMaxInFlight changes how many messages may be in flight; 0 is automatic.
+func (c *Consumer) SetMaxInFlight(n int) { c.control.SetMaxInFlight(n) }
+
+// Deliver implements [conn.Sink].
+func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
+	rest, err := c.pool.Put(msgs)
+	switch {
+	case err == pool.ErrClosed:
+		c.giveBackLate(rest)
+	case err == pool.ErrSuspended:
+		c.control.Refuse(rest)
+	case err != nil:
+		c.control.Overflow(from, rest, err)
+	default:
+		c.control.Arrived()
+	}
+}
+
+// Refused implements [conn.Sink].
+func (c *Consumer) Refused(from *conn.Conn, err error) {
+	c.events.Conn(notify.Refused, from.Addr(), err, 0)
+}
+
+// Yielded implements [conn.Sink].
+func (c *Consumer) Yielded(*conn.Conn) { c.control.Wake() }
+
+// attached is called when a connection is subscribed.
+func (c *Consumer) attached() {
+	c.control.Wake()
+	c.checkReady()
+}
+
+// owner is the consumer as discovery sees it.
+type owner struct{ *Consumer }
+
+// Connect connects to an nsqd, and makes it known to dead letters.
+func (o owner) Connect(addr string) {
+	o.links.Connect(addr)
+	o.dead.Connect(addr)
+}
+
+// Redial dials an nsqd at once.
+func (o owner) Redial(addr string) { o.links.Redial(addr) }
+
+// Forget dials an nsqd no more.
+func (o owner) Forget(addr string) {
+	o.links.Forget(addr)
+	o.dead.Forget(addr)
+}
+
+// Polled takes the result of a poll.
+func (o owner) Polled(ev notify.Event) {
+	o.events.Post(ev)
+	o.checkReady()
+}

@@ -1,0 +1,80 @@
+package consume
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
+)
+
+// deadLetterTimeout is how long a dead letter may take to be confirmed.
+const deadLetterTimeout = 30 * time.Second
+
+// DeadLetterTopic is WithDeadLetter: the message is published to a topic.
+type DeadLetterTopic struct {
+	Topic string
+	Plain bool // WithPlainDeadLetter: the payload without an envelope
+}
+
+// Configured returns true.
+func (DeadLetterTopic) Configured() bool { return true }
+
+// Keep publishes the message and waits for nsqd's confirmation: to the nsqd that delivered it, or to
+// another one if that fails.
+func (t DeadLetterTopic) Keep(ctx context.Context, e Env, d *handler.Delivery, cause error) (handler.Disposition, error) {
+	defer keepTouched(d)()
+	ctx, stop := context.WithTimeout(ctx, deadLetterTimeout)
+	defer stop()
+	m := d.Message()
+	out := &handler.Outgoing{Topic: t.Topic, NSQD: m.NSQD()}
+	if t.Plain {
+		out.Messages = []handler.OutgoingMessage{{Body: m.Body}}
+	} else {
+		out.Messages = []handler.OutgoingMessage{{Body: m.RawBody()}}
+		out.Envelope, out.Headers.Limit = true, envelope.MaxLimit
+		describe(d, cause, &out.Headers)
+	}
+	return handler.DeadLetter, e.Send(ctx, out)
+}
+
+// describe sets the headers that say where a dead letter comes from. Headers of the message stay;
+// its trace is kept aside for that of the dead letter.
+func describe(d *handler.Delivery, cause error, headers *envelope.Writer) {
+	m := d.Message()
+	set := func(key, value string) { _ = headers.Set(key, value) } // what cannot be carried is left out
+	set(envelope.DeadTopic, m.Topic())                             // first: redrive goes by that
+	set(envelope.DeadChannel, m.Channel())
+	set(envelope.DeadID, m.ID.String())
+	set(envelope.DeadAttempts, strconv.Itoa(attempts(d)))
+	set(envelope.DeadError, reason(cause))
+	set(envelope.DeadTime, time.Now().UTC().Format(time.RFC3339Nano))
+	if trace := m.Header("traceparent"); trace != "" && m.Header(envelope.OriginTrace) == "" {
+		set(envelope.OriginTrace, trace)
+	}
+}
+
+// maxReason is how many bytes of an error a dead letter carries.
+const maxReason = 512
+
+// reason is the text of an error as a header takes it; the type of an error that panics.
+func reason(err error) (text string) {
+	if guard.Call(func() { text = err.Error() }) != nil {
+		text = fmt.Sprintf("%T", err)
+	}
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "")
+	}
+	return text
+}

@@ -1,0 +1,136 @@
+package consume
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/observe"
+)
+
+const (
+	// grace is what handlers have left when their contexts have ended.
+	grace = time.Second
+
+	// overtime is what a shutdown takes at most beyond its timeout.
+	overtime = 2 * time.Second
+
+	// answerTime is how long nsqd may take to answer CLS, if the timeout leaves that much;
+	// closeWaitTimeout is what it has in any case.
+	answerTime       = 2 * time.Second
+	closeWaitTimeout = 250 * time.Millisecond
+
+	// lateTime is how long after its answer to CLS nsqd may still send a message: one that it took
+	// from its queue just before.
+	lateTime = 50 * time.Millisecond
+)
+
+// drain ends the consumer in good order; see nsqx.Consumer.Run for the promise. Dialling has ended
+// with the ctx of Run.
+func (c *Consumer) drain(helpers *sync.WaitGroup) error {
+	began := time.Now()
+	c.mu.Lock()
+	c.draining = true
+	c.mu.Unlock()
+	conns := c.links.Close()
+
+	// Intake: nothing new is handled.
+	c.control.Stop()
+	for _, conn := range conns {
+		conn.StopDelivery()
+	}
+	c.pool.Close()
+
+	// Running handlers: time to finish, then time to notice.
+	end := &observe.ShutdownError{}
+	timeout := c.cfg.ShutdownTimeout
+	atOnce := timeout == 0
+	if atOnce || !c.pool.Wait(timeout) {
+		for _, conn := range conns {
+			conn.CancelMessages(handler.ErrShutdown)
+		}
+		if atOnce || !c.pool.Wait(grace) {
+			end.Abandoned = c.abandon()
+		}
+	}
+	c.stopSettling(handler.ErrShutdown)
+
+	// Connections: everything is answered by now.
+	closeConns(conns, began.Add(min(timeout, answerTime)))
+	helpers.Go(func() { c.dead.Close(false) })
+	c.links.Wait()
+	helpers.Wait()
+
+	wait := 100 * time.Millisecond // for handlers that waited for a dead letter
+	if atOnce {
+		wait = grace // contexts have just ended
+	}
+	if !c.pool.Wait(wait) {
+		end.Running = len(c.pool.Snapshot().Running)
+	}
+	end.Unconfirmed = c.links.Unconfirmed()
+	end.HookRuns = !c.events.Close(began.Add(timeout + overtime))
+	c.mu.Lock()
+	end.Unanswered = c.unanswered
+	c.mu.Unlock()
+	if end.Empty() {
+		return nil
+	}
+	return end
+}
+
+// abandon requeues the messages whose handlers still run.
+func (c *Consumer) abandon() (abandoned []observe.Abandoned) {
+	for _, d := range c.pool.Snapshot().Running {
+		from := d.Source().(*conn.Conn)
+		requeued := from.Requeue(d, 0)
+		if !requeued && from.Alive() && d.Answerable() {
+			continue // the handler has just returned
+		}
+		abandoned = append(abandoned, newAbandoned(d, requeued))
+	}
+	return abandoned
+}
+
+// giveBackLate gives back messages that arrived in the drain.
+func (c *Consumer) giveBackLate(msgs []handler.Delivery) {
+	var left []observe.Abandoned
+	for i := range msgs {
+		if d := &msgs[i]; !c.pool.Requeue(d, handler.Interrupted, 0) {
+			left = append(left, newAbandoned(d, false))
+		}
+	}
+	c.mu.Lock()
+	c.unanswered = append(c.unanswered, left...)
+	c.mu.Unlock()
+}
+
+func newAbandoned(d *handler.Delivery, requeued bool) observe.Abandoned {
+	return observe.Abandoned{
+		NSQD: d.NSQD(), Topic: d.Topic(), Channel: d.Channel(), ID: d.ID, Attempts: d.Attempts, Requeued: requeued,
+	}
+}
+
+// closeConns half-closes the connections once nsqd has stopped sending, so that what it sent last is
+// given back, too. It waits for that until a little after until, or after now, whichever is later.
+func closeConns(conns []*conn.Conn, until time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), max(time.Until(until), 0)+closeWaitTimeout)
+	defer cancel()
+	stopped := false
+	for _, c := range conns {
+		select {
+		case <-c.DeliveryStopped():
+			stopped = true
+		case <-c.Done():
+		case <-ctx.Done():
+		}
+	}
+	if stopped {
+		time.Sleep(lateTime)
+	}
+	for _, c := range conns {
+		c.CloseWrite()
+	}
+}

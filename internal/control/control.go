@@ -1,0 +1,172 @@
+// Package control decides how many messages a consumer has in flight, and how many of them each
+// connection may have: its quota, of which the connection makes an RDY by itself.
+package control
+
+import (
+	"cmp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/flow"
+	"github.com/nsqx/nsqx/internal/notify"
+	"github.com/nsqx/nsqx/internal/pool"
+)
+
+// Config are the settings of a Control, and what it works on.
+type Config struct {
+	Concurrency      int
+	MaxInFlight      int // 0: automatic
+	MaxInFlightBytes int
+	Backoff          *flow.Backoff // nil: no breaker
+
+	Pool     *pool.Pool
+	Conns    func() []*conn.Conn // the connections of this moment
+	Post     func(notify.Event)  // tells of the breaker and of handlers that outlive their messages
+	Watching *atomic.Bool        // set while each success is to be reported: see pool.Config
+}
+
+// Control sets the quotas of connections. One goroutine, Run, looks at the load each [flow.Tick],
+// more often at first, and not at all while there is nothing to do. All methods are safe for
+// concurrent use.
+type Control struct {
+	cfg   Config
+	pool  *pool.Pool
+	start time.Time
+	wake  chan struct{} // holds one
+
+	asleep atomic.Bool // Run waits for a message, without a ticker
+
+	// mu is held while quotas are set, so that whoever has closed RDY finds it closed. It comes
+	// before the locks of the pool and of connections.
+	mu           sync.Mutex
+	running      bool // from Start to Stop
+	concurrency  int
+	fixed        int // WithMaxInFlight; 0: automatic
+	paused       bool
+	breaker      *flow.Breaker // nil: none
+	failures     failures
+	total        int                // shared out last
+	yielding     bool               // a connection may still use more than its quota: others wait for that
+	timedOut     int                // messages held that nsqd has given to others
+	stalled      bool               // no worker is free, and messages have waited for too long
+	conservative bool               // after a stall: MaxInFlight may be more than workers can do
+	capacity     int                // messages that may wait in the pool
+	capacityAt   time.Time          // when capacity was last no higher than needed
+	flood        map[*conn.Conn]int // messages beyond capacity
+
+	// Used by Run alone.
+	service  flow.Service
+	size     flow.Size
+	loads    map[*conn.Conn]conn.Load // when they were last looked at
+	results  uint64                   // when they were last counted
+	busyTime time.Duration            // when it was last read
+	warned   map[*handler.Delivery]bool
+	turn     int
+	quiet    int    // ticks without a message
+	received uint64 // messages, when they were last counted
+}
+
+// New returns a Control with the settings of cfg. It does nothing before Start and Run.
+func New(cfg Config) *Control {
+	c := &Control{
+		cfg: cfg, pool: cfg.Pool, start: time.Now(), wake: make(chan struct{}, 1),
+		concurrency: cfg.Concurrency, fixed: cfg.MaxInFlight, flood: make(map[*conn.Conn]int),
+	}
+	if cfg.Backoff != nil {
+		c.breaker = flow.NewBreaker(*cfg.Backoff)
+	}
+	c.total = cmp.Or(c.fixed, c.concurrency)
+	c.setCapacity(nil)
+	return c
+}
+
+// now is the present instant, as the breaker counts it.
+func (c *Control) now() time.Duration { return time.Since(c.start) }
+
+// Wake makes Run adjust the quotas at once.
+func (c *Control) Wake() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Arrived wakes Run if it sleeps: messages have arrived.
+func (c *Control) Arrived() {
+	if c.asleep.Load() && c.asleep.Swap(false) {
+		c.Wake()
+	}
+}
+
+// Run adjusts the quotas until done is closed.
+func (c *Control) Run(done <-chan struct{}) {
+	pace := c.firstTick()
+	ticker := time.NewTicker(pace)
+	defer ticker.Stop()
+	ticking := true
+	for {
+		select {
+		case <-done:
+			return
+		case <-c.wake:
+			if !ticking {
+				ticking = true
+				pace = c.firstTick()
+				ticker.Reset(pace)
+			}
+			c.adjust(false)
+		case <-ticker.C:
+			c.measure()
+			c.adjust(true)
+			switch {
+			case pace < flow.Tick:
+				pace = min(2*pace, flow.Tick)
+				ticker.Reset(pace)
+			case c.idle():
+				ticking = false
+				ticker.Stop()
+			}
+		}
+	}
+}
+
+// firstTick is the length of the first tick at the start or after sleep; each further one is twice
+// as long, up to [flow.Tick]. It is short until the service time is known: a hundred thousand
+// messages may arrive in a tick.
+func (c *Control) firstTick() time.Duration {
+	if _, known := c.service.Time(); known {
+		return flow.Tick
+	}
+	return flow.Tick / 32
+}
+
+// idle reports whether Run may sleep: the next tick would change nothing.
+func (c *Control) idle() bool {
+	if c.quiet < 2 || !c.settled() { // asked again, since quotas may have been lowered after measure
+		return false
+	}
+	c.asleep.Store(true)
+	if c.countReceived() == c.received { // else a message arrived before it could wake Run
+		return true
+	}
+	c.asleep.Store(false)
+	return false
+}
+
+// settled reports whether nothing is pending that time alone changes.
+func (c *Control) settled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.flood) == 0 && !c.yielding && !c.cfg.Watching.Load() && !c.stalled && len(c.cfg.Conns()) <= c.total
+}
+
+// countReceived counts the messages of the present connections.
+func (c *Control) countReceived() (n uint64) {
+	for _, conn := range c.cfg.Conns() {
+		n += conn.Received()
+	}
+	return n
+}

@@ -1,0 +1,112 @@
+package control
+
+import (
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/flow"
+	"github.com/nsqx/nsqx/internal/notify"
+	"github.com/nsqx/nsqx/internal/pool"
+	"github.com/nsqx/nsqx/observe"
+)
+
+// measure looks at the pool and the connections.
+func (c *Control) measure() {
+	s := c.pool.Snapshot()
+	c.service.Add(s.BusyTime-c.busyTime, s.Results-c.results)
+	c.busyTime = s.BusyTime
+	c.pool.Tick(c.batchSize())
+	timedOut := c.countTimedOut(s.Running)
+
+	c.mu.Lock()
+	c.timedOut = timedOut
+	for conn, n := range c.flood {
+		if c.flood[conn] = n / 2; n < 2 {
+			delete(c.flood, conn)
+		}
+	}
+	c.record()
+	c.mu.Unlock()
+
+	received := c.countReceived()
+	moved := s.Results != c.results
+	c.results = s.Results
+	s = c.pool.Snapshot()
+	if len(s.Running) == 0 && s.Waiting == 0 && !moved && received == c.received && c.settled() {
+		c.quiet++
+	} else {
+		c.quiet = 0
+	}
+	c.received = received
+	c.unstall(s, moved)
+}
+
+// countTimedOut counts the running messages that nsqd has given to others, tells their connections,
+// and warns once of each.
+func (c *Control) countTimedOut(running []*handler.Delivery) (total int) {
+	var late map[*conn.Conn]int
+	var warned map[*handler.Delivery]bool
+	for _, m := range running {
+		if pool.Lost(m) || m.Answerable() {
+			continue
+		}
+		if late == nil {
+			late, warned = make(map[*conn.Conn]int), make(map[*handler.Delivery]bool)
+		}
+		late[m.Source().(*conn.Conn)]++
+		if warned[m] = true; !c.warned[m] {
+			c.cfg.Post(notify.Event{
+				Kind: notify.Overdue, ConnEvent: observe.ConnEvent{NSQD: m.NSQD()}, Message: m.ID, Age: time.Since(m.Received()),
+			})
+		}
+	}
+	c.warned = warned
+	for _, conn := range c.cfg.Conns() {
+		n := late[conn]
+		conn.SetTimedOut(n)
+		total += n
+	}
+	return total
+}
+
+// batchSize is how many messages a worker does in a fraction of a millisecond.
+func (c *Control) batchSize() int {
+	mean, ok := c.service.Time()
+	if !ok {
+		return 1
+	}
+	return int(200 * time.Microsecond / max(mean, 1))
+}
+
+// look returns the loads of connections, and notes how large messages are. Between ticks the
+// previous period still counts, since the present one has just begun. The caller holds mu.
+func (c *Control) look(tick bool, conns []*conn.Conn) []conn.Load {
+	if tick {
+		c.size.Fade()
+	}
+	loads := make([]conn.Load, len(conns))
+	seen := make(map[*conn.Conn]conn.Load, len(conns))
+	for i, conn := range conns {
+		l, before := conn.Load(tick), c.loads[conn]
+		c.size.Add(l.Received-before.Received, l.Bytes-before.Bytes)
+		if !tick {
+			l.Peak, l.Starved = max(l.Peak, before.Peak), l.Starved || before.Starved
+		}
+		loads[i], seen[conn] = l, l
+	}
+	c.loads = seen
+	return loads
+}
+
+// quotas returns what [flow.Quotas] needs of the loads. The caller holds mu.
+func (c *Control) quotas(conns []*conn.Conn, loads []conn.Load) []flow.Quota {
+	quotas := make([]flow.Quota, len(conns))
+	for i, l := range loads {
+		quotas[i] = flow.Quota{Set: l.Quota, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak}
+		if l.Starved {
+			quotas[i].Demand = c.total
+		}
+	}
+	return quotas
+}

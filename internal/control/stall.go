@@ -1,0 +1,77 @@
+package control
+
+import (
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/pool"
+)
+
+// Messages that wait here while no worker is free could be with another consumer, so they are given
+// back. RDY must be closed first, or nsqd would send them here again, in a loop. conn writes a lower
+// RDY before the answers that are queued after it was set.
+
+// closeRDY lets nsqd send nothing more. The caller holds mu.
+func (c *Control) closeRDY() {
+	for _, conn := range c.cfg.Conns() {
+		conn.SetQuota(0)
+	}
+}
+
+// stallTime is how long a message may wait while no worker is free.
+func stallTime(m *handler.Delivery) time.Duration {
+	return min(time.Second, m.Source().Terms().MessageTimeout/4)
+}
+
+// unstall gives back what has waited for too long: first all but one message a worker and what
+// workers do until RDY is open again; later, if no worker has come for a message, those as well.
+// moved reports whether one has come since the last call: then RDY opens again.
+func (c *Control) unstall(s pool.Snapshot, moved bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if moved || s.Idle > 0 {
+		c.stalled = false
+	}
+	if s.Oldest == nil || s.Idle > 0 {
+		return
+	}
+	waited, limit := time.Since(s.Oldest.Received()), stallTime(s.Oldest)
+	if limit <= 0 || waited < limit {
+		return
+	}
+	keep := 0
+	if waited < limit+limit/2 {
+		keep = c.concurrency + c.service.Ahead(c.concurrency, 0, s.Waiting)
+	}
+	if s.Waiting <= keep {
+		return
+	}
+	c.stalled, c.conservative = true, true
+	c.closeRDY()
+	c.pool.Shed(keep)
+}
+
+// suspend starts no handler, and gives back all that waits. The caller holds mu.
+func (c *Control) suspend() {
+	c.closeRDY()
+	c.pool.Suspend(c.delay())
+}
+
+// Refuse gives back messages that arrived while no handler is to be started: they were on their way.
+func (c *Control) Refuse(msgs []handler.Delivery) {
+	c.mu.Lock()
+	delay := c.delay()
+	c.mu.Unlock()
+	for i := range msgs {
+		c.pool.Requeue(&msgs[i], handler.Requeue, delay)
+	}
+}
+
+// delay is the delay of messages that are given back because no handler is to be started. The
+// caller holds mu.
+func (c *Control) delay() time.Duration {
+	if c.breaker == nil || c.paused {
+		return 0
+	}
+	return c.breaker.OpenFor(c.now())
+}

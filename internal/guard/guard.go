@@ -1,0 +1,57 @@
+// Package guard calls user code: hooks, loggers, policies, mappings, codecs, discoverers, dialers,
+// callbacks of TLS. User code may panic, and may call runtime.Goexit; neither ends the process or
+// a goroutine of nsqx.
+package guard
+
+import (
+	"errors"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// ErrGoexit is the Value of the PanicError for user code that called runtime.Goexit, as FailNow of
+// a test does.
+var ErrGoexit = errors.New("nsqx: user code called runtime.Goexit")
+
+// Call calls f in the caller's goroutine. It returns a [*handler.PanicError] if f panics, with the
+// stack of the panic. If f calls runtime.Goexit the goroutine ends: use Isolate where the caller
+// must survive that.
+func Call(f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = handler.NewPanicError(p)
+		}
+	}()
+	f()
+	return nil
+}
+
+// Value is Call for a function that returns a value and an error.
+func Value[T any](f func() (T, error)) (v T, err error) {
+	if failure := Call(func() { v, err = f() }); failure != nil {
+		var zero T
+		return zero, failure
+	}
+	return v, err
+}
+
+// Isolate calls f in a goroutine of its own and waits for it. It returns a [*handler.PanicError] if
+// f panics or calls runtime.Goexit. It costs a goroutine, so it is for what happens rarely.
+func Isolate(f func()) error {
+	done := make(chan error, 1)
+	go func() {
+		var failure error = handler.NewPanicError(ErrGoexit)
+		defer func() { done <- failure }()
+		failure = Call(f)
+	}()
+	return <-done
+}
+
+// IsolateValue is Isolate for a function that returns a value and an error.
+func IsolateValue[T any](f func() (T, error)) (v T, err error) {
+	if failure := Isolate(func() { v, err = f() }); failure != nil {
+		var zero T
+		return zero, failure
+	}
+	return v, err
+}

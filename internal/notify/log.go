@@ -1,0 +1,74 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/observe"
+)
+
+// log writes one record for an event.
+func (q *Queue) log(ev *Event) {
+	level, text := describe(ev)
+	q.logger.LogAttrs(context.Background(), level, "nsqx: "+text, attrs(ev)...)
+}
+
+func describe(ev *Event) (level slog.Level, text string) {
+	switch ev.Kind {
+	case Disconnect:
+		if ev.Err != nil {
+			return slog.LevelWarn, "connection lost"
+		}
+		return slog.LevelInfo, "disconnected"
+	case DialError:
+		if Permanent(ev.Err) {
+			return slog.LevelError, "cannot connect"
+		}
+		return slog.LevelWarn, "cannot connect"
+	case Refused:
+		return slog.LevelWarn, "nsqd refused a late answer"
+	case Lookup:
+		switch {
+		case ev.Err == nil || errors.Is(ev.Err, observe.ErrNoTopic):
+			return slog.LevelDebug, "asked for nsqds"
+		case ev.Good:
+			return slog.LevelWarn, "asked for nsqds, not all can be used"
+		}
+		return slog.LevelWarn, "asking for nsqds failed"
+	case Backoff:
+		return slog.LevelWarn, "nearly all messages fail: none is asked for until one may try"
+	case Overdue:
+		return slog.LevelWarn, "handler outlives its message: nsqd has given it to someone else"
+	}
+	return slog.LevelInfo, "connected"
+}
+
+func attrs(ev *Event) (attrs []slog.Attr) {
+	add := func(shown bool, attr slog.Attr) {
+		if shown {
+			attrs = append(attrs, attr)
+		}
+	}
+	add(ev.NSQD != "", slog.String("nsqd", ev.NSQD))
+	add(ev.Err != nil, slog.Any("error", ev.Err))
+	add(ev.Retry > 0, slog.Duration("retry", ev.Retry.Round(time.Millisecond)))
+	switch ev.Kind {
+	case Lookup:
+		add(true, slog.String("source", ev.Source))
+		add(true, slog.Int("found", ev.Found))
+	case Overdue:
+		add(true, slog.String("message", ev.Message.String()))
+		add(true, slog.Duration("age", ev.Age.Round(time.Millisecond)))
+	}
+	return attrs
+}
+
+// Permanent reports whether an error of a connection will not heal by itself, so that a quick
+// retry is pointless.
+func Permanent(err error) bool {
+	e, ok := errors.AsType[*conn.Error](err)
+	return ok && e.Permanent()
+}

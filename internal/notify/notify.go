@@ -1,0 +1,172 @@
+// Package notify carries the events of a service to its log and its hooks.
+package notify
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
+	"github.com/nsqx/nsqx/observe"
+)
+
+// Kind is the kind of an Event.
+type Kind uint8
+
+const (
+	Connect Kind = iota
+	Disconnect
+	DialError
+	Refused
+	Lookup
+	Backoff
+	Overdue
+)
+
+// Event is something that happened. Which fields count depends on the kind.
+type Event struct {
+	Kind Kind
+	observe.ConnEvent
+
+	Message handler.ID    // of Overdue
+	Age     time.Duration // of Overdue
+
+	Source string        // of Lookup
+	Found  int           // of Lookup
+	Good   bool          // of Lookup: the answer can be relied on, whatever Err says
+	Took   time.Duration // of Lookup
+}
+
+// backlog is the number of events that may wait.
+const backlog = 128
+
+// Queue carries events to a goroutine that logs them and calls hooks, both of which are user code
+// and may be slow.
+type Queue struct {
+	logger         *slog.Logger
+	topic, channel string // of each event
+	hooks          []observe.Hooks
+	settle         []func(*handler.Message)
+	events         chan *Event // pointers, since the queue is nearly always empty
+	dropped        atomic.Uint64
+	done           chan struct{} // closed when the goroutine has ended
+}
+
+// New returns a queue for the events of a service. topic and channel are put into each event.
+func New(logger *slog.Logger, topic, channel string, hooks []observe.Hooks) *Queue {
+	q := &Queue{
+		logger: logger, topic: topic, channel: channel,
+		hooks: hooks, events: make(chan *Event, backlog), done: make(chan struct{}),
+	}
+	for _, h := range hooks {
+		if h.OnSettle != nil {
+			q.settle = append(q.settle, h.OnSettle)
+		}
+	}
+	return q
+}
+
+// Post queues an event. It never waits: an event for which there is no room is counted.
+func (q *Queue) Post(ev Event) {
+	ev.Time, ev.Topic, ev.Channel = time.Now(), q.topic, q.channel
+	select {
+	case q.events <- &ev:
+	default:
+		q.dropped.Add(1)
+	}
+}
+
+// Conn queues an event of a connection.
+func (q *Queue) Conn(kind Kind, addr string, err error, retry time.Duration) {
+	q.Post(Event{Kind: kind, ConnEvent: observe.ConnEvent{NSQD: addr, Err: err, Retry: retry}})
+}
+
+// Dropped returns how many events found no room.
+func (q *Queue) Dropped() uint64 { return q.dropped.Load() }
+
+// Start starts the goroutine that handles events until Close.
+func (q *Queue) Start() { go q.run() }
+
+// run handles events. If user code calls runtime.Goexit, another goroutine continues.
+func (q *Queue) run() {
+	ended := false
+	defer func() {
+		if ended {
+			close(q.done)
+			return
+		}
+		go q.run()
+		q.logger.Error("nsqx: a hook or the logger called runtime.Goexit")
+	}()
+	for ev := range q.events {
+		q.log(ev)
+		for _, h := range q.hooks {
+			q.tell(h, ev)
+		}
+	}
+	ended = true
+}
+
+// Close ends the goroutine after the events that wait, and waits for it until the deadline. Nobody
+// may post after Close. It returns false if the goroutine still runs.
+func (q *Queue) Close(deadline time.Time) bool {
+	close(q.events)
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case <-q.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// tell calls the hook for an event.
+func (q *Queue) tell(h observe.Hooks, ev *Event) {
+	switch ev.Kind {
+	case Connect:
+		call(q, h.OnConnect, ev.ConnEvent)
+	case Disconnect:
+		call(q, h.OnDisconnect, ev.ConnEvent)
+	case DialError:
+		call(q, h.OnDialError, ev.ConnEvent)
+	case Refused:
+		call(q, h.OnRefused, ev.ConnEvent)
+	case Lookup:
+		call(q, h.OnLookup, observe.LookupEvent{
+			Source: ev.Source, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Found: ev.Found, Duration: ev.Took, Err: ev.Err,
+		})
+	case Backoff:
+		call(q, h.OnBackoff, observe.BackoffEvent{Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Delay: ev.Retry})
+	case Overdue:
+		call(q, h.OnOverdue, observe.OverdueEvent{
+			NSQD: ev.NSQD, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, ID: ev.Message, Age: ev.Age,
+		})
+	}
+}
+
+// Settled calls the OnSettle hooks, in the caller's goroutine.
+func (q *Queue) Settled(m *handler.Message) {
+	for _, f := range q.settle {
+		call(q, f, m)
+	}
+}
+
+// Call calls f in the caller's goroutine, and logs a panic as that of a hook.
+func (q *Queue) Call(f func()) {
+	if err := guard.Call(f); err != nil {
+		q.panicked(err)
+	}
+}
+
+// call calls a hook that may be nil.
+func call[T any](q *Queue, f func(T), arg T) {
+	if f != nil {
+		q.Call(func() { f(arg) })
+	}
+}
+
+func (q *Queue) panicked(err error) {
+	q.logger.Error("nsqx: hook panicked", "error", err, "stack", string(err.(*handler.PanicError).Stack))
+}

@@ -1,0 +1,153 @@
+// Package pool holds the messages that wait for a handler, and the workers that handle them.
+//
+// A message goes through it once: Put appends it to a deque; a worker takes it, alone or in a batch,
+// runs the chain (Config.Process), and answers on the message's connection.
+package pool
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+)
+
+// Config is what a Pool needs of its owner. All fields are required.
+type Config struct {
+	// Process runs the chain of a message and returns the outcome. It does not panic, but user code
+	// in it may call runtime.Goexit.
+	Process func(*handler.Delivery) handler.Outcome
+
+	// Rescue returns the outcome of a message whose Process ended by runtime.Goexit.
+	Rescue func(*handler.Delivery, error) handler.Outcome
+
+	// Watching is true while Succeeded is to be called after each success.
+	Watching  *atomic.Bool
+	Succeeded func()
+
+	// MaxRequeueDelay bounds the delay of Requeue.
+	MaxRequeueDelay time.Duration
+}
+
+// Pool is a queue and its workers. Its methods are safe for concurrent use.
+type Pool struct {
+	cfg   Config
+	queue *queue
+
+	mu      sync.Mutex // comes before queue.mu
+	all     []*worker  // that have not ended
+	started int
+	settled counts        // by workers that have ended
+	done    chan struct{} // closed when the last worker has ended
+
+	skipped [handler.Lost + 1]atomic.Uint64 // messages that no worker handled, by disposition
+}
+
+// New returns a pool without workers.
+func New(cfg Config) *Pool {
+	return &Pool{cfg: cfg, queue: newQueue(), done: make(chan struct{})}
+}
+
+// Put adds the messages of one read. What it does not take, because the pool is closed or suspended
+// or has no room (ErrClosed, ErrSuspended, ErrFlood), is rest: the newest of msgs.
+func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, err error) {
+	dead, rest, err := p.queue.put(msgs)
+	for _, m := range dead {
+		p.Requeue(m, handler.Requeue, 0)
+	}
+	return rest, err
+}
+
+// Resize sets the number of workers, at least 1. Workers that are too many exit when they come for
+// their next message. After Close it does nothing.
+func (p *Pool) Resize(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for range p.queue.resize(n) {
+		w := &worker{p: p, shard: p.started}
+		w.ack = w.finish
+		p.started++
+		p.all = append(p.all, w)
+		p.queue.join(&w.batch)
+		go w.run(nil)
+	}
+}
+
+// SetCapacity sets how many messages, and bytes of bodies, may wait, those in workers' batches not
+// counted. What waits already stays.
+func (p *Pool) SetCapacity(messages, bytes int) {
+	p.queue.mu.Lock()
+	p.queue.capacity = capacity{messages, bytes}
+	p.queue.mu.Unlock()
+}
+
+// Tick reclaims what waits in batches, sends the FINs of what is finished there, sets the size of a
+// batch, and gives back what cannot be answered any more.
+func (p *Pool) Tick(batchSize int) {
+	p.queue.setBatchSize(min(max(batchSize, 1), maxBatch))
+	for _, m := range p.queue.dropDead() {
+		p.Requeue(m, handler.Requeue, 0)
+	}
+}
+
+// Shed gives back what waits beyond keep messages: the newest first.
+func (p *Pool) Shed(keep int) {
+	for _, m := range p.queue.shed(keep) {
+		p.Requeue(m, handler.Requeue, 0)
+	}
+}
+
+// Suspend gives back all that waits, with a delay, and starts no handler until Resume.
+func (p *Pool) Suspend(delay time.Duration) {
+	for _, m := range p.queue.suspend() {
+		p.Requeue(m, handler.Requeue, delay)
+	}
+}
+
+// Resume ends Suspend.
+func (p *Pool) Resume() { p.queue.resume() }
+
+// Close gives back what waits and ends the workers when their handlers have returned.
+func (p *Pool) Close() {
+	for _, m := range p.queue.close() {
+		p.Requeue(m, handler.Interrupted, 0)
+	}
+}
+
+// Wait waits until all workers have ended, at most for d. It returns false if some have not.
+func (p *Pool) Wait(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// Requeue gives back a message that no handler has seen, and counts it as d. It returns false if no
+// answer could be sent.
+func (p *Pool) Requeue(m *handler.Delivery, d handler.Disposition, delay time.Duration) (sent bool) {
+	if sent = m.Source().(*conn.Conn).Requeue(m, min(delay, p.cfg.MaxRequeueDelay)); !sent {
+		d = unanswered(m)
+	}
+	m.Release()
+	p.skipped[d].Add(1)
+	return sent
+}
+
+// ended is called by each worker, last of all.
+func (p *Pool) ended(w *worker) {
+	p.mu.Lock()
+	p.settled.add(w)
+	i := slices.Index(p.all, w)
+	p.all = slices.Delete(p.all, i, i+1)
+	last := len(p.all) == 0 // the queue is closed
+	p.mu.Unlock()
+	if last {
+		close(p.done)
+	}
+}

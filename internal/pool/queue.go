@@ -1,0 +1,205 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// queue holds the messages that wait for a worker, oldest first. Read loops put a whole read's
+// messages in at a time; a worker takes one, or a batch while handlers are quick.
+//
+// Invariant while mu is free: if a message waits, every worker is busy or one is waking up. A worker
+// sleeps only after it found nothing in the deque and, having reclaimed them, in the batches. Later
+// messages come by put, which wakes a worker; and a worker that takes something, or ends, wakes the
+// next while anything is left. So one message wakes one worker, a backlog wakes all, and nothing
+// waits behind a handler that hangs while another worker is idle.
+type queue struct {
+	mu           sync.Mutex
+	deque        deque
+	capacity     capacity // of the deque
+	overCapacity bool     // there was no room, and more than half of the capacity still waits
+	batchSize    int      // most messages that a worker takes at once
+	suspended    bool     // put takes nothing
+	closed       bool     // put takes nothing any more
+	asleep       []*batch // of sleeping workers; the last is woken first, since its memory is warm
+	woken        int      // workers that were woken and do not run yet
+
+	workers     int      // how many there should be
+	batches     []*batch // of those that there are
+	hasReserved bool     // a batch may hold messages that wait or are not acked
+	looked      int      // index of the batch that reclaimStuck has seen last
+	busyTime    busyTime
+
+	processors int
+}
+
+func newQueue() *queue {
+	q := &queue{deque: newDeque(), batchSize: 1, processors: runtime.GOMAXPROCS(0)}
+	q.busyTime.since = time.Now()
+	return q
+}
+
+// Why Put takes no messages, or not all.
+var (
+	ErrClosed    = errors.New("nsqx: queue is closed")
+	ErrSuspended = errors.New("nsqx: queue is suspended")
+	ErrFlood     = errors.New("nsqx: nsqd sends far more messages than RDY allows")
+)
+
+// put adds messages and wakes a worker. It removes from the front what cannot be answered any more,
+// and returns that as dead. What is not added (the newest of msgs) is rest.
+func (q *queue) put(msgs []handler.Delivery) (dead []*handler.Delivery, rest []handler.Delivery, err error) {
+	q.mu.Lock()
+	defer q.unlock()
+	dead = q.popDead()
+	switch {
+	case q.closed:
+		return dead, msgs, ErrClosed
+	case q.suspended:
+		return dead, msgs, ErrSuspended
+	}
+	if rest = q.deque.add(msgs, q.capacity); len(rest) > 0 {
+		dead = append(dead, q.sweep()...)
+		rest = q.deque.add(rest, q.capacity)
+	}
+	if len(rest) > 0 {
+		q.overCapacity = true
+		err = fmt.Errorf("%w: %d of %d bytes wait for a handler, at most %d of %d bytes may",
+			ErrFlood, q.deque.n, q.deque.bytes, q.capacity.messages, q.capacity.bytes)
+	}
+	return dead, rest, err
+}
+
+// take blocks for a message and marks it current under mu, so close sees every message either queued
+// or owned. It counts the previous message as finished unless it was detached. It returns nil when
+// the worker must exit: the queue is closed, or there are too many workers.
+func (q *queue) take(b *batch) *handler.Delivery {
+	if m := b.next(); m != nil {
+		return m
+	}
+	b.flushAcks()
+	q.mu.Lock()
+	defer q.unlock()
+	for {
+		if q.closed || len(q.batches) > q.workers {
+			b.clear()
+			i := slices.Index(q.batches, b)
+			q.batches = slices.Delete(q.batches, i, i+1)
+			q.busyTime.add(-1)
+			return nil
+		}
+		if q.deque.n == 0 {
+			q.reclaimAll()
+		}
+		if q.deque.n > 0 {
+			break
+		}
+		q.sleep(b)
+	}
+	n := 1
+	if q.batchSize > 1 {
+		n = max(min(q.deque.n/q.among(), q.batchSize), 1)
+	}
+	msgs := q.deque.popFront(n)
+	m := b.fill(msgs)
+	q.hasReserved = q.hasReserved || len(msgs) > 1
+	if q.hasReserved {
+		q.reclaimStuck()
+	}
+	return m
+}
+
+// among is the number of workers that share what waits. With the quickest handlers no more run at a
+// time than there are processors, or twice as many if they wait for a moment. The caller holds mu.
+func (q *queue) among() int {
+	if q.batchSize < maxBatch {
+		return len(q.batches)
+	}
+	return min(len(q.batches), 2*q.processors)
+}
+
+// resize sets the number of workers, at least 1, and returns how many are to be started. Of too
+// many workers those exit that come first for a message.
+func (q *queue) resize(n int) (missing int) {
+	q.mu.Lock()
+	defer q.unlock()
+	q.workers = n
+	if q.closed {
+		return 0
+	}
+	if len(q.batches) > n {
+		q.reclaimAll()
+		q.wakeAll()
+	}
+	return max(n-len(q.batches), 0)
+}
+
+// join adds the batch of a worker that is about to start.
+func (q *queue) join(b *batch) {
+	q.mu.Lock()
+	b.wake.L = &q.mu
+	q.batches = append(q.batches, b)
+	q.busyTime.add(1)
+	q.mu.Unlock()
+}
+
+// setBatchSize sets the most messages, 1 to maxBatch, that a worker takes at once. It reclaims all
+// batches: a quick worker fills its batch again at once, and that of another must not last.
+func (q *queue) setBatchSize(n int) {
+	q.mu.Lock()
+	q.reclaimAll()
+	q.batchSize = n
+	q.unlock()
+}
+
+// shed removes what waits beyond keep messages, those in batches included: the newest, newest
+// first.
+func (q *queue) shed(keep int) []*handler.Delivery {
+	q.mu.Lock()
+	defer q.unlock()
+	return q.removeNewest(keep)
+}
+
+// removeNewest is shed for a caller that holds mu.
+func (q *queue) removeNewest(keep int) (rest []*handler.Delivery) {
+	q.reclaimAll() // the newest may be in a batch
+	for q.deque.n > keep {
+		rest = append(rest, q.deque.popBack())
+	}
+	return rest
+}
+
+// suspend removes all that waits, newest first, and lets nothing in until resume. No worker takes a
+// message after it has returned.
+func (q *queue) suspend() []*handler.Delivery {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.suspended = true
+	return q.removeNewest(0)
+}
+
+// resume ends suspend.
+func (q *queue) resume() {
+	q.mu.Lock()
+	q.suspended = false
+	q.mu.Unlock()
+}
+
+// close ends put and take, and returns what was waiting.
+func (q *queue) close() (rest []*handler.Delivery) {
+	q.mu.Lock()
+	q.reclaimAll()
+	for q.deque.n > 0 {
+		rest = append(rest, &q.deque.popFront(1)[0])
+	}
+	q.closed = true
+	q.wakeAll()
+	q.mu.Unlock()
+	return rest
+}

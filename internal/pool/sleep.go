@@ -1,0 +1,43 @@
+package pool
+
+// sleep blocks until the worker is woken. The caller holds mu.
+func (q *queue) sleep(b *batch) {
+	b.clear()
+	q.busyTime.add(-1)
+	q.asleep = append(q.asleep, b)
+	for b.asleep = true; b.asleep; {
+		b.wake.Wait()
+	}
+	q.woken--
+	q.busyTime.add(1)
+}
+
+// wake removes the worker that slept in last from the list of sleepers; the caller signals it. The
+// caller holds mu.
+func (q *queue) wake() *batch {
+	last := len(q.asleep) - 1
+	b := q.asleep[last]
+	q.asleep = q.asleep[:last]
+	b.asleep = false
+	q.woken++
+	return b
+}
+
+// wakeAll wakes all workers that sleep. The caller holds mu.
+func (q *queue) wakeAll() {
+	for len(q.asleep) > 0 {
+		q.wake().wake.Signal()
+	}
+}
+
+// unlock unlocks mu, and wakes a worker if a message waits and no worker is waking up.
+func (q *queue) unlock() {
+	var b *batch
+	if len(q.asleep) > 0 && q.woken == 0 && (q.deque.n > 0 || q.reserved() > 0) {
+		b = q.wake()
+	}
+	q.mu.Unlock()
+	if b != nil {
+		b.wake.Signal()
+	}
+}

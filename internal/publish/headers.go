@@ -1,0 +1,68 @@
+package publish
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/handler"
+)
+
+// encodeHeaders appends to dst the bodies that go to nsqd: in an envelope if there are headers
+// and they may be sent. A body that would exceed MaxMessageSize with them goes without, and is
+// counted.
+func (r *Router) encodeHeaders(dst [][]byte, out *handler.Outgoing) [][]byte {
+	dst = slices.Grow(dst, len(out.Messages))
+	var both mergedHeaders
+	for i := range out.Messages {
+		m := &out.Messages[i]
+		headers, body := both.of(out, m), m.Body
+		switch {
+		case !out.Envelope || headers.Len() == 0:
+		case headers.Size(body) > r.limits.MaxMessageSize:
+			r.skipped.Add(1)
+		default:
+			body = headers.AppendTo(nil, body)
+		}
+		dst = append(dst, body)
+	}
+	return dst
+}
+
+// mergedHeaders merges the common headers of a publish with those of its messages, one after
+// the other. It holds the common headers between two calls of of, and is empty until a message
+// needs a merge.
+type mergedHeaders struct {
+	headers envelope.Writer
+	own     *envelope.Writer // merged into headers at present; nil for none
+}
+
+// of returns the headers of a message, which are valid until the next call.
+func (h *mergedHeaders) of(out *handler.Outgoing, m *handler.OutgoingMessage) *envelope.Writer {
+	common := &out.Headers
+	switch {
+	case m.Headers.Len() == 0:
+		return common
+	case common.Len() == 0 && (m.Headers.Limit > 0 || common.Limit <= 0):
+		return &m.Headers
+	}
+	if h.headers.Len() == 0 {
+		for key, value := range common.All() {
+			_ = h.headers.Set(key, value) // cannot fail: common holds it
+		}
+	}
+	if h.own != nil {
+		for key := range h.own.All() {
+			if value, ok := common.Get(key); ok {
+				_ = h.headers.Set(key, value)
+			} else {
+				h.headers.Delete(key)
+			}
+		}
+	}
+	for key, value := range m.Headers.All() {
+		_ = h.headers.Set(key, value)
+	}
+	h.headers.Limit, h.own = cmp.Or(max(m.Headers.Limit, 0), common.Limit), &m.Headers
+	return &h.headers
+}

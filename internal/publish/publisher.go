@@ -1,0 +1,167 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/discover"
+	"github.com/nsqx/nsqx/internal/guard"
+	"github.com/nsqx/nsqx/internal/notify"
+	"github.com/nsqx/nsqx/observe"
+)
+
+// Settings are the settings of a Publisher, validated and with defaults.
+type Settings struct {
+	NSQDs    []string // static addresses
+	Discover discover.Config
+	Conn     conn.Config
+
+	Logger    *slog.Logger
+	Telemetry observe.Telemetry // nil: none
+	Hooks     []observe.Hooks
+
+	Middleware  []handler.SendMiddleware
+	Envelope    bool
+	WaitTimeout time.Duration
+	AtLeastOnce bool
+}
+
+// Publisher is a Router with what surrounds it: middleware, telemetry, discovery, events, and an
+// orderly end.
+type Publisher struct {
+	Router *Router
+	Work   Tracker // publishes under way
+
+	cfg       Settings
+	events    *notify.Queue
+	discovery *discover.Discovery
+	stop      context.CancelFunc // ends discovery
+	found     chan struct{}      // closed when discovery has ended
+	unobserve func()
+	closed    chan struct{} // closed when Close is complete
+}
+
+// Start returns a publisher that connects at once.
+func Start(cfg Settings) *Publisher {
+	logger := guard.Logger(cfg.Logger)
+	p := &Publisher{cfg: cfg, found: make(chan struct{}), closed: make(chan struct{})}
+	p.events = notify.New(logger, "", "", cfg.Hooks)
+	p.Router = New(Config{Conn: cfg.Conn, Again: cfg.AtLeastOnce, WaitTimeout: cfg.WaitTimeout, Post: p.events.Conn})
+	p.discovery = discover.New(cfg.Discover, owner{p.Router, p.events}, cfg.NSQDs)
+	p.events.Start()
+	var ctx context.Context
+	ctx, p.stop = context.WithCancel(context.Background())
+	go func() {
+		defer close(p.found)
+		p.discovery.Run(ctx)
+	}()
+	if t := cfg.Telemetry; t != nil {
+		p.unobserve = t.ObservePublisher(p.Stats)
+	}
+	return p
+}
+
+// owner is the publisher as discovery sees it.
+type owner struct {
+	*Router
+	events *notify.Queue
+}
+
+// Polled takes the result of a poll.
+func (o owner) Polled(ev notify.Event) { o.events.Post(ev) }
+
+// Chain builds the way of a publish, once: telemetry → headers → the publisher's middleware → more →
+// Transmit.
+func (p *Publisher) Chain(topic string, more []handler.SendMiddleware, envelope bool) handler.Send {
+	var observing handler.SendMiddleware
+	if t := p.cfg.Telemetry; t != nil {
+		observing = t.Producer(observe.ProducerInfo{Topic: topic, ClientID: p.cfg.Conn.ClientID})
+	}
+	inner := handler.ChainSend(observing, p.Router.RejectHeaders, handler.ContextHeaders,
+		handler.ChainSend(p.cfg.Middleware...), handler.ChainSend(more...))(p.Router.Transmit)
+	envelope = envelope || p.cfg.Envelope
+	return func(ctx context.Context, out *handler.Outgoing) (err error) {
+		defer func() {
+			if r := recover(); r != nil { // perhaps after nsqd had confirmed it
+				err = &conn.PublishError{Kind: conn.ErrUnconfirmed, Topic: out.Topic, Err: handler.NewPanicError(r)}
+			}
+		}()
+		out.Envelope = out.Envelope || envelope
+		return inner(ctx, out)
+	}
+}
+
+// Through publishes by a chain, unless the publisher is closed.
+func (p *Publisher) Through(ctx context.Context, chain handler.Send, out *handler.Outgoing) error {
+	epoch, ok := p.Work.Begin()
+	if !ok {
+		return &conn.PublishError{Kind: conn.ErrNotSent, Topic: out.Topic, Err: ErrClosed}
+	}
+	defer p.Work.End(epoch)
+	return chain(ctx, out)
+}
+
+// Call calls user code, and logs a panic.
+func (p *Publisher) Call(f func()) { p.events.Call(f) }
+
+// CloseGrace is how long Close waits for user code that should have returned.
+const CloseGrace = time.Second
+
+// Close publishes nothing more, waits until ctx ends for what is under way, and closes the
+// connections: see nsqx.Publisher.Shutdown.
+func (p *Publisher) Close(ctx context.Context) error {
+	if !p.Work.Close() {
+		select {
+		case <-p.closed:
+			return nil
+		case <-ctx.Done():
+			return Ended(ctx)
+		}
+	}
+	defer close(p.closed)
+	var err error
+	if cut := p.Work.Flush(ctx); cut != nil {
+		err = &observe.CloseError{Unconfirmed: p.Router.Unanswered(), Err: cut}
+	}
+	p.stop()
+	p.Router.Close(err != nil)
+	deadline := time.Now().Add(CloseGrace)
+	left, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	select {
+	case <-p.found: // nobody posts any more
+		p.events.Close(deadline)
+	case <-left.Done():
+	}
+	_ = p.Work.Flush(left) // publishes that were cut short return
+	if p.unobserve != nil {
+		p.unobserve()
+	}
+	return err
+}
+
+// Stats returns the publisher's counters and state.
+func (p *Publisher) Stats() observe.PublisherStats {
+	s := p.Router.Stats()
+	s.EventsDropped = p.events.Dropped()
+	s.Lookups = p.discovery.Stats()
+	return s
+}
+
+var errNotAppended = errors.New("nsqx: the codec did not append to the slice that it was given")
+
+// Encode appends a payload to dst. A codec that panics has an error like any other.
+func Encode(dst []byte, encode func([]byte) ([]byte, error)) ([]byte, error) {
+	body, err := guard.Value(func() ([]byte, error) { return encode(dst) })
+	switch {
+	case err != nil:
+		return dst, err
+	case len(body) < len(dst):
+		return dst, errNotAppended
+	}
+	return body, nil
+}

@@ -1,0 +1,180 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// flushing calls flush and says whether it has returned, when asked.
+func flushing(t *testing.T, tr *Tracker) (returned func() bool) {
+	var over atomic.Bool
+	go func() {
+		if err := tr.Flush(context.Background()); err != nil {
+			t.Errorf("flush returned %v", err)
+		}
+		over.Store(true)
+	}()
+	return func() bool {
+		synctest.Wait()
+		return over.Load()
+	}
+}
+
+func mustBegin(t *testing.T, tr *Tracker) int {
+	t.Helper()
+	epoch, ok := tr.Begin()
+	if !ok {
+		t.Fatal("nothing may begin")
+	}
+	return epoch
+}
+
+// TestFlushWaitsForWhatWasBefore, and not for what begins later, however many flush.
+func TestFlushWaitsForWhatWasBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &Tracker{}
+		if !flushing(t, tr)() {
+			t.Error("there was nothing to wait for")
+		}
+		a, b := mustBegin(t, tr), mustBegin(t, tr)
+		first := flushing(t, tr)
+		first()
+		c := mustBegin(t, tr)
+		second := flushing(t, tr)
+		second()
+		d := mustBegin(t, tr)
+		tr.End(a)
+		if first() || second() {
+			t.Error("it has not waited for b")
+		}
+		tr.End(b)
+		if !first() || second() {
+			t.Error("the first is to end with b, the second not before c")
+		}
+		tr.End(c)
+		// d began before the second could begin a new epoch: it may wait for it
+		tr.End(d)
+		if !second() || !flushing(t, tr)() {
+			t.Error("nothing is under way")
+		}
+	})
+}
+
+// TestFlushIsNotHeldUpByOthers: others that flush all the time do not keep one from its end.
+func TestFlushIsNotHeldUpByOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &Tracker{}
+		x := mustBegin(t, tr)
+		one := flushing(t, tr)
+		one()
+		waiting := flushing(t, tr)
+		waiting()
+		var others []func() bool
+		for range 100 {
+			next := mustBegin(t, tr)
+			others = append(others, flushing(t, tr))
+			tr.End(x)
+			x = next
+			synctest.Wait()
+		}
+		if !one() || !waiting() {
+			t.Error("what was under way then is over for long")
+		}
+		tr.End(x)
+		for _, over := range others {
+			if !over() {
+				t.Error("it has not returned")
+			}
+		}
+	})
+}
+
+func TestFlushContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, cause := &Tracker{}, errors.New("the cause")
+		a := mustBegin(t, tr)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, cause)
+		defer cancel()
+		for range 3 {
+			if err := tr.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, cause) {
+				t.Errorf("flush returned %v", err)
+			}
+		}
+		later := flushing(t, tr)
+		if later() {
+			t.Error("a is under way")
+		}
+		tr.End(a)
+		if !later() {
+			t.Error("nothing is under way")
+		}
+	})
+}
+
+func TestTrackerCloses(t *testing.T) {
+	tr := &Tracker{}
+	a := mustBegin(t, tr)
+	if !tr.Close() || tr.Close() {
+		t.Error("want that it is the first, and then not")
+	}
+	if _, ok := tr.Begin(); ok {
+		t.Error("something may begin")
+	}
+	tr.End(a)
+	if err := tr.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTrackerUnderLoad: whoever flushes finds that all is over that had begun before.
+func TestTrackerUnderLoad(t *testing.T) {
+	tr := &Tracker{}
+	var begun, ended [8]atomic.Int64 // by each worker
+	var workers, flushers sync.WaitGroup
+	quit := make(chan struct{})
+	for w := range begun {
+		workers.Go(func() {
+			for range 3000 {
+				epoch, _ := tr.Begin()
+				begun[w].Add(1)
+				if rand.IntN(10) == 0 {
+					time.Sleep(time.Microsecond)
+				}
+				ended[w].Add(1)
+				tr.End(epoch)
+			}
+		})
+	}
+	for range 4 {
+		flushers.Go(func() {
+			for {
+				select {
+				case <-quit:
+					return
+				default:
+				}
+				var before [len(begun)]int64
+				for w := range begun {
+					before[w] = begun[w].Load()
+				}
+				if err := tr.Flush(t.Context()); err != nil {
+					t.Error(err)
+				}
+				for w, n := range before {
+					if ended[w].Load() < n {
+						t.Errorf("%d of %d have ended", ended[w].Load(), n)
+					}
+				}
+			}
+		})
+	}
+	workers.Wait()
+	close(quit)
+	flushers.Wait()
+}

@@ -1,0 +1,213 @@
+package redial
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/internal/guard"
+	"github.com/nsqx/nsqx/internal/notify"
+)
+
+// line is one address: it dials, serves the connection, and dials again for as long as the address
+// is wanted. A lazy line dials once each time it is started.
+type line struct {
+	set      *Set
+	addr     string
+	hurry    chan struct{}               // holds one: dial now
+	schedule *backoff.ExponentialBackOff // of the goroutine
+
+	// Guarded by set.mu.
+	wanted      bool       // dial again
+	running     bool       // there is a goroutine
+	waiting     bool       // it waits before the next dial
+	conn        *conn.Conn // nil unless connected
+	reached     bool       // it was connected once
+	dials       uint64
+	lastErr     error
+	retryAt     time.Time
+	unconfirmed bool       // ended after Set.Close with an error
+	past        conn.Stats // of the connections that have ended, added up
+}
+
+func newLine(s *Set, addr string) *line {
+	return &line{set: s, addr: addr, hurry: make(chan struct{}, 1), schedule: newSchedule()}
+}
+
+// start starts the goroutine unless it runs. The caller holds set.mu.
+func (l *line) start() {
+	s := l.set
+	if l.running || s.closed || s.ctx == nil {
+		return
+	}
+	l.running = true
+	s.running.Go(func() { l.run(s.ctx) })
+}
+
+// trying reports whether there may be a connection soon; it starts a lazy line. The caller holds
+// set.mu.
+func (l *line) trying() bool {
+	if l.waiting || !l.wanted && !l.running {
+		return false
+	}
+	l.start()
+	return true
+}
+
+// dialNow ends the wait before the next dial.
+func (l *line) dialNow() {
+	select {
+	case l.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// run dials and serves until ctx ends, the set is closed, or the address is not wanted any more; a
+// lazy line dials once. A connection outlives ctx: its owner ends it.
+func (l *line) run(ctx context.Context) {
+	for first := true; l.next(ctx, first); first = false {
+		c, err := l.dial(ctx)
+		if err != nil {
+			l.wait(ctx, notify.DialError, err, dialPause(l.schedule, err))
+			continue
+		}
+		if !l.attach(c) {
+			c.Abort(nil) // nothing was delivered, and nobody would end it
+			_ = c.Serve(l.set.cfg.Sink)
+			continue
+		}
+		began := time.Now()
+		err = l.serve(c)
+		l.wait(ctx, notify.Disconnect, err, l.pause(c, err, time.Since(began)))
+	}
+}
+
+// dial connects. Dialer, secret and callbacks of TLS are user code.
+func (l *line) dial(ctx context.Context) (*conn.Conn, error) {
+	cfg := &l.set.cfg
+	c, err := guard.IsolateValue(func() (*conn.Conn, error) { return conn.Dial(ctx, l.addr, cfg.Conn, cfg.Sub) })
+	if err != nil && !isConnError(err) {
+		err = &conn.Error{Addr: l.addr, Phase: conn.PhaseDial, Err: err}
+	}
+	return c, err
+}
+
+// next reports whether to dial. If not, the goroutine must end.
+func (l *line) next(ctx context.Context, first bool) bool {
+	s := l.set
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.waiting = false
+	if ctx.Err() == nil && !s.closed && l.wanted && (first || !s.cfg.Lazy) {
+		l.dials++
+		return true
+	}
+	l.running = false
+	if !l.wanted {
+		s.remove(l)
+	}
+	s.announce()
+	return false
+}
+
+// attach makes a new connection known. It returns false if the set is closed.
+func (l *line) attach(c *conn.Conn) bool {
+	s := l.set
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return false
+	}
+	l.conn, l.lastErr, l.reached = c, nil, true
+	select {
+	case <-l.hurry: // it is connected now
+	default:
+	}
+	s.announce()
+	s.mu.Unlock()
+	s.post(notify.Connect, l.addr, nil, 0)
+	if s.cfg.Attached != nil {
+		s.cfg.Attached()
+	}
+	return true
+}
+
+// serve runs a connection to its end.
+func (l *line) serve(c *conn.Conn) error {
+	s := l.set
+	var helpers sync.WaitGroup
+	if s.cfg.Lazy {
+		helpers.Go(func() { closeIdle(c) })
+	}
+	err := c.Serve(s.cfg.Sink)
+	helpers.Wait()
+
+	s.mu.Lock()
+	l.conn, l.lastErr = nil, err
+	l.unconfirmed = s.closed && err != nil
+	l.past = pastStats(l.past, c.Stats())
+	s.announce()
+	s.mu.Unlock()
+	if s.cfg.Detached != nil {
+		s.cfg.Detached(c)
+	}
+	return err
+}
+
+// wait tells what has failed, and waits before the next dial.
+func (l *line) wait(ctx context.Context, kind notify.Kind, err error, pause time.Duration) {
+	s := l.set
+	s.mu.Lock()
+	ending := s.closed || ctx.Err() != nil
+	if ending {
+		pause = 0
+	} else {
+		l.lastErr, l.retryAt, l.waiting = err, time.Now().Add(pause), pause > 0
+	}
+	s.announce()
+	s.mu.Unlock()
+	if !ending || kind == notify.Disconnect { // else the dial was given up
+		s.post(kind, l.addr, err, pause)
+	}
+	if pause == 0 {
+		return
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.hurry:
+	case <-ctx.Done():
+	}
+}
+
+func (s *Set) post(kind notify.Kind, addr string, err error, retry time.Duration) {
+	if s.cfg.Post != nil {
+		s.cfg.Post(kind, addr, err, retry)
+	}
+}
+
+// idleTime is how long, and up to twice as long, a lazy line keeps a connection that nobody uses.
+const idleTime = 30 * time.Second
+
+// closeIdle closes a connection that nobody has used for a while.
+func closeIdle(c *conn.Conn) {
+	ticker := time.NewTicker(idleTime)
+	defer ticker.Stop()
+	var last uint64
+	for {
+		select {
+		case <-ticker.C:
+		case <-c.Done():
+			return
+		}
+		published := c.Stats().Published
+		if published == last && c.Unanswered() == 0 {
+			c.CloseWrite()
+		}
+		last = published
+	}
+}

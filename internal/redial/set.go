@@ -1,0 +1,169 @@
+// Package redial keeps a set of addresses connected: it dials each one again and again, under a
+// jittered exponential backoff, and serves the connection until it ends. Consumers and publishers
+// share it.
+package redial
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/notify"
+)
+
+// Config says how a Set connects, and who is told. All but Conn may be zero.
+type Config struct {
+	Conn conn.Config
+	Sub  *conn.Subscription // nil: the connections publish
+	Sink conn.Sink          // nil: nothing is delivered
+
+	// Lazy dials an address only when Trying asks for it, once each time, and closes a connection
+	// that was idle for 30 to 60 s.
+	Lazy bool
+
+	Post     func(kind notify.Kind, addr string, err error, retry time.Duration) // tells of connections
+	Attached func()                                                              // a connection was added to Conns
+	Detached func(*conn.Conn)                                                    // it was removed again
+}
+
+// Set is a set of addresses. Its methods are safe for concurrent use and never wait, except Wait.
+type Set struct {
+	cfg       Config
+	connected atomic.Pointer[[]*conn.Conn]
+	running   sync.WaitGroup // of lines
+
+	mu      sync.Mutex
+	ctx     context.Context // nil before Start
+	closed  bool
+	lines   []*line
+	changed chan struct{} // closed, and replaced, when a line has changed
+}
+
+// New returns an empty set.
+func New(cfg Config) *Set {
+	if cfg.Sink == nil {
+		cfg.Sink = noSink{}
+	}
+	s := &Set{cfg: cfg, changed: make(chan struct{})}
+	s.connected.Store(new([]*conn.Conn))
+	return s
+}
+
+// Start starts to dial. The contexts of messages inherit the values of ctx; its end ends dialling,
+// not the connections.
+func (s *Set) Start(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ctx = ctx
+	if s.cfg.Lazy {
+		return
+	}
+	for _, l := range s.lines {
+		l.start()
+	}
+}
+
+// Connect adds an address, or keeps one that Forget has removed.
+func (s *Set) Connect(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	l := s.find(addr)
+	if l == nil {
+		l = newLine(s, addr)
+		s.lines = append(s.lines, l)
+	}
+	l.wanted = true
+	if !s.cfg.Lazy {
+		l.start()
+	}
+}
+
+// Redial dials an address at once if it is not connected.
+func (s *Set) Redial(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.find(addr); l != nil && l.conn == nil {
+		l.dialNow()
+	}
+}
+
+// Forget removes an address: it is not dialled again. Its connection stays until it ends.
+func (s *Set) Forget(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.find(addr)
+	if l == nil {
+		return
+	}
+	l.wanted = false
+	if l.running {
+		l.dialNow() // to see that it is not wanted
+		return
+	}
+	s.remove(l)
+}
+
+// Close attaches no further connection, and returns those that there are. Their owner ends them, and
+// dialling ends with the ctx of Start.
+func (s *Set) Close() []*conn.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.announce()
+	return s.Conns()
+}
+
+// Wait waits until all connections have ended, and dialling has. It is called after Close.
+func (s *Set) Wait() { s.running.Wait() }
+
+// Conns returns the connections of this moment. The slice must not be changed.
+func (s *Set) Conns() []*conn.Conn { return *s.connected.Load() }
+
+// Changed returns a channel that is closed at the next change: a connection came or went, a dial
+// failed, or Close was called.
+func (s *Set) Changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// find returns the line of an address; nil if there is none. The caller holds mu.
+func (s *Set) find(addr string) *line {
+	i := slices.IndexFunc(s.lines, func(l *line) bool { return l.addr == addr })
+	if i < 0 {
+		return nil
+	}
+	return s.lines[i]
+}
+
+// remove takes a line off the list. The caller holds mu.
+func (s *Set) remove(l *line) {
+	s.lines = slices.DeleteFunc(s.lines, func(x *line) bool { return x == l })
+}
+
+// announce publishes the connections, and tells who waits. The caller holds mu.
+func (s *Set) announce() {
+	var conns []*conn.Conn
+	for _, l := range s.lines {
+		if l.conn != nil {
+			conns = append(conns, l.conn)
+		}
+	}
+	s.connected.Store(&conns)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// noSink takes what a publishing connection never delivers.
+type noSink struct{}
+
+func (noSink) Deliver(*conn.Conn, []handler.Delivery) {}
+func (noSink) Refused(*conn.Conn, error)              {}
+func (noSink) Yielded(*conn.Conn)                     {}

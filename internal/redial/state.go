@@ -1,0 +1,129 @@
+package redial
+
+import (
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/observe"
+)
+
+// Closed reports whether Close was called.
+func (s *Set) Closed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// Len returns the number of addresses.
+func (s *Set) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.lines)
+}
+
+// Reached reports whether every address that is wanted was connected at least once.
+func (s *Set) Reached() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lines {
+		if l.wanted && !l.reached {
+			return false
+		}
+	}
+	return true
+}
+
+// Failures returns the last error of each address that has one.
+func (s *Set) Failures() (errs []error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lines {
+		if l.lastErr != nil {
+			errs = append(errs, l.lastErr)
+		}
+	}
+	return errs
+}
+
+// Unconfirmed returns the errors of connections that ended after Close without nsqd's confirmation
+// that it has read everything.
+func (s *Set) Unconfirmed() (errs []error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lines {
+		if l.unconfirmed {
+			errs = append(errs, l.lastErr)
+		}
+	}
+	return errs
+}
+
+// Trying reports whether an address may soon be connected; a lazy set then dials it. c is its
+// connection if there is one.
+func (s *Set) Trying(addr string) (c *conn.Conn, trying bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.find(addr)
+	if l == nil {
+		return nil, false
+	}
+	return l.conn, l.conn == nil && l.trying()
+}
+
+// AnyTrying reports whether any address may soon be connected, or is; a lazy set then dials the
+// first that is not. If none may, errs are the last errors of all.
+func (s *Set) AnyTrying() (trying bool, errs []error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lines {
+		if l.conn != nil || l.trying() {
+			return true, nil
+		}
+		errs = append(errs, l.lastErr)
+	}
+	return false, errs
+}
+
+// Stats returns the counters of each address.
+func (s *Set) Stats() (all []observe.ConnStats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lines {
+		all = append(all, l.stats())
+	}
+	return all
+}
+
+// stats adds up an address. The caller holds mu.
+func (l *line) stats() observe.ConnStats {
+	s := observe.ConnStats{Stats: l.past, Connected: l.conn != nil, Dials: l.dials, LastErr: l.lastErr}
+	if l.conn != nil {
+		s.Stats = addStats(l.past, l.conn.Stats())
+	} else {
+		s.RetryAt = l.retryAt
+	}
+	s.Addr = l.addr
+	return s
+}
+
+// pastStats are the counters of all connections that have ended.
+func pastStats(past, ended conn.Stats) conn.Stats {
+	s := addStats(past, ended)
+	s.Quota, s.Window, s.RDY, s.InFlight = 0, 0, 0, 0
+	return s
+}
+
+// addStats adds the counters of past connections to the state of a later one. A test sees to it
+// that none is forgotten.
+func addStats(past, s conn.Stats) conn.Stats {
+	s.Published += past.Published
+	s.Received += past.Received
+	s.Bytes += past.Bytes
+	s.Finished += past.Finished
+	s.Requeued += past.Requeued
+	s.Touched += past.Touched
+	s.Expired += past.Expired
+	s.Lost += past.Lost
+	s.Refused += past.Refused
+	s.Writes += past.Writes
+	s.BytesWritten += past.BytesWritten
+	return s
+}

@@ -1,0 +1,524 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/observe"
+	"github.com/nsqx/nsqx/retry"
+)
+
+var errDown = errors.New("database is down")
+
+// dependency is what a handler needs. It takes 10 ms, whether it is up or down.
+type dependency struct {
+	down  atomic.Bool
+	start time.Time
+
+	running, most atomic.Int32
+	runs          synced[time.Duration] // since start, when they began
+	backoffs      synced[observe.BackoffEvent]
+}
+
+func newDependency(down bool) *dependency {
+	d := &dependency{start: time.Now()}
+	d.down.Store(down)
+	return d
+}
+
+func (d *dependency) handle(context.Context, string) error {
+	d.runs.add(time.Since(d.start))
+	n := d.running.Add(1)
+	for most := d.most.Load(); n > most && !d.most.CompareAndSwap(most, n); most = d.most.Load() {
+	}
+	defer d.running.Add(-1)
+	time.Sleep(10 * time.Millisecond)
+	if d.down.Load() {
+		return errDown
+	}
+	return nil
+}
+
+func (d *dependency) hook() nsqx.ConsumerOption {
+	return nsqx.WithHooks(observe.Hooks{OnBackoff: d.backoffs.add})
+}
+
+// runsBetween counts the runs that began between two instants.
+func (d *dependency) runsBetween(from, to time.Time) (n int) {
+	for _, at := range d.runs.all() {
+		if began := d.start.Add(at); !began.Before(from) && began.Before(to) {
+			n++
+		}
+	}
+	return n
+}
+
+// wantBackoffs checks the delays of the events, and that between one and the next nothing ran but one message, when the delay
+// was over.
+func (d *dependency) wantBackoffs(t *testing.T, delays ...time.Duration) {
+	t.Helper()
+	events := d.backoffs.all()
+	if len(events) < len(delays) {
+		t.Fatalf("%d backoffs, want %d", len(events), len(delays))
+	}
+	for i, e := range events[:len(delays)] {
+		if e.Delay != delays[i] || e.Topic != "orders" || e.Channel != "billing" {
+			t.Errorf("backoff %d is %+v, want %v", i, e, delays[i])
+		}
+		if i == 0 {
+			continue
+		}
+		before := events[i-1]
+		if waited := e.Time.Sub(before.Time); waited < before.Delay || waited > before.Delay+250*time.Millisecond {
+			t.Errorf("backoff %d comes %v after the one before, which was of %v", i, waited, before.Delay)
+		}
+		from := before.Time.Add(time.Millisecond)
+		if n := d.runsBetween(from, before.Time.Add(before.Delay)); n != 0 {
+			t.Errorf("%d handlers ran while the breaker was open for %v", n, before.Delay)
+		}
+		if n := d.runsBetween(from, e.Time); n != 1 {
+			t.Errorf("%d handlers ran between backoff %d and %d, want one that tries", n, i-1, i)
+		}
+	}
+}
+
+// TestDependencyDown for five minutes: no message is given up for it, and all are handled after its return.
+func TestDependencyDown(t *testing.T) {
+	for name, opts := range map[string][]nsqx.ConsumerOption{
+		"automatic":     nil,
+		"max in flight": {nsqx.WithMaxInFlight(200)},
+		"fixed RDY":     {nsqx.WithMaxInFlight(200), nsqx.WithFixedRDY()},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			most := 200
+			if opts == nil {
+				most = 2500
+			}
+			servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(most, time.Millisecond), nsqxtest.WithPatience(time.Hour))
+			s := servers[0]
+			d := newDependency(true)
+			c, _ := consume(t, servers, d.handle, append(opts, d.hook(), nsqx.WithConcurrency(8), nsqx.WithMaxAttempts(8), nsqx.WithDeadLetter("dead"))...)
+			publish(s, 1000)
+			time.Sleep(5 * time.Second) // it is open, for 4 s since 3 s
+			want(t, "RDY in backoff", rdy(t, s), 0)
+			want(t, "in flight in backoff", billing(s).InFlight, 0)
+			want(t, "backoff", c.Stats().Backoff, true)
+			want(t, "max in flight", c.Stats().MaxInFlight, 0)
+			wantErr(t, "health", c.Healthy(), nil)
+			for range 290 {
+				time.Sleep(time.Second)
+				if n := billing(s).InFlight; n > 1 {
+					t.Errorf("%d in flight in backoff", n)
+				}
+			}
+			time.Sleep(5 * time.Second)
+			tries := len(d.runs.all())
+			if tries > 50 {
+				t.Errorf("%d runs in five minutes, want few", tries)
+			}
+			d.down.Store(false)
+			back := time.Now()
+			s.Await("orders", "billing", finished(1000))
+			if took := time.Since(back); took > 5*time.Minute {
+				t.Errorf("all were handled %v after its return", took)
+			}
+			want(t, "dead letters", len(s.Published("dead")), 0)
+			want(t, "given up", c.Stats().DeadLettered+c.Stats().Dropped, 0)
+			want(t, "runs after its return", len(d.runs.all())-tries, 1000)
+			want(t, "backoff at last", c.Stats().Backoff, false)
+			const s1 = time.Second
+			d.wantBackoffs(t, s1, 2*s1, 4*s1, 8*s1, 16*s1, 32*s1, 60*s1, 60*s1, 60*s1)
+			want(t, "most at once", d.most.Load(), 8)
+		})
+	}
+}
+
+// TestBackoffEnds: a trial that succeeds lets one more through for each success, and then everything is as before.
+func TestBackoffEnds(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(40, time.Millisecond))
+		s := servers[0]
+		d := newDependency(true)
+		c, _ := consume(t, servers, d.handle, d.hook(), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(40),
+			nsqx.WithRetry(retry.Linear(time.Second, time.Second)))
+		publish(s, 200)
+		time.Sleep(900 * time.Millisecond)
+		d.down.Store(false)
+		want(t, "backoffs", len(d.backoffs.all()), 1)
+		opened := d.backoffs.all()[0].Time
+		time.Sleep(time.Until(opened.Add(time.Second)) - time.Millisecond)
+		d.most.Store(0)
+		s.Await("orders", "billing", finished(1))
+		want(t, "at once during the trial", d.most.Load(), 1)
+		s.Await("orders", "billing", finished(200))
+		want(t, "max in flight", c.Stats().MaxInFlight, 40)
+		want(t, "backoffs at last", len(d.backoffs.all()), 1)
+		want(t, "at once", d.most.Load(), 4)
+
+		time.Sleep(11 * time.Second)
+		d.down.Store(true) // the next time begins anew
+		publish(s, 200)
+		time.Sleep(900 * time.Millisecond)
+		events := d.backoffs.all()
+		if len(events) != 2 || events[1].Delay != time.Second {
+			t.Errorf("backoffs %v, want another one of a second", events)
+		}
+		d.down.Store(false)
+		s.Await("orders", "billing", finished(400))
+	})
+}
+
+// TestPoison is a message that always fails. It does not stop the others, nor itself.
+func TestPoison(t *testing.T) {
+	for name, policy := range map[string]retry.Policy{
+		"default policy": retry.Exponential(time.Second, 10*time.Minute),
+		"no delay":       retry.Linear(0, 0),
+	} {
+		for _, good := range []int{0, 1, 300} {
+			bubble(t, fmt.Sprintf("%s, %d good ones", name, good), func(t *testing.T) {
+				servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(20, time.Millisecond))
+				s := servers[0]
+				d := newDependency(false)
+				var failed atomic.Int32
+				_, _ = consume(t, servers, func(ctx context.Context, body string) error {
+					if body == "poison" {
+						failed.Add(1)
+						time.Sleep(time.Millisecond)
+						return errBill
+					}
+					return d.handle(ctx, body)
+				}, d.hook(), nsqx.WithRetry(policy), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(20))
+				s.Publish("orders", []byte("poison"))
+				publish(s, good)
+				time.Sleep(20 * time.Second)
+				want(t, "finished", billing(s).Finished, good)
+				want(t, "backoffs", len(d.backoffs.all()), 0)
+				if n := failed.Load(); n < 4 || strings.HasPrefix(name, "no delay") && n < 5000 {
+					t.Errorf("the poison has run %d times: it was stopped", n)
+				}
+			})
+		}
+	}
+}
+
+// TestPoisonCostsNothing: 1000 good messages take as long with a poison among them as without.
+func TestPoisonCostsNothing(t *testing.T) {
+	took := make(map[bool]time.Duration)
+	for _, poison := range []bool{false, true} {
+		bubble(t, fmt.Sprint(poison), func(t *testing.T) {
+			s := nsqxtest.NewServer(t)
+			d := newDependency(false)
+			_, _ = consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
+				err := d.handle(ctx, body)
+				if body == "poison" {
+					return errBill
+				}
+				return err
+			}, nsqx.WithConcurrency(4))
+			publish(s, 100)
+			if poison {
+				s.Publish("orders", []byte("poison"))
+			}
+			publish(s, 900)
+			s.Await("orders", "billing", finished(1000))
+			took[poison] = time.Since(d.start)
+		})
+	}
+	if took[true] > took[false]*105/100 {
+		t.Errorf("with a poison message it took %v, without %v", took[true], took[false])
+	}
+}
+
+// TestTenPoisonous messages are not everything, either.
+func TestTenPoisonous(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		d := newDependency(false)
+		_, _ = consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
+			time.Sleep(time.Millisecond)
+			return errBill
+		}, d.hook(), nsqx.WithRetry(retry.Linear(50*time.Millisecond, 50*time.Millisecond)), nsqx.WithConcurrency(4))
+		publish(s, 10)
+		time.Sleep(30 * time.Second)
+		want(t, "backoffs", len(d.backoffs.all()), 0)
+		publish(s, 30) // 40 are
+		time.Sleep(5 * time.Second)
+		want(t, "backoffs", len(d.backoffs.all()) > 0, true)
+	})
+}
+
+// TestNoFailure: what is no failure of what handlers need does not open the breaker.
+func TestNoFailure(t *testing.T) {
+	for name, err := range map[string]error{
+		"again later": retry.After(time.Second, nil),
+		"drop":        retry.Drop(errBill),
+		"permanent":   retry.Permanent(errBill),
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t)
+			d := newDependency(false)
+			c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error { return err }, d.hook(), nsqx.WithDeadLetter("dead"))
+			publish(s, 200)
+			time.Sleep(500 * time.Millisecond)
+			want(t, "backoffs", len(d.backoffs.all()), 0)
+			want(t, "backoff", c.Stats().Backoff, false)
+			st := c.Stats()
+			want(t, "settled", st.Requeued+st.Dropped+st.DeadLettered, 200)
+		})
+	}
+}
+
+func TestWithoutBackoff(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		d := newDependency(true)
+		c, _ := consume(t, []*nsqxtest.Server{s}, d.handle, d.hook(), nsqx.WithoutBackoff(), nsqx.WithConcurrency(4),
+			nsqx.WithRetry(retry.Linear(time.Second, time.Second)))
+		publish(s, 1000)
+		time.Sleep(4 * time.Second)
+		want(t, "backoffs", len(d.backoffs.all()), 0)
+		want(t, "backoff", c.Stats().Backoff, false)
+		if n := len(d.runs.all()); n < 1500 {
+			t.Errorf("%d runs in 4 s, want what 4 handlers of 10 ms can do", n)
+		}
+	})
+}
+
+// TestBackoffOptions are obeyed.
+func TestBackoffOptions(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		d := newDependency(true)
+		_, _ = consume(t, []*nsqxtest.Server{s}, d.handle, d.hook(), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(1),
+			nsqx.WithBackoff(nsqx.Backoff{MinResults: 5, First: 3 * time.Second, Max: 7 * time.Second}))
+		publish(s, 100)
+		time.Sleep(40 * time.Second)
+		d.wantBackoffs(t, 3*time.Second, 6*time.Second, 7*time.Second, 7*time.Second)
+		want(t, "runs before it opened", d.runsBetween(d.start, d.backoffs.all()[0].Time), 5)
+	})
+}
+
+// TestHalfFails: a breaker goes by the rate.
+func TestHalfFails(t *testing.T) {
+	for percent, opens := range map[int]bool{50: false, 70: false, 95: true} {
+		bubble(t, fmt.Sprint(percent), func(t *testing.T) {
+			s := nsqxtest.NewServer(t)
+			d := newDependency(false)
+			var n atomic.Int32
+			_, _ = consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
+				time.Sleep(10 * time.Millisecond)
+				if int(n.Add(37))%100 < percent { // every residue, well mixed
+					return errBill
+				}
+				return nil
+			}, d.hook(), nsqx.WithConcurrency(4))
+			publish(s, 2000)
+			time.Sleep(4 * time.Second)
+			want(t, "opened", len(d.backoffs.all()) > 0, opens)
+		})
+	}
+}
+
+// TestBackoffSurvives is row F27: the connections are gone while the breaker is open, and there is none when a message might try.
+func TestBackoffSurvives(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 2, nsqxtest.WithMaxInFlightCheck(40, time.Millisecond), nsqxtest.WithPatience(time.Hour))
+		d := newDependency(true)
+		c, _ := consume(t, servers, d.handle, d.hook(), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(40), nsqx.WithMaxAttempts(8), nsqx.WithDeadLetter("dead"))
+		for _, s := range servers {
+			publish(s, 100)
+		}
+		time.Sleep(500 * time.Millisecond)
+		want(t, "backoffs", len(d.backoffs.all()), 1)
+		for _, s := range servers {
+			s.Refuse(true)
+			s.Disconnect()
+		}
+		before := len(d.runs.all())
+		time.Sleep(30 * time.Second)
+		want(t, "runs without a connection", len(d.runs.all()), before)
+		wantErr(t, "health", c.Healthy(), nsqx.ErrNoNSQD)
+		for _, s := range servers {
+			s.Refuse(false)
+		}
+		d.most.Store(0)
+		time.Sleep(12 * time.Second)
+		for _, s := range servers {
+			want(t, "subscribed again", billing(s).Subscribers, 1)
+		}
+		want(t, "backoff", c.Stats().Backoff, true)
+		want(t, "at once while it is down", d.most.Load(), 1)
+		if n := len(d.runs.all()) - before; n < 1 || n > 4 {
+			t.Errorf("%d runs in 12 s of backoff, want a few that try", n)
+		}
+		for range 20 { // and they go on flapping
+			time.Sleep(300 * time.Millisecond)
+			for _, s := range servers {
+				s.ResetConns()
+			}
+		}
+		synctest.Wait()
+		d.down.Store(false)
+		for _, s := range servers {
+			s.Await("orders", "billing", finished(100))
+			want(t, "dead letters", len(s.Published("dead")), 0)
+		}
+		want(t, "backoff at last", c.Stats().Backoff, false)
+	})
+}
+
+// TestTrialTimesOut: the message that tries hangs past its timeout.
+func TestTrialTimesOut(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMessageTimeout(4*time.Second), nsqxtest.WithPatience(time.Hour))
+		s := servers[0]
+		d := newDependency(true)
+		var hang atomic.Bool
+		release := make(chan struct{})
+		c, _ := consume(t, servers, func(ctx context.Context, body string) error {
+			if hang.Load() {
+				<-release
+			}
+			return d.handle(ctx, body)
+		}, d.hook(), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(40))
+		publish(s, 100)
+		time.Sleep(500 * time.Millisecond)
+		hang.Store(true)
+		time.Sleep(20 * time.Second)
+		hang.Store(false)
+		d.down.Store(false)
+		close(release)
+		s.Await("orders", "billing", finished(100))
+		want(t, "backoff", c.Stats().Backoff, false)
+	})
+}
+
+// TestTrialSaysNothing: the message that tries is neither a success nor a failure. Then the next one tries.
+func TestTrialSaysNothing(t *testing.T) {
+	for name, end := range map[string]func(ctx context.Context, s *nsqxtest.Server) error{
+		"again later": func(context.Context, *nsqxtest.Server) error { return retry.After(10*time.Millisecond, nil) },
+		"expired": func(context.Context, *nsqxtest.Server) error {
+			time.Sleep(5 * time.Second)
+			return errDown
+		},
+		"lost": func(ctx context.Context, s *nsqxtest.Server) error {
+			s.Disconnect()
+			<-ctx.Done()
+			return errDown
+		},
+	} {
+		for _, concurrency := range []int{1, 4} {
+			bubble(t, fmt.Sprint(name, ", ", concurrency), func(t *testing.T) {
+				servers := nsqxtest.NewServers(t, 2, nsqxtest.WithMaxInFlightCheck(40, time.Millisecond), nsqxtest.WithMessageTimeout(4*time.Second),
+					nsqxtest.WithPatience(time.Hour))
+				d := newDependency(true)
+				var nothing atomic.Int32 // trials that are to say nothing
+				c, _ := consume(t, servers, func(ctx context.Context, body string) error {
+					if nothing.Add(-1) >= 0 {
+						for _, s := range servers {
+							if s.Addr() == handler.FromContext(ctx).NSQD() {
+								return end(ctx, s)
+							}
+						}
+					}
+					return d.handle(ctx, body)
+				}, d.hook(), nsqx.WithConcurrency(concurrency), nsqx.WithMaxInFlight(40))
+				for _, s := range servers {
+					publish(s, 100)
+				}
+				time.Sleep(700 * time.Millisecond)
+				want(t, "backoffs", len(d.backoffs.all()), 1)
+				want(t, "backoff", c.Stats().Backoff, true)
+				nothing.Store(3)
+				d.down.Store(false)
+				began := time.Now()
+				for _, s := range servers {
+					s.Await("orders", "billing", finished(100))
+				}
+				if took := time.Since(began); took > 30*time.Second {
+					t.Errorf("all were handled %v after its return", took)
+				}
+				want(t, "trials that were to say nothing", nothing.Load() < 0, true)
+				want(t, "backoffs at last", len(d.backoffs.all()), 1)
+				want(t, "backoff at last", c.Stats().Backoff, false)
+			})
+		}
+	}
+}
+
+// TestTrialInterrupted by the shutdown, which it does not hold up.
+func TestTrialInterrupted(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		d := newDependency(true)
+		var trial atomic.Bool
+		c, stop := consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
+			if trial.Load() {
+				<-ctx.Done()
+			}
+			return d.handle(ctx, body)
+		}, d.hook(), nsqx.WithConcurrency(4), nsqx.WithShutdownTimeout(2*time.Second))
+		publish(s, 100)
+		time.Sleep(500 * time.Millisecond)
+		trial.Store(true)
+		time.Sleep(2 * time.Second)
+		want(t, "running", c.Stats().Running, 1)
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > 2500*time.Millisecond {
+			t.Errorf("the shutdown took %v", took)
+		}
+		want(t, "interrupted", c.Stats().Interrupted, 1)
+		want(t, "in flight", billing(s).InFlight, 0)
+		want(t, "backoffs", len(d.backoffs.all()), 1)
+	})
+}
+
+// TestProcessIsNoFailure: what a test hands to Process is no sign of an outage, whether the consumer runs or not, and finds nobody
+// who could be told of one.
+func TestProcessIsNoFailure(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		d := newDependency(true)
+		var log logbook
+		c := newLogged(t, &log, func(ctx context.Context, body string) error {
+			if body == "fails" {
+				return errDown
+			}
+			return nil
+		}, s.Option(), d.hook(), nsqx.WithRetry(retry.Linear(3*time.Second, 3*time.Second)))
+		process := func(when string) {
+			t.Helper()
+			for i := range 100 {
+				id, _ := handler.ParseID(fake.ID(uint64(i)))
+				out := nsqxtest.Deliver(t, c, []byte("fails"), nsqxtest.WithID(id))
+				if out.Disposition != handler.Requeue || out.Delay != 3*time.Second || !errors.Is(out.Err, errDown) {
+					t.Fatalf("%s: outcome %+v", when, out)
+				}
+			}
+			synctest.Wait()
+			want(t, "backoff "+when, c.Stats().Backoff, false)
+			want(t, "events dropped "+when, c.Stats().EventsDropped, 0)
+			want(t, "backoffs "+when, len(d.backoffs.all()), 0)
+			want(t, "log "+when, log.count(slog.LevelWarn, "")+log.count(slog.LevelError, ""), 0)
+		}
+		process("before Run")
+		stop := nsqxtest.Run(t, c)
+		process("while it runs")
+		publish(s, 10)
+		s.Await("orders", "billing", finished(10))
+		stop()
+		process("after Run")
+	})
+}

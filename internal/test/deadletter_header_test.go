@@ -1,0 +1,213 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/observe"
+)
+
+const trace1, trace2 = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
+
+// sealed is a body with headers: keys and values in turns.
+func sealed(payload string, headers ...string) []byte {
+	w := envelope.Writer{Limit: 16383}
+	for i := 0; i < len(headers); i += 2 {
+		if err := w.Set(headers[i], headers[i+1]); err != nil {
+			panic(err)
+		}
+	}
+	return w.AppendTo(nil, []byte(payload))
+}
+
+// opened shows headers in their order, and the payload.
+func opened(body []byte) (headers, payload string) {
+	w, rest, _ := envelope.WriterOf(body)
+	var all []string
+	for key, value := range w.All() {
+		all = append(all, key+"="+value)
+	}
+	return strings.Join(all, "\n"), string(rest)
+}
+
+// tracer is a telemetry that sets headers on what is published.
+type tracer struct {
+	observe.NoTelemetry
+	headers []string
+}
+
+func (tr tracer) Producer(observe.ProducerInfo) handler.SendMiddleware {
+	return func(next handler.Send) handler.Send {
+		return func(ctx context.Context, out *handler.Outgoing) error {
+			for i := 0; i < len(tr.headers) && out.Envelope; i += 2 {
+				_ = out.Headers.Set(tr.headers[i], tr.headers[i+1])
+			}
+			return next(ctx, out)
+		}
+	}
+}
+
+// bury has a message of orders/billing given up, and returns its dead letter, and how many of those
+// went without headers.
+func bury(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) (letter []byte, skipped uint64) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error { return cause }, append(opts, dead, max3)...)
+		time.Sleep(90 * time.Minute) // since the bubble's clock began
+		s.PublishMessage("orders", body, nsqxtest.WithAttempts(7))
+		s.Await("orders", "billing", finished(1))
+		all := s.Published("dead")
+		if len(all) != 1 {
+			t.Fatalf("%d dead letters", len(all))
+		}
+		letter, skipped = all[0].Body, c.Stats().EnvelopesSkipped
+	})
+	return letter, skipped
+}
+
+// TestDeadLetterHeaders: where it comes from and why, behind what it came with. Its trace is that of the message, kept apart.
+func TestDeadLetterHeaders(t *testing.T) {
+	const own = `nsqx-dlq-topic=orders
+nsqx-dlq-channel=billing
+nsqx-dlq-id=0000000000000001
+nsqx-dlq-attempts=7
+nsqx-dlq-error=no credit
+nsqx-dlq-time=2000-01-01T01:30:00Z`
+	malformed := "\xC1\xCE\xD3\xD1\x11\x80\x85abcde"
+	tooNew := "\xC1\xCE\xD3\xD1\x12\x80\x80payload"
+	telemetry := nsqx.WithTelemetry(tracer{headers: []string{"traceparent", trace2, "baggage", "a=1"}})
+	tests := map[string]struct {
+		body             []byte
+		opts             []nsqx.ConsumerOption
+		headers, payload string
+	}{
+		"plain":           {body: []byte("7"), headers: own, payload: "7"},
+		"plain, observed": {body: []byte("7"), opts: opts(telemetry), headers: own + "\ntraceparent=" + trace2 + "\nbaggage=a=1", payload: "7"},
+		"headers": {
+			body:    sealed("7", "tenant", "acme", "traceparent", trace1, "tracestate", "x=y"),
+			headers: "tenant=acme\ntraceparent=" + trace1 + "\ntracestate=x=y\n" + own + "\nnsqx-origin-traceparent=" + trace1, payload: "7",
+		},
+		"headers, observed": {
+			body: sealed("7", "tenant", "acme", "traceparent", trace1), opts: opts(telemetry),
+			headers: "tenant=acme\ntraceparent=" + trace2 + "\n" + own + "\nnsqx-origin-traceparent=" + trace1 + "\nbaggage=a=1", payload: "7",
+		},
+		"a dead letter before": {
+			body:    sealed("7", "traceparent", trace2, envelope.DeadTopic, "other", envelope.DeadError, "old", envelope.OriginTrace, trace1),
+			headers: "traceparent=" + trace2 + "\nnsqx-dlq-topic=orders\nnsqx-dlq-error=no credit\nnsqx-origin-traceparent=" + trace1 + "\nnsqx-dlq-channel=billing\nnsqx-dlq-id=0000000000000001\nnsqx-dlq-attempts=7\nnsqx-dlq-time=2000-01-01T01:30:00Z", payload: "7",
+		},
+		"more headers than a writer writes by default": {
+			body:    sealed("7", "large", strings.Repeat("x", 9000), "baggage", "b=2"),
+			headers: "large=" + strings.Repeat("x", 9000) + "\nbaggage=b=2\n" + own, payload: "7",
+		},
+		"malformed":           {body: []byte(malformed), headers: strings.Replace(own, "no credit", "ERROR", 1), payload: malformed},
+		"too new":             {body: []byte(tooNew), headers: strings.Replace(own, "no credit", "ERROR", 1), payload: tooNew},
+		"not understood":      {body: sealed("7", "!zip", "1"), headers: "!zip=1\n" + strings.Replace(own, "no credit", "ERROR", 1), payload: "7"},
+		"as a plain one":      {body: sealed("7", "tenant", "acme"), opts: opts(nsqx.WithPlainDeadLetter(), telemetry), payload: "7"},
+		"malformed and plain": {body: []byte(malformed), opts: opts(nsqx.WithPlainDeadLetter()), payload: malformed},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			letter, skipped := bury(t, tt.body, errBill, tt.opts...)
+			want(t, "went without", skipped, 0)
+			headers, payload := opened(letter)
+			if _, _, err := envelope.Split(tt.body); err != nil && headers != "" { // what is wrong with it is told
+				header, _, _ := envelope.WriterOf(letter)
+				text, _ := header.Get(envelope.DeadError)
+				if !strings.Contains(text, "envelope") {
+					t.Errorf("the error is %q", text)
+				}
+				headers = strings.Replace(headers, text, "ERROR", 1)
+			}
+			want(t, "headers", headers, tt.headers)
+			want(t, "payload", payload, tt.payload)
+			if tt.headers == "" {
+				want(t, "body", string(letter), tt.payload)
+			}
+		})
+	}
+}
+
+// TestDeadLetterReason: the first 512 bytes of the error, as a header may carry them, in whole runes.
+func TestDeadLetterReason(t *testing.T) {
+	long := "line 1\nline 2\ttab\x00\x7f\u0085 bad \xff\xfe " + strings.Repeat("é", 300)
+	tests := map[string]struct{ text, want string }{
+		"as it is":           {"no credit: é", "no credit: é"},
+		"none":               {"", ""},
+		"512 bytes":          {strings.Repeat("x", 512), strings.Repeat("x", 512)},
+		"513 bytes":          {strings.Repeat("x", 513), strings.Repeat("x", 512)},
+		"a rune at the end":  {strings.Repeat("x", 511) + "é", strings.Repeat("x", 511)},
+		"three bytes of one": {strings.Repeat("x", 509) + "\U0001F600", strings.Repeat("x", 509)},
+		"all at once":        {long, "line 1 line 2 tab    bad \uFFFD " + strings.Repeat("é", 241)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			letter, _ := bury(t, []byte("7"), errors.New(tt.text))
+			headers, _, err := envelope.WriterOf(letter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, ok := headers.Get(envelope.DeadError)
+			want(t, "it is there", ok, true)
+			want(t, "error", got, tt.want)
+			want(t, "it is UTF-8", utf8.ValidString(got), true)
+		})
+	}
+}
+
+// TestDeadLetterTooLarge: what has no room for headers goes as it came, whatever it came as.
+func TestDeadLetterTooLarge(t *testing.T) {
+	full := string(sealed(strings.Repeat("x", 900), "tenant", strings.Repeat("t", 80)))
+	for size, enveloped := range map[int]bool{700: true, 1024: false} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			body := strings.Repeat("x", size)
+			letter, skipped := bury(t, []byte(body), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
+			want(t, "it has headers", envelope.Is(letter), enveloped)
+			want(t, "it went without", skipped == 1, !enveloped)
+			_, payload := opened(letter)
+			want(t, "payload", payload, body)
+		})
+	}
+	letter, skipped := bury(t, []byte(full), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
+	want(t, "one that came with headers", string(letter), full)
+	want(t, "it went without new ones", skipped, 1)
+}
+
+// TestDeadLetterTopicErrors: what is wrong with the topic is found when the consumer is made.
+func TestDeadLetterTopicErrors(t *testing.T) {
+	tests := map[string]struct {
+		opts []nsqx.ConsumerOption
+		want string
+	}{
+		"empty":          {opts(nsqx.WithDeadLetter("")), "WithDeadLetter"},
+		"bad name":       {opts(nsqx.WithDeadLetter("a b")), "WithDeadLetter"},
+		"its own":        {opts(nsqx.WithDeadLetter("orders")), "WithDeadLetter"},
+		"twice":          {opts(dead, nsqx.WithDeadLetter("other")), "WithDeadLetter"},
+		"plain, no dead": {opts(nsqx.WithPlainDeadLetter()), "WithPlainDeadLetter"},
+		"plain, a func": {opts(nsqx.WithPlainDeadLetter(), nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })),
+			"WithPlainDeadLetter"},
+		"plain, discarded": {opts(nsqx.WithPlainDeadLetter(), nsqx.WithDiscard()), "WithPlainDeadLetter"},
+		"plain, twice":     {opts(dead, nsqx.WithPlainDeadLetter(), nsqx.WithPlainDeadLetter()), "WithPlainDeadLetter"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := nsqx.NewConsumer("orders", "billing", codec.String(), hopeless, append(tt.opts, nsqx.WithNSQD(nsqd1))...)
+			fault, ok := errors.AsType[*nsqx.OptionError](err)
+			if !ok || fault.Option != tt.want {
+				t.Errorf("got %v, want a fault of %s", err, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,480 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/observe"
+)
+
+// finder is a Discoverer that finds what the test says.
+type finder struct {
+	mu    sync.Mutex
+	found []string
+	err   error
+	act   func(ctx context.Context) // before the answer
+	polls []time.Time
+}
+
+func finds(addrs ...string) *finder { return &finder{found: addrs} }
+
+func (f *finder) Discover(ctx context.Context, topic string) ([]string, error) {
+	f.mu.Lock()
+	f.polls = append(f.polls, time.Now())
+	act, found, err := f.act, slices.Clone(f.found), f.err
+	f.mu.Unlock()
+	if topic != "orders" {
+		err = errors.New("asked for " + topic)
+	}
+	if act != nil {
+		act(ctx)
+	}
+	return found, err
+}
+
+func (f *finder) set(err error, found ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.found, f.err = found, err
+}
+
+func (f *finder) polled() []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.polls)
+}
+
+// after waits until f has been asked n more times, and the answers have been dealt with.
+func (f *finder) after(n int) {
+	for before := len(f.polled()); len(f.polled()) < before+n; {
+		time.Sleep(10 * time.Millisecond)
+	}
+	synctest.Wait()
+}
+
+// at makes servers reachable by their addresses, and nothing else.
+func at(servers []*nsqxtest.Server) nsqx.Option {
+	return nsqx.WithConn(conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		for _, s := range servers {
+			if s.Addr() == addr {
+				return s.DialContext(ctx, network, addr)
+			}
+		}
+		return nil, errors.New("there is nothing at " + addr)
+	}})
+}
+
+// discover runs a consumer that finds servers by itself, asking each second.
+func discover(t *testing.T, servers []*nsqxtest.Server, opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
+	t.Helper()
+	c := newConsumer(t, done, append(opts, at(servers), nsqx.WithLookupInterval(time.Second))...)
+	nsqxtest.Run(t, c)
+	synctest.Wait()
+	return c
+}
+
+// addrs are those that a consumer knows, in order, with a ! at those that it is not connected to.
+func addrs(c *nsqx.Consumer[string]) string {
+	synctest.Wait()
+	var all []string
+	for _, conn := range c.Stats().Connections {
+		mark := ""
+		if !conn.Connected {
+			mark = "!"
+		}
+		all = append(all, mark+strings.TrimSuffix(conn.Addr, ".test:4150"))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestDiscoveryUnion(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 5)
+		a, b := finds(s[1].Addr(), s[0].Addr(), s[1].Addr()), finds(s[2].Addr())
+		hold := make(chan struct{})
+		b.act = func(context.Context) { <-hold } // the order of the answers
+		c := discover(t, s, nsqx.WithNSQD(s[0].Addr()), nsqx.WithDiscoverer(a, b))
+		want(t, "found by the first", addrs(c), "nsqd-1 nsqd-2")
+		close(hold)
+		want(t, "found by both", addrs(c), "nsqd-1 nsqd-2 nsqd-3")
+		b.set(nil, s[2].Addr(), s[1].Addr(), s[3].Addr())
+		b.after(1)
+		want(t, "with the new one", addrs(c), "nsqd-1 nsqd-2 nsqd-3 nsqd-4")
+		time.Sleep(time.Minute)
+		for i, n := range []int{1, 1, 1, 1, 0} {
+			want(t, "dials of "+s[i].Addr(), s[i].Dials(), n)
+		}
+		publish(s[3], 10)
+		s[3].Await("orders", "billing", finished(10))
+	})
+}
+
+// TestForgotten: an address is forgotten after three good answers without it, but a connection that works is kept.
+func TestForgotten(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 3)
+		s[1].Refuse(true)
+		f := finds(s[0].Addr(), s[1].Addr(), s[2].Addr())
+		c := discover(t, s, nsqx.WithNSQD(s[2].Addr()), nsqx.WithDiscoverer(f))
+		f.set(nil)
+		f.after(2)
+		want(t, "after two", addrs(c), "nsqd-3 nsqd-1 !nsqd-2")
+		f.after(1)
+		want(t, "after three", addrs(c), "nsqd-3 nsqd-1")
+		dials := s[1].Dials()
+		f.after(10)
+		want(t, "the one that works", addrs(c), "nsqd-3 nsqd-1")
+		want(t, "dials of the one that was down", s[1].Dials(), dials)
+		publish(s[0], 10)
+		s[0].Await("orders", "billing", finished(10))
+
+		for _, s := range s {
+			s.Disconnect()
+		}
+		time.Sleep(time.Minute)
+		want(t, "when it has ended", addrs(c), "nsqd-3")
+		want(t, "dials of the one that worked", s[0].Dials(), 1)
+		want(t, "dials of the one that was named", s[2].Dials(), 2)
+
+		s[1].Refuse(false)
+		f.set(nil, s[0].Addr(), s[1].Addr())
+		f.after(1)
+		want(t, "found again", addrs(c), "nsqd-3 nsqd-1 nsqd-2")
+	})
+}
+
+// TestForgottenComesBack while its connection has not ended: it is redialled again.
+func TestForgottenComesBack(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 1)
+		f := finds(s[0].Addr())
+		c := discover(t, s, nsqx.WithDiscoverer(f))
+		f.set(nil)
+		f.after(5)
+		f.set(nil, s[0].Addr())
+		f.after(1)
+		want(t, "dials", s[0].Dials(), 1)
+		s[0].Disconnect()
+		time.Sleep(time.Second)
+		want(t, "after its end", addrs(c), "nsqd-1")
+		want(t, "dials", s[0].Dials(), 2)
+	})
+}
+
+// TestFailedPolls count for nothing (row F28).
+func TestFailedPolls(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 3)
+		s[1].Refuse(true)
+		f := finds(s[0].Addr(), s[1].Addr())
+		c := discover(t, s, nsqx.WithDiscoverer(f))
+		failure := errors.New("lookup is down")
+		f.set(nil)
+		f.after(2)
+		f.set(failure)
+		f.after(10)
+		want(t, "after errors", addrs(c), "nsqd-1 !nsqd-2")
+		s[1].Refuse(false)
+		time.Sleep(10 * time.Second)
+		want(t, "redialled", addrs(c), "nsqd-1 nsqd-2")
+		f.set(failure, s[2].Addr())
+		f.after(1)
+		want(t, "what is found beside an error", addrs(c), "nsqd-1 nsqd-2 nsqd-3")
+		l := c.Stats().Lookups[0]
+		want(t, "polls", l.Polls, uint64(len(f.polled())))
+		want(t, "errors", l.Errors, l.Polls-3)
+		want(t, "found in the last good answer", l.Found, 0)
+		wantErr(t, "last error", l.LastErr, failure)
+		want(t, "last poll", l.LastPoll, f.polled()[len(f.polled())-1])
+		wantErr(t, "health", c.Healthy(), nil)
+	})
+}
+
+// TestFreshSource that knows nothing costs nothing (row F29): another one still names the address, or it does itself in time.
+func TestFreshSource(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 2)
+		a, b := finds(s[0].Addr(), s[1].Addr()), finds(s[0].Addr())
+		c := discover(t, s, nsqx.WithDiscoverer(a, b))
+		b.set(nil)
+		b.after(10)
+		s[0].Disconnect()
+		time.Sleep(time.Second)
+		want(t, "of two, one knows nothing", addrs(c), "nsqd-1 nsqd-2")
+
+		for range 5 {
+			a.set(nil)
+			a.after(2)
+			s[1].Disconnect()
+			a.set(nil, s[0].Addr(), s[1].Addr())
+			a.after(1)
+			want(t, "after two empty answers", addrs(c), "nsqd-1 nsqd-2")
+		}
+		a.set(nil)
+		a.after(3)
+		s[0].Disconnect()
+		time.Sleep(time.Minute)
+		want(t, "when neither knows it", addrs(c), "nsqd-2")
+	})
+}
+
+// TestNamedAnew: who was away, and is named anew, is back: it is dialled at once, whatever its backoff.
+func TestNamedAnew(t *testing.T) {
+	for range 5 { // backoffs are random
+		bubble(t, "", func(t *testing.T) {
+			s := nsqxtest.NewServers(t, 1)
+			f := finds(s[0].Addr())
+			c := discover(t, s, nsqx.WithDiscoverer(f))
+			s[0].Refuse(true)
+			s[0].Disconnect()
+			f.after(20)
+			for time.Until(c.Stats().Connections[0].RetryAt) < 3*time.Second {
+				time.Sleep(10 * time.Millisecond)
+			}
+			f.set(nil)
+			f.after(1)
+			s[0].Refuse(false)
+			dials := s[0].Dials()
+			f.set(nil, s[0].Addr())
+			f.after(1)
+			want(t, "at once", addrs(c), "nsqd-1")
+			want(t, "dials", s[0].Dials(), dials+1)
+		})
+	}
+}
+
+// TestNoStorm: an address that is down is dialled under backoff, however often it is named (row F30).
+func TestNoStorm(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 1)
+		s[0].Refuse(true)
+		a, b := finds(s[0].Addr(), s[0].Addr()), finds(s[0].Addr())
+		_ = discover(t, s, nsqx.WithDiscoverer(a, b))
+		time.Sleep(5 * time.Minute)
+		if n := s[0].Dials(); n < 30 || n > 100 {
+			t.Errorf("%d dials in five minutes, want one each 3 to 10 s", n)
+		}
+	})
+}
+
+func TestFilter(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 3)
+		f := finds(s[0].Addr(), s[1].Addr(), s[2].Addr())
+		var asked synced[string]
+		c := discover(t, s, nsqx.WithNSQD(s[0].Addr()), nsqx.WithDiscoverer(f), nsqx.WithNSQDFilter(func(addr string) bool {
+			asked.add(addr)
+			return addr == s[2].Addr()
+		}))
+		f.after(3)
+		want(t, "those that may", addrs(c), "nsqd-1 nsqd-3")
+		want(t, "asked", len(asked.all()), 3*len(f.polled()))
+		want(t, "found", c.Stats().Lookups[0].Found, 1)
+	})
+}
+
+// TestMaxNSQDs: what is too much is an error that is seen, and no more (row F33).
+func TestMaxNSQDs(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 6)
+		var all []string
+		for _, s := range s[1:] {
+			all = append(all, s.Addr())
+		}
+		f := finds(all...)
+		var events synced[observe.LookupEvent]
+		var log logbook
+		c := newLogged(t, &log, done, at(s), nsqx.WithNSQD(s[0].Addr()), nsqx.WithDiscoverer(f), nsqx.WithMaxNSQDs(3),
+			nsqx.WithHooks(observe.Hooks{OnLookup: events.add}), nsqx.WithLookupInterval(time.Second))
+		nsqxtest.Run(t, c)
+		want(t, "connected", addrs(c), "nsqd-1 nsqd-2 nsqd-3 nsqd-4")
+		const text = "2 nsqds found beyond the 3"
+		if l := c.Stats().Lookups[0]; l.LastErr == nil || !strings.Contains(l.LastErr.Error(), text) || l.Errors != 0 || l.Found != 5 {
+			t.Errorf("lookup stats %+v, want the error %q, and that the answer was good", l, text)
+		}
+		if e := events.all(); len(e) != 1 || e[0].Err == nil || !strings.Contains(e[0].Err.Error(), text) || e[0].Found != 5 {
+			t.Errorf("events %+v, want one with the error %q", e, text)
+		}
+		want(t, "warnings", log.count(slog.LevelWarn, "not all can be used"), 1)
+
+		f.set(nil, all[3:]...) // there is room when others are forgotten, and end
+		f.after(4)
+		want(t, "when three were forgotten", addrs(c), "nsqd-1 nsqd-2 nsqd-3 nsqd-4 nsqd-5 nsqd-6")
+		wantErr(t, "last error", c.Stats().Lookups[0].LastErr, nil)
+	})
+}
+
+// TestBadAddresses are dropped. So is nothing else.
+func TestBadAddresses(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 1)
+		f := finds("", "nsqd", ":4150", "nsqd:0", "nsqd:65536", "nsqd:x", "http://nsqd:4150", "nsqd:4150\n", s[0].Addr(), "unix://", "[::1:4150")
+		c := discover(t, s, nsqx.WithDiscoverer(f))
+		f.after(2)
+		want(t, "those that are addresses", addrs(c), "nsqd-1")
+		want(t, "found", c.Stats().Lookups[0].Found, 1)
+	})
+}
+
+// TestDiscovererPanics, or the filter: that is an error of this poll, and others go on.
+func TestDiscovererPanics(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 2)
+		bad, good := finds(), finds(s[0].Addr(), s[1].Addr())
+		bad.act = func(context.Context) { panic("no") }
+		c := discover(t, s, nsqx.WithDiscoverer(bad, good), nsqx.WithNSQDFilter(func(addr string) bool {
+			if addr == s[1].Addr() && len(good.polled()) == 2 {
+				panic("no filter")
+			}
+			return addr == s[0].Addr()
+		}))
+		good.after(3)
+		want(t, "connected", addrs(c), "nsqd-1")
+		l := c.Stats().Lookups
+		if l[0].LastErr == nil || !strings.Contains(l[0].LastErr.Error(), "panicked") || l[0].Errors != l[0].Polls || l[0].Polls < 4 {
+			t.Errorf("lookup stats %+v, want that all polls have panicked", l[0])
+		}
+		want(t, "errors of the good one", l[1].Errors, 1)
+		wantErr(t, "last error of the good one", l[1].LastErr, nil)
+	})
+}
+
+// TestLookupEvents: what is told, and what Stats show.
+func TestLookupEvents(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 1)
+		f := finds(s[0].Addr())
+		var events synced[observe.LookupEvent]
+		var log logbook
+		c := newLogged(t, &log, done, at(s), nsqx.WithDiscoverer(f, nsqx.DiscovererFunc(f.Discover)), nsqx.WithHooks(observe.Hooks{OnLookup: events.add}))
+		want(t, "lookups before Run", len(c.Stats().Lookups), 2)
+		want(t, "polls before Run", c.Stats().Lookups[0].Polls, 0)
+		began := time.Now()
+		nsqxtest.Run(t, c)
+		time.Sleep(time.Second)
+		failure := errors.New("down")
+		f.set(failure)
+		time.Sleep(72 * time.Second)
+		e := events.all()
+		if len(e) != 4 {
+			t.Fatalf("%d events, want 4: %+v", len(e), e)
+		}
+		names := []string{e[0].Source, e[1].Source}
+		slices.Sort(names)
+		want(t, "sources", strings.Join(names, " "), "*test.finder nsqx.DiscovererFunc")
+		for i, e := range e {
+			if i < 2 && (e.Err != nil || e.Found != 1 || !e.Time.Equal(began)) || i >= 2 && (e.Err != failure || e.Found != 0) || e.Topic != "orders" || e.Channel != "billing" {
+				t.Errorf("event %d: %+v", i, e)
+			}
+		}
+		want(t, "name", c.Stats().Lookups[0].Name, "*test.finder")
+		want(t, "debug", log.count(slog.LevelDebug, "asked for nsqds"), 2)
+		want(t, "warnings", log.count(slog.LevelWarn, "asking for nsqds failed"), 2)
+	})
+}
+
+// TestLookupInterval is given or taken 20 %.
+func TestLookupInterval(t *testing.T) {
+	for base, opt := range map[time.Duration]nsqx.ConsumerOption{time.Minute: nil, 5 * time.Second: nsqx.WithLookupInterval(5 * time.Second)} {
+		bubble(t, base.String(), func(t *testing.T) {
+			s := nsqxtest.NewServers(t, 1)
+			f := finds(s[0].Addr())
+			nsqxtest.Run(t, newConsumer(t, done, at(s), nsqx.WithDiscoverer(f), opt))
+			time.Sleep(200 * base)
+			polls := f.polled()
+			least, most := base, base
+			for i := range polls[1:] {
+				gap := polls[i+1].Sub(polls[i])
+				least, most = min(least, gap), max(most, gap)
+			}
+			if least < base*8/10 || most > base*12/10 || least > base*85/100 || most < base*115/100 {
+				t.Errorf("%d polls %v to %v apart, want 20%% around %v", len(polls), least, most, base)
+			}
+		})
+	}
+}
+
+// TestFrozenPoll holds up nobody: neither other sources nor the shutdown (S8). It is given up after 10 s.
+func TestFrozenPoll(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 1)
+		frozen, good := finds(), finds(s[0].Addr())
+		frozen.act = func(ctx context.Context) { <-ctx.Done() }
+		frozen.err = context.DeadlineExceeded
+		c := newConsumer(t, done, at(s), nsqx.WithDiscoverer(frozen, good), nsqx.WithLookupInterval(time.Second))
+		stop := nsqxtest.Run(t, c)
+		want(t, "connected", addrs(c), "nsqd-1")
+		time.Sleep(12 * time.Second)
+		l := c.Stats().Lookups[0]
+		want(t, "polls that were given up", l.Errors, 1)
+		wantErr(t, "why", l.LastErr, context.DeadlineExceeded)
+		want(t, "second polls", len(frozen.polled()), 2)
+		before := time.Now()
+		stop()
+		if took := time.Since(before); took != orderly {
+			t.Errorf("the shutdown took %v during a poll, want %v", took, orderly)
+		}
+		time.Sleep(time.Minute)
+		want(t, "polls after that", len(frozen.polled()), 2)
+		want(t, "dials", s[0].Dials(), 1)
+	})
+}
+
+// TestNoDialInDrain: nothing is dialled once it has begun, whatever is found.
+func TestNoDialInDrain(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 3)
+		s[1].Refuse(true)
+		release := make(chan struct{})
+		f := finds(s[0].Addr(), s[1].Addr())
+		slow := finds(s[2].Addr())
+		slow.act = func(ctx context.Context) { <-ctx.Done() }
+		c := newConsumer(t, func(context.Context, string) error {
+			<-release
+			return nil
+		}, at(s), nsqx.WithDiscoverer(f, slow), nsqx.WithLookupInterval(time.Second))
+		stop := nsqxtest.Run(t, c)
+		publish(s[0], 1)
+		time.Sleep(5 * time.Second)
+		dials := []int{s[0].Dials(), s[1].Dials(), s[2].Dials()}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			stop()
+		}()
+		synctest.Wait()
+		wantErr(t, "health in the drain", c.Healthy(), nsqx.ErrNotRunning)
+		s[1].Refuse(false)
+		time.Sleep(15 * time.Second)
+		for i, n := range dials {
+			want(t, "dials of "+s[i].Addr(), s[i].Dials(), n)
+		}
+		want(t, "RDYs after CLS", afterCLS(s[0]), 0)
+		close(release)
+		<-ended
+		want(t, "finished", billing(s[0]).Finished, 1)
+	})
+}
+
+// afterCLS counts the RDYs of that kind.
+func afterCLS(s *nsqxtest.Server) (n int) {
+	closing := false
+	for _, cmd := range s.Commands("RDY", "CLS") {
+		closing = closing || cmd.Name == "CLS"
+		if closing && cmd.Name == "RDY" {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,281 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
+)
+
+// hanging is a DialContext that nobody answers.
+func hanging(ctx context.Context, _, _ string) (net.Conn, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// onCLS does something else than answering it.
+func onCLS(f func(l *line)) func(*line, fake.Command) bool {
+	return func(l *line, cmd fake.Command) bool {
+		if cmd.Name != "CLS" {
+			return false
+		}
+		f(l)
+		return true
+	}
+}
+
+// frozen is an nsqd that does nothing any more, and does not even read.
+func frozen(*line) { time.Sleep(time.Hour) }
+
+// TestDrainCLS: whatever becomes of it, the drain goes on, and what still arrives is given back.
+func TestDrainCLS(t *testing.T) {
+	bubble(t, "answered late", func(t *testing.T) {
+		n := newNSQDs(t)
+		n.on = onCLS(func(l *line) {
+			time.AfterFunc(1500*time.Millisecond, func() {
+				l.send(1)
+				l.say("CLOSE_WAIT")
+			})
+			time.AfterFunc(1505*time.Millisecond, func() { l.send(2) })
+		})
+		s := n.run(done)
+		l := n.line(nsqd1)
+		s.wantStop(1500*time.Millisecond + orderly)
+		l.wantAnswers("1.5s REQ 1 0", "1.505s REQ 2 0")
+		want(t, "ended in order", l.endedInOrder(), true)
+	})
+	bubble(t, "answered while handlers run", func(t *testing.T) {
+		n := newNSQDs(t)
+		n.on = onCLS(func(l *line) { time.AfterFunc(4*time.Second, func() { l.say("CLOSE_WAIT") }) })
+		s := n.run(takes(5*time.Second, nil))
+		l := n.line(nsqd1)
+		l.send(1)
+		synctest.Wait()
+		s.wantStop(5*time.Second + orderly)
+	})
+	for d, after := range map[time.Duration]time.Duration{0: 250 * time.Millisecond, time.Second: 1250 * time.Millisecond, time.Minute: 2250 * time.Millisecond} {
+		bubble(t, fmt.Sprint("not answered, ", d), func(t *testing.T) {
+			n := newNSQDs(t)
+			n.on = onCLS(func(l *line) { time.AfterFunc(after-time.Millisecond, func() { l.send(1) }) })
+			s := n.run(done, timeout(d))
+			l := n.line(nsqd1)
+			s.wantStop(after) // nsqd has read everything: it has closed after our half-close
+			want(t, "given back", len(l.commands("REQ")), 1)
+			want(t, "ended in order", l.endedInOrder(), true)
+		})
+	}
+	bubble(t, "answered by an error", func(t *testing.T) {
+		n := newNSQDs(t)
+		n.on = onCLS(func(l *line) { l.fail("E_INVALID cannot CLS in current state"); l.p.Close() })
+		s := n.run(takes(3*time.Second, nil))
+		l := n.line(nsqd1)
+		l.send(1)
+		synctest.Wait()
+		err := s.wantShutdown(3 * time.Second)
+		if fault, ok := errors.AsType[*conn.ServerError](err); !ok || fault.Code != "E_INVALID" || len(err.Unconfirmed) != 1 {
+			t.Errorf("Run returned %v", err)
+		}
+		want(t, "lost", s.Stats().Lost, 1)
+		want(t, "dials", n.net.Dials(), 1)
+	})
+	bubble(t, "twice", func(t *testing.T) {
+		n := newNSQDs(t)
+		n.on = onCLS(func(l *line) { l.say("CLOSE_WAIT"); l.say("CLOSE_WAIT") })
+		s := n.run(done)
+		n.line(nsqd1)
+		s.wantStop(orderly)
+	})
+	bubble(t, "unasked", func(t *testing.T) {
+		n := newNSQDs(t)
+		s := n.run(done)
+		l := n.line(nsqd1)
+		l.say("CLOSE_WAIT")
+		l.send(1)
+		l.wantCommands("FIN", "FIN 1")
+		s.wantStop(orderly)
+	})
+}
+
+// TestDrainHalfClose: the end is proved by nsqd's closing its side. Without that the answers may be lost.
+func TestDrainHalfClose(t *testing.T) {
+	bubble(t, "not closed", func(t *testing.T) {
+		n := newNSQDs(t, nsqd1, nsqd2)
+		n.on = onCLS(func(l *line) {
+			l.say("CLOSE_WAIT")
+			if l.addr == nsqd1 {
+				frozen(l)
+			}
+		})
+		s := n.run(done)
+		n.line(nsqd1)
+		err := s.wantShutdown(orderly + 500*time.Millisecond)
+		want(t, "unconfirmed", len(err.Unconfirmed), 1)
+		wantErr(t, "Run", err, conn.ErrNotConfirmed)
+		fault, ok := errors.AsType[*conn.Error](err)
+		if !ok || fault.Addr != nsqd1 || fault.Phase != conn.PhaseClose {
+			t.Errorf("Run returned %v", err)
+		}
+		want(t, "a missed deadline", errors.Is(err, context.DeadlineExceeded), false)
+		want(t, "last error", s.Stats().Connections[0].LastErr, error(fault))
+	})
+	bubble(t, "closed slowly", func(t *testing.T) {
+		n := newNSQDs(t)
+		n.on = onCLS(func(l *line) {
+			l.say("CLOSE_WAIT")
+			time.Sleep(400 * time.Millisecond)
+		})
+		s := n.run(done)
+		n.line(nsqd1)
+		s.wantStop(400 * time.Millisecond)
+	})
+	bubble(t, "reset", func(t *testing.T) {
+		n := newNSQDs(t)
+		n.on = onCLS(func(l *line) {
+			l.say("CLOSE_WAIT")
+			time.Sleep(200 * time.Millisecond)
+			l.p.Reset()
+		})
+		s := n.run(done)
+		n.line(nsqd1)
+		err := s.wantShutdown(200 * time.Millisecond)
+		want(t, "unconfirmed", len(err.Unconfirmed), 1)
+	})
+}
+
+// TestDrainDeadline: the shutdown timeout and two seconds, whatever nsqd and the handlers do.
+func TestDrainDeadline(t *testing.T) {
+	handlers := map[string]handler.Func[string]{
+		"quick":   takes(0, nil),
+		"heeding": heeds(errBill),
+		"late": func(ctx context.Context, _ string) error {
+			<-ctx.Done()
+			time.Sleep(999 * time.Millisecond)
+			return nil
+		},
+		"not coming": takes(time.Hour, nil),
+		"giving up":  hopeless,
+	}
+	peers := map[string]func(*line, fake.Command) bool{
+		"good":              nil,
+		"silent about CLS":  onCLS(func(*line) {}),
+		"frozen at CLS":     onCLS(frozen),
+		"frozen afterwards": onCLS(func(l *line) { l.say("CLOSE_WAIT"); frozen(l) }),
+		"frozen at once":    func(l *line, cmd fake.Command) bool { freeze(l, cmd, "RDY"); return false },
+		"frozen at PUB":     func(l *line, cmd fake.Command) bool { freeze(l, cmd, "PUB"); return cmd.Name == "PUB" },
+		"frozen everywhere": func(l *line, cmd fake.Command) bool {
+			freeze(l, cmd, "PUB")
+			freeze(l, cmd, "CLS")
+			return cmd.Name == "PUB" || cmd.Name == "CLS"
+		},
+		"closing at CLS":    onCLS(func(l *line) { l.p.Close() }),
+		"closing later":     onCLS(func(l *line) { time.AfterFunc(700*time.Millisecond, l.p.Close) }),
+		"resetting at CLS":  onCLS(func(l *line) { l.p.Reset() }),
+		"sending after CLS": onCLS(func(l *line) { l.say("CLOSE_WAIT"); l.flood(100, 100) }),
+	}
+	for way, handle := range handlers {
+		for kind, on := range peers {
+			for _, d := range []time.Duration{0, 100 * time.Millisecond, 5 * time.Second, 30 * time.Second} {
+				bubble(t, fmt.Sprint(way, ", ", kind, ", ", d), func(t *testing.T) {
+					n := newNSQDs(t, nsqd1, nsqd2)
+					n.on = on
+					ev := &events{}
+					s := n.run(handle, timeout(d), dead, nsqx.WithConcurrency(3), nsqx.WithMaxInFlight(8), nsqx.WithHooks(ev.hooks()))
+					for _, addr := range n.addrs {
+						l := n.line(addr)
+						l.p.Client.SetBuffer(64)
+						l.send(1, 2, 3)
+					}
+					synctest.Wait()
+					took, err := s.stop()
+					if took > d+2*time.Second {
+						t.Errorf("Run returned after %v", took)
+					}
+					shutdown, _ := err.(*nsqx.ShutdownError)
+					if err != nil && shutdown == nil {
+						t.Errorf("Run returned %v", err)
+					}
+					running := s.Stats().Running
+					if shutdown != nil && shutdown.Running != running || shutdown == nil && running > 0 {
+						t.Errorf("%d handlers run, Run returned %v", running, err)
+					}
+					if names := ev.names(); names != "connect, connect, disconnect, disconnect" {
+						t.Errorf("events %q", names)
+					}
+					for _, addr := range n.addrs {
+						for _, sub := range []bool{true, false} {
+							for _, l := range n.all(addr, sub) {
+								if _, err := l.p.Client.Write(nil); !errors.Is(err, net.ErrClosed) {
+									t.Errorf("a connection to %s is open: %v", addr, err)
+								}
+							}
+						}
+					}
+					time.Sleep(2 * time.Hour)
+				})
+			}
+		}
+	}
+}
+
+// TestDrainRaces: every message that was received is answered once, wherever it was when the drain began.
+func TestDrainRaces(t *testing.T) {
+	for i := range 200 {
+		bubble(t, "", func(t *testing.T) {
+			n := newNSQDs(t, nsqd1, nsqd2)
+			var s *service
+			ready := make(chan struct{})
+			var handled atomic.Int64
+			s = n.run(func(ctx context.Context, _ string) error {
+				<-ready
+				if handled.Add(1) == int64(i%70) {
+					go s.cancel()
+				}
+				if i%3 == 0 {
+					runtime.Gosched()
+				}
+				return ctx.Err()
+			}, timeout(time.Duration(i%2)*time.Second), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(64))
+			close(ready)
+			for _, addr := range n.addrs {
+				n.line(addr).flood(1, 32)
+			}
+			if i%70 == 0 {
+				go s.cancel()
+			}
+			synctest.Wait()
+			if took, _ := s.stop(); took > orderly {
+				t.Errorf("Run returned after %v", took)
+			}
+			for _, addr := range n.addrs {
+				answers := map[string]int{}
+				for _, e := range n.line(addr).entries("FIN", "REQ") {
+					answers[strings.Fields(e.cmd)[1]]++
+				}
+				for id, times := range answers {
+					if times > 1 {
+						t.Errorf("%s was answered %d times", id, times)
+					}
+				}
+				want(t, "answered", len(answers), 32)
+			}
+			want(t, "running", s.Stats().Running, 0)
+		})
+	}
+}
+
+func freeze(l *line, cmd fake.Command, at string) {
+	if cmd.Name == at {
+		frozen(l)
+	}
+}

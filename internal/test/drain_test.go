@@ -1,0 +1,457 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/observe"
+)
+
+// takes is a handler that does not heed its context.
+func takes(d time.Duration, answer error) handler.Func[string] {
+	return func(context.Context, string) error {
+		time.Sleep(d)
+		return answer
+	}
+}
+
+// heeds is a handler that does.
+func heeds(answer error) handler.Func[string] {
+	return func(ctx context.Context, _ string) error {
+		<-ctx.Done()
+		return answer
+	}
+}
+
+// forgotten is what handlers have in the very end that were not in time, and hear of it.
+const forgotten = 100 * time.Millisecond
+
+func timeout(d time.Duration) nsqx.ConsumerOption { return nsqx.WithShutdownTimeout(d) }
+
+// wantShutdown stops a consumer that cannot end in good order.
+func (s *service) wantShutdown(after time.Duration) *nsqx.ShutdownError {
+	s.t.Helper()
+	took, err := s.stop()
+	want(s.t, "took", took, after)
+	shutdown, ok := err.(*nsqx.ShutdownError)
+	if !ok {
+		s.t.Fatalf("Run returned %v, want a *ShutdownError", err)
+	}
+	return shutdown
+}
+
+func TestDrainIdle(t *testing.T) {
+	for _, d := range []time.Duration{0, time.Second, time.Hour} {
+		bubble(t, d.String(), func(t *testing.T) {
+			n := newNSQDs(t, nsqd1, nsqd2)
+			s := n.run(done, timeout(d))
+			l := n.line(nsqd1)
+			s.wantStop(orderly)
+			for _, l := range []*line{l, n.line(nsqd2)} {
+				cmds := l.commands()
+				want(t, "last command", cmds[len(cmds)-1], "CLS")
+				want(t, "ended in order", l.endedInOrder(), true)
+			}
+			want(t, "dials", n.net.Dials(), 2)
+			for _, c := range s.Stats().Connections {
+				want(t, "connected", c.Connected, false)
+				wantErr(t, "last error", c.LastErr, nil)
+			}
+		})
+	}
+}
+
+// TestDrainBusy: running handlers finish, and what waits for one is given back at once, also what comes later.
+func TestDrainBusy(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		var started synced[string]
+		s := n.run(func(ctx context.Context, body string) error {
+			started.add(body)
+			time.Sleep(5 * time.Second)
+			wantErr(t, "the handler's context", ctx.Err(), nil)
+			return nil
+		}, nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(6))
+		l := n.line(nsqd1)
+		l.send(1, 2, 3, 4, 5)
+		synctest.Wait()
+		s.cancel()
+		synctest.Wait()
+		waited := l.entries("REQ")
+		want(t, "given back", len(waited), 3)
+		time.Sleep(time.Second)
+		l.send(6, 7) // nsqd had taken them from the queue
+		l.wantCommands("CLS REQ", "CLS, REQ 3 0, REQ 4 0, REQ 5 0, REQ 6 0, REQ 7 0")
+		s.wantStop(5*time.Second + orderly)
+		for i, e := range l.entries("REQ", "FIN") {
+			want(t, short(e.cmd)+" at", e.at, []time.Duration{0, 0, 0, time.Second, time.Second, 5 * time.Second, 5 * time.Second}[i])
+		}
+		want(t, "started", len(started.all()), 2)
+		want(t, "ended in order", l.endedInOrder(), true)
+		stats := s.Stats()
+		want(t, "finished", stats.Finished, 2)
+		want(t, "interrupted", stats.Interrupted, 5)
+		want(t, "received", stats.Connections[0].Received, 7)
+		want(t, "in flight", stats.Connections[0].InFlight, 0)
+		want(t, "connections", n.net.Dials(), 1)
+	})
+}
+
+// TestDrainPrefetched: another consumer can have them at once, whatever this one's handler does.
+func TestDrainPrefetched(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		s := n.run(takes(15*time.Second, nil), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200))
+		l := n.line(nsqd1)
+		l.flood(1, 200)
+		synctest.Wait()
+		s.cancel()
+		requeued := l.entries("REQ")
+		want(t, "given back", len(requeued), 199)
+		for _, e := range requeued {
+			if e.at != 0 || !strings.HasSuffix(e.cmd, " 0") {
+				t.Fatalf("heard %q after %v", e.cmd, e.at)
+			}
+		}
+		s.wantStop(15*time.Second + orderly)
+		l.wantCommands("FIN", "FIN 1")
+	})
+}
+
+// TestDrainInterrupts: after the timeout handlers learn of it. What they answer then still counts.
+func TestDrainInterrupts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer error
+		heard  string
+		fate   func(nsqx.Stats) uint64
+	}{
+		"failed":    {errBill, "4s REQ 1 0", func(s nsqx.Stats) uint64 { return s.Interrupted }},
+		"succeeded": {nil, "4s FIN 1", func(s nsqx.Stats) uint64 { return s.Finished }},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			n := newNSQDs(t)
+			s := n.run(func(ctx context.Context, _ string) error {
+				<-ctx.Done()
+				want(t, "cause", context.Cause(ctx), handler.ErrShutdown)
+				want(t, "after", n.since(), 3*time.Second)
+				wantErr(t, "context", ctx.Err(), context.Canceled)
+				time.Sleep(time.Second - 1)
+				return tt.answer
+			}, timeout(3*time.Second))
+			l := n.line(nsqd1)
+			l.send(1)
+			synctest.Wait()
+			s.wantStop(4*time.Second - 1 + orderly)
+			l.wantAnswers(strings.Replace(tt.heard, "4s", "3.999999999s", 1))
+			want(t, "counted", tt.fate(s.Stats()), 1)
+		})
+	}
+}
+
+// TestDrainAbandons: a handler that does not heed its context is left behind; its message is not, and its late result
+// changes nothing.
+func TestDrainAbandons(t *testing.T) {
+	for name, answer := range map[string]error{"succeeds": nil, "fails": errBill} {
+		bubble(t, name, func(t *testing.T) {
+			n := newNSQDs(t, nsqd1, nsqd2)
+			s := n.run(func(ctx context.Context, body string) error {
+				if body == "quick" {
+					return heeds(nil)(ctx, body)
+				}
+				return takes(time.Hour, answer)(ctx, body)
+			}, timeout(3*time.Second), nsqx.WithConcurrency(4))
+			l := n.line(nsqd1)
+			l.sendAs(1, 5, "slow")
+			l.sendAs(2, 1, "quick")
+			n.line(nsqd2).sendAs(0xabc, 1, "slow")
+			synctest.Wait()
+			err := s.wantShutdown(4*time.Second + orderly + forgotten)
+
+			wantErr(t, "Run", err, context.DeadlineExceeded)
+			slices.SortFunc(err.Abandoned, func(a, b observe.Abandoned) int { return strings.Compare(a.NSQD, b.NSQD) })
+			first, _ := handler.ParseID(fake.ID(1))
+			second, _ := handler.ParseID(fake.ID(0xabc))
+			if !slices.Equal(err.Abandoned, []observe.Abandoned{
+				{NSQD: nsqd1, Topic: "orders", Channel: "billing", ID: first, Attempts: 5, Requeued: true},
+				{NSQD: nsqd2, Topic: "orders", Channel: "billing", ID: second, Attempts: 1, Requeued: true},
+			}) {
+				t.Errorf("abandoned %+v", err.Abandoned)
+			}
+			want(t, "running", err.Running, 2)
+			want(t, "unconfirmed", len(err.Unconfirmed), 0)
+			for _, part := range []string{"2 handlers of orders/billing did not return in time", fake.ID(1) + "@" + nsqd1, fake.ID(0xabc) + "@" + nsqd2} {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("error %q lacks %q", err, part)
+				}
+			}
+			l.wantAnswers("3s FIN 2", "4s REQ 1 0")
+			n.line(nsqd2).wantAnswers("4s REQ abc 0")
+			time.Sleep(time.Hour)
+			l.wantAnswers("3s FIN 2", "4s REQ 1 0")
+			want(t, "ended in order", l.endedInOrder(), true)
+			stats := s.Stats()
+			want(t, "finished", stats.Finished, 1)
+			want(t, "requeued", stats.Requeued, 0)
+			want(t, "running", stats.Running, 0)
+		})
+	}
+}
+
+// TestDrainAtOnce: a timeout of 0 gives everything back at once, and interrupts everybody.
+func TestDrainAtOnce(t *testing.T) {
+	bubble(t, "heeded", func(t *testing.T) {
+		n := newNSQDs(t)
+		s := n.run(heeds(nil), timeout(0), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(4))
+		l := n.line(nsqd1)
+		l.send(1, 2, 3, 4)
+		synctest.Wait()
+		took, _ := s.stop() // the handlers may have been quick enough or not
+		want(t, "took", took, orderly)
+		want(t, "answers", len(l.commands("FIN", "REQ")), 4)
+		for _, e := range l.entries("FIN", "REQ") {
+			want(t, e.cmd+" at", e.at, 0)
+		}
+		want(t, "running", s.Stats().Running, 0)
+	})
+	bubble(t, "not heeded", func(t *testing.T) {
+		n := newNSQDs(t)
+		s := n.run(takes(time.Hour, nil), timeout(0), nsqx.WithConcurrency(1))
+		l := n.line(nsqd1)
+		l.send(1, 2)
+		synctest.Wait()
+		err := s.wantShutdown(time.Second + orderly)
+		want(t, "running", err.Running, 1)
+		want(t, "abandoned", len(err.Abandoned), 1)
+		l.wantAnswers("0s REQ 2 0", "0s REQ 1 0")
+		time.Sleep(time.Hour)
+	})
+}
+
+// TestDrainTwice: cancelling is what everybody may do, as often as they like.
+func TestDrainTwice(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		s := n.run(takes(time.Second, nil))
+		l := n.line(nsqd1)
+		l.send(1)
+		synctest.Wait()
+		for range 3 {
+			go s.cancel()
+		}
+		s.wantStop(time.Second + orderly)
+		s.wantStop(time.Second + orderly)
+		l.wantCommands("CLS FIN", "CLS, FIN 1")
+	})
+}
+
+// TestDrainWithoutRDY: whatever happens meanwhile, nsqd is not asked for more.
+func TestDrainWithoutRDY(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t, nsqd1, nsqd2)
+		s := n.run(takes(10*time.Second, nil))
+		first, second := n.line(nsqd1), n.line(nsqd2)
+		first.send(1)
+		synctest.Wait()
+		s.cancel()
+		time.Sleep(time.Second)
+		second.p.Close() // its share is free now
+		err := s.wantShutdown(10*time.Second + orderly)
+		want(t, "unconfirmed", len(err.Unconfirmed), 1)
+		cmds := first.commands("RDY", "CLS")
+		want(t, "last of RDY and CLS", cmds[len(cmds)-1], "CLS")
+		want(t, "dials", n.net.Dials(), 2)
+		first.wantCommands("FIN", "FIN 1")
+	})
+}
+
+// TestDrainOfALostConnection: nobody dials again, and the results of its handlers are of no consequence.
+func TestDrainOfALostConnection(t *testing.T) {
+	for name, tt := range map[string]struct {
+		handle handler.Func[string]
+		left   int
+		took   time.Duration
+	}{
+		"in time":    {takes(2*time.Second, nil), 0, 2 * time.Second},
+		"heeded":     {heeds(errBill), 0, time.Second},
+		"not heeded": {takes(time.Hour, nil), 1, 6*time.Second + forgotten},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			n := newNSQDs(t)
+			n.on = onCLS(func(*line) {})
+			ev := &events{}
+			s := n.run(tt.handle, timeout(5*time.Second), nsqx.WithHooks(ev.hooks()))
+			l := n.line(nsqd1)
+			l.send(1)
+			synctest.Wait()
+			s.cancel()
+			time.Sleep(time.Second)
+			l.p.Close()
+			err := s.wantShutdown(tt.took)
+			want(t, "abandoned", len(err.Abandoned), tt.left)
+			want(t, "running", err.Running, tt.left)
+			for _, a := range err.Abandoned {
+				want(t, "requeued", a.Requeued, false)
+			}
+			want(t, "unconfirmed", len(err.Unconfirmed), 1)
+			want(t, "a missed deadline", errors.Is(err, context.DeadlineExceeded), tt.left > 0)
+			if !strings.Contains(err.Error(), nsqd1) {
+				t.Errorf("error %q does not name the address", err)
+			}
+			l.wantAnswers()
+			want(t, "events", ev.names(), "connect, disconnect")
+			want(t, "dials", n.net.Dials(), 1)
+			time.Sleep(time.Hour)
+			want(t, "lost", s.Stats().Lost, 1)
+		})
+	}
+}
+
+// TestDrainTooLate: nothing is said of a message that nsqd may have given to someone else.
+func TestDrainTooLate(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		s := n.run(takes(time.Hour, errBill), timeout(2*time.Minute))
+		l := n.line(nsqd1)
+		l.send(1)
+		synctest.Wait()
+		err := s.wantShutdown(2*time.Minute + time.Second + orderly + forgotten)
+		want(t, "abandoned", len(err.Abandoned), 1)
+		want(t, "requeued", err.Abandoned[0].Requeued, false)
+		l.wantAnswers()
+		time.Sleep(time.Hour)
+		l.wantAnswers()
+	})
+}
+
+// TestDrainOverTheBound: also what was held beyond MaxInFlight is given back.
+func TestDrainOverTheBound(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		s := n.run(takes(3*time.Second, nil), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(8))
+		l := n.line(nsqd1)
+		l.flood(1, 30)
+		synctest.Wait()
+		s.cancel()
+		synctest.Wait()
+		l.flood(100, 64) // more than can be held
+		want(t, "given back", len(l.commands("REQ")), 28+64)
+		s.wantStop(3*time.Second + orderly)
+		want(t, "finished", len(l.commands("FIN")), 2)
+	})
+}
+
+// TestDrainWhileDialling: in every state of a link.
+func TestDrainWhileDialling(t *testing.T) {
+	hangs := func(n *nsqds) { n.greet = func(*line) bool { time.Sleep(time.Hour); return false } }
+	for name, prepare := range map[string]func(*nsqds){
+		"refused":   func(n *nsqds) { n.net.Refuse(errOther) },
+		"dialling":  func(n *nsqds) { n.config.DialContext = hanging },
+		"handshake": hangs,
+		"auth": func(n *nsqds) {
+			n.identify = map[string]any{"auth_required": true}
+			n.config.AllowPlaintextAuth = true
+			n.config.AuthSecret = func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }
+		},
+		"subscribing": func(n *nsqds) { n.on = func(*line, fake.Command) bool { return true } },
+	} {
+		for _, after := range []time.Duration{0, 50 * time.Millisecond, 4 * time.Second, 10 * time.Second, time.Minute} {
+			bubble(t, fmt.Sprint(name, " ", after), func(t *testing.T) {
+				n := newNSQDs(t)
+				prepare(n)
+				ev := &events{}
+				s := n.run(done, nsqx.WithHooks(ev.hooks()))
+				time.Sleep(after)
+				synctest.Wait()
+				dials := s.Stats().Connections[0].Dials
+				s.wantStop(0)
+				want(t, "dials since", s.Stats().Connections[0].Dials-dials, 0)
+				for _, ev := range ev.all() {
+					want(t, "event", ev.what, "dial error")
+				}
+			})
+		}
+	}
+}
+
+// tracking is a context that tells when one derived from it is done with.
+type tracking struct {
+	context.Context
+	stopped func(n int) // the nth time
+	n       int
+}
+
+func (c *tracking) Value(any) any { return nil } // so that AfterFunc is asked for
+
+func (c *tracking) AfterFunc(f func()) (stop func() bool) {
+	inner := context.AfterFunc(c.Context, f)
+	return func() bool {
+		c.n++
+		c.stopped(c.n)
+		return inner()
+	}
+}
+
+// TestDrainBeforeAttach: the handshake was complete, and the drain began before anybody knew of the connection.
+func TestDrainBeforeAttach(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		ctx, cancel := context.WithCancel(context.Background())
+		tracked := &tracking{Context: ctx, stopped: func(n int) {
+			if n == 2 { // the dial was the first, the handshake is the second
+				cancel()
+				time.Sleep(time.Second)
+			}
+		}}
+		ev := &events{}
+		c := n.consumer(done, nsqx.WithHooks(ev.hooks()))
+		wantErr(t, "Run", c.Run(tracked), nil)
+		want(t, "took", n.since(), time.Second)
+		want(t, "events", ev.names(), "")
+		n.line(nsqd1).wantCommands("", "SUB orders billing")
+	})
+}
+
+// TestDrainMeetsANewConnection: it subscribes just when the drain begins.
+func TestDrainMeetsANewConnection(t *testing.T) {
+	for i := range 300 {
+		bubble(t, "", func(t *testing.T) {
+			n := newNSQDs(t)
+			var s *service
+			ready := make(chan struct{})
+			n.on = func(l *line, cmd fake.Command) bool {
+				if cmd.Name != "SUB" {
+					return false
+				}
+				<-ready
+				if i%2 == 0 {
+					l.say("OK")
+					s.cancel()
+				} else {
+					go s.cancel()
+					l.say("OK")
+				}
+				return true
+			}
+			ev := &events{}
+			s = n.run(done, nsqx.WithHooks(ev.hooks()))
+			close(ready)
+			<-s.done
+			if s.err != nil || s.took > orderly {
+				t.Errorf("Run returned %v after %v", s.err, s.took)
+			}
+			if names := ev.names(); names != "" && names != "connect, disconnect" {
+				t.Errorf("events %q", names)
+			}
+			want(t, "dials", n.net.Dials(), 1)
+		})
+	}
+}

@@ -1,0 +1,293 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/retry"
+)
+
+// channel is nsqd's side of a channel with one connection: RDY, timeouts, requeues, attempts. It also watches the client.
+type channel struct {
+	t       *testing.T
+	timeout time.Duration
+
+	mu       sync.Mutex
+	l        *line
+	rdy      int
+	waiting  []string
+	inFlight map[string]time.Time // timeout
+	deferred map[string]time.Time
+	attempts map[string]uint16
+	sentOn   map[string]*line
+	finished map[string]int
+	refused  int // answers to what was not in flight
+
+	requeued func(id string, attempts uint16, ms int) // called for each REQ
+}
+
+func newChannel(t *testing.T, d *nsqds, timeout time.Duration) *channel {
+	c := &channel{t: t, timeout: timeout, inFlight: map[string]time.Time{}, deferred: map[string]time.Time{},
+		attempts: map[string]uint16{}, sentOn: map[string]*line{}, finished: map[string]int{}, requeued: func(string, uint16, int) {}}
+	d.identify = map[string]any{"msg_timeout": timeout.Milliseconds(), "max_msg_timeout": 10 * timeout.Milliseconds()}
+	d.on = c.command
+	return c
+}
+
+func (c *channel) command(l *line, cmd fake.Command) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var id string
+	if len(cmd.Params) > 0 {
+		id = cmd.Params[0]
+	}
+	_, flies := c.inFlight[id]
+	switch cmd.Name {
+	case "SUB":
+		c.l, c.rdy = l, 0
+		return false
+	case "RDY":
+		c.rdy, _ = strconv.Atoi(id)
+	case "TOUCH":
+		if flies {
+			c.inFlight[id] = time.Now().Add(c.timeout)
+		}
+	case "FIN", "REQ":
+		if c.sentOn[id] != l {
+			c.t.Errorf("%s on another connection than the message's", short(cmd.String()))
+		}
+		if !flies {
+			c.refused++
+			l.fail(fmt.Sprintf("E_%s_FAILED %s %s failed ID not in flight", cmd.Name, cmd.Name, id))
+			return true
+		}
+		delete(c.inFlight, id)
+		if cmd.Name == "FIN" {
+			c.finished[id]++
+			return true
+		}
+		ms, _ := strconv.Atoi(cmd.Params[1])
+		c.requeued(id, c.attempts[id], ms)
+		c.deferred[id] = time.Now().Add(time.Duration(ms) * time.Millisecond)
+	default:
+		return false
+	}
+	return true
+}
+
+// publish adds n messages.
+func (c *channel) publish(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range n {
+		c.waiting = append(c.waiting, fake.ID(uint64(len(c.attempts)+1)))
+		c.attempts[c.waiting[len(c.waiting)-1]] = 0
+	}
+}
+
+// pass lets time pass.
+func (c *channel) pass(d time.Duration) {
+	const step = 20 * time.Millisecond
+	for ; d > 0; d -= step {
+		synctest.Wait()
+		c.push()
+		time.Sleep(step)
+	}
+	synctest.Wait()
+}
+
+// push delivers what may be delivered now.
+func (c *channel) push() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	for _, m := range []map[string]time.Time{c.inFlight, c.deferred} {
+		for _, id := range slices.Sorted(maps.Keys(m)) {
+			if !m[id].After(now) {
+				delete(m, id)
+				c.waiting = append(c.waiting, id)
+			}
+		}
+	}
+	for c.l != nil && len(c.inFlight) < c.rdy && len(c.waiting) > 0 {
+		id := c.waiting[0]
+		c.waiting = c.waiting[1:]
+		c.attempts[id]++
+		c.inFlight[id] = now.Add(c.timeout)
+		c.sentOn[id] = c.l
+		c.l.sendAs(parse(id), c.attempts[id], id)
+	}
+}
+
+func parse(id string) uint64 {
+	n, _ := strconv.ParseUint(id, 16, 64)
+	return n
+}
+
+func (c *channel) wantFinished(n int) {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.finished) != n || len(c.inFlight)+len(c.waiting)+len(c.deferred) > 0 {
+		c.t.Errorf("%d finished, %d in flight, %d wait, %d deferred; want %d finished", len(c.finished), len(c.inFlight), len(c.waiting), len(c.deferred), n)
+	}
+}
+
+// TestHangingHandlers for three message timeouts: every message is handled at last, and none is given up unhandled,
+// whether there are bounds or not. Whatever was delivered, never is too much held.
+func TestHangingHandlers(t *testing.T) {
+	for name, ways := range map[string]struct {
+		opts   []nsqx.ConsumerOption
+		answer error // of a handler that has hung
+	}{
+		"then succeed":              {nil, nil},
+		"then fail":                 {nil, errBill},
+		"then fail, bounds":         {opts(nsqx.WithMaxAttempts(1), nsqx.WithMaxAge(time.Second), nsqx.WithDiscard()), errBill},
+		"then fail, dead letter":    {opts(nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead")), errBill},
+		"then give up, dead letter": {opts(nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead")), retry.Permanent(errBill)},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			const n = 50
+			d := newNSQDs(t)
+			c := newChannel(t, d, time.Second)
+			release := make(chan struct{})
+			var hung atomic.Bool
+			var handled synced[string]
+			s := d.run(func(_ context.Context, body string) error {
+				select {
+				case <-release:
+				default:
+					hung.Store(true)
+					<-release
+					return ways.answer
+				}
+				handled.add(body)
+				return nil
+			}, append(ways.opts, nsqx.WithConcurrency(3), nsqx.WithMaxInFlight(12))...)
+			synctest.Wait()
+			c.publish(n)
+			for range 150 {
+				c.pass(20 * time.Millisecond)
+				stats := s.Stats()
+				if stats.Queued > 12 || stats.Running > 3 {
+					t.Fatalf("%d queued, %d running", stats.Queued, stats.Running)
+				}
+			}
+			want(t, "hung", hung.Load(), true)
+			close(release)
+			c.pass(10 * time.Second)
+
+			c.wantFinished(n)
+			seen := slices.Compact(slices.Sorted(slices.Values(handled.all())))
+			if ways.answer != nil {
+				want(t, "handled", len(seen), n)
+			} else if len(seen) < n-3 {
+				t.Errorf("%d of %d handled", len(seen), n)
+			}
+			stats := s.Stats()
+			want(t, "given up", stats.Dropped+stats.DeadLettered, 0)
+			if stats.Expired+stats.Requeued == 0 {
+				t.Error("nothing has expired or was given back: the handlers did not hang long enough")
+			}
+			want(t, "connections", len(d.all(nsqd1, true)), 1)
+			s.wantStop(orderly)
+		})
+	}
+}
+
+// TestChaos: handlers that succeed, fail, panic, hang; an nsqd that comes and goes. Nothing is lost, no message is finished
+// that no handler has handled, and no failure answers a later delivery.
+func TestChaos(t *testing.T) {
+	for seed := range uint64(8) {
+		bubble(t, strconv.FormatUint(seed, 10), func(t *testing.T) {
+			const n = 300
+			random, faults := rand.New(rand.NewPCG(seed, 7)), rand.New(rand.NewPCG(seed, 8)) // of the handlers; of the network
+			d := newNSQDs(t)
+			c := newChannel(t, d, time.Second)
+			var mu sync.Mutex
+			type delivery struct {
+				id       string
+				attempts uint16
+			}
+			handled, failed, running, most := map[string]int{}, map[delivery]bool{}, 0, 0
+			c.requeued = func(id string, attempts uint16, ms int) {
+				mu.Lock()
+				defer mu.Unlock()
+				if ms > 0 && !failed[delivery{id, attempts}] {
+					t.Errorf("REQ %d for delivery %d of %s, which has not failed", ms, attempts, id)
+				}
+			}
+			s := d.run(func(ctx context.Context, body string) (err error) {
+				now := delivery{body, handler.FromContext(ctx).Attempts}
+				mu.Lock()
+				running++
+				most = max(most, running)
+				way, wait := random.IntN(10), time.Duration(random.IntN(100))*time.Millisecond
+				mu.Unlock()
+				defer func() {
+					mu.Lock()
+					defer mu.Unlock()
+					running--
+					failed[now] = err != nil || way == 1
+				}()
+				time.Sleep(wait)
+				switch way {
+				case 0:
+					return errBill
+				case 1:
+					panic(body)
+				case 2:
+					time.Sleep(2 * time.Second)
+					return errBill
+				case 3:
+					return retry.After(wait, nil)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				handled[body]++
+				return nil
+			}, nsqx.WithConcurrency(8), nsqx.WithMaxInFlight(24), nsqx.WithRetry(retry.Linear(50*time.Millisecond, time.Second)))
+			synctest.Wait()
+			c.publish(n)
+			for range 10 {
+				c.pass(time.Duration(faults.IntN(3000)) * time.Millisecond)
+				if faults.IntN(2) == 0 {
+					d.line(nsqd1).p.Reset()
+				}
+			}
+			c.pass(time.Minute)
+			c.wantFinished(n)
+			mu.Lock()
+			for id, times := range c.finished {
+				if handled[id] < times {
+					t.Errorf("%s was finished %d times and handled %d times", id, times, handled[id])
+				}
+			}
+			if most > 8 {
+				t.Errorf("%d handlers at once", most)
+			}
+			mu.Unlock()
+			for _, l := range d.all(nsqd1, true) {
+				for _, cmd := range l.commands("REQ") {
+					if strings.HasSuffix(cmd, " 10000") {
+						t.Errorf("heard %q: a panic went by the policy", cmd)
+					}
+				}
+			}
+			s.stop()
+		})
+	}
+}

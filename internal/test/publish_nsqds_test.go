@@ -1,0 +1,397 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/nsqxtest"
+)
+
+// shares counts what each server has taken of a topic.
+func shares(servers []*nsqxtest.Server, topic string) (n []int) {
+	for _, s := range servers {
+		n = append(n, len(s.Published(topic)))
+	}
+	return n
+}
+
+// TestInTurns: the nsqds that are connected get the same number, one that is down gets none, and its share when it is back.
+func TestInTurns(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 3)
+		p := newPublisher(t, servers)
+		send := func(n int) {
+			for range n {
+				wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
+			}
+		}
+		send(30)
+		if got := shares(servers, "orders"); !slices.Equal(got, []int{10, 10, 10}) {
+			t.Errorf("shares are %v", got)
+		}
+		servers[1].Refuse(true)
+		servers[1].Disconnect()
+		synctest.Wait()
+		send(30)
+		if got := shares(servers, "orders"); !slices.Equal(got, []int{25, 10, 25}) {
+			t.Errorf("shares are %v", got)
+		}
+		want(t, "healthy", p.Healthy(), nil)
+		servers[1].Refuse(false)
+		time.Sleep(10 * time.Second)
+		send(30)
+		if got := shares(servers, "orders"); !slices.Equal(got, []int{35, 20, 35}) {
+			t.Errorf("shares are %v", got)
+		}
+	})
+}
+
+// TestNotSentGoesElsewhere: what one nsqd cannot take another takes at once.
+func TestNotSentGoesElsewhere(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 2)
+		onPublish(always(nsqxtest.Fail("E_PUB_FAILED PUB failed")), servers[0])
+		p := newPublisher(t, servers)
+		start := time.Now()
+		for _, body := range numbered(10) {
+			wantKind(t, sendTo(t.Context(), p, "orders", body), nil)
+		}
+		want(t, "at the other", published(servers[1], "orders"), strings.Join(numbered(10), " "))
+		want(t, "took", time.Since(start), 0)
+	})
+}
+
+// TestPreferredNSQD is that of Outgoing.NSQD, which says afterwards who was asked. Commands after the first go where they can.
+func TestPreferredNSQD(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 3)
+		p := newPublisher(t, servers)
+		for range 5 {
+			out := message("orders", "x")
+			out.NSQD = servers[2].Addr()
+			wantKind(t, p.Send(t.Context(), out), nil)
+			want(t, "asked", out.NSQD, servers[2].Addr())
+		}
+		want(t, "at the preferred", len(servers[2].Published("orders")), 5)
+		out := message("orders", "x")
+		wantKind(t, p.Send(t.Context(), out), nil)
+		if out.NSQD == "" {
+			t.Error("it does not say who was asked")
+		}
+		out.NSQD = "unknown:4150"
+		wantKind(t, p.Send(t.Context(), out), nil)
+	})
+}
+
+// TestCommandsOfOneSend: each goes to any nsqd that can take it; that the first went to one that is lost then does not bind the others.
+func TestCommandsOfOneSend(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 2)
+		onPublish(func(c *nsqxtest.ServerConn, _ nsqxtest.Command) nsqxtest.Action {
+			s := c.Server()
+			time.AfterFunc(time.Second, func() {
+				s.Freeze(nsqxtest.ToServer) // its next handshake hangs
+				c.Disconnect()
+			})
+			return nsqxtest.Proceed().After(time.Second - 1)
+		}, servers[0])
+		p := newPublisher(t, servers, nsqx.WithConn(conn.Config{MaxBodySize: 4 + 10}), nsqx.WithAtLeastOnce())
+		start := time.Now()
+		wantKind(t, p.Send(t.Context(), message("orders", numbered(6)...)), nil)
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if got := shares(servers, "orders"); got[0] == 0 || got[1] == 0 {
+			t.Errorf("shares are %v", got)
+		}
+	})
+}
+
+// TestNoNSQD: with patience it is waited for one; without, not for longer than until all have failed.
+func TestNoNSQD(t *testing.T) {
+	for _, patience := range []time.Duration{0, 3 * time.Second, 10 * time.Second} {
+		bubble(t, patience.String(), func(t *testing.T) {
+			servers := nsqxtest.NewServers(t, 3)
+			for _, s := range servers {
+				s.Refuse(true)
+			}
+			p := newPublisher(t, servers, nsqx.WithPublishTimeout(patience))
+			start := time.Now()
+			err := sendTo(t.Context(), p, "orders", "x")
+			wantKind(t, err, nsqx.ErrNotSent)
+			wantErr(t, "why", err, nsqx.ErrNoNSQD)
+			want(t, "took", time.Since(start), patience)
+			for _, s := range servers {
+				if !strings.Contains(err.Error(), s.Addr()) && patience == 0 {
+					t.Errorf("the error does not say what is wrong with %s: %v", s.Addr(), err)
+				}
+			}
+			wantErr(t, "health", p.Healthy(), nsqx.ErrNoNSQD)
+			wantErr(t, "ping", p.Ping(t.Context()), nsqx.ErrNoNSQD)
+			want(t, "counted", p.Stats().NotSent, 1)
+
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if patience > 0 {
+				start = time.Now()
+				err := sendTo(ctx, p, "orders", "x")
+				wantKind(t, err, nsqx.ErrNotSent)
+				wantErr(t, "why", err, context.DeadlineExceeded)
+				want(t, "took", time.Since(start), time.Second)
+				wantErr(t, "ping", p.Ping(ctx), context.DeadlineExceeded)
+			}
+			servers[2].Refuse(false)
+			time.Sleep(10 * time.Second)
+			wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
+			wantErr(t, "health", p.Healthy(), nil)
+			wantErr(t, "ping", p.Ping(t.Context()), nil)
+		})
+	}
+}
+
+// TestWaitingPublishGoesOut as soon as an nsqd is there.
+func TestWaitingPublishGoesOut(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		s.Refuse(true)
+		p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithPublishTimeout(time.Hour))
+		var results []<-chan error
+		for range 100 {
+			results = append(results, inBackground(func() error { return sendTo(t.Context(), p, "orders", "x") }))
+		}
+		ping := inBackground(func() error { return p.Ping(t.Context()) })
+		time.Sleep(time.Minute)
+		s.Refuse(false)
+		time.Sleep(10 * time.Second)
+		for _, result := range results {
+			wantKind(t, <-result, nil)
+		}
+		wantErr(t, "ping", <-ping, nil)
+		want(t, "published", len(s.Published("orders")), 100)
+	})
+}
+
+// TestHopeless: a publish fails at once if no nsqd can be reached for reasons that last, and not if one of them may heal.
+func TestHopeless(t *testing.T) {
+	for name, tt := range map[string]struct {
+		heal []bool // of the nsqds: it is refused; of the others: they have no snappy
+		took time.Duration
+	}{
+		"one":             {[]bool{false}, 0},
+		"all":             {[]bool{false, false, false}, 0},
+		"all but the 1st": {[]bool{true, false, false}, 10 * time.Second},
+		"all but the 2nd": {[]bool{false, true, false}, 10 * time.Second},
+		"all but the 3rd": {[]bool{false, false, true}, 10 * time.Second},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			servers := nsqxtest.NewServers(t, len(tt.heal))
+			var addrs []string
+			down := make(map[string]bool)
+			for i, s := range servers {
+				addrs = append(addrs, s.Addr())
+				down[s.Addr()] = tt.heal[i]
+			}
+			p := started(t, nsqx.WithNSQD(addrs...), nsqx.WithConn(conn.Config{
+				Compression: conn.Snappy,
+				DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					for _, s := range servers {
+						if s.Addr() == addr && !down[addr] {
+							return s.DialContext(ctx, network, addr)
+						}
+					}
+					return nil, errors.New("refused")
+				},
+			}))
+			start := time.Now()
+			err := sendTo(t.Context(), p, "orders", "x")
+			wantKind(t, err, nsqx.ErrNotSent)
+			wantErr(t, "why", err, conn.ErrNoCompression)
+			want(t, "took", time.Since(start), tt.took)
+		})
+	}
+}
+
+// TestRedialOfAnIdleConnection: one that has stood for long is redialled early, whatever came before it, and whether or not something was
+// published.
+func TestRedialOfAnIdleConnection(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		s.Refuse(true)
+		p := newPublisher(t, []*nsqxtest.Server{s})
+		time.Sleep(time.Minute) // so that redials are rare
+		s.Refuse(false)
+		time.Sleep(time.Hour)
+		want(t, "healthy", p.Healthy(), nil)
+		s.Disconnect()
+		time.Sleep(150 * time.Millisecond)
+		want(t, "healthy again", p.Healthy(), nil)
+	})
+}
+
+// TestNoRedialStorm: an nsqd that ends all connections is not dialled all the time.
+func TestNoRedialStorm(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		onPublish(always(nsqxtest.Fail("E_PUB_FAILED PUB failed")), s)
+		p := newPublisher(t, []*nsqxtest.Server{s})
+		for range 20 {
+			wantKind(t, sendTo(t.Context(), p, "orders", "x"), nsqx.ErrNotSent)
+		}
+		if n := s.Dials(); n > 60 { // in 200 s
+			t.Errorf("%d dials", n)
+		}
+	})
+}
+
+// mute is a connection whose writes fail once it is broken, while there is nothing to read.
+type mute struct {
+	net.Conn
+	broken *atomic.Bool
+}
+
+func (c mute) Write(p []byte) (int, error) {
+	if c.broken.Load() {
+		return 0, errors.New("broken")
+	}
+	return c.Conn.Write(p)
+}
+
+// TestEndingConnections: those that can be written to no more, and have not ended yet, are not asked again and again.
+func TestEndingConnections(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 2)
+		broken := []*atomic.Bool{new(atomic.Bool), new(atomic.Bool)}
+		p := started(t, nsqx.WithNSQD(servers[0].Addr(), servers[1].Addr()), nsqx.WithConn(conn.Config{
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				i := slices.IndexFunc(servers, func(s *nsqxtest.Server) bool { return s.Addr() == addr })
+				nc, err := servers[i].DialContext(ctx, network, addr)
+				if err != nil {
+					return nil, err
+				}
+				return mute{nc, broken[i]}, nil
+			},
+		}))
+		for _, b := range broken {
+			b.Store(true)
+		}
+		lost := []<-chan error{}
+		for range 2 { // one at each
+			lost = append(lost, inBackground(func() error { return sendTo(t.Context(), p, "orders", "lost") }))
+		}
+		later := inBackground(func() error { return sendTo(t.Context(), p, "orders", "later") })
+		for i := range broken {
+			broken[i].Store(false)
+		}
+		for _, result := range lost {
+			wantKind(t, <-result, nsqx.ErrUnconfirmed)
+		}
+		wantKind(t, <-later, nil)
+	})
+}
+
+// TestDiscoveredNSQDs: sources are asked for topic "", which means all nsqds; those that they do not name any more are let go when they
+// end.
+func TestDiscoveredNSQDs(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 3)
+		var mu sync.Mutex
+		found := []string{}
+		var asked []string
+		source := nsqx.DiscovererFunc(func(_ context.Context, topic string) ([]string, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked = append(asked, topic)
+			return slices.Clone(found), nil
+		})
+		p := started(t, nsqx.WithDiscoverer(source), nsqx.WithLookupInterval(time.Second), at(servers), nsqx.WithPublishTimeout(10*time.Second))
+		start := time.Now()
+		result := inBackground(func() error { return sendTo(t.Context(), p, "orders", "x") })
+		time.Sleep(3 * time.Second)
+		mu.Lock()
+		found = []string{servers[0].Addr(), servers[1].Addr()}
+		mu.Unlock()
+		wantKind(t, <-result, nil)
+		if took := time.Since(start); took < 3*time.Second || took > 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		for range 19 {
+			wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
+		}
+		mu.Lock()
+		found = []string{servers[2].Addr()}
+		mu.Unlock()
+		time.Sleep(10 * time.Second)
+		want(t, "connections", len(p.Stats().Connections), 3) // those that stand are kept
+		servers[0].Disconnect()
+		servers[1].Disconnect()
+		time.Sleep(10 * time.Second)
+		want(t, "connections", len(p.Stats().Connections), 1)
+		wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
+		got := shares(servers, "orders")
+		if got[0]+got[1] != 20 || got[2] != 1 {
+			t.Errorf("shares are %v", got)
+		}
+		for _, topic := range asked {
+			want(t, "asked for topic", topic, "")
+		}
+		if s := p.Stats().Lookups; len(s) != 1 || s[0].Found != 1 {
+			t.Errorf("lookups are %+v", s)
+		}
+	})
+}
+
+// TestCloseWhileDiscovering: Close may come while an answer is dealt with.
+func TestCloseWhileDiscovering(t *testing.T) {
+	for range 200 {
+		answer := make(chan struct{})
+		source := nsqx.DiscovererFunc(func(ctx context.Context, _ string) ([]string, error) {
+			<-answer
+			return []string{"127.0.0.1:1"}, nil
+		})
+		p, err := nsqx.NewPublisher(nsqx.WithDiscoverer(source), nsqx.WithLogger(discard))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var both sync.WaitGroup
+		both.Go(func() { close(answer) })
+		both.Go(func() { wantErr(t, "Close", p.Shutdown(t.Context()), nil) })
+		both.Wait()
+	}
+}
+
+// TestPublisherEvents: hooks hear of connections, and each that was told of its beginning is told of its end.
+func TestPublisherEvents(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		s.Refuse(true)
+		heard := &events{}
+		p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithHooks(heard.hooks()))
+		want(t, "while it is down", heard.names(), "dial error")
+		s.Refuse(false)
+		time.Sleep(time.Second)
+		want(t, "when it is up", heard.names(), "dial error, connect")
+		wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
+		s.Disconnect()
+		synctest.Wait()
+		want(t, "when it is lost", heard.names(), "dial error, connect, disconnect, connect")
+		wantErr(t, "Close", p.Shutdown(t.Context()), nil)
+		want(t, "at the end", heard.names(), "dial error, connect, disconnect, connect, disconnect")
+		all := heard.all()
+		for i, ev := range all {
+			want(t, fmt.Sprint("address of ", i), ev.NSQD, s.Addr())
+			want(t, fmt.Sprint("topic of ", i), ev.Topic+ev.Channel, "")
+			want(t, fmt.Sprint("error of ", i), ev.Err != nil, ev.what == "dial error" || i == 2)
+		}
+	})
+}

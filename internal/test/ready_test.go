@@ -1,0 +1,170 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/nsqxtest"
+)
+
+func wantReady(t *testing.T, c *nsqx.Consumer[string], ready bool, health error) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case <-c.Ready():
+		want(t, "ready", true, ready)
+	default:
+		want(t, "ready", false, ready)
+	}
+	wantErr(t, "health", c.Healthy(), health)
+}
+
+func TestReadyStatic(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 2)
+		s[1].Refuse(true)
+		s[0].On("SUB", func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
+			return nsqxtest.Proceed().After(time.Second)
+		})
+		c := newConsumer(t, done, nsqxtest.Option(s...))
+		wantReady(t, c, false, nsqx.ErrNotRunning)
+		stop := nsqxtest.Run(t, c)
+		wantReady(t, c, false, nsqx.ErrNoNSQD)
+		wantErr(t, "the reason", c.Healthy(), syscall.ECONNREFUSED)
+		time.Sleep(2 * time.Second)
+		wantReady(t, c, false, nil) // one is down, one is enough to be healthy
+		s[1].Refuse(false)
+		time.Sleep(10 * time.Second)
+		wantReady(t, c, true, nil)
+
+		for _, s := range s { // once ready, always
+			s.Refuse(true)
+			s.Disconnect()
+		}
+		wantReady(t, c, true, nsqx.ErrNoNSQD)
+		for _, s := range s {
+			s.Refuse(false)
+		}
+		time.Sleep(12 * time.Second)
+		wantReady(t, c, true, nil)
+		stop()
+		wantReady(t, c, true, nsqx.ErrNotRunning)
+	})
+}
+
+// TestReadyInTurns: both were subscribed, though not at the same time.
+func TestReadyInTurns(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 2)
+		s[1].Refuse(true)
+		c, _ := consume(t, s, done)
+		wantReady(t, c, false, nil)
+		s[0].Refuse(true)
+		s[0].Disconnect()
+		wantReady(t, c, false, nsqx.ErrNoNSQD)
+		s[1].Refuse(false)
+		time.Sleep(10 * time.Second)
+		wantReady(t, c, true, nil)
+	})
+}
+
+// TestReadyDiscovered waits for an answer, and for what it names.
+func TestReadyDiscovered(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 2)
+		s[1].Refuse(true)
+		f := finds(s[0].Addr(), s[1].Addr())
+		f.act = func(context.Context) { time.Sleep(3 * time.Second) }
+		c := newConsumer(t, done, at(s), nsqx.WithDiscoverer(f), nsqx.WithLookupInterval(time.Second))
+		wantReady(t, c, false, nsqx.ErrNotRunning)
+		nsqxtest.Run(t, c)
+		wantReady(t, c, false, nsqx.ErrNoNSQD)
+		time.Sleep(2 * time.Second)
+		wantReady(t, c, false, nsqx.ErrNoNSQD)
+		time.Sleep(2 * time.Second)
+		wantReady(t, c, false, nil)
+		f.set(nil, s[0].Addr())
+		f.after(3)
+		wantReady(t, c, false, nil)
+		f.after(1) // the answer to the third of them
+		time.Sleep(3 * time.Second)
+		wantReady(t, c, true, nil) // the one that is down was forgotten
+	})
+}
+
+// TestReadyNowhere: the topic does not exist yet, and it will.
+func TestReadyNowhere(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 1)
+		f := finds()
+		c := discover(t, s, nsqx.WithDiscoverer(f))
+		wantReady(t, c, true, nil)
+		f.set(errors.New("lookup is down"))
+		f.after(2)
+		wantReady(t, c, true, nil)
+		f.set(nil, s[0].Addr())
+		f.after(1)
+		wantReady(t, c, true, nil)
+		want(t, "connected", addrs(c), "nsqd-1")
+		s[0].Refuse(true)
+		s[0].Disconnect()
+		wantReady(t, c, true, nsqx.ErrNoNSQD)
+	})
+}
+
+// TestReadySources: one must have answered, and all must have been asked.
+func TestReadySources(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 1)
+		failure := errors.New("lookup is down")
+		a, b := finds(), finds()
+		a.set(failure)
+		b.set(failure)
+		b.act = func(context.Context) { time.Sleep(2 * time.Second) }
+		c := discover(t, s, nsqx.WithNSQD(s[0].Addr()), nsqx.WithDiscoverer(a, b))
+		wantReady(t, c, false, nil)
+		time.Sleep(3 * time.Second)
+		wantReady(t, c, false, nil) // both have failed
+		a.set(nil)
+		a.after(1)
+		wantReady(t, c, true, nil)
+	})
+}
+
+func TestReadyFailingSource(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		f := finds()
+		f.set(errors.New("lookup is down"))
+		c := discover(t, nil, nsqx.WithDiscoverer(f))
+		wantReady(t, c, false, nsqx.ErrNoNSQD)
+		time.Sleep(time.Hour)
+		wantReady(t, c, false, nsqx.ErrNoNSQD)
+	})
+}
+
+// TestHealthyInDrain: never, from its start on.
+func TestHealthyInDrain(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 1)
+		c, stop := consume(t, s, sleeper(5*time.Second))
+		publish(s[0], 1)
+		synctest.Wait()
+		wantErr(t, "health", c.Healthy(), nil)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			stop()
+		}()
+		wantReady(t, c, true, nsqx.ErrNotRunning)
+		time.Sleep(time.Second)
+		wantReady(t, c, true, nsqx.ErrNotRunning)
+		<-ended
+		wantReady(t, c, true, nsqx.ErrNotRunning)
+		want(t, "finished", billing(s[0]).Finished, 1)
+	})
+}

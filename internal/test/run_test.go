@@ -1,0 +1,332 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
+)
+
+// TestRunOnce: whenever the second Run comes, it is refused, and changes nothing.
+func TestRunOnce(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		s := d.run(done)
+		l := d.line(nsqd1)
+		for range 2 {
+			wantErr(t, "a second Run", s.Run(context.Background()), nsqx.ErrAlreadyRun)
+		}
+		l.send(1)
+		l.wantCommands("FIN", "FIN 1")
+		s.wantStop(orderly)
+		wantErr(t, "Run again", s.Run(context.Background()), nsqx.ErrAlreadyRun)
+		want(t, "dials", d.net.Dials(), 1)
+	})
+}
+
+// TestRunWithAnEndedContext returns at once, dials nowhere, and was a Run all the same.
+func TestRunWithAnEndedContext(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		d := newNSQDs(t)
+		tel := &telemetry{}
+		c := d.consumer(done, nsqx.WithTelemetry(tel))
+		wantErr(t, "Run", c.Run(ctx), nil)
+		want(t, "took", d.since(), 0)
+		want(t, "dials", d.net.Dials(), 0)
+		want(t, "observed", tel.running, 0)
+		wantErr(t, "Run again", c.Run(context.Background()), nsqx.ErrAlreadyRun)
+	})
+}
+
+// TestHandlerContext: the values of Run's context, not its end; the message; and the limits of the message.
+func TestHandlerContext(t *testing.T) {
+	type key struct{}
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		ran := false
+		s := d.runContext(context.WithValue(context.Background(), key{}, "v"), func(ctx context.Context, body string) error {
+			ran = true
+			want(t, "value", ctx.Value(key{}), any("v"))
+			m := handler.FromContext(ctx)
+			want(t, "message", fmt.Sprintln(m.ID, m.Attempts, m.Topic(), m.Channel(), m.NSQD()), fake.ID(1)+" 3 orders billing "+nsqd1+"\n")
+			want(t, "body", string(m.Body), "hello")
+			want(t, "payload", body, "hello")
+			deadline, _ := ctx.Deadline()
+			want(t, "deadline", deadline, d.start.Add(15*time.Minute))
+			deadline, _ = m.Deadline()
+			want(t, "deadline of the message", deadline, d.start.Add(late))
+			<-ctx.Done()
+			want(t, "cause", context.Cause(ctx), handler.ErrMessageTimeout)
+			want(t, "ended after", d.since(), late-time.Second)
+			return ctx.Err()
+		}, nsqx.WithRetry(seconds))
+		l := d.line(nsqd1)
+		l.sendAs(1, 3, "hello")
+		time.Sleep(time.Minute)
+		l.wantAnswers("58.75s REQ 1 3000")
+		want(t, "ran", ran, true)
+		s.wantStop(orderly)
+	})
+}
+
+// TestHandlerUsesTheConsumer: no lock is held while it runs, and cancelling from inside is as good as from outside.
+func TestHandlerUsesTheConsumer(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		src := newSource(t)
+		ready := make(chan struct{})
+		var s *service
+		s = d.run(func(ctx context.Context, body string) error {
+			if body == "inner" {
+				return errBill
+			}
+			<-ready
+			want(t, "running", s.Stats().Running, 1)
+			out := s.Process(ctx, src.message(1, 0, "inner"))
+			want(t, "inner outcome", out.Disposition, handler.Requeue)
+			wantErr(t, "Run inside", s.Run(ctx), nsqx.ErrAlreadyRun)
+			s.cancel()
+			time.Sleep(time.Second)
+			return ctx.Err() // not cancelled by that
+		})
+		l := d.line(nsqd1)
+		l.send(1)
+		synctest.Wait()
+		close(ready)
+		<-s.done
+		want(t, "took", s.took, time.Second+orderly)
+		wantErr(t, "Run", s.err, nil)
+		l.wantCommands("FIN REQ", "FIN 1")
+	})
+}
+
+// TestConcurrency: as many handlers at once as was said, no more, and no fewer when there is enough to do.
+func TestConcurrency(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t, nsqd1, nsqd2)
+		var mu sync.Mutex
+		running, most, total := 0, 0, 0
+		count := func(n int) (nth int) {
+			mu.Lock()
+			defer mu.Unlock()
+			running += n
+			most = max(most, running)
+			total += max(n, 0)
+			return total
+		}
+		s := d.run(func(context.Context, string) error {
+			nth := count(1)
+			defer count(-1)
+			time.Sleep(time.Duration(1+nth%7) * time.Millisecond)
+			if nth%5 == 0 {
+				panic("x")
+			}
+			return nil
+		}, nsqx.WithConcurrency(5), nsqx.WithMaxInFlight(400))
+		d.line(nsqd1).flood(1, 200)
+		d.line(nsqd2).flood(1001, 200)
+		synctest.Wait()
+		stats := s.Stats()
+		want(t, "running", stats.Running, 5)
+		want(t, "queued", stats.Queued, 395)
+		want(t, "in flight", stats.Connections[0].InFlight+stats.Connections[1].InFlight, 400)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		want(t, "most at once", most, 5)
+		want(t, "handled", total, 400)
+		stats = s.Stats()
+		want(t, "settled", stats.Finished+stats.Requeued, 400)
+		want(t, "in flight", stats.Connections[0].InFlight+stats.Connections[1].InFlight, 0)
+		s.wantStop(orderly)
+	})
+}
+
+// TestOldestFirst: one worker takes the messages of a connection in their order.
+func TestOldestFirst(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		var got []string
+		s := d.run(func(_ context.Context, body string) error { got = append(got, body); return nil },
+			nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(300))
+		l := d.line(nsqd1)
+		var ids []uint64
+		for id := range uint64(300) {
+			ids = append(ids, id)
+		}
+		l.send(ids...)
+		synctest.Wait()
+		want(t, "handled", len(got), 300)
+		want(t, "in order", slices.IsSorted(got), true)
+		s.wantStop(orderly)
+	})
+}
+
+// TestShares: MaxInFlight is spread over the connections, anew when one comes or goes, and kept to.
+func TestShares(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t, nsqd1, nsqd2, nsqd3)
+		d.greet = func(l *line) bool { // one after the other
+			time.Sleep(map[string]time.Duration{nsqd1: 1, nsqd2: 2, nsqd3: 3}[l.addr] * time.Millisecond)
+			return true
+		}
+		s := d.run(done, nsqx.WithMaxInFlight(10), nsqx.WithFixedRDY())
+		time.Sleep(time.Second)
+		first, second, third := d.line(nsqd1), d.line(nsqd2), d.line(nsqd3)
+		first.wantCommands("RDY", "RDY 10, RDY 5, RDY 4")
+		second.wantCommands("RDY", "RDY 5, RDY 3")
+		want(t, "RDY", third.lastRDY(), "RDY 3")
+		first.p.Close()
+		want(t, "RDY", second.lastRDY(), "RDY 5")
+		want(t, "RDY", third.lastRDY(), "RDY 5")
+		time.Sleep(time.Second)
+		want(t, "RDY", d.line(nsqd1).lastRDY(), "RDY 4")
+		want(t, "RDY", second.lastRDY(), "RDY 3")
+		want(t, "RDY", third.lastRDY(), "RDY 3")
+		total := 0
+		for _, c := range s.Stats().Connections {
+			want(t, "share of "+c.Addr, c.Quota, c.RDY)
+			total += c.RDY
+		}
+		want(t, "RDY in all", total, 10)
+		s.wantStop(orderly)
+	})
+}
+
+// TestSharesAndMaxRDY: what one nsqd does not take, the others get. (Above its max-rdy-count an RDY is fatal.)
+func TestSharesAndMaxRDY(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t, nsqd1, nsqd2)
+		d.identify = map[string]any{"max_rdy_count": 30}
+		s := d.run(done, nsqx.WithMaxInFlight(50), nsqx.WithConcurrency(1), nsqx.WithFixedRDY())
+		for _, addr := range d.addrs {
+			rdy := d.line(addr).commands("RDY")
+			want(t, "last RDY", rdy[len(rdy)-1], "RDY 25")
+		}
+		d.line(nsqd1).p.Close()
+		rdy := d.line(nsqd2).commands("RDY")
+		want(t, "last RDY", rdy[len(rdy)-1], "RDY 30")
+		s.wantStop(orderly)
+	})
+}
+
+// TestHeartbeats are answered whatever the handlers do.
+func TestHeartbeats(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		s := d.run(func(context.Context, string) error { time.Sleep(5 * time.Minute); return nil }, nsqx.WithConcurrency(1))
+		l := d.line(nsqd1)
+		l.send(1, 2)
+		time.Sleep(5*time.Minute - time.Second)
+		want(t, "heartbeats answered", len(l.entries("NOP")), 9)
+		s.stop()
+	})
+}
+
+// TestOptionBundle: what several consumers share is given once.
+func TestOptionBundle(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		var order []string
+		named := func(name string) handler.Middleware {
+			return func(next handler.Raw) handler.Raw {
+				return func(ctx context.Context, m *handler.Message) error {
+					order = append(order, name)
+					return next(ctx, m)
+				}
+			}
+		}
+		ev := &events{}
+		s := d.run(func(context.Context, string) error { order = append(order, "handler"); return errBill },
+			nsqx.WithMiddleware(named("a"), nil, named("b")),
+			nsqx.WithOptions(nsqx.WithHooks(ev.hooks())),
+			nsqx.WithConsumerOptions(nsqx.WithRetry(seconds), nsqx.WithMiddleware(named("c"))))
+		l := d.line(nsqd1)
+		l.send(1)
+		l.wantCommands("REQ", "REQ 1 1000")
+		want(t, "order", strings.Join(order, " "), "a b c handler")
+		s.wantStop(orderly)
+		want(t, "events", ev.names(), "connect, disconnect")
+	})
+}
+
+// service of a test: it runs until ctx ends, or until told.
+type job struct {
+	end chan error
+	err error // after ctx has ended
+	ran time.Duration
+}
+
+func (j *job) Run(ctx context.Context) error {
+	start := time.Now()
+	defer func() { j.ran = time.Since(start) }()
+	select {
+	case err := <-j.end:
+		return err
+	case <-ctx.Done():
+		time.Sleep(time.Second)
+		return j.err
+	}
+}
+
+func TestServices(t *testing.T) {
+	bubble(t, "cancelled", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		a, b := &job{err: errBill}, &job{}
+		err := nsqx.Run(ctx, a, b)
+		wantErr(t, "Run", err, errBill)
+		want(t, "a ran", a.ran, 61*time.Second)
+		want(t, "b ran", b.ran, 61*time.Second)
+	})
+	bubble(t, "in order", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		wantErr(t, "Run", nsqx.Run(ctx, &job{}, &job{}), nil)
+	})
+	for name, end := range map[string]error{"one fails": errBill, "one returns": nil} {
+		bubble(t, name, func(t *testing.T) {
+			a, b, c := &job{end: make(chan error)}, &job{err: errOther}, &job{}
+			time.AfterFunc(time.Minute, func() { a.end <- end })
+			err := nsqx.Run(context.Background(), a, b, c)
+			if errors.Is(err, errBill) != (end != nil) || !errors.Is(err, errOther) {
+				t.Errorf("Run returned %v", err)
+			}
+			want(t, "errors", len(faults(err)), map[bool]int{true: 2, false: 1}[end != nil])
+			want(t, "b ran", b.ran, 61*time.Second)
+			want(t, "c ran", c.ran, 61*time.Second)
+		})
+	}
+	bubble(t, "none", func(t *testing.T) {
+		wantErr(t, "Run", nsqx.Run(context.Background()), nil)
+	})
+	bubble(t, "a nil one", func(t *testing.T) {
+		a := &job{}
+		ctx, cancel := context.WithCancel(context.Background())
+		if err := nsqx.Run(ctx, a, nil); err == nil || !strings.Contains(err.Error(), "nil") {
+			t.Errorf("Run returned %v", err)
+		}
+		cancel()
+		time.Sleep(time.Minute)
+		want(t, "the other ran", a.ran, 0)
+	})
+	bubble(t, "consumers", func(t *testing.T) {
+		d := newNSQDs(t)
+		d.net.Refuse(errOther)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		a, b := d.consumer(done), d.consumer(done)
+		wantErr(t, "Run", nsqx.Run(ctx, a, b, a), nsqx.ErrAlreadyRun) // a runs once
+		want(t, "took", d.since(), 0)
+	})
+}

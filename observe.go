@@ -1,0 +1,13 @@
+package nsqx
+
+import "github.com/nsqx/nsqx/observe"
+
+// What services meet most of package observe.
+type (
+	Hooks          = observe.Hooks          // see [WithHooks]
+	Telemetry      = observe.Telemetry      // see [WithTelemetry]
+	Stats          = observe.Stats          // see [Consumer.Stats]
+	PublisherStats = observe.PublisherStats // see [Publisher.Stats]
+	ShutdownError  = observe.ShutdownError  // see [Consumer.Run]
+	CloseError     = observe.CloseError     // see [Publisher.Shutdown]
+)

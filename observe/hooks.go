@@ -1,0 +1,97 @@
+package observe
+
+import (
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// Hooks are functions that a consumer, a producer or a publisher calls when something happens.
+// Each may be nil. Several Hooks add up: see nsqx.WithHooks.
+//
+// All but OnSettle are called by one goroutine of the service, one after the other and in order. A
+// slow hook delays later hooks and log records, but neither messages nor connections; when 128
+// events wait, further ones are dropped and counted in EventsDropped of the service's Stats. A hook
+// that panics, or calls runtime.Goexit, is logged.
+type Hooks struct {
+	// OnConnect is called when a connection is ready: subscribed, or able to publish.
+	OnConnect func(ConnEvent)
+
+	// OnDisconnect is called when such a connection has ended.
+	OnDisconnect func(ConnEvent)
+
+	// OnDialError is called when an attempt to connect has failed.
+	OnDialError func(ConnEvent)
+
+	// OnRefused is called when nsqd refused an answer or a TOUCH that came after the message
+	// timeout (E_FIN_FAILED, E_REQ_FAILED, E_TOUCH_FAILED).
+	OnRefused func(ConnEvent)
+
+	// OnLookup is called after each poll of a nsqlookupd or Discoverer.
+	OnLookup func(LookupEvent)
+
+	// OnBackoff is called when the breaker opens: nearly all messages fail, and the consumer asks
+	// for no more.
+	OnBackoff func(BackoffEvent)
+
+	// OnOverdue is called once for each message whose handler still runs after nsqd has given the
+	// message to another consumer.
+	OnOverdue func(OverdueEvent)
+
+	// OnSettle is called for each message that went through the chain, before nsqd is told its
+	// Outcome. It runs in the handler's goroutine, many at a time. The body is still readable.
+	OnSettle func(*handler.Message)
+}
+
+// IsZero reports whether no function is set.
+func (h Hooks) IsZero() bool {
+	return h.OnConnect == nil && h.OnDisconnect == nil && h.OnDialError == nil && h.OnRefused == nil &&
+		h.OnLookup == nil && h.OnBackoff == nil && h.OnOverdue == nil && h.OnSettle == nil
+}
+
+// ConnEvent is an event of one connection.
+type ConnEvent struct {
+	NSQD           string // address
+	Topic, Channel string // of a consumer; "" for a publisher
+	Time           time.Time
+	Err            error         // reason; nil for OnConnect, and after a shutdown that nsqd confirmed
+	Retry          time.Duration // until the next dial; 0 for none
+}
+
+// LookupEvent is the result of one poll of a nsqlookupd or Discoverer.
+type LookupEvent struct {
+	Source         string // address of the nsqlookupd, or Go type of the Discoverer
+	Topic, Channel string // of a consumer; "" for a publisher
+	Time           time.Time
+	Duration       time.Duration // of the poll
+	Found          int           // addresses
+	Err            error         // failure, complete or partial; nil if there was none
+}
+
+// BackoffEvent is the opening of a consumer's breaker.
+type BackoffEvent struct {
+	Topic, Channel string
+	Time           time.Time
+	Delay          time.Duration // until one message may try
+}
+
+// OverdueEvent is a handler that has outlived its message.
+type OverdueEvent struct {
+	NSQD           string // address
+	Topic, Channel string
+	Time           time.Time
+	ID             handler.ID
+	Age            time.Duration // since the message was received
+}
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (e ConnEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (e LookupEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (e BackoffEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (e OverdueEvent) MarshalJSON() ([]byte, error) { return marshal(e) }

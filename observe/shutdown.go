@@ -1,0 +1,94 @@
+package observe
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// ShutdownError lists what a consumer's shutdown could not complete.
+type ShutdownError struct {
+	// Abandoned are the messages whose handlers had not returned when the shutdown timeout and one
+	// second of grace were over. They were requeued if nsqd still waited for them; late results of
+	// their handlers change nothing.
+	Abandoned []Abandoned
+
+	// Unanswered are messages that arrived when their connection took no more answers. nsqd
+	// delivers them again after their message timeout.
+	Unanswered []Abandoned
+
+	// Unconfirmed are the connections on which nsqd has not confirmed that it read all answers: it
+	// may deliver finished messages again. Each is a *conn.Error.
+	Unconfirmed []error
+
+	// Running is the number of handlers that have still not returned.
+	Running int
+
+	// HookRuns reports that a hook, or the logger, has still not returned.
+	HookRuns bool
+}
+
+// Abandoned identifies a message that a shutdown has left behind.
+type Abandoned struct {
+	NSQD, Topic, Channel string
+	ID                   handler.ID
+	Attempts             uint16
+	Requeued             bool // false if the connection was gone, or nsqd no longer waited
+}
+
+// Error lists ids and addresses.
+func (e *ShutdownError) Error() string {
+	var b strings.Builder
+	b.WriteString("nsqx: shutdown incomplete")
+	for i, a := range e.Abandoned {
+		if i == 0 {
+			fmt.Fprintf(&b, ": %d handlers of %s/%s did not return in time, messages", len(e.Abandoned), a.Topic, a.Channel)
+		}
+		fmt.Fprintf(&b, " %s@%s", a.ID, a.NSQD)
+	}
+	for i, a := range e.Unanswered {
+		if i == 0 {
+			fmt.Fprintf(&b, "; %d messages of %s/%s came too late to be given back,", len(e.Unanswered), a.Topic, a.Channel)
+		}
+		fmt.Fprintf(&b, " %s@%s", a.ID, a.NSQD)
+	}
+	for _, err := range e.Unconfirmed {
+		fmt.Fprintf(&b, "; %v", err)
+	}
+	if e.Running > 0 {
+		fmt.Fprintf(&b, "; %d handlers still run", e.Running)
+	}
+	if e.HookRuns {
+		b.WriteString("; a hook or the logger still runs")
+	}
+	return b.String()
+}
+
+// Is reports abandoned handlers as [context.DeadlineExceeded].
+func (e *ShutdownError) Is(target error) bool {
+	return target == context.DeadlineExceeded && len(e.Abandoned) > 0
+}
+
+// Unwrap returns Unconfirmed.
+func (e *ShutdownError) Unwrap() []error { return e.Unconfirmed }
+
+// Empty reports whether the shutdown was complete.
+func (e *ShutdownError) Empty() bool {
+	return len(e.Abandoned) == 0 && len(e.Unanswered) == 0 && len(e.Unconfirmed) == 0 && e.Running == 0 && !e.HookRuns
+}
+
+// CloseError counts what a publisher could not get confirmed before it had to close.
+type CloseError struct {
+	Unconfirmed int   // messages handed to a connection, written or not, that nsqd has not answered
+	Err         error // why the publisher waited no longer
+}
+
+// Error gives the number of unconfirmed messages.
+func (e *CloseError) Error() string {
+	return fmt.Sprintf("nsqx: publisher closed with %d messages unconfirmed: %v", e.Unconfirmed, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *CloseError) Unwrap() error { return e.Err }

@@ -1,0 +1,86 @@
+package observe
+
+import (
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+)
+
+// Stats are a consumer's counters since it was made, and its state at about one instant.
+type Stats struct {
+	Topic, Channel string
+
+	Concurrency int  // handlers that may run at once
+	MaxInFlight int  // messages that may be in flight now, over all connections
+	Running     int  // handlers that run
+	Queued      int  // messages received that wait for a handler
+	Paused      bool // by Consumer.Pause
+	Backoff     bool // the breaker is not closed
+
+	// BackoffLevel counts how many times in a row the breaker has opened; each time doubles the
+	// delay, up to the longest. 0 while the breaker is closed.
+	BackoffLevel int
+
+	// Deliveries by disposition: see the table of nsqx.Consumer. Deliveries that no handler saw are
+	// among Requeued, Interrupted, Expired and Lost.
+	Finished, Requeued, Dropped, DeadLettered uint64
+	Interrupted, Expired, Lost                uint64
+
+	// EnvelopesSkipped counts dead letters published without their headers, because with them they
+	// would exceed nsqd's message size.
+	EnvelopesSkipped uint64
+
+	EventsDropped uint64 // log records and hook calls dropped behind a slow hook
+
+	Connections []ConnStats   // one an address: those of WithNSQD first, then as found
+	Lookups     []LookupStats // one a nsqlookupd or Discoverer, in the order of the options
+}
+
+// PublisherStats are a publisher's counters since it was made, and its state at about one instant.
+type PublisherStats struct {
+	InFlight int // messages handed to an nsqd that has not answered yet
+
+	// Messages by result.
+	Confirmed, Rejected, NotSent, Unconfirmed uint64
+
+	// EnvelopesSkipped counts messages published without their headers, because with them they
+	// would exceed nsqd's message size.
+	EnvelopesSkipped uint64
+
+	EventsDropped uint64 // log records and hook calls dropped behind a slow hook
+
+	Connections []ConnStats   // one an address
+	Lookups     []LookupStats // one a nsqlookupd or Discoverer, in the order of the options
+}
+
+// ConnStats are the counters of one address, over all its connections, and the state of the present
+// one.
+type ConnStats struct {
+	conn.Stats
+
+	Connected bool      // subscribed, or able to publish
+	Dials     uint64    // attempts to connect
+	LastErr   error     // of the last attempt or connection that failed; nil when connected
+	RetryAt   time.Time // next dial; zero when connected
+}
+
+// LookupStats are the results of polling one nsqlookupd or Discoverer.
+type LookupStats struct {
+	Name          string // address of the nsqlookupd, or Go type of the Discoverer
+	Polls, Errors uint64
+	Found         int       // addresses in the last successful answer
+	LastPoll      time.Time // when the last poll ended
+	LastErr       error     // of the last poll; nil if it was good
+}
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (s Stats) MarshalJSON() ([]byte, error) { return marshal(s) }
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (s PublisherStats) MarshalJSON() ([]byte, error) { return marshal(s) }
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (s ConnStats) MarshalJSON() ([]byte, error) { return marshal(s) }
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (s LookupStats) MarshalJSON() ([]byte, error) { return marshal(s) }

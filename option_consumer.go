@@ -1,0 +1,130 @@
+package nsqx
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/retry"
+)
+
+// WithMessageTimeout sets how long nsqd waits for an answer before it delivers
+// a message to someone else: 1 s to 15 min in whole milliseconds, and at most
+// the server's --max-msg-timeout. Defaults to the server's --msg-timeout (60 s).
+func WithMessageTimeout(d time.Duration) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithMessageTimeout")
+		if d < time.Second || d > 15*time.Minute || d%time.Millisecond != 0 {
+			c.fault("WithMessageTimeout", fmt.Sprintf("is %v, want 1s to 15m0s in whole milliseconds", d))
+			return
+		}
+		c.consume.Sub.MessageTimeout = d
+	})
+}
+
+// WithSampleRate makes nsqd deliver only this percentage of the channel's
+// messages: 1 to 99. The others are lost for the whole channel. Defaults to all.
+func WithSampleRate(percent int) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithSampleRate")
+		if c.inRange("WithSampleRate", percent, 1, 99) {
+			c.consume.Sub.SampleRate = percent
+		}
+	})
+}
+
+// WithMiddleware wraps the handler. The first is the outermost. Given more than
+// once, later ones are further in. Middleware sees errors, not panics, and sees
+// a payload that does not decode as a [*handler.DecodeError]; what nsqd will hear is
+// decided outside of it (see OnSettle of [observe.Hooks]).
+func WithMiddleware(mw ...handler.Middleware) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) { c.consume.Middleware = append(c.consume.Middleware, mw...) })
+}
+
+// WithRetry sets how long a failed message waits. Defaults to
+// retry.Exponential(time.Second, 10*time.Minute).
+func WithRetry(p retry.Policy) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithRetry")
+		if p == nil {
+			c.fault("WithRetry", "got nil")
+			return
+		}
+		c.consume.Retry = p
+		if v, ok := p.(interface{ Validate() error }); ok {
+			if err := v.Validate(); err != nil {
+				c.fault("WithRetry", "has a faulty policy: "+err.Error())
+			}
+		}
+	})
+}
+
+// WithErrors maps the errors of a domain to the vocabulary of package retry:
+//
+//	nsqx.WithErrors(retry.Match(
+//		retry.Is(sql.ErrNoRows, retry.Permanent),
+//		retry.As(func(e *QuotaError) error { return retry.After(e.Wait, e) }),
+//	))
+//
+// An error for which mapping returns nil stays as it is: a mapping never makes
+// a success of a failure. It is called by many goroutines at once.
+func WithErrors(mapping func(error) error) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithErrors")
+		if mapping == nil {
+			c.fault("WithErrors", "got nil")
+		}
+		c.consume.Errors = mapping
+	})
+}
+
+// WithMaxAttempts gives a message up when its handler fails at the nth delivery
+// or later: 1 to 65535. nsqd counts deliveries, also those that no handler saw,
+// so leave room. It needs a dead letter, or [WithDiscard]. Defaults to no limit.
+func WithMaxAttempts(n int) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithMaxAttempts")
+		c.inRange("WithMaxAttempts", n, 1, 1<<16-1)
+		c.consume.MaxAttempts = n
+	})
+}
+
+// WithMaxAge gives a message up when its handler fails and nsqd accepted it
+// longer ago than d, by nsqd's clock against ours. It needs a dead letter, or
+// [WithDiscard]. Defaults to no limit.
+func WithMaxAge(d time.Duration) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithMaxAge")
+		if d <= 0 {
+			c.fault("WithMaxAge", fmt.Sprintf("is %v, want more than 0", d))
+		}
+		c.consume.MaxAge = d
+	})
+}
+
+// WithMaxRequeueDelay is the longest delay that is sent with a REQ. It should
+// be nsqd's --max-req-timeout, which nsqd does not tell: a longer delay is cut
+// there silently. Longer delays of a policy are cut, and warned about once. 1 ms at
+// least. Defaults to 1 h.
+func WithMaxRequeueDelay(d time.Duration) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithMaxRequeueDelay")
+		if d < time.Millisecond {
+			c.fault("WithMaxRequeueDelay", fmt.Sprintf("is %v, want 1ms or more", d))
+		}
+		c.consume.MaxRequeueDelay = d
+	})
+}
+
+// WithShutdownTimeout sets how long running handlers may go on after the ctx of
+// Run was cancelled, before their own contexts are ended. 0 gives all messages
+// back at once. Defaults to 20 s. Run returns at most two seconds later.
+func WithShutdownTimeout(d time.Duration) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithShutdownTimeout")
+		if d < 0 {
+			c.fault("WithShutdownTimeout", fmt.Sprintf("is %v, want 0 or more", d))
+		}
+		c.consume.ShutdownTimeout = d
+	})
+}
