@@ -93,7 +93,7 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 	c.schedule.terms = &c.terms
 	c.out.init()
 	c.out.bufferSize = nsqdBuffer(tr)
-	c.out.pubs.most = mostWrites(tr.rtt)
+	c.out.pubs.maxWrites = maxWrites(tr.rtt)
 	c.out.rdy.max = int(min(tr.resp.MaxRdyCount, maxRDY))
 	c.out.rdy.fixed = sub != nil && sub.FixedRDY
 	c.out.rdy.window = flow.NewWindow(tr.rtt)
@@ -233,13 +233,13 @@ func (c *Conn) endWithin(d time.Duration, reason error) bool {
 
 // Finish answers a message with FIN. It returns false, and nothing is sent, if
 // the message was settled before or the connection is gone.
-func (c *Conn) Finish(m *handler.Message) bool { return m.Claim() && c.out.finishOne(m) }
+func (c *Conn) Finish(m *handler.Message) bool { return m.Claim() && c.out.answer(m, answerFinish, 0) }
 
 // FinishEnded is Finish for messages of the connection that the caller has claimed
 // (see [handler.Message.End]), and for goroutines that answer very many: those that
 // pass different small numbers do not contend with each other.
-func (c *Conn) FinishEnded(lane int, msgs []handler.Message) bool {
-	return c.out.finish(lane, msgs)
+func (c *Conn) FinishEnded(shard int, msgs []handler.Message) bool {
+	return c.out.finish(shard, msgs)
 }
 
 // Requeue answers a message with REQ and a delay, which is rounded up to
@@ -254,17 +254,14 @@ func (c *Conn) Requeue(m *handler.Message, delay time.Duration) bool {
 	if delay > time.Duration(ms)*time.Millisecond {
 		ms++
 	}
-	return c.out.requeue(m, ms)
+	return c.out.answer(m, answerRequeue, ms)
 }
 
 // GiveUp answers a message with FIN although no handler has succeeded. Like
 // Requeue it sends nothing when nsqd may have given it to someone else: that
 // delivery would be ended.
 func (c *Conn) GiveUp(m *handler.Message) bool {
-	if !c.claimInTime(m) {
-		return false
-	}
-	return c.out.giveUp(m)
+	return c.claimInTime(m) && c.out.answer(m, answerGiveUp, 0)
 }
 
 // claimInTime claims a message for an answer that must not be late.

@@ -21,20 +21,20 @@ type Load struct {
 }
 
 // Load returns the connection's load. anew begins a new period for its Peak and Starved. It is for the one who calls SetShare.
-func (c *Conn) Load(anew bool) Load {
+func (c *Conn) Load(reset bool) Load {
 	o, now := &c.out, c.terms.Now()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	r := &o.rdy
 	l := Load{
-		Quota: r.share, Held: max(r.share, r.inForce, r.unanswered()),
+		Quota: r.quota, Held: max(r.quota, r.inForce, r.unanswered()),
 		InFlight: r.inFlight, Peak: r.peak, Starved: r.starved, RTT: r.window.RTT(),
 		Received: o.stats.received, Bytes: o.stats.bytesReceived,
 	}
 	if now < r.until {
 		l.Held = max(l.Held, r.above)
 	}
-	if anew {
+	if reset {
 		r.peak, r.starved = r.inFlight, r.full()
 	}
 	return l
@@ -46,8 +46,8 @@ func (c *Conn) Load(anew bool) Load {
 func (c *Conn) SetQuota(n int) {
 	o := &c.out
 	o.mu.Lock()
-	o.rdy.yielding = o.rdy.yielding || n < o.rdy.share
-	o.rdy.share = max(n, 0)
+	o.rdy.yielding = o.rdy.yielding || n < o.rdy.quota
+	o.rdy.quota = max(n, 0)
 	o.unlock()
 }
 
@@ -56,7 +56,7 @@ func (c *Conn) SetQuota(n int) {
 func (c *Conn) SetTimedOut(n int) {
 	o := &c.out
 	o.mu.Lock()
-	o.rdy.overdue = n
+	o.rdy.timedOut = n
 	o.unlock()
 }
 

@@ -12,19 +12,19 @@ import (
 // outbox is what the write loop will send: commands already encoded, and the
 // few things that it computes when it takes them.
 type outbox struct {
-	lanes [laneCount]lane
-	rdy   rdy // guarded by mu
+	shards [shardCount]ackShard
+	rdy    rdy // guarded by mu
 
 	bufferSize int // of nsqd's output buffer, in bytes
 
-	mu    sync.Mutex
-	ready sync.Cond // signalled when an idle write loop has work
-	idle  bool      // the write loop waits
-	burst bool      // the last write was a large one
-	buf   []byte    // headroom, then the commands queued
-	spare []byte    // the buffer that was written last
-	timed []timed   // commands in buf that must not be sent late
-	laned bool      // there are FINs in a lane
+	mu       sync.Mutex
+	ready    sync.Cond         // signalled when an idle write loop has work
+	idle     bool              // the write loop waits
+	burst    bool              // the last write was a large one
+	buf      []byte            // headroom, then the commands queued
+	spare    []byte            // the buffer that was written last
+	expiring []expiringCommand // commands in buf that must not be sent late
+	sharded  bool              // there are FINs in a lane
 
 	nop     bool // a heartbeat is to be answered
 	cls     bool // CLS was queued: no RDY behind it
@@ -50,7 +50,7 @@ type outStats struct {
 // timed is a command in outbox.buf which is void after an instant: a REQ, a TOUCH,
 // or the FIN of a message that was given up. nsqd looks at connection and id
 // only, so a late one would hit the next delivery.
-type timed struct {
+type expiringCommand struct {
 	m          *handler.Message
 	counter    *uint64 // in outbox.stats: what it was counted as
 	start, end int
@@ -80,9 +80,18 @@ func (o *outbox) unlock() {
 	}
 }
 
-// lockToAnswer begins the critical section that queues the answer to a message.
-// If nothing can be queued any more, it is over and ok is false.
-func (o *outbox) lockToAnswer() (ok bool) {
+// answerKind is what the client tells nsqd about a message.
+type answerKind uint8
+
+const (
+	answerFinish  answerKind = iota // FIN; nsqd may read it late
+	answerGiveUp                    // FIN that is void after the message timeout
+	answerRequeue                   // REQ, void after the message timeout
+)
+
+// answer queues the answer to a message; ms is the delay of a REQ. It returns false if nothing can be
+// queued any more.
+func (o *outbox) answer(m *handler.Message, kind answerKind, ms int64) bool {
 	o.mu.Lock()
 	o.rdy.inFlight--
 	if o.dead.Load() {
@@ -90,38 +99,17 @@ func (o *outbox) lockToAnswer() (ok bool) {
 		o.mu.Unlock()
 		return false
 	}
-	return true
-}
-
-func (o *outbox) finishOne(m *handler.Message) bool {
-	if !o.lockToAnswer() {
-		return false
+	start, counter := o.end(), &o.stats.finished
+	if kind == answerRequeue {
+		counter = &o.stats.requeued
+		o.buf = wire.AppendREQ(o.buf, (*wire.ID)(&m.ID), ms)
+	} else {
+		o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&m.ID))
 	}
-	o.end()
-	o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&m.ID))
-	o.stats.finished++
-	o.unlock()
-	return true
-}
-
-func (o *outbox) giveUp(m *handler.Message) bool {
-	if !o.lockToAnswer() {
-		return false
+	*counter++
+	if kind != answerFinish {
+		o.addExpiring(m, counter, start)
 	}
-	start := o.end()
-	o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&m.ID))
-	o.addTimed(m, &o.stats.finished, start)
-	o.unlock()
-	return true
-}
-
-func (o *outbox) requeue(m *handler.Message, ms int64) bool {
-	if !o.lockToAnswer() {
-		return false
-	}
-	start := o.end()
-	o.buf = wire.AppendREQ(o.buf, (*wire.ID)(&m.ID), ms)
-	o.addTimed(m, &o.stats.requeued, start)
 	o.unlock()
 	return true
 }
@@ -140,7 +128,8 @@ func (o *outbox) touch(m *handler.Message) error {
 	}
 	start := o.end()
 	o.buf = wire.AppendTOUCH(o.buf, (*wire.ID)(&m.ID))
-	o.addTimed(m, &o.stats.touched, start)
+	o.stats.touched++
+	o.addExpiring(m, &o.stats.touched, start)
 	o.unlock()
 	return nil
 }
@@ -148,16 +137,15 @@ func (o *outbox) touch(m *handler.Message) error {
 // end is where the next command goes, after all that was queued before. The
 // caller holds o.mu.
 func (o *outbox) end() int {
-	o.emptyLanes(false) // also of those whose first FIN has not been announced yet
+	o.flushShards(false) // also of those whose first FIN has not been announced yet
 	return len(o.buf)
 }
 
-// addTimed counts the command that was appended from start on, and remembers it
+// addExpiring counts the command that was appended from start on, and remembers it
 // if it may become late.
-func (o *outbox) addTimed(m *handler.Message, counter *uint64, start int) {
-	*counter++
+func (o *outbox) addExpiring(m *handler.Message, counter *uint64, start int) {
 	if by, ok := m.AnswerBy(); ok {
-		o.timed = append(o.timed, timed{m, counter, start, len(o.buf), by})
+		o.expiring = append(o.expiring, expiringCommand{m, counter, start, len(o.buf), by})
 	}
 }
 
@@ -221,15 +209,15 @@ func (o *outbox) refuse() {
 	o.mu.Lock()
 	o.dead.Store(true)
 	o.mu.Unlock()
-	o.shutLanes()
+	o.closeShards()
 }
 
 // close ends the write loop and whoever waits for an answer, for a reason.
 func (o *outbox) close(reason error) {
 	o.mu.Lock()
 	o.dead.Store(true)
-	o.rdy.stopPoke()
+	o.rdy.stopNudge()
 	o.unlock()
-	o.shutLanes()
-	o.endPubs(reason)
+	o.closeShards()
+	o.endPublishes(reason)
 }

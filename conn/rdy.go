@@ -12,16 +12,16 @@ type rdy struct {
 	max   int  // nsqd's max-rdy-count
 	fixed bool // no window: all that is allowed, always
 
-	share    int // most messages in flight, set by the consumer
+	quota    int // most messages in flight, set by the consumer
 	inForce  int // last RDY written
 	inFlight int // received and not answered
-	overdue  int // those of them that nsqd no longer counts
+	timedOut int // those of them that nsqd no longer counts
 
-	window flow.Window
-	raised time.Duration // when nsqd was last given room
-	poke   *time.Timer   // nil until it is needed
-	armed  bool          // poke is set
-	open   bool          // nsqd could send more than one message
+	window       flow.Window
+	raised       time.Duration // when nsqd was last given room
+	nudgeTimer   *time.Timer   // nil until it is needed
+	nudgeArmed   bool          // poke is set
+	wasNudgeable bool          // nsqd could send more than one message
 
 	yielding bool          // the share was lowered, and nobody was told yet that it is kept
 	above    int           // an RDY of before, which nsqd may still act on
@@ -31,11 +31,11 @@ type rdy struct {
 }
 
 // unanswered is what nsqd counts as in flight.
-func (r *rdy) unanswered() int { return max(r.inFlight-r.overdue, 0) }
+func (r *rdy) unanswered() int { return max(r.inFlight-r.timedOut, 0) }
 
 // wanted is the RDY that ought to be in force.
 func (r *rdy) wanted() int {
-	n := min(r.share, r.max)
+	n := min(r.quota, r.max)
 	if r.fixed {
 		return n
 	}
@@ -68,69 +68,69 @@ func (r *rdy) received(a flow.Arrival, buffer int) {
 	r.inFlight += a.Messages
 	r.peak = max(r.peak, r.inFlight)
 	r.starved = r.starved || r.full()
-	r.window.Received(a, min(r.share, r.max), buffer)
+	r.window.Received(a, min(r.quota, r.max), buffer)
 }
 
 // full says whether all of the share is in flight.
-func (r *rdy) full() bool { return r.share > 0 && r.unanswered() >= r.share }
+func (r *rdy) full() bool { return r.quota > 0 && r.unanswered() >= r.quota }
 
 // kept says that the share was lowered, nsqd keeps to it, and nobody was told.
-func (r *rdy) kept() bool {
-	return r.yielding && r.inForce <= r.share && r.unanswered() <= r.share
+func (r *rdy) yielded() bool {
+	return r.yielding && r.inForce <= r.quota && r.unanswered() <= r.quota
 }
 
-// pokable says whether nsqd may be holding messages back: it could send more than one.
-func (r *rdy) pokable() bool {
+// nudgeable says whether nsqd may be holding messages back: it could send more than one.
+func (r *rdy) nudgeable() bool {
 	return !r.fixed && r.inForce > r.unanswered()+1
 }
 
-func (r *rdy) stopPoke() {
-	if r.poke != nil {
-		r.poke.Stop()
+func (r *rdy) stopNudge() {
+	if r.nudgeTimer != nil {
+		r.nudgeTimer.Stop()
 	}
 }
 
-// pokeAt is when nsqd is to be poked, if nothing is read before.
-func (c *Conn) pokeAt() time.Duration {
+// nudgeAt is when nsqd is to be poked, if nothing is read before.
+func (c *Conn) nudgeAt() time.Duration {
 	r := &c.out.rdy
 	return max(time.Duration(c.lastRead.Load()), r.raised) + r.window.Silence()
 }
 
-// armPoke sees to it that poke is called when it is time. The caller holds o.mu.
-func (c *Conn) armPoke(now time.Duration) {
+// armNudge sees to it that poke is called when it is time. The caller holds o.mu.
+func (c *Conn) armNudge(now time.Duration) {
 	r := &c.out.rdy
-	if !r.pokable() {
-		r.open = false
+	if !r.nudgeable() {
+		r.wasNudgeable = false
 		return
 	}
-	if !r.open {
-		r.open, r.raised = true, now
+	if !r.wasNudgeable {
+		r.wasNudgeable, r.raised = true, now
 	}
-	if r.armed {
+	if r.nudgeArmed {
 		return
 	}
-	r.armed = true
-	wait := c.pokeAt() - now
-	if r.poke == nil {
-		r.poke = time.AfterFunc(wait, c.poke)
+	r.nudgeArmed = true
+	wait := c.nudgeAt() - now
+	if r.nudgeTimer == nil {
+		r.nudgeTimer = time.AfterFunc(wait, c.nudge)
 	} else {
-		r.poke.Reset(wait)
+		r.nudgeTimer.Reset(wait)
 	}
 }
 
 // poke lowers RDY if nothing has been read for a while, so that nsqd writes what it holds. On a connection on which
 // bytes arrive it would only take the speed away.
-func (c *Conn) poke() {
+func (c *Conn) nudge() {
 	o, now := &c.out, c.terms.Now()
 	o.mu.Lock()
 	r := &o.rdy
-	r.armed = false
+	r.nudgeArmed = false
 	switch {
 	case o.dead.Load() || o.cls || o.half:
-	case r.pokable() && now >= c.pokeAt():
+	case r.nudgeable() && now >= c.nudgeAt():
 		r.window.Nudge(now)
 	default:
-		c.armPoke(now)
+		c.armNudge(now)
 	}
 	o.unlock()
 }

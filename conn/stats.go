@@ -36,13 +36,13 @@ func (c *Conn) Stats() Stats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	pending := 0
-	for i := range o.lanes {
-		pending += o.lanes[i].pending()
+	for i := range o.shards {
+		pending += o.shards[i].pending()
 	}
 	s, r := &o.stats, &o.rdy
 	return Stats{
 		Addr: c.addr, Since: c.terms.Start, RTT: r.window.RTT(), MaxRDY: r.max,
-		Quota: r.share, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending,
+		Quota: r.quota, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending,
 		LastRead:  c.terms.Start.Add(time.Duration(c.lastRead.Load())),
 		Published: s.published,
 		Received:  s.received, Bytes: s.bytesReceived,

@@ -13,7 +13,7 @@ import (
 
 // pending says whether there is anything for the write loop to do.
 func (o *outbox) pending() bool {
-	return len(o.buf) > headroom || o.toWrite() || o.laned || o.nop || o.half || o.dead.Load() || o.rdy.kept() || !o.cls && o.rdy.urgent()
+	return len(o.buf) > headroom || o.publishesDue() || o.sharded || o.nop || o.half || o.dead.Load() || o.rdy.yielded() || !o.cls && o.rdy.urgent()
 }
 
 // burst is how many bytes a write must have had, about a dozen answers, for the
@@ -27,11 +27,11 @@ const largestKept = 1 << 20
 
 // work is what the write loop has to do.
 type work struct {
-	bytes []byte
-	now   time.Duration
-	last  bool // close the writing half afterwards
-	ended bool // the connection is dead
-	kept  bool // nsqd keeps to the share when it has read this
+	bytes   []byte
+	now     time.Duration
+	last    bool // close the writing half afterwards
+	ended   bool // the connection is dead
+	yielded bool // nsqd keeps to the share when it has read this
 }
 
 // take waits for work.
@@ -52,15 +52,15 @@ func (c *Conn) take() work {
 		return work{ended: true}
 	}
 	w := work{now: c.terms.Now(), last: o.half}
-	if len(o.timed) > 0 {
+	if len(o.expiring) > 0 {
 		o.dropLate(w.now)
 	}
-	if o.laned || o.half {
-		o.emptyLanes(o.half)
+	if o.sharded || o.half {
+		o.flushShards(o.half)
 	}
-	if o.toWrite() {
-		o.encode(w.now)
-		c.watchPubs(w.now)
+	if o.publishesDue() {
+		o.encodePublishes(w.now)
+		c.watchPublishes(w.now)
 	}
 	buf := o.buf
 	if o.nop {
@@ -80,10 +80,10 @@ func (c *Conn) take() work {
 		o.rdy.set(rdy, w.now)
 	}
 	if !o.cls && !o.half {
-		c.armPoke(w.now)
+		c.armNudge(w.now)
 	}
 	o.closing = o.cls
-	if w.kept = o.rdy.kept(); w.kept {
+	if w.yielded = o.rdy.yielded(); w.yielded {
 		o.rdy.yielding = false
 	}
 	if o.half {
@@ -116,7 +116,7 @@ func (o *outbox) mayWriteRDY(n int) bool {
 func (o *outbox) dropLate(now time.Duration) {
 	var untouched []*handler.Message // have counted on a TOUCH that is not sent
 	cut := 0
-	for _, t := range o.timed {
+	for _, t := range o.expiring {
 		if t.by > now && !slices.Contains(untouched, t.m) {
 			continue
 		}
@@ -133,8 +133,8 @@ func (o *outbox) dropLate(now time.Duration) {
 			o.stats.expired++
 		}
 	}
-	clear(o.timed)
-	o.timed = o.timed[:0]
+	clear(o.expiring)
+	o.expiring = o.expiring[:0]
 }
 
 // writeLoop sends what is queued: all of it with one write, as soon as there is
@@ -163,7 +163,7 @@ func (c *Conn) writeLoop(sink Sink) {
 				return
 			}
 		}
-		if w.kept {
+		if w.yielded {
 			sink.Yielded(c)
 		}
 		if w.last {

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Distribute shares total among connections, each with the most it can take
+// Distribute quotas total among connections, each with the most it can take
 // (nsqd's max-rdy-count): all of it, if they can take that much, and as evenly
 // as their limits allow. A remainder goes to those with the highest limit, the
 // first of them first, so that when there are more connections than total, the
@@ -19,11 +19,11 @@ func Distribute(total int, limits []int) []int {
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(limits[a], limits[b]), cmp.Compare(b, a))
 	})
-	shares := make([]int, len(limits))
+	quotas := make([]int, len(limits))
 	total = max(total, 0)
 	for asked, i := range order {
-		shares[i] = min(limits[i], total/(len(order)-asked))
-		total -= shares[i]
+		quotas[i] = min(limits[i], total/(len(order)-asked))
+		total -= quotas[i]
 	}
-	return shares
+	return quotas
 }

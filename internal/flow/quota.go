@@ -2,7 +2,7 @@ package flow
 
 // Quota is what one connection has of a consumer's messages in flight.
 type Quota struct {
-	Set  int // as it was set last
+	Set    int // as it was set last
 	Held   int // most that nsqd may be using now: at least Share, and more while it still acts on an earlier one
 	Max    int // nsqd's max-rdy-count
 	Demand int // what the connection has a use for
@@ -15,22 +15,22 @@ type Quota struct {
 // What one connection loses another one gets only when nsqd keeps to the lower share, so that the sum of what nsqd may be
 // using never rises above total: the result is what can be set at once, and approaches the aim when it is asked for again.
 func Quotas(total int, conns []Quota, turn int) []int {
-	shares := aim(max(total, 0), conns, turn)
+	quotas := aim(max(total, 0), conns, turn)
 	free := total
 	for _, c := range conns {
 		free -= c.Held
 	}
 	for i, c := range conns {
-		if more := shares[i] - c.Held; more > 0 {
+		if more := quotas[i] - c.Held; more > 0 {
 			more = min(more, max(free, 0))
 			free -= more
-			shares[i] = c.Held + more
+			quotas[i] = c.Held + more
 		}
 	}
-	return shares
+	return quotas
 }
 
-// aim is what the shares would be if they could all change at once.
+// aim is what the quotas would be if they could all change at once.
 func aim(total int, conns []Quota, turn int) []int {
 	n := len(conns)
 	if total < n {

@@ -24,14 +24,14 @@ const (
 //
 // Instants are counted from any fixed one. The zero Window is of size 1 and knows no round trip.
 type Window struct {
-	trip   trip
-	grown  int           // size - 1
-	before int           // the size before the last poke, while a backlog may still be there
-	opened time.Duration // when the round began
-	left   int           // messages until it ends; 0: there is no round
-	narrow bool          // the round has less room than the window would take
-	quick  bool          // the round before was quick
-	poked  time.Duration // when the last poke was
+	trip        trip
+	grown       int           // size - 1
+	beforeNudge int           // the size before the last poke, while a backlog may still be there
+	opened      time.Duration // when the round began
+	left        int           // messages until it ends; 0: there is no round
+	narrow      bool          // the round has less room than the window would take
+	quick       bool          // the round before was quick
+	nudged      time.Duration // when the last poke was
 }
 
 // NewWindow returns a window for a connection whose handshake has measured a round trip.
@@ -72,7 +72,7 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 	if took < 0 {
 		return // they were read before RDY was written
 	}
-	if w.Size() == 1 && a.At-w.poked > w.Silence() { // else it may have been on its way before the round began
+	if w.Size() == 1 && a.At-w.nudged > w.Silence() { // else it may have been on its way before the round began
 		w.trip.add(took)
 	}
 	w.judge(took, a.Behind || w.narrow, limit, buffer)
@@ -86,15 +86,15 @@ func (w *Window) judge(took time.Duration, excused bool, limit, buffer int) {
 		quick, slow = max(quick, 4*w.Silence()), max(slow, 8*w.Silence())
 	}
 	switch {
-	case took <= quick && (w.quick || w.before > w.Size()):
+	case took <= quick && (w.quick || w.beforeNudge > w.Size()):
 		// If it was larger before a poke, the backlog is still there, and so is its rate.
-		w.grown = max(min(max(2*w.Size(), w.before), limit), 1) - 1
-		w.before, w.quick = 0, false
+		w.grown = max(min(max(2*w.Size(), w.beforeNudge), limit), 1) - 1
+		w.beforeNudge, w.quick = 0, false
 	case took <= quick:
 		w.quick = true
 	case took > slow && !excused:
 		w.grown = max(w.Size()/2, 1) - 1
-		w.before /= 2
+		w.beforeNudge /= 2
 		w.quick = false
 	default:
 		w.quick = false
@@ -107,6 +107,6 @@ func (w *Window) Silence() time.Duration { return max(silence, 2*w.trip.usual())
 // Nudge makes the window 1, because nothing has come for [Window.Silence] although there was room: the RDY that follows
 // from that makes nsqd write what it buffers.
 func (w *Window) Nudge(now time.Duration) {
-	w.before = max(w.Size(), w.before)
-	w.grown, w.left, w.quick, w.poked = 0, 0, false, now
+	w.beforeNudge = max(w.Size(), w.beforeNudge)
+	w.grown, w.left, w.quick, w.nudged = 0, 0, false, now
 }
