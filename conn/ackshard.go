@@ -12,18 +12,20 @@ const (
 	finLength  = len("FIN 0123456789abcdef\n")
 )
 
-// lane collects FINs, which are most of what there is to write, for those who would contend for the outbox otherwise: it
-// is asked for its lock only by the first FIN after a write. The write loop empties all lanes whenever it writes, so a FIN never
-// waits for the next one. So does who queues anything else, so that what one goroutine answers keeps its order.
+// ackShard buffers FINs, the most frequent command, so that goroutines do not contend for
+// outbox.mu: only the first FIN after a write locks it. Every write, and every other command that
+// is queued, flushes all shards. So no FIN waits, and the answers of one goroutine keep their
+// order.
 type ackShard struct {
 	mu     sync.Mutex
 	buf    []byte
-	closed bool // nothing can be queued any more
+	closed bool // nothing can be queued
 
-	_ [128]byte // so that lanes share no cache lines
+	_ [128]byte // shards share no cache line
 }
 
-// finish queues FINs in a lane: all or, if nothing can be queued any more, none.
+// finish queues the FINs of msgs in a shard. It queues all of them, or none if the outbox is
+// closed.
 func (o *outbox) finish(hint int, msgs []handler.Message) bool {
 	s := &o.shards[hint&(shardCount-1)]
 	s.mu.Lock()
@@ -47,7 +49,8 @@ func (o *outbox) finish(hint int, msgs []handler.Message) bool {
 	return true
 }
 
-// flushShards moves what the lanes hold to the outbox, and shuts them if it is the last time. The caller holds o.mu.
+// flushShards moves the FINs of all shards to o.buf. With last set, the shards accept nothing
+// afterwards. The caller holds o.mu.
 func (o *outbox) flushShards(last bool) {
 	o.sharded = false
 	for i := range o.shards {
@@ -63,14 +66,14 @@ func (o *outbox) flushShards(last bool) {
 	}
 }
 
-// closeShards lets nothing more be queued in the lanes. The outbox is dead by then: what they hold is lost.
+// closeShards closes the shards of a dead outbox; their FINs are lost.
 func (o *outbox) closeShards() {
 	o.mu.Lock()
 	o.flushShards(true)
 	o.mu.Unlock()
 }
 
-// pending is how many FINs the lane holds.
+// pending returns the number of FINs in the shard.
 func (s *ackShard) pending() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// outbox is what the write loop will send: commands already encoded, and the
-// few things that it computes when it takes them.
+// outbox holds what the write loop sends: encoded commands, and state from which the write loop
+// derives NOP and RDY.
 type outbox struct {
 	shards [shardCount]ackShard
 	rdy    rdy // guarded by mu
@@ -20,25 +20,25 @@ type outbox struct {
 	mu       sync.Mutex
 	ready    sync.Cond         // signalled when an idle write loop has work
 	idle     bool              // the write loop waits
-	burst    bool              // the last write was a large one
-	buf      []byte            // headroom, then the commands queued
-	spare    []byte            // the buffer that was written last
+	burst    bool              // the last write was large
+	buf      []byte            // headroom, then queued commands
+	spare    []byte            // the buffer written last
 	expiring []expiringCommand // commands in buf that must not be sent late
-	sharded  bool              // there are FINs in a lane
+	sharded  bool              // a shard may hold FINs
 
-	nop     bool // a heartbeat is to be answered
-	cls     bool // CLS was queued: no RDY behind it
-	closing bool // it was written
-	half    bool // close the writing half when all is written
-	written bool // it is, and only the half-close is left to do
+	nop     bool // a heartbeat is unanswered
+	cls     bool // CLS was queued; no RDY may follow
+	closing bool // CLS was taken by the write loop
+	half    bool // close the writing half after everything is written
+	written bool // everything is written; only the half-close is left
 
 	pubs pubs
 
 	stats outStats
-	dead  atomic.Bool // nothing can be queued any more; written under the lock
+	dead  atomic.Bool // nothing can be queued; set under mu
 }
 
-// outStats counts what was queued or not; guarded by outbox.mu.
+// outStats are the counters of a connection; guarded by outbox.mu.
 type outStats struct {
 	published                   uint64
 	received, bytesReceived     uint64
@@ -47,18 +47,18 @@ type outStats struct {
 	writes, bytesWritten        uint64
 }
 
-// timed is a command in outbox.buf which is void after an instant: a REQ, a TOUCH,
-// or the FIN of a message that was given up. nsqd looks at connection and id
-// only, so a late one would hit the next delivery.
+// expiringCommand is a command in outbox.buf that must not be sent after an instant: a REQ, a
+// TOUCH, or the FIN of a message that was given up. nsqd matches a command to a delivery by
+// connection and id only, so a late command would hit the next delivery.
 type expiringCommand struct {
 	m          *handler.Message
-	counter    *uint64 // in outbox.stats: what it was counted as
-	start, end int
+	counter    *uint64 // the field of outbox.stats that counted the command
+	start, end int     // the command is buf[start:end]
 	by         time.Duration
 }
 
-// headroom is left free at the front of the buffer for an RDY that lowers and
-// so must go out before the answers.
+// headroom is free space at the front of the buffer for an RDY that is lowered, which must precede
+// the answers.
 const headroom = 16
 
 func (o *outbox) init() {
@@ -67,8 +67,7 @@ func (o *outbox) init() {
 	o.spare = make([]byte, headroom, 256)
 }
 
-// unlock ends a critical section in which work was added, and wakes the write
-// loop if it waits.
+// unlock unlocks mu after work was added, and wakes an idle write loop.
 func (o *outbox) unlock() {
 	wake := o.idle && o.pending()
 	if wake {
@@ -84,13 +83,13 @@ func (o *outbox) unlock() {
 type answerKind uint8
 
 const (
-	answerFinish  answerKind = iota // FIN; nsqd may read it late
-	answerGiveUp                    // FIN that is void after the message timeout
-	answerRequeue                   // REQ, void after the message timeout
+	answerFinish  answerKind = iota // FIN; valid even after the message timeout
+	answerGiveUp                    // FIN; void after the message timeout
+	answerRequeue                   // REQ; void after the message timeout
 )
 
-// answer queues the answer to a message; ms is the delay of a REQ. It returns false if nothing can be
-// queued any more.
+// answer queues the answer to a message. ms is the delay of a REQ. It returns false if the outbox
+// is dead.
 func (o *outbox) answer(m *handler.Message, kind answerKind, ms int64) bool {
 	o.mu.Lock()
 	o.rdy.inFlight--
@@ -114,7 +113,7 @@ func (o *outbox) answer(m *handler.Message, kind answerKind, ms int64) bool {
 	return true
 }
 
-// touch queues a TOUCH, but not behind the answer to the message: it would hit
+// touch queues a TOUCH. It fails once the message was claimed: a TOUCH behind the answer would hit
 // the next delivery.
 func (o *outbox) touch(m *handler.Message) error {
 	o.mu.Lock()
@@ -134,22 +133,21 @@ func (o *outbox) touch(m *handler.Message) error {
 	return nil
 }
 
-// end is where the next command goes, after all that was queued before. The
-// caller holds o.mu.
+// end returns where the next command starts, after every command queued before. The caller holds
+// o.mu.
 func (o *outbox) end() int {
-	o.flushShards(false) // also of those whose first FIN has not been announced yet
+	o.flushShards(false) // even if o.sharded is not set yet
 	return len(o.buf)
 }
 
-// addExpiring counts the command that was appended from start on, and remembers it
-// if it may become late.
+// addExpiring records the command that starts at start, if m has a deadline.
 func (o *outbox) addExpiring(m *handler.Message, counter *uint64, start int) {
 	if by, ok := m.AnswerBy(); ok {
 		o.expiring = append(o.expiring, expiringCommand{m, counter, start, len(o.buf), by})
 	}
 }
 
-// forget takes a message that gets no answer out of the account.
+// forget uncounts a message that gets no answer.
 func (o *outbox) forget() {
 	o.mu.Lock()
 	o.rdy.inFlight--
@@ -177,7 +175,7 @@ func (o *outbox) stopDelivery() {
 	o.mu.Lock()
 	if !o.cls && !o.dead.Load() && !o.half {
 		o.cls = true
-		o.end() // its answer is to prove that nsqd has read what was answered before
+		o.end() // the reply to CLS must prove that nsqd has read all earlier answers
 		o.buf = wire.AppendCLS(o.buf)
 	}
 	o.unlock()
@@ -189,8 +187,8 @@ func (o *outbox) closeWrite() {
 	o.unlock()
 }
 
-// lastWritten notes that the write loop has come to its end, and says whether a
-// half-close was asked for.
+// lastWritten records that the write loop has ended, and reports whether a half-close was
+// requested.
 func (o *outbox) lastWritten() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -204,7 +202,7 @@ func (o *outbox) allWritten() bool {
 	return o.written
 }
 
-// refuse lets nothing more be queued.
+// refuse makes the outbox reject new commands.
 func (o *outbox) refuse() {
 	o.mu.Lock()
 	o.dead.Store(true)
@@ -212,7 +210,7 @@ func (o *outbox) refuse() {
 	o.closeShards()
 }
 
-// close ends the write loop and whoever waits for an answer, for a reason.
+// close ends the write loop and fails all pending publishes with reason.
 func (o *outbox) close(reason error) {
 	o.mu.Lock()
 	o.dead.Store(true)

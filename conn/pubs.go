@@ -9,28 +9,29 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// How much may be unanswered before publishing waits. What comes while there is less is taken, however large it is: who has much to
-// publish at a time would never find enough room beside others.
+// Publishing waits while this much is unanswered. Below the limit a publish of any size is
+// accepted: a large one would never find enough room beside many small ones.
 const (
 	maxUnanswered      = 16384    // messages
 	maxUnansweredBytes = 16 << 20 // of their bodies
 )
 
-// maxShared is the most bytes of the messages that share an MPUB: nsqd answers them together, when it has taken them all.
+// maxShared is the size in bytes up to which publishes are combined into one MPUB. nsqd answers
+// them together, after it has taken all of them.
 const maxShared = 256 << 10
 
-// pubs are the publishes of a connection, on their way from the queue of the write loop to nsqd's answer. All but the pools is
-// guarded by outbox.mu.
+// pubs are the publishes of a connection, from the write queue to nsqd's answer. All fields except
+// the pools are guarded by outbox.mu.
 type pubs struct {
 	queued    []*command    // oldest first
-	sent      []*command    // without an answer, oldest first: nsqd answers in this order
-	messages  int           // in both
-	bytes     int           // of those
-	room      chan struct{} // closed when there is room; nil unless somebody waits for that
-	writes    int           // that have an answer to come
-	maxWrites int           // of them, before the next one
+	sent      []*command    // unanswered, oldest first; nsqd answers in this order
+	messages  int           // in queued and sent
+	bytes     int           // of those messages
+	room      chan struct{} // closed when there is room; nil unless somebody waits
+	writes    int           // writes with unanswered commands
+	maxWrites int           // limit of writes
 
-	timer *time.Timer // of the oldest sent; nil until it is needed
+	timer *time.Timer // of the oldest sent command; nil until needed
 	armed bool
 
 	waiters  sync.Pool // of waiter
@@ -41,15 +42,16 @@ type pubs struct {
 type command struct {
 	topic   string
 	ms      int64 // of a DPUB
-	closed  bool  // it takes no messages of others
+	closed  bool  // no other publish may join
 	items   []byte
 	n       int // messages in items
 	waiters []waiter
 	sent    time.Duration // when
-	last    bool          // of its write
+	last    bool          // last command of its write
 }
 
-// waiter gets the result of one publish. It has room for it, so that nobody waits for a caller who has gone.
+// waiter receives the result of one publish. It is buffered, so a caller that has gone blocks
+// nobody.
 type waiter chan result
 
 type result struct{ kind, err error }
@@ -68,7 +70,7 @@ func (q *pubs) command() *command {
 	return new(command)
 }
 
-// recycle gives back a command whose waiters have been told.
+// recycle reuses a command whose waiters have their result.
 func (q *pubs) recycle(c *command) {
 	if cap(c.items) > maxShared {
 		return
@@ -78,8 +80,8 @@ func (q *pubs) recycle(c *command) {
 	q.commands.Put(c)
 }
 
-// publish queues p for the write loop. If there is no room, the caller is to wait for that; if room is nil, the connection takes
-// nothing any more.
+// publish queues p for the write loop. If there is no room, the caller waits for room to be closed;
+// a nil room means that the connection accepts no publishes.
 func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-chan struct{}) {
 	size := 0
 	for _, body := range p.Bodies {
@@ -113,8 +115,8 @@ func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-cha
 	return true, nil
 }
 
-// common returns the queued command that a message can join; nil if there is none. It looks at the last few: who publishes
-// to very many topics at a time gets smaller MPUBs.
+// joinable returns a queued command that p can join, or nil. It looks at the last few commands
+// only: publishes to very many topics get smaller MPUBs.
 func (q *pubs) joinable(p *Pub, size, maxBody int) *command {
 	if p.Alone || p.Delay > 0 || len(p.Bodies) > 1 {
 		return nil
@@ -128,20 +130,22 @@ func (q *pubs) joinable(p *Pub, size, maxBody int) *command {
 	return nil
 }
 
-// mostWrites is how many writes may have an answer to come before what is queued waits for one: then it goes out together, in
-// fewer commands and fewer writes. Over a long way there have to be more, or the way would stand empty.
+// maxWrites returns how many writes may be unanswered before queued publishes wait: then they leave
+// together, in fewer commands and fewer writes. A long round trip needs more writes to keep the
+// network busy.
 func maxWrites(rtt time.Duration) int { return 2 + int(rtt/(250*time.Microsecond)) }
 
-// toWrite says whether there are publishes that are to be written now.
+// publishesDue reports whether publishes should be written now.
 func (o *outbox) publishesDue() bool {
 	q := &o.pubs
 	return len(q.queued) > 0 && (q.writes < q.maxWrites || o.half)
 }
 
-// writeSize is how many bytes of publishes a write takes, or a little more: it is memory, too.
+// writeSize is about how many bytes of publishes one write contains; it bounds memory.
 const writeSize = 1 << 20
 
-// encode appends what is queued to the buffer of the write loop, as much as one write takes. The caller holds o.mu.
+// encodePublishes appends queued publishes to o.buf, as many as one write contains. The caller
+// holds o.mu.
 func (o *outbox) encodePublishes(now time.Duration) {
 	q := &o.pubs
 	n := 0
@@ -161,7 +165,7 @@ func (o *outbox) encodePublishes(now time.Duration) {
 	q.queued = slices.Delete(q.queued, 0, n)
 }
 
-// settle takes a command that was sent, or is not to be, out of the account. The caller holds o.mu.
+// remove uncounts a command that is answered or will not be sent. The caller holds o.mu.
 func (q *pubs) remove(c *command) {
 	q.messages -= c.n
 	q.bytes -= len(c.items)
@@ -171,7 +175,7 @@ func (q *pubs) remove(c *command) {
 	}
 }
 
-// tell gives all who wait for a command its result.
+// resolve sends the result of a command to its waiters.
 func (q *pubs) resolve(c *command, kind, err error) {
 	for _, w := range c.waiters {
 		w <- result{kind, err}
@@ -179,7 +183,7 @@ func (q *pubs) resolve(c *command, kind, err error) {
 	q.recycle(c)
 }
 
-// confirm ends the oldest publish. It returns false if there is none.
+// confirm resolves the oldest publish as successful. It returns false if there is none.
 func (o *outbox) confirm() bool {
 	q := &o.pubs
 	o.mu.Lock()
@@ -192,7 +196,7 @@ func (o *outbox) confirm() bool {
 	if len(q.sent) > 1 {
 		q.sent = q.sent[1:]
 	} else {
-		q.sent = q.sent[:0] // room for the next one
+		q.sent = q.sent[:0] // keep the capacity
 	}
 	q.remove(c)
 	if c.last {
@@ -204,7 +208,8 @@ func (o *outbox) confirm() bool {
 	return true
 }
 
-// fail ends all publishes, because nsqd has refused the oldest, and has not looked at the others: it closes the connection.
+// fail resolves all publishes after nsqd refused the oldest. nsqd has not read the others: it
+// closes the connection.
 func (o *outbox) fail(err *ServerError) {
 	sent, queued := o.takePublishes()
 	for i, c := range append(sent, queued...) {
@@ -219,11 +224,12 @@ func (o *outbox) fail(err *ServerError) {
 
 var errEarlierRefused = errors.New("nsqx: nsqd refused an earlier publish, and has closed the connection")
 
-// refusal says what an error of nsqd means for a publish. shared: those of several callers were in one MPUB.
+// refusal returns the kind of error that an nsqd error code means for a publish. shared: the MPUB
+// contained the publishes of several callers.
 func refusal(code string, shared bool) error {
 	switch code {
 	case "E_BAD_MESSAGE", "E_BAD_BODY":
-		if shared { // one of them is too large; nsqd has looked at all before it took any
+		if shared { // one of them is too large; nsqd checks all of them before it takes any
 			return ErrNotSent
 		}
 		return ErrRejected
@@ -235,7 +241,7 @@ func refusal(code string, shared bool) error {
 	return ErrUnconfirmed // E_MPUB_FAILED: nsqd may have taken some
 }
 
-// endPublishes ends all publishes with the connection.
+// endPublishes resolves all publishes when the connection ends.
 func (o *outbox) endPublishes(err error) {
 	sent, queued := o.takePublishes()
 	for _, c := range sent {
@@ -246,7 +252,7 @@ func (o *outbox) endPublishes(err error) {
 	}
 }
 
-// takePublishes takes all publishes out. The connection is to take no more.
+// takePublishes removes all publishes and makes the outbox dead.
 func (o *outbox) takePublishes() (sent, queued []*command) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -266,7 +272,7 @@ func (o *outbox) takePublishes() (sent, queued []*command) {
 	return sent, queued
 }
 
-// watchPublishes sees to it that the connection ends if nsqd does not answer in time. The caller holds o.mu.
+// watchPublishes arms the timer of the oldest unanswered publish. The caller holds o.mu.
 func (c *Conn) watchPublishes(now time.Duration) {
 	q := &c.out.pubs
 	if q.armed || len(q.sent) == 0 {
@@ -281,7 +287,8 @@ func (c *Conn) watchPublishes(now time.Duration) {
 	}
 }
 
-// publishTimedOut is called when the oldest publish may have waited for too long. One that was sent later has more time.
+// publishTimedOut aborts the connection if the oldest publish has timed out. One that was sent
+// later has more time.
 func (c *Conn) publishTimedOut() {
 	o, now := &c.out, c.terms.Now()
 	o.mu.Lock()

@@ -11,30 +11,29 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// pending says whether there is anything for the write loop to do.
+// pending reports whether the write loop has work. The caller holds o.mu.
 func (o *outbox) pending() bool {
 	return len(o.buf) > headroom || o.publishesDue() || o.sharded || o.nop || o.half || o.dead.Load() || o.rdy.yielded() || !o.cls && o.rdy.urgent()
 }
 
-// burst is how many bytes a write must have had, about a dozen answers, for the
-// next one to wait until every goroutine that can run has run: they have answers
-// to add, and a system call costs as much as handling many messages. A lone FIN
-// never waits.
+// burst is the size in bytes of a large write, about a dozen answers. After one, the write loop
+// yields to all runnable goroutines first: they have answers to add, and a system call costs as
+// much as handling many messages. A single FIN is never delayed.
 const burst = 256
 
-// largestKept is the size of the largest buffer that is used again.
+// largestKept is the capacity of the largest buffer that is reused.
 const largestKept = 1 << 20
 
-// work is what the write loop has to do.
+// work is one round of the write loop.
 type work struct {
 	bytes   []byte
 	now     time.Duration
 	last    bool // close the writing half afterwards
 	ended   bool // the connection is dead
-	yielded bool // nsqd keeps to the share when it has read this
+	yielded bool // nsqd obeys the quota once it has read bytes
 }
 
-// take waits for work.
+// take waits for work and takes all of it.
 func (c *Conn) take() work {
 	o := &c.out
 	o.mu.Lock()
@@ -69,7 +68,7 @@ func (c *Conn) take() work {
 	}
 	first := headroom
 	if rdy := o.rdy.wanted(); rdy != o.rdy.inForce && o.mayWriteRDY(rdy) {
-		if rdy < o.rdy.inForce { // nsqd is to see the lower limit before the room that answers make
+		if rdy < o.rdy.inForce { // nsqd must read the lower limit before the answers free room
 			var line [headroom]byte
 			l := wire.AppendRDY(line[:0], rdy)
 			first -= len(l)
@@ -102,8 +101,9 @@ func (c *Conn) take() work {
 	return w
 }
 
-// mayWriteRDY says whether an RDY may be written: none after CLS. In the write of the CLS, before it and before the answers, a
-// share that was lowered still counts: else nsqd would send again what is given back.
+// mayWriteRDY reports whether RDY n may be written. None may follow CLS. In the same write as CLS,
+// ahead of it and of the answers, a lowered quota is still sent: otherwise nsqd would send requeued
+// messages again.
 func (o *outbox) mayWriteRDY(n int) bool {
 	if o.cls {
 		return !o.closing && !o.half && o.rdy.yielding && n < o.rdy.inForce
@@ -111,10 +111,10 @@ func (o *outbox) mayWriteRDY(n int) bool {
 	return !o.half
 }
 
-// dropLate cuts the timed commands that are void by now out of the buffer. It
-// has something to do only when a write was held up for long.
+// dropLate removes expired commands from the buffer. There are some only if a write was delayed for
+// long. The caller holds o.mu.
 func (o *outbox) dropLate(now time.Duration) {
-	var untouched []*handler.Message // have counted on a TOUCH that is not sent
+	var untouched []*handler.Message // messages that rely on a dropped TOUCH
 	cut := 0
 	for _, t := range o.expiring {
 		if t.by > now && !slices.Contains(untouched, t.m) {
@@ -128,7 +128,7 @@ func (o *outbox) dropLate(now time.Duration) {
 			continue
 		}
 		untouched = append(untouched, t.m)
-		if t.m.Claim() { // before it is answered by a deadline that nsqd knows nothing of
+		if t.m.Claim() { // nobody may answer by a deadline that nsqd does not know
 			o.rdy.inFlight--
 			o.stats.expired++
 		}
@@ -137,19 +137,18 @@ func (o *outbox) dropLate(now time.Duration) {
 	o.expiring = o.expiring[:0]
 }
 
-// writeLoop sends what is queued: all of it with one write, as soon as there is
-// any. It ends with the connection, or after the half-close.
+// writeLoop writes whatever is queued, in one write, as soon as there is something. It returns when
+// the connection ends or after the half-close.
 func (c *Conn) writeLoop(sink Sink) {
 	heartbeat := c.cfg.HeartbeatInterval
-	var deadline time.Duration // in force, since terms.Start
+	var deadline time.Duration // of writes, since terms.Start
 	for {
 		w := c.take()
 		if w.ended {
 			break
 		}
-		// Moving the deadline costs as much as a message: each write, and the
-		// half-close, which may write too, has at least a heartbeat interval, and
-		// up to a quarter more.
+		// Setting the deadline costs as much as a message, so it is set rarely: each write, and the
+		// half-close, which may write too, has between 1 and 1.25 heartbeat intervals.
 		if deadline < w.now+heartbeat {
 			deadline = w.now + heartbeat + heartbeat/4
 			if err := c.tr.nc.SetWriteDeadline(c.terms.Start.Add(deadline)); err != nil {
@@ -177,8 +176,8 @@ func (c *Conn) writeLoop(sink Sink) {
 	}
 }
 
-// writeFailed ends the connection. If nsqd has closed it, the reason may be
-// there to be read, so the read loop is left to find that end.
+// writeFailed ends the connection. If nsqd closed it, the reason may still be unread, so the read
+// loop gets time to find it.
 func (c *Conn) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.Abort(err)
