@@ -29,3 +29,24 @@ func Handshake(ctx context.Context, addr string, cfg Config, sub *Subscription) 
 	}
 	return &Handshaken{t.nc, t.r, t.w, t.closeWrite, t.resp, t.rtt, func(data []byte) error { return t.parseError(data) }}, nil
 }
+
+// Scheduled says how many messages are kept touched, and whether the timer is set.
+func (c *Conn) Scheduled() (messages int, timer bool) {
+	s := &c.schedule
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if timer = s.timer != nil && s.timer.Stop(); timer {
+		s.timer.Reset(s.at - s.terms.Now())
+	}
+	return len(s.queue), timer
+}
+
+// Touched says how many messages are remembered because they were touched.
+func (c *Conn) Touched() (messages int) {
+	c.touched.mu.Lock()
+	defer c.touched.mu.Unlock()
+	for _, msgs := range c.touched.byID {
+		messages += len(msgs)
+	}
+	return messages
+}

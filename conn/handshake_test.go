@@ -9,14 +9,12 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/fake"
-	"github.com/nsqx/nsqx/internal/wire"
 )
 
 func TestSubscribe(t *testing.T) {
@@ -98,68 +96,6 @@ func TestHeartbeats(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-}
-
-// TestErrorAnswers is M26: an error frame may answer every command.
-func TestErrorAnswers(t *testing.T) {
-	tests := []struct {
-		phase     conn.Phase
-		text      string
-		permanent bool
-	}{
-		{conn.PhaseIdentify, "E_BAD_BODY IDENTIFY msg timeout (5) is invalid", true},
-		{conn.PhaseIdentify, "E_IDENTIFY_FAILED cannot enable both", true},
-		{conn.PhaseIdentify, "E_BAD_PROTOCOL", true},
-		{conn.PhaseIdentify, "E_XYZ", false},
-		{conn.PhaseIdentify, "", false},
-		{conn.PhaseAuth, "E_AUTH_FAILED AUTH failed", true},
-		{conn.PhaseAuth, "E_UNAUTHORIZED AUTH no authorizations found", true},
-		{conn.PhaseAuth, "E_AUTH_DISABLED AUTH disabled", true},
-		{conn.PhaseSubscribe, "E_UNAUTHORIZED AUTH failed for SUB", true},
-		{conn.PhaseSubscribe, "E_BAD_TOPIC SUB topic name", true},
-		{conn.PhaseSubscribe, "E_BAD_CHANNEL SUB channel name", true},
-		{conn.PhaseSubscribe, "E_INVALID cannot SUB with heartbeats disabled", true},
-		{conn.PhaseSubscribe, "E_AUTH_FIRST AUTH required before SUB", true},
-		{conn.PhaseSubscribe, "E_SUB_FAILED too many channel consumers", false},
-		{conn.PhaseSubscribe, "E_SUB_FAILED " + strings.Repeat("x\n", 9000), false},
-	}
-	for _, tt := range tests {
-		bubbles(t, fmt.Sprintf("%s %.20s", tt.phase, tt.text), func(t *testing.T) {
-			cfg := conn.Config{AuthSecret: secret("sesame"), AllowPlaintextAuth: true}
-			_, err := shake(t, t.Context(), cfg, orders, func(p *fake.Peer) {
-				if !upTo(tt.phase, p) {
-					return
-				}
-				p.Error(tt.text)
-			})
-			failure := wantError(t, err, tt.phase, tt.permanent)
-			code, text, _ := strings.Cut(tt.text, " ")
-			said, ok := errors.AsType[*wire.ProtocolError](failure)
-			if !ok || said.Code != code || said.Text != text[:min(len(text), 256)] {
-				t.Errorf("error is %v", err)
-			}
-			if strings.Count(err.Error(), "nsqx: ") != 1 || strings.Contains(err.Error(), "\n") {
-				t.Errorf("text is %q", err)
-			}
-		})
-	}
-}
-
-// upTo plays nsqd with AUTH up to the command that begins a phase.
-func upTo(phase conn.Phase, p *fake.Peer) bool {
-	p.Magic()
-	p.Expect("IDENTIFY")
-	if phase == conn.PhaseIdentify {
-		return true
-	}
-	p.Response(`{"auth_required":true}`)
-	p.Expect("AUTH")
-	if phase == conn.PhaseAuth {
-		return true
-	}
-	p.Response(`{"identity":"me","identity_url":"","permission_count":1}`)
-	p.Expect("SUB")
-	return p.WriteErr() == nil
 }
 
 // TestGarbage comes instead of an answer, in each phase that has one.
@@ -319,58 +255,4 @@ func (s silencer) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	return s.Conn.Write(b)
-}
-
-func TestDial(t *testing.T) {
-	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
-	dialler := func(f func(ctx context.Context) (net.Conn, error)) conn.Config {
-		return conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if network != "tcp" || addr != address {
-				t.Errorf("dials %s %s", network, addr)
-			}
-			return f(ctx)
-		}}
-	}
-	hangs := dialler(func(ctx context.Context) (net.Conn, error) {
-		<-ctx.Done()
-		return nil, &net.OpError{Op: "dial", Err: ctx.Err()}
-	})
-	bubbles(t, "refused", func(t *testing.T) {
-		_, err := conn.Handshake(t.Context(), address, dialler(func(context.Context) (net.Conn, error) { return nil, refused }), nil)
-		if !errors.Is(wantError(t, err, conn.PhaseDial, false), syscall.ECONNREFUSED) {
-			t.Errorf("error is %v", err)
-		}
-	})
-	bubbles(t, "timeout", func(t *testing.T) {
-		start := time.Now()
-		_, err := conn.Handshake(t.Context(), address, hangs, nil)
-		wantError(t, err, conn.PhaseDial, false)
-		if d := time.Since(start); d != 5*time.Second {
-			t.Errorf("took %v", d)
-		}
-	})
-	bubbles(t, "cancelled", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := conn.Handshake(ctx, address, hangs, nil)
-		if wantError(t, err, conn.PhaseDial, false); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error is %v", err)
-		}
-	})
-	bubbles(t, "nothing", func(t *testing.T) {
-		_, err := conn.Handshake(t.Context(), address, dialler(func(context.Context) (net.Conn, error) { return nil, nil }), nil)
-		wantError(t, err, conn.PhaseDial, false)
-	})
-	t.Run("unix", func(t *testing.T) {
-		cfg := conn.Config{DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
-			if network != "unix" || addr != "/run/nsqd.sock" {
-				t.Errorf("dials %s %s", network, addr)
-			}
-			return nil, refused
-		}}
-		if _, err := conn.Handshake(t.Context(), "unix:///run/nsqd.sock", cfg, nil); err == nil ||
-			!strings.Contains(err.Error(), "nsqd unix:///run/nsqd.sock: dial: ") {
-			t.Errorf("error is %v", err)
-		}
-	})
 }

@@ -232,13 +232,38 @@ func TestIdentifyRequires(t *testing.T) {
 	})
 }
 
-// answering answers IDENTIFY with any bytes.
-func answering(answer string) func(p *fake.Peer) {
-	return func(p *fake.Peer) {
-		p.Magic()
-		p.Expect("IDENTIFY")
-		p.Response(answer)
+// TestBufferTimeoutAgainstMessageTimeout: what nsqd may hold back must leave time for an answer.
+func TestBufferTimeoutAgainstMessageTimeout(t *testing.T) {
+	for _, tt := range []struct {
+		asked, answered time.Duration
+		ok              bool
+	}{
+		{0, 250 * time.Millisecond, true},
+		{0, 5 * time.Second, true}, // nsqd's own: the margin is capped
+		{time.Second, time.Second, true},
+		{1001 * time.Millisecond, 1001 * time.Millisecond, false},
+	} {
+		network := fake.NewNetwork(t, func(p *fake.Peer) {
+			p.Subscribe(map[string]any{"msg_timeout": 4000, "output_buffer_timeout": tt.answered.Milliseconds()})
+		})
+		cfg := conn.Config{DialContext: network.DialContext, OutputBufferTimeout: tt.asked}
+		sub := &conn.Subscription{Topic: "orders", Channel: "billing"}
+		if !tt.ok {
+			network = fake.NewNetwork(t, func(p *fake.Peer) {
+				p.Identify(map[string]any{"msg_timeout": 4000, "output_buffer_timeout": tt.answered.Milliseconds()})
+				_, _ = p.Next()
+			})
+			cfg.DialContext = network.DialContext
+		}
+		c, err := conn.Dial(t.Context(), "nsqd:4150", cfg, sub)
+		if c != nil {
+			c.Abort(nil)
+		}
+		if (err == nil) != tt.ok {
+			t.Errorf("asked for %v, got %v: error is %v", tt.asked, tt.answered, err)
+		}
+		if e, ok := errors.AsType[*conn.AnswerError](err); !tt.ok && (!ok || e.Field != "output_buffer_timeout") {
+			t.Errorf("error is %v, want one about output_buffer_timeout", err)
+		}
 	}
 }
-
-func label(answer string) string { return answer[:min(len(answer), 40)] }

@@ -14,22 +14,6 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-var kinds = []error{conn.ErrRejected, conn.ErrNotSent, conn.ErrUnconfirmed}
-
-// wantKind checks that an error is of this kind, and of no other, and names topic and nsqd.
-func wantKind(t *testing.T, err, want error) {
-	t.Helper()
-	for _, kind := range kinds {
-		if errors.Is(err, kind) != (kind == want) {
-			t.Errorf("error is %v, want that it is %v and nothing else", err, want)
-		}
-	}
-	e, ok := err.(*conn.PublishError)
-	if !ok || e.Kind != want || e.Topic == "" || e.NSQD != address || e.Err == nil || !strings.HasPrefix(err.Error(), want.Error()+": to ") {
-		t.Errorf("error is %T %v, want a *PublishError with all it has", err, err)
-	}
-}
-
 // TestRefusals: what each error of nsqd means for the publish that it answers, alone and in an MPUB with others, and for those behind it,
 // at which nsqd has not looked: it closes the connection.
 func TestRefusals(t *testing.T) {
@@ -190,38 +174,6 @@ func (s *stream) wantServed() {
 	case <-s.ended:
 		s.t.Errorf("it has ended: %v", s.err)
 	default:
-	}
-}
-
-// TestOneKindOnly: an error is of its own kind, also when it tells of the failure of another publish, which errgroup makes the cause of
-// the context that it ends.
-func TestOneKindOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := publishing(t, conn.Config{})
-		ctx, cancel := context.WithCancelCause(t.Context())
-		result := s.send(ctx, pub("orders", "x"))
-		failed := s.Publish(t.Context(), pub("no topic", "x"))
-		wantKind(t, failed, conn.ErrRejected)
-		cancel(failed)
-		err := <-result
-		wantKind(t, err, conn.ErrUnconfirmed)
-		wantIs(t, err, context.Canceled)
-		wantKind(t, s.Publish(ctx, pub("orders", "x")), conn.ErrNotSent)
-		if !strings.Contains(err.Error(), failed.Error()[len("nsqx: "):]) {
-			t.Errorf("%q does not say why", err)
-		}
-	})
-}
-
-// TestLongTopicInAnError is cut.
-func TestLongTopicInAnError(t *testing.T) {
-	p := pub(strings.Repeat("a\n", 1000), "x")
-	err := p.Validate(conn.Config{}.Limits())
-	if !errors.Is(err, conn.ErrRejected) || len(err.Error()) > 400 || strings.Contains(err.Error(), "\n") {
-		t.Errorf("error is %q", err)
-	}
-	if err := pub("orders", "x").Validate(conn.Config{}.Limits()); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -3,7 +3,6 @@ package conn_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,59 +11,8 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/internal/wire"
 )
-
-// send starts a Publish of p and returns where its result will be.
-func (s *stream) send(ctx context.Context, p *conn.Pub) <-chan error {
-	result := make(chan error, 1)
-	go func() { result <- s.Publish(ctx, p) }()
-	synctest.Wait()
-	return result
-}
-
-// bodies are the messages of a PUB, a DPUB or an MPUB.
-func bodies(cmd fake.Command) []string {
-	if cmd.Name != "MPUB" {
-		return []string{string(cmd.Body)}
-	}
-	b, all := cmd.Body[4:], []string(nil)
-	for range binary.BigEndian.Uint32(cmd.Body) {
-		n := binary.BigEndian.Uint32(b)
-		all, b = append(all, string(b[4:4+n])), b[4+n:]
-	}
-	return all
-}
-
-// published returns the commands up to now, with their messages if they are short.
-func (s *stream) published() (all []string) {
-	synctest.Wait()
-	s.p.Heartbeat()
-	for {
-		cmd, err := s.p.Next()
-		if err != nil || cmd.Name == "NOP" {
-			return all
-		}
-		text := cmd.String()
-		for _, body := range bodies(cmd) {
-			text += " " + body[:min(len(body), 8)]
-		}
-		all = append(all, text)
-	}
-}
-
-func (s *stream) wantPublished(want ...string) {
-	s.t.Helper()
-	if got := s.published(); !slices.Equal(got, want) {
-		s.t.Errorf("heard %q, want %q", got, want)
-	}
-}
-
-func publishing(t *testing.T, cfg conn.Config) *stream {
-	t.Helper()
-	return openStream(t, streamOptions{publish: true, cfg: cfg})
-}
 
 // TestLonePublish is a PUB in a write of its own, at once.
 func TestLonePublish(t *testing.T) {

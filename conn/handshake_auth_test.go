@@ -16,10 +16,6 @@ import (
 
 const canary = "canary-5ec7e7-0123456789"
 
-func secret(s string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return s, nil }
-}
-
 // TestAuthRefusals: the connection fails before anything but IDENTIFY has been sent.
 func TestAuthRefusals(t *testing.T) {
 	asks, asksNot := `{"auth_required":true}`, `{"auth_required":false}`

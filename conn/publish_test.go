@@ -15,55 +15,6 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// publish starts a Publish of body and returns where its result will be.
-func (s *stream) publish(ctx context.Context, body string) <-chan error {
-	return s.publishTo(ctx, "orders", body)
-}
-
-func (s *stream) publishTo(ctx context.Context, topic, body string) <-chan error {
-	result := make(chan error, 1)
-	go func() { result <- s.Publish(ctx, pub(topic, body)) }()
-	synctest.Wait()
-	return result
-}
-
-func pub(topic, body string) *conn.Pub {
-	return &conn.Pub{Topic: topic, Bodies: [][]byte{[]byte(body)}}
-}
-
-func wantPending(t *testing.T, result <-chan error) {
-	t.Helper()
-	synctest.Wait()
-	select {
-	case err := <-result:
-		t.Errorf("Publish returned %v, want it to wait", err)
-	default:
-	}
-}
-
-// wantResult checks that Publish has returned what it should: nil, an error, or the code of a ServerError.
-func wantResult(t *testing.T, result <-chan error, want any) {
-	t.Helper()
-	synctest.Wait()
-	select {
-	case err := <-result:
-		switch want := want.(type) {
-		case nil:
-			if err != nil {
-				t.Errorf("Publish returned %v", err)
-			}
-		case error:
-			wantIs(t, err, want)
-		case string:
-			if e, ok := errors.AsType[*conn.ServerError](err); !ok || e.Code != want {
-				t.Errorf("Publish returned %v, want %s", err, want)
-			}
-		}
-	default:
-		t.Error("Publish has not returned")
-	}
-}
-
 func TestPublish(t *testing.T) {
 	for name, o := range layers(t) {
 		bubbles(t, name, func(t *testing.T) {
@@ -391,4 +342,36 @@ func TestPublishBeforeServe(t *testing.T) {
 		s.p.Response("OK")
 		wantResult(t, result, nil)
 	})
+}
+
+// TestOneKindOnly: an error is of its own kind, also when it tells of the failure of another publish, which errgroup makes the cause of
+// the context that it ends.
+func TestOneKindOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := publishing(t, conn.Config{})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		result := s.send(ctx, pub("orders", "x"))
+		failed := s.Publish(t.Context(), pub("no topic", "x"))
+		wantKind(t, failed, conn.ErrRejected)
+		cancel(failed)
+		err := <-result
+		wantKind(t, err, conn.ErrUnconfirmed)
+		wantIs(t, err, context.Canceled)
+		wantKind(t, s.Publish(ctx, pub("orders", "x")), conn.ErrNotSent)
+		if !strings.Contains(err.Error(), failed.Error()[len("nsqx: "):]) {
+			t.Errorf("%q does not say why", err)
+		}
+	})
+}
+
+// TestLongTopicInAnError is cut.
+func TestLongTopicInAnError(t *testing.T) {
+	p := pub(strings.Repeat("a\n", 1000), "x")
+	err := p.Validate(conn.Config{}.Limits())
+	if !errors.Is(err, conn.ErrRejected) || len(err.Error()) > 400 || strings.Contains(err.Error(), "\n") {
+		t.Errorf("error is %q", err)
+	}
+	if err := pub("orders", "x").Validate(conn.Config{}.Limits()); err != nil {
+		t.Error(err)
+	}
 }

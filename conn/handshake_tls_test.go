@@ -1,12 +1,10 @@
 package conn_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,10 +13,6 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/fake"
 )
-
-func dialling(nc net.Conn) func(context.Context, string, string) (net.Conn, error) {
-	return func(context.Context, string, string) (net.Conn, error) { return nc, nil }
-}
 
 // upgrading is an nsqd with TLS.
 func upgrading(server *tls.Config) func(p *fake.Peer) {

@@ -1,6 +1,7 @@
 package conn_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strings"
@@ -9,7 +10,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
 )
 
 // TestLoneAnswer goes out at once.
@@ -56,24 +57,6 @@ func TestAnswersTogether(t *testing.T) {
 		}
 	})
 }
-
-// blockedStream is a stream with n messages, whose write loop is held up with a FIN of message 0.
-func blockedStream(t *testing.T, n int, o streamOptions) (s *stream, msgs []*handler.Message, open func()) {
-	t.Helper()
-	s = openStream(t, o)
-	for i := range n {
-		s.message(uint64(i))
-	}
-	synctest.Wait()
-	s.tap.forget()
-	open = s.tap.holdWrites()
-	msgs = s.sink.messages()
-	s.Finish(msgs[0])
-	synctest.Wait()
-	return s, msgs, open
-}
-
-func lines(commands ...string) string { return strings.Join(commands, "\n") + "\n" }
 
 // TestRDY: a raise is written after the answers, a lowering before them, and nothing for what did not last.
 func TestRDY(t *testing.T) {
@@ -191,92 +174,6 @@ func TestNOP(t *testing.T) {
 	})
 }
 
-// TestSettledOnce: of all answers to a message only the first counts.
-func TestSettledOnce(t *testing.T) {
-	answers := map[string]struct {
-		do   func(c *conn.Conn, m *handler.Message) bool
-		want string
-	}{
-		"Finish":  {(*conn.Conn).Finish, fin(1)},
-		"Requeue": {func(c *conn.Conn, m *handler.Message) bool { return c.Requeue(m, time.Second) }, req(1, 1000)},
-		"GiveUp":  {(*conn.Conn).GiveUp, fin(1)},
-		"Forget":  {(*conn.Conn).Forget, ""},
-		"Claim":   {func(_ *conn.Conn, m *handler.Message) bool { return m.Claim() }, ""},
-	}
-	for first, a := range answers {
-		for second, b := range answers {
-			bubbles(t, first+" and "+second, func(t *testing.T) {
-				s := openStream(t, streamOptions{})
-				m := s.message(1)
-				if !a.do(s.Conn, m) {
-					t.Error("the first answer is not taken")
-				}
-				if b.do(s.Conn, m) || b.do(s.Conn, m.WithBody(nil)) {
-					t.Error("the second answer is taken")
-				}
-				wantIs(t, m.Touch(), handler.ErrSettled)
-				wantIs(t, s.Touch(m), handler.ErrSettled) // as one that has passed that check before the answer
-				s.wantSent(a.want)
-				if st := s.Stats(); first != "Claim" && (st.InFlight != 0 || st.Finished+st.Requeued+st.Expired != 1) {
-					t.Errorf("stats are %+v", st)
-				}
-			})
-		}
-	}
-}
-
-// TestDelay is rounded up to milliseconds.
-func TestDelay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, streamOptions{})
-		for i, c := range []struct {
-			delay time.Duration
-			ms    int64
-		}{
-			{0, 0}, {-1, 0}, {math.MinInt64, 0}, {1, 1}, {time.Millisecond - 1, 1}, {time.Millisecond, 1}, {time.Millisecond + 1, 2},
-			{1500 * time.Microsecond, 2}, {time.Hour, 3_600_000}, {math.MaxInt64, 9_223_372_036_855},
-		} {
-			if !s.Requeue(s.message(uint64(i)), c.delay) {
-				t.Errorf("%v: not requeued", c.delay)
-			}
-			s.wantSent(req(uint64(i), c.ms))
-		}
-	})
-}
-
-// shortTimeout is a message timeout of 10 s: to be answered within 9.75 s.
-var shortTimeout = streamOptions{identify: map[string]any{"msg_timeout": 10_000, "max_msg_timeout": 60_000}}
-
-const answerBy = 9750 * time.Millisecond
-
-// TestTooLate: after answerBy only a success is sent.
-func TestTooLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, shortTimeout)
-		for i := range uint64(6) {
-			s.message(i)
-		}
-		m := s.sink.messages()
-		time.Sleep(answerBy - 1)
-		if !s.Requeue(m[0], 0) || !s.GiveUp(m[4]) {
-			t.Error("not answered, although there was time")
-		}
-		s.wantSent(req(0, 0) + ", " + fin(4))
-		time.Sleep(time.Nanosecond)
-		if s.Requeue(m[1], 0) || s.GiveUp(m[5]) {
-			t.Error("answered, although it is too late")
-		}
-		wantIs(t, m[2].Touch(), handler.ErrMessageTimeout)
-		if !s.Finish(m[2]) || !s.Forget(m[3]) {
-			t.Error("a success is not too late")
-		}
-		s.wantSent(fin(2))
-		if st := s.Stats(); st.InFlight != 0 || st.Finished != 2 || st.Requeued != 1 || st.Expired != 3 || st.Touched != 0 {
-			t.Errorf("stats are %+v", st)
-		}
-	})
-}
-
 // TestTooLateInTheQueue: a write that was held up drops what is too late by then, and only that.
 func TestTooLateInTheQueue(t *testing.T) {
 	for _, c := range []struct {
@@ -307,31 +204,6 @@ func TestTooLateInTheQueue(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestTouch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, shortTimeout)
-		m := s.message(1)
-		ctx := m.Context()
-		<-time.After(6 * time.Second)
-		if err := m.Touch(); err != nil {
-			t.Error(err)
-		}
-		s.wantSent(touch(1))
-		if by, _ := m.Deadline(); by.Sub(s.start) != 6*time.Second+answerBy {
-			t.Errorf("to be answered after %v", by.Sub(s.start))
-		}
-		<-ctx.Done()
-		wantCause(t, ctx, handler.ErrMessageTimeout)
-		if at := time.Since(s.start); at != 6*time.Second+answerBy-time.Second {
-			t.Errorf("the context ended after %v", at)
-		}
-		if !s.Requeue(m, 0) {
-			t.Error("not requeued, although the touch has made time for it")
-		}
-		s.wantSent(req(1, 0))
-	})
 }
 
 // TestTouchNotSent: a TOUCH that is dropped moves nothing. By then nsqd has given the message to somebody else, whom a REQ or another
@@ -367,33 +239,6 @@ func TestTouchNotSent(t *testing.T) {
 	})
 }
 
-// TestTouchAfterLoss says so, and nothing that is done to a connection that is gone has an effect.
-func TestTouchAfterLoss(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, streamOptions{})
-		for i := range uint64(5) {
-			s.message(i)
-		}
-		m := s.sink.messages()
-		s.tap.forget()
-		s.p.Close()
-		_ = s.wait()
-		wantIs(t, m[0].Touch(), handler.ErrConnLost)
-		if s.Finish(m[0]) || s.Requeue(m[1], 0) || s.Alive() {
-			t.Error("something was taken that cannot be sent")
-		}
-		s.SetQuota(5)
-		s.StopDelivery()
-		s.CloseWrite()
-		s.CancelMessages(handler.ErrShutdown)
-		s.wantWritten()
-		wantCause(t, m[2].Context(), handler.ErrConnLost)
-		if st := s.Stats(); st.Lost != 2 || st.InFlight != 3 || st.Finished+st.Requeued+st.Touched != 0 {
-			t.Errorf("stats are %+v", st)
-		}
-	})
-}
-
 // TestCompressedWrites: coalescing holds above the compressor, too.
 func TestCompressedWrites(t *testing.T) {
 	for name, l := range layers(t) {
@@ -419,4 +264,87 @@ func TestCompressedWrites(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHeartbeatFlood is M17: heartbeats that come together are answered together, and while a write waits nothing piles up.
+func TestHeartbeatFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{})
+		open := s.tap.holdWrites()
+		flood := bytes.Repeat(fake.Frame(fake.FrameResponse, []byte("_heartbeat_")), 1000)
+		s.p.Heartbeat()
+		synctest.Wait() // its answer is being written
+		for range 100 {
+			s.p.Raw(flood)
+		}
+		synctest.Wait()
+		open()
+		// The first was held up; all others got one answer.
+		s.wantWritten("NOP\n", "NOP\n")
+	})
+}
+
+// TestWriteDeadline: a peer that reads nothing ends the connection after one heartbeat interval, up to a quarter more.
+// Nobody has to wait for it.
+func TestWriteDeadline(t *testing.T) {
+	for pause, want := range map[time.Duration]time.Duration{
+		0:                                    37*time.Second + 500*time.Millisecond,
+		5 * time.Second:                      37*time.Second + 500*time.Millisecond,
+		7*time.Second + 500*time.Millisecond: 37*time.Second + 500*time.Millisecond,
+		7*time.Second + 501*time.Millisecond: 7*time.Second + 501*time.Millisecond + 37*time.Second + 500*time.Millisecond,
+		25 * time.Second:                     62*time.Second + 500*time.Millisecond,
+	} {
+		bubbles(t, pause.String(), func(t *testing.T) {
+			s := openStream(t, streamOptions{})
+			first, second, third := s.message(1), s.message(2), s.message(3)
+			s.tap.SetBuffer(len("RDY 1\n") + 3)
+			s.SetQuota(1) // the first write sets the deadline
+			synctest.Wait()
+			time.Sleep(pause)
+			ctx := first.Context()
+			s.Finish(first)
+			synctest.Wait()
+			stop := make(chan struct{})
+			go func() { // nsqd is not silent
+				defer close(stop)
+				for s.p.WriteErr() == nil {
+					s.p.Heartbeat()
+					time.Sleep(time.Second)
+				}
+			}()
+			if !s.Finish(second) || second.Touch() == nil || !s.Alive() {
+				t.Error("answering depends on the write")
+			}
+			wantIs(t, s.failed(conn.PhaseStream, want), conn.ErrSilent)
+			if s.Finish(third) || s.Alive() || ctx.Err() == nil {
+				t.Error("it is not over")
+			}
+			<-stop
+		})
+	}
+}
+
+// TestWriteDeadlineOfTheHalfClose is a new one, also when nothing has been written for long: the end of a compressed stream is
+// written, too.
+func TestWriteDeadlineOfTheHalfClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{
+			cfg: conn.Config{Compression: conn.Deflate}, identify: map[string]any{"deflate": true},
+			upgrade: func(p *fake.Peer) { p.UpgradeDeflate() },
+		})
+		s.SetQuota(1)
+		s.p.Expect("RDY")
+		for range 20 {
+			time.Sleep(10 * time.Second)
+			s.message(1)
+		}
+		s.CloseWrite()
+		if !s.p.HalfClosed() {
+			t.Error("no half-close")
+		}
+		s.p.Close()
+		if err := s.wait(); err != nil {
+			t.Error(err)
+		}
+	})
 }

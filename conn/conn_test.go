@@ -17,8 +17,6 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-var errReason = errors.New("the reason")
-
 // TestAbort in every state: Serve returns the reason, at once; the contexts of messages end; the socket is closed.
 func TestAbort(t *testing.T) {
 	states := map[string]func(s *stream){

@@ -3,8 +3,9 @@ package conn_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -292,14 +293,108 @@ func TestReceived(t *testing.T) {
 	})
 }
 
-// pattern is a body that is different for each n, and at each place.
-func pattern(n uint64, size int) []byte {
-	b := make([]byte, 0, size+8)
-	for x := n*0x9e3779b97f4a7c15 + 1; len(b) < size; {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		b = binary.LittleEndian.AppendUint64(b, x)
+func TestSilentFromTheStart(t *testing.T) {
+	for _, interval := range []time.Duration{0, time.Second, time.Minute} {
+		bubbles(t, interval.String(), func(t *testing.T) {
+			s := openStream(t, streamOptions{cfg: conn.Config{HeartbeatInterval: interval}})
+			want := 2 * interval
+			if interval == 0 {
+				want = 2 * beat
+			}
+			err := s.failed(conn.PhaseStream, want)
+			wantIs(t, err, conn.ErrSilent)
+			wantIs(t, err, os.ErrDeadlineExceeded)
+		})
 	}
-	return b[:size]
+}
+
+// TestSilentAfterHeartbeat: the deadline is moved by a quarter interval at least.
+func TestSilentAfterHeartbeat(t *testing.T) {
+	for last, want := range map[time.Duration]time.Duration{
+		0:                                    60 * time.Second,
+		7*time.Second + 499*time.Millisecond: 60 * time.Second,
+		7*time.Second + 500*time.Millisecond: 67*time.Second + 500*time.Millisecond,
+		30 * time.Second:                     90 * time.Second,
+		59 * time.Second:                     119 * time.Second,
+	} {
+		bubbles(t, last.String(), func(t *testing.T) {
+			s := openStream(t, streamOptions{})
+			time.Sleep(last)
+			s.p.Heartbeat()
+			wantIs(t, s.failed(conn.PhaseStream, want), conn.ErrSilent)
+		})
+	}
+}
+
+// TestHeartbeatsKeepItAlive: as long as none is more than 1.75 intervals after the one before. And the end comes within 2 of the last.
+func TestHeartbeatsKeepItAlive(t *testing.T) {
+	for seed := range uint64(20) {
+		bubbles(t, fmt.Sprint("seed ", seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			s := openStream(t, streamOptions{})
+			for range 200 {
+				time.Sleep(rand.N(beat * 7 / 4))
+				for range 1 + random.IntN(3) {
+					s.alive()
+				}
+			}
+			last := time.Since(s.start)
+			failure := s.broken(conn.PhaseStream)
+			wantIs(t, failure, conn.ErrSilent)
+			if silent := s.at - last; silent < beat*7/4 || silent > 2*beat {
+				t.Errorf("it ended after %v of silence, want 52.5s to 60s", silent)
+			}
+		})
+	}
+}
+
+// TestSlowHeartbeats: bytes that keep making frames keep it alive, however slowly they drip.
+func TestSlowHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{})
+		for range 50 {
+			for _, b := range fake.Frame(fake.FrameResponse, []byte("_heartbeat_")) {
+				time.Sleep(2500 * time.Millisecond) // 47.5 s a frame
+				s.p.Raw([]byte{b})
+			}
+			s.p.Expect("NOP")
+		}
+		s.alive()
+	})
+}
+
+// TestDrip is M20: a frame must be complete within two intervals of its first byte, whatever drips.
+func TestDrip(t *testing.T) {
+	frame := fake.Message(0, fake.ID(2), 1, make([]byte, 1000))
+	tests := map[string]struct {
+		before func(s *stream) (sent int)
+		want   time.Duration
+	}{
+		"at once":             {func(*stream) int { return 0 }, 60 * time.Second},
+		"after a second":      {func(*stream) int { time.Sleep(time.Second); return 0 }, 60 * time.Second},
+		"after half a minute": {func(*stream) int { time.Sleep(beat); return 0 }, 90 * time.Second},
+		"after a good frame": {func(s *stream) int {
+			time.Sleep(20 * time.Second)
+			s.message(1)
+			return 0
+		}, 80 * time.Second},
+		"with the good frame before it": {func(s *stream) int {
+			time.Sleep(20 * time.Second)
+			s.p.Raw(append(fake.Message(0, fake.ID(1), 1, nil), frame[:3]...))
+			return 3
+		}, 80 * time.Second},
+	}
+	for name, c := range tests {
+		bubbles(t, name, func(t *testing.T) {
+			s := openStream(t, streamOptions{})
+			for i := c.before(s); i < len(frame); i++ {
+				s.p.Raw(frame[i : i+1])
+				time.Sleep(time.Second)
+			}
+			wantIs(t, s.failed(conn.PhaseStream, c.want), conn.ErrSilent)
+			if got := s.Stats().Received; got > 1 {
+				t.Error("the message that was incomplete was delivered")
+			}
+		})
+	}
 }

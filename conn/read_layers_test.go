@@ -16,35 +16,6 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// layers are the ways to stream: plain, with TLS, compressed, and both.
-func layers(t *testing.T) map[string]streamOptions {
-	a := newAuthority(t)
-	server, client := a.server(), a.client()
-	compressions := map[conn.Compression]func(*fake.Peer){
-		conn.NoCompression: func(*fake.Peer) {},
-		conn.Snappy:        (*fake.Peer).UpgradeSnappy,
-		conn.Deflate:       (*fake.Peer).UpgradeDeflate,
-	}
-	all := make(map[string]streamOptions)
-	for compression, upgrade := range compressions {
-		identify := func(tls bool) map[string]any {
-			return map[string]any{"tls_v1": tls, "snappy": compression == conn.Snappy, "deflate": compression == conn.Deflate}
-		}
-		all[compression.String()] = streamOptions{cfg: conn.Config{Compression: compression}, identify: identify(false), upgrade: upgrade}
-		all["tls, "+compression.String()] = streamOptions{
-			cfg:      conn.Config{Compression: compression, TLS: client},
-			identify: identify(true),
-			upgrade: func(p *fake.Peer) {
-				if err := p.UpgradeTLS(server); err != nil {
-					t.Error(err)
-				}
-				upgrade(p)
-			},
-		}
-	}
-	return all
-}
-
 // cutConn passes on what is written until only a given number of bytes is left, and closes then.
 type cutConn struct {
 	net.Conn
