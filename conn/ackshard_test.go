@@ -15,8 +15,11 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// TestLanes: many goroutines answer at once, in lanes of their own and in shared ones. Each answer is written once.
-func TestLanes(t *testing.T) {
+// Tests of ackshard.go.
+
+// TestShards answers from many goroutines, in separate and in common shards. Each answer must be
+// written once.
+func TestShards(t *testing.T) {
 	for _, goroutines := range []int{1, 3, 8, 40} {
 		bubbles(t, fmt.Sprint(goroutines), func(t *testing.T) {
 			const each = 250
@@ -63,20 +66,21 @@ func TestLanes(t *testing.T) {
 	}
 }
 
-// TestLanesBeforeCLS: its answer proves that nsqd has read what was answered before it, so all of that is written first.
-func TestLanesBeforeCLS(t *testing.T) {
+// TestShardsBeforeCLS checks that the FINs of all shards precede CLS, whose reply proves that nsqd
+// has read them.
+func TestShardsBeforeCLS(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		msgs := s.deliver(1, 20)
 		open := s.tap.holdWrites()
-		s.Finish(msgs[0]) // this one is being written
+		s.Finish(msgs[0]) // the write loop blocks in this one
 		synctest.Wait()
-		for lane, m := range msgs[1:17] {
-			finishIn(s, lane, m)
+		for shard, m := range msgs[1:17] {
+			finishIn(s, shard, m)
 		}
 		s.StopDelivery()
-		for lane, m := range msgs[17:] {
-			finishIn(s, lane, m)
+		for shard, m := range msgs[17:] {
+			finishIn(s, shard, m)
 		}
 		open()
 		commands := strings.Split(s.sent(), ", ")
@@ -86,9 +90,9 @@ func TestLanesBeforeCLS(t *testing.T) {
 	})
 }
 
-// TestLanesAtTheEnd: goroutines go on answering while the connection is half-closed. What was accepted is written, and what was
-// not is counted as lost.
-func TestLanesAtTheEnd(t *testing.T) {
+// TestShardsDuringHalfClose answers while the connection is half-closed: accepted answers are
+// written, the others are counted as lost.
+func TestShardsDuringHalfClose(t *testing.T) {
 	for round := range 30 {
 		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
 			const goroutines, each = 10, 100
@@ -125,8 +129,8 @@ func TestLanesAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestLanesWhenItDies: every message is counted once, as finished or as lost.
-func TestLanesWhenItDies(t *testing.T) {
+// TestShardsDuringAbort checks that every message is counted once, as finished or as lost.
+func TestShardsDuringAbort(t *testing.T) {
 	for round := range 30 {
 		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
 			const goroutines, each = 10, 100
@@ -160,13 +164,13 @@ func TestLanesWhenItDies(t *testing.T) {
 	}
 }
 
-// finishIn is Finish, with a lane.
-func finishIn(s *stream, lane int, m *handler.Message) bool {
-	return m.End() && s.FinishEnded(lane, unsafe.Slice(m, 1))
+// finishIn is Finish with a shard.
+func finishIn(s *stream, shard int, m *handler.Message) bool {
+	return m.End() && s.FinishEnded(shard, unsafe.Slice(m, 1))
 }
 
-// TestLaneOrder: what a goroutine answers is written in its order, whatever else it queues in between, and whoever else answers.
-func TestLaneOrder(t *testing.T) {
+// TestShardOrder checks that the commands of one goroutine keep their order.
+func TestShardOrder(t *testing.T) {
 	for round := range 30 {
 		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
 			const goroutines, each = 12, 120

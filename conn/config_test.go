@@ -16,6 +16,8 @@ import (
 	"github.com/nsqx/nsqx/conn"
 )
 
+// Tests of config.go, validate.go and print.go.
+
 func TestConfigValidate(t *testing.T) {
 	secret := func(context.Context) (string, error) { return "s", nil }
 	duration := "allowed is 1ms to 1h0m0s, or 0 for the default"
@@ -123,7 +125,7 @@ func TestSubscriptionValidate(t *testing.T) {
 	}
 	tests := map[string]struct {
 		sub  conn.Subscription
-		want string // in the error; "" is none
+		want string // in the error; "": valid
 	}{
 		"good":             {sub(func(s *conn.Subscription) {}), ""},
 		"timeout least":    {sub(func(s *conn.Subscription) { s.MessageTimeout = time.Second }), ""},
@@ -159,8 +161,8 @@ func TestCompressionString(t *testing.T) {
 	}
 }
 
-// TestConfigPrintsNoSecret searches everything that prints a Config for the canary, which every field that might carry a
-// secret contains.
+// TestConfigPrintsNoSecret searches every printed form of a Config for a canary that all secret
+// fields contain.
 func TestConfigPrintsNoSecret(t *testing.T) {
 	const canary = "canary-5ec7e7"
 	cfg := conn.Config{

@@ -14,8 +14,10 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestPanicsOfTheCaller: a function of the Config that panics fails its dial, and nothing else.
-func TestPanicsOfTheCaller(t *testing.T) {
+// Tests of dial.go.
+
+// TestConfigFunctionPanics checks that a panic in a function of the Config fails only the Dial.
+func TestConfigFunctionPanics(t *testing.T) {
 	network := fake.NewNetwork(t, func(p *fake.Peer) {
 		p.Identify(map[string]any{"auth_required": true})
 		_, _ = p.Next()

@@ -12,7 +12,9 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// TestErrorAnswers is M26: an error frame may answer every command.
+// Tests of errors.go.
+
+// TestErrorAnswers (M26) answers each command with an error frame.
 func TestErrorAnswers(t *testing.T) {
 	tests := []struct {
 		phase     conn.Phase
@@ -57,7 +59,7 @@ func TestErrorAnswers(t *testing.T) {
 	}
 }
 
-func TestErrorsThatAreNotFatal(t *testing.T) {
+func TestNonFatalErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		texts := []string{"E_FIN_FAILED FIN 0123456789abcdef failed ID not in flight", "E_REQ_FAILED REQ failed", "E_TOUCH_FAILED"}
@@ -79,7 +81,7 @@ func TestErrorsThatAreNotFatal(t *testing.T) {
 	})
 }
 
-func TestErrorsThatAreFatal(t *testing.T) {
+func TestFatalErrors(t *testing.T) {
 	for _, text := range []string{
 		"E_INVALID", "E_INVALID cannot RDY 5000", "E_BAD_TOPIC", "E_BAD_CHANNEL", "E_BAD_BODY", "E_BAD_MESSAGE", "E_PUB_FAILED",
 		"E_MPUB_FAILED", "E_DPUB_FAILED", "E_SUB_FAILED", "E_AUTH_FAILED", "E_AUTH_ERROR", "E_AUTH_FIRST", "E_AUTH_DISABLED",
@@ -103,7 +105,8 @@ func TestErrorsThatAreFatal(t *testing.T) {
 	}
 }
 
-// TestSecretInErrors: nsqd may quote what it was sent. The secret is cut out wherever it stands, also where the text is cut.
+// TestSecretInErrors checks that the secret is redacted wherever nsqd quotes it, also where the
+// text is cut.
 func TestSecretInErrors(t *testing.T) {
 	const word = "sesame-0123456789-open"
 	frames := func(text string) map[string][]byte {

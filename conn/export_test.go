@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Handshaken is a transport, for tests of the handshake alone.
+// Handshaken exposes a transport to tests of the handshake.
 type Handshaken struct {
 	Conn       net.Conn
 	R          io.Reader
@@ -20,7 +20,7 @@ type Handshaken struct {
 
 type Identity = identity
 
-// Handshake is handshake, with the defaults of cfg.
+// Handshake calls handshake with the defaults of cfg.
 func Handshake(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Handshaken, error) {
 	cfg = cfg.withDefaults()
 	t, err := handshake(ctx, addr, &cfg, sub)
@@ -30,7 +30,7 @@ func Handshake(ctx context.Context, addr string, cfg Config, sub *Subscription) 
 	return &Handshaken{t.nc, t.r, t.w, t.closeWrite, t.resp, t.rtt, func(data []byte) error { return t.parseError(data) }}, nil
 }
 
-// Scheduled says how many messages are kept touched, and whether the timer is set.
+// Scheduled returns how many messages are kept touched, and whether the timer is set.
 func (c *Conn) Scheduled() (messages int, timer bool) {
 	s := &c.schedule
 	s.mu.Lock()
@@ -41,7 +41,7 @@ func (c *Conn) Scheduled() (messages int, timer bool) {
 	return len(s.queue), timer
 }
 
-// Touched says how many messages are remembered because they were touched.
+// Touched returns how many touched messages are remembered.
 func (c *Conn) Touched() (messages int) {
 	c.touched.mu.Lock()
 	defer c.touched.mu.Unlock()

@@ -17,6 +17,8 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
+// Tests of handshake.go.
+
 func TestSubscribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hs, err := shake(t, t.Context(), conn.Config{}, orders, func(p *fake.Peer) {
@@ -44,7 +46,7 @@ func TestSubscribe(t *testing.T) {
 		if hs.RTT != 3*time.Millisecond || hs.Resp.MaxRdyCount != 10 || hs.Resp.Version != "1.3.0" {
 			t.Errorf("rtt %v, answer %+v", hs.RTT, hs.Resp)
 		}
-		// The deadline of the handshake is over and done with.
+		// The handshake's deadline must not affect the stream.
 		time.Sleep(time.Hour)
 		want := fake.Message(time.Now().Add(-time.Hour).UnixNano(), fake.ID(1), 1, []byte("hello"))
 		got := make([]byte, len(want))
@@ -63,7 +65,8 @@ func TestSubscribe(t *testing.T) {
 	})
 }
 
-// TestHeartbeats is M16 for the handshake: they come before each answer. None is taken for it, and one NOP at the end answers all.
+// TestHeartbeats (M16) sends heartbeats before each answer. None may pass for the answer, and one
+// NOP at the end answers all.
 func TestHeartbeats(t *testing.T) {
 	a := newAuthority(t)
 	server := a.server()
@@ -98,13 +101,13 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
-// TestGarbage comes instead of an answer, in each phase that has one.
+// TestGarbage sends garbage in place of an answer, in each phase.
 func TestGarbage(t *testing.T) {
 	frame := func(typ int32, s string) string { return string(fake.Frame(typ, []byte(s))) }
 	tests := map[string]struct {
 		bytes string
 		want  string
-		size  bool // permanent where nsqd has not answered anything yet
+		size  bool // permanent if nsqd has not answered anything before
 	}{
 		"nothing":        {"", "EOF", false},
 		"1 byte":         {"\x00", "unexpected EOF", false},
@@ -139,7 +142,7 @@ func TestGarbage(t *testing.T) {
 			})
 		}
 	}
-	// What is an answer, but not the one that was asked for.
+	// Valid answers to another command.
 	for _, answer := range []string{"", "ok", "CLOSE_WAIT", "{}"} {
 		bubbles(t, fmt.Sprintf("answer %q to SUB", answer), func(t *testing.T) {
 			_, err := shake(t, t.Context(), conn.Config{}, orders, func(p *fake.Peer) {
@@ -155,7 +158,8 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestSlow: no matter what trickles in, the handshake is over after its time, which does not begin again.
+// TestSlow checks that the handshake times out however slowly data arrives, and that data does not
+// extend the timeout.
 func TestSlow(t *testing.T) {
 	drip := func(p *fake.Peer, b []byte, every time.Duration) {
 		for ; p.WriteErr() == nil; time.Sleep(every) {
@@ -247,11 +251,11 @@ func beats(p *fake.Peer) {
 	}
 }
 
-// silencer lets a TLS handshake through, but no application data of the server after it.
+// silencer passes a TLS handshake, but none of the server's application data.
 type silencer struct{ net.Conn }
 
 func (s silencer) Write(b []byte) (int, error) {
-	if len(b) > 0 && b[0] == 0x17 && len(b) < 64 { // the record with OK; those of the handshake are longer
+	if len(b) > 0 && b[0] == 0x17 && len(b) < 64 { // the record with OK; handshake records are longer
 		return len(b), nil
 	}
 	return s.Conn.Write(b)

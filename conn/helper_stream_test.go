@@ -21,30 +21,31 @@ import (
 	"github.com/nsqx/nsqx/internal/pipe"
 )
 
-// beat is the heartbeat interval of a Config that sets none.
+// beat is the default heartbeat interval.
 const beat = 30 * time.Second
 
-// stream is a connection that is served, in a bubble, with the test itself at nsqd's end of it.
+// stream is a served connection in a bubble; the test plays nsqd.
 type stream struct {
 	*conn.Conn
 	t     *testing.T
 	p     *fake.Peer
 	tap   *streamTap
 	sink  *streamSink
-	start time.Time     // of the bubble's clock, at the end of the handshake
+	start time.Time     // by the bubble's clock, at the end of the handshake
 	ended chan struct{} // closed when Serve has returned
-	err   error         // what it returned; the instant is at
-	at    time.Duration // since start
+	err   error         // result of Serve
+	at    time.Duration // when Serve returned, since start
 }
 
-// streamOptions say what is special about a stream. The zero value is a plain subscribed connection to an nsqd with its defaults.
+// streamOptions configure a stream. The zero value is a plain subscribed connection to an nsqd with
+// default settings.
 type streamOptions struct {
 	cfg      conn.Config
 	identify map[string]any
 	publish  bool                         // no subscription
 	upgrade  func(p *fake.Peer)           // between IDENTIFY and SUB
 	server   func(net.Conn) net.Conn      // wraps nsqd's end
-	deliver  func(msgs []handler.Message) // instead of collecting them
+	deliver  func(msgs []handler.Message) // replaces collecting
 	chunk    int                          // most bytes a read returns
 	idle     bool                         // do not call Serve
 }
@@ -103,13 +104,14 @@ func (s *stream) stop() {
 	<-s.ended
 }
 
-// wait returns what Serve returned.
+// wait returns the result of Serve.
 func (s *stream) wait() error {
 	<-s.ended
 	return s.err
 }
 
-// failed checks that Serve returned an *Error of the given phase, after the given time, and returns it.
+// failed checks that Serve returned an *Error of the given phase after the given time, and returns
+// the error.
 func (s *stream) failed(phase conn.Phase, after time.Duration) *conn.Error {
 	s.t.Helper()
 	failure := s.broken(phase)
@@ -119,7 +121,7 @@ func (s *stream) failed(phase conn.Phase, after time.Duration) *conn.Error {
 	return failure
 }
 
-// broken is failed, whenever it was.
+// broken is failed without a check of the time.
 func (s *stream) broken(phase conn.Phase) *conn.Error {
 	s.t.Helper()
 	failure, ok := s.wait().(*conn.Error)
@@ -132,7 +134,7 @@ func (s *stream) broken(phase conn.Phase) *conn.Error {
 	return failure
 }
 
-// sent returns the commands that the connection has written since the last call. It asks for a NOP to find their end.
+// sent returns the commands written since the last call. It uses a heartbeat to find their end.
 func (s *stream) sent() string {
 	synctest.Wait()
 	s.p.Heartbeat()
@@ -153,7 +155,7 @@ func (s *stream) wantSent(want string) {
 	}
 }
 
-// message sends a message and returns what was delivered.
+// message sends a message and returns the delivery.
 func (s *stream) message(n uint64) *handler.Message {
 	s.t.Helper()
 	s.p.Message(fake.ID(n), 1, fmt.Appendf(nil, "body %d", n))
@@ -183,14 +185,14 @@ func (s *stream) alive() {
 	s.p.Expect("NOP")
 }
 
-// streamSink collects.
+// streamSink collects what it receives.
 type streamSink struct {
 	deliver func(msgs []handler.Message)
 
 	mu      sync.Mutex
 	all     []*handler.Message
 	batches []int
-	errs    []error // Refused
+	errs    []error // passed to Refused
 	yielded atomic.Int32
 }
 
@@ -227,15 +229,16 @@ func (s *streamSink) refused() []error {
 	return slices.Clone(s.errs)
 }
 
-// streamTap is the client's end: it records the writes, and can hold up either direction.
+// streamTap is the client's end of the connection. It records writes and can block either
+// direction.
 type streamTap struct {
 	*pipe.Conn
 	chunk int
 
 	mu             sync.Mutex
 	writes         []string
-	reading, gated chan struct{} // nil: open
-	broken         error         // of the next write
+	reading, gated chan struct{} // nil: not blocked
+	broken         error         // returned by writes
 }
 
 func (c *streamTap) Read(p []byte) (int, error) {
@@ -283,13 +286,13 @@ func (c *streamTap) hold(gate *chan struct{}) (open func()) {
 	})
 }
 
-// holdWrites lets the next write wait until open is called.
+// holdWrites blocks writes until open is called.
 func (c *streamTap) holdWrites() (open func()) { return c.hold(&c.gated) }
 
-// holdReads lets a read wait with what it has read.
+// holdReads blocks reads, after they have read, until open is called.
 func (c *streamTap) holdReads() (open func()) { return c.hold(&c.reading) }
 
-// breakWrites lets writes fail.
+// breakWrites makes writes fail.
 func (c *streamTap) breakWrites(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -307,7 +310,7 @@ func (c *streamTap) written() []string {
 	return w
 }
 
-// wantWritten checks the writes since the last call, each by its bytes.
+// wantWritten checks the bytes of each write since the last call.
 func (s *stream) wantWritten(want ...string) {
 	s.t.Helper()
 	synctest.Wait()
@@ -316,7 +319,7 @@ func (s *stream) wantWritten(want ...string) {
 	}
 }
 
-// deliver lets nsqd send messages, in one write.
+// deliver sends messages in one write and returns the deliveries.
 func (s *stream) deliver(first uint64, n int) []*handler.Message {
 	s.t.Helper()
 	before := len(s.sink.messages())
@@ -333,7 +336,7 @@ func (s *stream) deliver(first uint64, n int) []*handler.Message {
 	return msgs
 }
 
-// heard reads what the connection writes, in another goroutine, until its end.
+// heard reads everything that the connection writes in another goroutine.
 func (s *stream) heard() (commands func() []string) {
 	var all []string
 	ended := make(chan struct{})
@@ -354,7 +357,8 @@ func (s *stream) heard() (commands func() []string) {
 	}
 }
 
-// blockedStream is a stream with n messages, whose write loop is held up with a FIN of message 0.
+// blockedStream returns a stream with n messages whose write loop is blocked in the FIN of message
+// 0.
 func blockedStream(t *testing.T, n int, o streamOptions) (s *stream, msgs []*handler.Message, open func()) {
 	t.Helper()
 	s = openStream(t, o)
@@ -372,8 +376,8 @@ func blockedStream(t *testing.T, n int, o streamOptions) (s *stream, msgs []*han
 
 func lines(commands ...string) string { return strings.Join(commands, "\n") + "\n" }
 
-// openWindow is openStream with a subscription whose RDY follows what the connection can use.
-func openWindow(t *testing.T, share int) *stream {
+// openWindow is openStream with a subscription without FixedRDY.
+func openWindow(t *testing.T, quota int) *stream {
 	t.Helper()
 	client, server := pipe.New()
 	s := &stream{t: t, tap: &streamTap{Conn: client}, sink: &streamSink{}, ended: make(chan struct{}), p: fake.NewPeer(t, server)}
@@ -392,13 +396,13 @@ func openWindow(t *testing.T, share int) *stream {
 	s.tap.forget()
 	t.Cleanup(s.stop)
 	go s.serve()
-	_ = s.heard() // so that writes never wait; the tap has them
-	s.SetQuota(share)
+	_ = s.heard() // so that writes never block; the tap records them
+	s.SetQuota(quota)
 	synctest.Wait()
 	return s
 }
 
-// rdy is the last RDY written, or was if there was none since.
+// rdy returns the last RDY written since the last call, or was.
 func (s *stream) rdy(was int) int {
 	synctest.Wait()
 	for _, line := range strings.Split(strings.Join(s.tap.written(), ""), "\n") {
@@ -421,7 +425,7 @@ func (s *stream) wantRDY(was, want int) int {
 	return got
 }
 
-// backlog plays an nsqd that has many messages: it sends as RDY allows, and they are finished at once.
+// backlog plays an nsqd with many messages: it sends as many as RDY permits and finishes them.
 func (s *stream) backlog(first *uint64, rounds int) (rdy int) {
 	s.t.Helper()
 	rdy = s.Stats().RDY
@@ -436,7 +440,7 @@ func (s *stream) backlog(first *uint64, rounds int) (rdy int) {
 	return rdy
 }
 
-// layers are the ways to stream: plain, with TLS, compressed, and both.
+// layers returns options for all combinations of TLS and compression.
 func layers(t *testing.T) map[string]streamOptions {
 	a := newAuthority(t)
 	server, client := a.server(), a.client()
@@ -465,7 +469,7 @@ func layers(t *testing.T) map[string]streamOptions {
 	return all
 }
 
-// publish starts a Publish of body and returns where its result will be.
+// publish starts a Publish of body and returns the channel of its result.
 func (s *stream) publish(ctx context.Context, body string) <-chan error {
 	return s.publishTo(ctx, "orders", body)
 }
@@ -491,7 +495,7 @@ func wantPending(t *testing.T, result <-chan error) {
 	}
 }
 
-// wantResult checks that Publish has returned what it should: nil, an error, or the code of a ServerError.
+// wantResult checks that Publish returned nil, an error, or a ServerError with a code.
 func wantResult(t *testing.T, result <-chan error, want any) {
 	t.Helper()
 	synctest.Wait()
@@ -514,7 +518,7 @@ func wantResult(t *testing.T, result <-chan error, want any) {
 	}
 }
 
-// send starts a Publish of p and returns where its result will be.
+// send starts a Publish of p and returns the channel of its result.
 func (s *stream) send(ctx context.Context, p *conn.Pub) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- s.Publish(ctx, p) }()
@@ -522,7 +526,7 @@ func (s *stream) send(ctx context.Context, p *conn.Pub) <-chan error {
 	return result
 }
 
-// bodies are the messages of a PUB, a DPUB or an MPUB.
+// bodies returns the messages of a PUB, DPUB or MPUB.
 func bodies(cmd fake.Command) []string {
 	if cmd.Name != "MPUB" {
 		return []string{string(cmd.Body)}
@@ -535,7 +539,7 @@ func bodies(cmd fake.Command) []string {
 	return all
 }
 
-// published returns the commands up to now, with their messages if they are short.
+// published returns the commands since the last call, with the first bytes of their messages.
 func (s *stream) published() (all []string) {
 	synctest.Wait()
 	s.p.Heartbeat()
@@ -566,7 +570,7 @@ func publishing(t *testing.T, cfg conn.Config) *stream {
 
 var kinds = []error{conn.ErrRejected, conn.ErrNotSent, conn.ErrUnconfirmed}
 
-// wantKind checks that an error is of this kind, and of no other, and names topic and nsqd.
+// wantKind checks that an error is of exactly one kind and names the topic and the nsqd.
 func wantKind(t *testing.T, err, want error) {
 	t.Helper()
 	for _, kind := range kinds {

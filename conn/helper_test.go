@@ -24,10 +24,11 @@ import (
 
 const address = "nsqd-1:4150"
 
-// orders has a fixed RDY: what the window does is tested apart.
+// orders has a fixed RDY; the window has tests of its own.
 var orders = &conn.Subscription{Topic: "orders", Channel: "billing", FixedRDY: true}
 
-// shake does a handshake with a script, in a bubble. If it fails, the socket must have been closed.
+// shake runs a handshake against a script, in a bubble. After a failure it checks that the socket
+// is closed.
 func shake(t *testing.T, ctx context.Context, cfg conn.Config, sub *conn.Subscription, script func(p *fake.Peer)) (*conn.Handshaken, error) {
 	t.Helper()
 	n := fake.NewNetwork(t, script)
@@ -47,12 +48,12 @@ func shake(t *testing.T, ctx context.Context, cfg conn.Config, sub *conn.Subscri
 	}
 	t.Cleanup(func() {
 		_ = hs.Conn.Close()
-		synctest.Wait() // the script reads to the end before the network's own cleanup
+		synctest.Wait() // the script must read to the end before the network's cleanup
 	})
 	return hs, nil
 }
 
-// wantError checks the address, the phase, and whether a quick retry makes sense, and returns the *Error.
+// wantError checks address, phase and Permanent, and returns the *Error.
 func wantError(t *testing.T, err error, phase conn.Phase, permanent bool) *conn.Error {
 	t.Helper()
 	failure, ok := err.(*conn.Error)
@@ -65,13 +66,13 @@ func wantError(t *testing.T, err error, phase conn.Phase, permanent bool) *conn.
 	return failure
 }
 
-// bubbles runs f as a subtest in a bubble, which fails if a goroutine is left.
+// bubbles runs f as a subtest in a bubble. The bubble fails if a goroutine is left.
 func bubbles(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
-// authority is a CA. Its certificates are valid in a bubble's time (from 2000) as well as today.
+// authority is a CA whose certificates are valid in a bubble's time (from 2000) and today.
 type authority struct {
 	t    *testing.T
 	cert *x509.Certificate
@@ -89,7 +90,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue returns a certificate for nsqd-1, signed by the authority, or by itself as long as that has none.
+// issue returns a certificate for nsqd-1, signed by the authority; the first one is self-signed.
 func (a *authority) issue(change func(c *x509.Certificate)) tls.Certificate {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -127,17 +128,17 @@ func (a *authority) pool() *x509.CertPool {
 	return pool
 }
 
-// client trusts the authority.
+// client returns a config that trusts the authority.
 func (a *authority) client() *tls.Config { return &tls.Config{RootCAs: a.pool()} }
 
-// server is nsqd-1.
+// server returns the config of nsqd-1.
 func (a *authority) server() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{a.issue(nil)}}
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// pattern is a body that is different for each n, and at each place.
+// pattern returns a body that differs for each n and at each offset.
 func pattern(n uint64, size int) []byte {
 	b := make([]byte, 0, size+8)
 	for x := n*0x9e3779b97f4a7c15 + 1; len(b) < size; {
@@ -166,7 +167,7 @@ func answering(answer string) func(p *fake.Peer) {
 
 func label(answer string) string { return answer[:min(len(answer), 40)] }
 
-// upTo plays nsqd with AUTH up to the command that begins a phase.
+// upTo plays an nsqd with AUTH up to the command that begins a phase.
 func upTo(phase conn.Phase, p *fake.Peer) bool {
 	p.Magic()
 	p.Expect("IDENTIFY")
@@ -192,7 +193,7 @@ func isErr[E error](err error) bool {
 	return ok
 }
 
-// wantIs checks an error's chain.
+// wantIs checks an error with errors.Is.
 func wantIs(t *testing.T, err, target error) {
 	t.Helper()
 	if !errors.Is(err, target) {
@@ -200,7 +201,7 @@ func wantIs(t *testing.T, err, target error) {
 	}
 }
 
-// wantCause checks that ctx has ended, and why; nil: that it has not.
+// wantCause checks the cause of ctx; nil means that ctx has not ended.
 func wantCause(t *testing.T, ctx context.Context, want error) {
 	t.Helper()
 	if got := context.Cause(ctx); got != want {

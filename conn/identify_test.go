@@ -15,6 +15,8 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
+// Tests of identify.go.
+
 func TestIdentifyRequest(t *testing.T) {
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -30,7 +32,7 @@ func TestIdentifyRequest(t *testing.T) {
 		cfg    conn.Config
 		sub    *conn.Subscription
 		answer map[string]any
-		want   map[string]any // beside the defaults
+		want   map[string]any // in addition to the defaults
 	}{
 		"publisher": {},
 		"consumer":  {sub: orders},
@@ -74,7 +76,7 @@ func TestIdentifyRequest(t *testing.T) {
 	}
 }
 
-// TestIdentifyAnswer is the catalogue of answers to a connection that asked for nothing.
+// TestIdentifyAnswer checks a catalogue of answers to a connection that asked for nothing.
 func TestIdentifyAnswer(t *testing.T) {
 	standard := conn.Identity{MaxRdyCount: 2500, MsgTimeout: time.Minute, MaxMsgTimeout: 15 * time.Minute}
 	with := func(change func(id *conn.Identity)) conn.Identity {
@@ -140,7 +142,7 @@ func TestIdentifyAnswer(t *testing.T) {
 		`{"max_msg_timeout":1e10}`:              {"max_msg_timeout", "number 1e10"},
 		`{"sample_rate":-1}`:                    {"sample_rate", "-1"},
 		`{"sample_rate":100}`:                   {"sample_rate", "100"},
-		`{"sample_rate":5}`:                     {"sample_rate", "5"}, // not asked for: it would lose messages
+		`{"sample_rate":5}`:                     {"sample_rate", "5"}, // not asked for: messages would be lost
 		`{"tls_v1":true}`:                       {"tls_v1", "true"},
 		`{"tls_v1":1}`:                          {"tls_v1", "number"},
 		`{"snappy":true}`:                       {"snappy", "true"},
@@ -171,7 +173,8 @@ func TestIdentifyAnswer(t *testing.T) {
 	}
 }
 
-// TestIdentifyRequires: what was configured is required, of an answer that says no and of one that says nothing.
+// TestIdentifyRequires checks that configured features are required, whether the answer denies or
+// omits them.
 func TestIdentifyRequires(t *testing.T) {
 	tls := newAuthority(t).client()
 	timeout := &conn.Subscription{Topic: "t", Channel: "c", MessageTimeout: 5 * time.Second}
@@ -232,14 +235,14 @@ func TestIdentifyRequires(t *testing.T) {
 	})
 }
 
-// TestBufferTimeoutAgainstMessageTimeout: what nsqd may hold back must leave time for an answer.
-func TestBufferTimeoutAgainstMessageTimeout(t *testing.T) {
+// TestBufferTimeoutLimit checks that nsqd's buffering must leave time for an answer.
+func TestBufferTimeoutLimit(t *testing.T) {
 	for _, tt := range []struct {
 		asked, answered time.Duration
 		ok              bool
 	}{
 		{0, 250 * time.Millisecond, true},
-		{0, 5 * time.Second, true}, // nsqd's own: the margin is capped
+		{0, 5 * time.Second, true}, // nsqd's own setting: the margin is capped
 		{time.Second, time.Second, true},
 		{1001 * time.Millisecond, 1001 * time.Millisecond, false},
 	} {

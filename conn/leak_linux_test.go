@@ -12,7 +12,8 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestDescriptors: 200 handshakes that fail in each phase leave no file descriptor. That they leave no goroutine is goleak's.
+// TestDescriptors checks that 200 failed handshakes in each phase leave no file descriptor.
+// Goroutines are checked by goleak.
 func TestDescriptors(t *testing.T) {
 	a := newAuthority(t)
 	server := a.server()
@@ -59,7 +60,7 @@ func TestDescriptors(t *testing.T) {
 		}
 	}
 	deadline := time.Now().Add(10 * time.Second)
-	for n := descriptors(t); n > before; n = descriptors(t) { // the scripts' ends close a little later
+	for n := descriptors(t); n > before; n = descriptors(t) { // the scripts close their ends a little later
 		if time.Now().After(deadline) {
 			t.Fatalf("%d descriptors, %d before", n, before)
 		}
@@ -76,8 +77,8 @@ func descriptors(t *testing.T) int {
 	return len(entries)
 }
 
-// TestStreamsLeaveNothing: 100 connections over TCP for each way to end. When Serve has returned there is no goroutine and no file
-// descriptor of theirs.
+// TestStreamsLeaveNothing runs 100 TCP connections for each way to end. After Serve neither a
+// goroutine nor a file descriptor may be left.
 func TestStreamsLeaveNothing(t *testing.T) {
 	const each = 100
 	ends := []struct {
@@ -109,15 +110,15 @@ func TestStreamsLeaveNothing(t *testing.T) {
 			end.client(c)
 			err = c.Serve(new(streamSink))
 			if end.good && (err == nil || errors.Is(err, conn.ErrNotConfirmed)) {
-				continue // on a busy machine nsqd may take its time
+				continue // a busy machine may delay nsqd's end
 			}
 			if end.good || !isErr[*conn.Error](err) {
 				t.Errorf("%s: Serve returned %v", end.name, err)
 			}
 		}
 	}
-	// nsqd's end is in this process, too, and may take a moment.
-	for patience := time.Now().Add(10 * time.Second); descriptors(t) > before && time.Now().Before(patience); {
+	// nsqd's end is in this process, too, and may close a little later.
+	for deadline := time.Now().Add(10 * time.Second); descriptors(t) > before && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	if after := descriptors(t); after > before {

@@ -6,7 +6,9 @@ import (
 	"time"
 )
 
-// TestLoad: its periods begin with each call.
+// Tests of load.go and stats.go.
+
+// TestLoad checks that each call with reset begins a new period.
 func TestLoad(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -35,7 +37,7 @@ func TestLoad(t *testing.T) {
 	})
 }
 
-// TestHeld: for a lower share that was not written yet, the RDY in force counts.
+// TestHeld checks that the RDY in force counts until a lower one is written.
 func TestHeld(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -43,7 +45,7 @@ func TestHeld(t *testing.T) {
 		synctest.Wait()
 		msgs := s.deliver(1, 6)
 		open := s.tap.holdWrites()
-		s.Finish(msgs[0]) // the write loop is in a write
+		s.Finish(msgs[0]) // the write loop blocks in this one
 		synctest.Wait()
 		s.SetQuota(2)
 		if l := s.Load(true); l.Held != 10 || l.Quota != 2 {
@@ -57,7 +59,8 @@ func TestHeld(t *testing.T) {
 	})
 }
 
-// TestYield is reported once, when nsqd keeps to the lower share: RDY was written, and no more are in flight.
+// TestYield checks that a lowered quota is reported once, when RDY is written and the messages in
+// flight are within it.
 func TestYield(t *testing.T) {
 	bubbles(t, "fixed RDY", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -82,7 +85,7 @@ func TestYield(t *testing.T) {
 			s.Finish(m)
 		}
 		yielded(0)
-		s.SetTimedOut(1) // nsqd counts one of the 5 no more
+		s.SetTimedOut(1) // nsqd no longer counts one of the 5
 		yielded(1)
 		s.SetTimedOut(0)
 		s.Finish(msgs[5])
@@ -92,7 +95,7 @@ func TestYield(t *testing.T) {
 		s.SetQuota(3)
 		s.SetQuota(2)
 		yielded(1)
-		s.SetQuota(3) // within which it is: 3 are in flight
+		s.SetQuota(3) // 3 are in flight
 		yielded(2)
 		s.SetQuota(0)
 		s.Finish(msgs[7])
@@ -108,13 +111,13 @@ func TestYield(t *testing.T) {
 		s.SetQuota(5) // RDY is 1
 		synctest.Wait()
 		if got := s.sink.yielded.Load(); got != 1 {
-			t.Errorf("%d yields of a share that was not used, want 1", got)
+			t.Errorf("%d yields of a quota that was not used, want 1", got)
 		}
 		s.wantWritten("RDY 1\n")
 	})
 }
 
-// TestYieldIsWritten before it is reported.
+// TestYieldIsWritten checks that Yielded is called after the write.
 func TestYieldIsWritten(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -135,8 +138,8 @@ func TestYieldIsWritten(t *testing.T) {
 	})
 }
 
-// TestOverdue messages are none that nsqd counts.
-func TestOverdue(t *testing.T) {
+// TestSetTimedOut checks that timed-out messages do not count for RDY.
+func TestSetTimedOut(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openWindow(t, 10)
 		for n := range uint64(3) {
@@ -148,15 +151,15 @@ func TestOverdue(t *testing.T) {
 		s.wantRDY(4, 2)
 		l := s.Load(true)
 		if l.InFlight != 3 || l.Quota != 10 {
-			t.Errorf("load %+v, want 3 held and a share of 10", l)
+			t.Errorf("load %+v, want 3 held and a quota of 10", l)
 		}
 		s.SetTimedOut(0)
 		s.wantRDY(2, 4)
 	})
 }
 
-// TestShareIsBounded by nsqd's max-rdy-count, and nothing is below 0.
-func TestShareIsBounded(t *testing.T) {
+// TestQuotaIsBounded checks that RDY is between 0 and nsqd's max-rdy-count.
+func TestQuotaIsBounded(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openStream(t, streamOptions{identify: map[string]any{"max_rdy_count": 7}})
 		if s.MaxRDY() != 7 {

@@ -10,7 +10,9 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// TestSettledOnce: of all answers to a message only the first counts.
+// Tests of outbox.go.
+
+// TestSettledOnce checks that only the first answer to a message counts.
 func TestSettledOnce(t *testing.T) {
 	answers := map[string]struct {
 		do   func(c *conn.Conn, m *handler.Message) bool
@@ -34,7 +36,7 @@ func TestSettledOnce(t *testing.T) {
 					t.Error("the second answer is taken")
 				}
 				wantIs(t, m.Touch(), handler.ErrSettled)
-				wantIs(t, s.Touch(m), handler.ErrSettled) // as one that has passed that check before the answer
+				wantIs(t, s.Touch(m), handler.ErrSettled) // as if the answer came after Message.Touch checked
 				s.wantSent(a.want)
 				if st := s.Stats(); first != "Claim" && (st.InFlight != 0 || st.Finished+st.Requeued+st.Expired != 1) {
 					t.Errorf("stats are %+v", st)
@@ -44,7 +46,7 @@ func TestSettledOnce(t *testing.T) {
 	}
 }
 
-// TestDelay is rounded up to milliseconds.
+// TestDelay checks that a delay is rounded up to milliseconds.
 func TestDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -63,12 +65,12 @@ func TestDelay(t *testing.T) {
 	})
 }
 
-// shortTimeout is a message timeout of 10 s: to be answered within 9.75 s.
+// shortTimeout has a message timeout of 10 s, so answers are due within answerBy.
 var shortTimeout = streamOptions{identify: map[string]any{"msg_timeout": 10_000, "max_msg_timeout": 60_000}}
 
 const answerBy = 9750 * time.Millisecond
 
-// TestTooLate: after answerBy only a success is sent.
+// TestTooLate checks that after answerBy only a success is sent.
 func TestTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, shortTimeout)
@@ -121,7 +123,7 @@ func TestTouch(t *testing.T) {
 	})
 }
 
-// TestTouchAfterLoss says so, and nothing that is done to a connection that is gone has an effect.
+// TestTouchAfterLoss checks that no method has an effect on a lost connection.
 func TestTouchAfterLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})

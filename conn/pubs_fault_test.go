@@ -14,13 +14,15 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestRefusals: what each error of nsqd means for the publish that it answers, alone and in an MPUB with others, and for those behind it,
-// at which nsqd has not looked: it closes the connection.
+// Tests of failures in pubs.go.
+
+// TestRefusals checks what each nsqd error means for the publish that it answers, alone and in an
+// MPUB with others, and for later publishes, which nsqd has not read: it closes the connection.
 func TestRefusals(t *testing.T) {
 	const shared, together = 1, 2
 	for code, c := range map[string]struct{ alone, shared error }{
 		"E_BAD_TOPIC":      {conn.ErrRejected, conn.ErrRejected},
-		"E_BAD_MESSAGE":    {conn.ErrRejected, conn.ErrNotSent}, // which of them is too large is not known
+		"E_BAD_MESSAGE":    {conn.ErrRejected, conn.ErrNotSent}, // unknown which one is too large
 		"E_BAD_BODY":       {conn.ErrRejected, conn.ErrNotSent},
 		"E_INVALID":        {conn.ErrRejected, conn.ErrRejected},
 		"E_UNAUTHORIZED":   {conn.ErrRejected, conn.ErrRejected},
@@ -84,8 +86,9 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestPublishesOfALostConnection: nsqd may have what was written, and not what was queued.
-func TestPublishesOfALostConnection(t *testing.T) {
+// TestPublishConnectionLost checks that nsqd may have the publishes that were written, and not
+// those that were queued.
+func TestPublishConnectionLost(t *testing.T) {
 	for name, end := range map[string]func(s *stream){
 		"closed":  func(s *stream) { s.p.Close() },
 		"reset":   func(s *stream) { s.p.Reset() },
@@ -97,7 +100,7 @@ func TestPublishesOfALostConnection(t *testing.T) {
 			s := publishing(t, conn.Config{PublishTimeout: time.Hour})
 			written := []<-chan error{s.publish(t.Context(), "a")}
 			open := s.tap.holdWrites()
-			written = append(written, s.publish(t.Context(), "c")) // nobody knows how far it got
+			written = append(written, s.publish(t.Context(), "c")) // an unknown part of it is written
 			queued := []<-chan error{s.publish(t.Context(), "d"), s.publishTo(t.Context(), "mail", "e")}
 			end(s)
 			synctest.Wait()
@@ -115,7 +118,8 @@ func TestPublishesOfALostConnection(t *testing.T) {
 	}
 }
 
-// TestPublishTimeout: heartbeats are no answers. What nsqd has answered in time is confirmed, and what was sent later has more time.
+// TestPublishTimeout checks that heartbeats do not extend the timeout, that answers in time
+// confirm, and that later publishes have more time.
 func TestPublishTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{PublishTimeout: 40 * time.Second})
@@ -150,8 +154,8 @@ func TestPublishTimeout(t *testing.T) {
 	})
 }
 
-// TestPublishTimeoutOfAnIdleConnection: there is nothing to wait for.
-func TestPublishTimeoutOfAnIdleConnection(t *testing.T) {
+// TestPublishTimeoutIdle checks that an idle connection has no publish timeout.
+func TestPublishTimeoutIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{PublishTimeout: time.Second})
 		for range 5 {
@@ -177,8 +181,9 @@ func (s *stream) wantServed() {
 	}
 }
 
-// TestLateAnswer is F15: nsqd freezes, a publish ends with its ctx, nsqd thaws, and the next publish gets its own answer.
-func TestLateAnswer(t *testing.T) {
+// TestPublishLateAnswer (F15) freezes nsqd until a publish ends with its ctx. The next publish must
+// get its own answer.
+func TestPublishLateAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

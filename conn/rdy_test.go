@@ -10,7 +10,10 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestQuietWindow asks for one message beyond those in flight, and lowers RDY in front of the FIN that makes room.
+// Tests of rdy.go.
+
+// TestQuietWindow checks that a quiet connection requests one message beyond those in flight, and
+// lowers RDY before the FIN that frees room.
 func TestQuietWindow(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openWindow(t, 3)
@@ -23,7 +26,7 @@ func TestQuietWindow(t *testing.T) {
 				s.wantWritten(fmt.Sprintf("RDY %d\n", n+2))
 			}
 		}
-		s.wantWritten() // 3 in flight: the share
+		s.wantWritten() // 3 in flight: the quota
 		s.Finish(msgs[0])
 		s.wantWritten(fin(1) + "\n")
 		s.Finish(msgs[1])
@@ -35,7 +38,8 @@ func TestQuietWindow(t *testing.T) {
 	})
 }
 
-// TestWindowOpens up to the share when nsqd sends at once, and is closed by a poke when it is silent.
+// TestWindowOpens checks that the window grows to the quota in a backlog, and that a nudge resets
+// it after a silence.
 func TestWindowOpens(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openWindow(t, 100)
@@ -45,7 +49,7 @@ func TestWindowOpens(t *testing.T) {
 			t.Errorf("the first RDY is %d, want 1", rdy)
 		}
 		if rdy = s.backlog(&first, 30); rdy != 100 {
-			t.Errorf("RDY is %d in a backlog, want the share", rdy)
+			t.Errorf("RDY is %d in a backlog, want the quota", rdy)
 		}
 		time.Sleep(time.Millisecond - 1)
 		s.wantRDY(rdy, 100)
@@ -55,8 +59,9 @@ func TestWindowOpens(t *testing.T) {
 	})
 }
 
-// TestNoPokeWhileBytesArrive: they could be the backlog.
-func TestNoPokeWhileBytesArrive(t *testing.T) {
+// TestNoNudgeWhileBytesArrive checks that arriving bytes, which may be the backlog, prevent a
+// nudge.
+func TestNoNudgeWhileBytesArrive(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openWindow(t, 100)
 		first := uint64(1)
@@ -76,8 +81,8 @@ func TestNoPokeWhileBytesArrive(t *testing.T) {
 	})
 }
 
-// TestPokeKeepsWhatIsInFlight: RDY goes down to one more than that.
-func TestPokeKeepsWhatIsInFlight(t *testing.T) {
+// TestNudgeKeepsInFlight checks that a nudge sets RDY to one more than in flight.
+func TestNudgeKeepsInFlight(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openWindow(t, 100)
 		first := uint64(1)
@@ -90,7 +95,8 @@ func TestPokeKeepsWhatIsInFlight(t *testing.T) {
 	})
 }
 
-// TestWindowIsRemembered: after a poke, a backlog that is still there has the old window soon.
+// TestWindowIsRemembered checks that a window grows back quickly after a nudge if the backlog is
+// still there.
 func TestWindowIsRemembered(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openWindow(t, 1000)
@@ -100,12 +106,12 @@ func TestWindowIsRemembered(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 		s.wantRDY(1000, 1)
 		if rdy := s.backlog(&first, 4); rdy < 200 { // a new window would be 4
-			t.Errorf("RDY is %d after 4 quick rounds, want about as much as before the poke", rdy)
+			t.Errorf("RDY is %d after 4 quick rounds, want about as much as before the nudge", rdy)
 		}
 	})
 }
 
-// TestNoRDYAfterCLSWithWindow, whatever is set.
+// TestNoRDYAfterCLSWithWindow checks that no setting causes an RDY after CLS.
 func TestNoRDYAfterCLSWithWindow(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openWindow(t, 10)
@@ -124,15 +130,16 @@ func TestNoRDYAfterCLSWithWindow(t *testing.T) {
 	})
 }
 
-// TestPokeAfterAnswers: it is the answers that make room, without an RDY of their own: nsqd may be buffering from then on.
-func TestPokeAfterAnswers(t *testing.T) {
+// TestNudgeAfterAnswers checks the nudge after answers have made room without an RDY: nsqd may
+// buffer from then on.
+func TestNudgeAfterAnswers(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openWindow(t, 4)
 		first := uint64(1)
 		s.backlog(&first, 20)
 		s.wantRDY(4, 4)
 		msgs := s.deliver(first, 4)
-		time.Sleep(10 * time.Millisecond) // nsqd can send nothing: there is no need for a poke
+		time.Sleep(10 * time.Millisecond) // nsqd can send nothing, so no nudge is needed
 		s.wantRDY(4, 4)
 		for _, m := range msgs {
 			s.Finish(m)

@@ -18,7 +18,9 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// TestEndOfStream: at every byte of a frame. What is incomplete is not delivered.
+// Tests of read.go with malformed input.
+
+// TestEndOfStream ends the stream at every byte of a frame. Incomplete messages are not delivered.
 func TestEndOfStream(t *testing.T) {
 	frame := fake.Message(0, fake.ID(1), 1, []byte("hello"))
 	for k := range len(frame) + 9 {
@@ -51,7 +53,8 @@ func frameSize(n uint32, more ...byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, n), more...)
 }
 
-// TestMalformed: the connection ends at once, with an error that says what was wrong, and all that was good before is delivered.
+// TestMalformed checks that malformed data ends the connection immediately with a precise error,
+// and that earlier frames are handled.
 func TestMalformed(t *testing.T) {
 	const maxSize = 100
 	bigID := func(id string) []byte { return fake.Message(0, id, 1, []byte("x")) }
@@ -113,7 +116,7 @@ func hinted(err error) bool {
 	return ok && e.Hint != ""
 }
 
-// TestHarmless: what is odd, but ends nothing. Of the fault catalogue, M12, M15 and M18.
+// TestHarmless covers odd data that does not end the connection (M12, M15, M18).
 func TestHarmless(t *testing.T) {
 	response := func(s string) []byte { return fake.Frame(fake.FrameResponse, []byte(s)) }
 	for name, raw := range map[string][]byte{
@@ -145,8 +148,8 @@ func TestHarmless(t *testing.T) {
 	}
 }
 
-// TestSameID is M15: two deliveries of one id on one connection are two messages, whatever nsqd says of the attempts. Both
-// are delivered, and each is answered once, in whichever order.
+// TestSameID (M15) checks that two deliveries of one id on one connection are two messages,
+// whatever their attempts: each is answered once, in any order.
 func TestSameID(t *testing.T) {
 	for name, attempts := range map[string]uint16{"attempts + 1": 6, "equal": 5, "lower": 4} {
 		for _, later := range []bool{false, true} {
@@ -180,9 +183,9 @@ func TestSameID(t *testing.T) {
 	}
 }
 
-// TestUnasked is M13 and M14: messages that nsqd ought not to send are taken all the same, and can be handed back. For M13
-// before the OK to SUB see TestGarbage.
-func TestUnasked(t *testing.T) {
+// TestUnsolicitedMessages (M13, M14) checks that messages that nsqd should not send are accepted
+// and can be requeued. For M13 before the OK to SUB see TestGarbage.
+func TestUnsolicitedMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		s.Requeue(s.message(1), 0) // M14: RDY is 0
@@ -197,7 +200,8 @@ func TestUnasked(t *testing.T) {
 	})
 }
 
-// TestFrameHeaderAlone costs nothing, however large the frame is to be.
+// TestFrameHeaderAlone checks that a frame header alone allocates little, whatever size it
+// declares.
 func TestFrameHeaderAlone(t *testing.T) {
 	for _, n := range []uint32{1 << 30, 0xffffffff, 0x80000000, 0x7fffffff, 0x3fffffff} {
 		bubbles(t, fmt.Sprintf("%x", n), func(t *testing.T) {
@@ -211,7 +215,7 @@ func TestFrameHeaderAlone(t *testing.T) {
 			}
 			time.Sleep(beat)
 			before = allocated()
-			s.p.Raw(make([]byte, 1000)) // and what is there of it costs not much more than itself
+			s.p.Raw(make([]byte, 1000)) // a part of the frame costs little more than its size
 			synctest.Wait()
 			if got := allocated() - before; got > 256<<10 {
 				t.Errorf("%d bytes were allocated", got)

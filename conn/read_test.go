@@ -15,6 +15,8 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
+// Tests of read.go.
+
 func TestMessageFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{identify: map[string]any{"msg_timeout": 10_000, "max_msg_timeout": 50_000}})
@@ -58,7 +60,7 @@ func TestMessageFields(t *testing.T) {
 	})
 }
 
-// TestMargin: what nsqd may hold a message in its buffer, it holds it against us.
+// TestMargin checks that the time in nsqd's buffer shortens the time to answer.
 func TestMargin(t *testing.T) {
 	for name, c := range map[string]struct {
 		identify map[string]any
@@ -80,7 +82,8 @@ func TestMargin(t *testing.T) {
 	}
 }
 
-// TestContextOfMessages inherits the values of Dial's context, not its end.
+// TestContextOfMessages checks that message contexts inherit the values of Dial's context, but not
+// its cancellation.
 func TestContextOfMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
@@ -109,7 +112,8 @@ func TestContextOfMessages(t *testing.T) {
 	})
 }
 
-// TestBatches: what one read brings is handed on together, but for what still fits into the memory of the one before, and at most 64 at a time.
+// TestBatches checks that messages of one read are delivered together, at most 64 at a time, except
+// for those that fit into memory allocated before.
 func TestBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -144,7 +148,8 @@ func TestBatches(t *testing.T) {
 	})
 }
 
-// TestOrderOfControl: what stands before an answer to CLS, or an error, is delivered before it is heeded.
+// TestOrderOfControl checks that messages before an error or CLOSE_WAIT are delivered before it is
+// handled.
 func TestOrderOfControl(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s *stream
@@ -173,7 +178,7 @@ func TestOrderOfControl(t *testing.T) {
 	})
 }
 
-// TestSegmentation: how the bytes arrive makes no difference.
+// TestSegmentation checks that the segmentation of the input does not matter.
 func TestSegmentation(t *testing.T) {
 	sizes := []int{0, 1, 25, 26, 27, 1000, 3, 4096, 0, 0, 20_000, 5}
 	for _, chunk := range []int{0, 1, 2, 3, 7, 8, 34, 35, 1000, 4095, 4096, 4097} {
@@ -201,7 +206,8 @@ func TestSegmentation(t *testing.T) {
 	}
 }
 
-// TestBodySizes: around everything that the reader does differently, between small ones. All are held until the end.
+// TestBodySizes checks bodies around every size that the reader treats differently, between small
+// ones. All are held until the end.
 func TestBodySizes(t *testing.T) {
 	const frame = 8 + 26
 	var sizes []int
@@ -244,7 +250,8 @@ func TestBodySizes(t *testing.T) {
 	}
 }
 
-// TestReleasedAtOnce: read memory is used again from the start while half a frame lies at its end.
+// TestReleasedAtOnce checks that a block is reused from its start while half a frame lies at its
+// end.
 func TestReleasedAtOnce(t *testing.T) {
 	for _, chunk := range []int{0, 100, 1000, 3000} {
 		bubbles(t, fmt.Sprint("chunk of ", chunk), func(t *testing.T) {
@@ -270,7 +277,8 @@ func TestReleasedAtOnce(t *testing.T) {
 	}
 }
 
-// TestReceived: a message counts as received when its first byte was there. nsqd counts from when it sent that.
+// TestReceived checks that the time of receipt is that of the first byte, since nsqd's timeout runs
+// from there.
 func TestReceived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -280,7 +288,7 @@ func TestReceived(t *testing.T) {
 			s.p.Raw(raw[i : i+1])
 			time.Sleep(time.Second)
 		}
-		// The rest comes with the whole of the next, and half of one more.
+		// The rest arrives with the next message and half of another one.
 		s.p.Raw(append(append(raw[10:], fake.Message(0, fake.ID(2), 1, nil)...), raw[:60]...))
 		time.Sleep(4 * time.Second)
 		s.p.Raw(raw[60:])
@@ -293,7 +301,7 @@ func TestReceived(t *testing.T) {
 	})
 }
 
-func TestSilentFromTheStart(t *testing.T) {
+func TestSilentFromStart(t *testing.T) {
 	for _, interval := range []time.Duration{0, time.Second, time.Minute} {
 		bubbles(t, interval.String(), func(t *testing.T) {
 			s := openStream(t, streamOptions{cfg: conn.Config{HeartbeatInterval: interval}})
@@ -308,7 +316,7 @@ func TestSilentFromTheStart(t *testing.T) {
 	}
 }
 
-// TestSilentAfterHeartbeat: the deadline is moved by a quarter interval at least.
+// TestSilentAfterHeartbeat checks that the read deadline moves by at least a quarter interval.
 func TestSilentAfterHeartbeat(t *testing.T) {
 	for last, want := range map[time.Duration]time.Duration{
 		0:                                    60 * time.Second,
@@ -326,7 +334,8 @@ func TestSilentAfterHeartbeat(t *testing.T) {
 	}
 }
 
-// TestHeartbeatsKeepItAlive: as long as none is more than 1.75 intervals after the one before. And the end comes within 2 of the last.
+// TestHeartbeatsKeepItAlive checks that the connection lives while heartbeats are at most 1.75
+// intervals apart, and ends within 2 intervals of the last.
 func TestHeartbeatsKeepItAlive(t *testing.T) {
 	for seed := range uint64(20) {
 		bubbles(t, fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -348,8 +357,9 @@ func TestHeartbeatsKeepItAlive(t *testing.T) {
 	}
 }
 
-// TestSlowHeartbeats: bytes that keep making frames keep it alive, however slowly they drip.
-func TestSlowHeartbeats(t *testing.T) {
+// TestDrippingHeartbeats checks that complete frames keep the connection alive, however slowly
+// their bytes arrive.
+func TestDrippingHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		for range 50 {
@@ -363,7 +373,7 @@ func TestSlowHeartbeats(t *testing.T) {
 	})
 }
 
-// TestDrip is M20: a frame must be complete within two intervals of its first byte, whatever drips.
+// TestDrip (M20) checks that a frame must be complete within two intervals of its first byte.
 func TestDrip(t *testing.T) {
 	frame := fake.Message(0, fake.ID(2), 1, make([]byte, 1000))
 	tests := map[string]struct {

@@ -13,7 +13,8 @@ import (
 
 // pending reports whether the write loop has work. The caller holds o.mu.
 func (o *outbox) pending() bool {
-	return len(o.buf) > headroom || o.publishesDue() || o.sharded || o.nop || o.half || o.dead.Load() || o.rdy.yielded() || !o.cls && o.rdy.urgent()
+	return len(o.buf) > headroom || o.publishesDue() || o.sharded || o.nop || o.half ||
+		o.dead.Load() || o.rdy.yielded() || !o.cls && o.rdy.urgent()
 }
 
 // burst is the size in bytes of a large write, about a dozen answers. After one, the write loop

@@ -13,8 +13,10 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestLoneAnswer goes out at once.
-func TestLoneAnswer(t *testing.T) {
+// Tests of write.go.
+
+// TestSingleAnswer checks that a single answer is sent immediately.
+func TestSingleAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		for n := range uint64(3) {
@@ -32,7 +34,7 @@ func TestLoneAnswer(t *testing.T) {
 	})
 }
 
-// TestAnswersTogether: what was queued while a write went on is one write.
+// TestAnswersTogether checks that answers queued during a write are one write.
 func TestAnswersTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -58,10 +60,11 @@ func TestAnswersTogether(t *testing.T) {
 	})
 }
 
-// TestRDY: a raise is written after the answers, a lowering before them, and nothing for what did not last.
+// TestRDY checks that RDY is raised after the answers and lowered before them, and that
+// intermediate values are not written.
 func TestRDY(t *testing.T) {
 	tests := map[string]struct {
-		shares []int
+		quotas []int
 		want   string
 	}{
 		"raised":                 {[]int{20}, lines(fin(1), req(2, 7), "RDY 20")},
@@ -91,20 +94,20 @@ func TestRDY(t *testing.T) {
 			s.Finish(msgs[0])
 			synctest.Wait()
 			s.Finish(msgs[1])
-			for _, n := range c.shares {
+			for _, n := range c.quotas {
 				s.SetQuota(n)
 			}
 			s.Requeue(msgs[2], 7*time.Millisecond)
 			open()
 			s.wantWritten(lines(fin(0)), c.want)
-			if st := s.Stats(); st.RDY != min(max(c.shares[len(c.shares)-1], 0), 2000) {
+			if st := s.Stats(); st.RDY != min(max(c.quotas[len(c.quotas)-1], 0), 2000) {
 				t.Errorf("stats are %+v", st)
 			}
 		})
 	}
 }
 
-// TestMaxRDY: whatever nsqd claims, a line of RDY is short.
+// TestMaxRDY checks that RDY is bounded, whatever nsqd reports.
 func TestMaxRDY(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{identify: map[string]any{"max_rdy_count": 1<<31 - 1}})
@@ -122,7 +125,7 @@ func TestMaxRDY(t *testing.T) {
 	})
 }
 
-// TestRDYBeforeServe: what is set before Serve is written first.
+// TestRDYBeforeServe checks that a quota set before Serve is written first.
 func TestRDYBeforeServe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{idle: true})
@@ -134,7 +137,7 @@ func TestRDYBeforeServe(t *testing.T) {
 	})
 }
 
-// TestNoRDYAfterCLS, nor a second CLS, which would be fatal.
+// TestNoRDYAfterCLS checks that neither RDY nor a second CLS, which would be fatal, follows CLS.
 func TestNoRDYAfterCLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, msgs, open := blockedStream(t, 3, streamOptions{})
@@ -155,7 +158,7 @@ func TestNoRDYAfterCLS(t *testing.T) {
 	})
 }
 
-// TestNOP: one for the heartbeats that came while a write went on.
+// TestNOP checks that one NOP answers all heartbeats that arrived during a write.
 func TestNOP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, msgs, open := blockedStream(t, 2, streamOptions{})
@@ -174,7 +177,7 @@ func TestNOP(t *testing.T) {
 	})
 }
 
-// TestTooLateInTheQueue: a write that was held up drops what is too late by then, and only that.
+// TestTooLateInTheQueue checks that a delayed write drops exactly the expired commands.
 func TestTooLateInTheQueue(t *testing.T) {
 	for _, c := range []struct {
 		held time.Duration
@@ -206,8 +209,8 @@ func TestTooLateInTheQueue(t *testing.T) {
 	}
 }
 
-// TestTouchNotSent: a TOUCH that is dropped moves nothing. By then nsqd has given the message to somebody else, whom a REQ or another
-// TOUCH would hit.
+// TestTouchNotSent checks that a dropped TOUCH moves no deadline. nsqd has redelivered the message
+// by then, and a REQ or another TOUCH would hit that delivery.
 func TestTouchNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, m, open := blockedStream(t, 6, shortTimeout)
@@ -217,7 +220,7 @@ func TestTouchNotSent(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		s.Requeue(m[1], 0) // by a deadline that the TOUCH has moved
+		s.Requeue(m[1], 0) // by a deadline that the TOUCH moved
 		_ = m[2].Touch()
 		s.Finish(m[3])
 		s.GiveUp(m[5])
@@ -239,7 +242,7 @@ func TestTouchNotSent(t *testing.T) {
 	})
 }
 
-// TestCompressedWrites: coalescing holds above the compressor, too.
+// TestCompressedWrites checks that answers are coalesced above a compressor, too.
 func TestCompressedWrites(t *testing.T) {
 	for name, l := range layers(t) {
 		bubbles(t, name, func(t *testing.T) {
@@ -266,7 +269,8 @@ func TestCompressedWrites(t *testing.T) {
 	}
 }
 
-// TestHeartbeatFlood is M17: heartbeats that come together are answered together, and while a write waits nothing piles up.
+// TestHeartbeatFlood (M17) checks that heartbeats that arrive together are answered together, and
+// that nothing accumulates during a write.
 func TestHeartbeatFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -279,13 +283,13 @@ func TestHeartbeatFlood(t *testing.T) {
 		}
 		synctest.Wait()
 		open()
-		// The first was held up; all others got one answer.
+		// The first write was blocked; all other heartbeats got one answer.
 		s.wantWritten("NOP\n", "NOP\n")
 	})
 }
 
-// TestWriteDeadline: a peer that reads nothing ends the connection after one heartbeat interval, up to a quarter more.
-// Nobody has to wait for it.
+// TestWriteDeadline checks that a peer that reads nothing ends the connection after one heartbeat
+// interval, up to a quarter more, and that no caller waits for it.
 func TestWriteDeadline(t *testing.T) {
 	for pause, want := range map[time.Duration]time.Duration{
 		0:                                    37*time.Second + 500*time.Millisecond,
@@ -324,9 +328,9 @@ func TestWriteDeadline(t *testing.T) {
 	}
 }
 
-// TestWriteDeadlineOfTheHalfClose is a new one, also when nothing has been written for long: the end of a compressed stream is
-// written, too.
-func TestWriteDeadlineOfTheHalfClose(t *testing.T) {
+// TestWriteDeadlineHalfClose checks that the half-close gets a new deadline after a long time
+// without writes, since it writes the end of a compressed stream.
+func TestWriteDeadlineHalfClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{
 			cfg: conn.Config{Compression: conn.Deflate}, identify: map[string]any{"deflate": true},

@@ -6,7 +6,7 @@ const (
 	// Tick is how often a consumer measures its load.
 	Tick = 100 * time.Millisecond
 
-	// ahead is the working time that should be available in advance for each worker.
+	// ahead is how far in advance, in working time, messages should wait for a worker.
 	ahead = 100 * time.Millisecond
 
 	fade = 0.93 // per tick: a measurement counts half after a second
