@@ -52,7 +52,7 @@ func TestProcessAllocatesNothing(t *testing.T) {
 			id, _ := handler.ParseID(fake.ID(1))
 			msgs := make([]handler.Message, runs+1)
 			for i := range msgs {
-				msgs[i].Init(&handler.Read{Source: src, At: src.terms.Now()}, id, 1, 0, body)
+				(*handler.Delivery)(&msgs[i]).Init(&handler.Read{Source: src, At: src.terms.Now()}, id, 1, 0, body)
 			}
 			i := 0
 			got := testing.AllocsPerRun(runs, func() {

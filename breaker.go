@@ -61,7 +61,7 @@ type failure struct {
 	id   handler.ID
 }
 
-func (f *failures) add(m *handler.Message) {
+func (f *failures) add(m *handler.Delivery) {
 	this := failure{m.NSQD(), m.ID}
 	for _, known := range f.recent {
 		if known == this {
@@ -77,7 +77,7 @@ func (f *failures) add(m *handler.Message) {
 // failed is told of each message that is about to be requeued for an error,
 // before nsqd is: if that opens the breaker, RDY is closed before the answer
 // makes room for another message.
-func (c *control) failed(m *handler.Message) {
+func (c *control) failed(m *handler.Delivery) {
 	src, delivered := m.Source().(*conn.Conn)
 	switch {
 	case c.breaker == nil:
@@ -104,7 +104,7 @@ func (c *control) failed(m *handler.Message) {
 
 // failedTrial is failed for a message that was given up: it is a failure only if it
 // was to try whether messages succeed again.
-func (c *control) failedTrial(m *handler.Message) {
+func (c *control) failedTrial(m *handler.Delivery) {
 	if c.watching.Load() {
 		c.failed(m)
 	}

@@ -105,7 +105,7 @@ func (c *Consumer[T]) Run(ctx context.Context) error { return c.e.run(ctx) }
 // calls. ctx is what the
 // handler gets; pass m.Context() for the one that it gets in production.
 func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.Outcome {
-	return c.e.process(ctx, m)
+	return c.e.process(ctx, (*handler.Delivery)(m))
 }
 
 // Stats returns the consumer's counters and the state of its connections.

@@ -198,7 +198,7 @@ func (c *control) settled() bool {
 }
 
 // warn tells of a handler whose message was given to someone else.
-func (c *control) warn(m *handler.Message) {
+func (c *control) warn(m *handler.Delivery) {
 	c.e.events.post(eventOverdue, event{
 		ConnEvent: c.e.connEvent(m.NSQD(), nil), message: m.ID, age: time.Since(m.Received()),
 	})

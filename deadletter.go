@@ -18,12 +18,13 @@ const deadLetterTimeout = 30 * time.Second
 // deadLetter hands a message to where the given up ones go, and returns nil
 // when it is safe there. The message is touched meanwhile. ctx gives its values
 // only: it may have ended with the handler's.
-func (e *engine) deadLetter(ctx context.Context, m *handler.Message, cause error) error {
+func (e *engine) deadLetter(ctx context.Context, d *handler.Delivery, cause error) error {
+	m := d.Message()
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(e.settling, func() { cancel(context.Cause(e.settling)) })()
 
-	defer keepTouched(m)()
+	defer keepTouched(d)()
 	if fn := e.cfg.deadLetterFunc; fn != nil {
 		return fn(ctx, m, cause)
 	}
@@ -49,7 +50,7 @@ func describe(m *handler.Message, cause error, headers *envelope.Writer) {
 	set(envelope.DeadTopic, m.Topic())                             // first: see undescribe
 	set(envelope.DeadChannel, m.Channel())
 	set(envelope.DeadID, m.ID.String())
-	set(envelope.DeadAttempts, strconv.Itoa(attempts(m)))
+	set(envelope.DeadAttempts, strconv.Itoa(attempts((*handler.Delivery)(m))))
 	set(envelope.DeadError, reason(cause))
 	set(envelope.DeadTime, time.Now().UTC().Format(time.RFC3339Nano))
 	if trace := m.Header("traceparent"); trace != "" && m.Header(envelope.OriginTrace) == "" {
@@ -79,8 +80,8 @@ func reason(err error) (text string) {
 
 // keepTouched touches m now and each third of its message timeout, until stop
 // is called.
-func keepTouched(m *handler.Message) (stop func()) {
-	if m.Touch() != nil || m.Source().Terms().MessageTimeout <= 0 {
+func keepTouched(m *handler.Delivery) (stop func()) {
+	if m.Message().Touch() != nil || m.Source().Terms().MessageTimeout <= 0 {
 		return func() {}
 	}
 	every := m.Source().Terms().MessageTimeout / 3
@@ -91,7 +92,7 @@ func keepTouched(m *handler.Message) (stop func()) {
 		for {
 			select {
 			case <-ticker.C:
-				if m.Touch() != nil {
+				if m.Message().Touch() != nil {
 					return
 				}
 			case <-quit:

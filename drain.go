@@ -59,7 +59,7 @@ type Abandoned struct {
 	Requeued             bool // false if the connection was gone, or nsqd had stopped waiting
 }
 
-func newAbandoned(m *handler.Message, requeued bool) Abandoned {
+func newAbandoned(m *handler.Delivery, requeued bool) Abandoned {
 	return Abandoned{
 		NSQD: m.NSQD(), Topic: m.Topic(), Channel: m.Channel(), ID: m.ID, Attempts: m.Attempts, Requeued: requeued,
 	}

@@ -97,8 +97,8 @@ func newEngine(cfg *consumerConfig, raw handler.Raw) *engine {
 }
 
 // process runs a message through the chain and returns what was decided.
-func (e *engine) process(ctx context.Context, m *handler.Message) handler.Outcome {
-	err := e.chain(ctx, m)
+func (e *engine) process(ctx context.Context, m *handler.Delivery) handler.Outcome {
+	err := e.chain(ctx, m.Message())
 	out := m.Outcome()
 	if out.Disposition == handler.Pending {
 		return e.rescue(ctx, m, err)
@@ -108,18 +108,18 @@ func (e *engine) process(ctx context.Context, m *handler.Message) handler.Outcom
 	if p, ok := err.(*handler.PanicError); ok && out.Err != err {
 		call(e.events, []func(*handler.PanicError){func(p *handler.PanicError) { e.logPanic(ctx, m, p) }}, p) // of the telemetry, when all was decided
 	}
-	call(e.events, e.cfg.hooks.settle, m)
+	call(e.events, e.cfg.hooks.settle, m.Message())
 	return out
 }
 
 // rescue settles a message whose chain has ended before all was done. What is
 // decided already stays.
-func (e *engine) rescue(ctx context.Context, m *handler.Message, err error) handler.Outcome {
+func (e *engine) rescue(ctx context.Context, m *handler.Delivery, err error) handler.Outcome {
 	out := m.Outcome()
 	if out.Disposition == handler.Pending {
 		out = e.unsettled(ctx, m, err)
 		m.SetOutcome(out)
-		call(e.events, e.cfg.hooks.settle, m)
+		call(e.events, e.cfg.hooks.settle, m.Message())
 	}
 	return out
 }
@@ -153,7 +153,7 @@ func (e *engine) run(ctx context.Context) error {
 }
 
 // Deliver is called by the read loops: see [conn.Sink].
-func (e *engine) Deliver(c *conn.Conn, msgs []handler.Message) {
+func (e *engine) Deliver(c *conn.Conn, msgs []handler.Delivery) {
 	dead, overflow, err := e.queue.put(msgs)
 	for _, m := range dead {
 		e.workers.skip(m)
@@ -171,7 +171,7 @@ func (e *engine) Deliver(c *conn.Conn, msgs []handler.Message) {
 }
 
 // giveBackLate gives back messages that have come in the drain.
-func (e *engine) giveBackLate(msgs []handler.Message) {
+func (e *engine) giveBackLate(msgs []handler.Delivery) {
 	var left []Abandoned
 	for i := range msgs {
 		if m := &msgs[i]; !e.workers.giveBack(m, handler.Interrupted, 0) {

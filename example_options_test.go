@@ -78,7 +78,7 @@ func ExampleWithMaxAge() {
 	}
 	for _, age := range []time.Duration{time.Minute, 2 * time.Hour} {
 		var m handler.Message
-		m.Init(nil, handler.ID{}, 9, time.Now().Add(-age).UnixNano(), nil)
+		(*handler.Delivery)(&m).Init(nil, handler.ID{}, 9, time.Now().Add(-age).UnixNano(), nil)
 		fmt.Println(age, c.Process(context.Background(), &m).Disposition)
 	}
 	// Output:

@@ -436,7 +436,7 @@ func (s *source) NSQD() string             { return s.nsqd }
 func (s *source) Context() context.Context { return s.ctx }
 func (s *source) Terms() *handler.Terms    { return &s.terms }
 
-func (s *source) Touch(*handler.Message) error {
+func (s *source) Touch(*handler.Delivery) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.touched++
@@ -447,7 +447,7 @@ func (s *source) Touch(*handler.Message) error {
 func (s *source) message(attempts uint16, age time.Duration, body string) *handler.Message {
 	m := new(handler.Message)
 	id, _ := handler.ParseID(fake.ID(1))
-	m.Init(&handler.Read{Source: s, At: s.terms.Now()}, id, attempts, time.Now().Add(-age).UnixNano(), []byte(body))
+	(*handler.Delivery)(m).Init(&handler.Read{Source: s, At: s.terms.Now()}, id, attempts, time.Now().Add(-age).UnixNano(), []byte(body))
 	return m
 }
 

@@ -30,7 +30,13 @@ import (
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/nsqx/nsqx/internal/version"
 )
+
+// Version is the version of this module, such as "0.1.0", or "0.1.0-dev" before its release. It is part of the default
+// [conn.Config.UserAgent] and the version of the instrumentation scope of package nsqotel.
+const Version = version.Version
 
 // Service is what [Run] runs: every [Consumer] is one.
 type Service interface {

@@ -226,6 +226,6 @@ func (o *outlet) stats() ConnStats {
 // noSink takes what a publishing connection never delivers.
 type noSink struct{}
 
-func (noSink) Deliver(*conn.Conn, []handler.Message) {}
-func (noSink) Refused(*conn.Conn, error)             {}
-func (noSink) Yielded(*conn.Conn)                    {}
+func (noSink) Deliver(*conn.Conn, []handler.Delivery) {}
+func (noSink) Refused(*conn.Conn, error)              {}
+func (noSink) Yielded(*conn.Conn)                     {}

@@ -7,7 +7,7 @@ import (
 
 // overdue counts, by connection, the messages in handlers' hands that nsqd has
 // given to someone else by now. It calls warn once for each of them.
-func (ws *workers) overdue(warn func(m *handler.Message)) map[*conn.Conn]int {
+func (ws *workers) overdue(warn func(m *handler.Delivery)) map[*conn.Conn]int {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	var late map[*conn.Conn]int

@@ -22,17 +22,17 @@ const maxBatch = 64
 // Only its worker fills a pocket, and goes on in it. Whoever else looks into it, or
 // empties it, holds queue.mu; so does its worker to fill it.
 type pocket struct {
-	msgs   []handler.Message
+	msgs   []handler.Delivery
 	marks  atomic.Uint64 // what is where in msgs: see marks
 	before uint64        // messages finished before those; guarded by queue.mu
 
-	answer func(finished []handler.Message) // tells nsqd
+	answer func(finished []handler.Delivery) // tells nsqd
 
 	read  *handler.Read   // of the message that inTime has seen last; nil when the pocket was filled anew
 	ctx   context.Context // of its source
 	lasts bool            // for long enough: see inTime
 
-	seen *handler.Message // the one that was handled when queue.look came by; guarded by queue.mu
+	seen *handler.Delivery // the one that was handled when queue.look came by; guarded by queue.mu
 
 	wake   sync.Cond // signalled for a worker that sleeps
 	asleep bool      // guarded by queue.mu
@@ -93,7 +93,7 @@ func (p *pocket) move(on func(marks) marks) (was, is marks) {
 
 // next makes the current message a finished one, and the oldest that waits the
 // current one. It returns nil if none waits.
-func (p *pocket) next() *handler.Message {
+func (p *pocket) next() *handler.Delivery {
 	for {
 		packed := p.marks.Load()
 		m := unpack(packed)
@@ -110,7 +110,7 @@ func (p *pocket) next() *handler.Message {
 
 // current returns the message that is handled, or was last; nil if the pocket is
 // empty.
-func (p *pocket) current() *handler.Message {
+func (p *pocket) current() *handler.Delivery {
 	if m := unpack(p.marks.Load()); m.next > 0 {
 		return &p.msgs[m.next-1]
 	}
@@ -118,7 +118,7 @@ func (p *pocket) current() *handler.Message {
 }
 
 // waiting returns how many messages wait, and the oldest of them.
-func (p *pocket) waiting() (n int, oldest *handler.Message) {
+func (p *pocket) waiting() (n int, oldest *handler.Delivery) {
 	m := unpack(p.marks.Load())
 	if m.next == m.end {
 		return 0, nil
@@ -132,7 +132,7 @@ func (p *pocket) finished() uint64 { return p.before + uint64(unpack(p.marks.Loa
 
 // fill puts messages into a pocket in which nothing waits, and makes the first of them the
 // current one.
-func (p *pocket) fill(msgs []handler.Message) *handler.Message {
+func (p *pocket) fill(msgs []handler.Delivery) *handler.Delivery {
 	p.clear()
 	p.msgs = msgs
 	p.marks.Store(marks{next: 1, end: uint16(len(msgs))}.pack())
@@ -150,11 +150,11 @@ func (p *pocket) clear() {
 // inTime says whether the context of a message goes on. The clock is looked at once
 // for all that was read, and then taken, together: that takes as long as handling a message
 // does, and control sees to it that no pocket lasts for long.
-func (p *pocket) inTime(m *handler.Message) bool {
+func (p *pocket) inTime(m *handler.Delivery) bool {
 	if r := m.Read(); r != p.read {
 		p.read, p.ctx, p.lasts = r, r.Source.Context(), r.Lasts(r.Source.Terms().Now())
 	}
-	return p.lasts && p.ctx.Err() == nil && m.Undisturbed() || m.Context().Err() == nil
+	return p.lasts && p.ctx.Err() == nil && !m.HasOwnContext() || m.Context().Err() == nil
 }
 
 // tell tells nsqd of all that is finished, the current message included. It is

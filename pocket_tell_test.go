@@ -15,8 +15,8 @@ func TestPocketTells(t *testing.T) {
 	q.setBatch(maxBatch)
 	pockets := staff(q, 2)
 	worker := pockets[0]
-	var told []*handler.Message
-	worker.answer = func(msgs []handler.Message) { told = append(told, pointers(msgs)...) }
+	var told []*handler.Delivery
+	worker.answer = func(msgs []handler.Delivery) { told = append(told, pointers(msgs)...) }
 	check := func(what string, finished, last int) {
 		t.Helper()
 		wantNumbers(t, "told of, "+what, told, series(0, last)...)
@@ -58,8 +58,8 @@ func TestPocketTellsWithoutTheLast(t *testing.T) {
 	q, p := newQueue(100), newPlace()
 	q.setBatch(maxBatch)
 	worker := staff(q, 1)[0]
-	var told []*handler.Message
-	worker.answer = func(msgs []handler.Message) { told = append(told, pointers(msgs)...) }
+	var told []*handler.Delivery
+	worker.answer = func(msgs []handler.Delivery) { told = append(told, pointers(msgs)...) }
 	mustPut(t, q, p.messages(0, 3))
 	take(q, worker, 3)
 	mustPut(t, q, nil) // somebody looks whether anything waits
@@ -82,7 +82,7 @@ func TestPocketTellsOnce(t *testing.T) {
 	var told [messages]atomic.Int32
 	var running, disturbing sync.WaitGroup
 	for _, worker := range pockets {
-		worker.answer = func(msgs []handler.Message) {
+		worker.answer = func(msgs []handler.Delivery) {
 			for i := range msgs {
 				told[msgs[i].Attempts].Add(1)
 			}

@@ -13,7 +13,7 @@ import (
 )
 
 // take takes n messages for a worker and returns their numbers.
-func take(q *queue, worker *pocket, n int) (taken []*handler.Message) {
+func take(q *queue, worker *pocket, n int) (taken []*handler.Delivery) {
 	for range n {
 		taken = append(taken, q.take(worker))
 	}
@@ -55,7 +55,7 @@ func TestPocketOfABlockedWorker(t *testing.T) {
 			q.setBatch(maxBatch)
 			pockets := staff(q, 2)
 			blocked, free := pockets[0], pockets[1]
-			var taken []*handler.Message
+			var taken []*handler.Delivery
 			var running sync.WaitGroup
 			run := func() {
 				running.Go(func() {
@@ -98,7 +98,7 @@ func TestPocketWakes(t *testing.T) {
 		q, p := newQueue(100), newPlace()
 		pockets := staff(q, 3)
 		blocked, free, sleeper := pockets[0], pockets[1], pockets[2]
-		var taken *handler.Message
+		var taken *handler.Delivery
 		var running sync.WaitGroup
 		running.Go(func() { taken = q.take(sleeper) })
 		synctest.Wait()
@@ -109,7 +109,7 @@ func TestPocketWakes(t *testing.T) {
 		q.mu.Unlock()
 		wantNumbers(t, "taken", take(q, free, 1), 2)
 		running.Wait()
-		wantNumbers(t, "taken by who slept", []*handler.Message{taken}, 1)
+		wantNumbers(t, "taken by who slept", []*handler.Delivery{taken}, 1)
 	})
 }
 
@@ -347,7 +347,7 @@ func TestQueueNoLostWakeup(t *testing.T) {
 			for i := range done {
 				done[i] = make(chan struct{}, 2) // a message that is seen twice shall not block
 			}
-			see := func(m *handler.Message) {
+			see := func(m *handler.Delivery) {
 				seen[m.Attempts].Add(1)
 				done[m.Attempts] <- struct{}{}
 			}

@@ -61,7 +61,7 @@ var (
 // answer can be given to any more, and returns that. What was not added, because
 // the queue is closed or held or would hold more than its limit, is overflow: the
 // newest of msgs.
-func (q *queue) put(msgs []handler.Message) (dead []*handler.Message, overflow []handler.Message, err error) {
+func (q *queue) put(msgs []handler.Delivery) (dead []*handler.Delivery, overflow []handler.Delivery, err error) {
 	q.mu.Lock()
 	defer q.unlock()
 	dead = q.popDead()
@@ -88,7 +88,7 @@ func (q *queue) put(msgs []handler.Message) (dead []*handler.Message, overflow [
 // close returned or with a worker. The current one of before is finished, or has been
 // answered otherwise. It returns nil when the worker shall end: the queue is closed,
 // or there are too many workers; p is out of the queue then, and empty.
-func (q *queue) take(p *pocket) *handler.Message {
+func (q *queue) take(p *pocket) *handler.Delivery {
 	if m := p.next(); m != nil {
 		return m
 	}
@@ -190,7 +190,7 @@ func (q *queue) setBatch(n int) {
 }
 
 // popDead takes out of the head what no answer can be given to any more.
-func (q *queue) popDead() (dead []*handler.Message) {
+func (q *queue) popDead() (dead []*handler.Delivery) {
 	for q.ring.n > 0 && isDead(q.ring.oldest()) {
 		dead = append(dead, &q.ring.pop(1)[0])
 	}
@@ -198,7 +198,7 @@ func (q *queue) popDead() (dead []*handler.Message) {
 }
 
 // sweep takes out what no answer can be given to any more, wherever it is.
-func (q *queue) sweep() (dead []*handler.Message) {
+func (q *queue) sweep() (dead []*handler.Delivery) {
 	for range q.ring.used {
 		for msgs := q.ring.pop(math.MaxInt); len(msgs) > 0; {
 			alive := 0
@@ -218,11 +218,11 @@ func (q *queue) sweep() (dead []*handler.Message) {
 }
 
 // isDead says whether nsqd has stopped waiting for an answer, or is gone.
-func isDead(m *handler.Message) bool { return lost(m) || !m.Answerable() }
+func isDead(m *handler.Delivery) bool { return lost(m) || !m.Answerable() }
 
 // dropDead takes out of the head what no answer can be given to any more, as put
 // does.
-func (q *queue) dropDead() []*handler.Message {
+func (q *queue) dropDead() []*handler.Delivery {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.popDead()
@@ -230,14 +230,14 @@ func (q *queue) dropDead() []*handler.Message {
 
 // trim takes out what waits beyond keep messages, those in pockets included: the
 // newest, newest first.
-func (q *queue) trim(keep int) (rest []*handler.Message) {
+func (q *queue) trim(keep int) (rest []*handler.Delivery) {
 	q.mu.Lock()
 	defer q.unlock()
 	return q.cut(keep)
 }
 
 // cut is trim for a caller who holds mu.
-func (q *queue) cut(keep int) (rest []*handler.Message) {
+func (q *queue) cut(keep int) (rest []*handler.Delivery) {
 	q.gather() // or the newest might be there
 	for q.ring.n > keep {
 		rest = append(rest, q.ring.unpush())
@@ -247,7 +247,7 @@ func (q *queue) cut(keep int) (rest []*handler.Message) {
 
 // hold takes out all that waits, newest first, and lets nothing in until release:
 // what no worker has taken when it returns, none takes.
-func (q *queue) hold() (rest []*handler.Message) {
+func (q *queue) hold() (rest []*handler.Delivery) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.held = true
@@ -262,7 +262,7 @@ func (q *queue) release() {
 }
 
 // close ends put and take, and returns what was waiting.
-func (q *queue) close() (rest []*handler.Message) {
+func (q *queue) close() (rest []*handler.Delivery) {
 	q.mu.Lock()
 	q.gather()
 	for q.ring.n > 0 {
@@ -282,7 +282,7 @@ func (q *queue) waiting() int {
 }
 
 // current returns the message that a worker handles; nil if it handles none.
-func (q *queue) current(p *pocket) *handler.Message {
+func (q *queue) current(p *pocket) *handler.Delivery {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return p.current()
@@ -306,7 +306,7 @@ func (q *queue) spent() time.Duration {
 
 // oldest returns the message that has waited longest; nil if none waits. A worker
 // may take it at any time.
-func (q *queue) oldest() *handler.Message {
+func (q *queue) oldest() *handler.Delivery {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	oldest := q.ring.oldest()

@@ -27,31 +27,31 @@ func newPlace() *place {
 	return p
 }
 
-func (p *place) Topic() string                { return "orders" }
-func (p *place) Channel() string              { return "billing" }
-func (p *place) NSQD() string                 { return "nsqd-1:4150" }
-func (p *place) Context() context.Context     { return p.ctx }
-func (p *place) Terms() *handler.Terms        { return &p.terms }
-func (p *place) Touch(*handler.Message) error { return nil }
+func (p *place) Topic() string                 { return "orders" }
+func (p *place) Channel() string               { return "billing" }
+func (p *place) NSQD() string                  { return "nsqd-1:4150" }
+func (p *place) Context() context.Context      { return p.ctx }
+func (p *place) Terms() *handler.Terms         { return &p.terms }
+func (p *place) Touch(*handler.Delivery) error { return nil }
 
 // messages makes n of them, numbered from first by their attempts.
-func (p *place) messages(first, n int) []handler.Message {
-	msgs := make([]handler.Message, n)
+func (p *place) messages(first, n int) []handler.Delivery {
+	msgs := make([]handler.Delivery, n)
 	for i := range msgs {
 		msgs[i].Init(&handler.Read{Source: p, At: p.terms.Now()}, handler.ID{}, uint16(first+i), 0, nil)
 	}
 	return msgs
 }
 
-func pointers(msgs []handler.Message) []*handler.Message {
-	p := make([]*handler.Message, len(msgs))
+func pointers(msgs []handler.Delivery) []*handler.Delivery {
+	p := make([]*handler.Delivery, len(msgs))
 	for i := range msgs {
 		p[i] = &msgs[i]
 	}
 	return p
 }
 
-func numbers(msgs []*handler.Message) []int {
+func numbers(msgs []*handler.Delivery) []int {
 	var n []int
 	for _, m := range msgs {
 		n = append(n, int(m.Attempts))
@@ -60,7 +60,7 @@ func numbers(msgs []*handler.Message) []int {
 }
 
 // bodies makes n messages of so many bytes each.
-func (p *place) bodies(n, size int) []handler.Message {
+func (p *place) bodies(n, size int) []handler.Delivery {
 	msgs := p.messages(0, n)
 	for i := range msgs {
 		msgs[i].Body = make([]byte, size)
@@ -68,7 +68,7 @@ func (p *place) bodies(n, size int) []handler.Message {
 	return msgs
 }
 
-func mustPut(t *testing.T, q *queue, msgs []handler.Message) (dead []*handler.Message) {
+func mustPut(t *testing.T, q *queue, msgs []handler.Delivery) (dead []*handler.Delivery) {
 	t.Helper()
 	dead, overflow, err := q.put(msgs)
 	if err != nil || overflow != nil {
@@ -81,14 +81,14 @@ func mustPut(t *testing.T, q *queue, msgs []handler.Message) (dead []*handler.Me
 func staff(q *queue, n int) []*pocket {
 	pockets := make([]*pocket, q.resize(n))
 	for i := range pockets {
-		pockets[i] = &pocket{answer: func([]handler.Message) {}}
+		pockets[i] = &pocket{answer: func([]handler.Delivery) {}}
 		q.join(pockets[i])
 	}
 	return pockets
 }
 
 // wantNumbers checks messages by their numbers.
-func wantNumbers(t *testing.T, what string, got []*handler.Message, want ...int) {
+func wantNumbers(t *testing.T, what string, got []*handler.Delivery, want ...int) {
 	t.Helper()
 	if n := numbers(got); !slices.Equal(n, want) {
 		t.Fatalf("%s: %v, want %v", what, n, want)
@@ -333,7 +333,7 @@ func TestQueueClose(t *testing.T) {
 		}
 		ready.Done()
 		ready.Wait()
-		found := make(map[*handler.Message]string)
+		found := make(map[*handler.Delivery]string)
 		for _, m := range q.close() {
 			found[m] = "rest"
 		}
@@ -372,7 +372,7 @@ func TestQueueUnderLoad(t *testing.T) {
 		for i := range producers {
 			producing.Go(func() {
 				for j := range batches {
-					msgs := make([]handler.Message, batch)
+					msgs := make([]handler.Delivery, batch)
 					for k := range msgs {
 						msgs[k].Init(&handler.Read{Source: p}, handler.ID{}, uint16(i*batches+j), 0, nil)
 					}

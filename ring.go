@@ -13,7 +13,7 @@ type ring struct {
 }
 
 // span is a row of messages, of one at least, from one source.
-type span []handler.Message
+type span []handler.Delivery
 
 // bytes is the size of all bodies.
 func (s span) bytes() (n int) {
@@ -51,7 +51,7 @@ func (r *ring) unpop(s span) {
 type bound struct{ messages, bytes int }
 
 // add pushes messages while there is room, and returns the others.
-func (r *ring) add(msgs []handler.Message, limit bound) (rest []handler.Message) {
+func (r *ring) add(msgs []handler.Delivery, limit bound) (rest []handler.Delivery) {
 	n, bytes := 0, 0
 	for n < len(msgs) {
 		size := len(msgs[n].Body)
@@ -84,7 +84,7 @@ func (r *ring) pop(n int) span {
 }
 
 // unpush takes the newest out. There must be one.
-func (r *ring) unpush() *handler.Message {
+func (r *ring) unpush() *handler.Delivery {
 	s := r.at(r.used - 1)
 	last := len(*s) - 1
 	m := &(*s)[last]
@@ -97,7 +97,7 @@ func (r *ring) unpush() *handler.Message {
 	return m
 }
 
-func (r *ring) oldest() *handler.Message {
+func (r *ring) oldest() *handler.Delivery {
 	if r.n == 0 {
 		return nil
 	}

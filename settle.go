@@ -27,12 +27,13 @@ var errUnsettled = errors.New("nsqx: the telemetry middleware has not called nex
 // Consumer. It has told the message when it returns, and publishes a dead
 // letter before that. It does not panic unless next does.
 func (e *engine) settle(next handler.Raw) handler.Raw {
-	return func(ctx context.Context, m *handler.Message) error {
+	return func(ctx context.Context, msg *handler.Message) error {
+		m := (*handler.Delivery)(msg)
 		if limit := e.cfg.maxAttempts; limit > 0 && attempts(m) > 2*limit+8 {
 			m.SetOutcome(e.decide(ctx, m, errCrashes))
 			return errCrashes
 		}
-		err := next(ctx, m)
+		err := next(ctx, msg)
 		if err == nil && !lost(m) { // the way of almost every message
 			m.SetOutcome(handler.Outcome{Disposition: handler.Finish})
 			return nil
@@ -44,7 +45,7 @@ func (e *engine) settle(next handler.Raw) handler.Raw {
 
 // decide is outcome, unless the user code that it calls panics: the retry policy,
 // the mapping of errors, the dead letter.
-func (e *engine) decide(ctx context.Context, m *handler.Message, err error) (out handler.Outcome) {
+func (e *engine) decide(ctx context.Context, m *handler.Delivery, err error) (out handler.Outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			out = e.unsettled(ctx, m, handler.NewPanicError(p))
@@ -54,7 +55,7 @@ func (e *engine) decide(ctx context.Context, m *handler.Message, err error) (out
 }
 
 // outcome goes down the table of Consumer.
-func (e *engine) outcome(ctx context.Context, m *handler.Message, err error) handler.Outcome {
+func (e *engine) outcome(ctx context.Context, m *handler.Delivery, err error) handler.Outcome {
 	if out, ok := e.cutShort(m, err); ok {
 		return out
 	}
@@ -89,7 +90,7 @@ func (e *engine) outcome(ctx context.Context, m *handler.Message, err error) han
 
 // cutShort is the outcome of a message of which nothing can, or need, be said.
 // ok is false if it failed in time.
-func (e *engine) cutShort(m *handler.Message, err error) (out handler.Outcome, ok bool) {
+func (e *engine) cutShort(m *handler.Delivery, err error) (out handler.Outcome, ok bool) {
 	out.Err = err
 	switch {
 	case lost(m):
@@ -109,7 +110,7 @@ func (e *engine) cutShort(m *handler.Message, err error) (out handler.Outcome, o
 // unsettled is the outcome of a message that the settle step has not decided
 // on, because something outside or inside of it panicked, or did not call next.
 // It is never a FIN.
-func (e *engine) unsettled(ctx context.Context, m *handler.Message, err error) handler.Outcome {
+func (e *engine) unsettled(ctx context.Context, m *handler.Delivery, err error) handler.Outcome {
 	if err == nil {
 		err = errUnsettled
 	}
@@ -124,7 +125,7 @@ func (e *engine) unsettled(ctx context.Context, m *handler.Message, err error) h
 }
 
 // logPanic logs a panic with its stack: it is a bug that must not go unseen.
-func (e *engine) logPanic(ctx context.Context, m *handler.Message, err error) {
+func (e *engine) logPanic(ctx context.Context, m *handler.Delivery, err error) {
 	if p := panicOf(err); p != nil {
 		e.logger.LogAttrs(ctx, slog.LevelError, "nsqx: panic while handling a message",
 			slog.Any("message", m), slog.Any("panic", p.Value), slog.String("stack", string(p.Stack)))
@@ -148,13 +149,13 @@ func (e *engine) classify(err error) error {
 }
 
 // beyondBounds says whether a failed message has had all its chances.
-func (e *engine) beyondBounds(m *handler.Message) bool {
+func (e *engine) beyondBounds(m *handler.Delivery) bool {
 	return e.cfg.maxAttempts > 0 && attempts(m) >= e.cfg.maxAttempts ||
 		e.cfg.maxAge > 0 && m.Timestamp().UnixNano() > 0 && time.Since(m.Timestamp()) > e.cfg.maxAge
 }
 
 // requeue is the outcome of a message that comes again.
-func (e *engine) requeue(m *handler.Message, delay time.Duration, err error) handler.Outcome {
+func (e *engine) requeue(m *handler.Delivery, delay time.Duration, err error) handler.Outcome {
 	delay = max(delay, 0)
 	if limit := e.cfg.maxRequeueDelay; delay > limit {
 		if e.delayCut.CompareAndSwap(false, true) {
@@ -168,7 +169,7 @@ func (e *engine) requeue(m *handler.Message, delay time.Duration, err error) han
 
 // giveUp ends a message: its dead letter is published before nsqd hears FIN.
 // Without confirmation the message is requeued.
-func (e *engine) giveUp(ctx context.Context, m *handler.Message, err error) handler.Outcome {
+func (e *engine) giveUp(ctx context.Context, m *handler.Delivery, err error) handler.Outcome {
 	switch {
 	case e.cfg.discard:
 		e.control.failedTrial(m)
@@ -205,7 +206,7 @@ func (e *engine) giveUp(ctx context.Context, m *handler.Message, err error) hand
 
 // attempts is the number of the delivery. nsqd's counter has 16 bits: 0 means
 // that it has gone round.
-func attempts(m *handler.Message) int {
+func attempts(m *handler.Delivery) int {
 	if m.Attempts == 0 {
 		return 1 << 16
 	}
@@ -213,7 +214,7 @@ func attempts(m *handler.Message) int {
 }
 
 // lost says whether the connection that delivered m is gone.
-func lost(m *handler.Message) bool {
+func lost(m *handler.Delivery) bool {
 	switch src := m.Source().(type) {
 	case *conn.Conn:
 		return !src.Alive()
@@ -225,7 +226,7 @@ func lost(m *handler.Message) bool {
 }
 
 // interrupted says whether the shutdown has ended the context of m.
-func interrupted(m *handler.Message) bool {
+func interrupted(m *handler.Delivery) bool {
 	src := m.Source()
 	return src != nil && context.Cause(src.Context()) == handler.ErrShutdown
 }

@@ -21,7 +21,7 @@ func (c *control) shut() {
 }
 
 // patience is how long a message may wait for a worker while none is free.
-func patience(m *handler.Message) time.Duration {
+func patience(m *handler.Delivery) time.Duration {
 	return min(time.Second, m.Source().Terms().MessageTimeout/4)
 }
 
@@ -69,7 +69,7 @@ func (c *control) hold() {
 
 // refuse gives back messages that have come although no handler is to be
 // started: they were on their way.
-func (c *control) refuse(msgs []handler.Message) {
+func (c *control) refuse(msgs []handler.Delivery) {
 	c.mu.Lock()
 	delay := c.delay()
 	c.mu.Unlock()
@@ -115,7 +115,7 @@ func (c *control) setBound(conns []*conn.Conn) {
 // overflow gives back messages of a connection that the queue has no room for,
 // and ends the connection if it goes on regardless. nsqd may send more than RDY
 // after message timeouts, or from several connections at a time.
-func (c *control) overflow(from *conn.Conn, msgs []handler.Message, why error) {
+func (c *control) overflow(from *conn.Conn, msgs []handler.Delivery, why error) {
 	c.mu.Lock()
 	from.SetQuota(0)
 	c.flood[from] += len(msgs)

@@ -36,7 +36,7 @@ type worker struct {
 	handling bool                            // the current message has not come back from the chain
 	settled  [handler.Lost + 1]atomic.Uint64 // by disposition, but for those that the pocket counts
 	told     [handler.Lost + 1]atomic.Uint64 // those that the pocket counts, when nsqd is told of them
-	warned   *handler.Message                // overdue has told of it; guarded by workers.mu
+	warned   *handler.Delivery               // overdue has told of it; guarded by workers.mu
 	_        [128]byte                       // so that workers share no cache lines
 }
 
@@ -134,10 +134,10 @@ func (ws *workers) busy() int {
 }
 
 // running returns the messages that are being handled.
-func (ws *workers) running() []*handler.Message {
+func (ws *workers) running() []*handler.Delivery {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	var running []*handler.Message
+	var running []*handler.Delivery
 	for _, w := range ws.all {
 		if m := ws.e.queue.current(&w.pocket); m != nil {
 			running = append(running, m)
@@ -148,11 +148,11 @@ func (ws *workers) running() []*handler.Message {
 
 // skip gives up a message that no handler has seen, and that is too late for
 // one. If nsqd still waits for an answer, it may deliver it again at once.
-func (ws *workers) skip(m *handler.Message) { ws.giveBack(m, handler.Requeue, 0) }
+func (ws *workers) skip(m *handler.Delivery) { ws.giveBack(m, handler.Requeue, 0) }
 
 // giveBack requeues a message that no handler has seen. It is counted as d if it
 // can be.
-func (ws *workers) giveBack(m *handler.Message, d handler.Disposition, delay time.Duration) (sent bool) {
+func (ws *workers) giveBack(m *handler.Delivery, d handler.Disposition, delay time.Duration) (sent bool) {
 	if sent = m.Source().(*conn.Conn).Requeue(m, min(delay, ws.e.cfg.maxRequeueDelay)); !sent {
 		d = unanswered(m)
 	}
@@ -162,7 +162,7 @@ func (ws *workers) giveBack(m *handler.Message, d handler.Disposition, delay tim
 }
 
 // unanswered says what became of a message whose answer was not sent.
-func unanswered(m *handler.Message) handler.Disposition {
+func unanswered(m *handler.Delivery) handler.Disposition {
 	switch {
 	case lost(m):
 		return handler.Lost
@@ -211,7 +211,7 @@ func (w *worker) run(exit error) {
 // settle ends a message that the chain is done with. Unless the drain has given it
 // back already, that is: whoever claims a message first answers it. A FIN is left to
 // the pocket.
-func (w *worker) settle(m *handler.Message, out handler.Outcome) {
+func (w *worker) settle(m *handler.Delivery, out handler.Outcome) {
 	w.handling = false
 	if out.Disposition != handler.Finish {
 		w.pass()
@@ -230,7 +230,7 @@ func (w *worker) settle(m *handler.Message, out handler.Outcome) {
 }
 
 // answer tells nsqd anything but an ordinary FIN.
-func (w *worker) answer(m *handler.Message, out handler.Outcome) {
+func (w *worker) answer(m *handler.Delivery, out handler.Outcome) {
 	c, d, sent := m.Source().(*conn.Conn), out.Disposition, true
 	switch d {
 	case handler.Drop, handler.DeadLetter:
@@ -249,7 +249,7 @@ func (w *worker) answer(m *handler.Message, out handler.Outcome) {
 
 // finish tells nsqd of messages that have ended well. The pocket calls it, not always from
 // the worker's goroutine. They are of one span, and so of one connection.
-func (w *worker) finish(msgs []handler.Message) {
+func (w *worker) finish(msgs []handler.Delivery) {
 	if msgs[0].Source().(*conn.Conn).FinishEnded(w.lane, msgs) {
 		w.told[handler.Finish].Add(uint64(len(msgs)))
 	} else {

@@ -26,7 +26,7 @@ type ackShard struct {
 
 // finish queues the FINs of msgs in a shard. It queues all of them, or none if the outbox is
 // closed.
-func (o *outbox) finish(hint int, msgs []handler.Message) bool {
+func (o *outbox) finish(hint int, msgs []handler.Delivery) bool {
 	s := &o.shards[hint&(shardCount-1)]
 	s.mu.Lock()
 	if s.closed {

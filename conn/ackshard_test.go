@@ -165,7 +165,7 @@ func TestShardsDuringAbort(t *testing.T) {
 }
 
 // finishIn is Finish with a shard.
-func finishIn(s *stream, shard int, m *handler.Message) bool {
+func finishIn(s *stream, shard int, m *handler.Delivery) bool {
 	return m.End() && s.FinishEnded(shard, unsafe.Slice(m, 1))
 }
 
@@ -189,7 +189,7 @@ func TestShardOrder(t *testing.T) {
 							s.Requeue(m, time.Second)
 							want[g] = append(want[g], req(n, 1000))
 						case 4:
-							if err := m.Touch(); err != nil {
+							if err := m.Message().Touch(); err != nil {
 								t.Error(err)
 							}
 							finishIn(s, g, m)

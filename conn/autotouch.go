@@ -25,16 +25,16 @@ type schedule struct {
 
 // due is a message in the schedule.
 type due struct {
-	m     *handler.Message
+	m     *handler.Delivery
 	at    time.Duration // of the next TOUCH
 	index int           // in the queue; -1: removed
 }
 
 // KeepTouched touches m regularly until stop is called, for middleware.AutoTouch. It implements
 // [handler.Toucher].
-func (c *Conn) KeepTouched(m *handler.Message) (stop func()) { return c.schedule.add(m) }
+func (c *Conn) KeepTouched(m *handler.Delivery) (stop func()) { return c.schedule.add(m) }
 
-func (s *schedule) add(m *handler.Message) (stop func()) {
+func (s *schedule) add(m *handler.Delivery) (stop func()) {
 	if !s.gains(m) {
 		return func() {}
 	}
@@ -66,7 +66,7 @@ func (s *schedule) remove(d *due) {
 func (s *schedule) period() time.Duration { return s.terms.MessageTimeout / 2 }
 
 // gains reports whether a TOUCH would give m more time.
-func (s *schedule) gains(m *handler.Message) bool {
+func (s *schedule) gains(m *handler.Delivery) bool {
 	by, expires := m.AnswerBy()
 	if !expires || m.Claimed() || by <= s.terms.Now() {
 		return false
@@ -79,12 +79,12 @@ func (s *schedule) gains(m *handler.Message) bool {
 func (s *schedule) tick() {
 	defer s.ticks.Done()
 	for _, m := range s.next() {
-		_ = m.Touch() // a message that was just settled or lost needs no TOUCH
+		_ = m.Message().Touch() // a message that was just settled or lost needs no TOUCH
 	}
 }
 
 // next returns the messages due and sets the timer for the next ones.
-func (s *schedule) next() (msgs []*handler.Message) {
+func (s *schedule) next() (msgs []*handler.Delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.set = false

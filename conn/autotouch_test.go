@@ -153,14 +153,14 @@ func TestKeepTouched(t *testing.T) {
 
 // TestKeepTouchedEnds checks that no TOUCH follows stop or the answer, whichever comes first.
 func TestKeepTouchedEnds(t *testing.T) {
-	for name, end := range map[string]func(s *stamped, m *handler.Message, stop func()){
-		"stopped":            func(_ *stamped, _ *handler.Message, stop func()) { stop() },
-		"stopped twice":      func(_ *stamped, _ *handler.Message, stop func()) { stop(); stop() },
-		"finished":           func(s *stamped, m *handler.Message, _ func()) { s.Finish(m) },
-		"requeued":           func(s *stamped, m *handler.Message, _ func()) { s.Requeue(m, 0) },
-		"forgotten":          func(s *stamped, m *handler.Message, _ func()) { s.Forget(m) },
-		"released":           func(s *stamped, m *handler.Message, stop func()) { s.Finish(m); stop(); m.Release() },
-		"nsqd does not wait": func(_ *stamped, m *handler.Message, _ func()) { m.Expire() },
+	for name, end := range map[string]func(s *stamped, m *handler.Delivery, stop func()){
+		"stopped":            func(_ *stamped, _ *handler.Delivery, stop func()) { stop() },
+		"stopped twice":      func(_ *stamped, _ *handler.Delivery, stop func()) { stop(); stop() },
+		"finished":           func(s *stamped, m *handler.Delivery, _ func()) { s.Finish(m) },
+		"requeued":           func(s *stamped, m *handler.Delivery, _ func()) { s.Requeue(m, 0) },
+		"forgotten":          func(s *stamped, m *handler.Delivery, _ func()) { s.Forget(m) },
+		"released":           func(s *stamped, m *handler.Delivery, stop func()) { s.Finish(m); stop(); m.Release() },
+		"nsqd does not wait": func(_ *stamped, m *handler.Delivery, _ func()) { m.Expire() },
 	} {
 		bubbles(t, name, func(t *testing.T) {
 			s := openStamped(t, streamOptions{})
@@ -209,10 +209,10 @@ func TestKeepTouchedWithTouch(t *testing.T) {
 		s := openStamped(t, streamOptions{})
 		m := s.message(1)
 		s.until(20 * time.Second)
-		_ = m.Touch()
-		stop := s.KeepTouched(m.WithBody(nil))
+		_ = m.Message().Touch()
+		stop := s.KeepTouched((*handler.Delivery)(m.Message().WithBody(nil)))
 		s.until(60 * time.Second)
-		_ = m.Touch()
+		_ = m.Message().Touch()
 		s.until(90 * time.Second)
 		stop()
 		s.wantLog(touches(1, 20*time.Second, 50*time.Second, 60*time.Second, 80*time.Second)...)
@@ -242,7 +242,7 @@ func TestKeepTouchedMany(t *testing.T) {
 				received := time.Duration(random.Int64N(int64(300 * sec)))
 				began := received + time.Duration(random.Int64N(int64(50*sec)))*time.Duration(random.IntN(2))
 				ended := began + time.Duration(random.Int64N(int64(200*sec))) + 1
-				var m *handler.Message
+				var m *handler.Delivery
 				var stop func()
 				events = append(events,
 					event{received, func() { m = s.message(i) }},
@@ -322,7 +322,7 @@ func TestKeepTouchedConnectionLost(t *testing.T) {
 			lose(s)
 			_ = s.wait()
 			wantCause(t, m.Context(), handler.ErrConnLost)
-			wantIs(t, m.Touch(), handler.ErrConnLost)
+			wantIs(t, m.Message().Touch(), handler.ErrConnLost)
 			stops = append(stops, s.KeepTouched(m))
 			if n, timer := s.Scheduled(); n > 0 || timer {
 				t.Errorf("%d messages are scheduled, the timer is set: %v", n, timer)
@@ -368,7 +368,7 @@ func TestKeepTouchedConcurrently(t *testing.T) {
 					stop := s.KeepTouched(m)
 					time.Sleep(rand.N(120 * time.Millisecond))
 					if n%3 == 0 {
-						_ = m.Touch()
+						_ = m.Message().Touch()
 					}
 					done.Go(stop)
 					stop()

@@ -22,8 +22,8 @@ type flow struct {
 	c      *conn.Conn
 	nc     net.Conn // nsqd's end
 	served chan error
-	got    chan int           // messages delivered
-	held   []*handler.Message // a ring
+	got    chan int            // messages delivered
+	held   []*handler.Delivery // a ring
 	next   int
 }
 
@@ -31,7 +31,7 @@ type flow struct {
 func openFlow(t *testing.T, window int) *flow {
 	t.Helper()
 	client, server := pipe.New()
-	f := &flow{nc: server, served: make(chan error, 1), got: make(chan int, 1<<14), held: make([]*handler.Message, window+1)}
+	f := &flow{nc: server, served: make(chan error, 1), got: make(chan int, 1<<14), held: make([]*handler.Delivery, window+1)}
 	shaken := make(chan struct{})
 	go func() {
 		defer close(shaken)
@@ -62,7 +62,7 @@ func openFlow(t *testing.T, window int) *flow {
 // onlyReader hides io.WriterTo from io.Copy.
 type onlyReader struct{ io.Reader }
 
-func (f *flow) Deliver(c *conn.Conn, msgs []handler.Message) {
+func (f *flow) Deliver(c *conn.Conn, msgs []handler.Delivery) {
 	for i := range msgs {
 		f.held[f.next] = &msgs[i]
 		f.next = (f.next + 1) % len(f.held)

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nsqx/nsqx/internal/version"
 )
 
 // Config configures connections to nsqd. The zero value is ready to use and selects the documented
@@ -155,7 +157,7 @@ func (c Compression) String() string {
 }
 
 const (
-	userAgent = "nsqx/0.1.0"
+	userAgent = "nsqx/" + version.Version
 
 	defaultDialTimeout       = 5 * time.Second
 	defaultHandshakeTimeout  = 10 * time.Second

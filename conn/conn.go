@@ -19,7 +19,7 @@ import (
 type Sink interface {
 	// Deliver takes ownership of msgs. Each message must be answered once (Finish, Requeue, GiveUp
 	// or Forget) and then released.
-	Deliver(c *Conn, msgs []handler.Message)
+	Deliver(c *Conn, msgs []handler.Delivery)
 
 	// Refused reports an nsqd error that does not end the connection: an answer or a TOUCH arrived
 	// too late (E_FIN_FAILED, E_REQ_FAILED, E_TOUCH_FAILED).
@@ -225,19 +225,19 @@ func (c *Conn) endWithin(d time.Duration, reason error) bool {
 
 // Finish answers a message with FIN. It returns false and sends nothing if the message was already
 // settled or the connection has ended.
-func (c *Conn) Finish(m *handler.Message) bool { return m.Claim() && c.out.answer(m, answerFinish, 0) }
+func (c *Conn) Finish(m *handler.Delivery) bool { return m.Claim() && c.out.answer(m, answerFinish, 0) }
 
 // FinishEnded is Finish for messages of this connection that the caller has claimed (see
-// [handler.Message.End]), for goroutines that answer many messages. Goroutines that pass different
+// [handler.Delivery.End]), for goroutines that answer many messages. Goroutines that pass different
 // small values of shard rarely contend with each other.
-func (c *Conn) FinishEnded(shard int, msgs []handler.Message) bool {
+func (c *Conn) FinishEnded(shard int, msgs []handler.Delivery) bool {
 	return c.out.finish(shard, msgs)
 }
 
 // Requeue answers a message with REQ and a delay, rounded up to milliseconds. It returns false and
 // sends nothing if the message was already settled, if nsqd may have redelivered the message, or if
 // the connection has ended. A REQ that becomes too late in the write queue is dropped.
-func (c *Conn) Requeue(m *handler.Message, delay time.Duration) bool {
+func (c *Conn) Requeue(m *handler.Delivery, delay time.Duration) bool {
 	if !c.claimInTime(m) {
 		return false
 	}
@@ -250,12 +250,12 @@ func (c *Conn) Requeue(m *handler.Message, delay time.Duration) bool {
 
 // GiveUp answers a message with FIN although no handler succeeded. Like Requeue it sends nothing if
 // nsqd may have redelivered the message: the FIN would end the new delivery.
-func (c *Conn) GiveUp(m *handler.Message) bool {
+func (c *Conn) GiveUp(m *handler.Delivery) bool {
 	return c.claimInTime(m) && c.out.answer(m, answerGiveUp, 0)
 }
 
 // claimInTime claims a message for an answer that must not be late.
-func (c *Conn) claimInTime(m *handler.Message) bool {
+func (c *Conn) claimInTime(m *handler.Delivery) bool {
 	if !m.Claim() {
 		return false
 	}
@@ -268,7 +268,7 @@ func (c *Conn) claimInTime(m *handler.Message) bool {
 
 // Forget settles a message without an answer: nsqd redelivers it after the message timeout. It
 // returns false if the message was already settled.
-func (c *Conn) Forget(m *handler.Message) bool {
+func (c *Conn) Forget(m *handler.Delivery) bool {
 	if !m.Claim() {
 		return false
 	}

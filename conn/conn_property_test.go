@@ -35,7 +35,7 @@ type history struct {
 
 	mu       sync.Mutex
 	bodies   map[string]int // sizes of messages sent and not settled, by id
-	held     []*handler.Message
+	held     []*handler.Delivery
 	more     *sync.Cond
 	finished bool
 	answered map[string]string // FIN or REQ, by id
@@ -125,7 +125,7 @@ func (h *history) size() int {
 	return h.random.IntN(300)
 }
 
-func (h *history) deliver(msgs []handler.Message) {
+func (h *history) deliver(msgs []handler.Delivery) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range msgs {

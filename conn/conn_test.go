@@ -84,7 +84,7 @@ func TestAbortFromDeliver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s *stream
 		calls := 0
-		s = openStream(t, streamOptions{deliver: func(msgs []handler.Message) {
+		s = openStream(t, streamOptions{deliver: func(msgs []handler.Delivery) {
 			calls++
 			s.Abort(&conn.Error{Addr: address, Phase: conn.PhaseStream, Err: errReason})
 		}})
@@ -127,7 +127,7 @@ func TestCancelMessages(t *testing.T) {
 		s.CancelMessages(handler.ErrShutdown)
 		s.CancelMessages(handler.ErrConnLost)
 		late := s.message(3)
-		for _, m := range []*handler.Message{m, failed, late} {
+		for _, m := range []*handler.Delivery{m, failed, late} {
 			wantCause(t, m.Context(), handler.ErrShutdown)
 		}
 		s.Finish(m)
@@ -392,7 +392,7 @@ func TestAnswersRaceWithTheEnd(t *testing.T) {
 						case 1:
 							ok = s.Requeue(m, 0)
 						default:
-							_ = m.Touch()
+							_ = m.Message().Touch()
 							_ = s.Stats()
 							s.SetQuota(i)
 							ok = s.Finish(m)
@@ -456,7 +456,7 @@ func TestAbortRaces(t *testing.T) {
 					func() { s.StopDelivery(); s.SetQuota(3); s.CancelMessages(errReason) },
 					func() {
 						for _, m := range s.sink.messages() {
-							_ = m.Touch()
+							_ = m.Message().Touch()
 							s.Finish(m)
 							m.Release()
 						}

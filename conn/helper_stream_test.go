@@ -42,12 +42,12 @@ type stream struct {
 type streamOptions struct {
 	cfg      conn.Config
 	identify map[string]any
-	publish  bool                         // no subscription
-	upgrade  func(p *fake.Peer)           // between IDENTIFY and SUB
-	server   func(net.Conn) net.Conn      // wraps nsqd's end
-	deliver  func(msgs []handler.Message) // replaces collecting
-	chunk    int                          // most bytes a read returns
-	idle     bool                         // do not call Serve
+	publish  bool                          // no subscription
+	upgrade  func(p *fake.Peer)            // between IDENTIFY and SUB
+	server   func(net.Conn) net.Conn       // wraps nsqd's end
+	deliver  func(msgs []handler.Delivery) // replaces collecting
+	chunk    int                           // most bytes a read returns
+	idle     bool                          // do not call Serve
 }
 
 func openStream(t *testing.T, o streamOptions) *stream {
@@ -156,14 +156,14 @@ func (s *stream) wantSent(want string) {
 }
 
 // message sends a message and returns the delivery.
-func (s *stream) message(n uint64) *handler.Message {
+func (s *stream) message(n uint64) *handler.Delivery {
 	s.t.Helper()
 	s.p.Message(fake.ID(n), 1, fmt.Appendf(nil, "body %d", n))
 	synctest.Wait()
 	return s.last()
 }
 
-func (s *stream) last() *handler.Message {
+func (s *stream) last() *handler.Delivery {
 	s.t.Helper()
 	all := s.sink.messages()
 	if len(all) == 0 {
@@ -187,16 +187,16 @@ func (s *stream) alive() {
 
 // streamSink collects what it receives.
 type streamSink struct {
-	deliver func(msgs []handler.Message)
+	deliver func(msgs []handler.Delivery)
 
 	mu      sync.Mutex
-	all     []*handler.Message
+	all     []*handler.Delivery
 	batches []int
 	errs    []error // passed to Refused
 	yielded atomic.Int32
 }
 
-func (s *streamSink) Deliver(_ *conn.Conn, msgs []handler.Message) {
+func (s *streamSink) Deliver(_ *conn.Conn, msgs []handler.Delivery) {
 	if s.deliver != nil {
 		s.deliver(msgs)
 		return
@@ -217,7 +217,7 @@ func (s *streamSink) Refused(_ *conn.Conn, err error) {
 
 func (s *streamSink) Yielded(*conn.Conn) { s.yielded.Add(1) }
 
-func (s *streamSink) messages() []*handler.Message {
+func (s *streamSink) messages() []*handler.Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.all)
@@ -320,7 +320,7 @@ func (s *stream) wantWritten(want ...string) {
 }
 
 // deliver sends messages in one write and returns the deliveries.
-func (s *stream) deliver(first uint64, n int) []*handler.Message {
+func (s *stream) deliver(first uint64, n int) []*handler.Delivery {
 	s.t.Helper()
 	before := len(s.sink.messages())
 	var frames []byte
@@ -359,7 +359,7 @@ func (s *stream) heard() (commands func() []string) {
 
 // blockedStream returns a stream with n messages whose write loop is blocked in the FIN of message
 // 0.
-func blockedStream(t *testing.T, n int, o streamOptions) (s *stream, msgs []*handler.Message, open func()) {
+func blockedStream(t *testing.T, n int, o streamOptions) (s *stream, msgs []*handler.Delivery, open func()) {
 	t.Helper()
 	s = openStream(t, o)
 	for i := range n {

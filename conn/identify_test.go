@@ -13,6 +13,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/internal/version"
 )
 
 // Tests of identify.go.
@@ -24,7 +25,7 @@ func TestIdentifyRequest(t *testing.T) {
 	}
 	short, _, _ := strings.Cut(hostname, ".")
 	defaults := map[string]any{
-		"client_id": short, "hostname": hostname, "user_agent": "nsqx/0.1.0", "feature_negotiation": true,
+		"client_id": short, "hostname": hostname, "user_agent": "nsqx/" + version.Version, "feature_negotiation": true,
 		"heartbeat_interval": 30000.0, "output_buffer_size": 0.0, "output_buffer_timeout": 0.0,
 		"tls_v1": false, "snappy": false, "deflate": false, "sample_rate": 0.0, "msg_timeout": 0.0,
 	}

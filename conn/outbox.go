@@ -51,7 +51,7 @@ type outStats struct {
 // TOUCH, or the FIN of a message that was given up. nsqd matches a command to a delivery by
 // connection and id only, so a late command would hit the next delivery.
 type expiringCommand struct {
-	m          *handler.Message
+	m          *handler.Delivery
 	counter    *uint64 // the field of outbox.stats that counted the command
 	start, end int     // the command is buf[start:end]
 	by         time.Duration
@@ -90,7 +90,7 @@ const (
 
 // answer queues the answer to a message. ms is the delay of a REQ. It returns false if the outbox
 // is dead.
-func (o *outbox) answer(m *handler.Message, kind answerKind, ms int64) bool {
+func (o *outbox) answer(m *handler.Delivery, kind answerKind, ms int64) bool {
 	o.mu.Lock()
 	o.rdy.inFlight--
 	if o.dead.Load() {
@@ -115,7 +115,7 @@ func (o *outbox) answer(m *handler.Message, kind answerKind, ms int64) bool {
 
 // touch queues a TOUCH. It fails once the message was claimed: a TOUCH behind the answer would hit
 // the next delivery.
-func (o *outbox) touch(m *handler.Message) error {
+func (o *outbox) touch(m *handler.Delivery) error {
 	o.mu.Lock()
 	if o.dead.Load() {
 		o.mu.Unlock()
@@ -141,7 +141,7 @@ func (o *outbox) end() int {
 }
 
 // addExpiring records the command that starts at start, if m has a deadline.
-func (o *outbox) addExpiring(m *handler.Message, counter *uint64, start int) {
+func (o *outbox) addExpiring(m *handler.Delivery, counter *uint64, start int) {
 	if by, ok := m.AnswerBy(); ok {
 		o.expiring = append(o.expiring, expiringCommand{m, counter, start, len(o.buf), by})
 	}

@@ -15,14 +15,14 @@ import (
 // TestSettledOnce checks that only the first answer to a message counts.
 func TestSettledOnce(t *testing.T) {
 	answers := map[string]struct {
-		do   func(c *conn.Conn, m *handler.Message) bool
+		do   func(c *conn.Conn, m *handler.Delivery) bool
 		want string
 	}{
 		"Finish":  {(*conn.Conn).Finish, fin(1)},
-		"Requeue": {func(c *conn.Conn, m *handler.Message) bool { return c.Requeue(m, time.Second) }, req(1, 1000)},
+		"Requeue": {func(c *conn.Conn, m *handler.Delivery) bool { return c.Requeue(m, time.Second) }, req(1, 1000)},
 		"GiveUp":  {(*conn.Conn).GiveUp, fin(1)},
 		"Forget":  {(*conn.Conn).Forget, ""},
-		"Claim":   {func(_ *conn.Conn, m *handler.Message) bool { return m.Claim() }, ""},
+		"Claim":   {func(_ *conn.Conn, m *handler.Delivery) bool { return m.Claim() }, ""},
 	}
 	for first, a := range answers {
 		for second, b := range answers {
@@ -32,10 +32,10 @@ func TestSettledOnce(t *testing.T) {
 				if !a.do(s.Conn, m) {
 					t.Error("the first answer is not taken")
 				}
-				if b.do(s.Conn, m) || b.do(s.Conn, m.WithBody(nil)) {
+				if b.do(s.Conn, m) || b.do(s.Conn, (*handler.Delivery)(m.Message().WithBody(nil))) {
 					t.Error("the second answer is taken")
 				}
-				wantIs(t, m.Touch(), handler.ErrSettled)
+				wantIs(t, m.Message().Touch(), handler.ErrSettled)
 				wantIs(t, s.Touch(m), handler.ErrSettled) // as if the answer came after Message.Touch checked
 				s.wantSent(a.want)
 				if st := s.Stats(); first != "Claim" && (st.InFlight != 0 || st.Finished+st.Requeued+st.Expired != 1) {
@@ -87,7 +87,7 @@ func TestTooLate(t *testing.T) {
 		if s.Requeue(m[1], 0) || s.GiveUp(m[5]) {
 			t.Error("answered, although it is too late")
 		}
-		wantIs(t, m[2].Touch(), handler.ErrMessageTimeout)
+		wantIs(t, m[2].Message().Touch(), handler.ErrMessageTimeout)
 		if !s.Finish(m[2]) || !s.Forget(m[3]) {
 			t.Error("a success is not too late")
 		}
@@ -104,11 +104,11 @@ func TestTouch(t *testing.T) {
 		m := s.message(1)
 		ctx := m.Context()
 		<-time.After(6 * time.Second)
-		if err := m.Touch(); err != nil {
+		if err := m.Message().Touch(); err != nil {
 			t.Error(err)
 		}
 		s.wantSent(touch(1))
-		if by, _ := m.Deadline(); by.Sub(s.start) != 6*time.Second+answerBy {
+		if by, _ := m.Message().Deadline(); by.Sub(s.start) != 6*time.Second+answerBy {
 			t.Errorf("to be answered after %v", by.Sub(s.start))
 		}
 		<-ctx.Done()
@@ -134,7 +134,7 @@ func TestTouchAfterLoss(t *testing.T) {
 		s.tap.forget()
 		s.p.Close()
 		_ = s.wait()
-		wantIs(t, m[0].Touch(), handler.ErrConnLost)
+		wantIs(t, m[0].Message().Touch(), handler.ErrConnLost)
 		if s.Finish(m[0]) || s.Requeue(m[1], 0) || s.Alive() {
 			t.Error("something was taken that cannot be sent")
 		}

@@ -18,7 +18,7 @@ func TestQuietWindow(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openWindow(t, 3)
 		s.wantWritten("RDY 1\n")
-		var msgs []*handler.Message
+		var msgs []*handler.Delivery
 		for n := range uint64(3) {
 			time.Sleep(time.Second)
 			msgs = append(msgs, s.message(n+1))

@@ -25,12 +25,12 @@ type reader struct {
 	last       int // size of the last message
 	sparse     int // consecutive reads that used little of a block
 
-	msgs  []handler.Message // preallocated messages
-	least int               // smallest number of messages allocated together
-	batch int               // number of msgs parsed and not delivered
-	bytes int               // of the bodies of the batch
-	reads []handler.Read    // preallocated
-	read  *handler.Read     // of the last message of the batch; nil if there is none
+	msgs  []handler.Delivery // preallocated messages
+	least int                // smallest number of messages allocated together
+	batch int                // number of msgs parsed and not delivered
+	bytes int                // of the bodies of the batch
+	reads []handler.Read     // preallocated
+	read  *handler.Read      // of the last message of the batch; nil if there is none
 
 	behind   bool          // the last read did not block: nsqd had sent before
 	now      time.Duration // when the last read returned
@@ -205,7 +205,7 @@ func (r *reader) message(data []byte) error {
 		r.deliver()
 		if len(r.msgs) == 0 {
 			left := (r.end - r.start) / (wire.HeaderLen + len(data)) // if they have the same size
-			r.msgs = make([]handler.Message, min(max(left, r.least), mostTogether))
+			r.msgs = make([]handler.Delivery, min(max(left, r.least), mostTogether))
 			r.least = min(2*r.least, leastTogether)
 		}
 	}

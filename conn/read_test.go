@@ -38,7 +38,7 @@ func TestMessageFields(t *testing.T) {
 		if got := m.Received().Sub(s.start); got != 3*time.Second {
 			t.Errorf("received after %v, want 3s", got)
 		}
-		if by, ok := m.Deadline(); !ok || by.Sub(s.start) != 12750*time.Millisecond {
+		if by, ok := m.Message().Deadline(); !ok || by.Sub(s.start) != 12750*time.Millisecond {
 			t.Errorf("to be answered after %v, want the timeout less 0.25 s", by.Sub(s.start))
 		}
 		if latest, ok := m.Context().Deadline(); !ok || latest.Sub(s.start) != 53*time.Second {
@@ -75,7 +75,7 @@ func TestMargin(t *testing.T) {
 	} {
 		bubbles(t, name, func(t *testing.T) {
 			s := openStream(t, streamOptions{identify: c.identify})
-			if by, ok := s.message(1).Deadline(); !ok || by.Sub(s.start) != c.want {
+			if by, ok := s.message(1).Message().Deadline(); !ok || by.Sub(s.start) != c.want {
 				t.Errorf("to be answered after %v, want %v", by.Sub(s.start), c.want)
 			}
 		})
@@ -154,7 +154,7 @@ func TestOrderOfControl(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s *stream
 		var states []string
-		s = openStream(t, streamOptions{deliver: func(msgs []handler.Message) {
+		s = openStream(t, streamOptions{deliver: func(msgs []handler.Delivery) {
 			stopped := false
 			select {
 			case <-s.DeliveryStopped():
@@ -256,7 +256,7 @@ func TestReleasedAtOnce(t *testing.T) {
 	for _, chunk := range []int{0, 100, 1000, 3000} {
 		bubbles(t, fmt.Sprint("chunk of ", chunk), func(t *testing.T) {
 			next := uint64(0)
-			s := openStream(t, streamOptions{chunk: chunk, deliver: func(msgs []handler.Message) {
+			s := openStream(t, streamOptions{chunk: chunk, deliver: func(msgs []handler.Delivery) {
 				for i := range msgs {
 					if !bytes.Equal(msgs[i].Body, pattern(next, int(next*37%500))) {
 						t.Errorf("the body of message %d is not what was sent", next)

@@ -13,8 +13,8 @@ import (
 // touched costs nothing.
 type touchedSet struct {
 	mu    sync.Mutex
-	byID  map[handler.ID][]*handler.Message // in the order of the first TOUCH; nil until needed
-	limit int                               // of len(byID), before settled messages are removed
+	byID  map[handler.ID][]*handler.Delivery // in the order of the first TOUCH; nil until needed
+	limit int                                // of len(byID), before settled messages are removed
 }
 
 // minTouched is the smallest limit.
@@ -22,12 +22,12 @@ const minTouched = 64
 
 // Touch queues a TOUCH, which asks nsqd for another message timeout. Call [handler.Message.Touch]
 // instead.
-func (c *Conn) Touch(m *handler.Message) error {
+func (c *Conn) Touch(m *handler.Delivery) error {
 	c.touched.add(m) // before nsqd can refuse
 	return c.out.touch(m)
 }
 
-func (t *touchedSet) add(m *handler.Message) {
+func (t *touchedSet) add(m *handler.Delivery) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if slices.Contains(t.byID[m.ID], m) {
@@ -36,16 +36,16 @@ func (t *touchedSet) add(m *handler.Message) {
 	if len(t.byID) >= t.limit {
 		t.sweep()
 	}
-	t.byID[m.ID] = append(slices.DeleteFunc(t.byID[m.ID], (*handler.Message).Claimed), m)
+	t.byID[m.ID] = append(slices.DeleteFunc(t.byID[m.ID], (*handler.Delivery).Claimed), m)
 }
 
 // sweep removes settled messages. The new limit makes its cost constant per TOUCH.
 func (t *touchedSet) sweep() {
 	if t.byID == nil {
-		t.byID = make(map[handler.ID][]*handler.Message)
+		t.byID = make(map[handler.ID][]*handler.Delivery)
 	}
 	for id, msgs := range t.byID {
-		if t.byID[id] = slices.DeleteFunc(msgs, (*handler.Message).Claimed); len(t.byID[id]) == 0 {
+		if t.byID[id] = slices.DeleteFunc(msgs, (*handler.Delivery).Claimed); len(t.byID[id]) == 0 {
 			delete(t.byID, id)
 		}
 	}
@@ -61,7 +61,7 @@ func (t *touchedSet) sweep() {
 // not known to have expired. One case cannot be told apart: a second refused TOUCH of the earlier
 // delivery that is on its way when the later one is touched. The later delivery's context then ends
 // too soon, as if it had expired.
-func (t *touchedSet) refused(id handler.ID) *handler.Message {
+func (t *touchedSet) refused(id handler.ID) *handler.Delivery {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, m := range t.byID[id] {

@@ -21,15 +21,17 @@ func (s *stream) refuse(n uint64) {
 // TestTouchRefused (F16, M23) checks that a refused TOUCH ends the context of its delivery, and
 // that afterwards only a success is sent.
 func TestTouchRefused(t *testing.T) {
-	for name, touching := range map[string]func(s *stream, m *handler.Message){
-		"by hand":     func(_ *stream, m *handler.Message) { _ = m.Touch() },
-		"often":       func(_ *stream, m *handler.Message) { _, _, _ = m.Touch(), m.Touch(), m.Touch() },
-		"kept so":     func(s *stream, m *handler.Message) { s.KeepTouched(m) },
-		"Done before": func(_ *stream, m *handler.Message) { m.Context().Done(); _ = m.Touch() },
+	for name, touching := range map[string]func(s *stream, m *handler.Delivery){
+		"by hand": func(_ *stream, m *handler.Delivery) { _ = m.Message().Touch() },
+		"often": func(_ *stream, m *handler.Delivery) {
+			_, _, _ = m.Message().Touch(), m.Message().Touch(), m.Message().Touch()
+		},
+		"kept so":     func(s *stream, m *handler.Delivery) { s.KeepTouched(m) },
+		"Done before": func(_ *stream, m *handler.Delivery) { m.Context().Done(); _ = m.Message().Touch() },
 	} {
 		bubbles(t, name, func(t *testing.T) {
 			s := openStream(t, streamOptions{})
-			var m [6]*handler.Message
+			var m [6]*handler.Delivery
 			for n := range m {
 				m[n] = s.message(uint64(n))
 			}
@@ -52,7 +54,7 @@ func TestTouchRefused(t *testing.T) {
 				}
 			}
 			s.sent()
-			wantIs(t, m[0].Touch(), handler.ErrMessageTimeout)
+			wantIs(t, m[0].Message().Touch(), handler.ErrMessageTimeout)
 			if s.Requeue(m[0], 0) || s.GiveUp(m[1]) || !s.Finish(m[2]) {
 				t.Error("only a success may be answered when nsqd does not wait any more")
 			}
@@ -79,7 +81,7 @@ func TestTouchRefusedUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		m, untouched, settled := s.message(1), s.message(2), s.message(3)
-		_, _ = m.Touch(), settled.Touch()
+		_, _ = m.Message().Touch(), settled.Message().Touch()
 		ctx := settled.Context()
 		s.Finish(settled)
 		texts := []string{
@@ -92,7 +94,7 @@ func TestTouchRefusedUnknown(t *testing.T) {
 			s.p.Error(text)
 		}
 		synctest.Wait()
-		for _, m := range []*handler.Message{m, untouched} {
+		for _, m := range []*handler.Delivery{m, untouched} {
 			wantCause(t, m.Context(), nil)
 			if !m.Answerable() {
 				t.Errorf("%v is not answerable", m)
@@ -111,25 +113,25 @@ func TestTouchRefusedUnknown(t *testing.T) {
 // runs.
 func TestTouchRefusedSameID(t *testing.T) {
 	tests := map[string]struct {
-		before     func(s *stream, older *handler.Message)
+		before     func(s *stream, older *handler.Delivery)
 		newerLoses bool
 	}{
-		"the older one is meant":                    {func(*stream, *handler.Message) {}, false},
-		"the older one was refused before":          {func(s *stream, _ *handler.Message) { s.refuse(1) }, true},
-		"the older one is too late by the clock":    {func(*stream, *handler.Message) { time.Sleep(59750 * time.Millisecond) }, true},
-		"the older one was requeued":                {func(s *stream, older *handler.Message) { s.Requeue(older, 0) }, true},
-		"the older one was requeued when too late":  {func(s *stream, older *handler.Message) { s.refuse(1); s.Requeue(older, 0) }, true},
-		"the older one was touched again meanwhile": {func(_ *stream, older *handler.Message) { time.Sleep(59 * time.Second); _ = older.Touch() }, false},
+		"the older one is meant":                    {func(*stream, *handler.Delivery) {}, false},
+		"the older one was refused before":          {func(s *stream, _ *handler.Delivery) { s.refuse(1) }, true},
+		"the older one is too late by the clock":    {func(*stream, *handler.Delivery) { time.Sleep(59750 * time.Millisecond) }, true},
+		"the older one was requeued":                {func(s *stream, older *handler.Delivery) { s.Requeue(older, 0) }, true},
+		"the older one was requeued when too late":  {func(s *stream, older *handler.Delivery) { s.refuse(1); s.Requeue(older, 0) }, true},
+		"the older one was touched again meanwhile": {func(_ *stream, older *handler.Delivery) { time.Sleep(59 * time.Second); _ = older.Message().Touch() }, false},
 	}
 	for name, c := range tests {
 		bubbles(t, name, func(t *testing.T) {
 			s := openStream(t, streamOptions{cfg: conn.Config{HeartbeatInterval: time.Minute}})
 			older := s.message(1)
-			_ = older.Touch()
+			_ = older.Message().Touch()
 			c.before(s, older)
 			settled := older.Claimed()
 			newer := s.message(1)
-			_ = newer.Touch()
+			_ = newer.Message().Touch()
 			s.refuse(1)
 			if older == newer || newer.Answerable() == c.newerLoses || older.Answerable() && !settled {
 				t.Errorf("answerable are the older one: %v, the newer one: %v", older.Answerable(), newer.Answerable())
@@ -145,15 +147,15 @@ func TestTouchedIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		long := s.message(0)
-		_ = long.Touch()
+		_ = long.Message().Touch()
 		for round := range 100 {
 			for n := range uint64(100) {
 				m := s.message(1 + uint64(round)*100 + n)
-				_, _ = m.Touch(), m.Touch()
+				_, _ = m.Message().Touch(), m.Message().Touch()
 				s.Finish(m)
 			}
 			again := s.message(1)
-			_ = again.Touch()
+			_ = again.Message().Touch()
 			s.Requeue(again, 0)
 			if got := s.Touched(); got > 100 {
 				t.Fatalf("%d messages are remembered, of 1 that is not settled", got)

@@ -115,7 +115,7 @@ func (o *outbox) mayWriteRDY(n int) bool {
 // dropLate removes expired commands from the buffer. There are some only if a write was delayed for
 // long. The caller holds o.mu.
 func (o *outbox) dropLate(now time.Duration) {
-	var untouched []*handler.Message // messages that rely on a dropped TOUCH
+	var untouched []*handler.Delivery // messages that rely on a dropped TOUCH
 	cut := 0
 	for _, t := range o.expiring {
 		if t.by > now && !slices.Contains(untouched, t.m) {

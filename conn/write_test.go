@@ -191,10 +191,10 @@ func TestTooLateInTheQueue(t *testing.T) {
 			s, m, open := blockedStream(t, 9, streamOptions{identify: shortTimeout.identify, cfg: conn.Config{HeartbeatInterval: time.Minute}})
 			s.Finish(m[1])
 			s.Requeue(m[2], 1)
-			_ = m[3].Touch()
+			_ = m[3].Message().Touch()
 			s.Finish(m[4])
 			s.Requeue(m[5], 0)
-			_ = m[6].Touch()
+			_ = m[6].Message().Touch()
 			s.Finish(m[7])
 			s.GiveUp(m[8])
 			time.Sleep(c.held)
@@ -216,12 +216,12 @@ func TestTouchNotSent(t *testing.T) {
 		s, m, open := blockedStream(t, 6, shortTimeout)
 		time.Sleep(5 * time.Second)
 		for _, m := range m[1:] {
-			if err := m.Touch(); err != nil {
+			if err := m.Message().Touch(); err != nil {
 				t.Error(err)
 			}
 		}
 		s.Requeue(m[1], 0) // by a deadline that the TOUCH moved
-		_ = m[2].Touch()
+		_ = m[2].Message().Touch()
 		s.Finish(m[3])
 		s.GiveUp(m[5])
 		fresh := s.message(6)
@@ -229,7 +229,7 @@ func TestTouchNotSent(t *testing.T) {
 		time.Sleep(answerBy - 5*time.Second)
 		open()
 		s.wantWritten(lines(fin(0)), lines(fin(3), req(6, 0)))
-		if m[2].Touch() == nil {
+		if m[2].Message().Touch() == nil {
 			t.Error("touched again")
 		}
 		if s.Requeue(m[2], 0) || s.Requeue(m[4], 0) {
@@ -316,7 +316,7 @@ func TestWriteDeadline(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 			}()
-			if !s.Finish(second) || second.Touch() == nil || !s.Alive() {
+			if !s.Finish(second) || second.Message().Touch() == nil || !s.Alive() {
 				t.Error("answering depends on the write")
 			}
 			wantIs(t, s.failed(conn.PhaseStream, want), conn.ErrSilent)

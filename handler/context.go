@@ -37,7 +37,7 @@ type child struct {
 }
 
 // Context returns the context that the message is handled under. It ends when
-// [Message.Release] is called, at the latest.
+// [Delivery.Release] is called, at the latest.
 func (m *Message) Context() context.Context { return (*messageContext)(m.origin()) }
 
 type messageKey struct{}
@@ -128,23 +128,12 @@ func (m *Message) parent() context.Context {
 // timeLeft is how long the context of the handler still has; ok is false if
 // it has no end.
 func (m *Message) timeLeft() (left time.Duration, ok bool) {
-	by, ok := m.AnswerBy()
+	by, ok := m.delivery().AnswerBy()
 	if !ok {
 		return 0, false
 	}
 	t := m.read.Source.Terms()
 	return by - t.grace() - t.Now(), true
-}
-
-// Undisturbed says whether nothing but time, and its source, can have ended the
-// context of the handler; see [Read.Lasts]. With those it is Err for who knows the time
-// already. false means that Err has to be asked.
-func (m *Message) Undisturbed() bool {
-	if m.derived || m.state.Load()&(ended|expired) != 0 {
-		return false
-	}
-	x := m.extra.Load()
-	return x == nil || x.child.Load() == nil
 }
 
 // more returns m's extra, making it if need be.
@@ -200,27 +189,6 @@ func (m *Message) expire() {
 		return
 	}
 	ch.cancel(ErrMessageTimeout)
-}
-
-// Expire ends the context of the handler with [ErrMessageTimeout], whatever the
-// clock says, and from then on only a success may be answered. It is for sources,
-// which call it when nsqd says that it waits for the delivery no more: it has
-// refused a TOUCH.
-func (m *Message) Expire() {
-	o := m.origin()
-	o.state.Or(expired)
-	x := o.extra.Load()
-	if x == nil {
-		return // whoever asks the context from now on finds it ended
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if ch := x.child.Load(); ch != nil {
-		if ch.timer != nil {
-			ch.timer.Stop()
-		}
-		ch.cancel(ErrMessageTimeout)
-	}
 }
 
 // endChild ends what others wait for.

@@ -111,7 +111,7 @@ func TestCauseIsStable(t *testing.T) {
 		time.Sleep(58 * time.Second)
 		synctest.Wait()
 		s.end(handler.ErrConnLost)
-		expired.Release()
+		(*handler.Delivery)(expired).Release()
 		want(t, "expired", context.Cause(ctx), handler.ErrMessageTimeout)
 		want(t, "Err", ctx.Err(), context.DeadlineExceeded)
 
@@ -137,9 +137,9 @@ func (p *countingParent) AfterFunc(func()) (stop func() bool) {
 
 func TestNothingIsLeftInTheParent(t *testing.T) {
 	for name, end := range map[string]func(*handler.Message){
-		"released":               func(m *handler.Message) { m.Release() },
+		"released":               func(m *handler.Message) { (*handler.Delivery)(m).Release() },
 		"expired":                func(*handler.Message) { time.Sleep(58 * time.Second); synctest.Wait() },
-		"expired, not looked at": func(m *handler.Message) { time.Sleep(58 * time.Second); m.Release() },
+		"expired, not looked at": func(m *handler.Message) { time.Sleep(58 * time.Second); (*handler.Delivery)(m).Release() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestNoTimerIsLeftAfterRelease(t *testing.T) {
 		m := s.message("body")
 		ctx := m.Context()
 		ctx.Done()
-		m.Release()
+		(*handler.Delivery)(m).Release()
 		before := s.askedFor.Load()
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -206,7 +206,7 @@ func TestDoneRacesWithRelease(t *testing.T) {
 			})
 		}
 		start.Done()
-		m.Release()
+		(*handler.Delivery)(m).Release()
 		all.Wait()
 		for _, ch := range chans {
 			want(t, "Done", ch, chans[0])
@@ -231,7 +231,7 @@ func TestConnectionLossRacesWithTouchAndDone(t *testing.T) {
 			})
 		}
 		all.Wait()
-		m.Release()
+		(*handler.Delivery)(m).Release()
 	}
 }
 
@@ -255,7 +255,7 @@ func TestTouchRacesWithTheEnd(t *testing.T) {
 			}
 			timedOut(t, ctx)
 			touch.Wait()
-			m.Release()
+			(*handler.Delivery)(m).Release()
 		}
 	})
 }

@@ -106,7 +106,7 @@ func TestTouchDoesNotReviveTheContext(t *testing.T) {
 		time.Sleep(58 * time.Second)
 		want(t, "Err, without Done", ctx.Err(), context.DeadlineExceeded)
 		wantErr(t, "Touch", m.Touch(), nil)
-		by, _ := m.AnswerBy()
+		by, _ := (*handler.Delivery)(m).AnswerBy()
 		want(t, "AnswerBy", by, 58*time.Second+59*time.Second)
 		timedOut(t, ctx)
 	})
@@ -144,7 +144,7 @@ func TestReleaseEndsTheContext(t *testing.T) {
 			m := newSource(t).message("body")
 			ctx := m.Context()
 			ask(ctx)
-			m.Release()
+			(*handler.Delivery)(m).Release()
 			want(t, "Err", ctx.Err(), context.Canceled)
 			want(t, "cause", context.Cause(ctx), context.Canceled)
 			want(t, "done", isDone(ctx), true)
@@ -162,7 +162,7 @@ func TestErrIsStable(t *testing.T) {
 	ends := map[string]func(*fakeSource, *handler.Message){
 		"time":    func(*fakeSource, *handler.Message) { time.Sleep(time.Minute) },
 		"loss":    func(s *fakeSource, _ *handler.Message) { s.end(handler.ErrConnLost) },
-		"release": func(_ *fakeSource, m *handler.Message) { m.Release() },
+		"release": func(_ *fakeSource, m *handler.Message) { (*handler.Delivery)(m).Release() },
 	}
 	for first, endFirst := range ends {
 		for second, endSecond := range ends {
@@ -195,7 +195,7 @@ func TestContextValues(t *testing.T) {
 	want(t, "after Done", ctx.Value(key{}), any("run"))
 	want(t, "of a stranger", ctx.Value("run"), nil)
 	want(t, "FromContext after Done", handler.FromContext(ctx), m)
-	m.Release()
+	(*handler.Delivery)(m).Release()
 	want(t, "after Release", ctx.Value(key{}), any("run"))
 	want(t, "FromContext after Release", handler.FromContext(ctx), m)
 }
@@ -234,7 +234,7 @@ func TestAfterFunc(t *testing.T) {
 		"time":     {func(*fakeSource, *handler.Message) { time.Sleep(58 * time.Second) }, handler.ErrMessageTimeout},
 		"loss":     {func(s *fakeSource, _ *handler.Message) { s.end(handler.ErrConnLost) }, handler.ErrConnLost},
 		"shutdown": {func(s *fakeSource, _ *handler.Message) { s.end(handler.ErrShutdown) }, handler.ErrShutdown},
-		"release":  {func(_ *fakeSource, m *handler.Message) { m.Release() }, context.Canceled},
+		"release":  {func(_ *fakeSource, m *handler.Message) { (*handler.Delivery)(m).Release() }, context.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -271,13 +271,13 @@ func TestContextAllocatesNothing(t *testing.T) {
 		wantAllocs(t, "Value", 0, func() { _ = ctx.Value(key{}) })
 		wantAllocs(t, "FromContext", 0, func() { _ = handler.FromContext(ctx) })
 		wantAllocs(t, "Cause", 0, func() { _ = context.Cause(ctx) })
-		wantAllocs(t, "AnswerBy", 0, func() { _, _ = m.AnswerBy() })
+		wantAllocs(t, "AnswerBy", 0, func() { _, _ = (*handler.Delivery)(m).AnswerBy() })
 	}
 	t.Run("before Done", check)
 	ctx.Done()
 	t.Run("after Done", check)
 	wantAllocs(t, "Done again", 0, func() { ctx.Done() })
-	m.Release()
+	(*handler.Delivery)(m).Release()
 	t.Run("after Release", check)
 }
 

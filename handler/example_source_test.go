@@ -30,22 +30,22 @@ func (s *localSource) NSQD() string             { return "127.0.0.1:4150" }
 func (s *localSource) Context() context.Context { return s.ctx }
 func (s *localSource) Terms() *handler.Terms    { return &s.terms }
 
-func (s *localSource) Touch(m *handler.Message) error {
-	fmt.Println("TOUCH", m.ID)
+func (s *localSource) Touch(d *handler.Delivery) error {
+	fmt.Println("TOUCH", d.ID)
 	return nil
 }
 
 // deliver makes a message as a connection does.
 func (s *localSource) deliver(body string) *handler.Message {
 	id, _ := handler.ParseID("0f9c3a7e5b1d2846")
-	m := new(handler.Message)
-	m.Init(&handler.Read{Source: s}, id, 1, 1_700_000_000_000_000_000, []byte(body))
-	return m
+	d := new(handler.Delivery)
+	d.Init(&handler.Read{Source: s}, id, 1, 1_700_000_000_000_000_000, []byte(body))
+	return d.Message()
 }
 
 // Whoever makes messages implements Source and calls Init; most tests of
 // handlers get by with NewContext.
-func ExampleMessage_Init() {
+func ExampleDelivery_Init() {
 	s := newLocalSource(context.Background())
 
 	id, err := handler.ParseID("0f9c3a7e5b1d2846")
@@ -53,9 +53,10 @@ func ExampleMessage_Init() {
 		fmt.Println(err)
 		return
 	}
-	var m handler.Message
-	m.Init(&handler.Read{Source: s}, id, 3, 1_700_000_000_000_000_000, []byte("42"))
+	d := new(handler.Delivery)
+	d.Init(&handler.Read{Source: s}, id, 3, 1_700_000_000_000_000_000, []byte("42"))
 
+	m := d.Message()
 	fmt.Println(m.ID, m.Topic(), m.Channel(), m.NSQD(), "attempt", m.Attempts)
 	fmt.Println(m.Timestamp().UTC().Format(time.RFC3339))
 	fmt.Printf("%s\n", m.Body)
@@ -82,10 +83,11 @@ func ExampleMessage_Deadline() {
 }
 
 // A delivery is settled once, whoever asks first.
-func ExampleMessage_Claim() {
+func ExampleDelivery_Claim() {
 	m := newLocalSource(context.Background()).deliver("42")
-	fmt.Println(m.Claim())
-	fmt.Println(m.Claim())
+	d := (*handler.Delivery)(m)
+	fmt.Println(d.Claim())
+	fmt.Println(d.Claim())
 	fmt.Println(m.Touch())
 	// Output:
 	// true
@@ -100,7 +102,7 @@ func ExampleRead() {
 		Source: newLocalSource(context.Background()),
 		Free:   func() { fmt.Println("the block may be used again") },
 	}
-	msgs := make([]handler.Message, 2)
+	msgs := make([]handler.Delivery, 2)
 	for i := range msgs {
 		msgs[i].Init(r, handler.ID{}, 1, 0, block[i:i+1])
 	}

@@ -208,7 +208,7 @@ func ExampleMessage_body() {
 	}
 	m := newLocalSource(context.Background()).deliver("42")
 	_ = keep(m.Context(), m)
-	m.Release() // the consumer does this
+	(*handler.Delivery)(m).Release() // the consumer does this
 
 	fmt.Printf("%q %q\n", m.Body, kept)
 	// Output:
@@ -284,7 +284,7 @@ func ExampleMessage_Outcome() {
 	fmt.Println(m.Outcome().Disposition)
 
 	// The consumer decides, after the handler has returned.
-	m.SetOutcome(handler.Outcome{Disposition: handler.Requeue, Delay: 2 * time.Second, Err: errors.New("busy")})
+	(*handler.Delivery)(m).SetOutcome(handler.Outcome{Disposition: handler.Requeue, Delay: 2 * time.Second, Err: errors.New("busy")})
 
 	out := m.Outcome()
 	fmt.Println(out.Disposition, out.Delay, out.Err)

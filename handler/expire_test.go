@@ -20,11 +20,11 @@ func TestExpire(t *testing.T) {
 		"Done before":              {func(m *handler.Message) { m.Context().Done() }, time.Minute},
 		"touched":                  {func(m *handler.Message) { _ = m.Touch() }, time.Minute},
 		"touched, Done before":     {func(m *handler.Message) { m.Context().Done(); _ = m.Touch() }, time.Minute},
-		"by a derived message":     {func(m *handler.Message) { m.WithBody(nil).Expire() }, time.Minute},
+		"by a derived message":     {func(m *handler.Message) { (*handler.Delivery)(m.WithBody(nil)).Expire() }, time.Minute},
 		"no message timeout":       {func(*handler.Message) {}, 0},
 		"no timeout, Done before":  {func(m *handler.Message) { m.Context().Done() }, 0},
-		"expired before":           {func(m *handler.Message) { m.Expire() }, time.Minute},
-		"expired and asked before": {func(m *handler.Message) { m.Expire(); _ = m.Context().Err() }, time.Minute},
+		"expired before":           {func(m *handler.Message) { (*handler.Delivery)(m).Expire() }, time.Minute},
+		"expired and asked before": {func(m *handler.Message) { (*handler.Delivery)(m).Expire(); _ = m.Context().Err() }, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -35,10 +35,10 @@ func TestExpire(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				c.before(m)
 				touches := s.touched.Load()
-				m.Expire()
+				(*handler.Delivery)(m).Expire()
 
 				timedOut(t, m.Context())
-				want(t, "Answerable", m.Answerable(), false)
+				want(t, "Answerable", (*handler.Delivery)(m).Answerable(), false)
 				wantErr(t, "Touch", m.Touch(), handler.ErrMessageTimeout)
 				want(t, "touches", s.touched.Load(), touches)
 				at, ok := m.Deadline()
@@ -46,8 +46,8 @@ func TestExpire(t *testing.T) {
 				after, _ := m.Context().Deadline()
 				want(t, "the context's Deadline", after, deadline)
 				want(t, "the other's Err", other.Context().Err(), nil)
-				want(t, "the other is answerable", other.Answerable(), true)
-				want(t, "claimed", m.Claim(), true)
+				want(t, "the other is answerable", (*handler.Delivery)(other).Answerable(), true)
+				want(t, "claimed", (*handler.Delivery)(m).Claim(), true)
 
 				asked := s.askedFor.Load()
 				time.Sleep(time.Hour)
@@ -64,21 +64,21 @@ func TestExpireComesLate(t *testing.T) {
 		m := s.message("body")
 		m.Context().Done()
 		s.end(handler.ErrConnLost)
-		m.Expire()
+		(*handler.Delivery)(m).Expire()
 		want(t, "cause", context.Cause(m.Context()), handler.ErrConnLost)
 	})
 	t.Run("after the handler's return", func(t *testing.T) {
 		m := newSource(t).message("body")
 		ctx := m.Context()
 		ctx.Done()
-		m.Release()
-		m.Expire()
+		(*handler.Delivery)(m).Release()
+		(*handler.Delivery)(m).Expire()
 		want(t, "Err", ctx.Err(), context.Canceled)
 		wantErr(t, "Touch", m.Touch(), handler.ErrSettled)
 	})
 	t.Run("of no source", func(t *testing.T) {
 		m := new(handler.Message)
-		m.Expire()
+		(*handler.Delivery)(m).Expire()
 		want(t, "Err", m.Context().Err(), nil)
 	})
 }
@@ -94,7 +94,7 @@ func TestExpireWhileAsked(t *testing.T) {
 			<-ctx.Done()
 			asked <- ctx
 		}()
-		m.Expire()
+		(*handler.Delivery)(m).Expire()
 		timedOut(t, <-asked)
 	}
 }

@@ -28,8 +28,8 @@ func BenchmarkInit(b *testing.B) {
 				m, r := &msgs[0], &reads[0]
 				msgs, reads = msgs[1:], reads[1:]
 				r.Source, r.At = s, time.Second
-				m.Init(r, testID, 1, 0, body)
-				m.Release()
+				(*handler.Delivery)(m).Init(r, testID, 1, 0, body)
+				(*handler.Delivery)(m).Release()
 			}
 		})
 	}

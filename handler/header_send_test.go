@@ -87,7 +87,7 @@ func TestForward(t *testing.T) {
 	derived := handler.NewContext(t.Context(), m.WithBody([]byte("x")))
 	want(t, "of a message with another body", sent(t, derived, new(handler.Outgoing), handler.Forward("a")), "a=1")
 
-	m.Release()
+	(*handler.Delivery)(m).Release()
 	want(t, "after the message is settled", sent(t, m.Context(), new(handler.Outgoing), forward), "")
 }
 

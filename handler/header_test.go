@@ -42,7 +42,7 @@ func TestEnvelopeIsTakenOff(t *testing.T) {
 	want(t, "Header", m.Header("Tenant"), "acme")
 	want(t, "a header that is not there", m.Header("nobody"), "")
 	want(t, "Headers", list(m.Headers()), "tenant=acme trace=1")
-	want(t, "Source", m.Source(), handler.Source(s))
+	want(t, "Source", (*handler.Delivery)(m).Source(), handler.Source(s))
 	want(t, "Topic", m.Topic(), "orders")
 	wantErr(t, "Touch", m.Touch(), nil)
 	want(t, "touched", s.touched.Load(), 1)
@@ -78,8 +78,8 @@ func TestPlainBodyHasNoHeaders(t *testing.T) {
 func TestEnvelopeWithoutSource(t *testing.T) {
 	var m handler.Message
 	body := sealed(t, "42", "a", "1")
-	m.Init(nil, testID, 1, 0, []byte(body))
-	want(t, "Source", m.Source(), nil)
+	(*handler.Delivery)(&m).Init(nil, testID, 1, 0, []byte(body))
+	want(t, "Source", (*handler.Delivery)(&m).Source(), nil)
 	want(t, "Body", string(m.Body), body)
 	want(t, "Topic", m.Topic(), "")
 }
@@ -101,10 +101,10 @@ func TestHeadersOfWithBody(t *testing.T) {
 	want(t, "RawBody", string(d.RawBody()), body)
 	want(t, "Header", d.Header("tenant"), "acme")
 	want(t, "Headers", list(d.Headers()), "tenant=acme")
-	want(t, "Source", d.Source(), m.Source())
-	d.Release()
+	want(t, "Source", (*handler.Delivery)(d).Source(), (*handler.Delivery)(m).Source())
+	(*handler.Delivery)(d).Release()
 	want(t, "Header after its Release", m.Header("tenant"), "acme")
-	m.Release()
+	(*handler.Delivery)(m).Release()
 	want(t, "Header after Release", d.Header("tenant"), "")
 
 	plain := newSource(t).message("sealed")
@@ -114,9 +114,9 @@ func TestHeadersOfWithBody(t *testing.T) {
 func TestHeadersEndWithRelease(t *testing.T) {
 	freed := false
 	var m handler.Message
-	m.Init(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, testID, 1, 0, []byte(sealed(t, "42", "a", "1")))
+	(*handler.Delivery)(&m).Init(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, testID, 1, 0, []byte(sealed(t, "42", "a", "1")))
 	headers := m.Headers()
-	m.Release()
+	(*handler.Delivery)(&m).Release()
 	want(t, "Body", m.Body == nil, true)
 	want(t, "RawBody", m.RawBody() == nil, true)
 	want(t, "Header", m.Header("a"), "")
@@ -131,7 +131,7 @@ func TestHeaderWhileReleased(t *testing.T) {
 	for range 100 {
 		body := []byte(sealed(t, "42", "tenant", "acme"))
 		var m handler.Message
-		m.Init(&handler.Read{Source: s, Free: func() { clear(body) }}, testID, 1, 0, body)
+		(*handler.Delivery)(&m).Init(&handler.Read{Source: s, Free: func() { clear(body) }}, testID, 1, 0, body)
 		var done sync.WaitGroup
 		for range 4 {
 			done.Go(func() {
@@ -143,7 +143,7 @@ func TestHeaderWhileReleased(t *testing.T) {
 				}
 			})
 		}
-		m.Release()
+		(*handler.Delivery)(&m).Release()
 		done.Wait()
 	}
 }
@@ -185,8 +185,8 @@ func TestUnreadableEnvelope(t *testing.T) {
 			want(t, "Body", string(m.Body), c.body)
 			want(t, "RawBody", string(m.RawBody()), c.body)
 			want(t, "Header", m.Header("tenant"), c.tenant)
-			want(t, "Claimed", m.Claimed(), false)
-			want(t, "Answerable", m.Answerable(), true)
+			want(t, "Claimed", (*handler.Delivery)(m).Claimed(), false)
+			want(t, "Answerable", (*handler.Delivery)(m).Answerable(), true)
 
 			// Middleware that understands it hands on what it has read.
 			wantErr(t, "answer", handler.Typed(decodeInt, func(context.Context, int) error { return nil })(m.Context(), m.WithBody([]byte("7"))), nil)
@@ -235,13 +235,13 @@ func TestEnvelopeAllocations(t *testing.T) {
 				m, r := &msgs[i], &reads[i]
 				i++
 				r.Source, r.At, r.Free = s, s.terms.Now(), func() {}
-				m.Init(r, testID, 1, 0, body)
+				(*handler.Delivery)(m).Init(r, testID, 1, 0, body)
 				if err := handle(m.Context(), m); err != nil {
 					t.Error(err)
 				}
 				h, _, _ := envelope.Split(m.RawBody())
 				h.Get("traceparent")
-				m.Release()
+				(*handler.Delivery)(m).Release()
 			})
 		})
 	}

@@ -5,16 +5,13 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
-
-	"github.com/nsqx/nsqx/envelope"
 )
 
 // Message is one delivery of a message by one nsqd. A redelivery is another
 // Message.
 //
-// Its methods are safe for concurrent use, but for Outcome, SetOutcome and
-// Release, which belong to the goroutine that handles the message. Fields must
-// not be written to.
+// Its methods are safe for concurrent use, but for Outcome, which belongs to the
+// goroutine that handles the message. Fields must not be written to.
 // The zero Message is of no topic, never expires, and cannot be touched.
 type Message struct {
 	// ID is unique for one topic of one nsqd only.
@@ -48,25 +45,6 @@ const (
 	released               // the memory of the body is given back
 )
 
-// Init makes m a delivery that was read with r; nil if it comes from no source.
-// timestamp is nsqd's, in nanoseconds since 1970. If body has an envelope, Body
-// becomes what follows it; only a message of no source keeps the body as it is.
-//
-// Init is for those who make messages: connections and tests. m must be zero, and
-// what was read together is to be made by one goroutine, before the first of it is
-// released.
-func (m *Message) Init(r *Read, id ID, attempts uint16, timestamp int64, body []byte) {
-	m.ID, m.Attempts, m.Body = id, attempts, body
-	m.read, m.timestamp = r, timestamp
-	if r == nil {
-		return
-	}
-	r.messages++
-	if envelope.Is(body) {
-		m.open()
-	}
-}
-
 // Topic returns the topic that the message was published to.
 func (m *Message) Topic() string {
 	if m.read == nil {
@@ -91,18 +69,6 @@ func (m *Message) NSQD() string {
 	return m.read.Source.NSQD()
 }
 
-// Source returns where the message came from; nil for the zero Message.
-func (m *Message) Source() Source {
-	if m.read == nil {
-		return nil
-	}
-	return m.read.Source
-}
-
-// Read returns what the message has in common with others; nil if it is of no
-// source.
-func (m *Message) Read() *Read { return m.read }
-
 // Timestamp returns when nsqd accepted the message, by nsqd's clock.
 func (m *Message) Timestamp() time.Time { return time.Unix(0, m.timestamp) }
 
@@ -118,38 +84,11 @@ func (m *Message) Received() time.Time {
 // Deadline returns when nsqd stops waiting for an answer, less the margin that
 // an answer needs. It moves with Touch. ok is false if nsqd waits for ever.
 func (m *Message) Deadline() (deadline time.Time, ok bool) {
-	by, ok := m.AnswerBy()
+	by, ok := m.delivery().AnswerBy()
 	if !ok {
 		return time.Time{}, false
 	}
 	return m.read.Source.Terms().Start.Add(by), true
-}
-
-// AnswerBy is Deadline as an instant counted from Terms.Start. After it only a
-// success may be answered. Of a delivery that has expired it is in the past.
-func (m *Message) AnswerBy() (instant time.Duration, ok bool) {
-	o := m.origin()
-	if o.read == nil {
-		return 0, false
-	}
-	if o.state.Load()&expired != 0 {
-		return o.read.At, true
-	}
-	t := o.read.Source.Terms()
-	if t.MessageTimeout <= 0 {
-		return 0, false
-	}
-	var touched time.Duration
-	if x := o.extra.Load(); x != nil {
-		touched = time.Duration(x.touched.Load())
-	}
-	return t.answerBy(o.read.At, touched), true
-}
-
-// Answerable says whether nsqd certainly still waits for an answer.
-func (m *Message) Answerable() bool {
-	by, ok := m.AnswerBy()
-	return !ok || m.read.Source.Terms().Now() < by
 }
 
 // Touch asks nsqd for another message timeout, counted from now, and moves the
@@ -162,12 +101,12 @@ func (m *Message) Touch() error {
 	switch {
 	case o.read == nil || o.state.Load()&(claimed|ended) != 0:
 		return ErrSettled
-	case !o.Answerable():
+	case !o.delivery().Answerable():
 		return ErrMessageTimeout
 	}
 	src := o.read.Source
 	now := src.Terms().Now()
-	if err := src.Touch(o); err != nil {
+	if err := src.Touch(o.delivery()); err != nil {
 		return err
 	}
 	o.more().touched.Store(int64(now))
@@ -197,79 +136,6 @@ func (m *Message) Outcome() Outcome {
 		return x.outcome
 	}
 	return Outcome{Disposition: o.disposition}
-}
-
-// SetOutcome records what was decided. It is for the consumer, which calls it
-// from the goroutine of the handler.
-func (m *Message) SetOutcome(out Outcome) {
-	o := m.origin()
-	o.disposition = out.Disposition
-	if out.Err != nil || out.Delay != 0 {
-		o.more().outcome = out
-	} else if x := o.extra.Load(); x != nil {
-		x.outcome = out
-	}
-}
-
-// Claim takes the right to answer the delivery. It returns true once, whoever
-// asks first: a delivery is settled once. It is for the consumer: a message that
-// a handler has claimed is never answered.
-func (m *Message) Claim() bool {
-	return m.origin().state.Or(claimed)&claimed == 0
-}
-
-// End is Claim by the one whose handler has returned: it also ends the context of
-// the handler, at once. Release is still to be called.
-func (m *Message) End() bool {
-	first := m.state.Or(claimed|ended)&claimed == 0
-	m.endChild()
-	return first
-}
-
-// Claimed says whether somebody has claimed the delivery.
-func (m *Message) Claimed() bool { return m.origin().state.Load()&claimed != 0 }
-
-// Release ends the context of the handler, takes body and headers away and gives
-// their memory back. It is for the consumer, which calls it once, when neither handler nor
-// middleware nor dead letter can read the body any more.
-func (m *Message) Release() {
-	before := m.state.Or(ended | released)
-	m.endChild()
-	m.dropBody()
-	if before&released == 0 && !m.derived && m.read != nil {
-		m.read.release(1)
-	}
-}
-
-func (m *Message) dropBody() {
-	m.Body = nil
-	if x := m.extra.Load(); x != nil {
-		x.dropRaw()
-	}
-}
-
-// ReleaseAll releases messages that have a source, and on which End was called, as
-// Release does. It is the last that is called of them.
-func ReleaseAll(msgs []Message) {
-	var r *Read
-	n := 0
-	for i := range msgs {
-		m := &msgs[i]
-		m.dropBody()
-		if m.state.Load()&released != 0 { // by whom it does not belong to
-			continue
-		}
-		if m.read != r {
-			if n > 0 {
-				r.release(n)
-			}
-			r, n = m.read, 0
-		}
-		n++
-	}
-	if n > 0 {
-		r.release(n)
-	}
 }
 
 // String identifies the delivery; body and headers are not printed.

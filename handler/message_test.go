@@ -25,7 +25,7 @@ func TestMessageIsSmall(t *testing.T) {
 func TestInit(t *testing.T) {
 	s := newSource(t)
 	var m handler.Message
-	m.Init(&handler.Read{Source: s, At: 3 * time.Second}, testID, 7, 1_700_000_000_123_456_789, []byte("body"))
+	(*handler.Delivery)(&m).Init(&handler.Read{Source: s, At: 3 * time.Second}, testID, 7, 1_700_000_000_123_456_789, []byte("body"))
 
 	want(t, "ID", m.ID, testID)
 	want(t, "Attempts", m.Attempts, 7)
@@ -33,11 +33,11 @@ func TestInit(t *testing.T) {
 	want(t, "Topic", m.Topic(), "orders")
 	want(t, "Channel", m.Channel(), "billing")
 	want(t, "NSQD", m.NSQD(), "127.0.0.1:4150")
-	want(t, "Source", m.Source(), handler.Source(s))
+	want(t, "Source", (*handler.Delivery)(&m).Source(), handler.Source(s))
 	want(t, "Timestamp", m.Timestamp().UnixNano(), 1_700_000_000_123_456_789)
 	want(t, "Received", m.Received(), s.terms.Start.Add(3*time.Second))
 	want(t, "Outcome", m.Outcome(), handler.Outcome{})
-	want(t, "Answerable", m.Answerable(), true)
+	want(t, "Answerable", (*handler.Delivery)(&m).Answerable(), true)
 }
 
 func TestZeroMessage(t *testing.T) {
@@ -46,15 +46,15 @@ func TestZeroMessage(t *testing.T) {
 	want(t, "Topic", m.Topic(), "")
 	want(t, "Channel", m.Channel(), "")
 	want(t, "NSQD", m.NSQD(), "")
-	want(t, "Source", m.Source(), nil)
+	want(t, "Source", (*handler.Delivery)(&m).Source(), nil)
 	want(t, "Received", m.Received(), time.Time{})
 	want(t, "Outcome", m.Outcome(), handler.Outcome{})
-	want(t, "Answerable", m.Answerable(), true)
+	want(t, "Answerable", (*handler.Delivery)(&m).Answerable(), true)
 	wantErr(t, "Touch", m.Touch(), handler.ErrSettled)
 	if at, ok := m.Deadline(); ok {
 		t.Errorf("Deadline: got %v, want none", at)
 	}
-	if by, ok := m.AnswerBy(); ok {
+	if by, ok := (*handler.Delivery)(&m).AnswerBy(); ok {
 		t.Errorf("AnswerBy: got %v, want none", by)
 	}
 
@@ -65,7 +65,7 @@ func TestZeroMessage(t *testing.T) {
 	if at, ok := ctx.Deadline(); ok {
 		t.Errorf("the context's Deadline: got %v, want none", at)
 	}
-	m.Release()
+	(*handler.Delivery)(&m).Release()
 	<-ctx.Done()
 	want(t, "Err after Release", ctx.Err(), context.Canceled)
 }
@@ -75,7 +75,7 @@ func TestFromContext(t *testing.T) {
 	m := s.message("body")
 
 	outside := handler.FromContext(context.Background())
-	if outside == nil || outside.ID != (handler.ID{}) || outside.Source() != nil {
+	if outside == nil || outside.ID != (handler.ID{}) || (*handler.Delivery)(outside).Source() != nil {
 		t.Errorf("outside a handler: got %v, want a zero Message", outside)
 	}
 	want(t, "in a handler", handler.FromContext(m.Context()), m)
@@ -105,7 +105,7 @@ func TestWithBody(t *testing.T) {
 			want(t, what+" ID", d.ID, m.ID)
 			want(t, what+" Attempts", d.Attempts, m.Attempts)
 			want(t, what+" Topic", d.Topic(), "orders")
-			want(t, what+" Source", d.Source(), m.Source())
+			want(t, what+" Source", (*handler.Delivery)(d).Source(), (*handler.Delivery)(m).Source())
 			want(t, what+" Timestamp", d.Timestamp(), m.Timestamp())
 			want(t, what+" Received", d.Received(), m.Received())
 			want(t, what+" Context", d.Context(), m.Context())
@@ -115,21 +115,21 @@ func TestWithBody(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		wantErr(t, "touch of the second", second.Touch(), nil)
 		for what, d := range map[string]*handler.Message{"m": m, "first": first, "second": second} {
-			by, ok := d.AnswerBy()
+			by, ok := (*handler.Delivery)(d).AnswerBy()
 			want(t, what+" AnswerBy", by, 69*time.Second)
 			want(t, what+" expires", ok, true)
 		}
 		time.Sleep(59 * time.Second)
-		want(t, "Answerable of a touched one", second.Answerable(), false)
+		want(t, "Answerable of a touched one", (*handler.Delivery)(second).Answerable(), false)
 
 		out := handler.Outcome{Disposition: handler.Requeue, Delay: time.Second, Err: errors.New("busy")}
-		first.SetOutcome(out)
+		(*handler.Delivery)(first).SetOutcome(out)
 		want(t, "Outcome", m.Outcome(), out)
 		want(t, "Outcome of the second", second.Outcome(), out)
 
-		want(t, "Claim of the first", first.Claim(), true)
-		want(t, "Claim of the second", second.Claim(), false)
-		want(t, "Claim of the original", m.Claim(), false)
+		want(t, "Claim of the first", (*handler.Delivery)(first).Claim(), true)
+		want(t, "Claim of the second", (*handler.Delivery)(second).Claim(), false)
+		want(t, "Claim of the original", (*handler.Delivery)(m).Claim(), false)
 		wantErr(t, "Touch of a settled one", second.Touch(), handler.ErrSettled)
 	})
 }
@@ -138,7 +138,7 @@ func TestWithBody(t *testing.T) {
 func TestWithBodyAfterRelease(t *testing.T) {
 	m := newSource(t).message("sealed")
 	d := m.WithBody([]byte("opened"))
-	m.Release()
+	(*handler.Delivery)(m).Release()
 	want(t, "derived body", string(d.Body), "opened")
 	want(t, "derived topic", d.Topic(), "orders")
 	wantErr(t, "derived context", d.Context().Err(), context.Canceled)
@@ -155,7 +155,7 @@ func TestClaimOnce(t *testing.T) {
 		for range 8 {
 			done.Go(func() {
 				start.Wait()
-				if m.Claim() {
+				if (*handler.Delivery)(m).Claim() {
 					won.Add(1)
 				}
 			})
@@ -171,12 +171,12 @@ func TestRelease(t *testing.T) {
 	freed := 0
 	r := &handler.Read{Source: s, Free: func() { freed++ }}
 	msgs := readTogether(r, 2)
-	msgs[0].Release()
+	(*handler.Delivery)(&msgs[0]).Release()
 	want(t, "Body", msgs[0].Body == nil, true)
-	msgs[0].Release() // changes nothing
+	(*handler.Delivery)(&msgs[0]).Release() // changes nothing
 	want(t, "neighbour's body", string(msgs[1].Body), "body")
 	want(t, "freed too early", freed, 0)
-	msgs[1].Release()
+	(*handler.Delivery)(&msgs[1]).Release()
 	want(t, "freed", freed, 1)
 	want(t, "the memory is kept", r.Free != nil, false)
 }
@@ -185,8 +185,8 @@ func TestRelease(t *testing.T) {
 func TestReleaseOfDerived(t *testing.T) {
 	freed := false
 	var m handler.Message
-	m.Init(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, testID, 1, 0, []byte("sealed"))
-	m.WithBody([]byte("opened")).Release()
+	(*handler.Delivery)(&m).Init(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, testID, 1, 0, []byte("sealed"))
+	(*handler.Delivery)(m.WithBody([]byte("opened"))).Release()
 	want(t, "freed", freed, false)
 	want(t, "body", string(m.Body), "sealed")
 	want(t, "Err", m.Context().Err(), nil)
@@ -194,7 +194,7 @@ func TestReleaseOfDerived(t *testing.T) {
 
 func TestLogValueHasNoBody(t *testing.T) {
 	var m handler.Message
-	m.Init(&handler.Read{Source: newSource(t)}, testID, 3, 0, []byte("s3cret"))
+	(*handler.Delivery)(&m).Init(&handler.Read{Source: newSource(t)}, testID, 3, 0, []byte("s3cret"))
 	for _, format := range []string{"text", "json"} {
 		var out bytes.Buffer
 		var h slog.Handler = slog.NewTextHandler(&out, nil)
@@ -228,15 +228,15 @@ func TestOneMessageAllocatesNothing(t *testing.T) {
 		m, r := &msgs[i], &reads[i]
 		i++
 		r.Source, r.At, r.Free = s, s.terms.Now(), func() {}
-		m.Init(r, testID, 1, 0, body)
-		if err := handle(m.Context(), m); err != nil || !m.Claim() {
+		(*handler.Delivery)(m).Init(r, testID, 1, 0, body)
+		if err := handle(m.Context(), m); err != nil || !(*handler.Delivery)(m).Claim() {
 			t.Errorf("got %v", err)
 		}
-		m.SetOutcome(handler.Outcome{Disposition: handler.Finish})
+		(*handler.Delivery)(m).SetOutcome(handler.Outcome{Disposition: handler.Finish})
 		if m.Outcome().Disposition != handler.Finish {
 			t.Error("the outcome is lost")
 		}
-		m.Release()
+		(*handler.Delivery)(m).Release()
 	})
 }
 

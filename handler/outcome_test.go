@@ -36,13 +36,13 @@ func TestOutcome(t *testing.T) {
 	} {
 		m := newSource(t).message("body")
 		want(t, "before", m.Outcome(), handler.Outcome{})
-		m.SetOutcome(out)
+		(*handler.Delivery)(m).SetOutcome(out)
 		want(t, "after", m.Outcome(), out)
-		m.Release()
+		(*handler.Delivery)(m).Release()
 		want(t, "after Release", m.Outcome(), out)
 
 		last := handler.Outcome{Disposition: handler.Expired}
-		m.SetOutcome(last)
+		(*handler.Delivery)(m).SetOutcome(last)
 		want(t, "changed", m.Outcome(), last)
 	}
 }
@@ -52,6 +52,6 @@ func TestOutcomeOfTouched(t *testing.T) {
 	m := newSource(t).message("body")
 	wantErr(t, "Touch", m.Touch(), nil)
 	want(t, "still open", m.Outcome(), handler.Outcome{})
-	m.SetOutcome(handler.Outcome{Disposition: handler.Finish})
+	(*handler.Delivery)(m).SetOutcome(handler.Outcome{Disposition: handler.Finish})
 	want(t, "Outcome", m.Outcome(), handler.Outcome{Disposition: handler.Finish})
 }

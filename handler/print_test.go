@@ -11,7 +11,7 @@ import (
 
 func TestPrintingShowsNoBody(t *testing.T) {
 	var m handler.Message
-	m.Init(&handler.Read{Source: newSource(t)}, testID, 7, 0, []byte("card number"))
+	(*handler.Delivery)(&m).Init(&handler.Read{Source: newSource(t)}, testID, 7, 0, []byte("card number"))
 	derived, cancel := context.WithCancel(m.Context())
 	defer cancel()
 	for _, v := range []any{&m, m.Context(), derived} {

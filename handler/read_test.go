@@ -11,8 +11,8 @@ import (
 )
 
 // readTogether makes n messages that were read together.
-func readTogether(r *handler.Read, n int) []handler.Message {
-	msgs := make([]handler.Message, n)
+func readTogether(r *handler.Read, n int) []handler.Delivery {
+	msgs := make([]handler.Delivery, n)
 	for i := range msgs {
 		msgs[i].Init(r, testID, 1, 0, []byte("body"))
 	}
@@ -46,7 +46,7 @@ func TestReadIsFreedOnce(t *testing.T) {
 func TestReleaseAllOfSeveralReads(t *testing.T) {
 	s := newSource(t)
 	var freed []string
-	msgs := make([]handler.Message, 5)
+	msgs := make([]handler.Delivery, 5)
 	for i, r := range []*handler.Read{
 		{Source: s, Free: func() { freed = append(freed, "first") }},
 		{Source: s},
@@ -63,21 +63,21 @@ func TestReleaseAllOfSeveralReads(t *testing.T) {
 	want(t, "freed", len(freed), 2)
 	for i := range msgs {
 		want(t, "Body", msgs[i].Body == nil, true)
-		want(t, "RawBody", msgs[i].RawBody() == nil, true)
+		want(t, "RawBody", msgs[i].Message().RawBody() == nil, true)
 	}
 }
 
-// What Lasts and Undisturbed say together is never more than Err says.
+// What Lasts and HasOwnContext say together is never more than Err says.
 func TestContextLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t)
 		r := &handler.Read{Source: s, At: s.terms.Now()}
 		msgs := readTogether(r, 5)
-		lasts := func(m *handler.Message) bool { return r.Lasts(s.terms.Now()) && m.Undisturbed() }
+		lasts := func(d *handler.Delivery) bool { return r.Lasts(s.terms.Now()) && !d.HasOwnContext() }
 		for i := range msgs {
 			want(t, "at first", lasts(&msgs[i]), true)
 		}
-		want(t, "a derived one", msgs[0].WithBody(nil).Undisturbed(), false)
+		want(t, "a derived one", (*handler.Delivery)(msgs[0].Message().WithBody(nil)).HasOwnContext(), true)
 		msgs[0].Context().Done()
 		want(t, "with a child", lasts(&msgs[0]), false)
 		msgs[1].Expire()
@@ -85,11 +85,11 @@ func TestContextLasts(t *testing.T) {
 		msgs[2].End()
 		want(t, "ended", lasts(&msgs[2]), false)
 		time.Sleep(time.Second)
-		if err := msgs[3].Touch(); err != nil {
+		if err := msgs[3].Message().Touch(); err != nil {
 			t.Fatal(err)
 		}
 		want(t, "touched", lasts(&msgs[3]), true)
-		until, _ := msgs[4].Deadline()
+		until, _ := msgs[4].Message().Deadline()
 		grace := min(time.Second, s.terms.MessageTimeout/10)
 		time.Sleep(time.Until(until) - grace - 1)
 		want(t, "just before the end", lasts(&msgs[4]), true)

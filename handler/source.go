@@ -22,7 +22,7 @@ type Source interface {
 	Terms() *Terms
 
 	// Touch asks nsqd for another message timeout. It must not block.
-	Touch(m *Message) error
+	Touch(d *Delivery) error
 }
 
 // Toucher is a Source that keeps messages touched while they are handled. A
@@ -30,12 +30,12 @@ type Source interface {
 type Toucher interface {
 	Source
 
-	// KeepTouched touches m whenever half the message timeout has gone by since
-	// it was received or touched, until stop is called, m is settled, nsqd's
+	// KeepTouched touches d whenever half the message timeout has gone by since
+	// it was received or touched, until stop is called, d is settled, nsqd's
 	// max-msg-timeout leaves nothing to gain, or the source ends. It must not
 	// block, and stop must neither, nor wait for a TOUCH that is on its way.
 	// stop may be called at any time, and again.
-	KeepTouched(m *Message) (stop func())
+	KeepTouched(d *Delivery) (stop func())
 }
 
 // Terms are the time limits that nsqd sets for the messages of a connection.

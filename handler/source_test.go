@@ -49,7 +49,7 @@ func (s *fakeSource) Terms() *handler.Terms {
 	return &s.terms
 }
 
-func (s *fakeSource) Touch(*handler.Message) error {
+func (s *fakeSource) Touch(*handler.Delivery) error {
 	if s.touchErr != nil {
 		return s.touchErr
 	}
@@ -60,7 +60,7 @@ func (s *fakeSource) Touch(*handler.Message) error {
 // message is one that s receives now.
 func (s *fakeSource) message(body string) *handler.Message {
 	m := new(handler.Message)
-	m.Init(&handler.Read{Source: s, At: s.terms.Now()}, testID, 1, 1_700_000_000_123_456_789, []byte(body))
+	(*handler.Delivery)(m).Init(&handler.Read{Source: s, At: s.terms.Now()}, testID, 1, 1_700_000_000_123_456_789, []byte(body))
 	return m
 }
 

@@ -68,7 +68,7 @@ func TestAnswerBy(t *testing.T) {
 					wantErr(t, "Touch", m.Touch(), nil)
 				}
 
-				by, ok := m.AnswerBy()
+				by, ok := (*handler.Delivery)(m).AnswerBy()
 				want(t, "AnswerBy", by, c.answer)
 				want(t, "expires", ok, true)
 				at, ok := m.Deadline()
@@ -83,9 +83,9 @@ func TestAnswerBy(t *testing.T) {
 				<-m.Context().Done()
 				want(t, "the context ended at", time.Since(start), c.contextEnd)
 				time.Sleep(c.answer - c.contextEnd - 1)
-				want(t, "Answerable just before AnswerBy", m.Answerable(), true)
+				want(t, "Answerable just before AnswerBy", (*handler.Delivery)(m).Answerable(), true)
 				time.Sleep(time.Nanosecond)
-				want(t, "Answerable at AnswerBy", m.Answerable(), false)
+				want(t, "Answerable at AnswerBy", (*handler.Delivery)(m).Answerable(), false)
 			})
 		})
 	}
@@ -97,14 +97,14 @@ func TestNoMessageTimeout(t *testing.T) {
 		s.terms.MessageTimeout = 0
 		m := s.message("body")
 		ctx := m.Context()
-		if _, ok := m.AnswerBy(); ok {
+		if _, ok := (*handler.Delivery)(m).AnswerBy(); ok {
 			t.Error("AnswerBy: want none")
 		}
 		if _, ok := ctx.Deadline(); ok {
 			t.Error("the context's Deadline: want none")
 		}
 		time.Sleep(1000 * time.Hour)
-		want(t, "Answerable", m.Answerable(), true)
+		want(t, "Answerable", (*handler.Delivery)(m).Answerable(), true)
 		want(t, "Err", ctx.Err(), nil)
 		select {
 		case <-ctx.Done():
@@ -131,7 +131,7 @@ func TestTouchTooLate(t *testing.T) {
 		wantErr(t, "Touch at AnswerBy", late.Touch(), handler.ErrMessageTimeout)
 		wantErr(t, "Touch is a deadline that passed", late.Touch(), context.DeadlineExceeded)
 		want(t, "touches", s.touched.Load(), 1)
-		by, _ := late.AnswerBy()
+		by, _ := (*handler.Delivery)(late).AnswerBy()
 		want(t, "AnswerBy", by, 2*59*time.Second-1)
 	})
 }
@@ -140,8 +140,8 @@ func TestTouchTooLate(t *testing.T) {
 func TestTouchOfSettled(t *testing.T) {
 	s := newSource(t)
 	claimed, released := s.message("body"), s.message("body")
-	claimed.Claim()
-	released.Release()
+	(*handler.Delivery)(claimed).Claim()
+	(*handler.Delivery)(released).Release()
 	wantErr(t, "claimed", claimed.Touch(), handler.ErrSettled)
 	wantErr(t, "released", released.Touch(), handler.ErrSettled)
 	want(t, "touches", s.touched.Load(), 0)
@@ -155,7 +155,7 @@ func TestTouchThatTheSourceRefuses(t *testing.T) {
 		for _, err := range []error{handler.ErrConnLost, errors.New("queue is full")} {
 			s.touchErr = err
 			wantErr(t, "Touch", m.Touch(), err)
-			by, _ := m.AnswerBy()
+			by, _ := (*handler.Delivery)(m).AnswerBy()
 			want(t, "AnswerBy", by, 59*time.Second)
 		}
 	})

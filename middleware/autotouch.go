@@ -28,8 +28,9 @@ import (
 func AutoTouch() handler.Middleware {
 	return func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error {
-			if src, ok := m.Source().(handler.Toucher); ok {
-				defer src.KeepTouched(m)()
+			d := (*handler.Delivery)(m)
+			if src, ok := d.Source().(handler.Toucher); ok {
+				defer src.KeepTouched(d)()
 			}
 			return next(ctx, m)
 		}

@@ -12,11 +12,11 @@ import (
 // toucher is a source that notes what it is to keep touched.
 type toucher struct {
 	*source
-	kept, stopped []*handler.Message
+	kept, stopped []*handler.Delivery
 	stop          func() // if set, KeepTouched returns it
 }
 
-func (s *toucher) KeepTouched(m *handler.Message) (stop func()) {
+func (s *toucher) KeepTouched(m *handler.Delivery) (stop func()) {
 	if s.stop != nil {
 		return s.stop
 	}
@@ -26,7 +26,7 @@ func (s *toucher) KeepTouched(m *handler.Message) (stop func()) {
 
 func (s *toucher) message() *handler.Message {
 	m := new(handler.Message)
-	m.Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID([]byte("0123456789abcdef")), 1, 0, []byte("body"))
+	(*handler.Delivery)(m).Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID([]byte("0123456789abcdef")), 1, 0, []byte("body"))
 	return m
 }
 
@@ -60,9 +60,9 @@ func TestAutoTouch(t *testing.T) {
 			want(t, "answer", err, c.err)
 			want(t, "the handler ran", ran, true)
 			want(t, "kept touched", len(s.kept), 1)
-			want(t, "the message", s.kept[0], m)
+			want(t, "the message", s.kept[0].Message(), m)
 			want(t, "not any more", len(s.stopped), 1)
-			want(t, "the one that was", s.stopped[0], m)
+			want(t, "the one that was", s.stopped[0].Message(), m)
 		})
 	}
 }

@@ -34,18 +34,18 @@ func openSource() *source {
 	return s
 }
 
-func (s *source) Topic() string                { return "orders" }
-func (s *source) Channel() string              { return "billing" }
-func (s *source) NSQD() string                 { return "127.0.0.1:4150" }
-func (s *source) Context() context.Context     { return s.ctx }
-func (s *source) Terms() *handler.Terms        { return &s.terms }
-func (s *source) Touch(*handler.Message) error { return nil }
+func (s *source) Topic() string                 { return "orders" }
+func (s *source) Channel() string               { return "billing" }
+func (s *source) NSQD() string                  { return "127.0.0.1:4150" }
+func (s *source) Context() context.Context      { return s.ctx }
+func (s *source) Terms() *handler.Terms         { return &s.terms }
+func (s *source) Touch(*handler.Delivery) error { return nil }
 
 func (s *source) message(body string) *handler.Message { return s.attempt(3, body) }
 
 func (s *source) attempt(n uint16, body string) *handler.Message {
 	m := new(handler.Message)
-	m.Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID([]byte("0123456789abcdef")), n, 0, []byte(body))
+	(*handler.Delivery)(m).Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID([]byte("0123456789abcdef")), n, 0, []byte(body))
 	return m
 }
 

@@ -41,7 +41,7 @@ func TestTimeout(t *testing.T) {
 				m := s.message("body")
 				want(t, "cause", run(m, middleware.Timeout(c.d), untilDone), c.cause)
 				want(t, "ended after", s.terms.Now(), c.after)
-				m.Release()
+				(*handler.Delivery)(m).Release()
 			})
 		})
 	}

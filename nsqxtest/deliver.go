@@ -20,7 +20,7 @@ type Processor interface {
 func Deliver(tb testing.TB, consumer Processor, body []byte, opts ...MessageOption) handler.Outcome {
 	tb.Helper()
 	m := newTestMessage(tb, body, opts)
-	defer m.Release()
+	defer (*handler.Delivery)(m).Release()
 	return consumer.Process(m.Context(), m)
 }
 
@@ -29,7 +29,7 @@ func Deliver(tb testing.TB, consumer Processor, body []byte, opts ...MessageOpti
 func Handle[T any](tb testing.TB, fn handler.Func[T], v T, opts ...MessageOption) error {
 	tb.Helper()
 	m := newTestMessage(tb, nil, opts)
-	defer m.Release()
+	defer (*handler.Delivery)(m).Release()
 	return fn(m.Context(), v)
 }
 

@@ -96,14 +96,14 @@ func Message(body []byte, opts ...MessageOption) *handler.Message {
 		MaxMessageTimeout: 15 * time.Minute,
 		Margin:            250 * time.Millisecond,
 	}}
-	m := new(handler.Message)
+	m := new(handler.Delivery)
 	m.Init(&handler.Read{Source: s}, cfg.id, cfg.attempts, cfg.timestamp.UnixNano(), bytes.Clone(body))
-	return m
+	return m.Message()
 }
 
 // Touches returns how often a message of this package was touched; 0 for any other.
 func Touches(m *handler.Message) int {
-	if s, ok := m.Source().(*source); ok {
+	if s, ok := (*handler.Delivery)(m).Source().(*source); ok {
 		return int(s.touches.Load())
 	}
 	return 0
@@ -122,7 +122,7 @@ func (s *source) NSQD() string             { return "" }
 func (s *source) Context() context.Context { return s.cfg.ctx }
 func (s *source) Terms() *handler.Terms    { return &s.terms }
 
-func (s *source) Touch(*handler.Message) error {
+func (s *source) Touch(*handler.Delivery) error {
 	s.touches.Add(1)
 	if s.cfg.touch != nil {
 		return s.cfg.touch()

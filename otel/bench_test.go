@@ -43,7 +43,7 @@ func costs() map[string][]nsqotel.Option {
 func delivery(opts []nsqotel.Option) func() {
 	m := nsqxtest.Message([]byte("body"), nsqxtest.WithTopic("orders", "billing"))
 	wrapped := nsqotel.New(opts...).Consumer(consumerInfo)(func(_ context.Context, m *handler.Message) error {
-		m.SetOutcome(handler.Outcome{Disposition: handler.Finish})
+		(*handler.Delivery)(m).SetOutcome(handler.Outcome{Disposition: handler.Finish})
 		return nil
 	})
 	ctx := m.Context()

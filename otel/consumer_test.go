@@ -105,7 +105,7 @@ func TestMaxAttempts(t *testing.T) {
 		k := newKit(t)
 		m := nsqxtest.Message(nil, nsqxtest.WithAttempts(tt.attempts))
 		_ = k.Consumer(info)(func(_ context.Context, m *handler.Message) error {
-			m.SetOutcome(tt.out)
+			(*handler.Delivery)(m).SetOutcome(tt.out)
 			return tt.out.Err
 		})(m.Context(), m)
 		k.wantPoints("messaging.client.consumed.messages", "1 error.type="+tt.want+" messaging.operation.name=process")
@@ -277,13 +277,13 @@ func TestManyNSQDs(t *testing.T) {
 	k := newKit(t, nsqotel.WithServerAddress())
 	const n = 300
 	wrapped := k.Consumer(nsqx.ConsumerInfo{Topic: "orders", Channel: "billing"})(func(_ context.Context, m *handler.Message) error {
-		m.SetOutcome(handler.Outcome{Disposition: handler.Finish})
+		(*handler.Delivery)(m).SetOutcome(handler.Outcome{Disposition: handler.Finish})
 		return nil
 	})
 	for range 2 {
 		for i := range n {
 			var m handler.Message
-			m.Init(&handler.Read{Source: nowhere{addr: fmt.Sprintf("10.0.0.1:%d", i)}}, handler.ID{}, 1, 0, nil)
+			(*handler.Delivery)(&m).Init(&handler.Read{Source: nowhere{addr: fmt.Sprintf("10.0.0.1:%d", i)}}, handler.ID{}, 1, 0, nil)
 			_ = wrapped(context.Background(), &m)
 		}
 	}

@@ -88,7 +88,7 @@ func TestErrorTypes(t *testing.T) {
 func TestHostileHandlerError(t *testing.T) {
 	k := newKit(t)
 	wrapped := k.Consumer(consumerInfo)(func(_ context.Context, m *handler.Message) error {
-		m.SetOutcome(handler.Outcome{Disposition: handler.Requeue, Delay: time.Second, Err: hostile{}})
+		(*handler.Delivery)(m).SetOutcome(handler.Outcome{Disposition: handler.Requeue, Delay: time.Second, Err: hostile{}})
 		return hostile{}
 	})
 	m := nsqxtest.Message(nil)

@@ -19,7 +19,7 @@ func (p *process) measureBegin() {
 	if at := p.m.Timestamp().UnixNano(); age && at > 0 { // 0: nobody said when
 		p.record(i.age, time.Duration(p.began.UnixNano()-at), p.at.plain)
 	}
-	if queue && p.m.Source() != nil {
+	if queue && (*handler.Delivery)(p.m).Source() != nil {
 		p.record(i.queue, p.began.Sub(p.m.Received()), p.at.plain)
 	}
 }

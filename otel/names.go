@@ -3,12 +3,14 @@ package nsqotel
 import (
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/nsqx/nsqx"
 )
 
 // The instrumentation scope.
 const (
 	scopeName    = "github.com/nsqx/nsqx/otel"
-	scopeVersion = "0.1.0"
+	scopeVersion = nsqx.Version
 	schemaURL    = semconv.SchemaURL
 )
 

@@ -147,7 +147,7 @@ func (s *shop) OnSettle(m *handler.Message) {
 	case handler.Expired:
 		s.Printf("⌛ failed, and too late: nsqd had delivered it again: %v", out.Err)
 	case handler.Finish:
-		if !m.Answerable() {
+		if by, ok := m.Deadline(); ok && !time.Now().Before(by) {
 			s.Printf("⌛ charged, but too late: nsqd had delivered it again, so it was charged twice")
 		}
 	default:

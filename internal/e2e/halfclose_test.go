@@ -18,7 +18,7 @@ import (
 // come in.
 type finisher struct{ left int }
 
-func (f *finisher) Deliver(c *conn.Conn, msgs []handler.Message) {
+func (f *finisher) Deliver(c *conn.Conn, msgs []handler.Delivery) {
 	for i := range msgs {
 		switch f.left {
 		case 0:

@@ -91,7 +91,7 @@ func TestLost(t *testing.T) {
 
 // unanswerable waits until nsqd may have given the message to someone else.
 func unanswerable(m *handler.Message) {
-	for m.Answerable() {
+	for (*handler.Delivery)(m).Answerable() {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -1,0 +1,214 @@
+package handler
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/nsqx/nsqx/envelope"
+)
+
+// Delivery is a [Message] with the methods for those who make and settle messages:
+// connections, consumers, test kits. A handler does not need it.
+//
+// Both types share one memory, and a conversion costs nothing:
+// (*handler.Delivery)(m), and d.Message().
+//
+// Its methods are safe for concurrent use, but for Init, SetOutcome and Release, which
+// belong to the goroutine that handles the message.
+type Delivery Message
+
+// Message returns d as the type that handlers get.
+func (d *Delivery) Message() *Message { return (*Message)(d) }
+
+func (m *Message) delivery() *Delivery { return (*Delivery)(m) }
+
+// origin returns d, or the delivery that WithBody was called on.
+func (d *Delivery) origin() *Delivery { return d.Message().origin().delivery() }
+
+// Init makes d the delivery of a message that was read with r. r is nil if the message
+// comes from no source. timestamp is nsqd's, in nanoseconds since 1970. If r is not nil and
+// body has an envelope, Body becomes the payload behind the envelope.
+//
+// d must be zero. One goroutine must init all messages of r, before the first of them is
+// released.
+func (d *Delivery) Init(r *Read, id ID, attempts uint16, timestamp int64, body []byte) {
+	d.ID, d.Attempts, d.Body = id, attempts, body
+	d.read, d.timestamp = r, timestamp
+	if r == nil {
+		return
+	}
+	r.messages++
+	if envelope.Is(body) {
+		d.Message().open()
+	}
+}
+
+// Topic is [Message.Topic].
+func (d *Delivery) Topic() string { return d.Message().Topic() }
+
+// Channel is [Message.Channel].
+func (d *Delivery) Channel() string { return d.Message().Channel() }
+
+// NSQD is [Message.NSQD].
+func (d *Delivery) NSQD() string { return d.Message().NSQD() }
+
+// Timestamp is [Message.Timestamp].
+func (d *Delivery) Timestamp() time.Time { return d.Message().Timestamp() }
+
+// Received is [Message.Received].
+func (d *Delivery) Received() time.Time { return d.Message().Received() }
+
+// Outcome is [Message.Outcome].
+func (d *Delivery) Outcome() Outcome { return d.Message().Outcome() }
+
+// Context is [Message.Context].
+func (d *Delivery) Context() context.Context { return d.Message().Context() }
+
+// String is [Message.String].
+func (d *Delivery) String() string { return d.Message().String() }
+
+// GoString is [Message.GoString].
+func (d *Delivery) GoString() string { return d.Message().String() }
+
+// LogValue is [Message.LogValue].
+func (d *Delivery) LogValue() slog.Value { return d.Message().LogValue() }
+
+// Source returns the source of the message; nil if there is none.
+func (d *Delivery) Source() Source {
+	if d.read == nil {
+		return nil
+	}
+	return d.read.Source
+}
+
+// Read returns what the message has in common with others; nil if there is no source.
+func (d *Delivery) Read() *Read { return d.read }
+
+// AnswerBy returns [Message.Deadline] as a duration since Terms.Start. After that instant
+// only a success may be answered. For an expired delivery the instant has passed.
+func (d *Delivery) AnswerBy() (instant time.Duration, ok bool) {
+	o := d.origin()
+	if o.read == nil {
+		return 0, false
+	}
+	if o.state.Load()&expired != 0 {
+		return o.read.At, true
+	}
+	t := o.read.Source.Terms()
+	if t.MessageTimeout <= 0 {
+		return 0, false
+	}
+	var touched time.Duration
+	if x := o.extra.Load(); x != nil {
+		touched = time.Duration(x.touched.Load())
+	}
+	return t.answerBy(o.read.At, touched), true
+}
+
+// Answerable reports whether nsqd certainly still waits for an answer.
+func (d *Delivery) Answerable() bool {
+	by, ok := d.AnswerBy()
+	return !ok || d.read.Source.Terms().Now() < by
+}
+
+// HasOwnContext reports whether the handler's context may have ended for a reason that the
+// messages of its [Read] do not share. If false, the context ends only with that of the
+// source, or at the instant that [Read.Lasts] compares with.
+func (d *Delivery) HasOwnContext() bool {
+	if d.derived || d.state.Load()&(ended|expired) != 0 {
+		return true
+	}
+	x := d.extra.Load()
+	return x != nil && x.child.Load() != nil
+}
+
+// SetOutcome records the decision of the consumer.
+func (d *Delivery) SetOutcome(out Outcome) {
+	o := d.Message().origin()
+	o.disposition = out.Disposition
+	if out.Err != nil || out.Delay != 0 {
+		o.more().outcome = out
+	} else if x := o.extra.Load(); x != nil {
+		x.outcome = out
+	}
+}
+
+// Claim takes the right to answer the delivery. It returns true for the first caller only:
+// a delivery is settled once. nsqd hears nothing of a message that nobody but its handler
+// has claimed.
+func (d *Delivery) Claim() bool {
+	return d.origin().state.Or(claimed)&claimed == 0
+}
+
+// Claimed reports whether Claim or End was called.
+func (d *Delivery) Claimed() bool { return d.origin().state.Load()&claimed != 0 }
+
+// End is Claim after the handler has returned: it also cancels the handler's context.
+// Release is still to be called.
+func (d *Delivery) End() bool {
+	first := d.state.Or(claimed|ended)&claimed == 0
+	d.Message().endChild()
+	return first
+}
+
+// Expire ends the handler's context with [ErrMessageTimeout], whatever the clock says; from
+// then on only a success may be answered. A source calls it when nsqd has refused a TOUCH.
+func (d *Delivery) Expire() {
+	o := d.origin()
+	o.state.Or(expired)
+	x := o.extra.Load()
+	if x == nil {
+		return // a context that is made later starts out ended
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if ch := x.child.Load(); ch != nil {
+		if ch.timer != nil {
+			ch.timer.Stop()
+		}
+		ch.cancel(ErrMessageTimeout)
+	}
+}
+
+// Release cancels the handler's context, and gives back the memory of body and headers. The
+// consumer calls it once, when no handler, middleware or dead letter reads the body any more.
+func (d *Delivery) Release() {
+	before := d.state.Or(ended | released)
+	d.Message().endChild()
+	d.dropBody()
+	if before&released == 0 && !d.derived && d.read != nil {
+		d.read.release(1)
+	}
+}
+
+func (d *Delivery) dropBody() {
+	d.Body = nil
+	if x := d.extra.Load(); x != nil {
+		x.dropRaw()
+	}
+}
+
+// ReleaseAll releases deliveries that have a source, and on which End was called. It must
+// be the last call on them.
+func ReleaseAll(all []Delivery) {
+	var r *Read
+	n := 0
+	for i := range all {
+		d := &all[i]
+		d.dropBody()
+		if d.state.Load()&released != 0 { // Release was called already
+			continue
+		}
+		if d.read != r {
+			if n > 0 {
+				r.release(n)
+			}
+			r, n = d.read, 0
+		}
+		n++
+	}
+	if n > 0 {
+		r.release(n)
+	}
+}
