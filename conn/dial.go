@@ -100,7 +100,8 @@ func recovered[T any](f func() (T, error)) (v T, err error) {
 func tlsConfig(cfg *tls.Config, addr string) *tls.Config {
 	cfg = cfg.Clone()
 	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
-	cfg.DynamicRecordSizingDisabled = true // one record a write; small first records only help to render pages
+	// One record a write: small first records only help to render pages.
+	cfg.DynamicRecordSizingDisabled = true
 	if cfg.ServerName == "" {
 		// A socket path has no host: the caller must set ServerName.
 		if host, _, err := net.SplitHostPort(addr); err == nil && !strings.HasPrefix(addr, unixScheme) {

@@ -8,7 +8,7 @@ import (
 // Backoff configures a [Breaker].
 type Backoff struct {
 	MinResults int           // least number of results within Period for it to open
-	Failures   float64       // share of failures that opens it
+	Failures   float64       // fraction of failures that opens it
 	Period     time.Duration // how far it looks back
 	First, Max time.Duration // how long it stays open: doubled each time, up to Max
 }

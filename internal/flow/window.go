@@ -78,7 +78,8 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 	if took < 0 {
 		return // read before RDY was written
 	}
-	if w.Size() == 1 && a.At-w.nudged > w.Silence() { // otherwise it may have been on its way before the round began
+	// After a nudge the message may have been on its way before the round began.
+	if w.Size() == 1 && a.At-w.nudged > w.Silence() {
 		w.trip.add(took)
 	}
 	w.judge(took, a.Behind || w.narrow, limit, buffer)
