@@ -12,20 +12,18 @@ const (
 	finLength  = len("FIN 0123456789abcdef\n")
 )
 
-// ackShard buffers FINs, the most frequent command, so that goroutines do not contend for
-// outbox.mu: only the first FIN after a write locks it. Every write, and every other command that
-// is queued, flushes all shards. So no FIN waits, and the answers of one goroutine keep their
-// order.
+// ackShard buffers FINs so that goroutines do not contend for outbox.mu: only the first FIN after a
+// write locks it. Every write and every other command flushes all shards, so no FIN waits and the
+// answers of one goroutine keep their order.
 type ackShard struct {
 	mu     sync.Mutex
 	buf    []byte
-	closed bool // nothing can be queued
+	closed bool
 
 	_ [128]byte // shards share no cache line
 }
 
-// finish queues the FINs of msgs in a shard. It queues all of them, or none if the outbox is
-// closed.
+// finish queues the FINs of all msgs, or of none if the outbox is closed.
 func (o *outbox) finish(hint int, msgs []handler.Delivery) bool {
 	s := &o.shards[hint&(shardCount-1)]
 	s.mu.Lock()
@@ -49,8 +47,7 @@ func (o *outbox) finish(hint int, msgs []handler.Delivery) bool {
 	return true
 }
 
-// flushShards moves the FINs of all shards to o.buf. With last set, the shards accept nothing
-// afterwards. The caller holds o.mu.
+// flushShards moves all FINs to o.buf; last closes the shards. The caller holds o.mu.
 func (o *outbox) flushShards(last bool) {
 	o.sharded = false
 	for i := range o.shards {
@@ -73,7 +70,6 @@ func (o *outbox) closeShards() {
 	o.mu.Unlock()
 }
 
-// pending returns the number of FINs in the shard.
 func (s *ackShard) pending() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

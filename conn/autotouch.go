@@ -8,9 +8,8 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// schedule touches messages while their handlers run, with one timer for all messages of a
-// connection. The timer is set for the first message due and never postponed: if handlers return
-// early it fires once for nothing, which is cheaper than setting it for every message.
+// schedule touches messages while their handlers run, with one timer. The timer is never postponed:
+// firing once for nothing is cheaper than setting it for every message.
 type schedule struct {
 	terms *handler.Terms
 
@@ -23,7 +22,6 @@ type schedule struct {
 	ticks sync.WaitGroup // counts the times that the timer will call tick or is calling it
 }
 
-// due is a message in the schedule.
 type due struct {
 	m     *handler.Delivery
 	at    time.Duration // of the next TOUCH
@@ -61,8 +59,7 @@ func (s *schedule) remove(d *due) {
 	}
 }
 
-// period returns the time between two TOUCHes. It leaves at least a quarter of the message timeout
-// until the deadline for an answer.
+// period leaves at least a quarter of the message timeout for the answer.
 func (s *schedule) period() time.Duration { return s.terms.MessageTimeout / 2 }
 
 // gains reports whether a TOUCH would give m more time.
@@ -75,7 +72,6 @@ func (s *schedule) gains(m *handler.Delivery) bool {
 	return longest <= 0 || by < m.Received().Sub(s.terms.Start)+longest-s.terms.Margin
 }
 
-// tick is called by the timer.
 func (s *schedule) tick() {
 	defer s.ticks.Done()
 	for _, m := range s.next() {
@@ -83,7 +79,7 @@ func (s *schedule) tick() {
 	}
 }
 
-// next returns the messages due and sets the timer for the next ones.
+// next returns the messages due and sets the timer.
 func (s *schedule) next() (msgs []*handler.Delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,8 +101,7 @@ func (s *schedule) next() (msgs []*handler.Delivery) {
 	return msgs
 }
 
-// setTimer sets or resets the timer. The caller holds s.mu. A running tick waits for the lock, so
-// it is counted before it ends.
+// setTimer requires s.mu. A running tick waits for s.mu, so it is counted before it ends.
 func (s *schedule) setTimer(at time.Duration) {
 	s.set, s.at = true, at
 	in := at - s.terms.Now()

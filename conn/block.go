@@ -15,8 +15,8 @@ const (
 	wideFrom  = 4 << 10 // size of a message in bytes
 )
 
-// block is memory that the read loop reads into and that message bodies point into. It is held by
-// the read loop and once by each [handler.Read] with unsettled messages.
+// block is read memory that message bodies point into. It is held by the read loop and once by each
+// [handler.Read] with unsettled messages.
 type block struct {
 	buf  []byte
 	held atomic.Int32
@@ -30,7 +30,7 @@ func (b *block) release() {
 	}
 }
 
-// blockPool reuses blocks of the standard sizes. Blocks of other sizes are garbage collected.
+// blockPool reuses blocks of the standard sizes.
 type blockPool struct{ free [7]sync.Pool }
 
 // class returns the pool of blocks of n bytes, or nil.
@@ -55,7 +55,6 @@ func (p *blockPool) get(n int) *block {
 	return b
 }
 
-// put takes a block that is not held any more.
 func (p *blockPool) put(b *block) {
 	if poison {
 		b.buf[0] = 0xDB

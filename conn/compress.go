@@ -9,28 +9,25 @@ import (
 )
 
 const (
-	// maxSnappyBlock is the largest decoded size of a chunk in the snappy framing format, so a
-	// reader buffers at most that much.
+	// maxSnappyBlock is the largest decoded chunk in the snappy framing format.
 	maxSnappyBlock = 64 << 10
-	// snappyBlock is the first buffer size of the reader and the block size of the writer. nsqd
-	// also uses 16 KB, unless it was asked for a larger output buffer.
+	// snappyBlock is also nsqd's block size, unless a larger output buffer is requested.
 	snappyBlock = 16 << 10
 	// keepBuffer is the capacity of the largest output buffer that is reused.
 	keepBuffer = 64 << 10
 )
 
-// compressor is the common interface of flate.Writer and s2.Writer.
 type compressor interface {
 	io.WriteCloser
 	Flush() error
 }
 
-// stateless is a deflate compressor that keeps no state between writes and so flushes each one.
+// stateless keeps no state between writes and so flushes each one.
 type stateless struct{ io.WriteCloser }
 
 func (stateless) Flush() error { return nil }
 
-// compressedWriter compresses each Write into one Write to out.
+// compressedWriter makes one Write to out of each Write.
 type compressedWriter struct {
 	z   compressor // into buf
 	buf *bytes.Buffer
@@ -67,8 +64,8 @@ func (w *compressedWriter) end() error {
 	return w.send()
 }
 
-// snappyReader distinguishes a stream that ends within a chunk, as nsqd's may when it closes, from
-// a corrupt one. s2 does not.
+// snappyReader distinguishes a truncated stream, which nsqd may cause when it closes, from a
+// corrupt one. s2 does not.
 type snappyReader struct {
 	z     *s2.Reader
 	below *endReader
@@ -82,7 +79,6 @@ func (r *snappyReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// endReader records that r has ended.
 type endReader struct {
 	r     io.Reader
 	ended bool
@@ -96,7 +92,6 @@ func (e *endReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// useSnappy puts snappy over the transport. A snappy stream has no end marker.
 func (t *transport) useSnappy() {
 	buf := new(bytes.Buffer)
 	z := s2.NewWriter(buf, s2.WriterSnappyCompat(), s2.WriterBlockSize(snappyBlock), s2.WriterConcurrency(1))
@@ -105,8 +100,8 @@ func (t *transport) useSnappy() {
 	t.w = &compressedWriter{z: z, buf: buf, out: t.nc}
 }
 
-// useDeflate puts deflate over the transport. Level 0 is stateless, for short commands: state does
-// not compress them better, and every other level keeps about 1 MB of it.
+// useDeflate puts deflate over the transport. Level 0 is stateless: state does not help short
+// commands, and every other level keeps about 1 MB of it.
 func (t *transport) useDeflate(level int) error {
 	buf := new(bytes.Buffer)
 	var z compressor = stateless{flate.NewStatelessWriter(buf)}
@@ -119,8 +114,8 @@ func (t *transport) useDeflate(level int) error {
 	w := &compressedWriter{z: z, buf: buf, out: t.nc}
 	below := t.closeWrite
 	if t.resp.TLS {
-		// nsqd closes at the end of the deflate stream. A TLS close alert would meet a closed
-		// socket, and the resulting reset would discard unread input.
+		// nsqd closes at the end of the deflate stream. A TLS alert would meet a closed socket, and
+		// the reset would discard unread input.
 		below = func() error { return nil }
 	}
 	t.r, t.w = flate.NewReader(t.r), w

@@ -169,7 +169,6 @@ const (
 	defaultPublishTimeout    = 30 * time.Second
 )
 
-// withDefaults sets the fields that are zero.
 func (c Config) withDefaults() Config {
 	setDefault(&c.DialTimeout, defaultDialTimeout)
 	setDefault(&c.HandshakeTimeout, defaultHandshakeTimeout)

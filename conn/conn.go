@@ -35,7 +35,7 @@ type Sink interface {
 type Conn struct {
 	addr  string
 	cfg   Config
-	sub   *Subscription // nil: a publishing connection
+	sub   *Subscription // nil: publishing
 	tr    *transport
 	terms handler.Terms
 
@@ -46,12 +46,12 @@ type Conn struct {
 	lastRead  atomic.Int64 // time of the last read, since terms.Start
 	touched   touchedSet
 	schedule  schedule      // of automatic TOUCHes
-	closeWait chan struct{} // closed when CLOSE_WAIT arrives
+	closeWait chan struct{} // closed by CLOSE_WAIT
 	done      chan struct{} // closed by Abort
 
 	mu      sync.Mutex
-	failure error       // why the connection ended; the first reason wins
-	forced  *time.Timer // set by endWithin
+	failure error // why the connection ended; the first reason wins
+	forced  *time.Timer
 }
 
 // Dial connects to the nsqd at addr ("host:port" or "unix:///path") and completes the handshake:
@@ -96,8 +96,8 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 	return c, nil
 }
 
-// margin returns the time reserved for a message to reach the client and an answer to reach nsqd.
-// nsqd starts the message timeout when it puts the message into its output buffer.
+// margin is the time reserved for transfer in both directions and in nsqd's output buffer, during
+// which nsqd's message timeout runs.
 func margin(tr *transport) time.Duration {
 	return min(max(250*time.Millisecond, tr.resp.OutputBufferTimeout)+2*tr.rtt, tr.resp.MsgTimeout/4)
 }
@@ -115,10 +115,9 @@ func nsqdBuffer(tr *transport) int {
 	}
 }
 
-// maxRDY bounds the max-rdy-count that nsqd reports.
 const maxRDY = 1 << 20
 
-// closeTimeout is how long a half-closed connection waits for nsqd to close its side.
+// closeTimeout bounds the wait for nsqd's end after the half-close.
 const closeTimeout = 500 * time.Millisecond
 
 // Serve reads and writes until the connection ends. It returns nil if nsqd closed its side after a
@@ -212,7 +211,7 @@ func (c *Conn) CloseWrite() {
 	}
 }
 
-// endWithin aborts the connection after d. It returns false if the connection is ending already.
+// endWithin aborts after d. It returns false if the connection is ending already.
 func (c *Conn) endWithin(d time.Duration, reason error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -254,7 +253,6 @@ func (c *Conn) GiveUp(m *handler.Delivery) bool {
 	return c.claimInTime(m) && c.out.answer(m, answerGiveUp, 0)
 }
 
-// claimInTime claims a message for an answer that must not be late.
 func (c *Conn) claimInTime(m *handler.Delivery) bool {
 	if !m.Claim() {
 		return false

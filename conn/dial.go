@@ -42,8 +42,8 @@ func splitAddress(addr string) (network, address string, err error) {
 	return "tcp", addr, nil
 }
 
-// isHost reports whether host is an IP address or a possible host name. Underscores are allowed
-// because container names have them. Names in other scripts must be given in ASCII form (xn--…).
+// isHost accepts underscores because container names have them. Other scripts must be in ASCII form
+// (xn--…).
 func isHost(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return !strings.ContainsFunc(ip.Zone(), unicode.IsControl)
@@ -65,7 +65,6 @@ func notInHost(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 }
 
-// dial connects within cfg.DialTimeout.
 func dial(ctx context.Context, addr string, cfg *Config) (net.Conn, error) {
 	network, address, err := splitAddress(addr)
 	if err != nil {
@@ -85,8 +84,7 @@ func dial(ctx context.Context, addr string, cfg *Config) (net.Conn, error) {
 	return nc, nil
 }
 
-// recovered calls a function of the caller and converts a panic to an error, so that it neither
-// crashes the process nor stops redialling.
+// recovered converts a panic of the caller's function to an error, so that redialling continues.
 func recovered[T any](f func() (T, error)) (v T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -96,7 +94,6 @@ func recovered[T any](f func() (T, error)) (v T, err error) {
 	return f()
 }
 
-// tlsConfig returns cfg prepared for one connection.
 func tlsConfig(cfg *tls.Config, addr string) *tls.Config {
 	cfg = cfg.Clone()
 	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)

@@ -84,8 +84,8 @@ func (e *Error) Permanent() bool {
 	return false
 }
 
-// permanentCode reports whether an nsqd error code is about the request itself. E_SUB_FAILED is
-// not: with too many consumers on a channel it passes when one leaves.
+// permanentCode reports whether the request itself is wrong. E_SUB_FAILED is not permanent: it
+// passes when another consumer leaves.
 func permanentCode(code string) bool {
 	switch code {
 	case "E_INVALID", "E_BAD_PROTOCOL", "E_BAD_BODY", "E_BAD_TOPIC", "E_BAD_CHANNEL", "E_IDENTIFY_FAILED",
@@ -106,8 +106,8 @@ func interrupted(err error) bool {
 	return isA[syscall.Errno](err)
 }
 
-// isAlert reports whether either side ended TLS. TLS 1.3 refuses a client certificate after the
-// handshake, so an alert may come with any read.
+// isAlert reports a TLS alert of either side. TLS 1.3 refuses a client certificate after the
+// handshake, so any read may return one.
 func isAlert(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && (op.Op == "remote error" || op.Op == "local error")

@@ -26,10 +26,9 @@ var (
 	ErrPublishTimeout = errors.New("nsqx: nsqd does not answer a publish")
 )
 
-// errClosed is the failure of a connection that ended gracefully.
+// errClosed marks a graceful end.
 var errClosed = errors.New("nsqx: connection closed")
 
-// fault converts the error that ended the stream to an [*Error].
 func (c *Conn) fault(err error) error {
 	phase := PhaseStream
 	switch {
@@ -40,7 +39,6 @@ func (c *Conn) fault(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("%w (heartbeat interval %v): %w", ErrSilent, c.cfg.HeartbeatInterval, err)
 	case isAlert(err):
-		// TLS 1.3 refuses a client certificate after the handshake.
 		phase = PhaseTLS
 	}
 	return &Error{Addr: c.addr, Phase: phase, Err: err}

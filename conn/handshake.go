@@ -15,19 +15,17 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// errHandshakeTimeout is the cause of a timed-out handshake context. It distinguishes the timeout
-// from the end of the caller's context.
+// errHandshakeTimeout distinguishes the timeout from the end of the caller's context.
 var errHandshakeTimeout = errors.New("handshake timeout")
 
 const (
 	maxSecret = 64 << 10
-	// maxEarlyBody makes a message, which is refused anyway, no larger than a response.
+	// maxEarlyBody limits a message, which is refused anyway, to the size of a response.
 	maxEarlyBody = wire.MaxResponse - wire.MessageHeaderLen
 )
 
-// handshake connects to the nsqd at addr and completes everything up to the answer to SUB, or to
-// AUTH without sub. cfg must have its defaults. The error is an *Error; the socket is then closed.
-// No goroutine is left.
+// handshake connects and negotiates; cfg must have its defaults. The error is an *Error; the socket
+// is then closed. No goroutine is left.
 func handshake(ctx context.Context, addr string, cfg *Config, sub *Subscription) (*transport, error) {
 	nc, err := dial(ctx, addr, cfg)
 	if err != nil {
@@ -74,7 +72,6 @@ func closeAtEnd(ctx context.Context, nc net.Conn) (detach func() bool) {
 	}
 }
 
-// ended returns the error of ctx, with its cause.
 func ended(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == err {
@@ -83,8 +80,8 @@ func ended(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// handshaker runs the phases of a handshake. It reads exactly one frame at a time: at an upgrade
-// the next bytes, which may have arrived, belong to the next layer.
+// handshaker reads exactly one frame at a time: at an upgrade the next bytes belong to the next
+// layer.
 type handshaker struct {
 	addr  string
 	cfg   *Config
@@ -92,8 +89,8 @@ type handshaker struct {
 	t     *transport
 	phase Phase
 
-	buf       []byte // of the frame being read
-	heartbeat bool   // a heartbeat is unanswered
+	buf       []byte
+	heartbeat bool // a heartbeat is unanswered
 }
 
 func (h *handshaker) run(ctx context.Context) error {
@@ -197,8 +194,8 @@ func (h *handshaker) subscribe() error {
 	return checkOK("SUB", data)
 }
 
-// answerHeartbeat sends one NOP for all heartbeats. An earlier NOP could be fatal: an nsqd that
-// requires TLS accepts no command before it.
+// answerHeartbeat sends one NOP for all heartbeats. Earlier it could be fatal: an nsqd that
+// requires TLS accepts no command before.
 func (h *handshaker) answerHeartbeat() error {
 	if !h.heartbeat {
 		return nil
@@ -233,7 +230,6 @@ func checkOK(command string, data []byte) error {
 	return nil
 }
 
-// answer returns the next response that is not a heartbeat.
 func (h *handshaker) answer() ([]byte, error) {
 	for {
 		typ, data, err := h.frame()
@@ -251,10 +247,8 @@ func (h *handshaker) answer() ([]byte, error) {
 	}
 }
 
-// errEarlyMessage reports a message on a connection that has not subscribed or whose RDY is 0.
 var errEarlyMessage = errors.New("nsqd sent a message before it answered SUB")
 
-// frame reads one frame.
 func (h *handshaker) frame() (wire.FrameType, []byte, error) {
 	h.buf = h.buf[:0]
 	for {

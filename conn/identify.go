@@ -30,7 +30,6 @@ type identifyRequest struct {
 	TopologyZone        string `json:"topology_zone,omitempty"`
 }
 
-// appendIdentify appends the IDENTIFY for cfg and sub.
 func appendIdentify(dst []byte, cfg *Config, sub *Subscription) ([]byte, error) {
 	req := identifyRequest{
 		ClientID:            cfg.ClientID,
@@ -61,7 +60,6 @@ func appendIdentify(dst []byte, cfg *Config, sub *Subscription) ([]byte, error) 
 	return wire.AppendIDENTIFY(dst, body), nil
 }
 
-// identity is nsqd's validated answer to IDENTIFY.
 type identity struct {
 	Version             string
 	MaxRdyCount         int64         // at least 1
@@ -131,8 +129,7 @@ func parseIdentity(data []byte) (identity, error) {
 	return id, r.err
 }
 
-// check compares the answer with the request: what is configured is required, and nothing else may
-// be enabled.
+// check requires what is configured, and that nothing else is enabled.
 func (id *identity) check(cfg *Config, sub *Subscription) error {
 	subscribed := sub != nil
 	if !subscribed {
@@ -164,7 +161,6 @@ func (id *identity) check(cfg *Config, sub *Subscription) error {
 	return nil
 }
 
-// authAnswer is the answer to AUTH.
 type authAnswer struct {
 	PermissionCount *int64 `json:"permission_count"`
 }
@@ -183,7 +179,7 @@ func checkAuthAnswer(data []byte) error {
 	return &AnswerError{"AUTH", "permission_count", strconv.FormatInt(*a.PermissionCount, 10), "it is negative"}
 }
 
-// unmarshalAnswer parses a JSON object. Unknown fields are ignored.
+// unmarshalAnswer ignores unknown fields.
 func unmarshalAnswer(command string, data []byte, v any) error {
 	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return &AnswerError{command, "", string(data), "want a JSON object"}
@@ -198,7 +194,7 @@ func unmarshalAnswer(command string, data []byte, v any) error {
 	return nil
 }
 
-// answerReader validates the values of an IDENTIFY answer and records the first error.
+// answerReader validates values and records the first error.
 type answerReader struct{ err error }
 
 func (r *answerReader) fail(field, value, reason string) {

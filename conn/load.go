@@ -70,7 +70,6 @@ func (c *Conn) MaxRDY() int { return c.out.rdy.max }
 // frameOverhead is the number of bytes that nsqd sends with a body.
 const frameOverhead = 4 + 4 + wire.MessageHeaderLen
 
-// received counts messages; bytes is the size of their bodies.
 func (o *outbox) received(a flow.Arrival, bytes int) {
 	o.mu.Lock()
 	s := &o.stats

@@ -9,8 +9,7 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// outbox holds what the write loop sends: encoded commands, and state from which the write loop
-// derives NOP and RDY.
+// outbox holds encoded commands, and the state from which the write loop derives NOP and RDY.
 type outbox struct {
 	shards [shardCount]ackShard
 	rdy    rdy // guarded by mu
@@ -18,8 +17,8 @@ type outbox struct {
 	bufferSize int // of nsqd's output buffer, in bytes
 
 	mu       sync.Mutex
-	ready    sync.Cond         // signalled when an idle write loop has work
-	idle     bool              // the write loop waits
+	ready    sync.Cond // signalled when an idle write loop has work
+	idle     bool
 	burst    bool              // the last write was large
 	buf      []byte            // headroom, then queued commands
 	spare    []byte            // the buffer written last
@@ -38,7 +37,7 @@ type outbox struct {
 	dead  atomic.Bool // nothing can be queued; set under mu
 }
 
-// outStats are the counters of a connection; guarded by outbox.mu.
+// outStats is guarded by outbox.mu.
 type outStats struct {
 	published                   uint64
 	received, bytesReceived     uint64
@@ -47,18 +46,16 @@ type outStats struct {
 	writes, bytesWritten        uint64
 }
 
-// expiringCommand is a command in outbox.buf that must not be sent after an instant: a REQ, a
-// TOUCH, or the FIN of a message that was given up. nsqd matches a command to a delivery by
-// connection and id only, so a late command would hit the next delivery.
+// expiringCommand is a REQ, a TOUCH, or the FIN of a message that was given up. nsqd matches
+// commands to deliveries by connection and id only, so a late one would hit the next delivery.
 type expiringCommand struct {
 	m          *handler.Delivery
-	counter    *uint64 // the field of outbox.stats that counted the command
-	start, end int     // the command is buf[start:end]
+	counter    *uint64 // in outbox.stats
+	start, end int     // of buf
 	by         time.Duration
 }
 
-// headroom is free space at the front of the buffer for an RDY that is lowered, which must precede
-// the answers.
+// headroom leaves space for a lowered RDY, which must precede the answers.
 const headroom = 16
 
 func (o *outbox) init() {
@@ -67,7 +64,7 @@ func (o *outbox) init() {
 	o.spare = make([]byte, headroom, 256)
 }
 
-// unlock unlocks mu after work was added, and wakes an idle write loop.
+// unlock also wakes an idle write loop if there is work.
 func (o *outbox) unlock() {
 	wake := o.idle && o.pending()
 	if wake {
@@ -88,8 +85,7 @@ const (
 	answerRequeue                   // REQ; void after the message timeout
 )
 
-// answer queues the answer to a message. ms is the delay of a REQ. It returns false if the outbox
-// is dead.
+// answer queues an answer; ms is the delay of a REQ. It returns false if the outbox is dead.
 func (o *outbox) answer(m *handler.Delivery, kind answerKind, ms int64) bool {
 	o.mu.Lock()
 	o.rdy.inFlight--
@@ -113,8 +109,7 @@ func (o *outbox) answer(m *handler.Delivery, kind answerKind, ms int64) bool {
 	return true
 }
 
-// touch queues a TOUCH. It fails once the message was claimed: a TOUCH behind the answer would hit
-// the next delivery.
+// touch fails once m is claimed: a TOUCH behind the answer would hit the next delivery.
 func (o *outbox) touch(m *handler.Delivery) error {
 	o.mu.Lock()
 	if o.dead.Load() {
@@ -133,8 +128,7 @@ func (o *outbox) touch(m *handler.Delivery) error {
 	return nil
 }
 
-// end returns where the next command starts, after every command queued before. The caller holds
-// o.mu.
+// end returns where the next command starts. The caller holds o.mu.
 func (o *outbox) end() int {
 	o.flushShards(false) // even if o.sharded is not set yet
 	return len(o.buf)
@@ -147,7 +141,6 @@ func (o *outbox) addExpiring(m *handler.Delivery, counter *uint64, start int) {
 	}
 }
 
-// forget uncounts a message that gets no answer.
 func (o *outbox) forget() {
 	o.mu.Lock()
 	o.rdy.inFlight--
@@ -187,8 +180,7 @@ func (o *outbox) closeWrite() {
 	o.unlock()
 }
 
-// lastWritten records that the write loop has ended, and reports whether a half-close was
-// requested.
+// lastWritten reports whether a half-close was requested.
 func (o *outbox) lastWritten() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -202,7 +194,6 @@ func (o *outbox) allWritten() bool {
 	return o.written
 }
 
-// refuse makes the outbox reject new commands.
 func (o *outbox) refuse() {
 	o.mu.Lock()
 	o.dead.Store(true)
@@ -210,7 +201,6 @@ func (o *outbox) refuse() {
 	o.closeShards()
 }
 
-// close ends the write loop and fails all pending publishes with reason.
 func (o *outbox) close(reason error) {
 	o.mu.Lock()
 	o.dead.Store(true)

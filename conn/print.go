@@ -7,7 +7,6 @@ import (
 	"strings"
 )
 
-// attrs returns the printable settings. For TLS and the secret, only whether they are set.
 func (c Config) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.Bool("tls", c.TLS != nil),

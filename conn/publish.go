@@ -52,8 +52,7 @@ func (e *PublishError) Error() string {
 // Unwrap returns the kind and the cause.
 func (e *PublishError) Unwrap() []error { return []error{e.Kind, reason{e.Err}} }
 
-// reason is the cause of a PublishError. It hides the kind of another publish's failure, for
-// instance one that is the cause of a cancelled context.
+// reason hides the kind of another publish's failure, for instance one that cancelled the context.
 type reason struct{ error }
 
 func (r reason) Is(target error) bool {

@@ -9,19 +9,17 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// Publishing waits while this much is unanswered. Below the limit a publish of any size is
-// accepted: a large one would never find enough room beside many small ones.
+// Publishing waits while this much is unanswered. Below the limit any size is accepted: a large
+// publish would never find room beside many small ones.
 const (
 	maxUnanswered      = 16384    // messages
 	maxUnansweredBytes = 16 << 20 // of their bodies
 )
 
-// maxShared is the size in bytes up to which publishes are combined into one MPUB. nsqd answers
-// them together, after it has taken all of them.
+// maxShared bounds an MPUB of several publishes, in bytes: nsqd answers them only together.
 const maxShared = 256 << 10
 
-// pubs are the publishes of a connection, from the write queue to nsqd's answer. All fields except
-// the pools are guarded by outbox.mu.
+// pubs is guarded by outbox.mu, except for the pools.
 type pubs struct {
 	queued    []*command    // oldest first
 	sent      []*command    // unanswered, oldest first; nsqd answers in this order
@@ -29,7 +27,7 @@ type pubs struct {
 	bytes     int           // of those messages
 	room      chan struct{} // closed when there is room; nil unless somebody waits
 	writes    int           // writes with unanswered commands
-	maxWrites int           // limit of writes
+	maxWrites int
 
 	timer *time.Timer // of the oldest sent command; nil until needed
 	armed bool
@@ -50,8 +48,7 @@ type command struct {
 	last    bool          // last command of its write
 }
 
-// waiter receives the result of one publish. It is buffered, so a caller that has gone blocks
-// nobody.
+// waiter is buffered: a caller that has gone blocks nobody.
 type waiter chan result
 
 type result struct{ kind, err error }
@@ -70,7 +67,6 @@ func (q *pubs) command() *command {
 	return new(command)
 }
 
-// recycle reuses a command whose waiters have their result.
 func (q *pubs) recycle(c *command) {
 	if cap(c.items) > maxShared {
 		return
@@ -80,8 +76,8 @@ func (q *pubs) recycle(c *command) {
 	q.commands.Put(c)
 }
 
-// publish queues p for the write loop. If there is no room, the caller waits for room to be closed;
-// a nil room means that the connection accepts no publishes.
+// publish queues p. If there is no room, the caller waits for room to be closed; nil means that the
+// connection accepts nothing.
 func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-chan struct{}) {
 	size := 0
 	for _, body := range p.Bodies {
@@ -115,8 +111,7 @@ func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-cha
 	return true, nil
 }
 
-// joinable returns a queued command that p can join, or nil. It looks at the last few commands
-// only: publishes to very many topics get smaller MPUBs.
+// joinable returns a queued command that p can join, or nil. It searches only the last few.
 func (q *pubs) joinable(p *Pub, size, maxBody int) *command {
 	if p.Alone || p.Delay > 0 || len(p.Bodies) > 1 {
 		return nil
@@ -130,22 +125,19 @@ func (q *pubs) joinable(p *Pub, size, maxBody int) *command {
 	return nil
 }
 
-// maxWrites returns how many writes may be unanswered before queued publishes wait: then they leave
-// together, in fewer commands and fewer writes. A long round trip needs more writes to keep the
-// network busy.
+// maxWrites returns how many writes may be unanswered before publishes wait and are combined. A
+// long round trip needs more.
 func maxWrites(rtt time.Duration) int { return 2 + int(rtt/(250*time.Microsecond)) }
 
-// publishesDue reports whether publishes should be written now.
 func (o *outbox) publishesDue() bool {
 	q := &o.pubs
 	return len(q.queued) > 0 && (q.writes < q.maxWrites || o.half)
 }
 
-// writeSize is about how many bytes of publishes one write contains; it bounds memory.
+// writeSize bounds, roughly, the publishes of one write in bytes.
 const writeSize = 1 << 20
 
-// encodePublishes appends queued publishes to o.buf, as many as one write contains. The caller
-// holds o.mu.
+// encodePublishes requires o.mu.
 func (o *outbox) encodePublishes(now time.Duration) {
 	q := &o.pubs
 	n := 0
@@ -165,7 +157,7 @@ func (o *outbox) encodePublishes(now time.Duration) {
 	q.queued = slices.Delete(q.queued, 0, n)
 }
 
-// remove uncounts a command that is answered or will not be sent. The caller holds o.mu.
+// remove requires outbox.mu.
 func (q *pubs) remove(c *command) {
 	q.messages -= c.n
 	q.bytes -= len(c.items)
@@ -175,7 +167,6 @@ func (q *pubs) remove(c *command) {
 	}
 }
 
-// resolve sends the result of a command to its waiters.
 func (q *pubs) resolve(c *command, kind, err error) {
 	for _, w := range c.waiters {
 		w <- result{kind, err}
@@ -183,7 +174,7 @@ func (q *pubs) resolve(c *command, kind, err error) {
 	q.recycle(c)
 }
 
-// confirm resolves the oldest publish as successful. It returns false if there is none.
+// confirm resolves the oldest publish. It returns false if there is none.
 func (o *outbox) confirm() bool {
 	q := &o.pubs
 	o.mu.Lock()
@@ -208,8 +199,8 @@ func (o *outbox) confirm() bool {
 	return true
 }
 
-// fail resolves all publishes after nsqd refused the oldest. nsqd has not read the others: it
-// closes the connection.
+// fail resolves all publishes after nsqd refused the oldest. nsqd closes the connection and has not
+// read the others.
 func (o *outbox) fail(err *ServerError) {
 	sent, queued := o.takePublishes()
 	for i, c := range append(sent, queued...) {
@@ -224,12 +215,11 @@ func (o *outbox) fail(err *ServerError) {
 
 var errEarlierRefused = errors.New("nsqx: nsqd refused an earlier publish, and has closed the connection")
 
-// refusal returns the kind of error that an nsqd error code means for a publish. shared: the MPUB
-// contained the publishes of several callers.
+// refusal returns the kind of an nsqd error. shared: the MPUB had several callers.
 func refusal(code string, shared bool) error {
 	switch code {
 	case "E_BAD_MESSAGE", "E_BAD_BODY":
-		if shared { // one of them is too large; nsqd checks all of them before it takes any
+		if shared { // one of them is too large; nsqd checks all before it takes any
 			return ErrNotSent
 		}
 		return ErrRejected
@@ -241,7 +231,6 @@ func refusal(code string, shared bool) error {
 	return ErrUnconfirmed // E_MPUB_FAILED: nsqd may have taken some
 }
 
-// endPublishes resolves all publishes when the connection ends.
 func (o *outbox) endPublishes(err error) {
 	sent, queued := o.takePublishes()
 	for _, c := range sent {
@@ -272,7 +261,7 @@ func (o *outbox) takePublishes() (sent, queued []*command) {
 	return sent, queued
 }
 
-// watchPublishes arms the timer of the oldest unanswered publish. The caller holds o.mu.
+// watchPublishes requires o.mu.
 func (c *Conn) watchPublishes(now time.Duration) {
 	q := &c.out.pubs
 	if q.armed || len(q.sent) == 0 {
@@ -287,8 +276,6 @@ func (c *Conn) watchPublishes(now time.Duration) {
 	}
 }
 
-// publishTimedOut aborts the connection if the oldest publish has timed out. One that was sent
-// later has more time.
 func (c *Conn) publishTimedOut() {
 	o, now := &c.out, c.terms.Now()
 	o.mu.Lock()

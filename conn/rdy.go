@@ -6,8 +6,8 @@ import (
 	"github.com/nsqx/nsqx/internal/flow"
 )
 
-// rdy decides how many messages nsqd may have in flight on the connection: at most the quota, and
-// at most the window beyond those in flight. It is guarded by outbox.mu.
+// rdy decides how many messages nsqd may have in flight: at most the quota, and at most the window
+// beyond those in flight. It is guarded by outbox.mu.
 type rdy struct {
 	max   int  // nsqd's max-rdy-count
 	fixed bool // no window: RDY is the quota
@@ -19,9 +19,9 @@ type rdy struct {
 
 	window       flow.Window
 	raised       time.Duration // when nsqd last got room
-	nudgeTimer   *time.Timer   // nil until needed
-	nudgeArmed   bool          // nudgeTimer is running
-	wasNudgeable bool          // nudgeable at the last write
+	nudgeTimer   *time.Timer
+	nudgeArmed   bool
+	wasNudgeable bool // nudgeable at the last write
 
 	yielding bool          // the quota was lowered; Yielded was not called yet
 	above    int           // a higher RDY that nsqd may still act on …
@@ -33,7 +33,6 @@ type rdy struct {
 // unanswered returns how many messages nsqd counts as in flight.
 func (r *rdy) unanswered() int { return max(r.inFlight-r.timedOut, 0) }
 
-// wanted returns the RDY that should be in force.
 func (r *rdy) wanted() int {
 	n := min(r.quota, r.max)
 	if r.fixed {
@@ -42,8 +41,8 @@ func (r *rdy) wanted() int {
 	return min(n, r.unanswered()+r.window.Size())
 }
 
-// urgent reports whether RDY deserves a write of its own: always when it is lowered, and when it is
-// raised and half of the window is used up.
+// urgent reports whether RDY deserves its own write: to lower it, or to raise it when half of the
+// window is used up.
 func (r *rdy) urgent() bool {
 	wanted := r.wanted()
 	if wanted <= r.inForce || r.fixed {
@@ -52,7 +51,6 @@ func (r *rdy) urgent() bool {
 	return r.inForce-r.unanswered() <= r.window.Size()/2
 }
 
-// set records that RDY n is being written.
 func (r *rdy) set(n int, now time.Duration) {
 	if n < r.inForce && (r.inForce > r.above || now >= r.until) {
 		r.above, r.until = r.inForce, now+2*r.window.RTT()
@@ -72,10 +70,9 @@ func (r *rdy) received(a flow.Arrival, buffer int) {
 	r.window.Received(a, min(r.quota, r.max), buffer)
 }
 
-// full reports whether the whole quota is in flight.
 func (r *rdy) full() bool { return r.quota > 0 && r.unanswered() >= r.quota }
 
-// yielded reports that nsqd obeys a lowered quota and Sink.Yielded was not called yet.
+// yielded reports that nsqd obeys a lowered quota and Sink.Yielded is due.
 func (r *rdy) yielded() bool {
 	return r.yielding && r.inForce <= r.quota && r.unanswered() <= r.quota
 }
@@ -91,13 +88,12 @@ func (r *rdy) stopNudge() {
 	}
 }
 
-// nudgeAt returns when to nudge nsqd if nothing is read before.
 func (c *Conn) nudgeAt() time.Duration {
 	r := &c.out.rdy
 	return max(time.Duration(c.lastRead.Load()), r.raised) + r.window.Silence()
 }
 
-// armNudge schedules nudge. The caller holds o.mu.
+// armNudge requires o.mu.
 func (c *Conn) armNudge(now time.Duration) {
 	r := &c.out.rdy
 	if !r.nudgeable() {

@@ -11,8 +11,7 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// reader is the read loop. It reads large blocks, parses frames in place and delivers the messages
-// of a block together. It waits only for the network.
+// reader is the read loop. It parses frames in place and delivers the messages of a block together.
 type reader struct {
 	c    *Conn
 	sink Sink
@@ -23,24 +22,23 @@ type reader struct {
 	need       int // size of the frame at start, if known
 	size       int // of the next block
 	last       int // size of the last message
-	sparse     int // consecutive reads that used little of a block
+	sparse     int // consecutive reads that used little
 
 	msgs  []handler.Delivery // preallocated messages
-	least int                // smallest number of messages allocated together
+	least int                // to allocate together
 	batch int                // number of msgs parsed and not delivered
 	bytes int                // of the bodies of the batch
-	reads []handler.Read     // preallocated
-	read  *handler.Read      // of the last message of the batch; nil if there is none
+	reads []handler.Read
+	read  *handler.Read // of the last message of the batch; nil if there is none
 
-	behind   bool          // the last read did not block: nsqd had sent before
+	behind   bool          // the last read did not block
 	now      time.Duration // when the last read returned
 	began    time.Duration // when the first byte of the frame at start arrived
 	deadline time.Duration // read deadline in force
 }
 
-// Messages are allocated together: as many as the block holds, within limits. They are never
-// reused, since a context may outlive its handler. The lower limit grows, because many connections
-// receive few messages.
+// Messages are allocated together, at most as many as the block holds, and never reused: a context
+// may outlive its handler. The minimum grows, because many connections receive few messages.
 const (
 	firstTogether = 4
 	leastTogether = 32
@@ -54,7 +52,6 @@ func newReader(c *Conn, sink Sink) *reader {
 	return &reader{c: c, sink: sink, pool: new(blockPool), size: minBlock, least: firstTogether, began: c.terms.Now()}
 }
 
-// loop reads until an error and returns it.
 func (r *reader) loop() error {
 	r.cur = r.pool.get(r.size)
 	defer func() { r.cur.release() }()
@@ -77,8 +74,7 @@ func (r *reader) loop() error {
 }
 
 // extend moves the read deadline to two heartbeat intervals after the first byte of the current
-// frame, however slowly the rest arrives. It moves by at least a quarter interval, to save system
-// calls.
+// frame, in steps of at least a quarter interval to save system calls.
 func (r *reader) extend() error {
 	beat := r.c.cfg.HeartbeatInterval
 	if r.began+2*beat < r.deadline+beat/4 {
@@ -88,7 +84,6 @@ func (r *reader) extend() error {
 	return r.c.tr.nc.SetReadDeadline(r.c.terms.Start.Add(r.deadline))
 }
 
-// fill makes room and reads at least one byte.
 func (r *reader) fill() error {
 	r.makeRoom()
 	before := r.c.terms.Now()
@@ -114,7 +109,6 @@ func (r *reader) fill() error {
 	return io.ErrNoProgress
 }
 
-// adapt chooses the size of the next block by how full reads are.
 func (r *reader) adapt(n, free int) {
 	largest := maxBlock
 	if r.last >= wideFrom {
@@ -135,7 +129,7 @@ func (r *reader) adapt(n, free int) {
 	}
 }
 
-// makeRoom ensures that there is room to read and that a partial frame fits.
+// makeRoom ensures that a partial frame fits.
 func (r *reader) makeRoom() {
 	have, full := r.end-r.start, len(r.cur.buf)
 	reusable := full == r.size && r.cur.held.Load() == 1 // no message lies in the block
@@ -158,7 +152,6 @@ func (r *reader) makeRoom() {
 	}
 }
 
-// move continues in a new block of n bytes.
 func (r *reader) move(n int) {
 	b := r.pool.get(n)
 	have := copy(b.buf, r.cur.buf[r.start:r.end])
@@ -166,7 +159,6 @@ func (r *reader) move(n int) {
 	r.cur, r.start, r.end = b, 0, have
 }
 
-// parse handles the complete frames in the block.
 func (r *reader) parse() error {
 	for r.start < r.end {
 		typ, data, n, need, err := wire.NextFrame(r.cur.buf[r.start:r.end], r.c.cfg.MaxMessageSize)
@@ -221,7 +213,6 @@ func (r *reader) message(data []byte) error {
 	return nil
 }
 
-// newRead begins a [handler.Read] for messages in the current block.
 func (r *reader) newRead() {
 	if len(r.reads) == 0 {
 		r.reads = make([]handler.Read, r.least)
@@ -231,7 +222,6 @@ func (r *reader) newRead() {
 	r.cur.held.Add(1)
 }
 
-// deliver passes the parsed messages to the sink.
 func (r *reader) deliver() {
 	if r.batch == 0 {
 		return
@@ -243,7 +233,6 @@ func (r *reader) deliver() {
 	r.sink.Deliver(r.c, batch)
 }
 
-// control handles a response or an error frame.
 func (r *reader) control(typ wire.FrameType, data []byte) error {
 	c := r.c
 	switch {
@@ -274,6 +263,6 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 			close(c.closeWait)
 		}
 	}
-	// Any other response on a subscribed connection answers no command; it is ignored.
+	// Other responses answer no command and are ignored.
 	return nil
 }

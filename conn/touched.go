@@ -8,16 +8,14 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// touchedSet finds the delivery whose TOUCH nsqd refused. It contains the touched messages that are
-// not settled, and some that are, because settling does not remove them. A message that is never
-// touched costs nothing.
+// touchedSet finds the delivery whose TOUCH nsqd refused. Settled messages stay until the next
+// sweep, so a message that is never touched costs nothing.
 type touchedSet struct {
 	mu    sync.Mutex
-	byID  map[handler.ID][]*handler.Delivery // in the order of the first TOUCH; nil until needed
-	limit int                                // of len(byID), before settled messages are removed
+	byID  map[handler.ID][]*handler.Delivery // in the order of the first TOUCH
+	limit int                                // of len(byID), before a sweep
 }
 
-// minTouched is the smallest limit.
 const minTouched = 64
 
 // Touch queues a TOUCH, which asks nsqd for another message timeout. Call [handler.Message.Touch]
@@ -52,15 +50,13 @@ func (t *touchedSet) sweep() {
 	t.limit = max(minTouched, 2*len(t.byID))
 }
 
-// refused returns the delivery that a refused TOUCH was for, or nil if it is settled or known to
-// have expired.
+// refused returns the delivery that a refused TOUCH was for, or nil if it is settled or expired.
 //
-// Several deliveries may have one id: nsqd delivered the message again on this connection while the
-// handler of the earlier delivery runs. nsqd matches the id only, but the later delivery exists
-// because the earlier one expired. So the refused TOUCH belongs to the earliest delivery that is
-// not known to have expired. One case cannot be told apart: a second refused TOUCH of the earlier
-// delivery that is on its way when the later one is touched. The later delivery's context then ends
-// too soon, as if it had expired.
+// Several deliveries have one id if nsqd redelivered the message while the first handler runs. nsqd
+// matches the id only, but a later delivery exists only because the earlier one expired, so the
+// TOUCH belongs to the earliest that is not known to have expired. One case is ambiguous: a second
+// refused TOUCH of the earlier delivery, on its way when the later one is touched, ends the later
+// context too soon.
 func (t *touchedSet) refused(id handler.ID) *handler.Delivery {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -10,13 +10,12 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// transport is the result of a handshake, used by the read and write loops.
+// transport is the result of a handshake.
 type transport struct {
 	// nc is the outermost net.Conn: TLS if there is any, below a compressor. Deadlines are set on
 	// it.
 	nc net.Conn
-	// r delivers decoded bytes; without compression it is nc. The handshake has read up to the end
-	// of a frame.
+	// r delivers decoded bytes; the handshake has read up to the end of a frame.
 	r io.Reader
 	// w accepts encoded frames. Each Write is compressed and flushed, and reaches nc as one Write.
 	w writer
@@ -24,8 +23,7 @@ type transport struct {
 	// the socket. A net.Conn without CloseWrite is closed. It must not run concurrently with
 	// w.Write.
 	closeWrite func() error
-	// resp is nsqd's answer to IDENTIFY.
-	resp identity
+	resp       identity
 	// rtt is the smallest round trip of the handshake, 0 if the clock is too coarse to measure it.
 	rtt time.Duration
 	// secret was sent with AUTH; it is redacted from nsqd's errors.
@@ -36,7 +34,6 @@ type writer interface {
 	Write(p []byte) (int, error)
 }
 
-// newTransport returns the transport of a dialled connection.
 func newTransport(nc net.Conn) *transport {
 	t := &transport{nc: nc, r: nc, w: nc, closeWrite: nc.Close}
 	if half, ok := nc.(interface{ CloseWrite() error }); ok {
@@ -45,7 +42,7 @@ func newTransport(nc net.Conn) *transport {
 	return t
 }
 
-// redact removes the secret from data sent by nsqd, also in its quoted form.
+// redact removes the secret, also in its quoted form.
 func (t *transport) redact(data []byte) []byte {
 	if t.secret == "" {
 		return data
@@ -57,8 +54,7 @@ func (t *transport) redact(data []byte) []byte {
 	return data
 }
 
-// parseError parses an error frame. The secret is redacted first: in a shortened text half of it
-// would not be found.
+// parseError redacts first: in a shortened text half of the secret would not be found.
 func (t *transport) parseError(data []byte) *wire.ProtocolError {
 	return wire.ParseError(t.redact(data))
 }

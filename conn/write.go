@@ -11,21 +11,18 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// pending reports whether the write loop has work. The caller holds o.mu.
 func (o *outbox) pending() bool {
 	return len(o.buf) > headroom || o.publishesDue() || o.sharded || o.nop || o.half ||
 		o.dead.Load() || o.rdy.yielded() || !o.cls && o.rdy.urgent()
 }
 
 // burst is the size in bytes of a large write, about a dozen answers. After one, the write loop
-// yields to all runnable goroutines first: they have answers to add, and a system call costs as
-// much as handling many messages. A single FIN is never delayed.
+// yields to other goroutines: they have answers to add, and a system call costs as much as many
+// messages. A single FIN is never delayed.
 const burst = 256
 
-// largestKept is the capacity of the largest buffer that is reused.
 const largestKept = 1 << 20
 
-// work is one round of the write loop.
 type work struct {
 	bytes   []byte
 	now     time.Duration
@@ -34,7 +31,6 @@ type work struct {
 	yielded bool // nsqd obeys the quota once it has read bytes
 }
 
-// take waits for work and takes all of it.
 func (c *Conn) take() work {
 	o := &c.out
 	o.mu.Lock()
@@ -102,9 +98,8 @@ func (c *Conn) take() work {
 	return w
 }
 
-// mayWriteRDY reports whether RDY n may be written. None may follow CLS. In the same write as CLS,
-// ahead of it and of the answers, a lowered quota is still sent: otherwise nsqd would send requeued
-// messages again.
+// mayWriteRDY reports whether RDY n may be written: none after CLS. Together with CLS a lowered
+// quota is still sent; otherwise nsqd would send requeued messages again.
 func (o *outbox) mayWriteRDY(n int) bool {
 	if o.cls {
 		return !o.closing && !o.half && o.rdy.yielding && n < o.rdy.inForce
@@ -112,8 +107,7 @@ func (o *outbox) mayWriteRDY(n int) bool {
 	return !o.half
 }
 
-// dropLate removes expired commands from the buffer. There are some only if a write was delayed for
-// long. The caller holds o.mu.
+// dropLate removes expired commands, which exist only after a long write. The caller holds o.mu.
 func (o *outbox) dropLate(now time.Duration) {
 	var untouched []*handler.Delivery // messages that rely on a dropped TOUCH
 	cut := 0
@@ -138,8 +132,6 @@ func (o *outbox) dropLate(now time.Duration) {
 	o.expiring = o.expiring[:0]
 }
 
-// writeLoop writes whatever is queued, in one write, as soon as there is something. It returns when
-// the connection ends or after the half-close.
 func (c *Conn) writeLoop(sink Sink) {
 	heartbeat := c.cfg.HeartbeatInterval
 	var deadline time.Duration // of writes, since terms.Start
@@ -148,8 +140,8 @@ func (c *Conn) writeLoop(sink Sink) {
 		if w.ended {
 			break
 		}
-		// Setting the deadline costs as much as a message, so it is set rarely: each write, and the
-		// half-close, which may write too, has between 1 and 1.25 heartbeat intervals.
+		// Setting the deadline costs as much as a message. So each write, and the half-close, has
+		// between 1 and 1.25 heartbeat intervals.
 		if deadline < w.now+heartbeat {
 			deadline = w.now + heartbeat + heartbeat/4
 			if err := c.tr.nc.SetWriteDeadline(c.terms.Start.Add(deadline)); err != nil {
@@ -177,8 +169,7 @@ func (c *Conn) writeLoop(sink Sink) {
 	}
 }
 
-// writeFailed ends the connection. If nsqd closed it, the reason may still be unread, so the read
-// loop gets time to find it.
+// writeFailed gives the read loop time to find the reason if nsqd closed the connection.
 func (c *Conn) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.Abort(err)

@@ -16,9 +16,9 @@ type Backoff struct {
 // periods is the number of parts in which a Breaker counts Period.
 const periods = 10
 
-// Breaker stops a consumer whose messages nearly all fail because a dependency is down. Instead of
-// using up the attempts of the whole backlog, it lets a single message try after First, then after
-// twice that, and so on. NSQ calls this backoff. Breaker uses the failure rate, so one message that
+// Breaker stops a consumer whose messages nearly all fail because a dependency is down: it lets a
+// single message try after First, then after twice that, and so on, instead of using up the
+// attempts of the backlog. (NSQ calls this backoff.) It uses the failure rate, so one message that
 // always fails does not stop the others.
 //
 // Instants are durations since any fixed instant.
@@ -42,10 +42,10 @@ type tally struct{ results, failures uint64 }
 type breakerState uint8
 
 const (
-	closed breakerState = iota // normal operation
-	open                       // nothing may be in flight
-	probe                      // one message may be in flight
-	ramp                       // one more message after each success
+	closed breakerState = iota
+	open                // nothing may be in flight
+	probe               // one message may be in flight
+	ramp                // one more message after each success
 )
 
 // NewBreaker returns a closed breaker at instant 0 with totals of 0.
@@ -94,9 +94,8 @@ func (b *Breaker) OpenFor(now time.Duration) time.Duration {
 }
 
 // Record takes the number of failures since the start and reports whether the breaker has opened.
-// It must be called at each failure, and from time to time. It calls results, which is expensive,
-// only if necessary: when a part of Period has ended, or when the failures would suffice without
-// any further result since the last call.
+// Call it at each failure, and from time to time. It calls results, which is expensive, only if a
+// part of Period has ended or the failures might suffice.
 func (b *Breaker) Record(now time.Duration, failures uint64, results func() uint64) (opened bool) {
 	if b.state != closed || now < b.rotate && !b.enough(b.known, failures) {
 		return false
@@ -117,7 +116,6 @@ func (b *Breaker) enough(results, failures uint64) bool {
 	return float64(failures-oldest.failures) >= b.cfg.Failures*float64(n)
 }
 
-// forget drops what is older than Period.
 func (b *Breaker) forget(now time.Duration, t tally) {
 	part := b.cfg.Period / periods
 	if b.rotate == 0 {

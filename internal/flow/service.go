@@ -20,7 +20,7 @@ type Service struct {
 	results float64
 }
 
-// Add adds the measurements of one tick: the busy time of all workers and the number of results.
+// Add adds one tick: the busy time of all workers and the number of results.
 func (s *Service) Add(busy time.Duration, results uint64) {
 	s.busy = s.busy*fade + float64(busy)
 	s.results = s.results*fade + float64(results)

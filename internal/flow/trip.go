@@ -11,11 +11,10 @@ const (
 	maxPace = 2 * time.Millisecond
 )
 
-// trip estimates the round trip time. The handshake has measured it a few times. But on a busy
-// machine, or after a change of route, every round takes longer, and a window that waits for quick
-// rounds would never grow. So the shortest of the recent single-message rounds counts, too. On a
-// quiet topic a round includes waiting for the message, but the shortest of many does not include
-// much.
+// trip estimates the round trip time. On a busy machine, or after a change of route, rounds take
+// longer than the handshake measured, and a window that waits for quick rounds would never grow. So
+// the shortest of the recent single-message rounds counts, too. On a quiet topic rounds include
+// waiting for the message, but the shortest of many does not include much.
 type trip struct {
 	handshake time.Duration
 	now, last time.Duration // shortest of the current rounds and of those before
@@ -23,7 +22,6 @@ type trip struct {
 	known     bool          // last is valid
 }
 
-// add adds a round of a single message.
 func (t *trip) add(took time.Duration) {
 	if t.rounds == paceRounds {
 		t.last, t.known, t.rounds = t.now, true, 0
@@ -34,7 +32,6 @@ func (t *trip) add(took time.Duration) {
 	t.rounds++
 }
 
-// min returns the shortest possible round trip.
 func (t *trip) min() time.Duration {
 	if !t.known {
 		return t.handshake

@@ -12,19 +12,18 @@ const (
 	silence = time.Millisecond
 )
 
-// Window determines how many messages, beyond those in flight, one connection should request from
-// nsqd.
+// Window determines how many messages, beyond those in flight, a connection should request.
 //
-// nsqd sends while fewer than RDY messages are in flight. It flushes at once when the client can
-// take no more; otherwise it buffers (16 KB, 250 ms). So a window of 1 has the lowest latency and a
-// large one the highest throughput: with less than two round trips' worth of messages, the network
-// is idle between an RDY and the messages that it brings.
+// nsqd flushes at once when the client can take no more; otherwise it buffers (16 KB, 250 ms). So a
+// window of 1 has the lowest latency. A large one has the highest throughput: with less than two
+// round trips' worth of messages, the network is idle between an RDY and the messages that it
+// brings.
 //
-// The window changes by rounds. A round begins when RDY has made room, and ends when as many
-// messages as the window was large have arrived. Two quick rounds in a row double the window; a
-// slow one halves it. So it settles between two and four round trips' worth of messages, and at 1
-// on a quiet topic. A window larger than nsqd's buffer costs nothing, since nsqd flushes a full
-// buffer; it grows as long as it is filled at all.
+// A round begins when RDY has made room, and ends when as many messages as the window was large
+// have arrived. Two quick rounds in a row double the window; a slow one halves it. So it settles
+// between two and four round trips' worth of messages, and at 1 on a quiet topic. A window larger
+// than nsqd's buffer costs nothing, since nsqd flushes a full buffer; it grows as long as it is
+// filled at all.
 //
 // Instants are durations since any fixed instant. The zero Window has size 1 and no round trip
 // time.
@@ -85,7 +84,7 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 	w.judge(took, a.Behind || w.narrow, limit, buffer)
 }
 
-// judge adapts the window to a round. excused means that nsqd did not cause the delay.
+// judge adapts the window; excused means that nsqd did not cause the delay.
 func (w *Window) judge(took time.Duration, excused bool, limit, buffer int) {
 	trip := w.trip.usual()
 	quick, slow := 2*trip+quickSlack, 4*trip+slowSlack
