@@ -32,9 +32,9 @@ func (e *engine) deadLetter(ctx context.Context, d *handler.Delivery, cause erro
 	defer stop()
 	out := &handler.Outgoing{Topic: e.cfg.deadLetterTopic, NSQD: m.NSQD()}
 	if e.cfg.plainDeadLetter {
-		out.Bodies = [][]byte{m.Body}
+		out.Messages = []handler.OutgoingMessage{{Body: m.Body}}
 	} else {
-		out.Bodies, out.Envelope, out.Headers.Limit = [][]byte{m.RawBody()}, true, envelope.MaxLimit
+		out.Messages, out.Envelope, out.Headers.Limit = []handler.OutgoingMessage{{Body: m.RawBody()}}, true, envelope.MaxLimit
 		describe(m, cause, &out.Headers)
 	}
 	return e.sendDead(ctx, out)

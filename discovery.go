@@ -159,7 +159,7 @@ func (d *discovery) poll(ctx context.Context, i int) {
 	for _, addr := range changes.Added {
 		d.owner.connect(addr)
 	}
-	for _, addr := range changes.Anew {
+	for _, addr := range changes.Returned {
 		d.owner.redial(addr)
 	}
 	for _, addr := range changes.Forgotten {

@@ -72,10 +72,10 @@ func (p *Producer[T]) PublishAfter(ctx context.Context, delay time.Duration, v T
 	return p.publish(ctx, delay, v)
 }
 
-// outgoing is an Outgoing of one body, in one piece.
+// outgoing is an Outgoing with room for one message, so that both are one allocation.
 type outgoing struct {
 	handler.Outgoing
-	one [1][]byte
+	room [1]handler.OutgoingMessage
 }
 
 func (p *Producer[T]) publish(ctx context.Context, delay time.Duration, v T) error {
@@ -97,8 +97,9 @@ func (p *Producer[T]) sendOne(ctx context.Context, delay time.Duration, body []b
 }
 
 func (p *Producer[T]) outgoing(delay time.Duration, body []byte) *handler.Outgoing {
-	out := &outgoing{one: [1][]byte{body}}
-	out.Topic, out.Delay, out.Bodies = p.topic, delay, out.one[:]
+	out := new(outgoing)
+	out.Topic, out.Delay, out.Messages = p.topic, delay, out.room[:]
+	out.room[0].Body = body
 	return &out.Outgoing
 }
 
@@ -125,11 +126,11 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T) (n int, err er
 			all = slices.Grow(all, min(len(all)*(len(values)-1), 4<<20))
 		}
 	}
-	bodies, start := make([][]byte, len(values)), 0
+	msgs, start := make([]handler.OutgoingMessage, len(values)), 0
 	for i, end := range ends {
-		bodies[i], start = all[start:end:end], end
+		msgs[i].Body, start = all[start:end:end], end
 	}
-	err = p.pub.through(ctx, p.send, &handler.Outgoing{Topic: p.topic, Bodies: bodies})
+	err = p.pub.through(ctx, p.send, &handler.Outgoing{Topic: p.topic, Messages: msgs})
 	if err == nil {
 		return len(values), nil
 	}

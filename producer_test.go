@@ -225,7 +225,7 @@ func TestAsyncUserPanics(t *testing.T) {
 		log := &logbook{}
 		mw := func(next handler.Send) handler.Send {
 			return func(ctx context.Context, out *handler.Outgoing) error {
-				if string(out.Bodies[0]) == "panic" {
+				if string(out.Messages[0].Body) == "panic" {
 					panic(errOther)
 				}
 				return next(ctx, out)

@@ -61,7 +61,7 @@ func sendTo(ctx context.Context, p *nsqx.Publisher, topic, body string) error {
 func message(topic string, bodies ...string) *handler.Outgoing {
 	out := &handler.Outgoing{Topic: topic}
 	for _, body := range bodies {
-		out.Bodies = append(out.Bodies, []byte(body))
+		out.Messages = append(out.Messages, handler.OutgoingMessage{Body: []byte(body)})
 	}
 	return out
 }

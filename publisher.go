@@ -118,7 +118,7 @@ func (p *Publisher) through(ctx context.Context, chain handler.Send, out *handle
 	return chain(ctx, out)
 }
 
-// Send publishes out.Bodies to out.Topic and returns when an nsqd has confirmed them
+// Send publishes out.Messages to out.Topic and returns when an nsqd has confirmed them
 // all: by one PUB or DPUB, or by as many MPUBs, one after the other, as nsqd's limits
 // make necessary. The error is a [*PublishError], unless a middleware has made it:
 // exactly one of [ErrRejected], [ErrNotSent] and [ErrUnconfirmed].

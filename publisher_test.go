@@ -36,7 +36,7 @@ func TestSend(t *testing.T) {
 		for _, out := range []*handler.Outgoing{
 			message("orders"), message("orders", ""), message("or/ders", "x"), message("", "x"),
 			message("orders", strings.Repeat("x", 1<<20+1)), message("orders", "x", ""),
-			{Topic: "orders", Bodies: [][]byte{{1}, {2}}, Delay: 1}, {Topic: "orders", Bodies: [][]byte{{1}}, Delay: -1},
+			{Topic: "orders", Messages: []handler.OutgoingMessage{{Body: []byte{1}}, {Body: []byte{2}}}, Delay: 1}, {Topic: "orders", Messages: []handler.OutgoingMessage{{Body: []byte{1}}}, Delay: -1},
 		} {
 			wantKind(t, p.Send(t.Context(), out), nsqx.ErrRejected)
 		}
@@ -123,11 +123,11 @@ func TestMiddlewareDecides(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		mw := func(next handler.Send) handler.Send {
 			return func(ctx context.Context, out *handler.Outgoing) error {
-				if string(out.Bodies[0]) == "stop" {
+				if string(out.Messages[0].Body) == "stop" {
 					return errOther
 				}
 				out.Topic += ".v2"
-				out.Bodies[0] = []byte(strings.ToUpper(string(out.Bodies[0])))
+				out.Messages[0].Body = []byte(strings.ToUpper(string(out.Messages[0].Body)))
 				return next(ctx, out)
 			}
 		}

@@ -34,6 +34,8 @@ type publishing struct {
 	confirmed, rejected, notSent, unconfirmed atomic.Uint64 // messages
 	skipped                                   atomic.Uint64 // went without their headers
 
+	buffers sync.Pool // of *[][]byte: the bodies of one publish
+
 	mu      sync.Mutex // after engine.mu
 	closed  bool
 	outlets []*outlet

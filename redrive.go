@@ -266,7 +266,7 @@ func (r *redrive) outgoing(m *handler.Message) *handler.Outgoing {
 	}
 	undescribe(&headers)
 	headers.Limit = envelope.MaxLimit
-	out.Bodies = [][]byte{headers.AppendTo(nil, payload)}
+	out.Messages = []handler.OutgoingMessage{{Body: headers.AppendTo(nil, payload)}}
 	return out
 }
 

@@ -1,8 +1,10 @@
 package nsqx
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/envelope"
@@ -12,11 +14,23 @@ import (
 // transmit is the last step of what goes out: it puts headers into the bodies, splits
 // them at nsqd's limits, and has them published, one command after the other.
 func (p *publishing) transmit(ctx context.Context, out *handler.Outgoing) error {
-	bodies := p.seal(out)
+	buf, ok := p.buffers.Get().(*[][]byte)
+	if !ok {
+		buf = new([][]byte)
+	}
+	bodies := p.encodeHeaders((*buf)[:0], out)
 	err := p.all(ctx, out, bodies)
 	p.count(len(bodies), err)
+	if cap(bodies) <= keptBodies {
+		clear(bodies) // the pool must not keep payloads
+		*buf = bodies
+		p.buffers.Put(buf)
+	}
 	return err
 }
+
+// keptBodies is the capacity of the largest slice of bodies that is used again.
+const keptBodies = 64
 
 func (p *publishing) all(ctx context.Context, out *handler.Outgoing, bodies [][]byte) error {
 	pub := conn.Pub{Topic: out.Topic, Bodies: bodies, Delay: out.Delay}
@@ -62,22 +76,63 @@ func split(bodies [][]byte, limit int) (pieces [][][]byte) {
 	return append(pieces, bodies[first:])
 }
 
-// seal puts the headers into the bodies if they are to be sent. A body that would be
-// too large with them goes without, and is counted.
-func (p *publishing) seal(out *handler.Outgoing) [][]byte {
-	if !out.Envelope || out.Headers.Len() == 0 {
-		return out.Bodies
-	}
-	sealed := make([][]byte, len(out.Bodies))
-	for i, body := range out.Bodies {
-		sealed[i] = body
-		if out.Headers.Size(body) > p.limit.MaxMessageSize {
+// encodeHeaders appends to dst the bodies that go to nsqd: in an envelope if there are headers
+// and they may be sent. A body that would exceed MaxMessageSize with them goes without, and is
+// counted.
+func (p *publishing) encodeHeaders(dst [][]byte, out *handler.Outgoing) [][]byte {
+	dst = slices.Grow(dst, len(out.Messages))
+	var both mergedHeaders
+	for i := range out.Messages {
+		m := &out.Messages[i]
+		headers, body := both.of(out, m), m.Body
+		switch {
+		case !out.Envelope || headers.Len() == 0:
+		case headers.Size(body) > p.limit.MaxMessageSize:
 			p.skipped.Add(1)
-			continue
+		default:
+			body = headers.AppendTo(nil, body)
 		}
-		sealed[i] = out.Headers.AppendTo(nil, body)
+		dst = append(dst, body)
 	}
-	return sealed
+	return dst
+}
+
+// mergedHeaders merges the common headers of a publish with those of its messages, one after
+// the other. It holds the common headers between two calls of of, and is empty until a message
+// needs a merge.
+type mergedHeaders struct {
+	headers envelope.Writer
+	own     *envelope.Writer // merged into headers at present; nil for none
+}
+
+// of returns the headers of a message, which are valid until the next call.
+func (h *mergedHeaders) of(out *handler.Outgoing, m *handler.OutgoingMessage) *envelope.Writer {
+	common := &out.Headers
+	switch {
+	case m.Headers.Len() == 0:
+		return common
+	case common.Len() == 0 && (m.Headers.Limit > 0 || common.Limit <= 0):
+		return &m.Headers
+	}
+	if h.headers.Len() == 0 {
+		for key, value := range common.All() {
+			_ = h.headers.Set(key, value) // cannot fail: common holds it
+		}
+	}
+	if h.own != nil {
+		for key := range h.own.All() {
+			if value, ok := common.Get(key); ok {
+				_ = h.headers.Set(key, value)
+			} else {
+				h.headers.Delete(key)
+			}
+		}
+	}
+	for key, value := range m.Headers.All() {
+		_ = h.headers.Set(key, value)
+	}
+	h.headers.Limit, h.own = cmp.Or(max(m.Headers.Limit, 0), common.Limit), &m.Headers
+	return &h.headers
 }
 
 // count adds up what became of n messages.
@@ -112,7 +167,7 @@ func (p *publishing) rejectHeaders(next handler.Send) handler.Send {
 		err := next(ctx, out)
 		if _, ok := errors.AsType[*envelope.HeaderError](err); ok {
 			if _, ok := errors.AsType[*PublishError](err); !ok {
-				return p.refused(len(out.Bodies), out.Topic, err)
+				return p.refused(len(out.Messages), out.Topic, err)
 			}
 		}
 		return err

@@ -1,8 +1,7 @@
 package codec
 
-// Bytes is the codec of a body as it is. Decode returns a copy, which the
-// handler may keep and change, and which is empty rather than nil for an empty
-// body. It never fails.
+// Bytes returns the codec that leaves a body unchanged. Decode returns a copy, which the handler
+// may keep and change; for an empty body the copy is empty, not nil. It never fails.
 func Bytes() Codec[[]byte] { return bytesCodec{} }
 
 type bytesCodec struct{}
@@ -11,8 +10,8 @@ func (bytesCodec) Append(dst, v []byte) ([]byte, error) { return append(dst, v..
 
 func (bytesCodec) Decode(body []byte) ([]byte, error) { return append([]byte{}, body...), nil }
 
-// String is the codec of a body as text. The bytes are taken as they are,
-// valid UTF-8 or not, and none is added or trimmed. It never fails.
+// String returns the codec of a body as text. It neither checks for valid UTF-8 nor adds or trims
+// bytes. It never fails.
 func String() Codec[string] { return stringCodec{} }
 
 type stringCodec struct{}

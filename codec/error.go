@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// maxText bounds, in bytes, how much of a cause is printed: encoding/json quotes
-// names and numbers in full, and a body may be one such name of a megabyte.
+// maxText is the most bytes of a cause that Error prints: encoding/json quotes names and numbers in
+// full, and a body may be one name of a megabyte.
 const maxText = 256
 
-// Error is the error of every codec of this package. Unwrap gives the cause,
-// such as a *json.SyntaxError, [ErrNull], or what a function given to the codec returned.
+// Error is the error of every codec of this package. Unwrap returns the cause, such as a
+// *json.SyntaxError, [ErrNull], or the error of a function given to the codec.
 type Error struct {
-	Codec string // the constructor and its type: "JSON[main.Order]"
-	Op    string // "encode" or "decode"; empty for a codec made of parts that do not work
+	Codec string // constructor and type, such as "JSON[main.Order]"
+	Op    string // "encode" or "decode"; "" if the codec has an unusable part
 	Err   error  // the cause, never nil
 }
 
@@ -31,10 +31,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("nsqx: codec.%s: %s: %s", e.Codec, e.Op, text)
 }
 
-// Unwrap returns the cause, whole.
+// Unwrap returns the whole cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// label is what a codec calls itself in its errors.
+// label names a codec in its errors.
 type label string
 
 func labelOf[T any](constructor string) label {
@@ -49,13 +49,13 @@ func (l label) decodeError(err error) error {
 	return &Error{Codec: string(l), Op: "decode", Err: err}
 }
 
-// checked is a codec's name, and what its constructor found wrong with its parts.
+// checked is the part of a codec that reports what its constructor found wrong.
 type checked struct {
 	label
 	fault error
 }
 
-// Validate reports the parts the codec was given that cannot work.
+// Validate reports the unusable parts of the codec.
 func (c *checked) Validate() error { return c.fault }
 
 func check(l label, faults ...error) checked {
@@ -66,7 +66,7 @@ func check(l label, faults ...error) checked {
 	return c
 }
 
-// missing is the fault of a part that is nil.
+// missing returns an error if a part is nil.
 func missing(part string, isNil bool) error {
 	if !isNil {
 		return nil

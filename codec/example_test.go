@@ -14,12 +14,37 @@ import (
 	"github.com/nsqx/nsqx/codec"
 )
 
-type Order struct {
-	ID   int    `json:"id" xml:"id,attr"`
-	Item string `json:"item" xml:"item"`
+// NewConsumer and NewProducer take a codec. This example calls it directly.
+func Example() {
+	type Order struct {
+		ID   int    `json:"id"`
+		Item string `json:"item"`
+	}
+	orders := codec.JSON[Order]()
+
+	body, err := orders.Append(nil, Order{ID: 7, Item: "tea"}) // as a producer does
+	fmt.Println(string(body), err)
+
+	order, err := orders.Decode(body) // as a consumer does, before it calls the handler
+	fmt.Println(order, err)
+
+	_, err = orders.Decode([]byte(`{"id":"seven"}`)) // a consumer does not call the handler
+	if e, ok := errors.AsType[*codec.Error](err); ok {
+		fmt.Println(e.Op, e.Codec)
+		fmt.Println(e.Err)
+	}
+	// Output:
+	// {"id":7,"item":"tea"} <nil>
+	// {7 tea} <nil>
+	// decode JSON[codec_test.Order]
+	// json: cannot unmarshal string into Go struct field Order.id of type int
 }
 
 func ExampleJSON() {
+	type Order struct {
+		ID   int    `json:"id"`
+		Item string `json:"item"`
+	}
 	c := codec.JSON[Order]()
 
 	body, err := c.Append(nil, Order{ID: 7, Item: "coffee & cake"})
@@ -28,7 +53,7 @@ func ExampleJSON() {
 	order, err := c.Decode([]byte(`{"id":8,"item":"tea","note":"ignored"}`))
 	fmt.Printf("%+v %v\n", order, err)
 
-	_, err = c.Decode([]byte(`null`)) // encoding/json would give Order{}
+	_, err = c.Decode([]byte(`null`)) // encoding/json would return Order{}
 	fmt.Println(err)
 	// Output:
 	// {"id":7,"item":"coffee & cake"} <nil>
@@ -37,6 +62,10 @@ func ExampleJSON() {
 }
 
 func ExampleDisallowUnknownFields() {
+	type Order struct {
+		ID   int    `json:"id"`
+		Item string `json:"item"`
+	}
 	c := codec.JSON[Order](codec.DisallowUnknownFields())
 	_, err := c.Decode([]byte(`{"id":8,"itme":"tea"}`))
 	fmt.Println(err)
@@ -45,6 +74,9 @@ func ExampleDisallowUnknownFields() {
 }
 
 func ExampleAllowNull() {
+	type Order struct {
+		ID int `json:"id"`
+	}
 	c := codec.JSON[*Order](codec.AllowNull())
 	order, err := c.Decode([]byte(`null`))
 	fmt.Println(order == nil, err)
@@ -53,6 +85,9 @@ func ExampleAllowNull() {
 }
 
 func ExampleStrictUTF8() {
+	type Order struct {
+		Item string `json:"item"`
+	}
 	c := codec.JSON[Order](codec.StrictUTF8())
 	_, err := c.Decode([]byte("{\"item\":\"caf\xe9\"}")) // Latin-1
 	fmt.Println(errors.Is(err, codec.ErrUTF8), err)
@@ -62,25 +97,29 @@ func ExampleStrictUTF8() {
 
 func ExampleBytes() {
 	c := codec.Bytes()
-	body := []byte("as it is")
+	body := []byte("unchanged")
 	v, err := c.Decode(body)
-	copy(body, "reused!!") // v is a copy
+	copy(body, "reused!!!") // v is a copy
 	fmt.Println(string(v), err)
 	// Output:
-	// as it is <nil>
+	// unchanged <nil>
 }
 
 func ExampleString() {
 	c := codec.String()
-	body, _ := c.Append([]byte("dear "), "gopher")
+	body, _ := c.Append([]byte("hello "), "gopher")
 	v, err := c.Decode(body)
 	fmt.Println(v, err)
 	// Output:
-	// dear gopher <nil>
+	// hello gopher <nil>
 }
 
-// Any package with the two functions of encoding/json will do.
+// Any package with the two functions of encoding/json works.
 func ExampleOf() {
+	type Order struct {
+		ID   int    `xml:"id,attr"`
+		Item string `xml:"item"`
+	}
 	c := codec.Of[Order](xml.Marshal, xml.Unmarshal)
 	body, err := c.Append(nil, Order{ID: 7, Item: "tea"})
 	fmt.Println(string(body), err)
@@ -91,9 +130,13 @@ func ExampleOf() {
 	// {ID:7 Item:tea} <nil>
 }
 
-// A package with encoders and decoders needs two lines around them. Each body is a
-// gob stream of its own, type description included.
+// A package of encoders and decoders needs two short functions. Each body is a gob stream of its
+// own, including the type description.
 func ExampleOf_gob() {
+	type Order struct {
+		ID   int
+		Item string
+	}
 	marshal := func(v any) ([]byte, error) {
 		var b bytes.Buffer
 		err := gob.NewEncoder(&b).Encode(v)
@@ -115,9 +158,12 @@ func ExampleOf_gob() {
 	// {ID:7 Item:tea} <nil>
 }
 
-// A format of one's own: a number and the text after it, without an allocation
-// but for the text.
+// A custom format: a number, then text. Only the text is allocated.
 func ExampleFunc() {
+	type Order struct {
+		ID   int
+		Item string
+	}
 	c := codec.Func(
 		func(dst []byte, o Order) ([]byte, error) {
 			return append(binary.AppendVarint(dst, int64(o.ID)), o.Item...), nil
@@ -142,51 +188,12 @@ func ExampleFunc() {
 	// nsqx: codec.Func[codec_test.Order]: decode: no order id
 }
 
-// ProtoMessage stands for proto.Message; Marshal and Unmarshal for the functions
-// of package proto.
-type ProtoMessage interface {
-	AppendText(b []byte) ([]byte, error)
-	UnmarshalText(b []byte) error
-}
-
-func Marshal(m ProtoMessage) ([]byte, error)   { return m.AppendText(nil) }
-func Unmarshal(b []byte, m ProtoMessage) error { return m.UnmarshalText(b) }
-
-// Greeting stands for a generated type: its methods are on the pointer.
-type Greeting struct{ to string }
-
-func (g *Greeting) AppendText(b []byte) ([]byte, error) {
-	return append(b, "hello "+g.to...), nil
-}
-
-func (g *Greeting) UnmarshalText(b []byte) error {
-	to, ok := strings.CutPrefix(string(b), "hello ")
-	if !ok {
-		return errors.New("no greeting")
-	}
-	g.to = to
-	return nil
-}
-
-// With protobuf: codec.Pointer[pb.Greeting](proto.Marshal, proto.Unmarshal).
-func ExamplePointer() {
-	c := codec.Pointer[Greeting](Marshal, Unmarshal)
-	body, err := c.Append(nil, &Greeting{to: "gopher"})
-	fmt.Println(string(body), err)
-	greeting, err := c.Decode(body)
-	fmt.Println(greeting.to, err)
-
-	// NewConsumer says this before a message arrives.
-	wrong := codec.Pointer[Order](Marshal, Unmarshal)
-	fmt.Println(wrong.(interface{ Validate() error }).Validate())
-	// Output:
-	// hello gopher <nil>
-	// gopher <nil>
-	// nsqx: codec.Pointer[codec_test.Order]: *codec_test.Order does not implement codec_test.ProtoMessage
-}
-
-// Compressed JSON, with a limit to what a body may become.
+// Compressed JSON, with a limit on the decompressed size.
 func ExampleMap() {
+	type Order struct {
+		ID   int    `json:"id"`
+		Item string `json:"item"`
+	}
 	const limit = 1 << 20
 	compress := func(plain []byte) ([]byte, error) {
 		var b bytes.Buffer

@@ -1,9 +1,7 @@
 package codec
 
-// Func makes a codec of two functions that keep the contract of [Codec]'s own
-// methods: encode appends to its first argument and returns the longer slice,
-// decode copies what it keeps. It is for a format of one's own, and the way without
-// an allocation. A nil function is a fault that Validate reports.
+// Func returns a codec of two functions that obey the contract of the methods of [Codec]. It suits
+// custom formats, and encodes without an allocation of its own. Validate reports a nil function.
 func Func[T any](encode func(dst []byte, v T) ([]byte, error), decode func(body []byte) (T, error)) Codec[T] {
 	return &funcCodec[T]{
 		checked: check(labelOf[T]("Func"),

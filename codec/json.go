@@ -8,36 +8,32 @@ import (
 	"sync"
 )
 
-// ErrNull is the cause when a body is null, or a value would be encoded as null, and
-// the codec does not take it. See [AllowNull].
+// ErrNull is the cause when a body is null, or a value would encode as null, and the codec does not
+// accept null. See [AllowNull].
 var ErrNull = errors.New("null is not taken for a value of this type")
 
-// jsonSpace is what JSON calls insignificant whitespace.
+// jsonSpace is the whitespace that JSON allows around a value.
 const jsonSpace = " \t\r\n"
 
-// JSON is the codec of encoding/json. Decode does what json.Unmarshal does:
+// JSON returns the codec of encoding/json. Decode follows json.Unmarshal:
 //
-//   - An empty body is an error, and so is anything but whitespace after the value
-//     ({…}{…} is not the first of the two).
-//   - Of a duplicate key the last one wins; objects and maps under it are merged.
-//   - A key matches a field whose name differs in case only, if none matches exactly.
-//   - Unknown fields are ignored, unless [DisallowUnknownFields].
-//   - Invalid UTF-8 becomes U+FFFD, unless [StrictUTF8].
-//   - Nesting deeper than 10 000, a number that the field cannot hold, NaN, a
-//     byte order mark and a raw control character in a string are errors.
+//   - An empty body is an error, and so is anything but whitespace after the value, as in {…}{…}.
+//   - Of duplicate keys the last wins; objects and maps under them are merged.
+//   - A key matches a field whose name differs only in case, unless another matches exactly.
+//   - Unknown fields are ignored, unless [DisallowUnknownFields] is set.
+//   - Invalid UTF-8 becomes U+FFFD, unless [StrictUTF8] is set.
+//   - Nesting deeper than 10 000, a number that the field cannot hold, NaN, a byte order mark and a
+//     raw control character in a string are errors.
 //
-// It differs in one thing: a body of null is an error ([ErrNull]), where
-// json.Unmarshal would report success and hand the handler a zero value. Only slices and
-// interfaces take it by default; see [AllowNull].
+// The one difference is null: json.Unmarshal accepts a body of null, so the handler would get a
+// zero value. Here it is an error ([ErrNull]), except for slices and interfaces; see [AllowNull].
 //
-// A body decoded into any, or into a map or slice of it, takes up to 40 times
-// its size (1 MiB of "[],[],…" becomes 45 MB), and MaxInFlight bounds bodies, not values: a
-// struct type is cheaper and safer.
+// Prefer a struct type to any, or a map or slice of any. Such a value takes up to 40 times the size
+// of its body (1 MiB of "[],[],…" becomes 45 MB), and MaxInFlight limits bodies, not values.
 //
-// Append writes what json.Marshal writes but for two things: <, > and & stay as
-// they are (a body is not part of an HTML page, and URLs stay short and
-// readable), and a MarshalJSON with a pointer receiver is called too,
-// as UnmarshalJSON is. A value that encodes as null is [ErrNull] where Decode would refuse it.
+// Append follows json.Marshal with two differences: <, > and & are not escaped, since a body is not
+// HTML, and a MarshalJSON with a pointer receiver is called, as UnmarshalJSON is. A value that
+// encodes as null is [ErrNull] where Decode would refuse null.
 //
 // Nil options are ignored.
 func JSON[T any](opts ...JSONOption) Codec[T] {
@@ -65,7 +61,7 @@ func (c *jsonCodec[T]) Append(dst []byte, v T) ([]byte, error) {
 	w.out = dst
 	err := w.enc.Encode(&v)
 	out := w.out
-	w.out = nil // it is the caller's
+	w.out = nil // the buffer belongs to the caller
 	c.writers.Put(w)
 	if err != nil {
 		return dst, c.encodeError(err)
@@ -97,8 +93,8 @@ func (c *jsonCodec[T]) Decode(body []byte) (T, error) {
 	return v, nil
 }
 
-// unmarshalKnown is json.Unmarshal that refuses unknown fields. Only a Decoder
-// can do that, and a Decoder stops at the end of the first value.
+// unmarshalKnown is json.Unmarshal, except that unknown fields are an error. It uses a Decoder,
+// which alone can refuse them, but which stops after the first value.
 func unmarshalKnown(body []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
@@ -106,15 +102,14 @@ func unmarshalKnown(body []byte, v any) error {
 	if err == nil && len(bytes.Trim(body[dec.InputOffset():], jsonSpace)) == 0 {
 		return nil
 	}
-	// If body is not one value, Unmarshal says best what there is too little or too much of.
+	// Of a body that is not exactly one value, Unmarshal has the better error.
 	if invalid := json.Unmarshal(body, new(json.RawMessage)); invalid != nil {
 		return invalid
 	}
 	return err
 }
 
-// jsonWriter lets an Encoder append to a slice: unlike json.Marshal it makes
-// no copy of its own of the encoding, and pooled it costs nothing.
+// jsonWriter lets an Encoder append to a slice. Pooled, it saves the copy that json.Marshal makes.
 type jsonWriter struct {
 	enc *json.Encoder
 	out []byte

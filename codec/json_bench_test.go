@@ -1,3 +1,5 @@
+// Benchmarks and allocations of json.go.
+
 package codec_test
 
 import (
@@ -39,7 +41,7 @@ func appendPlain(dst []byte, v small) ([]byte, error) {
 	return append(dst, body...), err
 }
 
-// Neither direction allocates more than encoding/json does for the same.
+// Neither direction allocates more than encoding/json.
 func TestJSONAllocations(t *testing.T) {
 	buf := make([]byte, 0, 512)
 	measure := func(f func() error) float64 {

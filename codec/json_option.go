@@ -15,27 +15,26 @@ type jsonOption func(*jsonOptions)
 
 func (f jsonOption) applyJSON(o *jsonOptions) { f(o) }
 
-// DisallowUnknownFields makes a key that no field of the struct matches an
-// error of Decode, at any depth. Mind the order of a deploy: with it a producer cannot add
-// a field before all consumers know it. It costs a copy of the body.
-// Defaults to ignoring such keys.
+// DisallowUnknownFields makes Decode fail for a key that matches no field of its struct, at any
+// depth. A producer can then add a field only after all consumers know it. The option costs a copy
+// of the body. Defaults to ignoring unknown keys.
 func DisallowUnknownFields() JSONOption {
 	return jsonOption(func(o *jsonOptions) { o.knownFieldsOnly = true })
 }
 
-// AllowNull makes null a body like any other: Decode leaves it to
-// encoding/json, which makes it nil or, silently, the zero value.
+// AllowNull makes Decode accept a body of null, which encoding/json decodes to nil or the zero
+// value.
 //
-// By default the kind of T decides, also where T has an UnmarshalJSON of its own:
+// Defaults to a rule that depends on the kind of T, even if T has an UnmarshalJSON:
 //
-//   - Slices and interfaces take null. encoding/json writes a nil slice as
-//     null, and who handles any must expect nil.
-//   - Structs, arrays, booleans, numbers and strings refuse it. They have
-//     no value for it, and the handler would bill an order 0 to customer "".
-//   - Maps and pointers refuse it. They do have nil, but a handler that
-//     writes to the map or follows the pointer panics, at each attempt anew.
+//   - Slices and interfaces accept null: encoding/json encodes a nil slice as null, and a handler
+//     of any must expect nil.
+//   - Structs, arrays, booleans, numbers and strings refuse it: they cannot represent null, and the
+//     handler would bill order 0 to customer "".
+//   - Maps and pointers refuse it: a handler that writes to the map or dereferences the pointer
+//     would panic at every attempt.
 //
-// The rule is about the whole body: null in a field is encoding/json's matter.
+// The rule concerns the whole body. For null in a field encoding/json decides.
 func AllowNull() JSONOption {
 	return jsonOption(func(o *jsonOptions) { o.allowNull = true })
 }
@@ -44,11 +43,10 @@ func nullIsAValue(kind reflect.Kind) bool {
 	return kind == reflect.Slice || kind == reflect.Interface
 }
 
-// StrictUTF8 makes a body an error ([ErrUTF8]) that encoding/json could only decode by putting
-// U+FFFD in place of what is there: bytes that are not UTF-8, and \u escapes
-// that are half a surrogate pair. Two keys or names that differ there would
-// become one. It is a rule for Decode: Append writes U+FFFD as encoding/json does.
-// Defaults to encoding/json's way.
+// StrictUTF8 makes Decode fail with [ErrUTF8] where encoding/json would substitute U+FFFD: for
+// bytes that are not UTF-8, and for \u escapes that are half a surrogate pair. Substitution can
+// make two different keys or names equal. Append still substitutes, as encoding/json does. Defaults
+// to substitution.
 func StrictUTF8() JSONOption {
 	return jsonOption(func(o *jsonOptions) { o.strictUTF8 = true })
 }

@@ -28,8 +28,8 @@ type (
 	typeError   = *json.UnmarshalTypeError
 )
 
-// What each row of the catalogue of codec input becomes. Except where a row
-// is about one option, it must be the same without any and with all that refuse.
+// Every kind of malformed or unusual body. A row that does not concern one option has the same
+// result without options and with every strict option.
 func TestJSONInput(t *testing.T) {
 	var (
 		lax     = codec.JSON[payload]()
@@ -108,43 +108,7 @@ func TestJSONInput(t *testing.T) {
 	}
 }
 
-func TestStrictUTF8(t *testing.T) {
-	c := codec.JSON[any](codec.StrictUTF8())
-	for body, want := range map[string]string{
-		`"\\ud800"`:                "",
-		`"\\\\ud800"`:              "",
-		`"\n\u0041\ud83d\ude00\n"`: "",
-		`"\ufffd"`:                 "", // said, not made up
-		"\"\ufffd\"":               "",
-		`"\uD800"`:                 "byte 1",
-		`"ab\\\ud800"`:             "byte 5",
-		`"\ude00\ud83d"`:           "byte 1",
-		`"\ud83d\ud83d\ude00"`:     "byte 1",
-		`"\ud83d\u0041"`:           "byte 1",
-		`"\ud83d\\ude00"`:          "byte 1",
-		`"\ud83d`:                  "byte 1",
-		`{"\udfff":1}`:             "byte 2",
-		"[\"\u00e9\xc3\"]":         "byte 4",
-		"\"\xed\xa0\x80\"":         "byte 1",
-		"\"\ufffd\xff\"":           "byte 4",
-	} {
-		_, err := c.Decode([]byte(body))
-		switch {
-		case want == "" && err != nil:
-			t.Errorf("%s: %v", body, err)
-		case want != "" && (!errors.Is(err, codec.ErrUTF8) || !strings.HasSuffix(err.Error(), want)):
-			t.Errorf("%s: got %v, want ErrUTF8 at %s", body, err, want)
-		}
-	}
-	for _, body := range []string{`"\`, `\`, `"\u12`, `"\uzzzz"`, `"\u+123"`} {
-		_, err := c.Decode([]byte(body))
-		if !errors.As(err, new(syntaxError)) {
-			t.Errorf("%s: got %v, want a syntax error", body, err)
-		}
-	}
-}
-
-// Row null: what encoding/json takes in silence.
+// A body of null, which encoding/json accepts for every type.
 func TestJSONNull(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
 		checkNull[payload](t, false)
@@ -155,16 +119,16 @@ func TestJSONNull(t *testing.T) {
 		checkNull[float64](t, false)
 		checkNull[string](t, false)
 		checkNull[bool](t, false)
-		checkNull[time.Time](t, false) // whatever its UnmarshalJSON makes of it
+		checkNull[time.Time](t, false) // although its UnmarshalJSON accepts null
 	})
-	t.Run("taken", func(t *testing.T) {
+	t.Run("accepted", func(t *testing.T) {
 		checkNull[any](t, true)
 		checkNull[[]int](t, true)
 		checkNull[json.RawMessage](t, true)
 	})
 }
 
-func checkNull[T any](t *testing.T, taken bool) {
+func checkNull[T any](t *testing.T, accepted bool) {
 	t.Helper()
 	var want T
 	if err := json.Unmarshal([]byte("null"), &want); err != nil {
@@ -172,7 +136,7 @@ func checkNull[T any](t *testing.T, taken bool) {
 	}
 	for _, body := range []string{"null", " null\r\n\t"} {
 		got, err := codec.JSON[T]().Decode([]byte(body))
-		if taken {
+		if accepted {
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%T: got %v, %v", want, got, err)
 			}
@@ -189,7 +153,7 @@ func checkNull[T any](t *testing.T, taken bool) {
 	}
 }
 
-// What Decode refuses, Append refuses too, before a consumer has to.
+// Append refuses null where Decode does.
 func TestJSONAppendNull(t *testing.T) {
 	for name, c := range map[string]codec.Codec[*payload]{"by default": codec.JSON[*payload](), "nil option": codec.JSON[*payload](nil)} {
 		dst, err := c.Append([]byte("head"), nil)
@@ -222,7 +186,7 @@ func TestJSONMethodsOfTheType(t *testing.T) {
 	if got, err := c.Append(nil, brittle{}); err != nil || string(got) != `"brittle"` {
 		t.Errorf("got %q, %v, want MarshalJSON called", got, err)
 	}
-	for range 2 { // the second with what the first left in the pool
+	for range 2 { // the second uses what the first left in the pool
 		dst, err := c.Append([]byte("head"), brittle{errCause})
 		if !errors.Is(err, errCause) || string(dst) != "head" {
 			t.Errorf("got %q, %v, want the error of MarshalJSON", dst, err)
@@ -231,7 +195,7 @@ func TestJSONMethodsOfTheType(t *testing.T) {
 	if got, err := c.Append(nil, brittle{}); err != nil || string(got) != `"brittle"` {
 		t.Errorf("after an error: %q, %v", got, err)
 	}
-	// An error that the Decoder also has for a truncated body is not taken for one.
+	// A truncated body also gives io.ErrUnexpectedEOF; the two are not confused.
 	for _, c := range []codec.Codec[brittle]{c, codec.JSON[brittle](codec.DisallowUnknownFields())} {
 		if _, err := c.Decode([]byte(`{}`)); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("got %v, want the error of UnmarshalJSON", err)
@@ -239,7 +203,7 @@ func TestJSONMethodsOfTheType(t *testing.T) {
 	}
 }
 
-// Taken, at up to 40 times the memory, as documented.
+// Decoding into any takes up to 40 times the memory of the body, as documented.
 func TestJSONAmplification(t *testing.T) {
 	for _, item := range []string{"[],", "0,"} {
 		t.Run("1 MiB of "+item+" into any", func(t *testing.T) {
@@ -252,8 +216,8 @@ func TestJSONAmplification(t *testing.T) {
 			if err != nil || len(got.([]any)) != n {
 				t.Fatal(err)
 			}
-			if taken := after.TotalAlloc - before.TotalAlloc; taken > 64<<20 {
-				t.Errorf("%d bytes for a body of %d", taken, len(body))
+			if used := after.TotalAlloc - before.TotalAlloc; used > 64<<20 {
+				t.Errorf("%d bytes for a body of %d", used, len(body))
 			}
 		})
 	}

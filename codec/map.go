@@ -2,18 +2,17 @@ package codec
 
 import "errors"
 
-// Map lays a transformation of the bytes over inner: compression, encryption,
-// a signature, a version byte. encode is applied to what inner wrote, decode
-// to a body before inner reads it; several are laid by nesting, the outermost
-// is last on the way out and first on the way in.
+// Map returns a codec that transforms the bytes of inner: it compresses, encrypts, signs or adds a
+// version byte. Append applies encode to the output of inner; Decode applies decode to a body and
+// gives the result to inner. Calls of Map nest: the outermost encodes last and decodes first.
 //
-// Both may return their argument, a part of it or memory of their own, which
-// is copied. encode may overwrite its argument; decode must not, a body is
-// read-only. Neither may keep it. The size of a body is bounded by nsqx, that of what
-// decode makes of it is not: a decompressor has to set a limit, since a body
-// of 1 MiB can hold a gigabyte of zeros.
+// encode and decode may return their argument, a part of it, or other memory. The result is copied.
+// encode may overwrite its argument; decode must not. Neither may keep it.
 //
-// A nil inner or function is a fault that Validate reports, beside inner's own.
+// nsqx limits the size of a body, but not the size of the result of decode. A decompressor must set
+// a limit of its own: a body of 1 MiB can decompress to a gigabyte.
+//
+// Validate reports a nil inner or function, and the error of inner's own Validate.
 func Map[T any](inner Codec[T], encode, decode func([]byte) ([]byte, error)) Codec[T] {
 	return &mapCodec[T]{
 		checked: check(labelOf[T]("Map"), missing("inner", inner == nil),
@@ -41,8 +40,8 @@ func (c *mapCodec[T]) Append(dst []byte, v T) ([]byte, error) {
 	if c.fault != nil {
 		return dst, c.fault
 	}
-	// The spare room of dst serves inner, then is overwritten with the result;
-	// append moves rightly where the two overlap.
+	// inner writes to the spare capacity of dst, which the result then overwrites. They may
+	// overlap: append copies correctly.
 	plain, err := c.inner.Append(dst[len(dst):], v)
 	if err != nil {
 		return dst, err

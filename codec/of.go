@@ -1,15 +1,15 @@
 package codec
 
-// Of makes a codec of two functions in the form of json.Marshal and
-// json.Unmarshal, which most packages for a format have: CBOR, MessagePack,
-// YAML, XML, or encoding/json with another set of rules.
+// Of returns a codec of two functions with the signatures of json.Marshal and json.Unmarshal. Most
+// packages for CBOR, MessagePack, YAML or XML have such functions.
 //
-// marshal is given the T itself, unmarshal a non-nil *T. Unmarshal must copy
-// what it keeps of the bytes, and whether it minds an empty body or bytes after the
-// value is up to it. For encoding/json itself take [JSON]; other packages for JSON
-// are some times faster (docs/benchmarks has figures for two of them), but
-// each has rules of its own for what it accepts. A nil function is
-// a fault that Validate reports.
+// marshal receives the T, unmarshal a non-nil *T. unmarshal must copy what it keeps of the bytes.
+// It decides whether an empty body, or bytes after the value, are an error.
+//
+// For encoding/json use [JSON]. Other JSON packages can be several times faster (docs/benchmarks
+// compares two), but each has its own rules for what it accepts.
+//
+// Validate reports a nil function.
 func Of[T any](marshal func(any) ([]byte, error), unmarshal func([]byte, any) error) Codec[T] {
 	return &ofCodec[T]{
 		checked: check(labelOf[T]("Of"),

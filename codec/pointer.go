@@ -6,22 +6,20 @@ import (
 	"reflect"
 )
 
-// ErrNilPointer is the cause when the codec of [Pointer] is to encode nil, which
-// has no encoding: most formats would make it an empty body, which nsqd refuses.
+// ErrNilPointer is the cause when a codec of [Pointer] encodes nil. Most formats would encode nil
+// as an empty body, which nsqd refuses.
 var ErrNilPointer = errors.New("value is a nil pointer")
 
-// Pointer makes a codec of *M from two functions over an interface I that *M
-// implements. It is the form of protobuf, whose generated types must not be
-// copied:
+// Pointer returns a codec of *M, made of two functions over an interface I that *M implements. It
+// suits protobuf, whose generated types must not be copied:
 //
 //	codec.Pointer[pb.Order](proto.Marshal, proto.Unmarshal) // Codec[*pb.Order]
 //
-// Decode gives unmarshal a new M each time, never nil; unmarshal must copy
-// what it keeps of the bytes, as proto.Unmarshal does. Protobuf takes an empty
-// body for a message with all fields at their defaults.
+// Decode passes a new M to unmarshal each time. unmarshal must copy what it keeps of the bytes, as
+// proto.Unmarshal does. Protobuf decodes an empty body to a message with default fields.
 //
-// The compiler cannot demand that *M implements I, so the constructor checks
-// it: if it does not, or a function is nil, that is a fault that Validate reports.
+// Validate reports a nil function, and an *M that does not implement I, which the compiler cannot
+// check.
 func Pointer[M, I any](marshal func(I) ([]byte, error), unmarshal func([]byte, I) error) Codec[*M] {
 	return &pointerCodec[M, I]{
 		checked: check(labelOf[M]("Pointer"), implements[M, I](),
@@ -31,7 +29,7 @@ func Pointer[M, I any](marshal func(I) ([]byte, error), unmarshal func([]byte, I
 	}
 }
 
-// implements returns the fault of an *M that cannot be handed to a func(I).
+// implements returns an error if *M cannot be passed to a func(I).
 func implements[M, I any]() error {
 	if _, ok := any((*M)(nil)).(I); ok {
 		return nil

@@ -12,8 +12,7 @@ import (
 // ErrUTF8 is the cause when [StrictUTF8] refuses a body.
 var ErrUTF8 = errors.New("not valid UTF-8")
 
-// checkUTF8 returns an error that is ErrUTF8 and says where, if encoding/json
-// would decode body, or a part of it, to U+FFFD that it does not hold.
+// checkUTF8 returns ErrUTF8, with an offset, if encoding/json would substitute U+FFFD in body.
 func checkUTF8(body []byte) error {
 	if !utf8.Valid(body) {
 		return fmt.Errorf("%w: byte %d", ErrUTF8, invalidByte(body))
@@ -24,7 +23,7 @@ func checkUTF8(body []byte) error {
 	return nil
 }
 
-// invalidByte returns the offset of the first byte that is not UTF-8.
+// invalidByte returns the offset of the first invalid byte.
 func invalidByte(body []byte) int {
 	at := 0
 	for at < len(body) {
@@ -37,9 +36,9 @@ func invalidByte(body []byte) int {
 	return at
 }
 
-// loneSurrogate returns the offset of the first \u escape that is half a
-// surrogate pair, or -1. Valid JSON has backslashes in strings only, and
-// what is not valid is refused later, so it need not know where strings begin.
+// loneSurrogate returns the offset of the first \u escape that is half a surrogate pair, or -1. It
+// need not know where strings begin: valid JSON has backslashes only in strings, and invalid JSON
+// fails later.
 func loneSurrogate(body []byte) int {
 	at := 0
 	for at < len(body) {
@@ -62,7 +61,7 @@ func loneSurrogate(body []byte) int {
 	return -1
 }
 
-// escaped returns the code unit of the \uXXXX that b starts with, or -1.
+// escaped returns the code unit of the \uXXXX at the start of b, or -1.
 func escaped(b []byte) rune {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return -1

@@ -1,3 +1,5 @@
+// Benchmarks of split.go, header.go and writer.go.
+
 package envelope_test
 
 import (
@@ -8,7 +10,7 @@ import (
 
 var plain = []byte(`{"id":7,"amount":100}`)
 
-// What a consumer pays for a body without an envelope: 5 ns at most.
+// The cost of a body without an envelope for a consumer. The target is 5 ns.
 func BenchmarkSplitPlain(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
@@ -27,7 +29,7 @@ func BenchmarkIs(b *testing.B) {
 	}
 }
 
-// 20 ns at most.
+// The target is 20 ns.
 func BenchmarkSplitExample(b *testing.B) {
 	body := golden(string(plain))
 	b.ReportAllocs()

@@ -1,10 +1,19 @@
-// Package envelope carries headers inside the body of an NSQ message, which has none of its own.
+// Package envelope carries headers in the body of an NSQ message, which has no headers of its own.
 //
-// An envelope is a prefix of the body that identifies itself: no JSON, XML, MessagePack or protobuf begins like it. A consumer
-// of nsqx recognises it by itself and hands on the payload, so the package is needed only by services on another client,
-// which call [Split], and by those who write envelopes by hand, with a [Writer].
+// An envelope is a prefix of the body. Most services do not need this package: a producer with
+// WithEnvelope writes the prefix, and every consumer of nsqx removes it. Use [Split] to read
+// envelopes in a service with another client, and a [Writer] to write them by hand.
 //
-// Headers come from whoever can publish to the topic: they are input, and not to be trusted or logged.
+// Five things to know:
+//
+//   - An envelope identifies itself: no JSON, XML, MessagePack or protobuf begins like one. [Split]
+//     treats any other body as a payload without headers, so both kinds can share a topic.
+//   - Nothing is copied: headers and payload that Split returns are parts of the body.
+//   - Anyone who can publish to the topic can set headers. Do not trust or log them unchecked.
+//   - A reader must refuse a payload if it does not understand a key that starts with "!", such as
+//     one that says that the payload is encrypted. Split returns [ErrUnsupported] for such keys.
+//   - A [Writer] limits headers to 4096 bytes by default, and omits the least important beyond
+//     that.
 //
 // # Format
 //
@@ -18,11 +27,11 @@
 //	7+H           payload, verbatim
 //
 //	entry:  1     0x80 | K, the length of the key, 1 to 127
-//	        K     key: bytes 21 to 7E, in lower case; readers do not care about the case
+//	        K     key: bytes 21 to 7E, in lower case; readers ignore case
 //	        2     V, the length of the value, 0 to 16383
 //	        V     value: UTF-8 without control characters
 //
-// No byte of it is a line feed, so what keeps one message a line, as nsq_to_file does, keeps doing so. Of two entries with the
-// same key the first counts. A key that starts with "!" must be understood by whoever reads the payload. The keys traceparent,
+// No byte of the prefix is a line feed, so tools that write one message per line, such as
+// nsq_to_file, still do. Of two entries with the same key the first counts. The keys traceparent,
 // tracestate, baggage, content-type and nsqx-* have a fixed meaning.
 package envelope

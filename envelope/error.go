@@ -5,46 +5,46 @@ import (
 	"fmt"
 )
 
-// What a [HeaderError] wraps.
+// The errors that a [HeaderError] wraps.
 var (
 	ErrKey   = errors.New("a key has 1 to 127 printable ASCII characters without a space")
 	ErrValue = errors.New("a value has at most 16383 bytes of UTF-8, without control characters")
 )
 
-// What a [FormatError] wraps.
+// The errors that a [FormatError] wraps.
 var (
-	// ErrMalformed: the body begins like an envelope, but is none.
+	// ErrMalformed: the body begins like an envelope but is not one.
 	ErrMalformed = errors.New("malformed envelope")
 
 	// ErrVersion: the envelope is newer than this package.
 	ErrVersion = errors.New("envelope of a newer version")
 
-	// ErrUnsupported: a key starts with "!", which says that the payload must not be read without understanding it.
+	// ErrUnsupported: a key starts with "!". The payload must not be used without understanding it.
 	ErrUnsupported = errors.New("envelope with a header that must be understood")
 )
 
-// HeaderError says which header cannot be carried, and why. The value is not in it.
+// HeaderError reports a header that an envelope cannot carry. It does not contain the value.
 type HeaderError struct {
 	Key string
 	Err error // ErrKey or ErrValue
 }
 
-// Error quotes the key.
+// Error quotes the key, cut to 64 characters.
 func (e *HeaderError) Error() string {
 	return fmt.Sprintf("nsqx: header %.64q cannot be carried: %v", e.Key, e.Err)
 }
 
-// Unwrap returns what is wrong.
+// Unwrap returns ErrKey or ErrValue.
 func (e *HeaderError) Unwrap() error { return e.Err }
 
-// FormatError says why an envelope cannot be read. No value of a header is in it.
+// FormatError reports an envelope that cannot be read. It contains no value of a header.
 type FormatError struct {
 	Err    error  // ErrMalformed, ErrVersion or ErrUnsupported
-	Offset int    // of the byte of the body at which it was noticed
-	Detail string // what is wrong there; the key if Err is ErrUnsupported; may be empty
+	Offset int    // of the byte of the body where the error was found
+	Detail string // what is wrong there, or the key if Err is ErrUnsupported; may be empty
 }
 
-// Error says what is wrong, and where.
+// Error returns the kind of error, the offset and the detail.
 func (e *FormatError) Error() string {
 	switch {
 	case e.Detail == "":
@@ -55,5 +55,5 @@ func (e *FormatError) Error() string {
 	return fmt.Sprintf("nsqx: %v, at byte %d: %s", e.Err, e.Offset, e.Detail)
 }
 
-// Unwrap returns which kind of fault it is.
+// Unwrap returns ErrMalformed, ErrVersion or ErrUnsupported.
 func (e *FormatError) Unwrap() error { return e.Err }

@@ -7,7 +7,30 @@ import (
 	"github.com/nsqx/nsqx/envelope"
 )
 
-// A handler on another client calls Split: what it returns as payload is what an envelope-aware consumer sees as body.
+// A Writer puts headers into a body, and Split reads them.
+func Example() {
+	var w envelope.Writer
+	if err := w.Set("tenant", "acme"); err != nil {
+		fmt.Println(err)
+		return
+	}
+	body := w.AppendTo(nil, []byte(`{"id":7}`))
+
+	for _, body := range [][]byte{body, []byte(`{"id":8}`)} { // with an envelope, and without
+		headers, payload, err := envelope.Split(body)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		tenant, ok := headers.Get("tenant")
+		fmt.Printf("%s %q %v\n", payload, tenant, ok)
+	}
+	// Output:
+	// {"id":7} "acme" true
+	// {"id":8} "" false
+}
+
+// A service with another client calls Split. A consumer of nsqx calls it for its handler.
 func ExampleSplit() {
 	for _, body := range []string{
 		"\xC1\xCE\xD3\xD1\x11\x80\x8D\x86tenant\x80\x84acme" + `{"id":7}`,
@@ -26,7 +49,7 @@ func ExampleSplit() {
 	// {"id":8} tenant="" false
 }
 
-// An error says which kind of fault it is, and where.
+// The error has a kind and an offset.
 func ExampleFormatError() {
 	_, _, err := envelope.Split([]byte("\xC1\xCE\xD3\xD1\x11\x80\x84\x81a\x80\x89"))
 	fmt.Println(err)
@@ -73,11 +96,11 @@ func ExampleWriter() {
 	// "\xc1\xce\xd3\xd1\x11\x80\x8d\x86tenant\x80\x84acme{\"id\":7}"
 }
 
-// A body is published again with the headers that it had, and with others.
+// A message is published again with changed headers.
 func ExampleWriterOf() {
 	w, payload, err := envelope.WriterOf([]byte("\xC1\xCE\xD3\xD1\x11\x80\x8D\x86tenant\x80\x84acmepayload"))
 	if err != nil {
-		fmt.Println(err) // payload is the whole body then, and is carried as it is
+		fmt.Println(err) // payload is the whole body then
 	}
 	w.Delete("tenant")
 	if err := w.Set("origin", "orders"); err != nil {

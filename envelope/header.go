@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// Header is the headers of one body. It is lent as the body is that it was split from, and changes with it. Its methods are
-// safe for concurrent use. The zero Header has none.
+// Header is the headers of one body. It refers to the body, and is valid as long as the body is.
+// Its methods are safe for concurrent use. The zero Header is empty.
 type Header struct {
 	entries []byte // well formed
 }
 
-// Get returns the value of a header, which is a part of the body: it must not be written to. Keys are compared without regard
-// to the case of ASCII letters; of several equal ones the first counts.
+// Get returns the value of a header. The value is a part of the body and must not be changed. Get
+// ignores the case of ASCII letters in keys; of several equal keys the first counts.
 func (h Header) Get(key string) (value []byte, ok bool) {
 	value, at := find(h.entries, key)
 	if at < 0 {
@@ -21,15 +21,15 @@ func (h Header) Get(key string) (value []byte, ok bool) {
 	return value[:len(value):len(value)], true
 }
 
-// All ranges over keys, in lower case, and values, in the order in which they were written. Of several equal keys it has the
-// first only. The strings are copies and may be kept.
+// All returns an iterator over keys, in lower case, and values, in the order of the body. Of
+// several equal keys it yields the first only. The strings are copies.
 func (h Header) All() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		entries := string(h.entries)
 		for rest := entries; len(rest) > 0; {
 			at := len(entries) - len(rest)
 			var key, value string
-			key, value, rest = next(rest)
+			key, value, rest = cutEntry(rest)
 			if _, first := find(entries, key); first == at && !yield(strings.ToLower(key), value) {
 				return
 			}

@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime/metrics"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/nsqx/nsqx/envelope"
 )
 
 const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-// example is the envelope with traceparent alone, as any other writer must make it: 76 bytes.
+// example is the envelope with traceparent alone, as every implementation must write it: 76 bytes.
 const example = "c1ced3d1" + "11" + "80c5" + "8b" + "7472616365706172656e74" + "80b7" +
 	"30302d30616637363531393136636434336464383434386562323131633830333139632d623761643662373136393230333333312d3031"
 
@@ -26,7 +28,7 @@ func golden(payload string) []byte {
 	return append(b, payload...)
 }
 
-// raw encodes an envelope without a look at what is put in. It shares nothing with the package.
+// raw encodes an envelope without checks. It shares no code with the package.
 func raw(payload string, pairs ...string) []byte {
 	var header strings.Builder
 	for i := 0; i < len(pairs); i += 2 {
@@ -41,7 +43,7 @@ func raw(payload string, pairs ...string) []byte {
 
 func twoBytes(n int) string { return string([]byte{byte(128 + n/128), byte(128 + n%128)}) }
 
-// list prints headers in one line.
+// list formats headers in one line.
 func list(headers iter.Seq2[string, string]) string {
 	var all []string
 	for key, value := range headers {
@@ -50,7 +52,7 @@ func list(headers iter.Seq2[string, string]) string {
 	return strings.Join(all, " ")
 }
 
-// writer returns a Writer with headers: keys and values in turn.
+// writer returns a Writer with headers; pairs are keys and values in turn.
 func writer(t testing.TB, pairs ...string) *envelope.Writer {
 	t.Helper()
 	w := new(envelope.Writer)
@@ -62,7 +64,7 @@ func writer(t testing.TB, pairs ...string) *envelope.Writer {
 	return w
 }
 
-// split returns the headers, in one line, and the payload of a body that must be good.
+// split returns the headers, in one line, and the payload of a valid body.
 func split(t testing.TB, body []byte) (headers, payload string) {
 	t.Helper()
 	h, rest, err := envelope.Split(body)
@@ -91,4 +93,49 @@ func wantAllocs(t testing.TB, what string, most float64, f func()) {
 	if got := testing.AllocsPerRun(200, f); got > most {
 		t.Errorf("%s: %v allocations, want at most %v", what, got, most)
 	}
+}
+
+// allocated returns the bytes that this process has allocated so far.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// judge reads a body as the format is documented, one byte at a time.
+func judge(body string) (payload string, kind error) {
+	if len(body) < 7 || body[:4] != "\xC1\xCE\xD3\xD1" || body[4]>>4 != 1 {
+		return body, nil
+	}
+	if body[4] > 0x11 {
+		return body, envelope.ErrVersion
+	}
+	number := func(s string) (int, bool) {
+		return int(s[0]-128)*128 + int(s[1]-128), s[0] >= 128 && s[1] >= 128
+	}
+	n, ok := number(body[5:7])
+	if body[4] < 0x11 || !ok || n > len(body)-7 {
+		return body, envelope.ErrMalformed
+	}
+	rest := body[7 : 7+n]
+	for count := 0; rest != ""; count++ {
+		k := int(rest[0]) - 128
+		if k < 1 || 1+k+2 > len(rest) || count >= 64 {
+			return body, envelope.ErrMalformed
+		}
+		v, ok := number(rest[1+k:])
+		if !ok || 1+k+2+v > len(rest) {
+			return body, envelope.ErrMalformed
+		}
+		key, value := rest[1:1+k], rest[1+k+2:][:v]
+		if strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) || !utf8.ValidString(value) ||
+			strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7F }) {
+			return body, envelope.ErrMalformed
+		}
+		if key[0] == '!' {
+			kind = envelope.ErrUnsupported
+		}
+		rest = rest[1+k+2+v:]
+	}
+	return body[7+n:], kind
 }

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// rank says who is left out when there is no room for all: the highest first.
+// rank orders headers by importance. Those with the highest rank are omitted first.
 type rank int
 
 const (
-	required rank = iota // must be understood: without it the payload would be misread
+	required rank = iota // without it the payload would be misread
 	reserved
 	optional
 	tracestate
@@ -30,14 +30,14 @@ func (e entry) rank() rank {
 	return optional
 }
 
-// fit returns the entries that are written, in order. It does not change entries.
+// fit returns the entries that fit into limit, in order. It does not change entries.
 func fit(entries []entry, limit int) []entry {
 	if fits(entries, limit) {
 		return entries
 	}
 	entries = slices.Clone(entries)
 	for !fits(entries, limit) {
-		i := leastOf(entries)
+		i := leastImportant(entries)
 		if entries[i].rank() == required && fits(entries, MaxLimit) {
 			break
 		}
@@ -50,8 +50,9 @@ func fits(entries []entry, limit int) bool {
 	return len(entries) <= maxEntries && sizeOf(entries)-prefix <= limit
 }
 
-// leastOf returns the entry to leave out next: the largest, and of equal ones the last, of those that matter least.
-func leastOf(entries []entry) (least int) {
+// leastImportant returns the index of the entry to omit: of the highest rank, the largest, the
+// last.
+func leastImportant(entries []entry) (least int) {
 	for i, e := range entries {
 		l := entries[least]
 		if e.rank() > l.rank() || e.rank() == l.rank() && e.size() >= l.size() {
@@ -61,7 +62,7 @@ func leastOf(entries []entry) (least int) {
 	return least
 }
 
-// sizeOf is how many bytes an envelope with the entries takes: without any there is none.
+// sizeOf returns the bytes of an envelope with these entries. Without entries there is no envelope.
 func sizeOf(entries []entry) int {
 	if len(entries) == 0 {
 		return 0

@@ -2,17 +2,18 @@ package envelope
 
 import "encoding/binary"
 
-// Is says whether body begins with an envelope, be it a good one or not. It looks at five bytes.
+// Is reports whether body begins like an envelope, which may still be malformed. It reads five
+// bytes.
 func Is(body []byte) bool {
 	return len(body) >= prefix && binary.BigEndian.Uint32(body) == magic && body[4]&0xF0 == kind
 }
 
-// Split returns the headers of body and what follows them. Both are parts of body: nothing is copied. A body without an
-// envelope has no headers and is all payload.
+// Split returns the headers and the payload of body, without copying. A body without an envelope
+// has no headers and is all payload.
 //
-// The error is a [*FormatError]. If it wraps [ErrMalformed] or [ErrVersion], there are no headers and payload is the whole body.
-// If it wraps [ErrUnsupported], all is well but for a key that the payload must not be read without understanding: headers and
-// payload are there for those who do.
+// The error is a [*FormatError]. If it wraps [ErrMalformed] or [ErrVersion], there are no headers
+// and payload is the whole body. If it wraps [ErrUnsupported], headers and payload are returned,
+// for a caller that understands the key.
 func Split(body []byte) (h Header, payload []byte, err error) {
 	if !Is(body) {
 		return Header{}, body, nil
@@ -35,11 +36,11 @@ func split(body []byte) (Header, []byte, error) {
 	if end > len(body) {
 		return malformed(body, 5, "the header is longer than the body")
 	}
-	required := 0 // where the first key is that must be understood
+	required := 0 // offset of the first key with a "!"
 	count := 0
 	for at := prefix; at < end; count++ {
 		key := at + 1
-		at = key + int(body[key-1]&^marked) // of the value's length
+		at = key + int(body[key-1]&^marked) // offset of the value's length
 		switch {
 		case count == maxEntries:
 			return malformed(body, key-1, "there are more than 64 entries")
@@ -67,7 +68,7 @@ func split(body []byte) (Header, []byte, error) {
 	}
 	h := Header{entries: body[prefix:end:end]}
 	if required > 0 {
-		key, _, _ := next(body[required-1:])
+		key, _, _ := cutEntry(body[required-1:])
 		return h, body[end:], &FormatError{Err: ErrUnsupported, Offset: required, Detail: string(key)}
 	}
 	return h, body[end:], nil

@@ -8,17 +8,18 @@ import (
 )
 
 const (
-	// DefaultLimit is how many bytes of headers a [Writer] writes by default.
+	// DefaultLimit is the default of [Writer].Limit, in bytes.
 	DefaultLimit = 4096
-	// MaxLimit is as many as the format has room for.
+	// MaxLimit is the most bytes of headers that the format allows.
 	MaxLimit = 1<<14 - 1
 )
 
-// Writer collects headers and writes envelopes. The zero value has no headers and is ready to use; nothing is allocated until
-// the first Set. It is not safe for concurrent use, and must not be copied while both copies are in use.
+// Writer collects headers and writes envelopes. The zero value has no headers and is ready to use;
+// it allocates at the first Set. A Writer is not safe for concurrent use. Do not use both a Writer
+// and its copy.
 type Writer struct {
-	// Limit is the most bytes of headers that are written, with their lengths: 1 to MaxLimit. Defaults to
-	// DefaultLimit. See [Writer.AppendTo] for what is left out beyond it.
+	// Limit is the most bytes of headers to write, including their lengths: 1 to MaxLimit. Defaults
+	// to DefaultLimit. See [Writer.AppendTo] for what is omitted beyond Limit.
 	Limit int
 
 	entries []entry
@@ -26,28 +27,28 @@ type Writer struct {
 
 type entry struct{ key, value string }
 
-// size is how many bytes the entry takes in an envelope.
+// size returns the bytes of the entry in an envelope.
 func (e entry) size() int { return 1 + len(e.key) + 2 + len(e.value) }
 
-// WriterOf returns a Writer with the headers of body, and the payload that they came with, to publish a message again with the
-// headers that it had and others. Keys that start with "!" are headers as any. A body without an envelope has no headers and is
-// all payload.
+// WriterOf returns a Writer with the headers of body, and the payload of body. Use it to publish a
+// message again with changed headers. Keys that start with "!" are not treated specially. A body
+// without an envelope has no headers and is all payload.
 //
-// The error is that of [Split], but never [ErrUnsupported]. With it there are no headers and payload is the whole body, which
-// [Writer.AppendTo] carries as it is.
+// The error is that of [Split], but never [ErrUnsupported]. With an error there are no headers, and
+// payload is the whole body, which [Writer.AppendTo] writes unchanged.
 func WriterOf(body []byte) (w Writer, payload []byte, err error) {
 	h, payload, err := Split(body)
 	if e, ok := err.(*FormatError); ok && e.Err != ErrUnsupported {
 		return Writer{}, body, err
 	}
 	for key, value := range h.All() {
-		w.entries = append(w.entries, entry{key, value}) // All has each key once
+		w.entries = append(w.entries, entry{key, value}) // All yields each key once
 	}
 	return w, payload, nil
 }
 
-// Set sets a header, in the place of one that has the same key. The key is written in lower case. The error is a [*HeaderError]
-// that wraps [ErrKey] or [ErrValue]; the header is left out then.
+// Set sets a header, and replaces one with the same key. The key is written in lower case. The
+// error is a [*HeaderError] that wraps [ErrKey] or [ErrValue]; the headers are unchanged then.
 func (w *Writer) Set(key, value string) error {
 	if err := check(key, value); err != nil {
 		return err
@@ -64,7 +65,7 @@ func (w *Writer) put(e entry) {
 	w.entries = append(w.entries, e)
 }
 
-// Get returns the value of a header. Keys are compared without regard to the case of ASCII letters.
+// Get returns the value of a header. It ignores the case of ASCII letters in keys.
 func (w *Writer) Get(key string) (value string, ok bool) {
 	if i := w.index(key); i >= 0 {
 		return w.entries[i].value, true
@@ -72,7 +73,7 @@ func (w *Writer) Get(key string) (value string, ok bool) {
 	return "", false
 }
 
-// Delete takes a header away, if it is there.
+// Delete removes a header, if it is set.
 func (w *Writer) Delete(key string) {
 	if i := w.index(key); i >= 0 {
 		w.entries = slices.Delete(w.entries, i, i+1)
@@ -83,7 +84,7 @@ func (w *Writer) index(key string) int {
 	return slices.IndexFunc(w.entries, func(e entry) bool { return equal(e.key, key) })
 }
 
-// All ranges over keys and values, in the order in which they were set first.
+// All returns an iterator over keys and values, in the order in which they were first set.
 func (w *Writer) All() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, e := range w.entries {
@@ -94,18 +95,19 @@ func (w *Writer) All() iter.Seq2[string, string] {
 	}
 }
 
-// Len is the number of headers.
+// Len returns the number of headers.
 func (w *Writer) Len() int { return len(w.entries) }
 
-// AppendTo appends the body that carries the headers and payload, and returns the longer dst. Without headers that is payload
-// alone. It never fails.
+// AppendTo appends a body with the headers and payload to dst, and returns the extended slice.
+// Without headers the body is the payload alone. AppendTo never fails.
 //
-// A payload that has an envelope already is not put into another: its headers stay, in order and unknown ones too, unless they
-// are set anew in w. If its envelope cannot be read, it is payload from its first byte on: [Split] gives it back as it was.
+// If payload already has an envelope, the headers are merged: those of payload stay, in order,
+// unless w has the same key. If that envelope cannot be read, all of payload is payload, and
+// [Split] returns it unchanged.
 //
-// Headers beyond Limit, or beyond 64, are left out: first baggage, then tracestate, then the largest one, and those of the keys
-// that the format reserves (traceparent, content-type, nsqx-*) after all others. Keys that start with "!" are left out only if the
-// format has no room for them.
+// Headers beyond Limit, or beyond 64, are omitted: first baggage, then tracestate, then the largest
+// others, and last the reserved keys (traceparent, content-type, nsqx-*). Keys that start with "!"
+// are omitted only beyond MaxLimit or 64.
 func (w *Writer) AppendTo(dst, payload []byte) []byte {
 	entries, payload := w.outgoing(payload)
 	size := sizeOf(entries)
@@ -124,13 +126,14 @@ func (w *Writer) AppendTo(dst, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// Size is how many bytes AppendTo would append: if that is more than nsqd takes, the payload may still go alone.
+// Size returns the number of bytes that AppendTo would append. If nsqd does not accept so many, the
+// payload may still fit without headers.
 func (w *Writer) Size(payload []byte) int {
 	entries, payload := w.outgoing(payload)
 	return sizeOf(entries) + len(payload)
 }
 
-// outgoing returns what is written of the headers and of those that payload has, and the rest of payload.
+// outgoing returns the headers to write, merged with those of payload, and the rest of payload.
 func (w *Writer) outgoing(payload []byte) ([]entry, []byte) {
 	entries := w.entries
 	if len(entries) > 0 && Is(payload) {

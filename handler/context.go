@@ -7,43 +7,42 @@ import (
 	"time"
 )
 
-// messageContext is the context of a handler: the Message itself, so that
-// nothing is allocated for a handler that only passes its context on.
+// messageContext is the context of a handler. It is the Message itself, so a handler that only
+// passes its context on allocates nothing.
 //
-// Until Done is called, Err answers from the connection's context and the
-// clock. The first Done makes a real child of the connection's context, and
-// from then on Value asks that child, so that context.Cause and derived
-// contexts find a true cancelCtx there and need no goroutine of their own.
+// Until Done is called, Err consults the connection's context and the clock. The first Done
+// makes a child of the connection's context. From then on Value asks the child, so
+// context.Cause and derived contexts find a true cancelCtx and need no goroutine.
 type messageContext Message
 
-// extra is what few messages need.
+// extra is state that few messages need.
 type extra struct {
-	origin  *Message     // of a Message made by WithBody; all else is unused then
+	origin  *Message     // of a Message made by WithBody; all other fields are unused then
 	touched atomic.Int64 // the last Touch, as a time.Duration since Terms.Start
 	outcome Outcome
 
-	mu    sync.Mutex // held to make or end child, and to use raw
+	mu    sync.Mutex // held to make or cancel child, and to use raw
 	child atomic.Pointer[child]
 
 	enveloped bool   // the message came with an envelope
-	raw       []byte // the body as it came then; nil when it is released
+	raw       []byte // the body with its envelope; nil after the release
 }
 
-// child is the real context behind a messageContext whose Done was asked for.
+// child is the cancelable context behind a messageContext.
 type child struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer // nil if the message never expires
 }
 
-// Context returns the context that the message is handled under. It ends when
-// [Delivery.Release] is called, at the latest.
+// Context returns the context of the handler. It ends when the consumer has settled the
+// message, if not before.
 func (m *Message) Context() context.Context { return (*messageContext)(m.origin()) }
 
 type messageKey struct{}
 
-// FromContext returns the message that is being handled under ctx. It is never
-// nil: outside a handler it is a zero Message.
+// FromContext returns the message that is handled under ctx. It is never nil: outside a handler
+// it is a zero Message.
 func FromContext(ctx context.Context) *Message {
 	if m, ok := ctx.Value(messageKey{}).(*Message); ok && m != nil {
 		return m
@@ -51,15 +50,14 @@ func FromContext(ctx context.Context) *Message {
 	return new(Message)
 }
 
-// NewContext returns a context in which FromContext finds m, for the test of a
-// handler.
+// NewContext returns a context in which FromContext finds m, for the test of a handler.
 func NewContext(ctx context.Context, m *Message) context.Context {
 	return context.WithValue(ctx, messageKey{}, m)
 }
 
-// Deadline is the instant that no TOUCH can move: nsqd's max-msg-timeout after
-// delivery. (A context's deadline must not change, and one that is too early
-// would end derived contexts for good.) Message.Deadline is the nearer one.
+// Deadline returns the instant that no TOUCH can move: nsqd's max-msg-timeout after delivery.
+// Message.Deadline is nearer, but a context's deadline must not change, and one that is too
+// early would end derived contexts for good.
 func (c *messageContext) Deadline() (time.Time, bool) {
 	if c.read == nil {
 		return time.Time{}, false
@@ -71,7 +69,7 @@ func (c *messageContext) Deadline() (time.Time, bool) {
 	return t.Start.Add(c.read.At + t.MaxMessageTimeout), true
 }
 
-func (c *messageContext) Done() <-chan struct{} { return (*Message)(c).makeChild().ctx.Done() }
+func (c *messageContext) Done() <-chan struct{} { return (*Message)(c).ensureChild().ctx.Done() }
 
 func (c *messageContext) Err() error {
 	m := (*Message)(c)
@@ -87,7 +85,7 @@ func (c *messageContext) Err() error {
 		return err
 	}
 	if left, ok := m.timeLeft(); ok && left <= 0 {
-		return m.makeChild().err() // from here on the cause can be found, too
+		return m.ensureChild().err() // the child makes the cause available
 	}
 	return nil
 }
@@ -105,11 +103,10 @@ func (c *messageContext) Value(key any) any {
 	return m.parent().Value(key)
 }
 
-// String keeps fmt from printing the message's insides, when a context that is
-// derived from this one is printed.
+// String keeps fmt from printing the fields of the message with a derived context.
 func (c *messageContext) String() string { return "handler.Context(" + (*Message)(c).String() + ")" }
 
-// err is Err of the child, but a message timeout is a deadline that passed.
+// err returns the child's Err, but DeadlineExceeded for a message timeout.
 func (ch *child) err() error {
 	err := ch.ctx.Err()
 	if err != nil && context.Cause(ch.ctx) == ErrMessageTimeout {
@@ -125,8 +122,7 @@ func (m *Message) parent() context.Context {
 	return m.read.Source.Context()
 }
 
-// timeLeft is how long the context of the handler still has; ok is false if
-// it has no end.
+// timeLeft returns how long the handler's context still lasts; ok is false if it has no end.
 func (m *Message) timeLeft() (left time.Duration, ok bool) {
 	by, ok := m.delivery().AnswerBy()
 	if !ok {
@@ -136,8 +132,7 @@ func (m *Message) timeLeft() (left time.Duration, ok bool) {
 	return by - t.grace() - t.Now(), true
 }
 
-// more returns m's extra, making it if need be.
-func (m *Message) more() *extra {
+func (m *Message) ensureExtra() *extra {
 	if x := m.extra.Load(); x != nil {
 		return x
 	}
@@ -148,9 +143,8 @@ func (m *Message) more() *extra {
 	return m.extra.Load()
 }
 
-// makeChild returns the real context of the handler, making it if need be.
-func (m *Message) makeChild() *child {
-	x := m.more()
+func (m *Message) ensureChild() *child {
+	x := m.ensureExtra()
 	if ch := x.child.Load(); ch != nil {
 		return ch
 	}
@@ -168,15 +162,14 @@ func (m *Message) makeChild() *child {
 	case expires && left <= 0:
 		ch.cancel(ErrMessageTimeout)
 	case expires:
-		ch.timer = time.AfterFunc(left, m.expire)
+		ch.timer = time.AfterFunc(left, m.timerFired)
 	}
 	x.child.Store(ch)
 	return ch
 }
 
-// expire is called by the child's timer. If TOUCH has moved the end meanwhile,
-// the timer is set anew.
-func (m *Message) expire() {
+// timerFired cancels the child, or resets the timer if a TOUCH has moved the end.
+func (m *Message) timerFired() {
 	x := m.extra.Load()
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -191,8 +184,8 @@ func (m *Message) expire() {
 	ch.cancel(ErrMessageTimeout)
 }
 
-// endChild ends what others wait for.
-func (m *Message) endChild() {
+// cancelChild cancels the child, if there is one. The first cause counts.
+func (m *Message) cancelChild(cause error) {
 	x := m.extra.Load()
 	if x == nil {
 		return
@@ -203,6 +196,6 @@ func (m *Message) endChild() {
 		if ch.timer != nil {
 			ch.timer.Stop()
 		}
-		ch.cancel(context.Canceled)
+		ch.cancel(cause)
 	}
 }

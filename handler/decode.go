@@ -9,13 +9,14 @@ import (
 
 // Decoder is the half of a codec.Codec that a consumer needs.
 type Decoder[T any] interface {
-	// Decode must copy what it keeps of body, which is lent for the call.
+	// Decode must copy the parts of body that it keeps: body is valid during the call only.
 	Decode(body []byte) (T, error)
 }
 
-// Typed makes a [Raw] of a typed handler: the innermost step of a consumer's
-// chain. A body that does not decode, a decoder that panics, or an envelope that
-// cannot be read is a [*DecodeError]; fn is not called then.
+// Typed makes a [Raw] of a typed handler. It is the innermost step of a consumer's chain.
+//
+// If the body does not decode, the decoder panics, or the envelope cannot be read, fn is not
+// called and the error is a [*DecodeError].
 func Typed[T any](dec Decoder[T], fn Func[T]) Raw {
 	return func(ctx context.Context, m *Message) error {
 		if err := m.envelopeError(); err != nil {
@@ -32,7 +33,7 @@ func Typed[T any](dec Decoder[T], fn Func[T]) Raw {
 func decode[T any](dec Decoder[T], body []byte) (v T, err error) {
 	returned := false
 	defer func() {
-		if returned { // nearly always: recover takes its time
+		if returned { // the usual case: recover is slow
 			return
 		}
 		if p := recover(); p != nil {
@@ -44,13 +45,13 @@ func decode[T any](dec Decoder[T], body []byte) (v T, err error) {
 	return v, err
 }
 
-// DecodeError says that the payload of a message could not be decoded. The
-// handler was not called.
+// DecodeError says that the payload of a message could not be decoded. The handler was not
+// called.
 type DecodeError struct {
-	Err error // the codec's, or an *envelope.FormatError
+	Err error // from the codec, or an *envelope.FormatError
 }
 
-// Error names what the codec said, or what is wrong with the envelope.
+// Error contains the text of Err.
 func (e *DecodeError) Error() string {
 	return fmt.Sprintf("nsqx: payload does not decode: %s", strings.TrimPrefix(fmt.Sprint(e.Err), "nsqx: "))
 }
@@ -60,17 +61,17 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 
 // PanicError is a panic of a handler, a codec or a middleware, as an error.
 type PanicError struct {
-	Value any    // what was passed to panic
-	Stack []byte // of the goroutine that panicked, as debug.Stack formats it
+	Value any    // passed to panic
+	Stack []byte // of the goroutine that panicked, as formatted by debug.Stack
 }
 
-// NewPanicError makes a PanicError of what recover returned, with the stack of
-// the calling goroutine. Call it in the deferred function that recovers.
+// NewPanicError makes a PanicError of the value that recover returned, with the stack of the
+// calling goroutine. Call it in the deferred function that recovers.
 func NewPanicError(value any) *PanicError {
 	return &PanicError{Value: value, Stack: debug.Stack()}
 }
 
-// Error names the value, not the stack.
+// Error contains the value, not the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("nsqx: panic: %v", e.Value) }
 
 // Unwrap returns the value if it is an error.

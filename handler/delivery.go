@@ -11,10 +11,10 @@ import (
 // Delivery is a [Message] with the methods for those who make and settle messages:
 // connections, consumers, test kits. A handler does not need it.
 //
-// Both types share one memory, and a conversion costs nothing:
-// (*handler.Delivery)(m), and d.Message().
+// Both types share one memory, so conversions cost nothing: (*handler.Delivery)(m), and
+// d.Message().
 //
-// Its methods are safe for concurrent use, but for Init, SetOutcome and Release, which
+// Its methods are safe for concurrent use, except Init, Outcome, SetOutcome and Release, which
 // belong to the goroutine that handles the message.
 type Delivery Message
 
@@ -26,11 +26,11 @@ func (m *Message) delivery() *Delivery { return (*Delivery)(m) }
 // origin returns d, or the delivery that WithBody was called on.
 func (d *Delivery) origin() *Delivery { return d.Message().origin().delivery() }
 
-// Init makes d the delivery of a message that was read with r. r is nil if the message
-// comes from no source. timestamp is nsqd's, in nanoseconds since 1970. If r is not nil and
-// body has an envelope, Body becomes the payload behind the envelope.
+// Init makes d a delivery that was read with r; nil for no source. timestamp is nsqd's, in
+// nanoseconds since 1970. If body has an envelope and r is not nil, Body becomes the payload
+// behind the envelope.
 //
-// d must be zero. One goroutine must init all messages of r, before the first of them is
+// d must be zero. One goroutine must initialize all messages of r, before the first of them is
 // released.
 func (d *Delivery) Init(r *Read, id ID, attempts uint16, timestamp int64, body []byte) {
 	d.ID, d.Attempts, d.Body = id, attempts, body
@@ -85,8 +85,8 @@ func (d *Delivery) Source() Source {
 // Read returns what the message has in common with others; nil if there is no source.
 func (d *Delivery) Read() *Read { return d.read }
 
-// AnswerBy returns [Message.Deadline] as a duration since Terms.Start. After that instant
-// only a success may be answered. For an expired delivery the instant has passed.
+// AnswerBy returns [Message.Deadline] as a duration since Terms.Start. After that instant only a
+// success may be answered. For an expired delivery the instant has passed.
 func (d *Delivery) AnswerBy() (instant time.Duration, ok bool) {
 	o := d.origin()
 	if o.read == nil {
@@ -112,9 +112,9 @@ func (d *Delivery) Answerable() bool {
 	return !ok || d.read.Source.Terms().Now() < by
 }
 
-// HasOwnContext reports whether the handler's context may have ended for a reason that the
-// messages of its [Read] do not share. If false, the context ends only with that of the
-// source, or at the instant that [Read.Lasts] compares with.
+// HasOwnContext reports whether the handler's context can end for a reason that other messages
+// of its [Read] do not share. If false, it ends only with the context of the source, or at the
+// instant that [Read.Lasts] compares with.
 func (d *Delivery) HasOwnContext() bool {
 	if d.derived || d.state.Load()&(ended|expired) != 0 {
 		return true
@@ -128,15 +128,14 @@ func (d *Delivery) SetOutcome(out Outcome) {
 	o := d.Message().origin()
 	o.disposition = out.Disposition
 	if out.Err != nil || out.Delay != 0 {
-		o.more().outcome = out
+		o.ensureExtra().outcome = out
 	} else if x := o.extra.Load(); x != nil {
 		x.outcome = out
 	}
 }
 
-// Claim takes the right to answer the delivery. It returns true for the first caller only:
-// a delivery is settled once. nsqd hears nothing of a message that nobody but its handler
-// has claimed.
+// Claim takes the right to answer the delivery. It returns true to the first caller only: a
+// delivery is settled once. A handler must not call it: nobody would answer its message.
 func (d *Delivery) Claim() bool {
 	return d.origin().state.Or(claimed)&claimed == 0
 }
@@ -144,11 +143,11 @@ func (d *Delivery) Claim() bool {
 // Claimed reports whether Claim or End was called.
 func (d *Delivery) Claimed() bool { return d.origin().state.Load()&claimed != 0 }
 
-// End is Claim after the handler has returned: it also cancels the handler's context.
-// Release is still to be called.
+// End is Claim for a handler that has returned: it also cancels the handler's context. Release
+// must still be called.
 func (d *Delivery) End() bool {
 	first := d.state.Or(claimed|ended)&claimed == 0
-	d.Message().endChild()
+	d.Message().cancelChild(context.Canceled)
 	return first
 }
 
@@ -157,25 +156,14 @@ func (d *Delivery) End() bool {
 func (d *Delivery) Expire() {
 	o := d.origin()
 	o.state.Or(expired)
-	x := o.extra.Load()
-	if x == nil {
-		return // a context that is made later starts out ended
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if ch := x.child.Load(); ch != nil {
-		if ch.timer != nil {
-			ch.timer.Stop()
-		}
-		ch.cancel(ErrMessageTimeout)
-	}
+	o.Message().cancelChild(ErrMessageTimeout)
 }
 
-// Release cancels the handler's context, and gives back the memory of body and headers. The
+// Release cancels the handler's context and gives back the memory of body and headers. The
 // consumer calls it once, when no handler, middleware or dead letter reads the body any more.
 func (d *Delivery) Release() {
 	before := d.state.Or(ended | released)
-	d.Message().endChild()
+	d.Message().cancelChild(context.Canceled)
 	d.dropBody()
 	if before&released == 0 && !d.derived && d.read != nil {
 		d.read.release(1)
@@ -189,8 +177,8 @@ func (d *Delivery) dropBody() {
 	}
 }
 
-// ReleaseAll releases deliveries that have a source, and on which End was called. It must
-// be the last call on them.
+// ReleaseAll releases deliveries that have a source and on which End was called. It must be the
+// last call on them.
 func ReleaseAll(all []Delivery) {
 	var r *Read
 	n := 0

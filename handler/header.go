@@ -6,8 +6,8 @@ import (
 	"github.com/nsqx/nsqx/envelope"
 )
 
-// open takes the envelope off the body. If it cannot be read, the message goes
-// its way nevertheless: what is wrong is the answer of Typed.
+// open takes the envelope off the body. A message whose envelope cannot be read is delivered
+// all the same; Typed reports the error.
 func (m *Message) open() {
 	_, payload, err := envelope.Split(m.Body)
 	x := m.read.newExtra()
@@ -20,8 +20,7 @@ func (m *Message) open() {
 	m.Body = payload
 }
 
-// envelopeError is what keeps Body from being decoded: it begins with an envelope
-// that cannot be read.
+// envelopeError returns why the envelope cannot be read; nil if it can.
 func (m *Message) envelopeError() error {
 	if m.state.Load()&unreadable == 0 {
 		return nil
@@ -30,10 +29,9 @@ func (m *Message) envelopeError() error {
 	return err
 }
 
-// RawBody returns the body as it came, with the envelope if it has one: it is
-// what a dead letter carries, and what [envelope.Split] finds the headers in
-// without a copy. WithBody does not change it. It is lent as Body is: after
-// Release it is nil.
+// RawBody returns the body as it was received, including the envelope if there is one. A dead
+// letter carries it, and [envelope.Split] finds the headers in it without a copy. WithBody does
+// not change it. As Body, it is valid until the message is settled, and then nil.
 func (m *Message) RawBody() []byte {
 	x := m.envelope()
 	if x == nil {
@@ -44,7 +42,7 @@ func (m *Message) RawBody() []byte {
 	return x.raw
 }
 
-// envelope returns what holds the envelope; nil if m came without one.
+// envelope returns the extra that holds the envelope; nil if the message has none.
 func (m *Message) envelope() *extra {
 	if x := m.origin().extra.Load(); x != nil && x.enveloped {
 		return x
@@ -52,13 +50,11 @@ func (m *Message) envelope() *extra {
 	return nil
 }
 
-// Header returns the value of a header, or "" if the message came without it.
-// Keys are compared without regard to the case of ASCII letters. The string is a
-// copy and may be kept. Headers come from whoever can publish to the topic: they
-// are input.
+// Header returns the value of a header; "" if the message does not have it. Keys are compared
+// without regard to the case of ASCII letters. The string is a copy and may be kept.
 //
-// There are none after Release, and none in an envelope that is malformed or too
-// new to be read.
+// Everybody who can publish to the topic can set headers: treat them as input. There are none
+// once the message is settled, and none in an envelope that is malformed or of a newer version.
 func (m *Message) Header(key string) string {
 	value, _ := m.header(key)
 	return value
@@ -76,9 +72,8 @@ func (m *Message) header(key string) (value string, ok bool) {
 	return string(v), ok
 }
 
-// Headers ranges over the keys, in lower case, and the values of all headers, in
-// the order in which they were written. What Header says of the value holds here
-// too.
+// Headers ranges over all headers in the order in which they were written. Keys are in lower
+// case. For the values see [Message.Header].
 func (m *Message) Headers() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		if x := m.envelope(); x != nil {
@@ -96,7 +91,6 @@ func (x *extra) headers() envelope.Writer {
 	return w
 }
 
-// dropRaw takes the body away.
 func (x *extra) dropRaw() {
 	if x.enveloped {
 		x.mu.Lock()

@@ -2,7 +2,7 @@ package handler
 
 import "context"
 
-// header is one of those that WithHeader has set, after the ones before it.
+// header is a link of the list of headers that WithHeader has set, the latest first.
 type header struct {
 	before     *header
 	key, value string
@@ -10,24 +10,23 @@ type header struct {
 
 type headerKey struct{}
 
-// WithHeader returns a context under which all that is published carries a header.
-// Several add up; of two with the same key the later counts. A producer sends
-// headers only if it has WithEnvelope.
+// WithHeader returns a context under which every publish carries a header. Several add up; of
+// two with the same key the later one counts. A producer sends headers only with WithEnvelope.
 //
-// A key has 1 to 127 printable ASCII characters without a space, and goes out in
-// lower case; a value is UTF-8 without control characters, at most 16383 bytes.
-// A header that is not so fails the publish with an [*github.com/nsqx/nsqx/envelope.HeaderError].
+// A key has 1 to 127 printable ASCII characters and no space; it is sent in lower case. A value
+// is UTF-8 without control characters, at most 16383 bytes. Any other header fails the publish
+// with an [*github.com/nsqx/nsqx/envelope.HeaderError].
 //
-// The context of a handler carries the headers that Run's ctx has, and not those
-// of the message: see [Forward].
+// The context of a handler carries the headers of the context that Run got, but not those of
+// the message: see [Forward].
 func WithHeader(ctx context.Context, key, value string) context.Context {
 	before, _ := ctx.Value(headerKey{}).(*header)
 	return context.WithValue(ctx, headerKey{}, &header{before, key, value})
 }
 
-// ContextHeaders is the [SendMiddleware] that gives an Outgoing the headers of
-// [WithHeader]; they replace those of the same keys. Producers have it already: it
-// is for those who make a Send of their own.
+// ContextHeaders is the [SendMiddleware] that adds the headers of [WithHeader] to
+// Outgoing.Headers, where they replace those with the same keys. Producers have it already. Use
+// it around a Send of your own.
 func ContextHeaders(next Send) Send {
 	return func(ctx context.Context, out *Outgoing) error {
 		if h, ok := ctx.Value(headerKey{}).(*header); ok {
@@ -48,10 +47,9 @@ func (h *header) apply(out *Outgoing) error {
 	return out.Headers.Set(h.key, h.value)
 }
 
-// Forward returns a [SendMiddleware] that hands headers on: what is published under
-// the context of a handler gets those of the message that is being handled, as far
-// as it has them and they are not set already. Nothing is forwarded once the
-// message is settled.
+// Forward returns a [SendMiddleware] that copies headers from the message that is being handled
+// to what its handler publishes, unless Outgoing.Headers has them already. Headers that the
+// message does not have are skipped. Nothing is copied once the message is settled.
 func Forward(keys ...string) SendMiddleware {
 	return func(next Send) Send {
 		return func(ctx context.Context, out *Outgoing) error {
@@ -69,7 +67,7 @@ func (m *Message) forward(keys []string, out *Outgoing) {
 			continue
 		}
 		if value, ok := m.header(key); ok {
-			_ = out.Headers.Set(key, value) // what cannot be carried stays behind
+			_ = out.Headers.Set(key, value) // a header that cannot be sent is skipped
 		}
 	}
 }

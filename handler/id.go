@@ -2,13 +2,13 @@ package handler
 
 import "fmt"
 
-// ID is the 16 hexadecimal characters by which nsqd knows a message.
+// ID is the 16 hexadecimal characters with which nsqd identifies a message.
 //
-// It is unique for one topic of one nsqd only: another topic, or another nsqd,
-// may use the same ID at the same time. Do not deduplicate by it.
+// It is unique within one topic of one nsqd only: another topic or another nsqd may use the same
+// ID at the same time. Do not deduplicate by it.
 type ID [16]byte
 
-// ParseID reads an ID from its 16 hexadecimal characters.
+// ParseID parses the 16 hexadecimal characters of an ID.
 func ParseID(s string) (ID, error) {
 	var id ID
 	if len(s) != len(id) {
@@ -23,7 +23,7 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-// String returns the ID as nsqd writes it; the zero ID is the empty string.
+// String returns the ID as nsqd writes it; "" for the zero ID.
 func (id ID) String() string {
 	if id == (ID{}) {
 		return ""
@@ -31,10 +31,10 @@ func (id ID) String() string {
 	return string(id[:])
 }
 
-// MarshalText makes an ID a string in JSON and in logs.
+// MarshalText implements [encoding.TextMarshaler]: an ID is a string in JSON and in logs.
 func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText.
+// UnmarshalText implements [encoding.TextUnmarshaler]. It leaves id unchanged on an error.
 func (id *ID) UnmarshalText(text []byte) error {
 	if len(text) == 0 {
 		*id = ID{}
@@ -48,7 +48,7 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// clip keeps what a caller passed from flooding an error text.
+// clip limits how much of the input an error text repeats.
 func clip(s string) string {
 	const most = 64
 	if len(s) > most {

@@ -2,17 +2,17 @@ package handler
 
 import "time"
 
-// Disposition is what became of a delivery.
+// Disposition is what a consumer has decided about a delivery.
 type Disposition uint8
 
 const (
 	Pending     Disposition = iota // not settled yet
 	Finish                         // FIN: handled
 	Requeue                        // REQ: again, after Outcome.Delay
-	Drop                           // FIN: given up, nothing kept
-	DeadLetter                     // FIN: given up, after its body was published to the dead-letter topic
+	Drop                           // FIN: given up; the message is discarded
+	DeadLetter                     // FIN: given up, after it was published to the dead-letter topic
 	Interrupted                    // REQ 0: failed because of the shutdown
-	Expired                        // no answer: failed after nsqd had stopped waiting for one
+	Expired                        // no answer: failed after nsqd had stopped waiting
 	Lost                           // no answer: the connection is gone
 )
 
@@ -26,10 +26,10 @@ func (d Disposition) String() string {
 	return "unknown"
 }
 
-// Outcome is what nsqd hears about a delivery, and why.
-// The zero Outcome is that of a message that is not settled yet.
+// Outcome is what nsqd hears about a delivery, and why. The zero Outcome belongs to a message
+// that is not settled yet.
 type Outcome struct {
 	Disposition Disposition
 	Delay       time.Duration // of a Requeue; 0 otherwise
-	Err         error         // what the handler answered; nil on success
+	Err         error         // from the handler; nil on success
 }

@@ -7,49 +7,52 @@ import (
 	"github.com/nsqx/nsqx/envelope"
 )
 
-// Outgoing is what one publish sends: it goes through the send middleware and
-// then to an nsqd. It belongs to the goroutine that publishes.
+// Outgoing is one publish: it passes through the send middleware and then goes to an nsqd. It
+// belongs to the goroutine that publishes.
 type Outgoing struct {
 	Topic string
 
-	// Bodies are the payloads: one message each, all in one command (PUB, or
-	// MPUB if there are several). They may be replaced, but what they hold must
-	// not be changed.
-	Bodies [][]byte
+	// Messages go out in one command: PUB, or MPUB if there are several. Middleware may
+	// replace messages and bodies, but must not change the bytes of a body.
+	Messages []OutgoingMessage
 
-	// Delay, if above 0, is how long nsqd keeps the message before it delivers
-	// it (DPUB): whole milliseconds, rounded up. There must be one body only.
+	// Delay, if above 0, is how long nsqd keeps the message before it delivers it (DPUB). It is
+	// rounded up to milliseconds. There must be one message only.
 	Delay time.Duration
 
-	// Headers go out with each body if Envelope is set.
+	// Headers are common to all messages. They are sent only if Envelope is set. They count for
+	// each message: with its own headers, at most Limit bytes are sent.
 	Headers envelope.Writer
 
-	// Envelope says that consumers of the topic can read an envelope. It is what
-	// WithEnvelope sets. Without it no header is sent.
+	// Envelope says that consumers of the topic can read an envelope; see WithEnvelope. If
+	// false, no headers are sent.
 	Envelope bool
 
-	// NSQD is the nsqd to prefer, or "" for any. When the publish has returned,
-	// it is the one that was asked last.
+	// NSQD is the address of the nsqd to prefer; "" for any. After the publish it is the nsqd
+	// that was asked last.
 	NSQD string
 }
 
-// Send publishes. It returns nil when nsqd has confirmed all bodies.
+// OutgoingMessage is one message of an [Outgoing].
+type OutgoingMessage struct {
+	Body []byte // the payload
+
+	// Headers are those of this message alone. They are sent together with Outgoing.Headers; of
+	// two headers with the same key, the one here is sent. Limit defaults to that of
+	// Outgoing.Headers.
+	Headers envelope.Writer
+}
+
+// Send publishes. It returns nil when nsqd has confirmed all messages.
 type Send func(ctx context.Context, out *Outgoing) error
 
-// SendMiddleware wraps a Send, as [Middleware] wraps a handler. It is called once,
-// when the producer is made; what it returns is called by many goroutines at
-// once. It may change out, and must call next at most once.
+// SendMiddleware wraps a Send, as [Middleware] wraps a handler. It is called once, when the
+// producer is made; the Send it returns is called concurrently. That Send may change out, and
+// must call next at most once.
 type SendMiddleware func(next Send) Send
 
-// ChainSend makes one SendMiddleware of several. The first is the outermost: it
-// sees a publish first and its result last. Nil ones are left out.
+// ChainSend combines several SendMiddleware into one. The first is the outermost: it sees a
+// publish first and the result last. nil is skipped.
 func ChainSend(mw ...SendMiddleware) SendMiddleware {
-	return func(next Send) Send {
-		for i := len(mw) - 1; i >= 0; i-- {
-			if mw[i] != nil {
-				next = mw[i](next)
-			}
-		}
-		return next
-	}
+	return func(next Send) Send { return wrap(next, mw) }
 }

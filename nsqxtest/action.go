@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Action is what a [Server] does about a command. The zero Action is Proceed.
+// Action is what a [Server] does with a command. The zero Action is [Proceed].
 type Action struct {
 	kind  actionKind
 	text  string
@@ -23,43 +23,47 @@ const (
 	reset
 )
 
-// Proceed does what nsqd would do.
+// Proceed does what nsqd does.
 func Proceed() Action { return Action{} }
 
-// Fail answers with an error, such as "E_SUB_FAILED too many consumers", and then closes the connection as nsqd does,
-// unless it is E_FIN_FAILED, E_REQ_FAILED or E_TOUCH_FAILED. The command has no other effect.
+// Fail answers with an error frame, such as "E_SUB_FAILED too many consumers", and then closes the
+// connection, except after E_FIN_FAILED, E_REQ_FAILED and E_TOUCH_FAILED, as nsqd does. The
+// command has no other effect.
 func Fail(text string) Action { return Action{kind: fail, text: text} }
 
-// Respond answers with text, whatever the command is. The command has no other effect.
+// Respond answers with a response frame of text. The command has no other effect.
 func Respond(text string) Action { return Action{kind: respond, text: text} }
 
-// Drop does as if the command had been lost on its way.
+// Drop ignores the command, as if it were lost in transit.
 func Drop() Action { return Action{kind: drop} }
 
 // HangUp closes the connection without an answer.
 func HangUp() Action { return Action{kind: hangUp} }
 
-// Reset ends the connection as a TCP reset does: what the client has not read yet is lost.
+// Reset ends the connection with a TCP reset: what the client has not read is lost.
 func Reset() Action { return Action{kind: reset} }
 
-// After returns the action, to be taken after d. Commands that come behind it on the same connection wait, too.
+// After returns an action that does a after a delay of d. Later commands of the same connection
+// wait, too.
 func (a Action) After(d time.Duration) Action {
 	a.delay = d
 	return a
 }
 
-// On lets hook decide what becomes of each command of that name, such as "SUB", until it is set anew; nil ends that. A
-// hook for "" is asked about the commands that have none of their own. Hooks are called by the goroutines of connections,
-// for one command of a connection at a time, after the command was recorded and checked, and may call the methods of
-// Server and ServerConn.
+// On sets the hook for commands of a name, such as "SUB": hook decides what the server does with
+// each. A nil hook removes the hook. The hook for "" gets every command whose name has no hook.
+//
+// The goroutine of a connection calls the hook, one command of the connection at a time, after the
+// server has recorded and checked the command. A hook may call the methods of Server and
+// ServerConn.
 func (s *Server) On(name string, hook func(c *ServerConn, cmd Command) Action) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.hooks[name] = hook
 }
 
-// act asks the hook about a command and waits for the time of its action.
-func (c *ServerConn) act(cmd Command) Action {
+// askHook returns the action for cmd, after the delay of the action.
+func (c *ServerConn) askHook(cmd Command) Action {
 	s := c.server
 	s.mu.Lock()
 	hook := s.hooks[cmd.Name]
@@ -82,7 +86,7 @@ func (c *ServerConn) act(cmd Command) Action {
 	return a
 }
 
-// perform takes an action. The caller holds s.mu.
+// perform does an action. The caller holds server.mu.
 func (c *ServerConn) perform(a Action, cmd Command) {
 	switch a.kind {
 	case proceed:
@@ -99,8 +103,8 @@ func (c *ServerConn) perform(a Action, cmd Command) {
 	}
 }
 
-// sendError sends an error, and ends the connection unless it is one of those after which nsqd goes on. The caller holds
-// s.mu.
+// sendError sends an error frame, and ends the connection unless nsqd keeps it open after such an
+// error. The caller holds server.mu.
 func (c *ServerConn) sendError(text string) {
 	c.send(frameError, []byte(text))
 	switch code, _, _ := strings.Cut(text, " "); code {

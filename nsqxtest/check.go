@@ -5,28 +5,32 @@ import (
 	"time"
 )
 
-// Check names one of the rules that a [Server] holds its clients to.
+// Check is the name of a rule that a [Server] checks.
 type Check string
 
-// What is checked. A client that breaks a rule is also answered as nsqd answers it.
+// The checks. The server also answers a client that breaks a rule as nsqd does.
 const (
-	// CheckHandshake: IDENTIFY comes first and once, then AUTH if it is asked for, and nothing before their answers; nothing is
-	// sent ahead of the switch to compression.
+	// CheckHandshake: IDENTIFY comes first and only once, then AUTH if the server asks for it. The
+	// client sends nothing before their answers, and nothing before compression starts.
 	CheckHandshake Check = "handshake"
-	// CheckState: no RDY, FIN, REQ, TOUCH or CLS before SUB, no second SUB or CLS, no SUB without heartbeats.
+	// CheckState: no RDY, FIN, REQ, TOUCH or CLS before SUB, no second SUB or CLS, no SUB without
+	// heartbeats.
 	CheckState Check = "state"
 	// CheckSyntax: commands, names, numbers and sizes are what nsqd accepts.
 	CheckSyntax Check = "syntax"
-	// CheckRDY: RDY is 0 to max_rdy_count, and there is none after CLS.
+	// CheckRDY: RDY is between 0 and max_rdy_count, and does not come after CLS.
 	CheckRDY Check = "rdy"
-	// CheckMaxInFlight: see [WithMaxInFlightCheck].
+	// CheckMaxInFlight: the RDY counts of a consumer stay within a limit; see
+	// [WithMaxInFlightCheck].
 	CheckMaxInFlight Check = "max-in-flight"
-	// CheckAnswers: FIN, REQ and TOUCH name a message that was delivered on their connection; each delivery gets one FIN or
-	// REQ, and no TOUCH after it. An answer that comes after the message timeout is in order: nsqd refuses it, and that is all.
+	// CheckAnswers: FIN, REQ and TOUCH name a message that was delivered on their connection. Each
+	// delivery gets one FIN or REQ, and no TOUCH after it. An answer after the message timeout is
+	// allowed: nsqd refuses it, and nothing else happens.
 	CheckAnswers Check = "answers"
-	// CheckHeartbeat: heartbeats are answered, by any command, and what is sent is read.
+	// CheckHeartbeat: the client answers heartbeats, with any command, and reads what the server
+	// sends.
 	CheckHeartbeat Check = "heartbeat"
-	// CheckLeftover: at the end of the test no client is subscribed any more.
+	// CheckLeftover: no client is subscribed at the end of the test.
 	CheckLeftover Check = "leftover"
 )
 
@@ -34,31 +38,31 @@ func allChecks() []Check {
 	return []Check{CheckHandshake, CheckState, CheckSyntax, CheckRDY, CheckMaxInFlight, CheckAnswers, CheckHeartbeat, CheckLeftover}
 }
 
-// Violation is a rule that a client has broken.
+// Violation says which rule a client has broken.
 type Violation struct {
 	Time  time.Time
-	Conn  int // which dial of the server the client's connection was, from 1
+	Conn  int // number of the dial of its connection, from 1
 	Check Check
 	Text  string
 }
 
-// String names the connection, the check and what happened.
+// String returns connection, check and text.
 func (v Violation) String() string {
 	return fmt.Sprintf("connection %d: %s: %s", v.Conn, v.Check, v.Text)
 }
 
-// Violations returns what clients have done wrong so far. All of it has been reported to the test as errors, or is about
-// to be.
+// Violations returns the rules that clients have broken so far. Each is, or is about to be,
+// reported to the test as an error.
 func (s *Server) Violations() []Violation {
 	s.mu.Lock()
 	defer s.unlock()
 	return append([]Violation(nil), s.violations...)
 }
 
-// violate notes what a client has done wrong; unlock reports it. The caller holds s.mu.
+// violate records a violation; unlock reports it. The caller holds server.mu.
 func (c *ServerConn) violate(check Check, format string, args ...any) {
 	s := c.server
-	if s.cfg.off[check] {
+	if s.cfg.disabled[check] {
 		return
 	}
 	v := Violation{Time: time.Now(), Conn: c.n, Check: check, Text: fmt.Sprintf(format, args...)}
@@ -66,9 +70,9 @@ func (c *ServerConn) violate(check Check, format string, args ...any) {
 	s.unreported = append(s.unreported, v)
 }
 
-// unlock unlocks s.mu and reports what was found meanwhile: a testing.TB is code of others, not to be called with a lock
-// held. Only what s.running counts, and who calls the server's methods, may get here with something to report: the test
-// must not be over.
+// unlock unlocks s.mu and then reports the violations recorded meanwhile: a testing.TB is foreign
+// code and must not be called with a lock held. The test must not be over, so only goroutines that
+// s.running counts, and callers of the methods of Server, may have something to report.
 func (s *Server) unlock() {
 	found := s.unreported
 	s.unreported = nil

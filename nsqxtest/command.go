@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// check holds a command against what the client may send now, whatever becomes of the command then. What nsqd answers with
-// an error by itself is found when the command is executed. The caller holds server.mu.
+// check checks whether the client may send cmd now. What nsqd itself answers with an error is
+// found in execute. The caller holds server.mu.
 func (c *ServerConn) check(cmd Command) {
 	switch {
 	case c.state == stateNew && cmd.Name != "IDENTIFY":
 		c.violate(CheckHandshake, "%s before IDENTIFY", cmd)
 	case c.state == stateIdentified && cmd.Name == "IDENTIFY":
-		c.violate(CheckHandshake, "a second IDENTIFY") // which nsqd takes
+		c.violate(CheckHandshake, "a second IDENTIFY") // nsqd accepts it
 	case c.state == stateIdentified && c.authRequired && !c.authorized && cmd.Name != "AUTH":
 		c.violate(CheckHandshake, "%s before AUTH", cmd)
 	}
@@ -26,19 +26,19 @@ func (c *ServerConn) check(cmd Command) {
 			return
 		}
 		id := cmd.Param(0)
-		open, delivered := c.open[id]
+		open, delivered := c.unanswered[id]
 		switch {
 		case !delivered:
 			c.violate(CheckAnswers, "%s: the message was not delivered on this connection", cmd)
 		case open == 0:
 			c.violate(CheckAnswers, "%s: the message was answered before", cmd)
 		case cmd.Name != "TOUCH":
-			c.open[id]--
+			c.unanswered[id]--
 		}
 	}
 }
 
-// execute does what nsqd does about a command. The caller holds server.mu.
+// execute does with cmd what nsqd does. The caller holds server.mu.
 func (c *ServerConn) execute(cmd Command) {
 	var f *fault
 	switch cmd.Name {
@@ -93,7 +93,7 @@ func (c *ServerConn) executeRDY(cmd Command) *fault {
 		return faultf(CheckState, "E_INVALID cannot RDY in current state")
 	}
 	if c.state == stateClosing {
-		return nil // as nsqd: no answer, no effect
+		return nil // like nsqd: no answer, no effect
 	}
 	n, most := 1, c.server.cfg.maxRDY
 	if len(cmd.Params) > 0 {
@@ -167,10 +167,10 @@ func (c *ServerConn) executeAnswer(cmd Command) *fault {
 	return nil
 }
 
-// maxMillis keeps a delay from overflowing.
+// maxMillis keeps a delay from overflowing a time.Duration.
 const maxMillis = 1 << 40
 
-// validName is nsqd's rule for topics and channels.
+// validName is nsqd's rule for topic and channel names.
 func validName(name string) bool {
 	const ephemeral = "#ephemeral"
 	if len(name) > 64 {

@@ -10,7 +10,7 @@ import (
 	"github.com/nsqx/nsqx/internal/pipe"
 )
 
-// ServerConn is the server's side of a connection. Its methods may be called concurrently.
+// ServerConn is the server's end of a connection. Its methods may be called concurrently.
 type ServerConn struct {
 	server *Server
 	n      int
@@ -19,27 +19,27 @@ type ServerConn struct {
 	r      *bufio.Reader // of the read loop
 	done   chan struct{} // closed when the connection is gone
 
-	// All that follows is guarded by server.mu.
+	// server.mu guards the following fields.
 	gone      bool
-	disturbed bool // frozen at some time since the last command: silence is no fault of the client
+	wasFrozen bool // since the last command: the client may be silent
 	frozen    Direction
 
 	output
 
-	state        connState
-	authRequired bool
-	authorized   bool
-	heartbeat    time.Duration // 0: off
-	beat         *time.Timer
-	msgTimeout   time.Duration
-	sampleRate   int
-	sampled      int // messages so far
-	identify     map[string]any
+	state          connState
+	authRequired   bool
+	authorized     bool
+	heartbeat      time.Duration // 0: off
+	heartbeatTimer *time.Timer
+	msgTimeout     time.Duration
+	sampleRate     int
+	sampled        int // messages that the sample rate has seen
+	identify       map[string]any
 
-	channel  *channel // nil before SUB
-	rdy      int
-	inFlight int
-	open     map[string]int // deliveries of an id that the client has not answered, timed out or not
+	channel    *channel // nil before SUB
+	rdy        int
+	inFlight   int
+	unanswered map[string]int // by message id: deliveries without FIN or REQ, timed out or not
 }
 
 type connState uint8
@@ -62,20 +62,20 @@ func newServerConn(s *Server, nc *pipe.Conn, g *group, auth bool) *ServerConn {
 		authRequired: auth,
 		heartbeat:    s.cfg.heartbeat,
 		msgTimeout:   s.cfg.msgTimeout,
-		open:         make(map[string]int),
+		unanswered:   make(map[string]int),
 	}
 	c.output.init(&s.cfg, &s.mu)
 	c.startHeartbeat()
 	return c
 }
 
-// N returns which dial of its server the connection was, from 1.
+// N returns the number of the dial, from 1.
 func (c *ServerConn) N() int { return c.n }
 
 // Server returns the server.
 func (c *ServerConn) Server() *Server { return c.server }
 
-// Topic returns the topic that the client has subscribed to; "" before that.
+// Topic returns the topic of the subscription, or "" before SUB.
 func (c *ServerConn) Topic() string {
 	c.server.mu.Lock()
 	defer c.server.unlock()
@@ -85,7 +85,7 @@ func (c *ServerConn) Topic() string {
 	return c.channel.topic.name
 }
 
-// Channel returns the channel that the client has subscribed to; "" before that.
+// Channel returns the channel of the subscription, or "" before SUB.
 func (c *ServerConn) Channel() string {
 	c.server.mu.Lock()
 	defer c.server.unlock()
@@ -95,7 +95,7 @@ func (c *ServerConn) Channel() string {
 	return c.channel.name
 }
 
-// RDY returns the client's last one.
+// RDY returns the client's last RDY count.
 func (c *ServerConn) RDY() int {
 	c.server.mu.Lock()
 	defer c.server.unlock()
@@ -109,22 +109,22 @@ func (c *ServerConn) InFlight() int {
 	return c.inFlight
 }
 
-// Identify returns what the client has sent with IDENTIFY, as encoding/json decodes it; nil before that.
+// Identify returns the body of IDENTIFY as encoding/json decodes it, or nil before IDENTIFY.
 func (c *ServerConn) Identify() map[string]any {
 	c.server.mu.Lock()
 	defer c.server.unlock()
 	return maps.Clone(c.identify)
 }
 
-// Disconnect closes the connection as an nsqd does that is stopped.
+// Disconnect closes the connection like an nsqd that is stopped.
 func (c *ServerConn) Disconnect() {
 	c.server.mu.Lock()
 	defer c.server.unlock()
 	c.cut((*pipe.Conn).Close)
 }
 
-// WriteRaw sends bytes as they are, behind what was sent before: a frame that is malformed, or one that nsqd would not
-// send now.
+// WriteRaw sends p unchanged, after everything sent before: a malformed frame, or a frame that a
+// correct nsqd would not send now.
 func (c *ServerConn) WriteRaw(p []byte) {
 	c.server.mu.Lock()
 	defer c.server.unlock()
@@ -132,7 +132,7 @@ func (c *ServerConn) WriteRaw(p []byte) {
 	c.enqueue(chunk{p: slices.Clone(p)})
 }
 
-// Direction is one way of a connection, or both.
+// Direction is one direction of a connection, or both.
 type Direction uint8
 
 // The directions.
@@ -142,19 +142,20 @@ const (
 	BothWays = ToServer | ToClient
 )
 
-// Freeze stops the flow of bytes in a direction, for the connections that stand and for those to come, as a network does
-// that loses all packets, or a host that is suspended. Nobody is told, and nothing is lost: it arrives after Thaw. What
-// nsqd would do about a silent client, the server does. It adds to what is frozen already.
+// Freeze stops the flow of bytes in direction d on all connections, present and future, like a
+// network that loses all packets or a host that is suspended. Neither side gets an error, and no
+// byte is lost: all arrive after [Server.Thaw]. Meanwhile the server treats a silent client as
+// nsqd does. Directions frozen before stay frozen.
 func (s *Server) Freeze(d Direction) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.frozen |= d
 	for _, c := range s.conns {
-		c.disturbed = true
+		c.wasFrozen = true
 	}
 }
 
-// Thaw undoes Freeze for a direction.
+// Thaw undoes [Server.Freeze] for direction d.
 func (s *Server) Thaw(d Direction) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -170,10 +171,11 @@ func (c *ServerConn) Freeze(d Direction) {
 	c.server.mu.Lock()
 	defer c.server.unlock()
 	c.frozen |= d
-	c.disturbed = true
+	c.wasFrozen = true
 }
 
-// Thaw undoes the connection's Freeze for a direction; what the server has frozen stays so.
+// Thaw undoes [ServerConn.Freeze] for direction d. A direction that [Server.Freeze] froze stays
+// frozen.
 func (c *ServerConn) Thaw(d Direction) {
 	c.server.mu.Lock()
 	defer c.server.unlock()
@@ -182,21 +184,21 @@ func (c *ServerConn) Thaw(d Direction) {
 	c.wake.Broadcast()
 }
 
-// isFrozen says whether a direction is. The caller holds server.mu.
+// isFrozen reports whether direction d is frozen. The caller holds server.mu.
 func (c *ServerConn) isFrozen(d Direction) bool { return (c.frozen|c.server.frozen)&d != 0 }
 
-// subscribed says whether the client is. The caller holds server.mu.
+// subscribed reports whether the client is subscribed. The caller holds server.mu.
 func (c *ServerConn) subscribed() bool { return c.channel != nil && !c.gone }
 
 // startHeartbeat (re)starts the heartbeats. The caller holds server.mu.
 func (c *ServerConn) startHeartbeat() {
-	if c.beat != nil {
-		c.beat.Stop()
+	if c.heartbeatTimer != nil {
+		c.heartbeatTimer.Stop()
 	}
 	if c.heartbeat == 0 {
 		return
 	}
-	c.beat = c.server.after(c.heartbeat, func() {
+	c.heartbeatTimer = c.server.after(c.heartbeat, func() {
 		if !c.gone {
 			c.respond("_heartbeat_")
 			c.startHeartbeat()
@@ -204,32 +206,33 @@ func (c *ServerConn) startHeartbeat() {
 	})
 }
 
-// end lets the server forget the connection, and closes it behind what is to be written. The caller holds server.mu.
+// end removes the connection from the server and closes it after everything enqueued before. The
+// caller holds server.mu.
 func (c *ServerConn) end(how ending) {
 	if c.forget() {
 		c.enqueue(chunk{end: how})
 	}
 }
 
-// cut ends the connection at once. The caller holds server.mu.
+// cut ends the connection immediately. The caller holds server.mu.
 func (c *ServerConn) cut(end func(*pipe.Conn) error) {
 	c.forget()
-	_ = end(c.nc) // closed already is well
+	_ = end(c.nc) // an error means closed before
 	c.aborted = true
 	c.wake.Broadcast()
-	c.server.change.Broadcast() // a read loop may wait for a thaw
+	c.server.change.Broadcast() // for a read loop that waits for a thaw
 }
 
-// forget takes the connection out of nsqd's state. Its messages in flight stay there until they time out. It reports
-// whether nobody has called it before. The caller holds server.mu.
+// forget removes the connection from the state of nsqd; its messages stay in flight until they
+// time out. It reports whether this was the first call. The caller holds server.mu.
 func (c *ServerConn) forget() (first bool) {
 	if c.gone {
 		return false
 	}
 	c.gone = true
 	close(c.done)
-	if c.beat != nil {
-		c.beat.Stop()
+	if c.heartbeatTimer != nil {
+		c.heartbeatTimer.Stop()
 	}
 	c.discard()
 	if c.channel != nil {
@@ -240,7 +243,7 @@ func (c *ServerConn) forget() (first bool) {
 	return true
 }
 
-// writeLoop writes what is flushed, until the end.
+// writeLoop writes what is enqueued until the connection ends.
 func (c *ServerConn) writeLoop() {
 	s := c.server
 	defer func() {
@@ -250,11 +253,11 @@ func (c *ServerConn) writeLoop() {
 	}()
 	var w io.Writer = c.nc
 	for {
-		chunks, deadline := c.take()
+		chunks, deadline := c.nextChunks()
 		if chunks == nil {
 			return
 		}
-		_ = c.nc.SetWriteDeadline(deadline) // a connection that is closed fails the write, too
+		_ = c.nc.SetWriteDeadline(deadline) // if closed, the write fails too
 		for _, ch := range chunks {
 			var err error
 			switch {

@@ -2,12 +2,7 @@ package nsqxtest_test
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,33 +11,12 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
-	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
 )
 
-var errCredit = errors.New("no credit")
-
-// number is a decoder of numbers.
-type number struct{}
-
-func (number) Decode(body []byte) (int, error) { return strconv.Atoi(string(body)) }
-
-// consumer makes one of orders/billing, quiet.
-func consumer(t testing.TB, fn handler.Func[string], opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
-	t.Helper()
-	opts = append(opts, nsqx.WithLogger(slog.New(slog.DiscardHandler)))
-	c, err := nsqx.NewConsumer("orders", "billing", codec.String(), fn, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-func done(n int) func(nsqxtest.ChannelStats) bool {
-	return func(st nsqxtest.ChannelStats) bool { return st.Finished == n }
-}
+// Tests of Server with a real consumer.
 
 func TestConsumerHandles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -63,9 +37,9 @@ func TestConsumerHandles(t *testing.T) {
 		}
 		servers[0].Publish("orders", []byte("fails once"))
 		time.Sleep(10 * time.Second)
-		servers[0].Await("orders", "billing", done(101))
-		servers[1].Await("orders", "billing", done(100))
-		servers[2].Await("orders", "billing", done(100))
+		servers[0].Await("orders", "billing", finished(101))
+		servers[1].Await("orders", "billing", finished(100))
+		servers[2].Await("orders", "billing", finished(100))
 		want(t, "handled", handled.Load(), 302)
 		requeues := servers[0].Requeues("orders", "billing")
 		want(t, "requeues", len(requeues), 1)
@@ -96,7 +70,7 @@ func TestConsumerDeadLetters(t *testing.T) {
 func TestConsumerTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithMessageTimeout(10*time.Second))
-		var causes []error // of one handler at a time
+		var causes []error // one handler at a time
 		c := consumer(t, func(ctx context.Context, _ string) error {
 			if handler.FromContext(ctx).Attempts > 1 {
 				return nil
@@ -109,7 +83,7 @@ func TestConsumerTimesOut(t *testing.T) {
 		nsqxtest.Run(t, c)
 		s.Publish("orders", []byte("x"))
 		time.Sleep(2 * time.Minute)
-		want(t, "stats", s.Await("orders", "billing", done(1)).TimedOut, 1)
+		want(t, "stats", s.Await("orders", "billing", finished(1)).TimedOut, 1)
 		wantList(t, "causes", causes, error(handler.ErrMessageTimeout))
 		want(t, "requeues", len(s.Requeues("orders", "billing")), 0)
 	})
@@ -129,7 +103,7 @@ func TestConsumerReconnects(t *testing.T) {
 			})
 			s.Disconnect()
 		},
-		"away": func(s *nsqxtest.Server) {
+		"refused": func(s *nsqxtest.Server) {
 			s.Refuse(true)
 			s.Disconnect()
 			time.Sleep(time.Minute)
@@ -145,19 +119,19 @@ func TestConsumerReconnects(t *testing.T) {
 			s := nsqxtest.NewServer(t)
 			nsqxtest.Run(t, consumer(t, func(context.Context, string) error { return nil }, s.Option()))
 			s.Publish("orders", []byte("before"))
-			s.Await("orders", "billing", done(1))
+			s.Await("orders", "billing", finished(1))
 			end(s)
 			s.Publish("orders", []byte("after"))
 			time.Sleep(20 * time.Second)
-			s.Await("orders", "billing", done(2))
+			s.Await("orders", "billing", finished(2))
 			if s.Dials() < 2 {
-				t.Error("it has not dialled again")
+				t.Error("no second dial")
 			}
 		})
 	}
 }
 
-// A drain gives back what no handler has started, and leaves nothing in flight.
+// A drain requeues what no handler has started, and leaves nothing in flight.
 func TestConsumerDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -174,87 +148,12 @@ func TestConsumerDrains(t *testing.T) {
 		st := s.Stats("orders", "billing")
 		want(t, "finished", st.Finished, 1)
 		want(t, "in flight", st.InFlight, 0)
-		want(t, "to come", st.Depth+st.Deferred, 3)
+		want(t, "not handled", st.Depth+st.Deferred, 3)
 		want(t, "connections", len(s.Conns()), 0)
 	})
 }
 
-// Option replaces what a test has no use for, and nothing else.
-func TestOption(t *testing.T) {
-	production := conn.Config{
-		TLS: new(tls.Config), Compression: conn.Deflate, DeflateLevel: 3, ClientID: "billing-7",
-		AuthSecret: func(context.Context) (string, error) { return "s3cret", nil }, RequireAuth: true,
-	}
-	options := []nsqx.ConsumerOption{nsqx.WithNSQD("nsqd.prod:4150"), nsqx.WithConn(production)}
-	handle := func(context.Context, string) error { return nil }
-	for name, order := range map[string]func(o nsqx.Option) []nsqx.ConsumerOption{
-		"first": func(o nsqx.Option) []nsqx.ConsumerOption { return append([]nsqx.ConsumerOption{o}, options...) },
-		"last":  func(o nsqx.Option) []nsqx.ConsumerOption { return append(options[:2:2], o) },
-		"bundled": func(o nsqx.Option) []nsqx.ConsumerOption {
-			return append(options[:2:2], nsqx.WithConsumerOptions(nsqx.WithOptions(o)))
-		},
-	} {
-		bubble(t, name, func(t *testing.T) {
-			s := nsqxtest.NewServer(t)
-			nsqxtest.Run(t, consumer(t, handle, order(s.Option())...))
-			s.Publish("orders", []byte("x"))
-			s.Await("orders", "billing", done(1))
-			want(t, "client_id", s.Conns()[0].Identify()["client_id"], any("billing-7"))
-			want(t, "tls_v1", s.Conns()[0].Identify()["tls_v1"], any(false))
-			want(t, "AUTH", string(s.Commands("AUTH")[0].Body), "s3cret")
-		})
-	}
-	for text, opts := range map[string][]nsqx.ConsumerOption{
-		"nsqxtest.Option is given twice":                     {nsqxtest.NewServer(t).Option(), nsqxtest.NewServer(t).Option()},
-		"got no server":                                      {nsqxtest.Option()},
-		"two servers with the address nsqd-1.test:4150":      {nsqxtest.Option(nsqxtest.NewServer(t), nsqxtest.NewServer(t))},
-		"WithNSQD has a faulty address: address production:": {nsqx.WithNSQD("production"), nsqxtest.NewServer(t).Option()},
-		"conn.Config.DeflateLevel":                           {nsqx.WithConn(conn.Config{DeflateLevel: 3}), nsqxtest.NewServer(t).Option()},
-	} {
-		if _, err := nsqx.NewConsumer("orders", "billing", codec.String(), handle, opts...); err == nil || !strings.Contains(err.Error(), text) {
-			t.Errorf("got %v, want %s", err, text)
-		}
-	}
-}
-
-// Each consumer has a sum of its own, and it is over all servers.
-func TestMaxInFlightCheck(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tb := new(recorder)
-		check := nsqxtest.WithMaxInFlightCheck(4, time.Millisecond)
-		servers := nsqxtest.NewServers(tb, 2, check)
-		option := nsqxtest.Option(servers...)
-		handle := func(context.Context, string) error { return nil }
-		within := nsqxtest.Run(t, consumer(t, handle, nsqx.WithMaxInFlight(4), option))
-		alsoWithin := nsqxtest.Run(t, consumer(t, handle, nsqx.WithMaxInFlight(4), option))
-		flood := func() {
-			for _, s := range servers {
-				for range 100 {
-					s.Publish("orders", []byte("x"))
-				}
-			}
-			time.Sleep(time.Second)
-		}
-		flood()
-		wantList(t, "reported", tb.reported())
-		within()
-		alsoWithin()
-
-		slow := func(context.Context, string) error {
-			time.Sleep(5 * time.Second)
-			return nil
-		}
-		beyond := nsqxtest.Run(t, consumer(t, slow, nsqx.WithMaxInFlight(64), nsqx.WithConcurrency(64), option))
-		flood()
-		beyond()
-		tb.end()
-		if got := tb.reported(); len(got) == 0 || !strings.Contains(got[0], "max-in-flight: the consumer's RDYs add up to") {
-			t.Errorf("reported %q, want the sum", got)
-		}
-	})
-}
-
-// Outside of a bubble, with real time.
+// With real time, outside a bubble.
 func TestConsumerInRealTime(t *testing.T) {
 	s := nsqxtest.NewServer(t)
 	var mu sync.Mutex
@@ -268,7 +167,7 @@ func TestConsumerInRealTime(t *testing.T) {
 	for i := range 1000 {
 		s.Publish("orders", fmt.Append(nil, i))
 	}
-	s.Await("orders", "billing", done(1000))
+	s.Await("orders", "billing", finished(1000))
 	mu.Lock()
 	defer mu.Unlock()
 	want(t, "handled", len(seen), 1000)

@@ -7,16 +7,19 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Processor is what [Deliver] needs of a consumer: every *nsqx.Consumer has it.
+// Processor is what [Deliver] needs of a consumer. Every *nsqx.Consumer implements it.
 type Processor interface {
 	Process(ctx context.Context, m *handler.Message) handler.Outcome
 }
 
-// Deliver hands a message to a consumer as it is built for production, with codec, middleware, retry policy and dead letter,
-// and returns what nsqd would hear. No nsqd is needed, unless the message is given up and the dead letter is a topic: then
-// it is published, so give the consumer the [Option] of a [Server] and look there with [Received].
+// Deliver passes a message to a consumer built for production, with codec, middleware, retry
+// policy and dead letter, and returns the outcome: what nsqd would hear.
 //
-// The consumer need not run, and is not changed by it: any number of messages may be delivered, concurrently too.
+// Deliver needs no nsqd, except for a message whose dead letter goes to a topic. For that, give
+// the consumer the [Option] of a [Server] and look at the topic with [Received].
+//
+// The consumer need not run and keeps no state of the message. Deliver may be called any number of
+// times, also concurrently.
 func Deliver(tb testing.TB, consumer Processor, body []byte, opts ...MessageOption) handler.Outcome {
 	tb.Helper()
 	m := newTestMessage(tb, body, opts)
@@ -24,8 +27,8 @@ func Deliver(tb testing.TB, consumer Processor, body []byte, opts ...MessageOpti
 	return consumer.Process(m.Context(), m)
 }
 
-// Handle calls a handler with v, under the context of a message: [handler.FromContext] finds it there, and it ends as in
-// production, just before the message timeout.
+// Handle calls a handler with v and the context of a message: [handler.FromContext] returns the
+// message, and the context ends just before the message timeout, as in production.
 func Handle[T any](tb testing.TB, fn handler.Func[T], v T, opts ...MessageOption) error {
 	tb.Helper()
 	m := newTestMessage(tb, nil, opts)
@@ -33,7 +36,7 @@ func Handle[T any](tb testing.TB, fn handler.Func[T], v T, opts ...MessageOption
 	return fn(m.Context(), v)
 }
 
-// newTestMessage is Message under the test's context.
+// newTestMessage is Message with the context of the test.
 func newTestMessage(tb testing.TB, body []byte, opts []MessageOption) *handler.Message {
 	return Message(body, append([]MessageOption{WithContext(tb.Context())}, opts...)...)
 }

@@ -2,7 +2,6 @@ package nsqxtest_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,7 +28,7 @@ func TestDeliver(t *testing.T) {
 	}{
 		{"success", answer(nil), nil, nil, handler.Finish, 0},
 		{"later", answer(retry.After(time.Minute, errCredit)), nil, nil, handler.Requeue, time.Minute},
-		{"by the policy", answer(errCredit), []nsqx.ConsumerOption{nsqx.WithRetry(retry.Linear(time.Second, time.Minute))},
+		{"retry policy", answer(errCredit), []nsqx.ConsumerOption{nsqx.WithRetry(retry.Linear(time.Second, time.Minute))},
 			[]nsqxtest.MessageOption{nsqxtest.WithAttempts(3)}, handler.Requeue, 3 * time.Second},
 		{"attempts", answer(errCredit), []nsqx.ConsumerOption{nsqx.WithMaxAttempts(3), nsqx.WithDiscard()},
 			[]nsqxtest.MessageOption{nsqxtest.WithAttempts(3)}, handler.Drop, 0},
@@ -52,7 +51,7 @@ func TestDeliver(t *testing.T) {
 	}
 }
 
-// A dead letter of a consumer that does not run goes to the server all the same.
+// The dead letter of a consumer that does not run goes to the server, too.
 func TestDeliverDeadLetter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -64,7 +63,7 @@ func TestDeliverDeadLetter(t *testing.T) {
 }
 
 func TestHandle(t *testing.T) {
-	bubble(t, "answer", func(t *testing.T) {
+	bubble(t, "error", func(t *testing.T) {
 		err := nsqxtest.Handle(t, func(ctx context.Context, n int) error {
 			m := handler.FromContext(ctx)
 			want(t, "value", n, 7)
@@ -74,7 +73,7 @@ func TestHandle(t *testing.T) {
 		}, 7, nsqxtest.WithAttempts(4), nsqxtest.WithTopic("orders", "billing"))
 		want(t, "error", err, errCredit)
 	})
-	bubble(t, "time", func(t *testing.T) {
+	bubble(t, "timeout", func(t *testing.T) {
 		var seen context.Context
 		err := nsqxtest.Handle(t, func(ctx context.Context, _ int) error {
 			seen = ctx
@@ -85,78 +84,3 @@ func TestHandle(t *testing.T) {
 		want(t, "ended", seen.Err() != nil, true)
 	})
 }
-
-func TestMessage(t *testing.T) {
-	id, _ := handler.ParseID("00000000000000ff")
-	accepted := time.Unix(1_700_000_000, 0)
-	body := []byte("x")
-	m := nsqxtest.Message(body, nsqxtest.WithID(id), nsqxtest.WithTimestamp(accepted))
-	body[0] = 'y'
-	want(t, "body", string(m.Body), "x")
-	want(t, "id", m.ID, id)
-	want(t, "attempts", m.Attempts, 1)
-	want(t, "timestamp", m.Timestamp(), accepted)
-	want(t, "touches before", nsqxtest.Touches(m), 0)
-	want(t, "Touch", m.Touch(), nil)
-	want(t, "Touch", m.Touch(), nil)
-	want(t, "touches", nsqxtest.Touches(m), 2)
-	want(t, "touches of another", nsqxtest.Touches(new(handler.Message)), 0)
-
-	lost := nsqxtest.Message(nil, nsqxtest.WithTouch(func() error { return handler.ErrConnLost }))
-	want(t, "default id", lost.ID.String(), "0000000000000001")
-	want(t, "failed Touch", lost.Touch(), handler.ErrConnLost)
-	want(t, "failed touches", nsqxtest.Touches(lost), 1)
-}
-
-// service is one that ends as told.
-type service func(ctx context.Context) error
-
-func (s service) Run(ctx context.Context) error { return s(ctx) }
-
-func TestRun(t *testing.T) {
-	type key struct{}
-	wait := service(func(ctx context.Context) error { <-ctx.Done(); return nil })
-	for _, tt := range []struct {
-		name     string
-		services []nsqx.Service
-		report   string
-	}{
-		{"in order", []nsqx.Service{wait, wait}, ""},
-		{"error at the end", []nsqx.Service{wait, service(func(ctx context.Context) error { <-ctx.Done(); return errCredit })}, "Run: no credit"},
-		{"error", []nsqx.Service{wait, service(func(context.Context) error { return errCredit })}, "Run: no credit"},
-		{"early", []nsqx.Service{service(func(context.Context) error { return nil }), wait}, "stopped by itself"},
-	} {
-		bubble(t, tt.name, func(t *testing.T) {
-			tb := new(recorder)
-			stop := nsqxtest.Run(tb, tt.services...)
-			synctest.Wait()
-			stop()
-			tb.end() // calls it again
-			got := tb.reported()
-			if tt.report == "" {
-				wantList(t, "reported", got)
-			} else if len(got) != 1 || !strings.Contains(got[0], tt.report) {
-				t.Errorf("reported %q, want %q", got, tt.report)
-			}
-		})
-	}
-	t.Run("values", func(t *testing.T) {
-		tb := &withContext{recorder: new(recorder), ctx: context.WithValue(context.Background(), key{}, "v")}
-		got := make(chan any, 1)
-		nsqxtest.Run(tb, service(func(ctx context.Context) error {
-			got <- ctx.Value(key{})
-			<-ctx.Done()
-			return nil
-		}))
-		want(t, "value", <-got, any("v"))
-		tb.end()
-		wantList(t, "reported", tb.reported())
-	})
-}
-
-type withContext struct {
-	*recorder
-	ctx context.Context
-}
-
-func (w *withContext) Context() context.Context { return w.ctx }

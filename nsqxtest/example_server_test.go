@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"testing"
 	"time"
 
 	"github.com/nsqx/nsqx"
@@ -16,68 +14,32 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-type Order struct{ ID, Cents int }
-
-var ErrNoCredit = errors.New("no credit")
-
-// NewBilling is how a service makes its consumer: what a test adds are more options.
-func NewBilling(opts ...nsqx.ConsumerOption) (*nsqx.Consumer[Order], error) {
-	bill := func(ctx context.Context, o Order) error {
-		switch {
-		case o.Cents < 0:
-			return retry.Permanent(fmt.Errorf("order %d: negative", o.ID))
-		case o.Cents > 1000 && handler.FromContext(ctx).Attempts < 3:
-			return retry.After(time.Minute, ErrNoCredit)
-		}
-		return nil
-	}
-	return nsqx.NewConsumer("orders", "billing", codec.JSON[Order](), bill,
-		nsqx.WithNSQD("nsqd.prod:4150"),
-		nsqx.WithDeadLetter("orders.dead"),
-		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
-		nsqx.WithConsumerOptions(opts...),
-	)
-}
-
-// exampleT stands for the *testing.T of a test, which examples do not have: it prints.
-type exampleT struct {
-	testing.TB
-	cleanups []func()
-}
-
-func (t *exampleT) Helper()                           {}
-func (t *exampleT) Context() context.Context          { return context.Background() }
-func (t *exampleT) Cleanup(f func())                  { t.cleanups = append(t.cleanups, f) }
-func (t *exampleT) Errorf(format string, args ...any) { fmt.Printf("ERROR "+format+"\n", args...) }
-
-func (t *exampleT) Fatal(args ...any) {
-	fmt.Println(args...)
-	os.Exit(1)
-}
-
-func (t *exampleT) end() {
-	for len(t.cleanups) > 0 {
-		last := len(t.cleanups) - 1
-		f := t.cleanups[last]
-		t.cleanups = t.cleanups[:last]
-		f()
-	}
-}
-
-// A server in memory takes the place of the nsqd that production talks to.
+// The server replaces the nsqd of production.
 func ExampleServer() {
 	t := new(exampleT) // in a test: its *testing.T
 	defer t.end()
 
 	srv := nsqxtest.NewServer(t)
-	consumer, err := NewBilling(srv.Option())
+	consumer, err := nsqx.NewConsumer("orders", "billing", codec.String(),
+		func(_ context.Context, order string) error {
+			if order == "large" {
+				return retry.After(time.Minute, errors.New("no credit"))
+			}
+			return nil
+		},
+		nsqx.WithNSQD("nsqd.prod:4150"),
+		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
+		srv.Option(), // replaces nsqd.prod
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	nsqxtest.Run(t, consumer)
 
-	srv.Publish("orders", []byte(`{"ID": 1, "Cents": 500}`), []byte(`{"ID": 2, "Cents": 9900}`))
-	srv.Await("orders", "billing", func(st nsqxtest.ChannelStats) bool { return st.Finished == 1 && st.Deferred == 1 })
+	srv.Publish("orders", []byte("small"), []byte("large"))
+	srv.Await("orders", "billing", func(st nsqxtest.ChannelStats) bool {
+		return st.Finished == 1 && st.Deferred == 1
+	})
 
 	fmt.Println("finished", srv.Finished("orders", "billing"))
 	for _, r := range srv.Requeues("orders", "billing") {
@@ -88,28 +50,32 @@ func ExampleServer() {
 	// requeued 0000000000000002 for 1m0s
 }
 
-// What a client publishes is received, in the order in which the server got it.
+// Received waits for what a client publishes, here a dead letter.
 func ExampleReceived() {
-	t := new(exampleT)
+	t := new(exampleT) // in a test: its *testing.T
 	defer t.end()
 
 	srv := nsqxtest.NewServer(t)
-	consumer, err := NewBilling(srv.Option())
+	consumer, err := nsqx.NewConsumer("orders", "billing", codec.String(),
+		func(context.Context, string) error { return retry.Permanent(errors.New("no credit")) },
+		nsqx.WithDeadLetter("orders.dead"),
+		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
+		srv.Option(),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	nsqxtest.Run(t, consumer)
 
-	srv.Publish("orders", []byte(`{"ID": 3, "Cents": -1}`))
-	dead := nsqxtest.Received(t, srv, "orders.dead", codec.JSON[Order](), 1)
-	fmt.Printf("%+v\n", dead)
+	srv.Publish("orders", []byte("large"))
+	fmt.Println(nsqxtest.Received(t, srv, "orders.dead", codec.String(), 1))
 	// Output:
-	// [{ID:3 Cents:-1}]
+	// [large]
 }
 
-// A command can be answered otherwise than nsqd would.
+// A hook answers a command with an error, as an nsqd with too many consumers does.
 func ExampleServer_On() {
-	t := new(exampleT)
+	t := new(exampleT) // in a test: its *testing.T
 	defer t.end()
 
 	srv := nsqxtest.NewServer(t)
@@ -119,7 +85,11 @@ func ExampleServer_On() {
 		}
 		return nsqxtest.Proceed()
 	})
-	consumer, err := NewBilling(srv.Option())
+	consumer, err := nsqx.NewConsumer("orders", "billing", codec.String(),
+		func(context.Context, string) error { return nil },
+		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
+		srv.Option(),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,18 +101,22 @@ func ExampleServer_On() {
 	// 2 dials
 }
 
-// Run takes care of the end; stop is for a test of that.
+// The end of the test stops the consumer. A test of the shutdown itself calls stop.
 func ExampleRun() {
-	t := new(exampleT)
+	t := new(exampleT) // in a test: its *testing.T
 	defer t.end()
 
 	srv := nsqxtest.NewServer(t)
-	consumer, err := NewBilling(srv.Option())
+	consumer, err := nsqx.NewConsumer("orders", "billing", codec.String(),
+		func(context.Context, string) error { return nil },
+		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
+		srv.Option(),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stop := nsqxtest.Run(t, consumer)
-	srv.Publish("orders", []byte(`{"ID": 4, "Cents": 500}`))
+	srv.Publish("orders", []byte("small"))
 	srv.Await("orders", "billing", func(st nsqxtest.ChannelStats) bool { return st.Finished == 1 })
 	stop()
 	fmt.Println(len(srv.Commands("CLS")), "CLS,", len(srv.Conns()), "connections")
@@ -152,15 +126,24 @@ func ExampleRun() {
 
 // Most tests of a consumer need neither a server nor time.
 func ExampleDeliver() {
-	t := new(exampleT)
+	t := new(exampleT) // in a test: its *testing.T
 	defer t.end()
 
-	consumer, err := NewBilling()
+	consumer, err := nsqx.NewConsumer("orders", "billing", codec.String(),
+		func(ctx context.Context, _ string) error {
+			if handler.FromContext(ctx).Attempts < 3 {
+				return retry.After(time.Minute, errors.New("no credit"))
+			}
+			return nil
+		},
+		nsqx.WithNSQD("nsqd.prod:4150"),
+		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := nsqxtest.Deliver(t, consumer, []byte(`{"ID": 2, "Cents": 9900}`))
-	third := nsqxtest.Deliver(t, consumer, []byte(`{"ID": 2, "Cents": 9900}`), nsqxtest.WithAttempts(3))
+	first := nsqxtest.Deliver(t, consumer, []byte("large"))
+	third := nsqxtest.Deliver(t, consumer, []byte("large"), nsqxtest.WithAttempts(3))
 	fmt.Println(first.Disposition, first.Delay, first.Err)
 	fmt.Println(third.Disposition)
 	// Output:
@@ -168,9 +151,9 @@ func ExampleDeliver() {
 	// finish
 }
 
-// A handler alone: its context is that of a message.
+// Handle calls a handler without a consumer, with the context of a message.
 func ExampleHandle() {
-	t := new(exampleT)
+	t := new(exampleT) // in a test: its *testing.T
 	defer t.end()
 
 	greet := func(ctx context.Context, name string) error {
@@ -181,7 +164,7 @@ func ExampleHandle() {
 	// hello Ada, attempt 2
 }
 
-// Middleware takes messages.
+// Message makes a message for the test of a middleware.
 func ExampleMessage() {
 	touchFirst := func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error {

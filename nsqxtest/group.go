@@ -13,13 +13,15 @@ import (
 // Option is [Option] for one server.
 func (s *Server) Option() nsqx.Option { return Option(s) }
 
-// Option makes a service connect to the servers, whatever its other options are, and wherever it stands among them: it
-// replaces the addresses that they name or discover, and the dialler, TLS and compression of [nsqx.WithConn]. All else
-// stays as it is in production, and faults of what is replaced are still reported.
+// Option makes a service connect to the servers. It may stand anywhere among the options of the
+// service. It replaces configured and discovered addresses, and the dialer, TLS and compression of
+// [nsqx.WithConn]; everything else stays as in production. The service still reports errors in the
+// options that Option replaces.
 //
-// A service that has an AuthSecret is asked for it, so that this is tested too; in memory it may go in clear.
+// A service with an AuthSecret is asked for it, so a test covers AUTH; in memory the secret may be
+// sent in clear text.
 //
-// One Option may be given to any number of consumers, but at most one to each.
+// One Option may be given to any number of consumers, but only once to each.
 func Option(servers ...*Server) nsqx.Option {
 	byAddr := make(map[string]*Server)
 	var nodes override.Nodes
@@ -27,7 +29,7 @@ func Option(servers ...*Server) nsqx.Option {
 		byAddr[s.Addr()] = s
 		nodes.Addrs = append(nodes.Addrs, s.Addr())
 	}
-	nodes.Edit = func(cfg *conn.Config) { // called once for each consumer
+	nodes.Edit = func(cfg *conn.Config) { // called once per consumer
 		g := newGroup()
 		auth := cfg.AuthSecret != nil
 		cfg.TLS, cfg.AllowPlaintextAuth = nil, true
@@ -43,19 +45,20 @@ func Option(servers ...*Server) nsqx.Option {
 	return nsqx.WithOverride(nodes)
 }
 
-// group is a consumer's connections to all its servers. A nil group is of a client that is on its own.
+// group holds the RDY counts of one consumer over all its servers. The group of a client without
+// an Option is nil.
 //
-// Its mutex is taken with that of a server held, never the other way round.
+// Its mutex is locked while a server's mutex is held, never the other way round.
 type group struct {
-	mu    sync.Mutex
-	rdy   map[*ServerConn]int
-	over  bool // the sum is above the limit
-	since int  // counts the times that it went over
+	mu       sync.Mutex
+	rdy      map[*ServerConn]int
+	exceeded bool // the sum is above the limit
+	episode  int  // how often the sum has gone above the limit
 }
 
 func newGroup() *group { return &group{rdy: make(map[*ServerConn]int)} }
 
-// setRDY notes the RDY of a connection, and checks the sum. The caller holds c.server.mu.
+// setRDY records the RDY count of a connection and checks the sum. The caller holds c.server.mu.
 func (g *group) setRDY(c *ServerConn, n int) {
 	limit := c.server.cfg.maxInFlight
 	if g == nil || limit == 0 {
@@ -68,24 +71,24 @@ func (g *group) setRDY(c *ServerConn, n int) {
 	}
 	sum := g.sum()
 	if sum <= limit {
-		g.over = false
+		g.exceeded = false
 		return
 	}
-	if g.over {
+	if g.exceeded {
 		return
 	}
-	g.over = true
-	g.since++
-	since := g.since
-	c.server.after(c.server.cfg.grace, func() { g.stillOver(c, since, limit) })
+	g.exceeded = true
+	g.episode++
+	episode := g.episode
+	c.server.after(c.server.cfg.grace, func() { g.reportExceeded(c, episode, limit) })
 }
 
-// stillOver reports a sum that has not come down within the grace.
-func (g *group) stillOver(c *ServerConn, since, limit int) {
+// reportExceeded reports a sum that has stayed above the limit for the grace period.
+func (g *group) reportExceeded(c *ServerConn, episode, limit int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.over && g.since == since {
-		c.violate(CheckMaxInFlight, "the consumer's RDYs add up to %d for %v, want at most %d", g.sum(), c.server.cfg.grace, limit)
+	if g.exceeded && g.episode == episode {
+		c.violate(CheckMaxInFlight, "the consumer's RDY counts add up to %d for %v, want at most %d", g.sum(), c.server.cfg.grace, limit)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// identifyRequest is the body of IDENTIFY, as far as the server goes by it.
+// identifyRequest holds the fields of IDENTIFY that the server uses.
 type identifyRequest struct {
 	FeatureNegotiation  bool `json:"feature_negotiation"`
 	HeartbeatInterval   int  `json:"heartbeat_interval"`
@@ -26,7 +26,7 @@ const (
 	maxDeflateLevel  = 6
 )
 
-// executeIdentify negotiates.
+// executeIdentify negotiates the settings of the connection.
 func (c *ServerConn) executeIdentify(cmd Command) *fault {
 	if c.channel != nil {
 		return faultf(CheckHandshake, "E_INVALID cannot IDENTIFY in current state")
@@ -35,7 +35,7 @@ func (c *ServerConn) executeIdentify(cmd Command) *fault {
 	if err := json.Unmarshal(cmd.Body, &req); err != nil {
 		return faultf(CheckSyntax, "E_BAD_BODY IDENTIFY failed to decode JSON body")
 	}
-	_ = json.Unmarshal(cmd.Body, &c.identify) // an object, by now
+	_ = json.Unmarshal(cmd.Body, &c.identify) // valid JSON, as checked above
 
 	heartbeat, size, timeout := int(c.heartbeat.Milliseconds()), c.size, int(c.timeout.Milliseconds())
 	msgTimeout := int(c.msgTimeout.Milliseconds())
@@ -43,7 +43,7 @@ func (c *ServerConn) executeIdentify(cmd Command) *fault {
 		name        string
 		asked       int
 		least, most int
-		off         int // what -1 makes of it; -1 if it is not allowed
+		off         int // the value that -1 stands for; -1 if -1 is not allowed
 		value       *int
 	}{
 		{"heartbeat interval", req.HeartbeatInterval, 1000, maxHeartbeat, 0, &heartbeat},
@@ -53,7 +53,7 @@ func (c *ServerConn) executeIdentify(cmd Command) *fault {
 		{"msg timeout", req.MsgTimeout, 1000, int(c.server.cfg.maxMsgTimeout.Milliseconds()), -1, &msgTimeout},
 	} {
 		switch {
-		case v.asked == 0: // the server's own
+		case v.asked == 0: // keep the server's default
 		case v.asked == -1 && v.off >= 0:
 			*v.value = v.off
 		case v.asked < v.least || v.asked > v.most:
@@ -65,7 +65,7 @@ func (c *ServerConn) executeIdentify(cmd Command) *fault {
 	c.state = stateIdentified
 	c.heartbeat = milliseconds(heartbeat)
 	c.msgTimeout = milliseconds(msgTimeout)
-	if c.size != 0 { // else it is off for all clients
+	if c.size != 0 { // 0 turns the buffer off for all clients
 		c.size, c.timeout = size, milliseconds(timeout)
 		if size == 1 {
 			c.timeout = 0
@@ -105,8 +105,8 @@ func (c *ServerConn) executeIdentify(cmd Command) *fault {
 
 func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// useDeflate switches both directions on, and says OK over it. It is called by the read loop, which owns c.r. The caller
-// holds server.mu.
+// useDeflate switches both directions to deflate and answers OK, compressed. Only the read loop
+// calls it, since it owns c.r. The caller holds server.mu.
 func (c *ServerConn) useDeflate(level int) {
 	if n := c.r.Buffered(); n > 0 {
 		c.violate(CheckHandshake, "%d bytes were sent before the switch to deflate", n)
@@ -116,7 +116,7 @@ func (c *ServerConn) useDeflate(level int) {
 	c.respond("OK")
 }
 
-// executeAuth plays a server whose auth daemon knows one secret.
+// executeAuth is nsqd with an auth server that knows one secret.
 func (c *ServerConn) executeAuth(cmd Command) *fault {
 	switch secret := c.server.cfg.secret; {
 	case c.channel != nil:
@@ -126,7 +126,7 @@ func (c *ServerConn) executeAuth(cmd Command) *fault {
 	case c.authorized:
 		return faultf(CheckHandshake, "E_INVALID AUTH already set")
 	case secret != "" && secret != string(cmd.Body):
-		c.sendError("E_AUTH_FAILED AUTH failed") // may be what is tested
+		c.sendError("E_AUTH_FAILED AUTH failed") // no violation: a test may want this
 		return nil
 	}
 	c.authorized = true
@@ -134,7 +134,7 @@ func (c *ServerConn) executeAuth(cmd Command) *fault {
 	return nil
 }
 
-// authorize refuses a command that needs AUTH.
+// authorize returns a fault if cmd needs AUTH and the client is not authorized.
 func (c *ServerConn) authorize(cmd Command) *fault {
 	if c.authRequired && !c.authorized {
 		return faultf(CheckHandshake, "E_AUTH_FIRST AUTH required before %s", cmd.Name)

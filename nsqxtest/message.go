@@ -9,8 +9,8 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// MessageOption is an option of [Message], [Deliver], [Handle] and [Server.PublishMessage]. A nil one is ignored, and of one
-// that is given twice the last one counts.
+// MessageOption is an option of [Message], [Deliver], [Handle] and [Server.PublishMessage]. Nil
+// options are ignored. The last option of a kind wins.
 type MessageOption interface{ applyMessage(*messageConfig) }
 
 type messageOption func(*messageConfig)
@@ -43,48 +43,52 @@ func newMessageConfig(opts []MessageOption) *messageConfig {
 	return c
 }
 
-// WithID sets the message's id. Defaults to 0000000000000001; a [Server] counts.
+// WithID sets the message id. Defaults to 0000000000000001; a [Server] counts.
 func WithID(id handler.ID) MessageOption {
 	return messageOption(func(c *messageConfig) { c.id = id })
 }
 
-// WithAttempts sets how often the message has been delivered, this delivery, or the first of a server, included. Defaults
-// to 1. 0 is what comes after 65535.
+// WithAttempts sets how often the message has been delivered, including this delivery, or a
+// server's first. Defaults to 1. 0 follows 65535.
 func WithAttempts(n uint16) MessageOption {
 	return messageOption(func(c *messageConfig) { c.attempts = n })
 }
 
-// WithTimestamp sets when nsqd has accepted the message. Defaults to now.
+// WithTimestamp sets when nsqd accepted the message. Defaults to now.
 func WithTimestamp(t time.Time) MessageOption {
 	return messageOption(func(c *messageConfig) { c.timestamp = t })
 }
 
-// WithDelay defers the message's first delivery by a [Server]. Elsewhere it does nothing. Defaults to 0.
+// WithDelay defers the first delivery of [Server.PublishMessage]; elsewhere it has no effect.
+// Defaults to 0.
 func WithDelay(d time.Duration) MessageOption {
 	return messageOption(func(c *messageConfig) { c.delay = d })
 }
 
-// WithTopic sets the topic and the channel that the message says it comes from. They default to "topic" and "channel". A
-// [Server] goes by the topic that it publishes to.
+// WithTopic sets the topic and the channel of the message. Defaults to "topic" and "channel".
+// [Server.PublishMessage] ignores it.
 func WithTopic(topic, channel string) MessageOption {
 	return messageOption(func(c *messageConfig) { c.topic, c.channel = topic, channel })
 }
 
-// WithContext sets what the message's context is made of: its values, and its end, with its cause. It must not have a
-// deadline. Pass one that is cancelled with [handler.ErrShutdown] or [handler.ErrConnLost] to play those. Defaults to
-// the test's context, and to [context.Background] for [Message]; a [Server] does not need it.
+// WithContext sets the parent of the message's context, which provides values, cancellation and
+// cause. The parent must not have a deadline. A parent cancelled with the cause
+// [handler.ErrShutdown] or [handler.ErrConnLost] simulates a shutdown or a lost connection.
+// Defaults to the context of the test, and for [Message] to [context.Background].
+// [Server.PublishMessage] ignores it.
 func WithContext(ctx context.Context) MessageOption {
 	return messageOption(func(c *messageConfig) { c.ctx = ctx })
 }
 
-// WithTouch sets what each TOUCH of the message calls, and returns. Defaults to nil: touching succeeds. A [Server] does
-// not need it.
+// WithTouch sets a function that each TOUCH of the message calls; TOUCH returns its error.
+// Defaults to nil: TOUCH succeeds. [Server.PublishMessage] ignores it.
 func WithTouch(touch func() error) MessageOption {
 	return messageOption(func(c *messageConfig) { c.touch = touch })
 }
 
-// Message makes a delivery that comes from no nsqd, for the test of a middleware or of anything that takes a
-// [handler.Message]. It was received just now, and has nsqd's default timeouts. See [Touches].
+// Message makes a message without an nsqd, for the test of a middleware or of any function that
+// takes a [handler.Message]. The message was received just now and has nsqd's default timeouts.
+// See [Touches].
 func Message(body []byte, opts ...MessageOption) *handler.Message {
 	cfg := newMessageConfig(opts)
 	if cfg.id == (handler.ID{}) {
@@ -101,7 +105,7 @@ func Message(body []byte, opts ...MessageOption) *handler.Message {
 	return m.Message()
 }
 
-// Touches returns how often a message of this package was touched; 0 for any other.
+// Touches returns how often m was touched, or 0 if m was not made by this package.
 func Touches(m *handler.Message) int {
 	if s, ok := (*handler.Delivery)(m).Source().(*source); ok {
 		return int(s.touches.Load())
@@ -109,7 +113,7 @@ func Touches(m *handler.Message) int {
 	return 0
 }
 
-// source is where a single message comes from.
+// source is the handler.Source of a single message.
 type source struct {
 	cfg     *messageConfig
 	terms   handler.Terms

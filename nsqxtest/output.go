@@ -12,27 +12,27 @@ import (
 	"github.com/nsqx/nsqx/internal/pipe"
 )
 
-// Types of frames.
+// Frame types.
 const (
 	frameResponse uint32 = 0
 	frameError    uint32 = 1
 	frameMessage  uint32 = 2
 )
 
-// output is what a connection is going to write. It is guarded by Server.mu.
+// output is what a connection has to write. Server.mu guards it.
 type output struct {
-	size    int           // of the buffer; 0: none
-	timeout time.Duration // 0: messages are not flushed by time
+	size    int           // of the buffer, in bytes; 0: no buffer
+	timeout time.Duration // 0: no flush by time
 
-	buffered []byte // messages that the client has not been sent yet
+	buffered []byte // message frames not handed to the write loop yet
 	timer    *time.Timer
 
-	wake    sync.Cond // there is something for the write loop to do
+	wake    sync.Cond // wakes the write loop
 	chunks  []chunk
-	aborted bool // the write loop is to end without writing
+	aborted bool // the write loop must stop without writing
 }
 
-// chunk is a step of the write loop: bytes to write, deflate to switch on, or the end.
+// chunk is one step of the write loop: write bytes, start deflate, or end the connection.
 type chunk struct {
 	p       []byte
 	deflate int // level
@@ -62,7 +62,8 @@ func appendFrame(dst []byte, typ uint32, data []byte) []byte {
 	return append(dst, data...)
 }
 
-// send sends a response or an error, and all that is buffered before it, as nsqd does. The caller holds server.mu.
+// send sends a response or an error frame after everything buffered, like nsqd. The caller holds
+// server.mu.
 func (c *ServerConn) send(typ uint32, data []byte) {
 	if !c.gone {
 		c.buffered = appendFrame(c.buffered, typ, data)
@@ -72,7 +73,7 @@ func (c *ServerConn) send(typ uint32, data []byte) {
 
 func (c *ServerConn) respond(text string) { c.send(frameResponse, []byte(text)) }
 
-// sendMessage puts a message into the buffer. The caller holds server.mu.
+// sendMessage appends a message frame to the buffer. The caller holds server.mu.
 func (c *ServerConn) sendMessage(m *message) {
 	data := binary.BigEndian.AppendUint64(nil, uint64(m.timestamp))
 	data = binary.BigEndian.AppendUint16(data, m.attempts)
@@ -92,7 +93,7 @@ func (c *ServerConn) sendMessage(m *message) {
 	}
 }
 
-// flush hands what is buffered to the write loop. The caller holds server.mu.
+// flush hands the buffer to the write loop. The caller holds server.mu.
 func (c *ServerConn) flush() {
 	if len(c.buffered) > 0 {
 		c.enqueue(chunk{p: c.buffered})
@@ -100,7 +101,7 @@ func (c *ServerConn) flush() {
 	c.discard()
 }
 
-// discard forgets what is buffered. The caller holds server.mu.
+// discard empties the buffer. The caller holds server.mu.
 func (o *output) discard() {
 	o.buffered = nil
 	if o.timer != nil {
@@ -109,8 +110,8 @@ func (o *output) discard() {
 	}
 }
 
-// take waits for something to write. nil means that there will be nothing any more.
-func (c *ServerConn) take() (chunks []chunk, deadline time.Time) {
+// nextChunks blocks until there are chunks to write. It returns nil when the write loop must stop.
+func (c *ServerConn) nextChunks() (chunks []chunk, deadline time.Time) {
 	s := c.server
 	s.mu.Lock()
 	defer s.unlock()
@@ -127,22 +128,23 @@ func (c *ServerConn) take() (chunks []chunk, deadline time.Time) {
 	return chunks, deadline
 }
 
-// writeFailed ends the connection. That the client has gone is not remarkable, that it does not read is.
+// writeFailed ends the connection. A client that has disconnected is fine; one that does not read
+// breaks a rule.
 func (c *ServerConn) writeFailed(err error) {
 	s := c.server
 	s.mu.Lock()
 	defer s.unlock()
-	if errors.Is(err, os.ErrDeadlineExceeded) && !c.disturbed {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.wasFrozen {
 		c.violate(CheckHeartbeat, "has not read what was sent for %v", c.heartbeat)
 	}
 	c.cut((*pipe.Conn).Close)
 }
 
-// deflater makes one write of each write.
+// deflater flushes after each write.
 type deflater struct{ z *flate.Writer }
 
 func newDeflater(w io.Writer, level int) deflater {
-	z, _ := flate.NewWriter(w, level) // fails for unknown levels only
+	z, _ := flate.NewWriter(w, level) // fails only for unknown levels
 	return deflater{z}
 }
 
@@ -154,7 +156,7 @@ func (d deflater) Write(p []byte) (int, error) {
 	return n, d.z.Flush()
 }
 
-// inflater takes an end without a final block for an end: most clients leave it so.
+// inflater returns io.EOF for a stream without a final block, as most clients leave it.
 type inflater struct{ io.Reader }
 
 func (i inflater) Read(p []byte) (int, error) {

@@ -2,18 +2,19 @@ package nsqxtest
 
 import "github.com/nsqx/nsqx/internal/pipe"
 
-// PipeConn is one end of a [Pipe]: a [net.Conn] that behaves as a TCP connection does where that of [net.Pipe] does not.
-// Writes go to a buffer, and one direction can be closed while the other goes on. Its methods may be called concurrently;
-// the bytes of one Write stay together. Errors are *[net.OpError], except io.EOF. Beside the methods of a net.Conn it has
+// PipeConn is one end of a [Pipe]: a [net.Conn] that behaves like a TCP connection where
+// [net.Pipe] does not. Writes go to a buffer, and each direction can be closed on its own. Its
+// methods may be called concurrently; the bytes of one Write stay together. Errors are
+// *[net.OpError], except io.EOF. In addition to the methods of net.Conn it has
 //
-//	CloseWrite() error  // half-close: the peer reads what is buffered, then io.EOF
-//	Reset()             // close as a TCP reset does: what nobody has read yet is lost
-//	SetBuffer(n int)    // how many bytes may be written ahead of the peer's reads; 0 for the default, 64 KiB
+//	CloseWrite() error  // half-close: the peer reads the buffered bytes, then io.EOF
+//	Reset()             // close with a TCP reset: unread bytes are lost
+//	SetBuffer(n int)    // limit in bytes of what may be written but not read yet; 0: the default, 64 KiB
 type PipeConn = pipe.Conn
 
-// Pipe returns the two ends of a connection in memory. Each direction buffers 64 KiB. Close both ends, as with any
-// connection; a Pipe has no goroutine of its own.
+// Pipe returns the two ends of an in-memory connection. Each direction buffers 64 KiB. Close both
+// ends, as with any connection; a Pipe has no goroutine.
 //
-// Under testing/synctest every blocked method is durably blocked, and deadlines follow the bubble's clock. Use a Pipe in
-// the bubble that made it, and nowhere else.
+// Under testing/synctest every blocked method is durably blocked, and deadlines follow the clock
+// of the bubble. Use a Pipe only in the bubble that made it.
 func Pipe() (client, server *PipeConn) { return pipe.New() }

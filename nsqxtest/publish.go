@@ -12,15 +12,15 @@ import (
 // Publication is a message that a client has published.
 type Publication struct {
 	Time  time.Time
-	Conn  int // which dial of the server the client's connection was, from 1
+	Conn  int // number of the dial of its connection, from 1
 	ID    handler.ID
 	Body  []byte
 	Delay time.Duration // of a DPUB
 }
 
-// Publish publishes messages to a topic, which need not exist yet, as a client does, but at once and without a connection.
-// A message that is published before the topic has a channel waits for the first one; each channel gets a copy. It
-// returns their ids.
+// Publish publishes messages to a topic, immediately and without a connection, and returns their
+// ids. A topic that does not exist is created. Messages of a topic without channels wait for its
+// first channel; otherwise each channel gets a copy.
 func (s *Server) Publish(topic string, bodies ...[]byte) []handler.ID {
 	s.mu.Lock()
 	defer s.unlock()
@@ -32,8 +32,8 @@ func (s *Server) Publish(topic string, bodies ...[]byte) []handler.ID {
 	return ids
 }
 
-// PublishMessage is Publish for one message that is not like others: see [WithAttempts], [WithTimestamp], [WithDelay] and
-// [WithID].
+// PublishMessage is Publish for a single message with options: see [WithAttempts],
+// [WithTimestamp], [WithDelay] and [WithID].
 func (s *Server) PublishMessage(topic string, body []byte, opts ...MessageOption) handler.ID {
 	cfg := newMessageConfig(opts)
 	s.mu.Lock()
@@ -41,13 +41,14 @@ func (s *Server) PublishMessage(topic string, body []byte, opts ...MessageOption
 	return s.topic(topic).publish(&message{
 		id:        cfg.id,
 		timestamp: cfg.timestamp.UnixNano(),
-		attempts:  cfg.attempts - 1, // the next delivery counts
+		attempts:  cfg.attempts - 1, // the first delivery increments it
 		body:      slices.Clone(body),
 		delay:     cfg.delay,
 	})
 }
 
-// Published returns what clients have published to a topic; what the test has published is not among it.
+// Published returns what clients have published to a topic, without messages published by
+// [Server.Publish] and [Server.PublishMessage].
 func (s *Server) Published(topic string) []Publication {
 	s.mu.Lock()
 	defer s.unlock()
@@ -111,7 +112,7 @@ func (c *ServerConn) executePublish(cmd Command) *fault {
 	return nil
 }
 
-// splitMPUB takes the body of an MPUB apart: a count, and as many times a size and a message.
+// splitMPUB splits the body of an MPUB: the number of messages, then a size and a body for each.
 func splitMPUB(b []byte, cfg *serverConfig) ([][]byte, *fault) {
 	next := func() (int, bool) {
 		if len(b) < 4 {

@@ -7,29 +7,29 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// ChannelStats is the state of a channel, and what has become of its messages.
+// ChannelStats is the state of a channel and counts of its messages.
 type ChannelStats struct {
-	Depth       int // messages that wait for a client
-	InFlight    int // messages with a client
-	Deferred    int // messages that wait for the end of a delay
+	Depth       int // messages waiting for a client
+	InFlight    int // messages in flight
+	Deferred    int // messages waiting for the end of a delay
 	Subscribers int // connections
 	Paused      bool
 
 	Finished int // by FIN
 	Requeued int // by REQ
-	TimedOut int // not answered in time, and so delivered again
+	TimedOut int // deliveries not answered in time
 }
 
-// Requeue is a REQ.
+// Requeue is a REQ that the server has executed.
 type Requeue struct {
 	Time     time.Time
 	ID       handler.ID
-	Attempts uint16        // of the delivery that it has ended
-	Delay    time.Duration // as it is in force: at most the server's --max-req-timeout
+	Attempts uint16        // of the delivery that the REQ ended
+	Delay    time.Duration // in effect: at most the server's --max-req-timeout
 }
 
-// Stats returns the state of a channel; the zero value if there is none of the name. What waits in a topic that has no
-// channel yet is the Depth of the channel "".
+// Stats returns the state of a channel, or the zero value if there is no such channel. The Depth
+// of channel "" is the number of messages in a topic without channels.
 func (s *Server) Stats(topic, channel string) ChannelStats {
 	s.mu.Lock()
 	defer s.unlock()
@@ -51,7 +51,7 @@ func (s *Server) stats(topic, channel string) ChannelStats {
 	}
 }
 
-// find returns a channel, nil if there is none of the name. The caller holds s.mu.
+// find returns a channel, or nil if there is no such channel. The caller holds s.mu.
 func (s *Server) find(topic, channel string) *channel {
 	if t := s.topics[topic]; t != nil {
 		return t.channels[channel]
@@ -59,21 +59,22 @@ func (s *Server) find(topic, channel string) *channel {
 	return nil
 }
 
-// Await waits until the state of a channel is as until wants it, and returns it. It fails the test, from whose goroutine it
-// must be called, when that takes longer than [WithPatience].
+// Await waits until the function until returns true for the state of a channel, and returns that
+// state. It fails the test after the time of [WithPatience]. Call it from the goroutine of the
+// test.
 func (s *Server) Await(topic, channel string, until func(ChannelStats) bool) ChannelStats {
 	s.tb.Helper()
 	var stats ChannelStats
-	if !s.wait(s.cfg.patience, func() bool {
+	if !s.wait(s.cfg.waitTimeout, func() bool {
 		stats = s.stats(topic, channel)
 		return until(stats)
 	}) {
-		s.tb.Fatalf("nsqxtest: %s: %s/%s has not come to what was awaited within %v: %+v", s.cfg.addr, topic, channel, s.cfg.patience, stats)
+		s.tb.Fatalf("nsqxtest: %s: %s/%s did not reach the awaited state within %v: %+v", s.cfg.addr, topic, channel, s.cfg.waitTimeout, stats)
 	}
 	return stats
 }
 
-// Finished returns the ids of the messages of a channel that were finished, in that order.
+// Finished returns the ids of the finished messages of a channel, in the order of their FINs.
 func (s *Server) Finished(topic, channel string) []handler.ID {
 	s.mu.Lock()
 	defer s.unlock()
@@ -83,7 +84,7 @@ func (s *Server) Finished(topic, channel string) []handler.ID {
 	return nil
 }
 
-// Requeues returns what was requeued in a channel, in that order.
+// Requeues returns the REQs of a channel, in order.
 func (s *Server) Requeues(topic, channel string) []Requeue {
 	s.mu.Lock()
 	defer s.unlock()
@@ -103,12 +104,14 @@ func (s *Server) Attempts(topic, channel string, id handler.ID) int {
 	return 0
 }
 
-// Commands returns what clients have sent, in the order in which it was read: the commands of these names, or all.
+// Commands returns the commands with one of the names, or all commands if none is given, in the
+// order in which the server read them.
 func (s *Server) Commands(names ...string) []Command {
 	return s.CommandsWhere(func(cmd Command) bool { return len(names) == 0 || slices.Contains(names, cmd.Name) })
 }
 
-// CommandsWhere returns the commands that match wants.
+// CommandsWhere returns the commands for which match returns true, in the order in which the
+// server read them.
 func (s *Server) CommandsWhere(match func(Command) bool) []Command {
 	s.mu.Lock()
 	all := slices.Clone(s.log)
@@ -116,7 +119,8 @@ func (s *Server) CommandsWhere(match func(Command) bool) []Command {
 	return slices.DeleteFunc(all, func(cmd Command) bool { return !match(cmd) })
 }
 
-// Pause stops the deliveries of a channel, as POST /channel/pause does. The channel is made if there is none of the name.
+// Pause stops the deliveries of a channel, like POST /channel/pause. A channel that does not exist
+// is created.
 func (s *Server) Pause(topic, channel string) { s.pause(topic, channel, true) }
 
 // Unpause undoes Pause.

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// maxLine is the size of nsqd's reader: a command's line must fit.
+// maxLine is the size of nsqd's read buffer, which limits the line of a command.
 const maxLine = 16 << 10
 
-// Command is what a client has sent: a line of a name and parameters, and the body of those that have one (IDENTIFY, AUTH,
-// PUB, MPUB, DPUB).
+// Command is a command of a client: a line with a name and parameters, and a body for IDENTIFY,
+// AUTH, PUB, MPUB and DPUB.
 type Command struct {
 	Time   time.Time // when it was read
-	Conn   int       // which dial of the server the connection was, from 1
+	Conn   int       // number of the dial of its connection, from 1
 	Name   string
 	Params []string
 	Body   []byte
@@ -29,7 +29,7 @@ func (c Command) String() string {
 	return strings.Join(append([]string{c.Name}, c.Params...), " ")
 }
 
-// Param returns the i-th parameter, from 0; "" if there are not that many.
+// Param returns the i-th parameter, from 0, or "" if there are fewer.
 func (c Command) Param(i int) string {
 	if i < len(c.Params) {
 		return c.Params[i]
@@ -37,11 +37,11 @@ func (c Command) Param(i int) string {
 	return ""
 }
 
-// fault is what nsqd answers to a command that it does not take.
+// fault is the answer of nsqd to a command that it does not accept.
 type fault struct {
 	check  Check
 	text   string // of the error frame
-	silent bool   // nsqd closes without one
+	silent bool   // nsqd closes without an error frame
 }
 
 func (f *fault) Error() string { return f.text }
@@ -61,14 +61,14 @@ func (c *ServerConn) readLoop() {
 	}
 	if f, ok := errors.AsType[*fault](err); ok {
 		c.refuse(f)
-	} else if errors.Is(err, os.ErrDeadlineExceeded) && !c.disturbed {
+	} else if errors.Is(err, os.ErrDeadlineExceeded) && !c.wasFrozen {
 		c.violate(CheckHeartbeat, "no command for %v, two heartbeat intervals", 2*c.heartbeat)
 	}
 	c.end(endClose)
 }
 
 func (c *ServerConn) serve() error {
-	deadline := c.moveDeadline()
+	deadline := c.extendDeadline()
 	var magic [4]byte
 	if _, err := io.ReadFull(c.r, magic[:]); err != nil {
 		return err
@@ -78,8 +78,8 @@ func (c *ServerConn) serve() error {
 	}
 	for {
 		cmd, err := c.readCommand()
-		if !c.arrives(deadline) {
-			return errSilent
+		if !c.waitForThaw(deadline) {
+			return errFrozen
 		}
 		if err != nil {
 			return err
@@ -88,19 +88,19 @@ func (c *ServerConn) serve() error {
 		if !c.record(cmd) {
 			return nil
 		}
-		action := c.act(cmd)
-		if !c.finish(action, cmd) {
+		action := c.askHook(cmd)
+		if !c.apply(action, cmd) {
 			return nil
 		}
-		deadline = c.moveDeadline()
+		deadline = c.extendDeadline()
 	}
 }
 
-// errSilent is a client of which nothing could arrive, since that direction was frozen.
-var errSilent = errors.New("frozen for too long")
+// errFrozen ends a connection whose commands stayed frozen until the read deadline.
+var errFrozen = errors.New("frozen for too long")
 
-// moveDeadline gives the client two heartbeat intervals for its next command.
-func (c *ServerConn) moveDeadline() time.Time {
+// extendDeadline gives the client two heartbeat intervals for its next command.
+func (c *ServerConn) extendDeadline() time.Time {
 	s := c.server
 	s.mu.Lock()
 	defer s.unlock()
@@ -108,12 +108,13 @@ func (c *ServerConn) moveDeadline() time.Time {
 	if c.heartbeat > 0 {
 		t = time.Now().Add(2 * c.heartbeat)
 	}
-	_ = c.nc.SetReadDeadline(t) // a connection that is closed fails the read, too
+	_ = c.nc.SetReadDeadline(t) // if closed, the read fails too
 	return t
 }
 
-// arrives holds what was read back while the direction is frozen, until the deadline.
-func (c *ServerConn) arrives(deadline time.Time) bool {
+// waitForThaw blocks while the direction to the server is frozen. It returns false if the
+// direction stayed frozen until deadline.
+func (c *ServerConn) waitForThaw(deadline time.Time) bool {
 	s := c.server
 	s.mu.Lock()
 	defer s.unlock()
@@ -134,7 +135,7 @@ func (c *ServerConn) arrives(deadline time.Time) bool {
 	return !over
 }
 
-// record notes and checks a command. It returns false if the connection is gone.
+// record logs and checks a command. It returns false if the connection is gone.
 func (c *ServerConn) record(cmd Command) bool {
 	s := c.server
 	s.mu.Lock()
@@ -142,15 +143,15 @@ func (c *ServerConn) record(cmd Command) bool {
 	if c.gone {
 		return false
 	}
-	c.disturbed = c.isFrozen(BothWays)
+	c.wasFrozen = c.isFrozen(BothWays)
 	s.log = append(s.log, cmd)
 	s.change.Broadcast()
 	c.check(cmd)
 	return true
 }
 
-// finish takes the action for a command. It returns false if the connection is gone.
-func (c *ServerConn) finish(a Action, cmd Command) bool {
+// apply does an action. It returns false if the connection is gone.
+func (c *ServerConn) apply(a Action, cmd Command) bool {
 	s := c.server
 	s.mu.Lock()
 	defer s.unlock()
@@ -160,7 +161,7 @@ func (c *ServerConn) finish(a Action, cmd Command) bool {
 	return !c.gone
 }
 
-// readCommand reads one command. The error is a *fault if the client is at fault.
+// readCommand reads one command. The error is a *fault if the client broke the protocol.
 func (c *ServerConn) readCommand() (Command, error) {
 	line, err := c.r.ReadSlice('\n')
 	if err == bufio.ErrBufferFull {
@@ -172,7 +173,7 @@ func (c *ServerConn) readCommand() (Command, error) {
 	words := strings.Split(strings.TrimSuffix(string(line[:len(line)-1]), "\r"), " ")
 	cmd := Command{Name: words[0], Params: words[1:]}
 	var most int
-	var code, empty, large string // what nsqd calls it
+	var code, empty, large string // as in the errors of nsqd
 	switch cmd.Name {
 	case "IDENTIFY", "AUTH", "MPUB":
 		most, code, empty, large = c.server.cfg.maxBodySize, "E_BAD_BODY", "body", "body"
@@ -181,7 +182,7 @@ func (c *ServerConn) readCommand() (Command, error) {
 	default:
 		return cmd, nil
 	}
-	if _, f := c.publishParams(cmd); f != nil { // nsqd looks before it reads on
+	if _, f := c.publishParams(cmd); f != nil { // nsqd checks before it reads the body
 		return Command{}, f
 	}
 	var size [4]byte
@@ -200,7 +201,7 @@ func (c *ServerConn) readCommand() (Command, error) {
 	return cmd, err
 }
 
-// refuse answers what the client has done wrong. The caller holds server.mu.
+// refuse records a violation and answers it. The caller holds server.mu.
 func (c *ServerConn) refuse(f *fault) {
 	c.violate(f.check, "%s", f.text)
 	if !f.silent {

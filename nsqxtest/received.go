@@ -7,13 +7,14 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Received waits until clients have published n messages to a topic of the server, and returns the first n, decoded by
-// codec (any codec.Codec[T] is one), without the envelope that headers are in. What the test itself has published does not count. It fails the test, from whose
-// goroutine it must be called, when that takes longer than [WithPatience], or when one does not decode.
+// Received waits until clients have published n messages to a topic, and returns the first n,
+// decoded by codec (any codec.Codec[T]) and without their envelopes. Messages published by
+// [Server.Publish] do not count. It fails the test after the time of [WithPatience], or if a
+// message does not decode. Call it from the goroutine of the test.
 func Received[T any](tb testing.TB, s *Server, topic string, codec handler.Decoder[T], n int) []T {
 	tb.Helper()
 	var bodies [][]byte
-	if !s.wait(s.cfg.patience, func() bool {
+	if !s.wait(s.cfg.waitTimeout, func() bool {
 		bodies = bodies[:0]
 		if t := s.topics[topic]; t != nil {
 			for _, p := range t.published {
@@ -22,7 +23,7 @@ func Received[T any](tb testing.TB, s *Server, topic string, codec handler.Decod
 		}
 		return len(bodies) >= n
 	}) {
-		tb.Fatalf("nsqxtest: %s: clients have published %d messages to %s within %v, want %d", s.cfg.addr, len(bodies), topic, s.cfg.patience, n)
+		tb.Fatalf("nsqxtest: %s: clients have published %d messages to %s within %v, want %d", s.cfg.addr, len(bodies), topic, s.cfg.waitTimeout, n)
 	}
 	values := make([]T, n)
 	for i := range values {

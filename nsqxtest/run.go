@@ -8,11 +8,11 @@ import (
 	"github.com/nsqx/nsqx"
 )
 
-// Run runs consumers in the background until the end of the test, or until stop is called, which drains them and waits. It
-// fails the test if a Run returns an error, or returns before that. Call it after [NewServer], so that the server outlives
-// the drain.
+// Run runs consumers in the background until the end of the test or until stop is called. stop
+// drains them and waits. Run fails the test if a consumer returns an error or stops earlier. Call
+// Run after [NewServer], so that the server outlives the drain.
 //
-// Their context carries the values of tb's.
+// The context of the consumers carries the values of tb.Context.
 func Run(tb testing.TB, consumers ...nsqx.Service) (stop func()) {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
@@ -24,7 +24,7 @@ func Run(tb testing.TB, consumers ...nsqx.Service) (stop func()) {
 		case err != nil:
 			tb.Errorf("nsqxtest: Run: %v", err)
 		case ctx.Err() == nil:
-			tb.Errorf("nsqxtest: Run: a consumer has stopped by itself")
+			tb.Errorf("nsqxtest: Run: a consumer stopped before the end of the test")
 		}
 	}()
 	var once sync.Once

@@ -14,31 +14,37 @@ import (
 	"github.com/nsqx/nsqx/internal/pipe"
 )
 
-// Server is an nsqd in memory: it keeps topics, channels and messages as nsqd v1.3.0 does, and serves any number of
-// connections. Nothing of it touches the network or the disk, and it has no nsqd beside it that it would talk to.
+// Server is an nsqd in memory: a correct nsqd v1.3.0 with topics, channels and messages. It uses
+// neither network nor disk and knows no other nsqd.
 //
-// It watches its clients: see [Check]. It can be told to misbehave: see [Server.On], [Server.Freeze], [Server.Disconnect],
-// [Server.Refuse].
+// Clients dial any number of connections and send commands. The server answers with frames
+// (responses, errors and messages) as nsqd does: it has no script. It checks the commands of its
+// clients and fails the test if a client breaks the protocol: see [Check].
 //
-// TLS and snappy are not offered. What nsqd does about ten times a second (timeouts, deferrals) happens at the exact
-// instant here.
+// A test can inject faults: [Server.On] changes the answer to a command, [Server.Freeze] stops the
+// flow of bytes, [Server.Disconnect] and [Server.ResetConns] end connections, [Server.Refuse]
+// refuses dials.
 //
-// All methods may be called concurrently. In a synctest bubble make it, and use it, inside. After synctest.Wait its queries
-// show all that happens without time passing; what takes time, such as a message that is held back in the output buffer,
-// is waited for with [Server.Await] or [Received], in a bubble and elsewhere.
+// TLS and snappy are not supported. Timeouts and deferrals end at the exact instant; nsqd looks
+// for them about ten times a second.
+//
+// All methods may be called concurrently. In a synctest bubble, create and use the server inside
+// the bubble. After synctest.Wait the queries show everything that happens without time passing.
+// For everything else, such as a message in the output buffer, wait with [Server.Await] or
+// [Received], in a bubble and elsewhere.
 type Server struct {
 	tb  testing.TB
 	cfg serverConfig
 
-	running sync.WaitGroup // loops of connections, callbacks of timers
+	running sync.WaitGroup // connection loops and timer callbacks
 
 	mu         sync.Mutex
-	change     sync.Cond // broadcast whenever what somebody may wait for has changed
+	change     sync.Cond // broadcast after every change that a caller may wait for
 	closed     bool
 	refusing   bool
 	frozen     Direction
 	dials      int
-	conns      []*ServerConn // in the order of their dials, until their ends are written
+	conns      []*ServerConn // in dial order, until the write loop ends
 	hooks      map[string]func(*ServerConn, Command) Action
 	log        []Command
 	topics     map[string]*topic
@@ -47,7 +53,7 @@ type Server struct {
 	unreported []Violation
 }
 
-// NewServer starts a server. tb's cleanup closes it: see [Server.Close].
+// NewServer starts a server. The cleanup of tb closes it: see [Server.Close].
 func NewServer(tb testing.TB, opts ...ServerOption) *Server {
 	tb.Helper()
 	s := &Server{
@@ -61,7 +67,8 @@ func NewServer(tb testing.TB, opts ...ServerOption) *Server {
 	return s
 }
 
-// NewServers starts n servers that differ in their addresses only: nsqd-1.test:4150, nsqd-2.test:4150, and so on.
+// NewServers starts n servers that differ only in their addresses: nsqd-1.test:4150,
+// nsqd-2.test:4150 and so on.
 func NewServers(tb testing.TB, n int, opts ...ServerOption) []*Server {
 	tb.Helper()
 	servers := make([]*Server, n)
@@ -72,15 +79,17 @@ func NewServers(tb testing.TB, n int, opts ...ServerOption) []*Server {
 	return servers
 }
 
-// Addr returns the address by which clients know the server, as host:port.
+// Addr returns the address under which clients know the server, as host:port.
 func (s *Server) Addr() string { return s.cfg.addr }
 
-// DialContext connects to the server, whatever the address is. It has the signature of [net.Dialer.DialContext].
+// DialContext connects to the server and ignores the address. It has the signature of
+// [net.Dialer.DialContext].
 func (s *Server) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	return s.dial(ctx, nil, false)
 }
 
-// dial connects a client that belongs to g, if that is not nil. With auth it is asked for a secret.
+// dial connects a client of group g, which may be nil. If auth is true, the server asks for a
+// secret.
 func (s *Server) dial(ctx context.Context, g *group, auth bool) (net.Conn, error) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -106,33 +115,33 @@ type serverAddr string
 func (a serverAddr) Network() string { return "pipe" }
 func (a serverAddr) String() string  { return string(a) }
 
-// Dials returns how often clients have dialled, those that were refused included.
+// Dials returns how often clients have dialled, including refused dials.
 func (s *Server) Dials() int {
 	s.mu.Lock()
 	defer s.unlock()
 	return s.dials
 }
 
-// Refuse sets whether dials are refused, as by a host on which no nsqd runs. Connections that stand stay: see
-// [Server.Disconnect].
+// Refuse sets whether the server refuses dials, like a host without an nsqd. Open connections stay
+// open: see [Server.Disconnect].
 func (s *Server) Refuse(refuse bool) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.refusing = refuse
 }
 
-// Conns returns the open connections in the order of their dials.
+// Conns returns the open connections in dial order.
 func (s *Server) Conns() []*ServerConn {
 	s.mu.Lock()
 	defer s.unlock()
 	return slices.DeleteFunc(slices.Clone(s.conns), func(c *ServerConn) bool { return c.gone })
 }
 
-// Disconnect closes all connections as an nsqd does that is stopped: what was sent can still be read. Messages in flight
-// wait for their timeout.
+// Disconnect closes all connections like an nsqd that is stopped: clients can still read what was
+// sent. Messages in flight stay in flight until they time out.
 func (s *Server) Disconnect() { s.endAll((*pipe.Conn).Close) }
 
-// ResetConns ends all connections as a TCP reset does: what clients have not read yet is lost, too.
+// ResetConns ends all connections with a TCP reset: what clients have not read is lost.
 func (s *Server) ResetConns() {
 	s.endAll(func(nc *pipe.Conn) error {
 		nc.Reset()
@@ -140,7 +149,7 @@ func (s *Server) ResetConns() {
 	})
 }
 
-// endAll ends all connections at once, frozen or not.
+// endAll ends all connections immediately, frozen or not.
 func (s *Server) endAll(end func(*pipe.Conn) error) {
 	s.mu.Lock()
 	defer s.unlock()
@@ -149,15 +158,15 @@ func (s *Server) endAll(end func(*pipe.Conn) error) {
 	}
 }
 
-// leaving is how long Close gives clients that are about to end.
-const leaving = 5 * time.Second
+// leaveTimeout is how long Close waits for subscribed clients.
+const leaveTimeout = 5 * time.Second
 
-// Close ends the server. It first gives clients that are subscribed 5 s to end by themselves, since a consumer whose Run was
-// cancelled may be draining, and reports those that do not as errors ([CheckLeftover]). All connections are closed. The
-// test's cleanup calls it; a second call does nothing.
+// Close stops the server. Subscribed clients first have 5 s to disconnect, since a consumer may
+// still be draining; each client that stays is reported as [CheckLeftover]. Close then closes all
+// connections. The cleanup of the test calls it; a second call does nothing.
 func (s *Server) Close() {
 	s.tb.Helper()
-	s.wait(leaving, func() bool { return s.closed || !slices.ContainsFunc(s.conns, (*ServerConn).subscribed) })
+	s.wait(leaveTimeout, func() bool { return s.closed || !slices.ContainsFunc(s.conns, (*ServerConn).subscribed) })
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
@@ -173,7 +182,8 @@ func (s *Server) Close() {
 	s.running.Wait()
 }
 
-// wait waits until cond, which is called with s.mu held, or until d is over, and returns the last that cond has said.
+// wait calls cond, with s.mu held, until it returns true or d has passed, and returns its last
+// result.
 func (s *Server) wait(d time.Duration, cond func() bool) bool {
 	s.mu.Lock()
 	defer s.unlock()
@@ -194,7 +204,7 @@ func (s *Server) wait(d time.Duration, cond func() bool) bool {
 	return true
 }
 
-// after calls f in d, with s.mu held, unless the server is closed by then.
+// after calls f after d, with s.mu held, unless the server is closed by then.
 func (s *Server) after(d time.Duration, f func()) *time.Timer {
 	return time.AfterFunc(d, func() {
 		s.mu.Lock()
@@ -202,7 +212,7 @@ func (s *Server) after(d time.Duration, f func()) *time.Timer {
 			s.mu.Unlock()
 			return
 		}
-		s.running.Add(1) // not after Close waits: that comes after closed
+		s.running.Add(1) // before Close waits, since closed is still false
 		defer s.running.Done()
 		defer s.unlock()
 		f()

@@ -8,25 +8,25 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// topic is guarded by Server.mu, and so is all below it.
+// topic is a topic with its channels. Server.mu guards it, and everything in it.
 type topic struct {
 	server    *Server
 	name      string
 	channels  map[string]*channel
-	waiting   []*message // published before there was a channel
+	waiting   []*message // for the first channel
 	published []Publication
 }
 
-// message is one in one channel.
+// message is a copy of a message in one channel.
 type message struct {
 	id        handler.ID
 	timestamp int64  // ns since 1970
 	attempts  uint16 // deliveries so far
 	body      []byte
-	delay     time.Duration // before the first delivery
+	delay     time.Duration // of the first delivery
 }
 
-// topic returns the topic of a name, making it if need be.
+// topic returns the topic of a name, creating it if necessary.
 func (s *Server) topic(name string) *topic {
 	t := s.topics[name]
 	if t == nil {
@@ -36,7 +36,8 @@ func (s *Server) topic(name string) *topic {
 	return t
 }
 
-// channel returns the channel of a name, making it if need be. The first one gets what has waited.
+// channel returns the channel of a name, creating it if necessary. The first channel gets the
+// waiting messages.
 func (t *topic) channel(name string) *channel {
 	ch := t.channels[name]
 	if ch == nil {
@@ -57,7 +58,8 @@ func (t *topic) channel(name string) *channel {
 	return ch
 }
 
-// publish takes a message over, gives it an id unless it has one, and copies it to all channels.
+// publish gives m an id, unless it has one, and copies it to all channels. The topic owns m from
+// now on.
 func (t *topic) publish(m *message) handler.ID {
 	if m.id == (handler.ID{}) {
 		t.server.lastID++
@@ -80,7 +82,7 @@ type channel struct {
 	topic       *topic
 	name        string
 	paused      bool
-	subscribers []*ServerConn // whose turn is next comes first
+	subscribers []*ServerConn // the next to get a message comes first
 
 	queue    []*message
 	deferred map[*message]*time.Timer
@@ -100,7 +102,7 @@ type delivery struct {
 	timer *time.Timer
 }
 
-// put adds a message to the tail, after a delay.
+// put appends m to the queue after a delay.
 func (ch *channel) put(m *message, delay time.Duration) {
 	if delay > 0 {
 		ch.deferred[m] = ch.server.after(delay, func() {
@@ -113,7 +115,8 @@ func (ch *channel) put(m *message, delay time.Duration) {
 	ch.pump()
 }
 
-// pump delivers what can be delivered. It is called whenever that may have changed, for one of the subscribers or all.
+// pump delivers waiting messages to ready subscribers. It is called after every change that may
+// make a subscriber ready.
 func (ch *channel) pump() {
 	for len(ch.queue) > 0 {
 		i := slices.IndexFunc(ch.subscribers, (*ServerConn).ready)
@@ -124,8 +127,8 @@ func (ch *channel) pump() {
 		ch.subscribers = append(slices.Delete(ch.subscribers, i, i+1), c)
 		m := ch.queue[0]
 		ch.queue = ch.queue[1:]
-		if c.skips() {
-			continue // and gone
+		if c.samplesOut() {
+			continue // the message is gone
 		}
 		ch.deliver(m, c)
 	}
@@ -137,13 +140,13 @@ func (ch *channel) pump() {
 	ch.server.change.Broadcast()
 }
 
-// ready says whether nsqd may push a message to the client.
+// ready reports whether nsqd may push a message to the client.
 func (c *ServerConn) ready() bool {
 	return !c.channel.paused && c.inFlight < c.rdy
 }
 
-// skips says whether the sample rate of the client leaves a message out.
-func (c *ServerConn) skips() bool {
+// samplesOut reports whether the sample rate leaves out the next message.
+func (c *ServerConn) samplesOut() bool {
 	if c.sampleRate == 0 {
 		return false
 	}
@@ -157,7 +160,7 @@ func (ch *channel) deliver(m *message, c *ServerConn) {
 	d := &delivery{message: m, conn: c, at: time.Now()}
 	ch.inFlight[string(m.id[:])] = d
 	c.inFlight++
-	c.open[string(m.id[:])]++
+	c.unanswered[string(m.id[:])]++
 	ch.expireIn(d, c.msgTimeout)
 	c.sendMessage(m)
 }
@@ -171,31 +174,31 @@ func (ch *channel) expireIn(d *delivery, wait time.Duration) {
 	timer = ch.server.after(wait, func() {
 		if d.timer == timer && ch.inFlight[string(d.id[:])] == d {
 			ch.timeouts++
-			ch.takeBack(d)
+			ch.endDelivery(d)
 			ch.put(d.message, 0)
 		}
 	})
 	d.timer = timer
 }
 
-// takeBack ends a delivery.
-func (ch *channel) takeBack(d *delivery) {
+// endDelivery removes d from the messages in flight.
+func (ch *channel) endDelivery(d *delivery) {
 	delete(ch.inFlight, string(d.id[:]))
 	d.timer.Stop()
 	d.conn.inFlight--
 }
 
 func (ch *channel) finish(d *delivery) {
-	ch.takeBack(d)
+	ch.endDelivery(d)
 	ch.finished = append(ch.finished, d.id)
 	ch.pump()
 }
 
 func (ch *channel) requeue(d *delivery, delay time.Duration) {
-	ch.takeBack(d)
+	ch.endDelivery(d)
 	ch.requeues = append(ch.requeues, Requeue{Time: time.Now(), ID: d.id, Attempts: d.attempts, Delay: delay})
 	ch.put(d.message, delay)
-	ch.pump() // its place is free
+	ch.pump() // the client may be ready again
 }
 
 func (ch *channel) touch(d *delivery) {
@@ -206,7 +209,7 @@ func (ch *channel) touch(d *delivery) {
 	ch.expireIn(d, time.Until(end))
 }
 
-// unsubscribe takes a connection away. An ephemeral channel ends with its last one.
+// unsubscribe removes a connection. An ephemeral channel ends with its last subscriber.
 func (ch *channel) unsubscribe(c *ServerConn) {
 	ch.subscribers = slices.DeleteFunc(ch.subscribers, func(other *ServerConn) bool { return other == c })
 	if len(ch.subscribers) == 0 && isEphemeral(ch.name) {

@@ -10,10 +10,10 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// destination is where messages come from or go to.
+// destination is the topic and channel of messages.
 type destination struct {
 	topic, channel string
-	template       string // "" if the topic stands for itself
+	template       string // "" if the topic has none
 }
 
 func (t *telemetry) destination(topic, channel string) destination {
@@ -24,7 +24,7 @@ func (t *telemetry) destination(topic, channel string) destination {
 	return d
 }
 
-// spanName is the operation and the topic.
+// spanName joins the operation and the topic or its template.
 func (d destination) spanName(operation string) string {
 	switch {
 	case d.template != "":
@@ -35,7 +35,7 @@ func (d destination) spanName(operation string) string {
 	return operation
 }
 
-// spanAttributes are those that all spans of an operation share.
+// spanAttributes returns the attributes of all spans of an operation.
 func (t *telemetry) spanAttributes(d destination, operation string, kind attribute.KeyValue, clientID string) []attribute.KeyValue {
 	attrs := []attribute.KeyValue{keySystem.String(systemNSQ), keyOperation.String(operation), kind}
 	attrs = appendText(attrs, keyTopic, d.topic)
@@ -45,8 +45,8 @@ func (t *telemetry) spanAttributes(d destination, operation string, kind attribu
 	return slices.Clip(append(attrs, t.cfg.spanAttrs...))
 }
 
-// metricAttributes are those that all metrics of a destination share. nsqd is ""
-// for what is about none, or about several.
+// metricAttributes returns the attributes of all metrics of a destination. nsqd is "" for metrics
+// about no nsqd or about several.
 func (t *telemetry) metricAttributes(d destination, nsqd string) []attribute.KeyValue {
 	attrs := []attribute.KeyValue{keySystem.String(systemNSQ)}
 	if d.template != "" {
@@ -68,8 +68,8 @@ func appendText(attrs []attribute.KeyValue, key attribute.Key, value string) []a
 	return append(attrs, key.String(value))
 }
 
-// appendServer appends the parts of an address, host:port or unix:///path;
-// nothing if it is none.
+// appendServer appends the parts of an address, host:port or unix:///path, or nothing if addr is
+// neither.
 func appendServer(attrs []attribute.KeyValue, addr string) []attribute.KeyValue {
 	if path, ok := strings.CutPrefix(addr, "unix://"); ok {
 		return append(attrs, keyServerAddress.String(path))
@@ -85,7 +85,7 @@ func appendServer(attrs []attribute.KeyValue, addr string) []attribute.KeyValue 
 	return attrs
 }
 
-// measurement is a set of attributes in the shapes in which instruments take it.
+// measurement is a set of attributes as options for every kind of instrument.
 type measurement struct {
 	record  []metric.RecordOption
 	add     []metric.AddOption

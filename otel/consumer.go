@@ -13,21 +13,21 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// consumer has what the messages of a consumer have in common.
+// consumer holds what the messages of a consumer share.
 type consumer struct {
 	*telemetry
 	dest     destination
 	spanName string
-	attempts int                      // after which messages are given up; 0: never
+	attempts int                      // maximum; 0: none
 	nsqds    *table[string, *inbound] // by address
 }
 
-// inbound is what the messages of one nsqd have in common.
+// inbound holds what the messages of one nsqd share.
 type inbound struct {
 	start    []trace.SpanStartOption
 	plain    measurement
-	finished *result // without an error: almost every message
-	tally    *tally  // of those; nil if there are too many
+	finished *result // without an error: most messages
+	tally    *tally  // counts finished; nil if there are too many tallies
 	results  *table[resultKey, *result]
 }
 
@@ -36,7 +36,7 @@ type resultKey struct {
 	errorType   string
 }
 
-// result is what messages that ended in the same way have in common.
+// result holds the attributes of messages with the same disposition and error type.
 type result struct{ process, settlement measurement }
 
 // Consumer implements [nsqx.Telemetry].
@@ -55,14 +55,14 @@ func (t *telemetry) Consumer(info nsqx.ConsumerInfo) handler.Middleware {
 		in.start = slices.Clip(in.start)
 		in.results = newTable(func(key resultKey) *result { return c.result(nsqd, key) })
 		in.finished = in.results.get(resultKey{disposition: handler.Finish})
-		in.tally = t.finished.of(place{c.dest, t.server(nsqd)}, *in.finished)
+		in.tally = t.finished.of(tallyKey{c.dest, t.server(nsqd)}, *in.finished)
 		return in
 	})
 	return func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error {
 			p := process{consumer: c, m: m}
 			p.begin(ctx)
-			defer p.end() // also if the handler ends its goroutine
+			defer p.end() // also after runtime.Goexit
 			return next(p.ctx, m)
 		}
 	}
@@ -80,14 +80,14 @@ func (c *consumer) result(nsqd string, key resultKey) *result {
 	}
 }
 
-// process observes one message on its way through the chain.
+// process observes the handling of one message.
 type process struct {
 	*consumer
 	m     *handler.Message
 	at    *inbound
 	ctx   context.Context // with the span
-	span  trace.Span      // nil if it was filtered out
-	began time.Time       // the zero time if nobody wants to know
+	span  trace.Span      // nil if filtered out
+	began time.Time       // zero if no instrument needs the time
 }
 
 func (p *process) begin(ctx context.Context) {
@@ -118,15 +118,15 @@ func (p *process) end() {
 	p.span.End()
 }
 
-// errorType is the error.type of a delivery. Of one that was given up for its attempts, "too many" tells more than an
-// error that has no type of its own.
+// errorType returns the error.type of a delivery. max_attempts replaces an error type without
+// information, if the message was dead-lettered at its last attempt.
 func (p *process) errorType(out handler.Outcome, err error) string {
 	kind := p.errors.of(err)
 	n := int(p.m.Attempts)
-	if n == 0 { // nsqd's counter has gone round
+	if n == 0 { // the counter of nsqd has wrapped
 		n = 1 << 16
 	}
-	if out.Disposition == handler.DeadLetter && p.attempts > 0 && n >= p.attempts && untyped(kind) {
+	if out.Disposition == handler.DeadLetter && p.attempts > 0 && n >= p.attempts && isUntyped(kind) {
 		return errorAttempts
 	}
 	return kind

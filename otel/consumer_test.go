@@ -22,9 +22,9 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-const common = "messaging.destination.name=orders messaging.destination.subscription.name=billing"
+// Tests of consumer.go, attributes.go, measure.go, option.go and table.go.
 
-// TestOutcomes: what a span and the counters say of each way in which a delivery can end.
+// Span and counters for each disposition.
 func TestOutcomes(t *testing.T) {
 	stopped := func(cause error) nsqxtest.MessageOption {
 		ctx, cancel := context.WithCancelCause(context.Background())
@@ -86,7 +86,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// TestMaxAttempts: dead letters for their attempts, of errors that say something and of those that do not.
+// Dead letters at the last attempt, with and without an error type of their own.
 func TestMaxAttempts(t *testing.T) {
 	info := consumerInfo
 	info.MaxAttempts = 3
@@ -96,9 +96,9 @@ func TestMaxAttempts(t *testing.T) {
 		want     string
 	}{
 		"the last":      {3, handler.Outcome{Disposition: handler.DeadLetter, Err: errBill}, "max_attempts"},
-		"gone round":    {0, handler.Outcome{Disposition: handler.DeadLetter, Err: errBill}, "max_attempts"},
+		"wrapped":       {0, handler.Outcome{Disposition: handler.DeadLetter, Err: errBill}, "max_attempts"},
 		"before":        {2, handler.Outcome{Disposition: handler.DeadLetter, Err: errBill}, "*errors.errorString"},
-		"telling":       {3, handler.Outcome{Disposition: handler.DeadLetter, Err: context.DeadlineExceeded}, "timeout"},
+		"typed":         {3, handler.Outcome{Disposition: handler.DeadLetter, Err: context.DeadlineExceeded}, "timeout"},
 		"not published": {3, handler.Outcome{Disposition: handler.Requeue, Err: errBill}, "*errors.errorString"},
 	}
 	for name, tt := range tests {
@@ -113,7 +113,7 @@ func TestMaxAttempts(t *testing.T) {
 	}
 }
 
-// TestDurations: of a message that waits, and then takes its time.
+// A message that waits in the queue and then in the handler.
 func TestDurations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t)
@@ -128,7 +128,7 @@ func TestDurations(t *testing.T) {
 	})
 }
 
-// TestClocksDiffer: nsqd's clock may be ahead of ours, and a message that nobody has stamped has no age.
+// The clock of nsqd may be ahead. A message without a timestamp has no age.
 func TestClocksDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t)
@@ -137,30 +137,13 @@ func TestClocksDiffer(t *testing.T) {
 		nsqxtest.Deliver(t, c, []byte(`"7"`), nsqxtest.WithTimestamp(time.Unix(0, 0)))
 		k.wantPoints("nsq.consumer.message.age", "1×, 0s")
 
-		m := new(handler.Message) // of no source
+		m := new(handler.Message) // without a source
 		c.Process(context.Background(), m)
 		k.wantPoints("nsq.consumer.queue.duration", "2×, 0s")
 	})
 }
 
-const (
-	producerTrace = "0af7651916cd43dd8448eb211c80319c"
-	producerSpan  = "b7ad6b7169203331"
-)
-
-// traced is a body with the headers of a producer's span.
-func traced(t *testing.T, payload string) []byte {
-	t.Helper()
-	var w envelope.Writer
-	for key, value := range map[string]string{"traceparent": "00-" + producerTrace + "-" + producerSpan + "-01", "baggage": "tenant=7"} {
-		if err := w.Set(key, value); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return w.AppendTo(nil, []byte(payload))
-}
-
-// TestParent: the trace goes on in the span of the handler, in one or the other way, or passes through.
+// The handler continues the producer's trace: with a parent, with a link, or without a span.
 func TestParent(t *testing.T) {
 	tests := map[string]struct {
 		opts           []nsqotel.Option
@@ -202,7 +185,7 @@ func TestParent(t *testing.T) {
 	}
 }
 
-// TestPlainMessage: without headers there is no link, and the span is a child of the caller's.
+// Without a trace in the headers, the span is a child of the caller's span and has no link.
 func TestPlainMessage(t *testing.T) {
 	k := newKit(t)
 	c := k.consumer(func(context.Context, string) error { return nil })
@@ -212,7 +195,7 @@ func TestPlainMessage(t *testing.T) {
 	foreign := envelope.Writer{}
 	_ = foreign.Set("tenant", "7")
 	m = nsqxtest.Message(foreign.AppendTo(nil, []byte(`"7"`)))
-	c.Process(ctx, m) // has headers, but none of a trace
+	c.Process(ctx, m) // with headers, but without a trace
 	for _, span := range k.spans.Ended() {
 		want(t, "parent", span.Parent().SpanID(), outer.SpanContext().SpanID())
 		want(t, "links", len(span.Links()), 0)
@@ -220,7 +203,7 @@ func TestPlainMessage(t *testing.T) {
 	want(t, "spans", len(k.spans.Ended()), 2)
 }
 
-// TestGoexit: a handler that ends its goroutine, as FailNow of a test does, leaves no open span.
+// The span of a handler that calls runtime.Goexit ends.
 func TestGoexit(t *testing.T) {
 	k := newKit(t)
 	m := nsqxtest.Message(nil)
@@ -239,7 +222,7 @@ func TestGoexit(t *testing.T) {
 	k.wantPoints("nsq.consumer.settlements", "none")
 }
 
-// TestAttributes: what users add, and what they shorten.
+// Attributes of users, and a template.
 func TestAttributes(t *testing.T) {
 	k := newKit(t, nil, // ignored
 		nsqotel.WithSpanAttributes(attribute.String("team", "cash")), nsqotel.WithSpanAttributes(attribute.Int("shard", 3)),
@@ -260,7 +243,7 @@ func TestAttributes(t *testing.T) {
 	want(t, "name without a template", k.spans.Ended()[1].Name(), "publish bills")
 }
 
-// TestNoProviders: nil options change nothing, and the global providers do nothing.
+// Nil options are ignored, and without an SDK nothing is recorded.
 func TestNoProviders(t *testing.T) {
 	tel := nsqotel.New(nsqotel.WithTracerProvider(nil), nsqotel.WithMeterProvider(nil), nsqotel.WithPropagators(nil),
 		nsqotel.WithFilter(nil), nsqotel.WithDestinationTemplate(nil))
@@ -272,7 +255,7 @@ func TestNoProviders(t *testing.T) {
 	want(t, "error", err, failed)
 }
 
-// TestManyNSQDs: what is remembered of nsqds is bounded, and nothing is lost for it.
+// The table of nsqds is bounded, but messages of all nsqds are counted.
 func TestManyNSQDs(t *testing.T) {
 	k := newKit(t, nsqotel.WithServerAddress())
 	const n = 300

@@ -1,36 +1,45 @@
-// Package nsqotel is OpenTelemetry for package nsqx: spans and metrics of
-// consumers, producers and publishers, and traces that go on from the publish of
-// a message into its handler, and from there to its dead letter.
+// Package nsqotel is OpenTelemetry for package nsqx: spans and metrics of consumers, producers and
+// publishers. One trace leads from the publish of a message to its handler, and from there to its
+// dead letter.
 //
 //	tel := nsqotel.New()
 //	nsqx.NewConsumer("orders", "billing", codec.JSON[Order](), bill, nsqx.WithTelemetry(tel), …)
 //	nsqx.NewProducer("orders", codec.JSON[Order](), nsqx.WithTelemetry(tel), nsqx.WithEnvelope(), …)
 //
-// It needs the API of OpenTelemetry only; a service that does not import this
-// package links nothing of it. Names follow the semantic conventions for
-// messaging, version 1.43.0, which are not stable yet.
+// Use it if your service exports traces or metrics with OpenTelemetry. Without OpenTelemetry, use
+// the hooks and Stats of package nsqx.
+//
+// # Five things to know
+//
+//  1. The package needs only the API of OpenTelemetry. The service brings the SDK; without an SDK
+//     nothing is recorded. A service links OpenTelemetry only if it imports this package.
+//  2. One [New] serves a whole service. It uses the global providers and propagator, even if they
+//     are set later, unless options name others.
+//  3. A trace needs headers. NSQ has none, so the producer needs [nsqx.WithEnvelope], and all
+//     consumers of the topic must be able to read envelopes. It also needs a propagator; see
+//     [WithPropagators].
+//  4. Headers are input. Whoever can publish to a topic can choose the trace: use [WithLinkOnly]
+//     if you do not trust the producers.
+//  5. Names follow the semantic conventions for messaging, version 1.43.0, which are not stable
+//     yet. Names with nsq in them are those of this package.
 //
 // # Spans
 //
-//	name               kind       attributes beside the common ones
+//	name               kind       attributes in addition to the common ones
 //	publish <topic>    producer   messaging.batch.message_count of an MPUB, messaging.nsq.message.defer_ms of a DPUB
 //	process <topic>    consumer   messaging.message.id, messaging.nsq.message.attempts, .disposition, .requeue_delay_ms
 //
-// Common are messaging.system (nsq), messaging.operation.name and .type,
-// messaging.destination.name (the topic), messaging.destination.subscription.name
-// (the channel), messaging.client.id if one is configured, server.address and
-// server.port, and error.type of what failed.
+// The common attributes are messaging.system (nsq), messaging.operation.name and .type,
+// messaging.destination.name (the topic), messaging.destination.subscription.name (the channel),
+// messaging.client.id if configured, server.address and server.port, and error.type of a failure.
 //
-// A process span lasts until it is decided what nsqd hears, and a dead letter is
-// published: that publish is its child. It is itself a child of the producer's
-// span, and has a link to it; see [WithLinkOnly]. This takes a producer with
-// [nsqx.WithEnvelope], since NSQ has no headers, and a propagator; see
-// [WithPropagators]. Headers are input: whoever can publish to a topic can choose
-// the trace. Settling has no span, since nsqd does not answer a FIN.
+// A process span ends when the disposition of the message is known and a dead letter is published;
+// that publish is its child. The span is a child of the producer's span and has a link to it; see
+// [WithLinkOnly]. There is no span for the FIN, since nsqd does not answer it.
 //
-// The status is Error, with the first 256 bytes of the error's text, if the
-// handler or the publish failed, and unset otherwise. A message that asks to come
-// later (retry.After with a nil error) has not failed.
+// The status is Error, with the first 256 bytes of the error text, if the handler or the publish
+// failed, and otherwise unset. A handler that only asks for a later delivery (retry.After with a
+// nil error) has not failed.
 //
 // # Metrics
 //
@@ -38,11 +47,11 @@
 //	messaging.client.consumed.messages             count   operation, error.type
 //	messaging.client.sent.messages                 count   operation, error.type
 //	messaging.client.operation.duration            s       publish; operation and its type, error.type
-//	nsq.consumer.message.age                       s       from nsqd's timestamp to the handler
+//	nsq.consumer.message.age                       s       from the timestamp of nsqd to the handler
 //	nsq.consumer.queue.duration                    s       from the socket to the handler
 //	nsq.consumer.settlements                       count   after a handler; disposition, error.type
 //	nsq.consumer.redeliveries                      count   handled, and delivered before
-//	nsq.consumer.timeouts                          count   failed, or waited, beyond the message timeout
+//	nsq.consumer.timeouts                          count   failed after, or waited until after, the message timeout
 //	nsq.consumer.touches                           count   TOUCH
 //	nsq.consumer.in_flight, .max_in_flight         level   messages
 //	nsq.consumer.ready                             level   RDY, all connections
@@ -52,37 +61,36 @@
 //	nsq.client.protocol.errors                     count   error.type
 //	nsq.client.connection.attempts, .closed        count   error.type
 //	nsq.client.lookup.duration                     s       error.type
-//	nsq.client.lookup.nodes                        level   in the last good answer
-//	nsq.producer.in_flight                         level   messages that nsqd has not confirmed yet
-//	nsq.producer.envelope.skipped                  count   messages published without headers, for their size
+//	nsq.client.lookup.nodes                        level   in the last successful lookup
+//	nsq.producer.in_flight                         level   messages not confirmed yet
+//	nsq.producer.envelope.skipped                  count   messages published without headers because of their size
 //
-// All have messaging.system, and topic and channel where they are about one; ids
-// of messages are on none. Those that are about one nsqd say which with
-// [WithServerAddress]. Durations are recorded under their span, so that exemplars
-// lead to a trace. What [nsqx.Stats] know (levels, timeouts, touches) is taken
-// over when metrics are collected, and counters once more when the consumer has
-// ended; messages that were finished are told to their counters then, too.
+// All metrics have messaging.system, and the topic and channel that they are about; none has a
+// message id. With [WithServerAddress], metrics about one nsqd have its address. Durations are
+// recorded in the context of their span, so exemplars lead to traces.
+//
+// Levels, timeouts and touches come from [nsqx.Stats] when metrics are collected; counters are
+// also updated when a consumer ends. Finished messages are counted when metrics are collected,
+// too.
 //
 // # Error types
 //
-// error.type is the same on spans and metrics:
+// Spans and metrics have the same error.type:
 //
-//	panic                 the handler, a middleware or the codec panicked, or ended its goroutine
+//	panic                 the handler, a middleware or the codec panicked or called runtime.Goexit
 //	malformed_envelope    the headers cannot be read
 //	decode_error          the payload cannot be decoded
-//	E_…                   nsqd's code, as it is
-//	max_attempts          dead-lettered for its attempts, by an error without a type of its own, or unhandled
-//	timeout               a context's deadline, the message timeout included
-//	canceled              a context's end, also for the shutdown or a lost connection
-//	_OTHER                anything else, when there are 64 others already
+//	E_…                   the error code of nsqd
+//	max_attempts          dead-lettered at the last attempt, for an error without a type of its own, or unhandled
+//	timeout               a deadline of a context, including the message timeout
+//	canceled              a cancelled context, also by a shutdown or a lost connection
+//	_OTHER                any other error after 64 different ones
 //
-// Any other error has the name that its ErrorType() string method returns, or its
-// Go type, without what fmt, package retry and package nsqx have wrapped around
-// it.
+// Any other error has the result of its ErrorType() string method, or its Go type, without the
+// wrappers of fmt, package retry and package nsqx.
 //
 // # Costs
 //
-// Without an SDK a message costs little more than 0.1 µs, and one allocation, for
-// the context of the span. Metrics add three records of a histogram and no
-// allocation.
+// Without an SDK a message costs a little more than 0.1 µs and one allocation, for the context of
+// the span. Metrics add three histogram records and no allocation.
 package nsqotel

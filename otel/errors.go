@@ -16,23 +16,22 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// errNoReturn is the failure of a handler, or of a publish, that has ended its
-// goroutine instead of returning.
+// errNoReturn is the failure of a handler or publish that did not return.
 var errNoReturn error = &handler.PanicError{Value: "did not return"}
 
-// errorTypes keeps the values of error.type few. The zero value has seen none.
+// errorTypes limits the number of error.type values. The zero value is ready to use.
 type errorTypes struct {
 	mu   sync.Mutex
 	seen map[string]bool
 }
 
-// of returns the error.type of err, "" for nil.
+// of returns the error.type of err, or "" for nil.
 func (e *errorTypes) of(err error) string {
 	if err == nil {
 		return ""
 	}
-	kind, known := classify(err)
-	if known {
+	kind, fixed := classify(err)
+	if fixed {
 		return kind
 	}
 	e.mu.Lock()
@@ -49,12 +48,12 @@ func (e *errorTypes) of(err error) string {
 	return kind
 }
 
-// classify names an error. known says that the name is one of ours, which are
-// few. The methods of err are user code, and may panic.
-func classify(err error) (kind string, known bool) {
+// classify returns the type of err. fixed is true for the types of this package, which errorTypes
+// does not count. The methods of err are user code and may panic.
+func classify(err error) (kind string, fixed bool) {
 	defer func() {
 		if recover() != nil {
-			kind, known = errorOther, true
+			kind, fixed = errorOther, true
 		}
 	}()
 	switch {
@@ -69,22 +68,22 @@ func classify(err error) (kind string, known bool) {
 		return e.Code, false
 	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded): // handler.ErrMessageTimeout is that, too
+	case errors.Is(err, context.DeadlineExceeded): // includes handler.ErrMessageTimeout
 		return errorTimeout, true
-	case errors.Is(err, context.Canceled), errors.Is(err, handler.ErrShutdown), errors.Is(err, handler.ErrConnLost): // why a handler's ctx ends
+	case errors.Is(err, context.Canceled), errors.Is(err, handler.ErrShutdown), errors.Is(err, handler.ErrConnLost): // causes of a handler's context
 		return errorCanceled, true
 	}
-	return semconv.ErrorType(peel(err)).Value.AsString(), false
+	return semconv.ErrorType(unwrap(err)).Value.AsString(), false
 }
 
-// untyped says whether an error.type is that of errors.New, errors.Join or fmt.Errorf.
-func untyped(kind string) bool {
+// isUntyped reports whether kind is the type of errors.New, errors.Join or fmt.Errorf.
+func isUntyped(kind string) bool {
 	return strings.HasPrefix(kind, "*errors.") || strings.HasPrefix(kind, "*fmt.")
 }
 
-// peel takes off what nsqx, the retry vocabulary and fmt have put around an
-// error: the type of what is inside tells more.
-func peel(err error) error {
+// unwrap removes the wrappers of nsqx, retry, backoff and fmt: the type of the error inside says
+// more.
+func unwrap(err error) error {
 	for {
 		if p, ok := err.(*nsqx.PublishError); ok && p.Err != nil {
 			err = p.Err
@@ -105,33 +104,33 @@ func peel(err error) error {
 	}
 }
 
-// confirmed is how many messages of a publish nsqd has confirmed although it failed.
+// confirmed returns how many messages of a failed publish nsqd has confirmed.
 func confirmed(err error) (n int) {
-	defer func() { _ = recover() }() // its methods are user code
+	defer func() { _ = recover() }() // the methods of err are user code
 	if p, ok := errors.AsType[*nsqx.PublishError](err); ok {
 		n = p.Confirmed
 	}
 	return n
 }
 
-// failure returns the error for which a delivery has failed; nil if it has not.
+// failure returns the error of a failed delivery, or nil if it did not fail.
 func failure(out handler.Outcome) error {
 	switch {
 	case out.Disposition == handler.Pending:
 		return errNoReturn
-	case out.Err != nil && again(out.Err):
+	case out.Err != nil && asksAgain(out.Err):
 		return nil
 	}
 	return out.Err
 }
 
-// again says whether err asks for the message to come later, without a failure.
-func again(err error) (yes bool) {
-	defer func() { _ = recover() }() // its methods are user code
+// asksAgain reports whether err asks for a later delivery without a failure.
+func asksAgain(err error) (yes bool) {
+	defer func() { _ = recover() }() // the methods of err are user code
 	return retry.Of(err).Action == retry.Again
 }
 
-// describe is the text of an error as exporters take it: not too long, and UTF-8.
+// describe returns the text of err for a span status: UTF-8, of at most maxDescription bytes.
 func describe(err error) (text string) {
 	defer func() {
 		if recover() != nil {

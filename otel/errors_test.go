@@ -23,12 +23,6 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// protocolError is an error frame of nsqd, as connections wrap it.
-func protocolError(t *testing.T, text string) error {
-	t.Helper()
-	return &conn.Error{Addr: nsqd1, Phase: conn.PhaseStream, Err: wire.ParseError([]byte(text))}
-}
-
 type named struct{ error }
 
 func (named) ErrorType() string { return "no_credit" }
@@ -45,10 +39,10 @@ func TestErrorTypes(t *testing.T) {
 		want string
 	}{
 		"panic":               {handler.NewPanicError("no"), "panic"},
-		"panic while decoded": {&handler.DecodeError{Err: handler.NewPanicError("no")}, "panic"},
+		"panic in the codec":  {&handler.DecodeError{Err: handler.NewPanicError("no")}, "panic"},
 		"decoding":            {&handler.DecodeError{Err: errBill}, "decode_error"},
 		"envelope":            {&handler.DecodeError{Err: &envelope.FormatError{Err: envelope.ErrVersion}}, "malformed_envelope"},
-		"nsqd's code":         {protocolError(t, "E_BAD_TOPIC PUB"), "E_BAD_TOPIC"},
+		"code of nsqd":        {protocolError(t, "E_BAD_TOPIC PUB"), "E_BAD_TOPIC"},
 		"nsqd without a code": {protocolError(t, "what?"), "*wire.ProtocolError"},
 		"message timeout":     {handler.ErrMessageTimeout, "timeout"},
 		"deadline":            {fmt.Errorf("bill: %w", context.DeadlineExceeded), "timeout"},
@@ -56,7 +50,7 @@ func TestErrorTypes(t *testing.T) {
 		"shutdown":            {handler.ErrShutdown, "canceled"},
 		"connection lost":     {retry.After(0, handler.ErrConnLost), "canceled"},
 		"typed":               {&fs.PathError{Err: errBill}, "*fs.PathError"},
-		"named by itself":     {retry.Permanent(named{errBill}), "no_credit"},
+		"ErrorType method":    {retry.Permanent(named{errBill}), "no_credit"},
 		"wrapped":             {fmt.Errorf("a: %w", retry.Permanent(fmt.Errorf("b: %w", backoff.Permanent(dial)))), "*net.OpError"},
 		"wrapped by nsqx":     {&conn.Error{Err: dial}, "*net.OpError"},
 		"a publish":           {&nsqx.PublishError{Kind: nsqx.ErrNotSent, Err: &conn.Error{Err: dial}}, "*net.OpError"},
@@ -72,7 +66,7 @@ func TestErrorTypes(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			k := newKit(t)
-			err := k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Bodies: make([][]byte, 1)}, func(context.Context, *handler.Outgoing) error { return tt.err })
+			err := k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Messages: make([]handler.OutgoingMessage, 1)}, func(context.Context, *handler.Outgoing) error { return tt.err })
 			if name != "hostile" && !errors.Is(err, tt.err) {
 				t.Errorf("got %v", err)
 			}
@@ -84,7 +78,7 @@ func TestErrorTypes(t *testing.T) {
 	}
 }
 
-// TestHostileHandlerError: an error whose methods panic spoils neither span nor outcome.
+// An error whose methods panic changes neither the span nor the outcome.
 func TestHostileHandlerError(t *testing.T) {
 	k := newKit(t)
 	wrapped := k.Consumer(consumerInfo)(func(_ context.Context, m *handler.Message) error {
@@ -97,14 +91,14 @@ func TestHostileHandlerError(t *testing.T) {
 	k.wantPoints("nsq.consumer.settlements", "1 error.type=_OTHER messaging.nsq.message.disposition=requeue")
 }
 
-// TestErrorTypesAreFew: 64 that are not our own.
+// At most 64 error types beside the fixed ones.
 func TestErrorTypesAreFew(t *testing.T) {
 	k := newKit(t)
 	for i := range 100 {
 		err := protocolError(t, fmt.Sprintf("E_%d", i))
-		_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Bodies: make([][]byte, 1)}, func(context.Context, *handler.Outgoing) error { return err })
+		_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Messages: make([]handler.OutgoingMessage, 1)}, func(context.Context, *handler.Outgoing) error { return err })
 	}
-	_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Bodies: make([][]byte, 1)}, func(context.Context, *handler.Outgoing) error { return context.Canceled })
+	_ = k.publish(context.Background(), &handler.Outgoing{Topic: "orders", Messages: make([]handler.OutgoingMessage, 1)}, func(context.Context, *handler.Outgoing) error { return context.Canceled })
 	kinds := make(map[string]int64)
 	for _, p := range sum(t, k.collect()["messaging.client.sent.messages"]) {
 		kind, _ := p.Attributes.Value("error.type")
@@ -114,10 +108,10 @@ func TestErrorTypesAreFew(t *testing.T) {
 	want(t, "the first", kinds["E_0"], 1)
 	want(t, "the last", kinds["E_63"], 1)
 	want(t, "others", kinds["_OTHER"], 36)
-	want(t, "our own", kinds["canceled"], 1)
+	want(t, "fixed", kinds["canceled"], 1)
 }
 
-// TestDescription: exporters refuse what is not UTF-8, and texts may be long.
+// The text of an error is cut to 256 bytes of UTF-8.
 func TestDescription(t *testing.T) {
 	for name, text := range map[string]string{"short": "no credit", "binary": "no \xff credit", "long": strings.Repeat("é", 1000)} {
 		t.Run(name, func(t *testing.T) {

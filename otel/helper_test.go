@@ -19,7 +19,10 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/wire"
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
 
@@ -37,7 +40,7 @@ func want[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-// kit is a telemetry with providers of its own, and what came to them.
+// kit is a telemetry with its own providers, and their records.
 type kit struct {
 	nsqx.Telemetry
 	t       testing.TB
@@ -63,7 +66,7 @@ func newKit(t testing.TB, opts ...nsqotel.Option) *kit {
 	return k
 }
 
-// consumer is a consumer of orders/billing that k observes.
+// consumer makes a consumer of orders/billing with telemetry k.
 func (k *kit) consumer(fn handler.Func[string], opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
 	k.t.Helper()
 	opts = append([]nsqx.ConsumerOption{nsqx.WithNSQD(nsqd1), nsqx.WithLogger(discard), nsqx.WithTelemetry(k.Telemetry)}, opts...)
@@ -74,12 +77,12 @@ func (k *kit) consumer(fn handler.Func[string], opts ...nsqx.ConsumerOption) *ns
 	return c
 }
 
-// publish sends through k's middleware to send.
+// publish calls send through the middleware of k.
 func (k *kit) publish(ctx context.Context, out *handler.Outgoing, send handler.Send) error {
 	return k.Producer(nsqx.ProducerInfo{Topic: out.Topic, ClientID: "web-1"})(send)(ctx, out)
 }
 
-// span returns the only span that has ended.
+// span returns the only ended span.
 func (k *kit) span() trace.ReadOnlySpan {
 	k.t.Helper()
 	ended := k.spans.Ended()
@@ -89,7 +92,7 @@ func (k *kit) span() trace.ReadOnlySpan {
 	return ended[0]
 }
 
-// wantAttributes compares all attributes of a span, as text; the id of the message is left out.
+// wantAttributes compares the attributes of a span as text, without the message id.
 func wantAttributes(t testing.TB, what string, attrs []attribute.KeyValue, want string) {
 	t.Helper()
 	var texts []string
@@ -120,8 +123,8 @@ func (k *kit) collect() map[string]metricdata.Metrics {
 	return byName
 }
 
-// points shows the values of a metric, one a line: a number, or of a histogram the count and the sum, and the attributes
-// but for system, topic and channel.
+// points returns the values of a metric as text, one a line: a number, or count and sum of a
+// histogram, and the attributes without system, topic and channel.
 func points(m metricdata.Metrics) string {
 	var lines []string
 	add := func(value any, set attribute.Set) {
@@ -169,7 +172,7 @@ func sum(t *testing.T, m metricdata.Metrics) []metricdata.DataPoint[int64] {
 	return data.DataPoints
 }
 
-// nowhere is a source of messages at any address.
+// nowhere is a source of messages with an address.
 type nowhere struct {
 	handler.Source
 	addr string
@@ -177,3 +180,40 @@ type nowhere struct {
 
 func (n nowhere) NSQD() string          { return n.addr }
 func (n nowhere) Terms() *handler.Terms { return &handler.Terms{} }
+
+const common = "messaging.destination.name=orders messaging.destination.subscription.name=billing"
+
+const (
+	producerTrace = "0af7651916cd43dd8448eb211c80319c"
+	producerSpan  = "b7ad6b7169203331"
+)
+
+// traced returns a body with the headers of a producer's span.
+func traced(t *testing.T, payload string) []byte {
+	t.Helper()
+	var w envelope.Writer
+	for key, value := range map[string]string{"traceparent": "00-" + producerTrace + "-" + producerSpan + "-01", "baggage": "tenant=7"} {
+		if err := w.Set(key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w.AppendTo(nil, []byte(payload))
+}
+
+// protocolError returns an error frame of nsqd as a connection wraps it.
+func protocolError(t *testing.T, text string) error {
+	t.Helper()
+	return &conn.Error{Addr: nsqd1, Phase: conn.PhaseStream, Err: wire.ParseError([]byte(text))}
+}
+
+var consumerInfo = nsqx.ConsumerInfo{Topic: "orders", Channel: "billing", ClientID: "billing-1"}
+
+func stats(inFlight int) nsqx.Stats {
+	connected := func(addr string, n int, touched uint64) nsqx.ConnStats {
+		return nsqx.ConnStats{Stats: conn.Stats{Addr: addr, InFlight: n, RDY: 2 * n, Touched: touched}, Connected: n > 0}
+	}
+	return nsqx.Stats{
+		Topic: "orders", Channel: "billing", Concurrency: 8, MaxInFlight: 10, Running: 3, BackoffLevel: 3, Expired: 4,
+		Connections: []nsqx.ConnStats{connected("nsqd-1:4150", inFlight, 2), connected("nsqd-2:4150", 1, 5), connected("nsqd-3:4150", 0, 0)},
+	}
+}

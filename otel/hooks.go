@@ -34,7 +34,7 @@ func (t *telemetry) OnRefused(e nsqx.ConnEvent) { t.protocolError(e) }
 func (t *telemetry) OnLookup(e nsqx.LookupEvent) {
 	ctx, failure := context.Background(), e.Err
 	if errors.Is(failure, nsqx.ErrNoTopic) {
-		failure = nil // an answer like any other
+		failure = nil // a valid answer
 	}
 	attrs := t.metricAttributes(t.destination(e.Topic, e.Channel), e.Source)
 	t.inst.lookup.Record(ctx, e.Duration.Seconds(), t.failed(attrs, failure).record...)
@@ -43,19 +43,19 @@ func (t *telemetry) OnLookup(e nsqx.LookupEvent) {
 	}
 }
 
-// protocolError counts an event that is an error frame of nsqd.
+// protocolError counts e if its error is an error frame of nsqd.
 func (t *telemetry) protocolError(e nsqx.ConnEvent) {
 	if _, ok := errors.AsType[*conn.ServerError](e.Err); ok {
 		t.inst.protocolErrors.Add(context.Background(), 1, t.event(e, e.Err).add...)
 	}
 }
 
-// event is what the metrics of an event have as attributes.
+// event returns the attributes of the metrics of an event.
 func (t *telemetry) event(e nsqx.ConnEvent, err error) measurement {
 	return t.failed(t.metricAttributes(t.destination(e.Topic, e.Channel), e.NSQD), err)
 }
 
-// failed adds the error.type of err, if there is one.
+// failed adds the error.type of err, if err is not nil.
 func (t *telemetry) failed(attrs []attribute.KeyValue, err error) measurement {
 	return newMeasurement(appendText(attrs, keyErrorType, t.errors.of(err))...)
 }

@@ -35,7 +35,7 @@ func TestHooks(t *testing.T) {
 	k.wantPoints("nsq.client.protocol.errors", "1 error.type=E_INVALID\n1 error.type=E_UNAUTHORIZED\n2 error.type=E_FIN_FAILED")
 }
 
-// TestLookups: the last good answer counts.
+// The number of nodes comes from the last successful lookup.
 func TestLookups(t *testing.T) {
 	k := newKit(t, nsqotel.WithServerAddress())
 	h := k.Telemetry.(hooks)

@@ -6,7 +6,7 @@ import (
 	"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv"
 )
 
-// instruments are all that is measured.
+// instruments are all instruments of this package.
 type instruments struct {
 	processDuration   metric.Float64Histogram
 	operationDuration metric.Float64Histogram
@@ -27,7 +27,7 @@ type instruments struct {
 	skipped    metric.Int64Counter
 }
 
-// Bounds of buckets, in seconds.
+// Bucket bounds, in seconds.
 func durations() metric.HistogramOption {
 	return metric.WithExplicitBucketBoundaries(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 }
@@ -49,36 +49,36 @@ func newInstruments(meter metric.Meter) (i instruments) {
 	i.processDuration, i.operationDuration = processDuration.Inst(), operationDuration.Inst()
 	i.consumed, i.sent = consumed.Inst(), sent.Inst()
 
-	i.age = m.histogram(metricAge, "Age of messages when a handler got them, from nsqd's timestamp.", ages())
+	i.age = m.histogram(metricAge, "Age of messages at the start of the handler, from the timestamp of nsqd.", ages())
 	i.queue = m.histogram(metricQueue, "Time from the socket to the handler.", durations())
-	i.settlements = m.counter(metricSettlements, unitMessages, "Messages by what nsqd heard after a handler had returned.")
-	i.redeliveries = m.counter(metricRedeliveries, unitMessages, "Messages that a handler got which had been delivered before.")
-	i.timeouts = m.counter(metricTimeouts, unitMessages, "Messages that failed, or waited, beyond their message timeout.")
+	i.settlements = m.counter(metricSettlements, unitMessages, "Messages after their handler has returned, by disposition.")
+	i.redeliveries = m.counter(metricRedeliveries, unitMessages, "Messages handled that had been delivered before.")
+	i.timeouts = m.counter(metricTimeouts, unitMessages, "Messages that failed after, or waited until after, their message timeout.")
 	i.touches = m.counter(metricTouches, unitTouches, "TOUCH commands sent.")
 
 	i.inFlight = m.upDown(metricInFlight, unitMessages, "Messages received and not settled.")
 	i.maxInFlight = m.upDown(metricMaxInFlight, unitMessages, "Messages that may be in flight.")
 	i.ready = m.upDown(metricReady, unitMessages, "Sum of RDY over all connections.")
-	i.connections = m.upDown(metricConnections, unitConnections, "Connections that are subscribed.")
-	i.active = m.upDown(metricActive, unitHandlers, "Handlers that run.")
-	i.limit = m.upDown(metricLimit, unitHandlers, "Handlers that may run.")
+	i.connections = m.upDown(metricConnections, unitConnections, "Subscribed connections.")
+	i.active = m.upDown(metricActive, unitHandlers, "Running handlers.")
+	i.limit = m.upDown(metricLimit, unitHandlers, "Maximum of running handlers.")
 	i.backoff, err = meter.Int64ObservableGauge(metricBackoff, metric.WithUnit(unitLevel),
-		metric.WithDescription("0, or 1 while nearly all messages fail and few are asked for."))
+		metric.WithDescription("1 while nearly all messages fail and consumption is reduced, else 0."))
 	report(err)
 
 	i.protocolErrors = m.counter(metricProtocol, unitErrors, "Error frames of nsqd.")
 	i.attempts = m.counter(metricAttempts, unitAttempts, "Attempts to connect to an nsqd.")
-	i.closed = m.counter(metricClosed, unitConnections, "Connections that have ended.")
-	i.lookup = m.histogram(metricLookup, "Time that nsqlookupds took to answer.", durations())
-	i.nodes, err = meter.Int64Gauge(metricNodes, metric.WithUnit(unitNodes), metric.WithDescription("Addresses of nsqds in the last good answer to a lookup."))
+	i.closed = m.counter(metricClosed, unitConnections, "Ended connections.")
+	i.lookup = m.histogram(metricLookup, "Duration of lookups in nsqlookupd.", durations())
+	i.nodes, err = meter.Int64Gauge(metricNodes, metric.WithUnit(unitNodes), metric.WithDescription("Addresses of nsqds in the last successful lookup."))
 	report(err)
 
-	i.publishing = m.upDown(metricPublishing, unitMessages, "Messages handed to an nsqd that has not answered yet.")
-	i.skipped = m.counter(metricSkipped, unitMessages, "Messages published without their headers, for their size.")
+	i.publishing = m.upDown(metricPublishing, unitMessages, "Messages sent to an nsqd and not confirmed yet.")
+	i.skipped = m.counter(metricSkipped, unitMessages, "Messages published without headers because of their size.")
 	return i
 }
 
-// observed are those that get their values when they are collected, from Stats.
+// observed returns the instruments that get their values from Stats when metrics are collected.
 func (i *instruments) observed() []metric.Observable {
 	return []metric.Observable{i.inFlight, i.maxInFlight, i.ready, i.connections, i.active, i.limit, i.backoff, i.publishing}
 }
@@ -103,8 +103,8 @@ func (m maker) upDown(name, unit, text string) metric.Int64ObservableUpDownCount
 	return c
 }
 
-// report is where OpenTelemetry wants errors that are nobody's fault: an
-// instrument that could not be made measures nothing.
+// report passes an error to the error handler of OpenTelemetry. An instrument that could not be
+// made measures nothing.
 func report(err error) {
 	if err != nil {
 		otel.Handle(err)

@@ -8,7 +8,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// measureBegin measures how the message came.
+// measureBegin measures the message at the start of the handler.
 func (p *process) measureBegin() {
 	i := &p.inst
 	age, queue := i.age.Enabled(p.ctx), i.queue.Enabled(p.ctx)
@@ -16,7 +16,7 @@ func (p *process) measureBegin() {
 		return
 	}
 	p.began = time.Now()
-	if at := p.m.Timestamp().UnixNano(); age && at > 0 { // 0: nobody said when
+	if at := p.m.Timestamp().UnixNano(); age && at > 0 { // 0: no timestamp
 		p.record(i.age, time.Duration(p.began.UnixNano()-at), p.at.plain)
 	}
 	if queue && (*handler.Delivery)(p.m).Source() != nil {
@@ -24,7 +24,7 @@ func (p *process) measureBegin() {
 	}
 }
 
-// measureEnd measures what became of the message.
+// measureEnd measures the outcome of the message.
 func (p *process) measureEnd(out handler.Outcome, errorType string) {
 	i := &p.inst
 	if p.m.Attempts != 1 {
@@ -48,8 +48,8 @@ func (p *process) measureEnd(out handler.Outcome, errorType string) {
 	}
 }
 
-// record records a duration, under the span. Clocks differ: what would be
-// negative is 0.
+// record records a duration with the context of the span. The clocks of hosts differ, so a
+// negative duration counts as 0.
 func (p *process) record(h metric.Float64Histogram, d time.Duration, at measurement) {
 	h.Record(p.ctx, max(d, 0).Seconds(), at.record...)
 }

@@ -14,10 +14,10 @@ const (
 	schemaURL    = semconv.SchemaURL
 )
 
-// Operations. A span is named after its operation and its topic.
+// Operations. The name of a span is its operation and its topic.
 const (
-	publishOperation = "publish" // PUB, MPUB, DPUB: of type send
-	processOperation = "process" // of type process
+	publishOperation = "publish" // PUB, MPUB, DPUB; type send
+	processOperation = "process" // type process
 )
 
 const systemNSQ = "nsq"
@@ -46,7 +46,7 @@ const (
 	keyDeferDelay   = attribute.Key("messaging.nsq.message.defer_ms")
 )
 
-// Error types beside nsqd's codes and the types of errors.
+// Error types beside the codes of nsqd and the types of errors.
 const (
 	errorPanic     = "panic"
 	errorTimeout   = "timeout"
@@ -55,11 +55,11 @@ const (
 	errorEnvelope  = "malformed_envelope"
 	errorAttempts  = "max_attempts"
 	errorOther     = "_OTHER"
-	maxErrorTypes  = 64 // distinct ones; errorOther beyond
-	maxDescription = 256
+	maxErrorTypes  = 64  // further ones are errorOther
+	maxDescription = 256 // bytes
 )
 
-// Metrics; the package messagingconv has the names that begin with messaging.
+// Metrics. The package messagingconv has the names that begin with messaging.
 const (
 	metricAge          = "nsq.consumer.message.age"
 	metricQueue        = "nsq.consumer.queue.duration"

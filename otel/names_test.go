@@ -21,9 +21,12 @@ import (
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
 
+// Tests of names.go and instruments.go.
+
 var update = flag.Bool("update", false, "write testdata/names.txt")
 
-// TestNames holds all names, units, bounds and keys as they are exported: dashboards and alerts are made of them.
+// TestNames compares all exported names, units, bounds and keys with a golden file: dashboards and
+// alerts depend on them.
 func TestNames(t *testing.T) {
 	var got string
 	synctest.Test(t, func(t *testing.T) {
@@ -42,11 +45,11 @@ func TestNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("exported names are not those of %s (go test -update writes it):\n%s", golden, got)
+		t.Errorf("exported names differ from %s (go test -update writes it):\n%s", golden, got)
 	}
 }
 
-// everything lets happen what there is a name for.
+// everything causes every span and metric.
 func everything(t *testing.T, k *kit) {
 	srv := nsqxtest.NewServer(t)
 	answers := map[string]error{"requeue": errBill}
@@ -64,9 +67,9 @@ func everything(t *testing.T, k *kit) {
 
 	ctx := context.Background()
 	ok := func(_ context.Context, out *handler.Outgoing) error { out.NSQD = nsqd1; return nil }
-	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Bodies: [][]byte{{1}, {2}}}, ok)
-	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Bodies: [][]byte{{1}}, Delay: time.Second}, ok)
-	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Bodies: [][]byte{{1}}}, func(context.Context, *handler.Outgoing) error { return errBill })
+	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Messages: messages(2)}, ok)
+	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Messages: messages(1), Delay: time.Second}, ok)
+	_ = k.publish(ctx, &handler.Outgoing{Topic: "orders", Messages: messages(1)}, func(context.Context, *handler.Outgoing) error { return errBill })
 	k.Telemetry.(nsqx.PublisherObserver).ObservePublisher(func() nsqx.PublisherStats {
 		return nsqx.PublisherStats{EnvelopesSkipped: 1}
 	})
@@ -80,7 +83,7 @@ func everything(t *testing.T, k *kit) {
 	k.Observe(func() nsqx.Stats { return nsqx.Stats{Topic: "orders", Channel: "billing", Expired: 1} }) // timeouts
 }
 
-// exported lists what came to the providers.
+// exported lists what the providers have received.
 func exported(k *kit) string {
 	var b strings.Builder
 	spans := make(map[string]map[string]bool)
@@ -133,7 +136,7 @@ func sorted[V any](m map[string]V) []string {
 	return keys
 }
 
-// shape is the kind of a metric, and its sets of attributes.
+// shape returns the kind of a metric and its sets of attributes.
 func shape(data metricdata.Aggregation) (kind string, sets []attribute.Set) {
 	switch data := data.(type) {
 	case metricdata.Sum[int64]:

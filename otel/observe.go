@@ -15,7 +15,7 @@ type observed struct {
 	stats func() nsqx.Stats
 	dest  destination
 
-	mu      sync.Mutex // held to count, so that Stats are taken one after the other
+	mu      sync.Mutex // held in count: a call of stats must not overtake another
 	expired uint64
 	touched map[string]uint64 // by address
 }
@@ -31,11 +31,11 @@ func (t *telemetry) Observe(stats func() nsqx.Stats) (stop func()) {
 		t.mu.Lock()
 		delete(t.consumers, o)
 		t.mu.Unlock()
-		o.count(context.Background()) // what has happened since it was last observed
+		o.count(context.Background()) // what has happened since the last collection
 	}
 }
 
-// level is the state of the connections to one nsqd, or to all of them.
+// level is the state of the connections to one nsqd, or to all nsqds.
 type level struct{ inFlight, ready, connections int64 }
 
 func (o *observed) observe(ctx context.Context, observer metric.Observer) {
@@ -67,7 +67,7 @@ func (o *observed) observe(ctx context.Context, observer metric.Observer) {
 	observer.ObserveInt64(i.backoff, int64(s.BackoffLevel), all...)
 }
 
-// server is the address that metrics tell apart: "" if they do not.
+// server returns addr if metrics have the address of the nsqd, else "".
 func (t *telemetry) server(addr string) string {
 	if t.cfg.metricServer {
 		return addr
@@ -75,7 +75,7 @@ func (t *telemetry) server(addr string) string {
 	return ""
 }
 
-// count adds to counters what Stats say has happened since the last time.
+// count adds the increase of Stats since the last call to the counters.
 func (o *observed) count(ctx context.Context) nsqx.Stats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -86,7 +86,7 @@ func (o *observed) count(ctx context.Context) nsqx.Stats {
 	for _, c := range s.Connections {
 		before := o.touched[c.Addr]
 		if before > c.Touched {
-			before = 0 // the address was forgotten, and found again
+			before = 0 // the address was removed and found again
 		}
 		o.add(ctx, o.inst.touches, c.Touched-before, c.Addr)
 		touched[c.Addr] = c.Touched
@@ -101,13 +101,13 @@ func (o *observed) add(ctx context.Context, counter metric.Int64Counter, n uint6
 	}
 }
 
-// observedPublisher is a publisher that is not closed.
+// observedPublisher is an open publisher.
 type observedPublisher struct {
 	*telemetry
 	stats func() nsqx.PublisherStats
 	at    measurement
 
-	mu      sync.Mutex // held to count, so that Stats are taken one after the other
+	mu      sync.Mutex // held in count: a call of stats must not overtake another
 	skipped uint64
 }
 
@@ -121,7 +121,7 @@ func (t *telemetry) ObservePublisher(stats func() nsqx.PublisherStats) (stop fun
 		t.mu.Lock()
 		delete(t.publishers, o)
 		t.mu.Unlock()
-		o.count(context.Background()) // what has happened since it was last observed
+		o.count(context.Background()) // what has happened since the last collection
 	}
 }
 
@@ -130,7 +130,7 @@ func (o *observedPublisher) observe(ctx context.Context, observer metric.Observe
 	observer.ObserveInt64(o.inst.publishing, int64(s.InFlight), o.at.observe...)
 }
 
-// count adds to counters what Stats say has happened since the last time.
+// count adds the increase of Stats since the last call to the counters.
 func (o *observedPublisher) count(ctx context.Context) nsqx.PublisherStats {
 	o.mu.Lock()
 	defer o.mu.Unlock()

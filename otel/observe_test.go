@@ -13,17 +13,7 @@ import (
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
 
-var consumerInfo = nsqx.ConsumerInfo{Topic: "orders", Channel: "billing", ClientID: "billing-1"}
-
-func stats(inFlight int) nsqx.Stats {
-	connected := func(addr string, n int, touched uint64) nsqx.ConnStats {
-		return nsqx.ConnStats{Stats: conn.Stats{Addr: addr, InFlight: n, RDY: 2 * n, Touched: touched}, Connected: n > 0}
-	}
-	return nsqx.Stats{
-		Topic: "orders", Channel: "billing", Concurrency: 8, MaxInFlight: 10, Running: 3, BackoffLevel: 3, Expired: 4,
-		Connections: []nsqx.ConnStats{connected("nsqd-1:4150", inFlight, 2), connected("nsqd-2:4150", 1, 5), connected("nsqd-3:4150", 0, 0)},
-	}
-}
+// Tests of observe.go and telemetry.go.
 
 func TestGauges(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -58,7 +48,7 @@ func TestGauges(t *testing.T) {
 	}
 }
 
-// TestTwoConsumers: those of one channel add up, and one that has stopped is gone from the gauges.
+// Consumers of one channel add up. A stopped consumer no longer counts in the gauges.
 func TestTwoConsumers(t *testing.T) {
 	k := newKit(t)
 	stop := k.Observe(func() nsqx.Stats { return stats(1) })
@@ -69,7 +59,7 @@ func TestTwoConsumers(t *testing.T) {
 	k.wantPoints("nsq.consumer.timeouts", "8") // a counter never falls
 }
 
-// TestCountersFollowStats: over collections, over addresses that go and come again, and to the very end.
+// Counters follow Stats over collections, over addresses that go and return, and after the end.
 func TestCountersFollowStats(t *testing.T) {
 	k := newKit(t)
 	var expired uint64
@@ -90,8 +80,8 @@ func TestCountersFollowStats(t *testing.T) {
 		{0, map[string]uint64{"a:1": 1}, "none", "1"},
 		{2, map[string]uint64{"a:1": 4, "b:1": 1}, "2", "5"},
 		{2, map[string]uint64{"b:1": 1}, "2", "5"},
-		{3, map[string]uint64{"a:1": 2, "b:1": 1}, "3", "7"}, // found anew
-		{3, map[string]uint64{"a:1": 1, "b:1": 2}, "3", "9"}, // forgotten and found in between
+		{3, map[string]uint64{"a:1": 2, "b:1": 1}, "3", "7"}, // found again
+		{3, map[string]uint64{"a:1": 1, "b:1": 2}, "3", "9"}, // removed and found in between
 	}
 	for _, s := range steps {
 		expired, touched = s.expired, s.touched
@@ -115,7 +105,7 @@ func TestPublisherStats(t *testing.T) {
 	k.wantPoints("nsq.producer.envelope.skipped", "5")
 }
 
-// TestRunning: a consumer that runs, looked at while a handler is busy, and after it has stopped.
+// The gauges of a running consumer with a busy handler, and after its end.
 func TestRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t)
@@ -144,7 +134,7 @@ func TestRunning(t *testing.T) {
 	})
 }
 
-// TestConcurrentUse is meaningful under the race detector: readers collect while messages are handled.
+// For the race detector: readers collect while messages are handled.
 func TestConcurrentUse(t *testing.T) {
 	k := newKit(t)
 	c := k.consumer(func(context.Context, string) error { return nil })

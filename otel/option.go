@@ -13,8 +13,8 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Option is an option of [New]. Nil ones are ignored. Of one that is given more
-// than once the last counts, except for attributes, which add up.
+// Option is an option of [New]. Nil options are ignored. The last option of a kind wins, except
+// that attributes add up.
 type Option interface{ apply(*config) }
 
 type option func(*config)
@@ -43,8 +43,8 @@ func newConfig(opts []Option) config {
 	return c
 }
 
-// WithTracerProvider sets where spans go. Defaults to the global one
-// (otel.SetTracerProvider), whenever it is set; nil is ignored.
+// WithTracerProvider sets the provider of tracers. Defaults to the global provider, even if
+// otel.SetTracerProvider is called later. Nil is ignored.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return option(func(c *config) {
 		if p != nil {
@@ -53,8 +53,8 @@ func WithTracerProvider(p trace.TracerProvider) Option {
 	})
 }
 
-// WithMeterProvider sets where metrics go. Defaults to the global one
-// (otel.SetMeterProvider), whenever it is set; nil is ignored.
+// WithMeterProvider sets the provider of meters. Defaults to the global provider, even if
+// otel.SetMeterProvider is called later. Nil is ignored.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return option(func(c *config) {
 		if p != nil {
@@ -63,9 +63,9 @@ func WithMeterProvider(p metric.MeterProvider) Option {
 	})
 }
 
-// WithPropagators sets what carries a trace in the headers of messages. Defaults
-// to the global one (otel.SetTextMapPropagator), whenever it is set, which until
-// then carries nothing; nil is ignored.
+// WithPropagators sets the propagator that carries a trace in the headers of messages. Defaults to
+// the global propagator, even if otel.SetTextMapPropagator is called later; without that call it
+// carries nothing. Nil is ignored.
 func WithPropagators(p propagation.TextMapPropagator) Option {
 	return option(func(c *config) {
 		if p != nil {
@@ -74,22 +74,21 @@ func WithPropagators(p propagation.TextMapPropagator) Option {
 	})
 }
 
-// WithLinkOnly makes each process span the root of a trace of its own, which has
-// a link to the producer's span. It keeps traces small where one message leads to
-// many. Defaults to a process span that is a child of the producer's, and has a
-// link to it.
+// WithLinkOnly makes each process span the root of a new trace, with a link to the producer's
+// span. Traces stay small where one message leads to many. Defaults to a process span that is a
+// child of the producer's span, and also has a link to it.
 func WithLinkOnly() Option { return option(func(c *config) { c.linkOnly = true }) }
 
-// Operation is one message that is processed, or one publish.
+// Operation is the processing of one message, or one publish.
 type Operation struct {
-	Topic, Channel string            // Channel is "" of a publish
-	Message        *handler.Message  // that is to be processed; nil of a publish
-	Outgoing       *handler.Outgoing // that is to be published; nil of a process
+	Topic, Channel string            // Channel is "" for a publish
+	Message        *handler.Message  // nil for a publish
+	Outgoing       *handler.Outgoing // nil for a process
 }
 
-// WithFilter makes spans only of operations for which keep returns true. Metrics
-// count all of them, and the context of a trace passes through. keep is called
-// by many goroutines at once. Defaults to all; nil is ignored.
+// WithFilter limits spans to operations for which keep returns true. Metrics count all operations,
+// and operations without a span still pass on their trace. keep must be safe for concurrent use.
+// Defaults to all operations. Nil is ignored.
 func WithFilter(keep func(ctx context.Context, op Operation) bool) Option {
 	return option(func(c *config) {
 		if keep != nil {
@@ -110,16 +109,14 @@ func WithMetricAttributes(attrs ...attribute.KeyValue) Option {
 	return option(func(c *config) { c.metricAttrs = append(c.metricAttrs, attrs...) })
 }
 
-// WithServerAddress adds server.address and server.port, of the nsqd, to the
-// metrics that are about one. It multiplies their number by that of the nsqds.
-// Defaults to spans only.
+// WithServerAddress adds server.address and server.port to metrics about one nsqd, which
+// multiplies their number by the number of nsqds. Defaults to spans only.
 func WithServerAddress() Option { return option(func(c *config) { c.metricServer = true }) }
 
-// WithDestinationTemplate names topics that are many by what they have in common:
-// "chat.<room>" for chat.7#ephemeral. Spans are named after it and have it as a
-// further attribute; metrics have it instead of the topic. template returns "" for a topic
-// that stands for itself, and is called once, or a few times, for each topic. Defaults to no
-// templates; nil is ignored.
+// WithDestinationTemplate groups topics under a common name: "chat.<room>" for chat.7#ephemeral.
+// Spans are named after the template and have it as an additional attribute; metrics have it
+// instead of the topic. template returns "" for a topic without a template. It is called once or a
+// few times for each topic. Defaults to no templates. Nil is ignored.
 func WithDestinationTemplate(template func(topic string) string) Option {
 	return option(func(c *config) {
 		if template != nil {

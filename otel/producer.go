@@ -14,7 +14,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// outbound is what the publishes to one topic have in common.
+// outbound holds what the publishes to one topic share.
 type outbound struct {
 	spanName string
 	start    []trace.SpanStartOption
@@ -23,7 +23,7 @@ type outbound struct {
 
 type sentKey struct{ nsqd, errorType string }
 
-// sent is what publishes that ended in the same way have in common.
+// sent holds the attributes of publishes with the same nsqd and error type.
 type sent struct{ messages, duration measurement }
 
 // Producer implements [nsqx.Telemetry].
@@ -64,8 +64,8 @@ type publish struct {
 	to    *outbound
 	err   error
 	ctx   context.Context // with the span
-	span  trace.Span      // nil if it was filtered out
-	began time.Time       // the zero time if nobody wants to know
+	span  trace.Span      // nil if filtered out
+	began time.Time       // zero if no instrument needs the time
 }
 
 func (p *publish) begin(ctx context.Context) {
@@ -95,7 +95,7 @@ func (p *publish) end() {
 
 func (p *publish) describeSpan(kind string) {
 	attrs := appendServer(make([]attribute.KeyValue, 0, 5), p.out.NSQD)
-	if n := len(p.out.Bodies); n > 1 {
+	if n := len(p.out.Messages); n > 1 {
 		attrs = append(attrs, keyBatchCount.Int(n))
 	}
 	if p.out.Delay > 0 {
@@ -108,7 +108,7 @@ func (p *publish) describeSpan(kind string) {
 	p.span.SetAttributes(attrs...)
 }
 
-// milliseconds rounds up, as DPUB does.
+// milliseconds rounds up, like DPUB.
 func milliseconds(d time.Duration) int64 {
 	return int64((d + time.Millisecond - 1) / time.Millisecond)
 }
@@ -121,8 +121,8 @@ func (p *publish) measure(errorType string) {
 	nsqd := p.server(p.out.NSQD)
 	r := p.to.results.get(sentKey{nsqd, errorType})
 	if messages {
-		n := len(p.out.Bodies)
-		if good := min(confirmed(p.err), n); good > 0 { // the first of them
+		n := len(p.out.Messages)
+		if good := min(confirmed(p.err), n); good > 0 { // the first messages
 			p.inst.sent.Add(p.ctx, int64(good), p.to.results.get(sentKey{nsqd: nsqd}).messages.add...)
 			n -= good
 		}

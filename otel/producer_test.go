@@ -20,7 +20,7 @@ import (
 
 const published = "messaging.client.id=web-1 messaging.destination.name=orders "
 
-func bodies(n int) [][]byte { return make([][]byte, n) }
+func messages(n int) []handler.OutgoingMessage { return make([]handler.OutgoingMessage, n) }
 
 func TestPublish(t *testing.T) {
 	const kind = "messaging.operation.name=publish messaging.operation.type=send messaging.system=nsq server.address=nsqd-1 server.port=4150"
@@ -29,9 +29,9 @@ func TestPublish(t *testing.T) {
 		attrs string
 		sent  string
 	}{
-		"PUB":  {handler.Outgoing{Bodies: bodies(1)}, published + kind, "1"},
-		"MPUB": {handler.Outgoing{Bodies: bodies(3)}, "messaging.batch.message_count=3 " + published + kind, "3"},
-		"DPUB": {handler.Outgoing{Bodies: bodies(1), Delay: time.Second + 1}, published + "messaging.nsq.message.defer_ms=1001 " + kind, "1"},
+		"PUB":  {handler.Outgoing{Messages: messages(1)}, published + kind, "1"},
+		"MPUB": {handler.Outgoing{Messages: messages(3)}, "messaging.batch.message_count=3 " + published + kind, "3"},
+		"DPUB": {handler.Outgoing{Messages: messages(1), Delay: time.Second + 1}, published + "messaging.nsq.message.defer_ms=1001 " + kind, "1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestPublish(t *testing.T) {
 				want(t, "name", k.span().Name(), "publish orders")
 				want(t, "kind", k.span().SpanKind(), trace.SpanKindProducer)
 				want(t, "status", k.span().Status().Code, codes.Unset)
-				want(t, "headers", tt.out.Headers.Len(), 0) // consumers may not know envelopes
+				want(t, "headers", tt.out.Headers.Len(), 0) // consumers may not read envelopes
 				wantAttributes(t, "span", k.span().Attributes(), tt.attrs)
 				k.wantPoints("messaging.client.sent.messages", tt.sent+" messaging.operation.name=publish")
 				k.wantPoints("messaging.client.operation.duration", "1×, 1s messaging.operation.name=publish messaging.operation.type=send")
@@ -56,16 +56,16 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-// TestPartOfABatch: what nsqd has confirmed before the rest failed has not failed.
+// Messages that nsqd has confirmed count as sent, although the rest failed.
 func TestPartOfABatch(t *testing.T) {
 	k := newKit(t)
-	_ = k.publish(t.Context(), &handler.Outgoing{Topic: "orders", Bodies: bodies(5)}, func(context.Context, *handler.Outgoing) error {
+	_ = k.publish(t.Context(), &handler.Outgoing{Topic: "orders", Messages: messages(5)}, func(context.Context, *handler.Outgoing) error {
 		return &nsqx.PublishError{Kind: nsqx.ErrUnconfirmed, Confirmed: 3, Err: context.Canceled}
 	})
 	k.wantPoints("messaging.client.sent.messages", "2 error.type=canceled messaging.operation.name=publish\n3 messaging.operation.name=publish")
 }
 
-// TestServerAddress: the nsqd that was asked, by name or by socket.
+// The address of the nsqd, as host and port or as a socket.
 func TestServerAddress(t *testing.T) {
 	for addr, attrs := range map[string]string{
 		"nsqd-1:4150":         " server.address=nsqd-1 server.port=4150",
@@ -76,7 +76,7 @@ func TestServerAddress(t *testing.T) {
 		"":                    "",
 	} {
 		k := newKit(t, nsqotel.WithServerAddress())
-		_ = k.publish(t.Context(), &handler.Outgoing{Topic: "orders", Bodies: bodies(1)}, func(_ context.Context, out *handler.Outgoing) error {
+		_ = k.publish(t.Context(), &handler.Outgoing{Topic: "orders", Messages: messages(1)}, func(_ context.Context, out *handler.Outgoing) error {
 			out.NSQD = addr
 			return nil
 		})
@@ -85,7 +85,7 @@ func TestServerAddress(t *testing.T) {
 	}
 }
 
-// TestInject: with an envelope the trace and the baggage of the caller go out, even if the publish has no span.
+// With an envelope the trace and baggage of the caller are sent, even without a span.
 func TestInject(t *testing.T) {
 	tests := map[string]struct {
 		opts  []nsqotel.Option
@@ -102,7 +102,7 @@ func TestInject(t *testing.T) {
 			ctx, outer := k.tracers.Tracer("").Start(t.Context(), "outer")
 			member, _ := baggage.NewMember("tenant", "7")
 			bag, _ := baggage.New(member)
-			out := &handler.Outgoing{Topic: "orders", Bodies: bodies(1), Envelope: true}
+			out := &handler.Outgoing{Topic: "orders", Messages: messages(1), Envelope: true}
 			var inside trace.SpanContext
 			_ = k.publish(baggage.ContextWithBaggage(ctx, bag), out, func(ctx context.Context, _ *handler.Outgoing) error {
 				inside = trace.SpanContextFromContext(ctx)
@@ -119,18 +119,18 @@ func TestInject(t *testing.T) {
 	}
 }
 
-// TestPublishPanics: the span ends, and the panic goes on.
+// The span ends, and the panic continues.
 func TestPublishPanics(t *testing.T) {
 	k := newKit(t)
 	func() {
 		defer func() { want[any](t, "panic", recover(), "no") }()
-		_ = k.publish(t.Context(), &handler.Outgoing{Topic: "orders", Bodies: bodies(1)}, func(context.Context, *handler.Outgoing) error { panic("no") })
+		_ = k.publish(t.Context(), &handler.Outgoing{Topic: "orders", Messages: messages(1)}, func(context.Context, *handler.Outgoing) error { panic("no") })
 	}()
 	want(t, "status", k.span().Status().Code, codes.Error)
 	k.wantPoints("messaging.client.sent.messages", "1 error.type=panic messaging.operation.name=publish")
 }
 
-// TestOneTrace: from a publish into a handler, and on to the publish of its dead letter, through an nsqd.
+// One trace through an nsqd: publish, handler, publish of the dead letter.
 func TestOneTrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKit(t)

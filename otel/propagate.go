@@ -9,26 +9,26 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// extract returns ctx with what the headers of m carry, and the context of the
-// producer's span, which may be none.
+// extract returns ctx with the trace in the headers of m, and the span context of the producer,
+// which may be invalid.
 func (t *telemetry) extract(ctx context.Context, m *handler.Message) (context.Context, trace.SpanContext) {
-	if !envelope.Is(m.RawBody()) { // almost every message
+	if !envelope.Is(m.RawBody()) { // most messages
 		return ctx, trace.SpanContext{}
 	}
 	ctx = t.propagator.Extract(ctx, (*incoming)(m))
 	producer := trace.SpanContextFromContext(ctx)
-	if !producer.IsRemote() { // it is the caller's own
+	if !producer.IsRemote() { // the span of ctx, not of a producer
 		return ctx, trace.SpanContext{}
 	}
 	return ctx, producer
 }
 
-// incoming carries a trace in the headers of a message.
+// incoming is a carrier of a trace: the headers of a received message.
 type incoming handler.Message
 
 func (m *incoming) Get(key string) string { return (*handler.Message)(m).Header(key) }
 
-// Set does nothing: a message does not change.
+// Set does nothing: received messages do not change.
 func (m *incoming) Set(string, string) {}
 
 func (m *incoming) Keys() (keys []string) {
@@ -38,7 +38,7 @@ func (m *incoming) Keys() (keys []string) {
 	return keys
 }
 
-// outgoing carries a trace in the headers of a publish.
+// outgoing is a carrier of a trace: the headers of a publish.
 type outgoing handler.Outgoing
 
 func (o *outgoing) Get(key string) string {
@@ -46,7 +46,7 @@ func (o *outgoing) Get(key string) string {
 	return value
 }
 
-// Set leaves out what a header cannot carry: telemetry fails no publish.
+// Set ignores what a header cannot hold: telemetry must not fail a publish.
 func (o *outgoing) Set(key, value string) { _ = o.Headers.Set(key, value) }
 
 func (o *outgoing) Keys() (keys []string) {

@@ -14,7 +14,7 @@ import (
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
 
-// prefixed is a propagator that uses all of a carrier: one header for each member of the baggage.
+// prefixed is a propagator with one header for each member of the baggage.
 type prefixed struct{}
 
 func (prefixed) Inject(ctx context.Context, c propagation.TextMapCarrier) {
@@ -23,12 +23,12 @@ func (prefixed) Inject(ctx context.Context, c propagation.TextMapCarrier) {
 			c.Set(key, m.Value())
 		}
 	}
-	c.Set("no key", "") // cannot be carried
+	c.Set("no key", "") // not a valid header
 	c.Set("keys", strings.Join(c.Keys(), ","))
 }
 
 func (prefixed) Extract(ctx context.Context, c propagation.TextMapCarrier) context.Context {
-	c.Set("uber-late", "1") // changes nothing
+	c.Set("uber-late", "1") // has no effect
 	var members []baggage.Member
 	for _, key := range c.Keys() {
 		if name, ok := strings.CutPrefix(key, "uber-"); ok {
@@ -61,14 +61,14 @@ func TestForeignPropagator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := &handler.Outgoing{Topic: "orders", Bodies: [][]byte{[]byte(`"7"`)}, Envelope: true}
+	out := &handler.Outgoing{Topic: "orders", Messages: []handler.OutgoingMessage{{Body: []byte(`"7"`)}}, Envelope: true}
 	if err := out.Headers.Set("uber-b", "3"); err != nil { // the user's own
 		t.Fatal(err)
 	}
 	_ = k.publish(baggage.ContextWithBaggage(t.Context(), bag), out, func(_ context.Context, out *handler.Outgoing) error {
 		keys, _ := out.Headers.Get("keys")
 		want(t, "keys", keys, "uber-b,uber-a")
-		nsqxtest.Deliver(t, c, out.Headers.AppendTo(nil, out.Bodies[0]))
+		nsqxtest.Deliver(t, c, out.Headers.AppendTo(nil, out.Messages[0].Body))
 		return nil
 	})
 	slices.Sort(got)
@@ -76,7 +76,7 @@ func TestForeignPropagator(t *testing.T) {
 	want(t, "links", len(k.spans.Ended()[0].Links()), 0)
 }
 
-// TestNoTopic: nsqd will refuse it; the span says what was tried.
+// Without a topic, the span is named after the operation.
 func TestNoTopic(t *testing.T) {
 	k := newKit(t)
 	_ = k.publish(t.Context(), &handler.Outgoing{}, func(context.Context, *handler.Outgoing) error { return nil })

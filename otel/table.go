@@ -6,15 +6,15 @@ import (
 	"sync/atomic"
 )
 
-// maxEntries bounds a table: topics and nsqds may come and go.
+// maxEntries bounds a table, since topics and nsqds may come and go.
 const maxEntries = 256
 
-// table remembers what was built for a key. A look-up takes no lock and
-// allocates nothing. When the table is full, what is new is built each time.
+// table caches the values built for keys. A hit takes no lock and does not allocate. A full table
+// builds new values on every call.
 type table[K comparable, V any] struct {
 	build func(K) V
 
-	mu      sync.Mutex // held to add
+	mu      sync.Mutex // guards additions
 	entries atomic.Pointer[map[K]V]
 }
 

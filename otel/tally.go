@@ -6,43 +6,43 @@ import (
 	"sync/atomic"
 )
 
-// tally counts messages that were finished, and tells their counters when metrics
-// are collected: an atomic addition costs a tenth of the SDK's.
+// tally counts finished messages until metrics are collected: an atomic addition takes a tenth of
+// the time of a counter of the SDK.
 type tally struct {
 	n  atomic.Int64
 	at result
 }
 
-// place is whose messages a tally counts.
-type place struct {
+// tallyKey identifies the messages of a tally.
+type tallyKey struct {
 	dest destination
-	nsqd string // "" if metrics do not tell them apart
+	nsqd string // "" if metrics do not have the address
 }
 
-// tallies are those of all consumers. The zero value has none.
+// tallies holds the tallies of all consumers. The zero value is ready to use.
 type tallies struct {
 	mu  sync.Mutex
-	all map[place]*tally
+	all map[tallyKey]*tally
 }
 
-// of returns the tally of a place: of several consumers, it is the same. It
-// returns nil if there are too many; what has none is counted at once.
-func (ts *tallies) of(p place, at result) *tally {
+// of returns the tally of a key, which consumers may share. It returns nil if there are too many
+// tallies.
+func (ts *tallies) of(key tallyKey, at result) *tally {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	t := ts.all[p]
+	t := ts.all[key]
 	if t == nil && len(ts.all) < maxEntries {
 		if ts.all == nil {
-			ts.all = make(map[place]*tally)
+			ts.all = make(map[tallyKey]*tally)
 		}
 		t = &tally{at: at}
-		ts.all[p] = t
+		ts.all[key] = t
 	}
 	return t
 }
 
-// tell tells the counters.
-func (ts *tallies) tell(ctx context.Context, i *instruments) {
+// flush moves all counts to the counters.
+func (ts *tallies) flush(ctx context.Context, i *instruments) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	for _, t := range ts.all {

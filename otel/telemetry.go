@@ -13,8 +13,7 @@ import (
 	"github.com/nsqx/nsqx"
 )
 
-// telemetry is what New returns. It has the hooks of package nsqx that it needs,
-// and is an nsqx.PublisherObserver.
+// telemetry implements nsqx.Telemetry, nsqx.PublisherObserver and the hooks that it needs.
 type telemetry struct {
 	cfg        config
 	tracer     trace.Tracer
@@ -24,15 +23,14 @@ type telemetry struct {
 	finished   tallies
 
 	mu         sync.Mutex
-	consumers  map[*observed]struct{}          // that run
-	publishers map[*observedPublisher]struct{} // that are not closed
+	consumers  map[*observed]struct{}          // running
+	publishers map[*observedPublisher]struct{} // open
 }
 
-// New returns a telemetry for [nsqx.WithTelemetry], of consumers, producers and
-// publishers. One is enough for a whole service.
+// New returns a telemetry for [nsqx.WithTelemetry]. One serves all consumers, producers and
+// publishers of a service.
 //
-// Without options it uses the global providers and propagator, also if they are
-// set later.
+// Without options it uses the global providers and propagator, even if they are set later.
 func New(opts ...Option) nsqx.Telemetry {
 	cfg := newConfig(opts)
 	meter := cfg.meters.Meter(scopeName, metric.WithInstrumentationVersion(scopeVersion), metric.WithSchemaURL(schemaURL))
@@ -49,9 +47,9 @@ func New(opts ...Option) nsqx.Telemetry {
 	return t
 }
 
-// observe is called whenever metrics are collected.
+// observe is called when metrics are collected.
 func (t *telemetry) observe(ctx context.Context, o metric.Observer) error {
-	t.finished.tell(ctx, &t.inst)
+	t.finished.flush(ctx, &t.inst)
 	t.mu.Lock()
 	consumers, publishers := slices.Collect(maps.Keys(t.consumers)), slices.Collect(maps.Keys(t.publishers))
 	t.mu.Unlock()

@@ -8,27 +8,23 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// maxReplay bounds the work of one Delay. By step 64 every schedule that grows
-// has reached its maximum.
+// maxReplay limits the steps of one Delay. By step 64 every growing schedule has reached its
+// maximum.
 const maxReplay = 64
 
 type replay func() backoff.BackOff
 
-// FromBackOff is the policy that follows a schedule of cenkalti/backoff v4. The
-// delay after the nth attempt is the nth answer of a schedule fresh from
-// newBackOff; from the 64th attempt on it is the 64th. Nothing is remembered
-// between calls, so jitter is drawn anew each time. newBackOff must return a new
-// schedule at each call, since calls are concurrent and schedules are not safe
-// for that.
+// FromBackOff returns the policy of a schedule of cenkalti/backoff v4. The delay after attempt n is
+// the nth result of a new schedule; from attempt 64 on, the 64th. Since no schedule outlives a
+// call, every call draws new jitter. newBackOff must return a new schedule each time: it is called
+// concurrently, and schedules are not safe for concurrent use.
 //
-// backoff.Stop, in any of these answers, gives the message up. So
-// backoff.WithMaxRetries works, up to 63 retries; for more, bound the attempts in
-// the consumer.
+// If one of those n results is backoff.Stop, the message is given up. backoff.WithMaxRetries works
+// up to 63 retries; for more, limit the attempts in the consumer.
 //
-// A replay takes no time, so a schedule's own clock does not see the age of the
-// message: MaxElapsedTime (15 minutes unless set to 0) does not bound it, but
-// gives the message up as soon as a single delay is longer. Set it to 0, and
-// bound the age in the consumer.
+// A schedule cannot see the age of a message. MaxElapsedTime (15 minutes unless set to 0) does not
+// limit it, but gives the message up once a single delay exceeds MaxElapsedTime. Set MaxElapsedTime
+// to 0, and limit the age in the consumer.
 func FromBackOff(newBackOff func() backoff.BackOff) Policy {
 	return replay(newBackOff)
 }
@@ -41,21 +37,20 @@ func (r replay) Delay(attempt int, _ error) time.Duration {
 	if b == nil {
 		return 0
 	}
-	b.Reset() // as backoff.Retry does; a struct literal is not usable before
+	b.Reset() // as backoff.Retry does; a struct literal needs it
 	var d time.Duration
 	for range min(counted(attempt), maxReplay) {
 		if d = b.NextBackOff(); d == backoff.Stop {
 			return Stop
 		}
 	}
-	// Below 0 but not Stop is an overflow in the schedule, which backoff.Retry
-	// takes for no delay; it must not give the message up.
+	// A negative delay other than Stop is an overflow in the schedule. backoff.Retry does not wait
+	// then; it must not give the message up.
 	return max(d, 0)
 }
 
-// Validate reports a nil function, and tries out the first step, so that a
-// schedule that cannot be used (a struct literal without its Clock, say) is found
-// when the consumer is built rather than when the first message fails.
+// Validate reports a nil function. It also tries the first step, which reports an unusable
+// schedule, such as a struct literal without a Clock, before the first message fails.
 func (r replay) Validate() (err error) {
 	if r == nil {
 		return errors.New("nsqx: retry.FromBackOff: newBackOff is nil, must be a function")

@@ -2,7 +2,7 @@ package retry_test
 
 import (
 	"math"
-	"sync"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,8 +11,7 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// stepBackOff answers with the number of its step. It is usable only after
-// Reset, as cenkalti's own are.
+// stepBackOff returns the number of its step. It is usable only after Reset, like cenkalti's own.
 type stepBackOff struct {
 	ready bool
 	steps int
@@ -28,7 +27,7 @@ func (b *stepBackOff) NextBackOff() time.Duration {
 	return time.Duration(b.steps)
 }
 
-func TestReplayIsBounded(t *testing.T) {
+func TestFromBackOffTakesAtMost64Steps(t *testing.T) {
 	var last *stepBackOff
 	policy := retry.FromBackOff(func() backoff.BackOff {
 		last = new(stepBackOff)
@@ -46,7 +45,7 @@ func TestReplayIsBounded(t *testing.T) {
 	}
 }
 
-// fixedBackOff answers with its elements in turn, then with its last.
+// fixedBackOff returns its elements in turn, then repeats the last.
 type fixedBackOff struct {
 	delays []time.Duration
 	next   int
@@ -60,7 +59,7 @@ func (b *fixedBackOff) NextBackOff() time.Duration {
 	return d
 }
 
-func TestReplayAnswers(t *testing.T) {
+func TestFromBackOffDelays(t *testing.T) {
 	tests := []struct {
 		name    string
 		delays  []time.Duration
@@ -84,9 +83,8 @@ func TestReplayAnswers(t *testing.T) {
 	}
 }
 
-// What the documentation of FromBackOff says about MaxElapsedTime: 15 minutes do
-// not bound the sum of delays, only a single one.
-func TestReplayOfMaxElapsedTime(t *testing.T) {
+// As documented, MaxElapsedTime limits a single delay, not their sum.
+func TestFromBackOffMaxElapsedTime(t *testing.T) {
 	exact := backoff.WithRandomizationFactor(0)
 	hour := backoff.WithMaxInterval(time.Hour)
 	tests := []struct {
@@ -108,7 +106,7 @@ func TestReplayOfMaxElapsedTime(t *testing.T) {
 	}
 }
 
-func TestReplayJitterIsDrawnAnew(t *testing.T) {
+func TestFromBackOffDrawsNewJitter(t *testing.T) {
 	policy := retry.FromBackOff(func() backoff.BackOff { return backoff.NewExponentialBackOff() })
 	first := policy.Delay(10, nil)
 	for range 100 {
@@ -119,28 +117,12 @@ func TestReplayJitterIsDrawnAnew(t *testing.T) {
 	t.Errorf("100 draws of a jittered delay are all %v", first)
 }
 
-// Meaningful under the race detector.
-func TestPoliciesAreSafeForConcurrentUse(t *testing.T) {
-	policies := []retry.Policy{
-		retry.Exponential(time.Second, time.Minute),
-		retry.Linear(time.Second, time.Minute),
-		retry.Schedule(time.Second, time.Minute),
-		retry.FromBackOff(func() backoff.BackOff {
-			return backoff.NewExponentialBackOff(backoff.WithMaxInterval(time.Minute))
-		}),
+// A struct literal without a Clock panics at its first use. Validate reports it before the first
+// message.
+func TestFromBackOffValidateReportsPanic(t *testing.T) {
+	literal := func() backoff.BackOff { return &backoff.ExponentialBackOff{InitialInterval: second} }
+	err := validate(retry.FromBackOff(literal))
+	if err == nil || !strings.HasPrefix(err.Error(), "nsqx: retry.FromBackOff: newBackOff's schedule panics, must be ready for use: ") {
+		t.Errorf("Validate = %v, want the panic reported", err)
 	}
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for attempt := 1; attempt <= 100; attempt++ {
-				for _, policy := range policies {
-					// cenkalti's jitter goes half above its maximum.
-					if d := policy.Delay(attempt, errBoom); d < 0 || d > 90*time.Second+1 {
-						t.Errorf("%T.Delay(%d) = %v", policy, attempt, d)
-					}
-				}
-			}
-		})
-	}
-	wg.Wait()
 }

@@ -1,40 +1,32 @@
-// Package retry is the vocabulary in which a handler answers: what an error
-// asks for, and how long a message that failed waits for its next attempt.
+// Package retry lets a handler say what should become of a message that it could not handle.
 //
-// A handler returns an ordinary error. Unless it says otherwise, the message is
-// requeued after the delay of the consumer's [Policy]. [Permanent], [Drop] and
-// [After] mark an error as asking for something else:
+// A handler returns an ordinary error, and the message is requeued after the delay of the
+// consumer's [Policy]. Mark the error with [Permanent], [Drop] or [After] where that is wrong:
 //
 //	the handler returns         Of(err).Action   the message
 //	nil                         Finish           is done: FIN
 //	any other error             Backoff          is requeued: REQ with the policy's delay,
-//	                                             or given up when the policy answers Stop
-//	After(d, err)               Delay            failed, is requeued: REQ d
-//	After(d, nil)               Again            did not fail, is requeued: REQ d
+//	                                             or given up if the policy returns Stop
+//	After(d, err)               Delay            failed and is requeued: REQ d
+//	After(d, nil)               Again            did not fail and is requeued: REQ d
 //	Permanent(err)              GiveUp           goes to the dead letter topic; FIN if there is none
-//	backoff.Permanent(err)      GiveUp           as Permanent; cenkalti/backoff v4
+//	backoff.Permanent(err)      GiveUp           like Permanent; of cenkalti/backoff v4
 //	Drop(err)                   Discard          is forgotten: FIN, no dead letter
 //
-// The bounds of the consumer, attempts and age, apply to Backoff and Delay. They
-// do not apply to Again, which is no failure.
+// Five things to know:
 //
-// All markers wrap: [errors.Is], [errors.As] and [errors.Unwrap] see through
-// them, and [Of] finds them inside an error that was wrapped or joined on its
-// way up. Where several are nested, the outermost wins.
+//   - The consumer's limits on attempts and age apply to Backoff and Delay, but not to Again, which
+//     is not a failure.
+//   - Markers wrap. [errors.Is], [errors.As] and [errors.Unwrap] see through them, and [Of] finds a
+//     marker inside an error that was wrapped or joined. The outermost marker wins.
+//   - Domain errors need not import this package: map them in one place with [Match], [Is] and
+//     [As].
+//   - A policy computes a delay from the number of the failed attempt, which nsqd counts. It keeps
+//     no state for a message, so delays keep growing whichever consumer of the channel fails next.
+//     nsqd shortens a delay to its -max-req-timeout (1 hour by default). On the wire a delay is a
+//     whole number of milliseconds.
+//   - Invalid arguments do not panic, neither in a constructor nor in Delay. Validate reports each
+//     of them, and NewConsumer calls Validate.
 //
-// Errors of the domain that know nothing of this package are mapped in one
-// place instead of in each handler, with [Match], [Is] and [As].
-//
-// # Policies
-//
-// [Exponential], [Linear], [Schedule], [PolicyFunc] and [FromBackOff] compute a
-// delay from the number of the attempt that just failed, which nsqd counts. So
-// no state is kept for a message, and its delays go on growing in whichever
-// consumer of the channel it fails next.
-//
-// A delay longer than nsqd's -max-req-timeout (1 hour unless configured) is cut
-// to that. On the wire a delay is a whole number of milliseconds.
-//
-// Bad arguments do not panic, neither when a policy is made nor in Delay. Its
-// Validate method, which building a consumer calls, reports each of them.
+// The policies are [Exponential], [Linear], [Schedule], [PolicyFunc] and [FromBackOff].
 package retry

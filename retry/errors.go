@@ -2,16 +2,15 @@ package retry
 
 import "time"
 
-// marked is an error together with what it asks for.
+// marked is an error with its verdict.
 type marked struct {
 	verdict Verdict
 	err     error // nil for Again only
 }
 
-// Permanent marks err as one that no further attempt will cure: the message
-// goes to the dead letter topic, or, if none is configured, is finished with an
-// error in the log. Permanent(nil) is nil, as cenkalti's backoff.Permanent(nil)
-// is: no error, no failure.
+// Permanent marks err as an error that no further attempt can cure. The message goes to the dead
+// letter topic; if there is none, it is finished and the error is logged. Permanent(nil) is nil,
+// like cenkalti's backoff.Permanent(nil).
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -19,9 +18,8 @@ func Permanent(err error) error {
 	return &marked{Verdict{Action: GiveUp}, err}
 }
 
-// Drop marks err as not worth keeping the message for: it is finished and
-// forgotten, even if a dead letter topic is configured. Drop(nil) is nil, which
-// finishes the message too.
+// Drop marks err as an error for which the message is not worth keeping. The message is finished
+// without a dead letter. Drop(nil) is nil, which also finishes the message.
 func Drop(err error) error {
 	if err == nil {
 		return nil
@@ -29,14 +27,12 @@ func Drop(err error) error {
 	return &marked{Verdict{Action: Discard}, err}
 }
 
-// After asks for the message to be requeued after d, whatever the policy would
-// say. A negative d counts as 0, which is at once. nsqd cuts d to its
-// -max-req-timeout.
+// After requeues the message after d, instead of the delay of the policy. A negative d counts as 0,
+// which means at once. nsqd shortens d to its -max-req-timeout.
 //
-// With an error the attempt has failed, and the bounds of the consumer on
-// attempts and age apply. With a nil err it has not: the message comes "again
-// later", as often as it is asked for. The result is never nil, since a nil
-// error would finish the message.
+// With a non-nil err the attempt has failed, and the consumer's limits on attempts and age apply.
+// With a nil err it has not failed, and the message may be requeued any number of times. The result
+// is never nil, since a nil error would finish the message.
 func After(d time.Duration, err error) error {
 	action := Delay
 	if err == nil {
@@ -45,7 +41,7 @@ func After(d time.Duration, err error) error {
 	return &marked{Verdict{Action: action, Delay: max(d, 0)}, err}
 }
 
-// Error tells the mark and the error that bears it.
+// Error returns the marker and the marked error.
 func (m *marked) Error() string {
 	switch m.verdict.Action {
 	case GiveUp:

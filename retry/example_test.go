@@ -4,12 +4,48 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/nsqx/nsqx/retry"
 )
+
+// A handler marks its errors. Of and Delay are what the consumer calls afterwards.
+func Example() {
+	handle := func(card string) error {
+		switch card {
+		case "expired": // no retry can cure this
+			return retry.Permanent(errors.New("card expired"))
+		case "new": // not due yet: not a failure
+			return retry.After(time.Hour, nil)
+		case "foreign": // a failure with a delay of its own
+			return retry.After(time.Minute, errors.New("rate limited"))
+		case "slow": // an ordinary failure: the policy decides
+			return errors.New("bank timed out")
+		}
+		return nil
+	}
+	policy := retry.Exponential(time.Second, 10*time.Minute, retry.WithRandomizationFactor(0))
+
+	const attempt = 3
+	for _, card := range []string{"domestic", "slow", "foreign", "new", "expired"} {
+		err := handle(card)
+		verdict := retry.Of(err)
+		delay := verdict.Delay
+		if verdict.Action == retry.Backoff {
+			delay = policy.Delay(attempt, err)
+		}
+		fmt.Printf("%-8s  %-7s  %v\n", card, verdict.Action, delay)
+	}
+	// Output:
+	// domestic  finish   0s
+	// slow      backoff  4s
+	// foreign   delay    1m0s
+	// new       again    1h0m0s
+	// expired   give up  0s
+}
 
 func ExampleOf() {
 	for _, err := range []error{
@@ -34,7 +70,7 @@ func ExampleOf() {
 	// give up    0s  card expired
 }
 
-// The outermost marker wins, wherever in the error it is.
+// The outermost marker wins.
 func ExampleOf_nested() {
 	err := fmt.Errorf("order 42: %w", retry.Permanent(errors.New("card declined")))
 	fmt.Println(retry.Of(err).Action)
@@ -57,11 +93,11 @@ func ExamplePermanent() {
 }
 
 func ExampleDrop() {
-	err := retry.Drop(errors.New("order cancelled meanwhile"))
+	err := retry.Drop(errors.New("order was cancelled"))
 	fmt.Println(err)
 	fmt.Println(retry.Of(err).Action)
 	// Output:
-	// drop: order cancelled meanwhile
+	// drop: order was cancelled
 	// discard
 }
 
@@ -69,33 +105,11 @@ func ExampleAfter() {
 	failed := retry.After(30*time.Second, errors.New("rate limited"))
 	fmt.Println(retry.Of(failed).Action, "-", failed)
 
-	later := retry.After(time.Hour, nil) // not due yet: no failure
+	later := retry.After(time.Hour, nil) // not due yet: not a failure
 	fmt.Println(retry.Of(later).Action, "-", later)
 	// Output:
 	// delay - after 30s: rate limited
 	// again - nsqx: again after 1h0m0s
-}
-
-type QuotaError struct{ Wait time.Duration }
-
-func (e *QuotaError) Error() string { return "quota exceeded" }
-
-func ExampleMatch() {
-	errLocked := errors.New("row locked")
-	mapper := retry.Match(
-		retry.Is(sql.ErrNoRows, retry.Permanent),
-		retry.Is(errLocked, func(err error) error { return retry.After(time.Second, err) }),
-		retry.As(func(e *QuotaError) error { return retry.After(e.Wait, e) }),
-	)
-	fmt.Println(mapper(fmt.Errorf("load order: %w", sql.ErrNoRows)))
-	fmt.Println(mapper(errLocked))
-	fmt.Println(mapper(&QuotaError{Wait: time.Minute}))
-	fmt.Println(mapper(errors.New("connection refused"))) // not mine
-	// Output:
-	// permanent: load order: sql: no rows in result set
-	// after 1s: row locked
-	// after 1m0s: quota exceeded
-	// <nil>
 }
 
 func ExampleIs() {
@@ -107,19 +121,20 @@ func ExampleIs() {
 	// <nil>
 }
 
+// A number that does not parse now never will.
 func ExampleAs() {
-	mapper := retry.As(func(e *QuotaError) error { return retry.After(e.Wait, e) })
-	err := fmt.Errorf("call: %w", &QuotaError{Wait: time.Minute})
-	fmt.Println(retry.Of(mapper(err)).Delay)
+	mapper := retry.As(func(e *strconv.NumError) error { return retry.Permanent(e) })
+	_, err := strconv.Atoi("seven")
+	fmt.Println(mapper(fmt.Errorf("order id: %w", err)))
 	// Output:
-	// 1m0s
+	// permanent: strconv.Atoi: parsing "seven": invalid syntax
 }
 
 func ExampleExponential() {
 	policy := retry.Exponential(time.Second, 10*time.Minute)
 	within := true
 	for range 100 {
-		d := policy.Delay(4, nil) // 8 s, spread by half of it
+		d := policy.Delay(4, nil) // 8 s, plus or minus half
 		within = within && 4*time.Second <= d && d <= 12*time.Second
 	}
 	fmt.Println(within)
@@ -182,7 +197,7 @@ func ExamplePolicyFunc() {
 	slow := retry.Exponential(time.Minute, time.Hour, retry.WithRandomizationFactor(0))
 	policy := retry.PolicyFunc(func(attempt int, err error) time.Duration {
 		if errors.Is(err, sql.ErrConnDone) {
-			return 100 * time.Millisecond // another connection will do
+			return 100 * time.Millisecond // another connection may work
 		}
 		return slow.Delay(attempt, err)
 	})
@@ -197,7 +212,7 @@ func ExampleFromBackOff() {
 	policy := retry.FromBackOff(func() backoff.BackOff {
 		b := backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(time.Second),
-			backoff.WithMaxElapsedTime(0), // 15 minutes unless set
+			backoff.WithMaxElapsedTime(0), // the default is 15 minutes
 			backoff.WithRandomizationFactor(0),
 		)
 		return backoff.WithMaxRetries(b, 3)
@@ -216,9 +231,10 @@ func ExampleFromBackOff() {
 	// give up
 }
 
+// NewConsumer validates its policy.
 func Example_validate() {
 	policy := retry.Exponential(time.Minute, time.Second, retry.WithMultiplier(0.5))
-	if v, ok := policy.(interface{ Validate() error }); ok { // as building a consumer does
+	if v, ok := policy.(interface{ Validate() error }); ok {
 		fmt.Println(v.Validate())
 	}
 	// Output:

@@ -23,29 +23,25 @@ type exponential struct {
 // ExponentialOption is an option of [Exponential]. A nil one is ignored.
 type ExponentialOption func(*exponential)
 
-// WithMultiplier sets what the delay is multiplied by from one attempt to the
-// next: a finite number, at least 1. Defaults to 2 (cenkalti's to 1.5).
+// WithMultiplier sets the factor by which the delay grows from one attempt to the next: a finite
+// number, at least 1. Defaults to 2 (in cenkalti/backoff, 1.5).
 func WithMultiplier(m float64) ExponentialOption {
 	return func(e *exponential) { e.multiplier = m }
 }
 
-// WithRandomizationFactor sets how far a delay is spread to either side, as a
-// part of itself: 0.5 makes 10 s anything from 5 s to 15 s. It is a number from
-// 0, no jitter, to 1, anything from 0 to the double. Defaults to 0.5.
+// WithRandomizationFactor sets the jitter of a delay as a fraction of the delay, from 0 to 1: 0 is
+// no jitter, 0.5 makes 10 s anything from 5 s to 15 s, 1 anything from 0 to 20 s. Defaults to 0.5.
 //
-// Messages that failed together, in an outage say, would without it return
-// together.
+// Without jitter, messages that fail together return together.
 func WithRandomizationFactor(f float64) ExponentialOption {
 	return func(e *exponential) { e.factor = f }
 }
 
-// Exponential is the policy that waits initial after the first attempt and
-// multiplies the wait from each attempt to the next: the delay after the nth is
-// initial × multiplier^(n-1), at most max, spread at random by the randomization
-// factor. No delay is longer than max, jitter included: once the wait has grown
-// to max, delays spread from max × (1 - factor) to max.
+// Exponential returns a policy whose delays grow exponentially: initial × multiplier^(n-1) after
+// attempt n, at most max, with jitter. Jitter does not exceed max either: once the delay has grown
+// to max, it varies from max × (1 - factor) to max.
 //
-// It never gives a message up. Initial must be above 0 and max at least initial.
+// The policy never gives a message up. initial must be above 0, and max at least initial.
 func Exponential(initial, max time.Duration, opts ...ExponentialOption) Policy {
 	e := &exponential{
 		initial:    initial,
@@ -61,17 +57,17 @@ func Exponential(initial, max time.Duration, opts ...ExponentialOption) Policy {
 	return e
 }
 
-// Delay is closed in form: attempt 65536 costs no more than the first.
+// Delay costs the same for every attempt.
 func (e *exponential) Delay(attempt int, _ error) time.Duration {
 	limit := float64(e.max)
 	wait := min(float64(e.initial)*math.Pow(e.multiplier, float64(counted(attempt)-1)), limit)
-	// The range is cut before the draw, not the draw itself: that would make
-	// half of all delays exactly max, and those messages return together.
+	// Limit the range before drawing. Limiting the result would make half of all delays exactly
+	// max.
 	low, high := wait*(1-e.factor), min(wait*(1+e.factor), limit)
 	return within(low+rand.Float64()*(high-low), e.max)
 }
 
-// Validate reports every argument out of its range.
+// Validate reports every argument that is out of range.
 func (e *exponential) Validate() error {
 	var faults []error
 	if e.initial <= 0 {

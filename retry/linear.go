@@ -8,9 +8,8 @@ import (
 
 type linear struct{ step, max time.Duration }
 
-// Linear is the policy that waits step × n after the nth attempt, at most max.
-// It has no jitter and never gives a message up. Step must be at least 0 and max
-// at least step.
+// Linear returns a policy whose delay after attempt n is step × n, at most max. It has no jitter
+// and never gives a message up. step must be at least 0, and max at least step.
 func Linear(step, max time.Duration) Policy {
 	return linear{step, max}
 }
@@ -19,7 +18,7 @@ func (l linear) Delay(attempt int, _ error) time.Duration {
 	return within(float64(l.step)*float64(counted(attempt)), l.max)
 }
 
-// Validate reports every argument out of its range.
+// Validate reports every argument that is out of range.
 func (l linear) Validate() error {
 	var faults []error
 	if l.step < 0 {

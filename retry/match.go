@@ -2,17 +2,14 @@ package retry
 
 import "errors"
 
-// Match joins mappers of domain errors into one, a switch over errors: they are
-// asked in order, and the first answer that is not nil wins. If there is none,
-// the answer is nil, "not mine". Mappers that are nil are ignored.
+// Match combines mappers of domain errors into one. It calls them in order and returns the first
+// non-nil result, or nil if there is none. Nil mappers are ignored.
 //
-// A mapper answers nil for an error that it does not know. The consumer then
-// goes by the error as it was, so a mapper can never finish a message by
-// accident; one that means to finish it answers [Drop]. What a mapper wraps
-// around an error is outermost, so it wins over a marker that the error already
-// bears.
+// A mapper returns nil for an error that it does not know; the consumer then uses the original
+// error. So a mapper cannot finish a message by accident: to finish it, return [Drop]. A marker
+// added by a mapper is outermost, so it wins over a marker already in the error.
 //
-// A mapper is called from many goroutines at once.
+// Mappers are called concurrently.
 func Match(mappers ...func(error) error) func(error) error {
 	return func(err error) error {
 		for _, mapper := range mappers {
@@ -27,10 +24,9 @@ func Match(mappers ...func(error) error) func(error) error {
 	}
 }
 
-// Is maps errors that [errors.Is] finds to be target: it answers wrap(err),
-// where err is the whole error rather than target. [Permanent] and [Drop] serve
-// as wrap as they are; [After] needs a closure. With a nil wrap the mapper is
-// nil too, and a nil target matches nothing.
+// Is returns a mapper for the errors that [errors.Is] reports as target. The mapper returns wrap of
+// the whole error. wrap may be [Permanent] or [Drop]; [After] needs a closure. The mapper of a nil
+// wrap is nil, and a nil target matches nothing.
 func Is(target error, wrap func(error) error) func(error) error {
 	if wrap == nil {
 		return nil
@@ -43,9 +39,8 @@ func Is(target error, wrap func(error) error) func(error) error {
 	}
 }
 
-// As maps errors in whose tree [errors.As] finds an E: it answers wrap(e), where
-// e is that E rather than the error around it. With a nil wrap the mapper is nil
-// too.
+// As returns a mapper for the errors in which [errors.As] finds an E. The mapper returns wrap of
+// that E, without the errors around it. The mapper of a nil wrap is nil.
 func As[E error](wrap func(E) error) func(error) error {
 	if wrap == nil {
 		return nil

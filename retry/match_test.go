@@ -11,11 +11,7 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-type quotaError struct{ wait time.Duration }
-
-func (e *quotaError) Error() string { return "quota exceeded" }
-
-// codeError is an error by value: As must find those too.
+// codeError is an error without a pointer, which As must find too.
 type codeError int
 
 func (e codeError) Error() string { return fmt.Sprintf("code %d", int(e)) }
@@ -48,7 +44,7 @@ func TestMatch(t *testing.T) {
 		{"is, after", io.ErrUnexpectedEOF, retry.Verdict{Action: retry.Delay, Delay: time.Second}},
 		{"as pointer", fmt.Errorf("call: %w", &quotaError{time.Minute}), retry.Verdict{Action: retry.Delay, Delay: time.Minute}},
 		{"as value", errors.Join(errBoom, codeError(404)), retry.Verdict{Action: retry.GiveUp}},
-		{"nil answer falls on", codeError(503), retry.Verdict{Action: retry.Again}},
+		{"nil result, next mapper", codeError(503), retry.Verdict{Action: retry.Again}},
 		{"order of mappers, not of errors", errors.Join(io.EOF, sql.ErrNoRows), retry.Verdict{Action: retry.GiveUp}},
 		{"mapper over marker", retry.Drop(sql.ErrNoRows), retry.Verdict{Action: retry.GiveUp}},
 	}
@@ -61,7 +57,7 @@ func TestMatch(t *testing.T) {
 	}
 	for _, err := range []error{nil, errBoom, fmt.Errorf("outer: %w", errBoom), retry.Permanent(errBoom)} {
 		if got := mapper(err); got != nil {
-			t.Errorf("mapper(%v) = %v, want nil: not mine", err, got)
+			t.Errorf("mapper(%v) = %v, want nil", err, got)
 		}
 	}
 }
@@ -73,7 +69,7 @@ func TestMatchNothing(t *testing.T) {
 		"nil wraps":   retry.Match(retry.Is(errBoom, nil), retry.As[*quotaError](nil)),
 	} {
 		if got := mapper(errBoom); got != nil {
-			t.Errorf("%s: answers %v, want nil", name, got)
+			t.Errorf("%s: returns %v, want nil", name, got)
 		}
 	}
 }
@@ -87,7 +83,7 @@ func TestNilWrapIsNilMapper(t *testing.T) {
 	}
 }
 
-// errors.Is(nil, nil) is true; a mapper must not make a failure of a success.
+// errors.Is(nil, nil) is true, but a mapper must not turn a success into a failure.
 func TestIsNeverMatchesNil(t *testing.T) {
 	again := func(error) error { return retry.After(0, nil) }
 	for _, err := range []error{nil, errBoom} {
@@ -100,7 +96,7 @@ func TestIsNeverMatchesNil(t *testing.T) {
 	}
 }
 
-func TestIsWrapsTheWholeErrorAsTheFoundOne(t *testing.T) {
+func TestIsWrapsWholeErrorAsTheOneFound(t *testing.T) {
 	outer := fmt.Errorf("load: %w", sql.ErrNoRows)
 	if got, want := retry.Is(sql.ErrNoRows, retry.Permanent)(outer).Error(), "permanent: load: "+sql.ErrNoRows.Error(); got != want {
 		t.Errorf("Is: %q, want %q", got, want)

@@ -7,13 +7,12 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// Action is what an error asks to be done with a message. The zero value is
-// [Finish].
+// Action is what should become of a message. The zero value is [Finish].
 type Action uint8
 
 const (
 	Finish  Action = iota // nil: the message is done
-	Backoff               // an error without a marker: the policy decides
+	Backoff               // an unmarked error: the policy decides
 	Delay                 // After(d, err): failed, requeue after d
 	Again                 // After(d, nil): not failed, requeue after d
 	GiveUp                // Permanent, or cenkalti's *backoff.PermanentError: dead letter
@@ -41,16 +40,15 @@ func (a Action) String() string {
 	}
 }
 
-// Verdict is what an error asks for. The zero value is that of a nil error.
+// Verdict is what an error says about a message. The zero value is the verdict of a nil error.
 type Verdict struct {
 	Action Action
-	Delay  time.Duration // for Delay and Again, at least 0; else 0
+	Delay  time.Duration // of Delay and Again, at least 0; otherwise 0
 }
 
-// Of says what err asks for. It walks the tree of err as [errors.As] does, depth
-// first and in order through Unwrap() error and Unwrap() []error, and the first
-// marker it meets wins: the outermost of a chain, the leftmost of a join. An
-// error without a marker is left to the policy.
+// Of returns the verdict of err. It walks the tree of err depth first, like [errors.As], and the
+// first marker wins: the outermost of a chain, the leftmost of a join. The verdict of an error
+// without a marker is [Backoff].
 //
 // Of does not allocate, and is safe for concurrent use.
 func Of(err error) Verdict {

@@ -6,30 +6,26 @@ import (
 	"time"
 )
 
-// Policy decides how long a message that failed waits for its next attempt.
+// Policy decides how long a failed message waits for its next attempt.
 //
-// Delay is told which attempt failed, from 1 to 65536, and with which error. It
-// answers with the time until the next attempt; a negative one, such as [Stop],
-// gives the message up. nsqd's counter has 16 bits: after attempt 65535 it
-// arrives as 0, which the consumer takes for 65536, and so do the policies of
-// this package for any attempt below 1.
+// Delay receives the number of the failed attempt, from 1 to 65536, and its error. It returns the
+// time until the next attempt; a negative result, such as [Stop], gives the message up. nsqd counts
+// attempts in 16 bits, so after 65535 its counter is 0. The consumer passes 65536 then, and the
+// policies of this package treat any attempt below 1 as 65536.
 //
-// Delay is called from many goroutines at once, and must not block: it is on the
-// message's way to its answer.
+// Delay is called concurrently and must not block, since the message is answered only afterwards.
 //
-// A Policy may also have a method Validate() error. It is called when the
-// consumer is built, which fails with what it returns.
+// A Policy may also have a method Validate() error. NewConsumer calls it and returns its error.
 type Policy interface {
 	Delay(attempt int, err error) time.Duration
 }
 
-// Stop is the delay that gives a message up: it goes the way of a [Permanent]
-// error.
+// Stop is the delay that gives a message up, as a [Permanent] error does.
 const Stop time.Duration = -1
 
-// PolicyFunc makes a policy of a function. It is told the attempt as it comes,
-// and any negative answer gives the message up. A panic in the function is not
-// recovered here. A nil PolicyFunc is reported by Validate, and its delay is 0.
+// PolicyFunc is a policy made of a function. The function receives the attempt unchanged, and any
+// negative result gives the message up. PolicyFunc does not recover a panic. Validate reports a nil
+// PolicyFunc, whose delay is 0.
 type PolicyFunc func(attempt int, err error) time.Duration
 
 // Delay calls f.
@@ -48,11 +44,11 @@ func (f PolicyFunc) Validate() error {
 	return nil
 }
 
-// maxAttempt stands for every attempt after nsqd's counter has wrapped.
+// maxAttempt is the attempt that nsqd's 16-bit counter reports as 0.
 const maxAttempt = 65536
 
-// counted is the attempt as a policy counts: a wrapped counter is never taken
-// for a first attempt.
+// counted returns attempt, or maxAttempt if the counter has wrapped: a wrapped counter must not
+// look like a first attempt.
 func counted(attempt int) int {
 	if attempt < 1 {
 		return maxAttempt
@@ -60,9 +56,8 @@ func counted(attempt int) int {
 	return attempt
 }
 
-// within converts nanoseconds to a duration in 0 … limit. The comparisons are
-// made on floats, since converting NaN, infinity or anything above 2⁶³ gives a
-// different number on each architecture.
+// within converts nanoseconds to a duration from 0 to limit. It compares floats, since the
+// conversion of NaN, infinity or a number above 2⁶³ depends on the architecture.
 func within(ns float64, limit time.Duration) time.Duration {
 	limit = max(limit, 0)
 	switch {

@@ -1,25 +1,17 @@
+// Tests of policy.go, linear.go and schedule.go, and of the Policy contract over all policies.
+
 package retry_test
 
 import (
 	"errors"
 	"math"
-	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/nsqx/nsqx/retry"
-)
-
-// attempts are those of row I15 of the fault catalogue: the first ones, the
-// edge of a replay, the last of nsqd's counter, and after it has wrapped.
-var attempts = [...]int{1, 2, 3, 10, 64, 65535, 65536}
-
-const (
-	second = time.Second
-	minute = time.Minute
-	stop   = retry.Stop
 )
 
 func TestDelays(t *testing.T) {
@@ -69,7 +61,7 @@ func TestDelays(t *testing.T) {
 			[...]time.Duration{5 * second, 5 * second, 5 * second, 5 * second, stop, stop, stop}},
 		{"backoff, stop", retry.FromBackOff(func() backoff.BackOff { return new(backoff.StopBackOff) }),
 			[...]time.Duration{stop, stop, stop, stop, stop, stop, stop}},
-		{"backoff, counts its steps", retry.FromBackOff(func() backoff.BackOff { return new(stepBackOff) }),
+		{"backoff, steps", retry.FromBackOff(func() backoff.BackOff { return new(stepBackOff) }),
 			[...]time.Duration{1, 2, 3, 10, 64, 64, 64}},
 	}
 	for _, tt := range tests {
@@ -86,7 +78,7 @@ func TestDelays(t *testing.T) {
 	}
 }
 
-// A counter that wrapped to 0, passed on as it is, must not start over.
+// A counter that has wrapped to 0 does not restart the delays.
 func TestWrappedAttemptIsNotTheFirst(t *testing.T) {
 	policies := map[string]retry.Policy{
 		"Exponential": retry.Exponential(second, minute, retry.WithRandomizationFactor(0)),
@@ -103,7 +95,7 @@ func TestWrappedAttemptIsNotTheFirst(t *testing.T) {
 	}
 }
 
-func TestPolicyFuncIsToldTheError(t *testing.T) {
+func TestPolicyFuncReceivesError(t *testing.T) {
 	policy := retry.PolicyFunc(func(_ int, err error) time.Duration {
 		if errors.Is(err, errBoom) {
 			return retry.Stop
@@ -118,21 +110,13 @@ func TestPolicyFuncIsToldTheError(t *testing.T) {
 	}
 }
 
-func TestScheduleKeepsItsOwnCopy(t *testing.T) {
+func TestScheduleCopiesItsArgument(t *testing.T) {
 	delays := []time.Duration{second, minute}
 	policy := retry.Schedule(delays...)
 	delays[0] = time.Hour
 	if got := policy.Delay(1, nil); got != second {
 		t.Errorf("Delay(1) = %v after the caller changed its slice, want 1s", got)
 	}
-}
-
-// validate is what the consumer does with its policy when it is built.
-func validate(policy retry.Policy) error {
-	if v, ok := policy.(interface{ Validate() error }); ok {
-		return v.Validate()
-	}
-	return errors.New("has no Validate")
 }
 
 func TestBadPolicies(t *testing.T) {
@@ -187,12 +171,45 @@ func TestBadPolicies(t *testing.T) {
 	}
 }
 
-// A struct literal without its Clock panics at its first use, in backoff.Retry
-// too; here it is found before there is a message.
-func TestValidateFindsUnusableBackOff(t *testing.T) {
-	literal := func() backoff.BackOff { return &backoff.ExponentialBackOff{InitialInterval: second} }
-	err := validate(retry.FromBackOff(literal))
-	if err == nil || !strings.HasPrefix(err.Error(), "nsqx: retry.FromBackOff: newBackOff's schedule panics, must be ready for use: ") {
-		t.Errorf("Validate = %v, want the panic reported", err)
+func TestPoliciesDoNotAllocate(t *testing.T) {
+	policies := map[string]retry.Policy{
+		"Exponential": retry.Exponential(time.Second, time.Minute),
+		"Linear":      retry.Linear(time.Second, time.Minute),
+		"Schedule":    retry.Schedule(time.Second, time.Minute),
 	}
+	for name, policy := range policies {
+		attempt := 0
+		if n := testing.AllocsPerRun(1000, func() {
+			attempt++
+			policy.Delay(attempt, errBoom)
+		}); n != 0 {
+			t.Errorf("%s.Delay: %v allocations, want 0", name, n)
+		}
+	}
+}
+
+// This test is for the race detector.
+func TestPoliciesAreSafeForConcurrentUse(t *testing.T) {
+	policies := []retry.Policy{
+		retry.Exponential(time.Second, time.Minute),
+		retry.Linear(time.Second, time.Minute),
+		retry.Schedule(time.Second, time.Minute),
+		retry.FromBackOff(func() backoff.BackOff {
+			return backoff.NewExponentialBackOff(backoff.WithMaxInterval(time.Minute))
+		}),
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for attempt := 1; attempt <= 100; attempt++ {
+				for _, policy := range policies {
+					// cenkalti's jitter goes half above its maximum.
+					if d := policy.Delay(attempt, errBoom); d < 0 || d > 90*time.Second+1 {
+						t.Errorf("%T.Delay(%d) = %v", policy, attempt, d)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

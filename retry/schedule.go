@@ -9,12 +9,11 @@ import (
 
 type schedule []time.Duration
 
-// Schedule is the policy that waits d[n-1] after the nth attempt. Past its end
-// the last delay repeats; to give a message up there instead, let [Stop] be the
-// last entry. It has no jitter.
+// Schedule returns a policy whose delay after attempt n is d[n-1]. After the end of d the last
+// entry repeats; to give the message up instead, make [Stop] the last entry. Schedule has no
+// jitter.
 //
-// There must be at least one entry, and each must be at least 0, save a Stop at
-// the end.
+// There must be at least one entry. Each must be at least 0, except a Stop at the end.
 func Schedule(d ...time.Duration) Policy {
 	return schedule(slices.Clone(d))
 }
@@ -26,7 +25,7 @@ func (s schedule) Delay(attempt int, _ error) time.Duration {
 	return max(s[min(counted(attempt), len(s))-1], Stop)
 }
 
-// Validate reports an empty schedule, and each entry out of its range.
+// Validate reports an empty schedule, and each entry that is out of range.
 func (s schedule) Validate() error {
 	if len(s) == 0 {
 		return errors.New("nsqx: retry.Schedule: has no entries, must have at least one delay")

@@ -1,8 +1,8 @@
-// Command consumer prints the messages of a channel, until Ctrl-C:
+// Command consumer prints the messages of a channel until Ctrl-C:
 //
 //	go run ./examples/consumer -nsqd 127.0.0.1:4150 -topic orders -channel printer
 //
-// It then drains: what it handles is finished, what waits goes back to nsqd.
+// It then drains: running handlers finish, and waiting messages are requeued.
 package main
 
 import (
@@ -33,24 +33,24 @@ func main() {
 	}
 }
 
-// run consumes until ctx ends. Messages go to out, all else to status.
+// run consumes until ctx ends. It prints messages to out, and everything else to status.
 func run(ctx context.Context, args []string, out, status io.Writer) error {
 	flags := flag.NewFlagSet("consumer", flag.ContinueOnError)
 	flags.SetOutput(status)
 	nsqd := flags.String("nsqd", "127.0.0.1:4150", "`address` of nsqd")
 	topic := flags.String("topic", "orders", "topic to consume")
 	channel := flags.String("channel", "printer#ephemeral", "channel of the topic")
-	concurrency := flags.Int("concurrency", 4, "most messages handled at once")
+	concurrency := flags.Int("concurrency", 4, "maximum number of messages handled at once")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 
-	// One Write a message, so that the lines of concurrent handlers stay whole,
-	// and quoted, since a message may hold anything.
+	// One Write per message keeps the lines of concurrent handlers apart. The body is quoted, since
+	// it may contain anything.
 	show := func(ctx context.Context, body string) error {
 		m := handler.FromContext(ctx)
 		_, err := fmt.Fprintf(out, "%s  attempt %d  %#q\n", m.ID, m.Attempts, body)
-		return err // a message that was not printed comes again
+		return err // a message that was not printed is delivered again
 	}
 	logger := slog.New(slog.NewTextHandler(status, nil))
 	consumer, err := nsqx.NewConsumer(*topic, *channel, codec.String(), show,
@@ -62,18 +62,17 @@ func run(ctx context.Context, args []string, out, status io.Writer) error {
 	if err != nil {
 		return err
 	}
-	err = consumer.Run(ctx) // until Ctrl-C, whether nsqd is there or not
+	err = consumer.Run(ctx) // until Ctrl-C, even if nsqd is not running yet
 	logEnd(logger, consumer.Stats(), err)
 	return err
 }
 
-// logEnd says how it ended, and which messages were left behind by handlers
-// that did not return in time.
+// logEnd logs the totals, and the messages of handlers that did not return in time.
 func logEnd(logger *slog.Logger, s nsqx.Stats, err error) {
-	logger.Info("stopped", "finished", s.Finished, "requeued", s.Requeued, "given_back", s.Interrupted)
+	logger.Info("stopped", "finished", s.Finished, "requeued", s.Requeued, "interrupted", s.Interrupted)
 	if end, ok := errors.AsType[*nsqx.ShutdownError](err); ok {
 		for _, m := range end.Abandoned {
-			logger.Warn("left behind", "id", m.ID, "attempts", m.Attempts, "requeued", m.Requeued)
+			logger.Warn("abandoned", "id", m.ID, "attempts", m.Attempts, "requeued", m.Requeued)
 		}
 	}
 }

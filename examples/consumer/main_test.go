@@ -49,11 +49,11 @@ func TestRun(t *testing.T) {
 		}
 	}
 	if n := unfinished(d); n != 0 {
-		t.Errorf("nsqd has %d messages left, want none", n)
+		t.Errorf("nsqd has %d unfinished messages, want none", n)
 	}
 }
 
-func TestAMessageThatWasNotPrintedComesAgain(t *testing.T) {
+func TestUnprintedMessageIsRequeued(t *testing.T) {
 	d := startNSQD(t)
 	publish(t, d, "one")
 
@@ -65,7 +65,7 @@ func TestAMessageThatWasNotPrintedComesAgain(t *testing.T) {
 		t.Fatalf("run: %v", err)
 	}
 	if n := unfinished(d); n != 1 {
-		t.Errorf("nsqd has %d messages left, want 1", n)
+		t.Errorf("nsqd has %d unfinished messages, want 1", n)
 	}
 	for _, text := range []string{"broken pipe", "finished=0 requeued=1"} {
 		if !strings.Contains(status.String(), text) {
@@ -114,8 +114,8 @@ func TestLogEnd(t *testing.T) {
 	logEnd(slog.New(slog.NewTextHandler(&status, nil)), nsqx.Stats{Finished: 7, Interrupted: 2},
 		&nsqx.ShutdownError{Abandoned: []nsqx.Abandoned{{ID: id, Attempts: 3, Requeued: true}}})
 	for _, text := range []string{
-		"msg=stopped finished=7 requeued=0 given_back=2",
-		`msg="left behind" id=0123456789abcdef attempts=3 requeued=true`,
+		"msg=stopped finished=7 requeued=0 interrupted=2",
+		"msg=abandoned id=0123456789abcdef attempts=3 requeued=true",
 	} {
 		if !strings.Contains(status.String(), text) {
 			t.Errorf("no %q in:\n%s", text, &status)
@@ -123,8 +123,7 @@ func TestLogEnd(t *testing.T) {
 	}
 }
 
-// sink takes lines, fails with err if that is set, and tells when it has seen
-// as many as it should.
+// sink collects lines, returns err from each Write, and calls full after the given number of lines.
 type sink struct {
 	lines int
 	full  func()
@@ -145,7 +144,7 @@ func (s *sink) Write(p []byte) (int, error) {
 	return len(p), s.err
 }
 
-// sorted returns the lines without the message ids, which must be there.
+// sorted returns the lines without message ids. Each line must have one.
 func (s *sink) sorted(t *testing.T) []string {
 	t.Helper()
 	s.mu.Lock()
@@ -195,7 +194,7 @@ func publish(t *testing.T, d *nsqd.NSQD, bodies ...string) {
 	}
 }
 
-// unfinished counts the messages that nsqd has not heard FIN of.
+// unfinished returns the number of messages that are not finished.
 func unfinished(d *nsqd.NSQD) (n int) {
 	for _, t := range d.GetStats("orders", "", false).Topics {
 		n += int(t.Depth)

@@ -12,12 +12,11 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// limit lets one message pass in each interval; the others wait for their turn.
-// It is called once for each consumer that shall have a limit of its own.
-// While a message waits, it has one of the consumer's handlers for itself.
+// limit returns a middleware that lets one message pass per interval; the others wait. Consumers
+// that share the middleware share the limit. A waiting message occupies a handler of its consumer.
 func limit(every time.Duration) handler.Middleware {
 	var mu sync.Mutex
-	var next time.Time // when the next one may pass
+	var next time.Time // when the next message may pass
 	turn := func() (wait time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -34,15 +33,15 @@ func limit(every time.Duration) handler.Middleware {
 			select {
 			case <-time.After(turn()):
 				return next(ctx, m)
-			case <-ctx.Done(): // too late for nsqd, or the service has to stop
+			case <-ctx.Done(): // the message timed out, or the service stops
 				return context.Cause(ctx)
 			}
 		}
 	}
 }
 
-// valid is a decorator for handlers of any type that can say what is wrong with
-// it. What is wrong stays so: no retry, off to the dead letters.
+// valid decorates handlers of any type with a Validate method. An invalid value is a permanent
+// error, since a retry cannot cure it: the message becomes a dead letter.
 func valid[T interface{ Validate() error }](next handler.Func[T]) handler.Func[T] {
 	return func(ctx context.Context, v T) error {
 		if err := v.Validate(); err != nil {
@@ -52,7 +51,7 @@ func valid[T interface{ Validate() error }](next handler.Func[T]) handler.Func[T
 	}
 }
 
-// stamp says in a header of all that is published who has done so.
+// stamp adds the header origin to all published messages.
 func stamp(origin string) handler.SendMiddleware {
 	return func(next handler.Send) handler.Send {
 		return func(ctx context.Context, out *handler.Outgoing) error {
@@ -64,17 +63,16 @@ func stamp(origin string) handler.SendMiddleware {
 	}
 }
 
-// show prints the way of messages through a chain: of those that have the header
-// "show".
+// show prints the path of messages with the header "show" through a chain.
 type show struct{ *log.Logger }
 
-// trail is the way of one message, in lines. It is printed when it is complete.
+// trail is the path of one message. It is printed when it is complete.
 type trail struct {
 	depth int
 	lines strings.Builder
 }
 
-type trailKey struct{} // of a context value
+type trailKey struct{} // key of a context value
 
 func (s show) step(ctx context.Context, name string, next func(context.Context) error) error {
 	if handler.FromContext(ctx).Header("show") == "" {
@@ -105,7 +103,7 @@ func answer(err error) string {
 	return err.Error()
 }
 
-// raw shows a middleware.
+// raw wraps a middleware and shows it.
 func (s show) raw(name string, mw handler.Middleware) handler.Middleware {
 	return func(next handler.Raw) handler.Raw {
 		next = mw(next)
@@ -115,7 +113,7 @@ func (s show) raw(name string, mw handler.Middleware) handler.Middleware {
 	}
 }
 
-// send shows a middleware of what is published.
+// send wraps a middleware of publishes and shows it.
 func (s show) send(name string, mw handler.SendMiddleware) handler.SendMiddleware {
 	return func(next handler.Send) handler.Send {
 		next = mw(next)
@@ -125,7 +123,7 @@ func (s show) send(name string, mw handler.SendMiddleware) handler.SendMiddlewar
 	}
 }
 
-// typed shows a decorator, or, if there is none, the handler.
+// typed wraps a decorator, or the handler if decorate is nil, and shows it.
 func typed[T any](s show, name string, decorate func(handler.Func[T]) handler.Func[T]) func(handler.Func[T]) handler.Func[T] {
 	return func(next handler.Func[T]) handler.Func[T] {
 		next = handler.Wrap(next, decorate)

@@ -1,11 +1,10 @@
-// Command middleware shows what may stand around a handler, and around a
-// publish, on an nsqd that it starts in its own process. It needs no arguments
-// and nothing installed:
+// Command middleware shows middleware of handlers and of publishes, with an nsqd in its own
+// process. It needs no arguments, and nothing needs to be installed:
 //
 //	go run ./examples/middleware
 //
-// Parcels are delivered, and a notice is published for each. The ways of the
-// first two through all that wraps the handler are printed.
+// It delivers parcels, and publishes a notice for each. It prints the paths of the first two
+// through the middleware.
 package main
 
 import (
@@ -28,14 +27,14 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// Parcel is what has to be delivered.
+// Parcel is the payload of the topic parcels.
 type Parcel struct {
 	ID    int     `json:"id"`
 	To    string  `json:"to"`
 	Kilos float64 `json:"kilos"`
 }
 
-// Validate says what is wrong with a parcel.
+// Validate returns an error if the parcel cannot be delivered.
 func (p Parcel) Validate() error {
 	if p.Kilos <= 0 {
 		return fmt.Errorf("a parcel of %v kg", p.Kilos)
@@ -43,12 +42,12 @@ func (p Parcel) Validate() error {
 	return nil
 }
 
-// Notice tells somebody that a parcel was delivered.
+// Notice is the payload of the topic notices: a parcel was delivered.
 type Notice struct {
 	Parcel int `json:"parcel"`
 }
 
-const customs = 100 * time.Millisecond // how long customs take for one parcel
+const customs = 100 * time.Millisecond // time that customs need for one parcel
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -60,7 +59,7 @@ func main() {
 	}
 }
 
-// run is the whole program.
+// run is the program.
 func run(ctx context.Context, out io.Writer) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("not done after 30 s"))
 	defer cancel()
@@ -87,22 +86,22 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	s := p.deliveries.Stats() // exact, since Run has returned
-	p.Printf("\n  ✓ %d parcels delivered, %d tried again, %d given up", s.Finished, s.Requeued, s.DeadLettered)
+	p.Printf("\n  ✓ %d parcels delivered, %d retried, %d given up", s.Finished, s.Requeued, s.DeadLettered)
 	return nil
 }
 
 // work publishes parcels and waits until they are settled.
 func (p *post) work(ctx context.Context, settled <-chan int) error {
 	shown := handler.WithHeader(ctx, "show", "yes")
-	p.Println("the way of parcel 1, inwards and back:")
+	p.Println("the path of parcel 1 through the chain and back:")
 	if err := errors.Join(p.post(shown, Parcel{1, "Berlin", 2}, "DE"), wait(ctx, settled, 2)); err != nil {
 		return err
 	}
-	p.Println("\n  parcel 2 goes abroad, so it meets the limit, too:")
+	p.Println("\n  parcel 2 goes abroad, so it also passes the limit:")
 	if err := errors.Join(p.post(shown, Parcel{2, "Oslo", 2}, "NO"), wait(ctx, settled, 2)); err != nil {
 		return err
 	}
-	p.Printf("\n  more parcels; customs let one pass each %v:", customs)
+	p.Printf("\n  more parcels; customs let one pass every %v:", customs)
 	err := errors.Join(
 		p.post(ctx, Parcel{3, "Bern", 0.5}, "CH"),
 		p.post(ctx, Parcel{4, "Oslo", 12}, "NO"),
@@ -111,7 +110,7 @@ func (p *post) work(ctx context.Context, settled <-chan int) error {
 		p.post(ctx, Parcel{7, "Atlantis", 3}, "DE"),
 		p.post(ctx, Parcel{8, "Munich", 0}, "DE"),
 	)
-	return errors.Join(err, wait(ctx, settled, 11)) // 8 has no notice
+	return errors.Join(err, wait(ctx, settled, 11)) // parcel 8 has no notice
 }
 
 // post delivers parcels and sends notices.
@@ -131,8 +130,8 @@ func newPost(l *log.Logger, settled chan<- int, opts ...nsqx.Option) (p *post, e
 	s := show{l}
 	both := nsqx.WithOptions(opts...)
 
-	// The first is the outermost. What is typed stands inside of what is not,
-	// since between the two the payload is decoded.
+	// The first is the outermost. Typed decorators run inside untyped middleware, since the payload
+	// is decoded between them.
 	p.deliveries, err = nsqx.NewConsumer("parcels", "delivery", codec.JSON[Parcel](),
 		handler.Wrap(p.deliver,
 			typed(s, "valid", valid[Parcel]),
@@ -141,7 +140,7 @@ func newPost(l *log.Logger, settled chan<- int, opts ...nsqx.Option) (p *post, e
 		nsqx.WithMiddleware(
 			s.raw("log", middleware.Log(logger(l))),
 			middleware.Only(abroad, s.raw("limit, only abroad", limit(customs))),
-			s.raw("timeout", middleware.Timeout(500*time.Millisecond)), // inside the limit: waiting does not count
+			s.raw("timeout", middleware.Timeout(500*time.Millisecond)), // inside the limit, so waiting does not count
 		),
 		both,
 		nsqx.WithConcurrency(8),
@@ -156,7 +155,7 @@ func newPost(l *log.Logger, settled chan<- int, opts ...nsqx.Option) (p *post, e
 		return nil, err
 	}
 
-	// Those of the publisher stand outside those of its producers.
+	// Middleware of the publisher runs outside that of its producers.
 	p.publisher, err = nsqx.NewPublisher(both, nsqx.WithEnvelope(), nsqx.WithSendMiddleware(s.send("stamp", stamp("depot 1"))))
 	if err != nil {
 		return nil, err
@@ -170,7 +169,7 @@ func newPost(l *log.Logger, settled chan<- int, opts ...nsqx.Option) (p *post, e
 	return p, err
 }
 
-// post publishes a parcel. Headers say what has nothing to do with the payload.
+// post publishes a parcel, with headers for data that is not part of the payload.
 func (p *post) post(ctx context.Context, v Parcel, country string) error {
 	ctx = handler.WithHeader(ctx, "country", country)
 	ctx = handler.WithHeader(ctx, "request", fmt.Sprintf("r-%d", v.ID))
@@ -179,20 +178,20 @@ func (p *post) post(ctx context.Context, v Parcel, country string) error {
 
 func abroad(m *handler.Message) bool { return m.Header("country") != "DE" }
 
-// deliver is the handler that all the others stand around.
+// deliver is the innermost handler.
 func (p *post) deliver(ctx context.Context, v Parcel) error {
 	if v.To == "Atlantis" && handler.FromContext(ctx).Attempts == 1 {
-		<-ctx.Done() // it looks for the address until its time is up
+		<-ctx.Done() // it searches for the address until the timeout
 		return context.Cause(ctx)
 	}
 	if handler.FromContext(ctx).Header("show") == "" {
 		p.Printf("%4d ms  ✓ parcel %d is in %s", time.Since(p.start).Milliseconds(), v.ID, v.To)
 	}
-	return p.sent.Publish(ctx, Notice{Parcel: v.ID}) // its ctx is where Forward finds the message
+	return p.sent.Publish(ctx, Notice{Parcel: v.ID}) // Forward finds the message in ctx
 }
 
-// mail handles a notice. request has come from the parcel's publish through two
-// topics.
+// mail handles a notice. Its header request was set when the parcel was published, two topics
+// earlier.
 func (p *post) mail(ctx context.Context, n Notice) error {
 	m := handler.FromContext(ctx)
 	p.Printf("%4d ms  ✉ parcel %d was delivered (request %s, from %s)",
@@ -201,15 +200,14 @@ func (p *post) mail(ctx context.Context, n Notice) error {
 	return nil
 }
 
-// OnSettle is a hook: it is told what was decided about a message.
+// OnSettle is a hook, called with the outcome of each message.
 func (p *post) OnSettle(m *handler.Message) {
 	if d := m.Outcome().Disposition; d == handler.Finish || d == handler.DeadLetter {
 		p.settled <- 0
 	}
 }
 
-// logger is what the Log middleware writes to, with what a reader of this example
-// wants to see.
+// logger returns a logger that prints only the message, the attempts and the error.
 func logger(l *log.Logger) *slog.Logger {
 	return slog.New(slog.NewTextHandler(writer{l}, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
@@ -221,7 +219,7 @@ func logger(l *log.Logger) *slog.Logger {
 	}))
 }
 
-// writer keeps lines of slog and log apart.
+// writer indents the lines of slog.
 type writer struct{ *log.Logger }
 
 func (w writer) Write(line []byte) (int, error) {

@@ -8,17 +8,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/nsqx/nsqx/examples/internal/leaks"
-	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/retry"
 )
 
 func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
-// The ways of the parcels that are shown, and what the order of chains is.
+// The paths of the parcels, in the order of the chains.
 const (
 	home = `
   → log
@@ -68,7 +64,7 @@ func TestRun(t *testing.T) {
 		` *\d+ ms  ✉ parcel \d was delivered \(request r-\d, from depot 1\)$`:  7,
 		` *msg="message failed" attempts=1 error="permanent: a parcel of 0 kg`: 1,
 		` *msg="message failed" attempts=1 error="nsqx: handler timeout"`:      1,
-		`✓ 7 parcels delivered, 1 tried again, 1 given up$`:                    1,
+		`✓ 7 parcels delivered, 1 retried, 1 given up$`:                        1,
 	} {
 		if found := regexp.MustCompile("(?m)^  "+line).FindAllString(out.String(), -1); len(found) != want {
 			t.Errorf("got %d lines of %q, want %d", len(found), line, want)
@@ -85,7 +81,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunStopped(t *testing.T) {
-	for name, line := range map[string]string{"early": "the way of parcel 1", "midway": "more parcels"} {
+	for name, line := range map[string]string{"early": "the path of parcel 1", "midway": "more parcels"} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("TMPDIR", t.TempDir())
 			ctx, cancel := context.WithCancel(t.Context())
@@ -97,52 +93,7 @@ func TestRunStopped(t *testing.T) {
 	}
 }
 
-func TestLimit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		var passed []time.Duration
-		h := limit(time.Second)(func(context.Context, *handler.Message) error {
-			passed = append(passed, time.Since(start))
-			return nil
-		})
-		for range 3 {
-			if err := h(t.Context(), new(handler.Message)); err != nil {
-				t.Error(err)
-			}
-		}
-		time.Sleep(time.Minute) // what was not used is not saved up
-		ctx, cancel := context.WithCancelCause(t.Context())
-		for range 2 {
-			if err := h(ctx, new(handler.Message)); err != nil {
-				t.Error(err)
-			}
-		}
-		want := []time.Duration{0, time.Second, 2 * time.Second, 62 * time.Second, 63 * time.Second}
-		for i, at := range want {
-			if len(passed) != len(want) || passed[i] != at {
-				t.Fatalf("passed at %v, want %v", passed, want)
-			}
-		}
-		enough := errors.New("enough")
-		cancel(enough)
-		if err := h(ctx, new(handler.Message)); !errors.Is(err, enough) {
-			t.Errorf("got error %v, want the cause", err)
-		}
-	})
-}
-
-func TestValid(t *testing.T) {
-	calls := 0
-	h := valid(func(context.Context, Parcel) error { calls++; return nil })
-	if err := h(t.Context(), Parcel{ID: 1, Kilos: 1}); err != nil || calls != 1 {
-		t.Errorf("got error %v after %d calls, want none after 1", err, calls)
-	}
-	if err := h(t.Context(), Parcel{ID: 2}); retry.Of(err).Action != retry.GiveUp || calls != 1 {
-		t.Errorf("got error %v after %d calls, want a permanent one after 1", err, calls)
-	}
-}
-
-// trigger pulls when a text is written that contains line.
+// trigger calls pull when a text with line is written.
 type trigger struct {
 	line string
 	pull func()

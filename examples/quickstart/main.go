@@ -1,10 +1,10 @@
-// Command quickstart shows nsqx at work, on an nsqd that it starts in its own
-// process. It needs no arguments and nothing installed:
+// Command quickstart runs a consumer of nsqx and an nsqd in one process. It needs no arguments, and
+// nothing needs to be installed:
 //
 //	go run ./examples/quickstart
 //
-// 300 orders are published and charged. Most succeed, some fail once and are
-// retried, and some never succeed and end in a dead letter topic.
+// It publishes and charges 300 orders. Most succeed, some fail once and are retried, and some never
+// succeed and go to a dead letter topic.
 package main
 
 import (
@@ -36,28 +36,28 @@ const (
 	concurrency    = 4
 )
 
-// Order is what the messages carry, as JSON.
+// Order is the payload of the messages, in JSON.
 type Order struct {
 	ID    int      `json:"id"`
 	Card  string   `json:"card"`
 	Items []string `json:"items"`
 }
 
-// charge handles one order. What it returns decides what becomes of the message.
+// charge handles one order. Its error decides what happens to the message.
 func charge(ctx context.Context, o Order) error {
 	select {
-	case <-time.After(20 * time.Millisecond): // a bank takes its time
+	case <-time.After(20 * time.Millisecond): // the bank's response time
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 	switch {
-	case o.Card == "expired": // no retry cures this: off to the dead letters
+	case o.Card == "expired": // no retry can cure this: a dead letter
 		return retry.Permanent(errors.New("the card has expired"))
 	case o.Card == "blocked": // retried like any error, until WithMaxAttempts
 		return errors.New("the bank declines the card")
 	case o.Card == "foreign" && handler.FromContext(ctx).Attempts == 1:
 		return errors.New("the bank does not answer")
-	case o.Items[0] == "": // a bug: without items, this panics
+	case o.Items[0] == "": // a bug: it panics without items
 		return retry.Permanent(errors.New("the item has no name"))
 	}
 	return nil
@@ -73,7 +73,7 @@ func main() {
 	}
 }
 
-// run is the whole program.
+// run is the program.
 func run(ctx context.Context, out io.Writer, colours bool) (sum summary, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("not done after 30 s"))
 	defer cancel()
@@ -89,8 +89,8 @@ func run(ctx context.Context, out io.Writer, colours bool) (sum summary, err err
 		return sum, fmt.Errorf("publish: %w", err)
 	}
 
-	// Cancelling the context of Run stops a consumer. A service does that when
-	// it gets a signal; this program also when the last order is settled.
+	// Cancelling the context of Run stops a consumer. A service does so at a signal; this program
+	// also when the last order is settled.
 	running, done := context.WithCancel(ctx)
 	defer done()
 
@@ -103,8 +103,8 @@ func run(ctx context.Context, out io.Writer, colours bool) (sum summary, err err
 		nsqx.WithMaxAttempts(3),
 		nsqx.WithDeadLetter(deadTopic),
 		nsqx.WithHooks(r),
-		// The report says it all. A service leaves this out, and reads of
-		// connections, dead letters and panics in slog.Default().
+		// The report prints everything. A service omits this option, and its default logger reports
+		// connections, dead letters and panics.
 		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
 	)
 	if err != nil {
@@ -112,7 +112,7 @@ func run(ctx context.Context, out io.Writer, colours bool) (sum summary, err err
 	}
 	r.Printf("nsqd %v runs in this process, with %d orders in the topic %q\n\n", d.RealTCPAddr(), published, topic)
 	start := time.Now()
-	if err := consumer.Run(running); err != nil { // it has drained when it returns
+	if err := consumer.Run(running); err != nil { // returns after draining
 		return sum, err
 	}
 	took := time.Since(start)
@@ -125,13 +125,13 @@ func run(ctx context.Context, out io.Writer, colours bool) (sum summary, err err
 	r.Printf("%s drained, nsqd has %d orders left\n\n", r.paint("✓"), sum.left)
 	r.Printf("handled        %4d   of %d orders", sum.handled, published)
 	r.Printf("retried        %4d   times", sum.retried)
-	r.Printf("panicked       %4d   times, and the process is alive", sum.panics)
+	r.Printf("panicked       %4d   times, and the process survived", sum.panics)
 	r.Printf("dead-lettered  %4d   of which nsqd keeps %d in the topic %q", sum.dead, sum.kept, deadTopic)
 	r.Printf("time           %3.1fs   for %.1fs of work, %d orders at a time",
 		took.Seconds(), time.Duration(r.work.Load()).Seconds(), concurrency)
 
 	switch settled := sum.handled + sum.dead; {
-	case settled < published: // Ctrl-C, or the 30 s are over
+	case settled < published: // Ctrl-C, or 30 s have passed
 		return sum, fmt.Errorf("%d of %d orders are settled: %w", settled, published,
 			errors.Join(context.Cause(ctx), stats.Connections[0].LastErr))
 	case sum.kept != int64(sum.dead):
@@ -142,7 +142,7 @@ func run(ctx context.Context, out io.Writer, colours bool) (sum summary, err err
 	return sum, nil
 }
 
-// summary is how it ended: what the consumer has counted, and what nsqd has.
+// summary holds the counters of the consumer and of nsqd at the end.
 type summary struct {
 	handled, retried, panics, dead uint64
 
@@ -150,8 +150,8 @@ type summary struct {
 	left int   // orders that nsqd would deliver again
 }
 
-// report prints what becomes of the orders. Handlers run concurrently, so all
-// that it has is safe for concurrent use.
+// report prints what happens to the orders. It is safe for concurrent use, since handlers run
+// concurrently.
 type report struct {
 	*log.Logger
 	colours bool
@@ -162,8 +162,8 @@ type report struct {
 	work            atomic.Int64 // nanoseconds in handlers
 }
 
-// watch is a middleware: it may wrap the handler of any consumer, whatever its
-// type. Panics, and bodies that do not decode, come by as errors.
+// watch is a middleware. It can wrap the handler of any consumer, whatever its type. Panics and
+// decoding errors are errors of next.
 func (r *report) watch(next handler.Raw) handler.Raw {
 	return func(ctx context.Context, m *handler.Message) error {
 		start := time.Now()
@@ -176,19 +176,19 @@ func (r *report) watch(next handler.Raw) handler.Raw {
 	}
 }
 
-// OnSettle is a hook: it is told what was decided about a message.
+// OnSettle is a hook, called with the outcome of each message.
 func (r *report) OnSettle(m *handler.Message) {
 	switch out := m.Outcome(); out.Disposition {
 	case handler.Finish:
 		if m.Attempts > 1 {
-			r.line("✓", m, "charged", "the retry has worked")
+			r.line("✓", m, "charged", "the retry worked")
 		}
 	case handler.DeadLetter:
 		r.line("☠", m, "dead letter", why(out.Err))
 	case handler.Requeue:
 		r.line("↻", m, fmt.Sprint("requeued, ", out.Delay.Round(time.Millisecond)), why(out.Err))
 		return
-	default: // cut off, by Ctrl-C for example: nsqd will deliver it again
+	default: // interrupted, by Ctrl-C for example: nsqd delivers it again
 		return
 	}
 	n := r.settled.Add(1)
@@ -200,7 +200,7 @@ func (r *report) OnSettle(m *handler.Message) {
 	}
 }
 
-// line prints what became of one delivery of an order.
+// line prints the outcome of one delivery of an order.
 func (r *report) line(symbol string, m *handler.Message, fate, why string) {
 	id := "?"
 	if o, err := r.orders.Decode(m.Body); err == nil {
@@ -209,7 +209,7 @@ func (r *report) line(symbol string, m *handler.Message, fate, why string) {
 	r.Printf("%s order %-3s  attempt %d  %-15s  %s", r.paint(symbol), id, m.Attempts, fate, why)
 }
 
-// why says in one line why an order failed.
+// why returns the reason of a failure in one line.
 func why(err error) string {
 	if e, ok := errors.AsType[*handler.PanicError](err); ok {
 		return fmt.Sprint("panic: ", e.Value)
@@ -228,14 +228,13 @@ func (r *report) paint(symbol string) string {
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", map[string]int{"✓": 32, "↻": 33, "☠": 31}[symbol], symbol)
 }
 
-// wantsColours says whether f is a terminal whose user has nothing against
-// colours: see no-color.org.
+// wantsColours reports whether f is a terminal and NO_COLOR is not set; see no-color.org.
 func wantsColours(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == ""
 }
 
-// publish puts the orders into nsqd, past its network interface.
+// publish puts the orders into nsqd directly, not over the network.
 func publish(d *nsqd.NSQD, orders codec.Codec[Order]) error {
 	t := d.GetTopic(topic)
 	for id := 1; id <= published; id++ {
@@ -255,7 +254,7 @@ func publish(d *nsqd.NSQD, orders codec.Codec[Order]) error {
 			return err
 		}
 		if id == 240 {
-			body = body[:len(body)/2] // does not decode any more
+			body = body[:len(body)/2] // does not decode
 		}
 		if err := t.PutMessage(nsqd.NewMessage(t.GenerateID(), body)); err != nil {
 			return err

@@ -49,7 +49,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// Whenever it is stopped, each order is settled or still with nsqd.
+// Whenever the program is stopped, each order is settled or still in nsqd.
 func TestRunStopped(t *testing.T) {
 	for name, line := range map[string]string{"early": "nsqd 127.0.0.1", "midway": "100 orders settled"} {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestPaint(t *testing.T) {
 	}
 }
 
-func TestAFileWantsNoColours(t *testing.T) {
+func TestFileWantsNoColours(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestAFileWantsNoColours(t *testing.T) {
 	}
 }
 
-// trigger pulls when a text is written that contains line.
+// trigger calls pull when a text with line is written.
 type trigger struct {
 	line string
 	pull func()
@@ -108,7 +108,7 @@ func (w *trigger) Write(p []byte) (int, error) {
 	return io.Discard.Write(p)
 }
 
-// tempDir is the directory in which the program makes its own.
+// tempDir returns the directory in which the program creates its own.
 func tempDir(t *testing.T) string {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
@@ -122,6 +122,6 @@ func wantEmpty(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		t.Errorf("left behind: %s", e.Name())
+		t.Errorf("leftover file %s", e.Name())
 	}
 }

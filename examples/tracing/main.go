@@ -1,19 +1,17 @@
-// Command tracing shows the spans and metrics of nsqx, on an nsqd that it starts
-// in its own process. It needs no arguments and nothing installed:
+// Command tracing shows the spans and metrics of nsqx, with an nsqd in its own process. It needs no
+// arguments, and nothing needs to be installed:
 //
 //	go run ./examples/tracing
 //
-// Orders are published and charged. One of them fails until it is a dead letter,
-// is redriven, and succeeds: its spans are printed as one tree. Then come
-// the metrics, as Prometheus gets them.
+// It publishes and charges orders. One order fails until it is a dead letter, is redriven, and
+// succeeds: its spans are printed as one tree. Then some of the metrics for Prometheus are printed.
 //
-// With -serve it goes on selling until Ctrl-C, for a Prometheus to scrape and a
-// Grafana to show (dashboard.json, alerts.yml):
+// With -serve it keeps selling until Ctrl-C, for Prometheus and Grafana (alerts.yml,
+// dashboard.json):
 //
 //	go run ./examples/tracing -serve -listen 127.0.0.1:9464
 //
-// Spans also go wherever the standard variables of OpenTelemetry say, over
-// OTLP (http/protobuf):
+// The standard variables of OpenTelemetry select an OTLP endpoint (http/protobuf) for spans:
 //
 //	OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 go run ./examples/tracing
 package main
@@ -39,8 +37,8 @@ const (
 	topic, channel = "orders", "billing"
 	deadTopic      = "orders.dead"
 	published      = 60
-	followed       = 7               // the order whose spans are printed
-	timeout        = 2 * time.Second // how long nsqd waits for an answer
+	followed       = 7               // order whose spans are printed
+	timeout        = 2 * time.Second // message timeout
 )
 
 func main() {
@@ -55,13 +53,12 @@ func main() {
 	}
 }
 
-// run is the whole program. What is wrong with args goes to status, all else to
-// out.
+// run is the program. It prints errors of args to status, and everything else to out.
 func run(ctx context.Context, args []string, out, status io.Writer) (err error) {
 	flags := flag.NewFlagSet("tracing", flag.ContinueOnError)
 	flags.SetOutput(status)
-	serve := flags.Bool("serve", false, "go on until interrupted")
-	listen := flags.String("listen", "127.0.0.1:0", "`address` to serve metrics on; port 0 is any that is free")
+	serve := flags.Bool("serve", false, "run until interrupted")
+	listen := flags.String("listen", "127.0.0.1:0", "`address` to serve metrics on; port 0 chooses a free port")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -81,14 +78,14 @@ func run(ctx context.Context, args []string, out, status io.Writer) (err error) 
 	l := log.New(out, "  ", 0)
 	l.Printf("nsqd %v and %s run in this process", d.RealTCPAddr(), t.metrics)
 	if t.otlp != "" {
-		l.Printf("spans go to %s, too", t.otlp)
+		l.Printf("spans are also sent to %s", t.otlp)
 	}
 	addr := d.RealTCPAddr().String()
 	opts := nsqx.WithOptions(
-		nsqx.WithTelemetry(t.nsqx), // all that it takes, on either side
-		// WithNSQD(addr) would do. This stands for nsqlookupd, or a list of your own.
+		nsqx.WithTelemetry(t.nsqx), // enables spans and metrics of consumers and producers
+		// WithNSQD(addr) would suffice. A discoverer shows the metrics of discovery.
 		nsqx.WithDiscoverer(nsqx.DiscovererFunc(func(context.Context, string) ([]string, error) { return []string{addr}, nil })),
-		nsqx.WithLogger(slog.New(slog.DiscardHandler)), // a service leaves this out
+		nsqx.WithLogger(slog.New(slog.DiscardHandler)), // a service omits this option
 	)
 	s, err := newShop(l, t, tr, opts)
 	if err != nil {
@@ -103,18 +100,18 @@ func run(ctx context.Context, args []string, out, status io.Writer) (err error) 
 		stop()
 		err = errors.Join(err, <-ended)
 	}()
-	if err := s.tell(ctx, opts, out); err != nil {
+	if err := s.scenario(ctx, opts, out); err != nil {
 		return err
 	}
 	if err := scrape(ctx, t.metrics, l); err != nil || !*serve {
 		return err
 	}
-	l.Printf("\n  it goes on until Ctrl-C: scrape %s", t.metrics)
-	return s.goOn(ctx)
+	l.Printf("\n  running until Ctrl-C: scrape %s", t.metrics)
+	return s.keepSelling(ctx)
 }
 
-// tell is the story of the first orders.
-func (s *shop) tell(ctx context.Context, opts nsqx.Option, out io.Writer) error {
+// scenario sells and charges the first orders, redrives one and prints its trace.
+func (s *shop) scenario(ctx context.Context, opts nsqx.Option, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("not done after 30 s"))
 	defer cancel()
 
@@ -124,13 +121,13 @@ func (s *shop) tell(ctx context.Context, opts nsqx.Option, out io.Writer) error 
 		switch err := s.sell(ctx, order(id)); {
 		case err == nil:
 			sold++
-		case errors.Is(err, nsqx.ErrRejected): // it will never work: nsqd takes no such message
+		case errors.Is(err, nsqx.ErrRejected): // nsqd never accepts such a message
 			s.Printf("✗ order %d is not published: %v", id, err)
 		default:
 			return err
 		}
 	}
-	if err := s.wait(ctx, sold+2); err != nil { // two are late: they are delivered again, and settled twice
+	if err := s.wait(ctx, sold+2); err != nil { // two time out, are delivered again, and are settled twice
 		return err
 	}
 	s.Printf("✓ %d orders settled", sold)
@@ -141,12 +138,12 @@ func (s *shop) tell(ctx context.Context, opts nsqx.Option, out io.Writer) error 
 		return err
 	}
 	s.unblocked.Store(false)
-	s.Printf("✓ the card is not blocked any more: %d order redriven, and charged", report.Redriven)
+	s.Printf("✓ the card is unblocked: %d order redriven and charged", report.Redriven)
 
 	if err := s.tree.wait(ctx); err != nil {
 		return err
 	}
-	s.Printf("\n  order %d is one trace, from its checkout through the dead letters to the end:\n\n", followed)
+	s.Printf("\n  order %d is one trace, from its checkout to its dead letter and back:\n\n", followed)
 	return s.tree.print(out)
 }
 
@@ -162,8 +159,8 @@ func (s *shop) wait(ctx context.Context, n int) error {
 	return context.Cause(ctx) // nil, if it was not cancelled
 }
 
-// goOn sells until ctx ends.
-func (s *shop) goOn(ctx context.Context) error {
+// keepSelling sells until ctx ends.
+func (s *shop) keepSelling(ctx context.Context) error {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for id := published + 1; ; {
@@ -173,7 +170,7 @@ func (s *shop) goOn(ctx context.Context) error {
 				s.Printf("✗ order %d is not published: %v", id, err)
 			}
 			id++
-		case <-s.settled: // nobody waits for them any more
+		case <-s.settled: // no longer counted
 		case <-ctx.Done():
 			return nil
 		}

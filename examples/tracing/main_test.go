@@ -1,3 +1,5 @@
+// Tests of main.go, shop.go, scrape.go, telemetry.go and tree.go: they run the program.
+
 package main
 
 import (
@@ -18,8 +20,8 @@ import (
 
 func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
-// followedTree is the trace of the order that is followed, without figures. What
-// is redriven keeps its trace: the last process is the first publish's.
+// followedTree is the trace of the followed order, without durations. A redriven message keeps its
+// trace: the last process span is a child of the first publish span.
 const followedTree = `
   checkout # ms  order 7
   └─ publish orders # ms
@@ -44,17 +46,17 @@ func TestRun(t *testing.T) {
 		t.Fatalf("run: %v, after:\n%s", err, &out)
 	}
 	if text := regexp.MustCompile(` *[\d.]+ ms`).ReplaceAllString(out.String(), " # ms"); !strings.Contains(text, followedTree) {
-		t.Errorf("the tree is not there:%s", followedTree)
+		t.Errorf("the output does not have the tree:%s", followedTree)
 	}
 	for line, want := range map[string]int{
 		`nsqd 127\.0\.0\.1:\d+ and http://127\.0\.0\.1:\d+/metrics run in this process$`:                            1,
-		`spans go to ` + regexp.QuoteMeta(collector.URL) + `, too$`:                                                 1,
+		`spans are also sent to ` + regexp.QuoteMeta(collector.URL) + `$`:                                           1,
 		`✗ order 30 is not published: nsqx: publish rejected: `:                                                     1,
 		`☠ a dead letter, after 3 attempts: the card is blocked$`:                                                   1,
 		`⌛ charged, but too late: `:                                                                                 1,
 		`⌛ failed, and too late: .*: the bank has answered too late$`:                                               1,
 		`✓ 59 orders settled$`:                                                                                      1,
-		`✓ the card is not blocked any more: 1 order redriven, and charged$`:                                        1,
+		`✓ the card is unblocked: 1 order redriven and charged$`:                                                    1,
 		`messaging_client_sent_messages_total\{messaging_destination_name="orders\.dead"\} 1$`:                      1,
 		`messaging_client_sent_messages_total\{error_type="E_BAD_MESSAGE",messaging_destination_name="orders"\} 1$`: 1,
 		`nsq_consumer_settlements_total\{error_type="bank_down",.*messaging_nsq_message_disposition="requeue"\}`:    1,
@@ -78,12 +80,12 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// What the dashboard and the alerts ask for is what the example exports.
+// The example exports every metric that the dashboard and the alerts use.
 func TestServe(t *testing.T) {
 	setUp(t, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	serving := &trigger{line: "it goes on until Ctrl-C"}
+	serving := &trigger{line: "running until Ctrl-C"}
 	ready := make(chan struct{})
 	serving.pull = sync.OnceFunc(func() { close(ready) })
 	ended := make(chan error, 1)
@@ -133,7 +135,7 @@ func TestRunRefusesWrongFlags(t *testing.T) {
 	}
 }
 
-// setUp is the environment of the program.
+// setUp sets the environment of the program.
 func setUp(t *testing.T, otlp string) {
 	t.Setenv("TMPDIR", t.TempDir())
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
@@ -141,7 +143,7 @@ func setUp(t *testing.T, otlp string) {
 	t.Setenv("OTEL_SERVICE_NAME", "shop of the test")
 }
 
-// collector takes spans over OTLP.
+// collector receives spans over OTLP.
 type collector struct {
 	*httptest.Server
 	mu   sync.Mutex
@@ -185,7 +187,7 @@ func get(t *testing.T, url string) string {
 	return string(body)
 }
 
-// trigger keeps what is written, and pulls when that contains line.
+// trigger keeps all text, and calls pull when a text with line is written.
 type trigger struct {
 	line string
 	pull func()

@@ -1,3 +1,5 @@
+// Tests of dashboard.json and alerts.yml.
+
 package main
 
 import (
@@ -11,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// dashboard is what the test wants to know of dashboard.json.
+// dashboard is the tested part of dashboard.json.
 type dashboard struct {
 	UID    string
 	Panels []struct {
@@ -26,7 +28,7 @@ type dashboard struct {
 	}
 }
 
-// rules are alerts.yml.
+// rules is the content of alerts.yml.
 type rules struct {
 	Groups []struct {
 		Name  string
@@ -40,8 +42,8 @@ type rules struct {
 	}
 }
 
-// checkDashboard checks that the dashboard asks for what is exported, and that its
-// panels have places and names of their own.
+// checkDashboard checks that the dashboard shows exactly the exported metrics, and that ids, titles
+// and positions of its panels are unique.
 func checkDashboard(t *testing.T, have exported) {
 	t.Helper()
 	text, err := os.ReadFile("dashboard.json")
@@ -57,13 +59,13 @@ func checkDashboard(t *testing.T, have exported) {
 	cells := make(map[[2]int]string)
 	for _, p := range d.Panels {
 		if ids[p.ID] || titles[p.Title] || p.Title == "" {
-			t.Errorf("panel %d, %q: id or title is there twice, or missing", p.ID, p.Title)
+			t.Errorf("panel %d, %q: id or title is duplicate or missing", p.ID, p.Title)
 		}
 		ids[p.ID], titles[p.Title] = true, true
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 				if other, taken := cells[[2]int{x, y}]; taken || x >= 24 {
-					t.Fatalf("panel %q lies on %q, or outside", p.Title, other)
+					t.Fatalf("panel %q overlaps %q, or is outside", p.Title, other)
 				}
 				cells[[2]int{x, y}] = p.Title
 			}
@@ -91,7 +93,8 @@ func checkDashboard(t *testing.T, have exported) {
 	}
 }
 
-// checkAlerts checks that the rules ask for what is exported, and say why.
+// checkAlerts checks that the rules use exported metrics, and have a severity, a summary and a
+// reason.
 func checkAlerts(t *testing.T, have exported) {
 	t.Helper()
 	f, err := os.Open("alerts.yml")
@@ -109,7 +112,7 @@ func checkAlerts(t *testing.T, have exported) {
 	for _, g := range r.Groups {
 		for _, rule := range g.Rules {
 			if names[rule.Alert] || rule.Alert == "" {
-				t.Errorf("alert %q is there twice, or has no name", rule.Alert)
+				t.Errorf("alert %q is duplicate or has no name", rule.Alert)
 			}
 			names[rule.Alert] = true
 			for what, value := range map[string]string{
@@ -120,7 +123,7 @@ func checkAlerts(t *testing.T, have exported) {
 				}
 			}
 			if len(have.check(t, rule.Alert, rule.Expr)) == 0 {
-				t.Errorf("%s asks for no metric", rule.Alert)
+				t.Errorf("%s uses no metric", rule.Alert)
 			}
 			have.checkLabels(t, rule.Alert, regexp.MustCompile(`\$labels\.(\w+)`), rule.Annotations["summary"])
 		}
@@ -130,17 +133,17 @@ func checkAlerts(t *testing.T, have exported) {
 	}
 }
 
-// exported is what Prometheus gets: names of series, and their labels.
+// exported holds the names and labels of all exported series.
 type exported struct {
 	metrics map[string]bool
 	labels  map[string]bool
 }
 
-// exposition reads the text format of Prometheus.
+// exposition parses the text format of Prometheus.
 func exposition(text string) exported {
 	e := exported{
 		metrics: make(map[string]bool),
-		labels:  map[string]bool{"job": true, "instance": true}, // which Prometheus adds
+		labels:  map[string]bool{"job": true, "instance": true}, // added by Prometheus
 	}
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "#") {
@@ -163,8 +166,7 @@ var (
 	metric   = regexp.MustCompile(`\b(nsq|messaging)_\w+`)
 )
 
-// check checks that all metrics and labels of a query exist, and returns the
-// metrics.
+// check checks that all metrics and labels of a query exist, and returns the metrics.
 func (e exported) check(t *testing.T, where, query string) map[string]bool {
 	t.Helper()
 	query = text.ReplaceAllString(query, `""`)

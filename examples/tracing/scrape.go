@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// interesting are the metrics that scrape prints.
+// interesting matches the metrics that scrape prints.
 var interesting = regexp.MustCompile(`^(messaging_client_sent_messages_total|nsq_consumer_(settlements|redeliveries|timeouts)_total|nsq_consumer_connection_count)\{`)
 
-// boring is what all of them have in common.
+// boring matches labels that all of them share.
 var boring = regexp.MustCompile(`messaging_(system|operation_name)="\w+",?`)
 
-// scrape gets the metrics as Prometheus does, and prints those of interest.
+// scrape requests the metrics like Prometheus, and prints the interesting ones.
 func scrape(ctx context.Context, url string, l *log.Logger) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -43,6 +43,6 @@ func scrape(ctx context.Context, url string, l *log.Logger) error {
 			shown = append(shown, strings.ReplaceAll(boring.ReplaceAllString(lines.Text(), ""), ",}", "}"))
 		}
 	}
-	l.Printf("\n  some of the %d series that Prometheus gets:\n\n  %s", series, strings.Join(shown, "\n  "))
+	l.Printf("\n  some of the %d series for Prometheus:\n\n  %s", series, strings.Join(shown, "\n  "))
 	return lines.Err()
 }

@@ -17,14 +17,14 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// Order is what the messages carry, as JSON.
+// Order is the payload of the messages, in JSON.
 type Order struct {
 	ID    int      `json:"id"`
 	Card  string   `json:"card"`
 	Items []string `json:"items"`
 }
 
-// order makes one of an endless row of orders, some of which have problems.
+// order returns the order with an id. Some orders have problems.
 func order(id int) Order {
 	o := Order{ID: id, Card: "domestic", Items: []string{"a book"}}
 	switch {
@@ -39,30 +39,30 @@ func order(id int) Order {
 	case id%100 == 41:
 		o.Card = "late"
 	case id%100 == 30:
-		o.Items[0] = strings.Repeat("a very long book ", 100_000) // 1.7 MB: nsqd takes 1 MiB
+		o.Items[0] = strings.Repeat("a very long book ", 100_000) // 1.7 MB, above nsqd's limit of 1 MiB
 	case id%100 == 50:
-		o.Items[0] = strings.Repeat("x", 1<<20-64) // just fits, but not with headers
+		o.Items[0] = strings.Repeat("x", 1<<20-64) // fits, but only without headers
 	}
 	return o
 }
 
-// bankError is why the bank has not charged a card.
+// bankError is the error of the bank.
 type bankError struct{ kind, text string }
 
 func (e bankError) Error() string { return e.text }
 
-// ErrorType is what spans and metrics have as error.type.
+// ErrorType returns the error.type of spans and metrics.
 func (e bankError) ErrorType() string { return e.kind }
 
-// shop sells, and charges what it has sold.
+// shop sells orders and charges them.
 type shop struct {
 	*log.Logger
 	tracer    trace.Tracer
 	tree      *tree
 	orders    *nsqx.Producer[Order]
 	billing   *nsqx.Consumer[Order]
-	settled   chan struct{} // one for each order that is settled, or late
-	again     chan struct{} // when the order that was late is delivered again
+	settled   chan struct{} // receives each outcome, including late ones
+	again     chan struct{} // receives when the late order is delivered again
 	unblocked atomic.Bool
 }
 
@@ -79,13 +79,12 @@ func newShop(l *log.Logger, t *telemetry, tr *tree, opts nsqx.Option) (s *shop, 
 	if err != nil {
 		return nil, err
 	}
-	// NSQ has no headers. With an envelope around the payload, messages carry
-	// the trace.
+	// NSQ has no headers. An envelope around the payload carries the trace.
 	s.orders, err = nsqx.NewProducer(topic, codec.JSON[Order](), opts, nsqx.WithEnvelope())
 	return s, err
 }
 
-// sell publishes an order under a span of its own.
+// sell publishes an order within a span of its own.
 func (s *shop) sell(ctx context.Context, o Order) (err error) {
 	ctx, span := s.tracer.Start(ctx, "checkout", trace.WithAttributes(attribute.Int("order.id", o.ID)))
 	defer func() { end(span, err) }()
@@ -95,21 +94,21 @@ func (s *shop) sell(ctx context.Context, o Order) (err error) {
 	return s.orders.Publish(ctx, o)
 }
 
-// charge handles an order. ctx has the span of its message: what begins under it
-// belongs to the trace that has begun with the checkout.
+// charge handles an order. ctx has the span of the message, so spans of charge belong to the trace
+// of the checkout.
 func (s *shop) charge(ctx context.Context, o Order) (err error) {
 	ctx, span := s.tracer.Start(ctx, "charge the card")
 	defer func() { end(span, err) }()
 
 	attempt := handler.FromContext(ctx).Attempts
 	switch {
-	case o.Card == "slow" && attempt == 1: // does not even heed its context
+	case o.Card == "slow" && attempt == 1: // ignores its context
 		time.Sleep(timeout * 3 / 2)
 		return bankError{"bank_slow", "the bank has answered too late"}
-	case o.Card == "late" && attempt == 1: // the answer comes when nsqd has delivered the order again
+	case o.Card == "late" && attempt == 1: // answers after nsqd has delivered the order again
 		select {
 		case <-s.again:
-		case <-time.After(3 * timeout): // it is not, as at a shutdown
+		case <-time.After(3 * timeout): // no redelivery, as during shutdown
 		}
 		return nil
 	case o.Card == "late":
@@ -121,11 +120,11 @@ func (s *shop) charge(ctx context.Context, o Order) (err error) {
 		err = bankError{"card_blocked", "the card is blocked"}
 	case o.Card == "foreign" && attempt == 1:
 		err = bankError{"bank_down", "the bank does not answer"}
-	case attempt == 1 && o.Items[0] == "": // a bug: without items, this panics
+	case attempt == 1 && o.Items[0] == "": // a bug: it panics without items
 		err = bankError{"no_item", "the item has no name"}
 	}
 	select {
-	case <-time.After(time.Duration(2+o.ID%7) * time.Millisecond): // a bank takes its time
+	case <-time.After(time.Duration(2+o.ID%7) * time.Millisecond): // the bank's response time
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -139,7 +138,7 @@ func end(span trace.Span, err error) {
 	span.End()
 }
 
-// OnSettle is a hook: it is told what was decided about a message.
+// OnSettle is a hook, called with the outcome of each message.
 func (s *shop) OnSettle(m *handler.Message) {
 	switch out := m.Outcome(); out.Disposition {
 	case handler.DeadLetter:

@@ -23,24 +23,24 @@ import (
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
 
-// telemetry is where spans and metrics go: what any service with OpenTelemetry
-// has. nsqx is one of the libraries that use it.
+// telemetry exports spans and metrics, as any service with OpenTelemetry does. nsqx is one of the
+// libraries that use it.
 type telemetry struct {
 	nsqx    nsqx.Telemetry
-	tracer  trace.Tracer // of the service's own spans
+	tracer  trace.Tracer // for the service's own spans
 	metrics string       // URL
-	otlp    string       // where spans go beside the terminal; "" for nowhere
+	otlp    string       // URL for spans; "" for none
 
 	close func() error
 }
 
-// newTelemetry gives spans to show, and to OTLP if the environment says where;
-// metrics are served on the address listen, as Prometheus wants them.
+// newTelemetry sends spans to show, and to OTLP if the environment has an endpoint. It serves
+// metrics for Prometheus on the address listen.
 func newTelemetry(ctx context.Context, listen string, show sdktrace.SpanProcessor) (*telemetry, error) {
 	t := &telemetry{otlp: otlpEndpoint()}
 	res, err := resource.New(ctx,
 		resource.WithAttributes(semconv.ServiceName("shop")),
-		resource.WithFromEnv(), // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES count more
+		resource.WithFromEnv(), // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence
 	)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,7 @@ func newTelemetry(ctx context.Context, listen string, show sdktrace.SpanProcesso
 	}
 	spans := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(res), sdktrace.WithSpanProcessor(show),
-		sdktrace.WithSampler(sdktrace.AlwaysSample()), // whatever the environment says: it is few, and shown
+		sdktrace.WithSampler(sdktrace.AlwaysSample()), // regardless of the environment: spans are few, and printed
 	}
 	if t.otlp != "" {
 		exporter, err := otlptracehttp.New(ctx) // configured by the environment
@@ -94,8 +94,7 @@ func newTelemetry(ctx context.Context, listen string, show sdktrace.SpanProcesso
 	return t, nil
 }
 
-// otlpEndpoint is where the environment wants spans to go, by the variables that all
-// of OpenTelemetry reads.
+// otlpEndpoint returns the endpoint for spans in the standard variables of OpenTelemetry, or "".
 func otlpEndpoint() string {
 	if url := os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"); url != "" {
 		return url

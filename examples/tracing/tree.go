@@ -17,17 +17,17 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tree is a span processor that keeps the spans of one trace, to print them.
-// The zero value follows none.
+// tree is a span processor that keeps the spans of one trace for printing. The zero value follows
+// no trace.
 type tree struct {
 	mu    sync.Mutex
 	id    trace.TraceID
-	spans []sdktrace.ReadOnlySpan // that have ended
-	open  int                     // spans that have not
+	spans []sdktrace.ReadOnlySpan // ended spans
+	open  int                     // number of spans that have not ended
 	quiet chan struct{}           // closed when open is 0 again
 }
 
-// follow begins to keep the spans of a trace. Its root must be open.
+// follow starts keeping the spans of a trace. The root span must be open.
 func (t *tree) follow(root trace.SpanContext) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,7 +67,7 @@ func (t *tree) Shutdown(context.Context) error { return nil }
 // ForceFlush does nothing.
 func (t *tree) ForceFlush(context.Context) error { return nil }
 
-// wait waits until all spans of the trace have ended that have begun.
+// wait waits until all spans that have started have ended.
 func (t *tree) wait(ctx context.Context) error {
 	t.mu.Lock()
 	quiet := t.quiet
@@ -80,7 +80,7 @@ func (t *tree) wait(ctx context.Context) error {
 	}
 }
 
-// print writes the spans of the trace below those that they are children of.
+// print writes the spans of the trace as a tree.
 func (t *tree) print(out io.Writer) error {
 	t.mu.Lock()
 	spans := slices.Clone(t.spans)
@@ -91,7 +91,7 @@ func (t *tree) print(out io.Writer) error {
 		children[s.Parent().SpanID()] = append(children[s.Parent().SpanID()], s)
 	}
 
-	var rows [][2]string // the tree, and what is said of a span
+	var rows [][2]string // branch and name, description
 	var add func(s sdktrace.ReadOnlySpan, first, rest string)
 	add = func(s sdktrace.ReadOnlySpan, first, rest string) {
 		rows = append(rows, [2]string{first + s.Name(), describe(s)})
@@ -117,8 +117,8 @@ func (t *tree) print(out io.Writer) error {
 	return nil
 }
 
-// telling are the attributes that a reader of the tree wants to see, in order.
-var telling = []struct {
+// shownAttributes are the attributes that the tree shows, in order.
+var shownAttributes = []struct {
 	key  attribute.Key
 	text string
 }{
@@ -129,11 +129,11 @@ var telling = []struct {
 	{"messaging.nsq.message.requeue_delay_ms", "again in %s ms"},
 }
 
-// describe says how long a span took, and what has happened.
+// describe returns the duration, the attributes and the error of a span.
 func describe(s sdktrace.ReadOnlySpan) string {
 	var facts []string
 	attrs := attribute.NewSet(s.Attributes()...)
-	for _, t := range telling {
+	for _, t := range shownAttributes {
 		if value, ok := attrs.Value(t.key); ok {
 			facts = append(facts, fmt.Sprintf(t.text, value.String()))
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// billing is the other service: it consumes orders, and publishes receipts.
+// billing is a service that consumes orders and publishes receipts.
 type billing struct {
 	*log.Logger
 	release  string
@@ -26,7 +26,7 @@ func newBilling(l *log.Logger, release string, orders contract.Topic[contract.Or
 	both := nsqx.WithOptions(opts...)
 	b.orders, err = orders.Consumer("billing", b.charge, both,
 		nsqx.WithConcurrency(2),
-		nsqx.WithDeadLetter(contract.DeadOrders), // also for what does not decode
+		nsqx.WithDeadLetter(contract.DeadOrders), // also for orders that do not decode
 		nsqx.WithHooks(b),
 	)
 	if err != nil {
@@ -36,15 +36,14 @@ func newBilling(l *log.Logger, release string, orders contract.Topic[contract.Or
 	return b, err
 }
 
-// charge handles an order. If nsqd does not confirm the receipt, the order is
-// charged again later: so the number of a receipt is that of its order, and the
-// second receipt is as good as the first.
+// charge handles an order. If nsqd does not confirm the receipt, the order is charged again later.
+// The number of a receipt depends only on its order, so a second receipt equals the first.
 func (b *billing) charge(ctx context.Context, o contract.Order) error {
 	b.Printf("billing %s  order %d  charged %s", b.release, o.ID, money(o.Cents, o.In()))
 	return b.receipts.Publish(ctx, contract.Receipt{Order: o.ID, Number: fmt.Sprintf("R-%04d", o.ID)})
 }
 
-// OnSettle is a hook: it is told what was decided about a message.
+// OnSettle is a hook, called with the outcome of each message.
 func (b *billing) OnSettle(m *handler.Message) {
 	if out := m.Outcome(); out.Disposition == handler.DeadLetter {
 		b.Printf("billing %s  ☠ dead letter %s", b.release, m.Body)
@@ -53,7 +52,7 @@ func (b *billing) OnSettle(m *handler.Message) {
 	}
 }
 
-// reason is what the codec said, without what stands around it.
+// reason returns the cause of a codec error, or the whole text of another error.
 func reason(err error) string {
 	if e, ok := errors.AsType[*codec.Error](err); ok {
 		return e.Err.Error()
@@ -61,7 +60,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// money prints an amount; a currency of "" is none.
+// money formats an amount, without a currency if currency is "".
 func money(cents int64, currency string) string {
 	text := fmt.Sprintf("%d.%02d", cents/100, cents%100)
 	if currency != "" {

@@ -1,13 +1,11 @@
-// Command typed shows two services and the contract between them, on an nsqd
-// that it starts in its own process. It needs no arguments and nothing
-// installed:
+// Command typed runs two services that share a contract, and an nsqd, in one process. It needs no
+// arguments, and nothing needs to be installed:
 //
 //	go run ./examples/typed
 //
-// The shop publishes orders; billing charges them and publishes receipts, which
-// the shop consumes. Neither knows the other: they share package contract.
-// Then releases change: a field is added, somebody writes what billing
-// cannot read, and the next release of billing can.
+// The shop publishes orders. Billing charges them and publishes receipts, which the shop consumes.
+// Neither depends on the other; both use package contract. Then releases change: a field is added,
+// a partner publishes an order that billing cannot decode, and the next release of billing can.
 package main
 
 import (
@@ -37,7 +35,7 @@ func main() {
 	}
 }
 
-// run is the whole program.
+// run is the program.
 func run(ctx context.Context, out io.Writer) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("not done after 30 s"))
 	defer cancel()
@@ -49,10 +47,10 @@ func run(ctx context.Context, out io.Writer) (err error) {
 
 	l := log.New(out, "  ", 0)
 	l.Printf("nsqd %v runs in this process\n\n", d.RealTCPAddr())
-	settled := make(chan int, 16) // the shop and billing say when an order is settled
+	settled := make(chan int, 16) // the shop and billing send each settled order
 	opts := nsqx.WithOptions(
 		nsqx.WithNSQD(d.RealTCPAddr().String()),
-		nsqx.WithLogger(slog.New(slog.DiscardHandler)), // a service leaves this out
+		nsqx.WithLogger(slog.New(slog.DiscardHandler)), // a service omits this option
 	)
 
 	s, err := newShop(l, settled, opts)
@@ -63,8 +61,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	stopShop := start(ctx, s.receipts)
 	defer func() { err = errors.Join(err, stopShop()) }()
 
-	// The first release of billing reads what the shop writes, with the new
-	// field and without.
+	// The first release of billing decodes the orders of the shop, with and without the new field.
 	err = deploy(ctx, l, "1.1", contract.Orders(), settled, opts, func() error {
 		err := errors.Join(
 			s.sell(ctx, "1.0", contract.Order{ID: 1, Cents: 1900}),
@@ -79,11 +76,11 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 
-	// The next release reads what lies among the dead letters: back with it.
-	l.Printf("\n  billing 1.2 is deployed, which reads cents as text, too\n\n")
+	// The next release can decode the dead letter, so redrive it.
+	l.Printf("\n  billing 1.2 is deployed, which also accepts cents as text\n\n")
 	return deploy(ctx, l, "1.2", contract.TolerantOrders(), settled, opts, func() error {
 		report, err := nsqx.Redrive(ctx, contract.DeadOrders, "", opts, nsqx.WithRedriveIdle(300*time.Millisecond))
-		l.Printf("operator     %d dead letter redriven to the topic that it came from", report.Redriven)
+		l.Printf("operator     %d dead letter redriven to its original topic", report.Redriven)
 		if err = errors.Join(err, wait(ctx, settled, 1)); err != nil {
 			return err
 		}
@@ -92,7 +89,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	})
 }
 
-// deploy runs a release of billing while f runs.
+// deploy runs a release of billing during f.
 func deploy(ctx context.Context, l *log.Logger, release string, orders contract.Topic[contract.Order], settled chan<- int, opts nsqx.Option, f func() error) error {
 	b, err := newBilling(l, release, orders, settled, opts)
 	if err != nil {
@@ -100,11 +97,11 @@ func deploy(ctx context.Context, l *log.Logger, release string, orders contract.
 	}
 	stop := start(ctx, b.orders)
 	err = f()
-	err = errors.Join(err, stop()) // it has drained: no handler publishes any more
+	err = errors.Join(err, stop()) // drained: no handler publishes any more
 	return errors.Join(err, b.receipts.Close(context.WithoutCancel(ctx)))
 }
 
-// start runs a service until stop is called, which waits for it.
+// start runs a service until stop is called. stop waits for the service.
 func start(ctx context.Context, s nsqx.Service) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
@@ -115,8 +112,7 @@ func start(ctx context.Context, s nsqx.Service) (stop func() error) {
 	}
 }
 
-// sellElsewhere publishes an order as text, as a program would that is written
-// in another language and has read the contract too quickly.
+// sellElsewhere publishes an order as text, like a partner that misread the contract.
 func sellElsewhere(ctx context.Context, l *log.Logger, order string, opts nsqx.Option) error {
 	p, err := nsqx.NewProducer(contract.Orders().Name, codec.String(), opts)
 	if err != nil {

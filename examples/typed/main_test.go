@@ -1,3 +1,5 @@
+// Tests of main.go, billing.go and shop.go: they run the program.
+
 package main
 
 import (
@@ -29,11 +31,11 @@ func TestRun(t *testing.T) {
 		`operator     1 dead letter redriven`:                     1,
 		`billing 1\.2  order 5  charged 42\.00 USD$`:              1,
 		`billing 1\.2  `: 1,
-		`shop         order \d  ✓ paid, receipt R-000\d$`:            5,
-		`✓ all orders are paid, 0 are dead letters$`:                 1,
-		`nsqd 127\.0\.0\.1:\d+ runs in this process$`:                1,
-		`partner      \{"id":5,"cents":"4200","currency":"USD"\}$`:   1,
-		`billing 1\.2 is deployed, which reads cents as text, too\n`: 1,
+		`shop         order \d  ✓ paid, receipt R-000\d$`:              5,
+		`✓ all orders are paid, 0 are dead letters$`:                   1,
+		`nsqd 127\.0\.0\.1:\d+ runs in this process$`:                  1,
+		`partner      \{"id":5,"cents":"4200","currency":"USD"\}$`:     1,
+		`billing 1\.2 is deployed, which also accepts cents as text\n`: 1,
 	} {
 		if found := regexp.MustCompile("(?m)^  "+line).FindAllString(out.String(), -1); len(found) != want {
 			t.Errorf("got %d lines of %q, want %d", len(found), line, want)
@@ -44,7 +46,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// Whenever it is stopped, it ends in good order and says so.
+// Whenever the program is stopped, it returns the cause and leaks nothing.
 func TestRunStopped(t *testing.T) {
 	for name, line := range map[string]string{
 		"early": "nsqd 127.0.0.1", "selling": "order 3  sold", "between releases": "1.2 is deployed", "redriving": "billing 1.2  order 5",
@@ -60,7 +62,7 @@ func TestRunStopped(t *testing.T) {
 	}
 }
 
-// trigger pulls when a text is written that contains line.
+// trigger calls pull when a text with line is written.
 type trigger struct {
 	line string
 	pull func()

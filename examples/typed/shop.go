@@ -8,7 +8,7 @@ import (
 	"github.com/nsqx/nsqx/examples/typed/contract"
 )
 
-// shop is the one service: it publishes orders, and consumes receipts.
+// shop is a service that publishes orders and consumes receipts.
 type shop struct {
 	*log.Logger
 	orders   *nsqx.Producer[contract.Order]
@@ -26,7 +26,7 @@ func newShop(l *log.Logger, settled chan<- int, opts ...nsqx.Option) (s *shop, e
 	return s, err
 }
 
-// sell publishes an order. When Publish has returned nil, nsqd has it.
+// sell publishes an order. When Publish returns nil, nsqd has the order.
 func (s *shop) sell(ctx context.Context, release string, o contract.Order) error {
 	s.Printf("shop %s     order %d  sold for %s", release, o.ID, money(o.Cents, o.Currency))
 	return s.orders.Publish(ctx, o)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Frame returns the bytes of a frame: to cut, to repeat, to join with others in one write.
+// Frame returns the bytes of a frame, for a script that cuts, repeats or joins frames.
 func Frame(typ int32, data []byte) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(4+len(data)))
 	b = binary.BigEndian.AppendUint32(b, uint32(typ))
@@ -20,10 +20,11 @@ func Message(ts int64, id string, attempts uint16, body []byte) []byte {
 	return Frame(FrameMessage, append(b, body...))
 }
 
-// ID returns a message id, 16 hex characters.
+// ID returns message id n, 16 hex characters.
 func ID(n uint64) string { return fmt.Sprintf("%016x", n) }
 
-// DefaultIdentify returns what nsqd v1.3.0 answers to IDENTIFY when nothing is configured and nothing asked for.
+// DefaultIdentify returns the answer of nsqd v1.3.0 to IDENTIFY with default settings on both
+// sides.
 func DefaultIdentify() map[string]any {
 	return map[string]any{
 		"max_rdy_count":         2500,

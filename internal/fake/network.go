@@ -11,32 +11,35 @@ import (
 	"github.com/nsqx/nsqx/internal/pipe"
 )
 
-// Network hands out connections in memory and runs a script at the other end of each. It may be used concurrently.
+// Network makes in-memory connections and runs a script at the server's end of each. Its methods
+// may be called concurrently.
 type Network struct {
 	scripts *scripts
 
 	mu    sync.Mutex
 	dials int
-	err   error // of all dials, if not nil
+	err   error // if not nil, dials fail with it
 }
 
-// NewNetwork returns a Network that runs script(p) in a goroutine of its own for each connection, and closes p when
-// script returns. Its cleanup closes what is open and waits for the scripts: one that still expects a command then fails
-// the test, one that reads with Next or HalfClosed ends quietly.
+// NewNetwork returns a Network that runs script(p) in a new goroutine for each connection, and
+// closes p when script returns. The cleanup of tb closes the open connections and waits for the
+// scripts: a script in [Peer.Expect] then fails the test, a script in [Peer.Next] or
+// [Peer.HalfClosed] does not.
 //
-// In a synctest bubble give it the bubble's tb, whose cleanup runs inside; with another, call Wait before the bubble ends.
+// In a synctest bubble pass the tb of the bubble, whose cleanup runs inside. With another tb, call
+// Wait before the bubble ends.
 func NewNetwork(tb testing.TB, script func(p *Peer)) *Network {
 	n := &Network{scripts: newScripts(tb, script)}
 	tb.Cleanup(n.scripts.stop)
 	return n
 }
 
-// DialContext has the signature of [net.Dialer.DialContext]. Any address is there. The connection's own addresses are
-// those of a pipe.
+// DialContext has the signature of [net.Dialer.DialContext] and accepts any address. The addresses
+// of the connection itself are those of a pipe.
 func (n *Network) DialContext(ctx context.Context, _, addr string) (net.Conn, error) {
 	n.mu.Lock()
 	n.dials++
-	ordinal, err := n.dials, n.err
+	number, err := n.dials, n.err
 	n.mu.Unlock()
 	if err == nil {
 		err = ctx.Err()
@@ -46,32 +49,32 @@ func (n *Network) DialContext(ctx context.Context, _, addr string) (net.Conn, er
 	}
 	client, server := pipe.New()
 	p := NewPeer(n.scripts.tb, server)
-	p.Client, p.Addr, p.N = client, addr, ordinal
+	p.Client, p.Addr, p.N = client, addr, number
 	if !n.scripts.start(p) {
 		return nil, net.ErrClosed
 	}
 	return client, nil
 }
 
-// Dials returns how often DialContext was called, refused dials included.
+// Dials returns how often clients have dialled, including refused dials.
 func (n *Network) Dials() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.dials
 }
 
-// Refuse lets the following dials fail with err; nil ends that.
+// Refuse makes dials fail with err; nil accepts dials again.
 func (n *Network) Refuse(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.err = err
 }
 
-// Wait waits until no script runs. It closes nothing: that is for the client, or the scripts.
+// Wait waits until no script runs. It closes nothing; clients or scripts must do that.
 func (n *Network) Wait() { n.scripts.wait() }
 
-// Listen is a Network over loopback TCP, for tests that need file descriptors and the kernel's ways. It accepts until
-// tb's cleanup, and returns its address.
+// Listen is NewNetwork over loopback TCP, for tests that need file descriptors or the kernel. It
+// returns its address and accepts connections until the cleanup of tb.
 func Listen(tb testing.TB, script func(p *Peer)) (addr string) {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -82,13 +85,13 @@ func Listen(tb testing.TB, script func(p *Peer)) (addr string) {
 	accepting := make(chan struct{})
 	go func() {
 		defer close(accepting)
-		for ordinal := 1; ; ordinal++ {
+		for number := 1; ; number++ {
 			nc, err := l.Accept()
 			if err != nil {
-				return // closed by the cleanup
+				return // the cleanup closed l
 			}
 			p := NewPeer(tb, nc)
-			p.Addr, p.N = l.Addr().String(), ordinal
+			p.Addr, p.N = l.Addr().String(), number
 			s.start(p)
 		}
 	}()
@@ -100,8 +103,8 @@ func Listen(tb testing.TB, script func(p *Peer)) (addr string) {
 	return l.Addr().String()
 }
 
-// scripts owns the goroutines. It counts them under a condition rather than in a WaitGroup, since clients redial while
-// somebody waits.
+// scripts owns the goroutines of the scripts. It counts them under a condition instead of a
+// WaitGroup, since clients may dial during wait.
 type scripts struct {
 	tb     testing.TB
 	script func(*Peer)
@@ -118,7 +121,7 @@ func newScripts(tb testing.TB, script func(*Peer)) *scripts {
 	return s
 }
 
-// start runs the script for p. When all is over it closes p instead and reports false.
+// start runs the script for p. After stop it closes p instead and returns false.
 func (s *scripts) start(p *Peer) bool {
 	s.mu.Lock()
 	stopped := s.stopped
@@ -131,7 +134,7 @@ func (s *scripts) start(p *Peer) bool {
 		return false
 	}
 	go func() {
-		defer s.end(p) // also when the script calls tb.FailNow
+		defer s.end(p) // also if the script calls tb.FailNow
 		s.script(p)
 	}()
 	return true

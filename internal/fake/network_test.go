@@ -2,13 +2,10 @@ package fake_test
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"reflect"
 	"runtime"
 	"slices"
 	"syscall"
@@ -18,73 +15,6 @@ import (
 
 	"github.com/nsqx/nsqx/internal/fake"
 )
-
-func TestIdentify(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := fake.NewNetwork(t, func(p *fake.Peer) {
-			req := p.Identify(map[string]any{"max_rdy_count": 7, "snappy": true, "msg_timeout": nil})
-			if req["client_id"] != "me" || req["sample_rate"] != 5.0 {
-				t.Errorf("request is %v", req)
-			}
-		})
-		nc := dial(t, n)
-		fmt.Fprint(nc, "  V2IDENTIFY\n"+body(`{"feature_negotiation":true,"client_id":"me","sample_rate":5}`))
-		frame, err := io.ReadAll(nc)
-		if err != nil || len(frame) < 8 {
-			t.Fatalf("answer %q, %v", frame, err)
-		}
-		if size := binary.BigEndian.Uint32(frame); int(size) != len(frame)-4 || binary.BigEndian.Uint32(frame[4:]) != 0 {
-			t.Errorf("answer %q is not one response frame", frame)
-		}
-		var got map[string]any
-		if err := json.Unmarshal(frame[8:], &got); err != nil {
-			t.Fatal(err)
-		}
-		want := map[string]any{"max_rdy_count": 7.0, "version": "1.3.0", "max_msg_timeout": 900000.0, "tls_v1": false,
-			"deflate": false, "deflate_level": 0.0, "max_deflate_level": 6.0, "snappy": true, "sample_rate": 0.0,
-			"auth_required": false, "output_buffer_size": 16384.0, "output_buffer_timeout": 250.0}
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("answer %v\nwant   %v", got, want)
-		}
-		_ = nc.Close()
-	})
-}
-
-func TestSubscribe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var log []string
-		n := fake.NewNetwork(t, func(p *fake.Peer) {
-			if p.N != 1 || p.Addr != "nsqd-1:4150" || p.Client == nil || p.Pipe == nil {
-				t.Errorf("peer %d of %q, %v, %v", p.N, p.Addr, p.Client, p.Pipe)
-			}
-			topic, channel := p.Subscribe(nil)
-			if topic != "orders" || channel != "billing" {
-				t.Errorf("subscribed to %q, %q", topic, channel)
-			}
-			p.Expect("RDY")
-			p.MessageAt(1, fake.ID(1), 1, []byte("hello"))
-			if id := p.Expect("FIN").Params[0]; id != fake.ID(1) {
-				t.Errorf("FIN of %q", id)
-			}
-			p.Expect("NOP")
-			if !p.HalfClosed() {
-				t.Error("the client's half-close was not seen")
-			}
-			log = lines(p.Log)
-		})
-		nc := dial(t, n)
-		defer nc.Close()
-		fmt.Fprint(nc, "  V2IDENTIFY\n"+body("{}")+"SUB orders billing\nNOP\nRDY 1\nNOP\nFIN "+fake.ID(1)+"\nNOP\nCLS\n")
-		_ = nc.(interface{ CloseWrite() error }).CloseWrite()
-		ok := string(fake.Frame(0, []byte("OK")))
-		wantAll(t, nc, ok+ok+string(fake.Message(1, fake.ID(1), 1, []byte("hello")))) // the script's end closes
-		n.Wait()
-		want := []string{"IDENTIFY", "SUB orders billing", "NOP", "RDY 1", "NOP", "FIN " + fake.ID(1), "NOP", "CLS"}
-		if !slices.Equal(log, want) {
-			t.Errorf("log %q\nwant %q", log, want)
-		}
-	})
-}
 
 func TestDials(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -112,7 +42,7 @@ func TestDials(t *testing.T) {
 	})
 }
 
-// TestWait: it outlasts the script's last heartbeat interval, in the bubble's time.
+// Wait returns when the script ends, here after its last heartbeat.
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := fake.NewNetwork(t, func(p *fake.Peer) {
@@ -142,14 +72,14 @@ func TestCleanup(t *testing.T) {
 		want   string // failure
 	}{
 		"expects": {func(p *fake.Peer) { p.Expect("SUB") }, "want SUB, got read pipe"},
-		"reads on": {func(p *fake.Peer) {
+		"reads": {func(p *fake.Peer) {
 			for {
 				if _, err := p.Next(); err != nil {
 					return
 				}
 			}
 		}, ""},
-		"half-closed?": {func(p *fake.Peer) { p.HalfClosed() }, ""},
+		"waits for a half-close": {func(p *fake.Peer) { p.HalfClosed() }, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -229,21 +159,7 @@ func TestListenCleanup(t *testing.T) {
 	}
 }
 
-func TestResetPipe(t *testing.T) {
-	n := fake.NewNetwork(t, func(p *fake.Peer) {
-		p.Magic()
-		p.Response("OK")
-		p.Reset()
-	})
-	nc := dial(t, n)
-	fmt.Fprint(nc, "  V2")
-	n.Wait()
-	if _, err := nc.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("read after Reset: %v", err)
-	}
-}
-
-// TestFrozenPeer: with a small buffer at the client's end, a script that does not read blocks the client's writes.
+// A script that does not read blocks the writes of a client with a small buffer.
 func TestFrozenPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := fake.NewNetwork(t, func(p *fake.Peer) {

@@ -1,6 +1,3 @@
-// Package fake plays nsqd as a test's script tells it, for hostile and rare cases: a [Network] or [Listen] runs the
-// script for every connection, and a [Peer] reads commands and writes frames. It keeps no state as a real nsqd would, and
-// it has an encoding of its own, so that a fault of internal/wire does not cancel itself out.
 package fake
 
 import (
@@ -27,38 +24,39 @@ const (
 )
 
 const (
-	maxLine = 16 << 10 // nsqd's reader: a command's line must fit
+	maxLine = 16 << 10 // nsqd's read buffer, which limits the line of a command
 	maxBody = 64 << 20
 )
 
-// Command is what a client wrote: `Name Params…\n`, and the body of those that have one.
+// Command is a command of a client: a line with a name and parameters, and a body for IDENTIFY,
+// AUTH, PUB, MPUB and DPUB.
 type Command struct {
 	Name   string
 	Params []string
-	Body   []byte // IDENTIFY, AUTH, PUB, MPUB and DPUB only
+	Body   []byte
 }
 
-// String is the command's line.
+// String returns the line.
 func (c Command) String() string {
 	return strings.Join(append([]string{c.Name}, c.Params...), " ")
 }
 
-// Peer plays nsqd's side of one connection. It is for the one goroutine that scripts it; only Close and Reset may be
-// called from others.
+// Peer is the server's end of a connection. Only the goroutine of the script may use it, except
+// that Close and Reset may be called from any goroutine.
 //
-// Unexpected input fails the test by tb.Errorf, once, and closes the connection, so that neither side waits for the
-// other; from then on reads fail and methods return zero values. A failed write is no fault of the client (it should
-// hang up on garbage) and fails no test: see WriteErr.
+// Unexpected input fails the test once, with tb.Errorf, and closes the connection, so that neither
+// side waits for the other. From then on reads fail and methods return zero values. A failed write
+// fails no test, since a client must close the connection after garbage: see [Peer.WriteErr].
 type Peer struct {
-	Conn   net.Conn   // the connection below TLS and compression; Write here for bytes that go past them
-	Pipe   *pipe.Conn // Conn, if it is one: SetBuffer bounds what we write ahead
-	Client *pipe.Conn // the other end of a Network's pipe, else nil: SetBuffer bounds what the client writes ahead
-	Addr   string     // the address that was dialled
-	N      int        // which dial this is, from 1
-	Log    []Command  // all commands read so far, NOPs too
+	Conn   net.Conn   // below TLS and compression; a script may write to it directly
+	Pipe   *pipe.Conn // Conn if that is a pipe, else nil: SetBuffer limits what the script can write ahead
+	Client *pipe.Conn // client's end in a Network, else nil: SetBuffer limits what the client can write ahead
+	Addr   string     // the dialled address
+	N      int        // number of the dial, from 1
+	Log    []Command  // all commands read so far, including NOP
 
 	tb       testing.TB
-	top      io.ReadWriter // Conn or the TLS over it: what compression goes over
+	top      io.ReadWriter // below compression: Conn, or TLS over Conn
 	r        *bufio.Reader
 	w        io.Writer
 	readErr  error // sticky
@@ -66,13 +64,13 @@ type Peer struct {
 	failed   bool
 }
 
-// NewPeer returns a Peer over nc, for tests that connect themselves.
+// NewPeer returns a Peer for nc, for tests that make their own connections.
 func NewPeer(tb testing.TB, nc net.Conn) *Peer {
 	inMemory, _ := nc.(*pipe.Conn)
 	return &Peer{Conn: nc, Pipe: inMemory, tb: tb, top: nc, r: bufio.NewReaderSize(nc, maxLine), w: nc}
 }
 
-// Magic reads "  V2".
+// Magic reads the magic, "  V2".
 func (p *Peer) Magic() {
 	p.tb.Helper()
 	var magic [4]byte
@@ -83,7 +81,8 @@ func (p *Peer) Magic() {
 	}
 }
 
-// Next reads one command. The error is io.EOF only if the client ended between two commands; Next fails no test.
+// Next reads one command. The error is io.EOF only if the client closed its side between two
+// commands. Next fails no test.
 func (p *Peer) Next() (Command, error) {
 	if p.readErr != nil {
 		return Command{}, p.readErr
@@ -127,7 +126,7 @@ func (p *Peer) read() (Command, error) {
 	return cmd, nil
 }
 
-// readFull is io.ReadFull, but an EOF is always unexpected.
+// readFull is io.ReadFull, except that every EOF is io.ErrUnexpectedEOF.
 func (p *Peer) readFull(b []byte) error {
 	if p.readErr != nil {
 		return p.readErr
@@ -140,7 +139,7 @@ func (p *Peer) readFull(b []byte) error {
 	return err
 }
 
-// Expect reads the next command, which must be name. NOPs are skipped unless name is NOP.
+// Expect reads the next command, whose name must be name. It skips NOP unless name is NOP.
 func (p *Peer) Expect(name string) Command {
 	p.tb.Helper()
 	for {
@@ -158,8 +157,9 @@ func (p *Peer) Expect(name string) Command {
 	}
 }
 
-// HalfClosed reads on until the client ends its side, and reports whether it did so between two commands and still
-// listens. A client that has closed instead of half-closing is told apart on a pipe only, and not over TLS.
+// HalfClosed reads until the client closes its side. It reports whether that happened between two
+// commands, and the client can still read. A closed connection differs from a half-closed one only
+// on a pipe without TLS.
 func (p *Peer) HalfClosed() bool {
 	var err error
 	for err == nil {
@@ -168,12 +168,12 @@ func (p *Peer) HalfClosed() bool {
 	if err != io.EOF {
 		return false
 	}
-	_, err = p.Conn.Write(nil) // a pipe fails this when its peer has closed
+	_, err = p.Conn.Write(nil) // fails on a pipe whose other end is closed
 	return err == nil
 }
 
-// Raw writes b and flushes: as one write over a plain connection, as one record over TLS, as one block if compressed
-// (as far as b fits in those).
+// Raw writes b and flushes: as one write without TLS and compression, as one record over TLS, as
+// one compressed block (as far as b fits).
 func (p *Peer) Raw(b []byte) {
 	if p.writeErr != nil {
 		return
@@ -184,7 +184,7 @@ func (p *Peer) Raw(b []byte) {
 	}
 }
 
-// WriteErr is the first error of a write; what was to be written after it was not.
+// WriteErr returns the first error of a write. Later writes are not attempted.
 func (p *Peer) WriteErr() error { return p.writeErr }
 
 // Frame writes a frame of any type.
@@ -193,25 +193,26 @@ func (p *Peer) Frame(typ int32, data []byte) { p.Raw(Frame(typ, data)) }
 // Response writes a response frame.
 func (p *Peer) Response(s string) { p.Frame(FrameResponse, []byte(s)) }
 
-// Error writes an error frame. It does not close, as nsqd does after most of them.
+// Error writes an error frame. It does not close the connection, as nsqd does after most errors.
 func (p *Peer) Error(s string) { p.Frame(FrameError, []byte(s)) }
 
-// Heartbeat writes one.
+// Heartbeat writes a heartbeat.
 func (p *Peer) Heartbeat() { p.Response("_heartbeat_") }
 
-// Message writes a message that nsqd accepted just now. id should have 16 bytes (see [ID]); any other length makes a
-// frame that is malformed.
+// Message writes a message frame with the current time. An id that does not have 16 bytes (see
+// [ID]) makes a malformed frame.
 func (p *Peer) Message(id string, attempts uint16, body []byte) {
 	p.MessageAt(time.Now().UnixNano(), id, attempts, body)
 }
 
-// MessageAt writes a message that nsqd accepted at ts, in Unix nanoseconds.
+// MessageAt writes a message frame with the timestamp ts, in Unix nanoseconds.
 func (p *Peer) MessageAt(ts int64, id string, attempts uint16, body []byte) {
 	p.Raw(Message(ts, id, attempts, body))
 }
 
-// Identify reads magic and IDENTIFY, answers DefaultIdentify overlaid with resp, and returns what the client sent. As in
-// nsqd, the answer is a bare OK if the client does not ask for feature_negotiation. A nil in resp leaves the field out.
+// Identify reads the magic and IDENTIFY, answers with [DefaultIdentify] overlaid with resp, and
+// returns the body of IDENTIFY. A nil value in resp removes the field. Like nsqd, it answers OK if
+// the client does not ask for feature_negotiation.
 func (p *Peer) Identify(resp map[string]any) map[string]any {
 	p.tb.Helper()
 	p.Magic()
@@ -237,7 +238,8 @@ func (p *Peer) Identify(resp map[string]any) map[string]any {
 	return req
 }
 
-// Subscribe is Identify, then SUB and its OK: the handshake of a consumer over a plain connection.
+// Subscribe is Identify, then SUB and its OK: the handshake of a consumer without TLS and
+// compression.
 func (p *Peer) Subscribe(resp map[string]any) (topic, channel string) {
 	p.tb.Helper()
 	p.Identify(resp)
@@ -250,10 +252,11 @@ func (p *Peer) Subscribe(resp map[string]any) (topic, channel string) {
 	return cmd.Params[0], cmd.Params[1]
 }
 
-// Close closes the connection at once, without ending TLS or compression, as nsqd does.
+// Close closes the connection immediately, without ending TLS or compression, like nsqd.
 func (p *Peer) Close() { _ = p.Conn.Close() }
 
-// Reset closes with a TCP reset: what the client has not read is lost. Over anything but a pipe or TCP it is Close.
+// Reset ends the connection with a TCP reset: what the client has not read is lost. On a
+// connection that is neither a pipe nor TCP, Reset is Close.
 func (p *Peer) Reset() {
 	switch c := p.Conn.(type) {
 	case *pipe.Conn:

@@ -1,59 +1,25 @@
 package fake_test
 
 import (
-	"context"
+	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"reflect"
+	"slices"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/internal/pipe"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// recorder is a testing.TB that keeps what a script's failures say, and its cleanups.
-type recorder struct {
-	testing.TB
-	mu       sync.Mutex
-	errors   []string
-	cleanups []func()
-}
-
-func (r *recorder) Helper()          {}
-func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
-func (r *recorder) Errorf(format string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.errors = append(r.errors, fmt.Sprintf(format, args...))
-}
-
-func (r *recorder) wantOne(t *testing.T, part string) {
-	t.Helper()
-	if len(r.errors) != 1 || !strings.Contains(r.errors[0], part) {
-		t.Errorf("failures %q, want one with %q", r.errors, part)
-	}
-}
-
-// peer returns a Peer to which the client has written input and then closed its side.
-func peer(tb testing.TB, input string) (*fake.Peer, *pipe.Conn) {
-	client, server := pipe.New()
-	_, _ = io.WriteString(client, input)
-	_ = client.CloseWrite()
-	return fake.NewPeer(tb, server), client
-}
-
-func body(s string) string { return string([]byte{0, 0, byte(len(s) >> 8), byte(len(s))}) + s }
+// Tests of peer.go and encode.go.
 
 func TestNext(t *testing.T) {
 	p, _ := peer(t, "  V2"+
@@ -101,7 +67,7 @@ func TestNextMalformed(t *testing.T) {
 		"cut in the size":     {"PUB t\n\x00\x00", "size of the body of PUB t: unexpected EOF"},
 		"no body":             {"PUB t\n\x00\x00\x00\x05", "body of PUB t: unexpected EOF"},
 		"cut in the body":     {"PUB t\n\x00\x00\x00\x05abc", "body of PUB t: unexpected EOF"},
-		"body of 4 GB":        {"PUB t\n\xff\xff\xff\xff", "a body of 4294967295 bytes"},
+		"body of 4 GiB":       {"PUB t\n\xff\xff\xff\xff", "a body of 4294967295 bytes"},
 		"cut before a size":   {"AUTH\n", "unexpected EOF"},
 		"command without \\n": {"NOP", "unexpected EOF"},
 	}
@@ -123,25 +89,93 @@ func TestNextMalformed(t *testing.T) {
 	}
 }
 
-// TestFailures: each unexpected input fails the test once, ends the connection, and makes the rest of the script a no-op.
+func TestIdentify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := fake.NewNetwork(t, func(p *fake.Peer) {
+			req := p.Identify(map[string]any{"max_rdy_count": 7, "snappy": true, "msg_timeout": nil})
+			if req["client_id"] != "me" || req["sample_rate"] != 5.0 {
+				t.Errorf("request is %v", req)
+			}
+		})
+		nc := dial(t, n)
+		fmt.Fprint(nc, "  V2IDENTIFY\n"+body(`{"feature_negotiation":true,"client_id":"me","sample_rate":5}`))
+		frame, err := io.ReadAll(nc)
+		if err != nil || len(frame) < 8 {
+			t.Fatalf("answer %q, %v", frame, err)
+		}
+		if size := binary.BigEndian.Uint32(frame); int(size) != len(frame)-4 || binary.BigEndian.Uint32(frame[4:]) != 0 {
+			t.Errorf("answer %q is not one response frame", frame)
+		}
+		var got map[string]any
+		if err := json.Unmarshal(frame[8:], &got); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]any{"max_rdy_count": 7.0, "version": "1.3.0", "max_msg_timeout": 900000.0, "tls_v1": false,
+			"deflate": false, "deflate_level": 0.0, "max_deflate_level": 6.0, "snappy": true, "sample_rate": 0.0,
+			"auth_required": false, "output_buffer_size": 16384.0, "output_buffer_timeout": 250.0}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("answer %v\nwant   %v", got, want)
+		}
+		_ = nc.Close()
+	})
+}
+
+func TestSubscribe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log []string
+		n := fake.NewNetwork(t, func(p *fake.Peer) {
+			if p.N != 1 || p.Addr != "nsqd-1:4150" || p.Client == nil || p.Pipe == nil {
+				t.Errorf("peer %d of %q, %v, %v", p.N, p.Addr, p.Client, p.Pipe)
+			}
+			topic, channel := p.Subscribe(nil)
+			if topic != "orders" || channel != "billing" {
+				t.Errorf("subscribed to %q, %q", topic, channel)
+			}
+			p.Expect("RDY")
+			p.MessageAt(1, fake.ID(1), 1, []byte("hello"))
+			if id := p.Expect("FIN").Params[0]; id != fake.ID(1) {
+				t.Errorf("FIN of %q", id)
+			}
+			p.Expect("NOP")
+			if !p.HalfClosed() {
+				t.Error("the half-close of the client was not seen")
+			}
+			log = lines(p.Log)
+		})
+		nc := dial(t, n)
+		defer nc.Close()
+		fmt.Fprint(nc, "  V2IDENTIFY\n"+body("{}")+"SUB orders billing\nNOP\nRDY 1\nNOP\nFIN "+fake.ID(1)+"\nNOP\nCLS\n")
+		_ = nc.(interface{ CloseWrite() error }).CloseWrite()
+		ok := string(fake.Frame(0, []byte("OK")))
+		wantAll(t, nc, ok+ok+string(fake.Message(1, fake.ID(1), 1, []byte("hello")))) // the end of the script closes the connection
+		n.Wait()
+		want := []string{"IDENTIFY", "SUB orders billing", "NOP", "RDY 1", "NOP", "FIN " + fake.ID(1), "NOP", "CLS"}
+		if !slices.Equal(log, want) {
+			t.Errorf("log %q\nwant %q", log, want)
+		}
+	})
+}
+
+// Unexpected input fails the test once and ends the connection; the rest of the script then does
+// nothing.
 func TestFailures(t *testing.T) {
 	tests := map[string]struct {
 		input  string
 		script func(p *fake.Peer)
 		want   string
 	}{
-		"magic":           {"  V1IDENTIFY\n", (*fake.Peer).Magic, `want magic, got "  V1"`},
-		"magic cut":       {"  V", (*fake.Peer).Magic, "want magic, got unexpected EOF"},
-		"other command":   {"NOP\nRDY 1\n", func(p *fake.Peer) { p.Expect("SUB") }, `want SUB, got "RDY 1"`},
-		"no command":      {"NOP\n", func(p *fake.Peer) { p.Expect("SUB") }, "want SUB, got EOF"},
-		"want NOP":        {"RDY 1\n", func(p *fake.Peer) { p.Expect("NOP") }, `want NOP, got "RDY 1"`},
-		"no JSON":         {"  V2IDENTIFY\n" + body("{"), func(p *fake.Peer) { p.Identify(nil) }, `IDENTIFY "{"`},
-		"no IDENTIFY":     {"  V2SUB a b\n", func(p *fake.Peer) { p.Subscribe(nil) }, `want IDENTIFY, got "SUB a b"`},
-		"SUB of one":      {"  V2IDENTIFY\n" + body("{}") + "SUB a\n", func(p *fake.Peer) { p.Subscribe(nil) }, `got "SUB a"`},
-		"answer no JSON":  {"  V2IDENTIFY\n" + body(`{"feature_negotiation":true}`), func(p *fake.Peer) { p.Identify(map[string]any{"x": make(chan int)}) }, "script's answer"},
-		"ahead of TLS":    {"NOP\nNOP\n", func(p *fake.Peer) { p.Expect("NOP"); _ = p.UpgradeTLS(nil) }, "4 bytes came before the upgrade to TLS"},
-		"ahead of snappy": {"NOP\nNOP\n", func(p *fake.Peer) { p.Expect("NOP"); p.UpgradeSnappy() }, "4 bytes came before the upgrade to snappy"},
-		"ahead of deflate": {"NOP\nNOP\n", func(p *fake.Peer) { p.Expect("NOP"); p.UpgradeDeflate() },
+		"magic":               {"  V1IDENTIFY\n", (*fake.Peer).Magic, `want magic, got "  V1"`},
+		"magic cut":           {"  V", (*fake.Peer).Magic, "want magic, got unexpected EOF"},
+		"other command":       {"NOP\nRDY 1\n", func(p *fake.Peer) { p.Expect("SUB") }, `want SUB, got "RDY 1"`},
+		"no command":          {"NOP\n", func(p *fake.Peer) { p.Expect("SUB") }, "want SUB, got EOF"},
+		"want NOP":            {"RDY 1\n", func(p *fake.Peer) { p.Expect("NOP") }, `want NOP, got "RDY 1"`},
+		"no JSON":             {"  V2IDENTIFY\n" + body("{"), func(p *fake.Peer) { p.Identify(nil) }, `IDENTIFY "{"`},
+		"no IDENTIFY":         {"  V2SUB a b\n", func(p *fake.Peer) { p.Subscribe(nil) }, `want IDENTIFY, got "SUB a b"`},
+		"SUB of one":          {"  V2IDENTIFY\n" + body("{}") + "SUB a\n", func(p *fake.Peer) { p.Subscribe(nil) }, `got "SUB a"`},
+		"answer no JSON":      {"  V2IDENTIFY\n" + body(`{"feature_negotiation":true}`), func(p *fake.Peer) { p.Identify(map[string]any{"x": make(chan int)}) }, "script's answer"},
+		"bytes before TLS":    {"NOP\nNOP\n", func(p *fake.Peer) { p.Expect("NOP"); _ = p.UpgradeTLS(nil) }, "4 bytes came before the upgrade to TLS"},
+		"bytes before snappy": {"NOP\nNOP\n", func(p *fake.Peer) { p.Expect("NOP"); p.UpgradeSnappy() }, "4 bytes came before the upgrade to snappy"},
+		"bytes before deflate": {"NOP\nNOP\n", func(p *fake.Peer) { p.Expect("NOP"); p.UpgradeDeflate() },
 			"4 bytes came before the upgrade to deflate"},
 	}
 	for name, tt := range tests {
@@ -194,7 +228,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-func TestMessageIsOfNow(t *testing.T) {
+func TestMessageTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, client := peer(t, "")
 		time.Sleep(time.Hour)
@@ -218,7 +252,7 @@ func TestWriteErr(t *testing.T) {
 		p.Heartbeat() // fails no test
 	}
 	if p.WriteErr() == nil {
-		t.Error("no error of a write to a client that is gone")
+		t.Error("no error of a write to a closed connection")
 	}
 }
 
@@ -253,27 +287,16 @@ func TestHalfClosed(t *testing.T) {
 	}
 }
 
-func lines(log []fake.Command) (out []string) {
-	for _, cmd := range log {
-		out = append(out, cmd.String())
-	}
-	return out
-}
-
-func dial(t *testing.T, n *fake.Network) net.Conn {
-	t.Helper()
-	nc, err := n.DialContext(context.Background(), "tcp", "nsqd-1:4150")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return nc
-}
-
-func wantAll(t *testing.T, r io.Reader, want string) {
-	t.Helper()
-	if got, err := io.ReadAll(r); string(got) != want || err != nil {
-		t.Errorf("read %q, %v; want %q", got, err, want)
+func TestResetPipe(t *testing.T) {
+	n := fake.NewNetwork(t, func(p *fake.Peer) {
+		p.Magic()
+		p.Response("OK")
+		p.Reset()
+	})
+	nc := dial(t, n)
+	fmt.Fprint(nc, "  V2")
+	n.Wait()
+	if _, err := nc.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read after Reset: %v", err)
 	}
 }
-
-func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }

@@ -10,11 +10,12 @@ import (
 	"github.com/klauspost/compress/snappy"
 )
 
-// UpgradeTLS does the server's side of a TLS handshake and sends OK over it. A failed handshake fails no test (a client
-// may have to refuse): it is returned, and reads and writes fail with it from then on.
+// UpgradeTLS does the server's side of a TLS handshake and then writes OK. A failed handshake
+// fails no test, since a client may have to refuse: UpgradeTLS returns the error, and later reads
+// and writes fail with it.
 func (p *Peer) UpgradeTLS(cfg *tls.Config) error {
 	p.tb.Helper()
-	if !p.nothingAhead("TLS") {
+	if !p.noEarlyBytes("TLS") {
 		return p.readErr
 	}
 	conn := tls.Server(p.Conn, cfg)
@@ -22,39 +23,40 @@ func (p *Peer) UpgradeTLS(cfg *tls.Config) error {
 		p.readErr, p.writeErr = err, err
 		return err
 	}
-	p.over(conn, conn)
+	p.setLayer(conn, conn)
 	p.top = conn
 	p.Response("OK")
 	return nil
 }
 
-// UpgradeSnappy sends OK over snappy, which goes over TLS if that came before.
+// UpgradeSnappy switches to snappy, over TLS if that came before, and writes OK.
 func (p *Peer) UpgradeSnappy() {
 	p.tb.Helper()
-	if p.nothingAhead("snappy") {
-		w := s2.NewWriter(p.top, s2.WriterSnappyCompat(), s2.WriterConcurrency(1)) // 1: no goroutine
-		p.over(snappy.NewReader(p.top), w)
+	if p.noEarlyBytes("snappy") {
+		w := s2.NewWriter(p.top, s2.WriterSnappyCompat(), s2.WriterConcurrency(1)) // 1: without goroutines
+		p.setLayer(snappy.NewReader(p.top), w)
 		p.Response("OK")
 	}
 }
 
-// UpgradeDeflate sends OK over deflate of level 6, which goes over TLS if that came before.
+// UpgradeDeflate switches to deflate of level 6, over TLS if that came before, and writes OK.
 func (p *Peer) UpgradeDeflate() {
 	p.tb.Helper()
-	if p.nothingAhead("deflate") {
-		w, _ := flate.NewWriter(p.top, flate.DefaultCompression) // fails for unknown levels only
-		p.over(deflateReader{flate.NewReader(p.top)}, w)
+	if p.noEarlyBytes("deflate") {
+		w, _ := flate.NewWriter(p.top, flate.DefaultCompression) // fails only for unknown levels
+		p.setLayer(deflateReader{flate.NewReader(p.top)}, w)
 		p.Response("OK")
 	}
 }
 
-func (p *Peer) over(r io.Reader, w io.Writer) {
+// setLayer reads from r and writes to w from now on.
+func (p *Peer) setLayer(r io.Reader, w io.Writer) {
 	p.r, p.w = bufio.NewReaderSize(r, maxLine), w
 }
 
-// nothingAhead fails the test if the client has sent something before the upgrade that it should have sent after it:
-// nsqd would lose it.
-func (p *Peer) nothingAhead(layer string) bool {
+// noEarlyBytes fails the test if the client has sent bytes before the upgrade: nsqd would lose
+// them.
+func (p *Peer) noEarlyBytes(layer string) bool {
 	p.tb.Helper()
 	if p.readErr == nil && p.r.Buffered() > 0 {
 		p.failf("%d bytes came before the upgrade to %s", p.r.Buffered(), layer)
@@ -62,7 +64,7 @@ func (p *Peer) nothingAhead(layer string) bool {
 	return p.readErr == nil
 }
 
-// deflateReader takes an end without a final block for an end: most clients leave it so.
+// deflateReader returns io.EOF for a stream without a final block, as most clients leave it.
 type deflateReader struct{ io.Reader }
 
 func (d deflateReader) Read(b []byte) (int, error) {

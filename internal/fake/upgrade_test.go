@@ -4,69 +4,19 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
-
-	"github.com/klauspost/compress/snappy"
 
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// layer is the client's side of an upgrade, as net/crypto/compress packages other than the fake's own would do it.
-type layer struct {
-	name   string
-	server func(p *fake.Peer)
-	client func(rw io.ReadWriter) (r io.Reader, w io.Writer, end func())
-}
-
-func layers(t *testing.T) []layer {
-	server, client := certificate(t)
-	return []layer{
-		{"tls", func(p *fake.Peer) {
-			if err := p.UpgradeTLS(server); err != nil {
-				t.Errorf("server's handshake: %v", err)
-			}
-		}, func(rw io.ReadWriter) (io.Reader, io.Writer, func()) {
-			conn := tls.Client(rw.(net.Conn), client)
-			return conn, conn, func() { _ = conn.CloseWrite() }
-		}},
-		{"snappy", (*fake.Peer).UpgradeSnappy, func(rw io.ReadWriter) (io.Reader, io.Writer, func()) {
-			w := snappy.NewBufferedWriter(rw)
-			return snappy.NewReader(rw), w, func() { _ = w.Close() }
-		}},
-		{"deflate", (*fake.Peer).UpgradeDeflate, func(rw io.ReadWriter) (io.Reader, io.Writer, func()) {
-			w, _ := flate.NewWriter(rw, 1)
-			return flate.NewReader(rw), w, func() { _ = w.Flush() }
-		}},
-	}
-}
-
-func flush(w io.Writer) {
-	if f, ok := w.(interface{ Flush() error }); ok {
-		_ = f.Flush()
-	}
-}
-
-func wantFrame(t *testing.T, r io.Reader, want []byte) {
-	t.Helper()
-	got := make([]byte, len(want))
-	if _, err := io.ReadFull(r, got); err != nil || !bytes.Equal(got, want) {
-		t.Fatalf("read %q, %v; want %q", got, err, want)
-	}
-}
-
-// TestUpgrades talks over each layer and over TLS with each, and ends by a half-close.
+// Each layer alone, and compression over TLS, until a half-close.
 func TestUpgrades(t *testing.T) {
 	all := layers(t)
 	for _, stack := range [][]layer{all[:1], all[1:2], all[2:], {all[0], all[1]}, {all[0], all[2]}} {
@@ -185,31 +135,4 @@ func TestTLSRefused(t *testing.T) {
 	if err := <-failed; err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("the server's handshake: %v", err)
 	}
-}
-
-// certificate is valid in a bubble's time (from 2000) as well as today.
-func certificate(t *testing.T) (server, client *tls.Config) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		DNSNames:     []string{"nsqd.test"},
-		NotBefore:    time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC),
-		NotAfter:     time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
-		&tls.Config{ServerName: "nsqd.test", RootCAs: pool}
 }

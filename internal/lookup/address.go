@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// AddressError is an address of a nsqlookupd that cannot be used.
+// AddressError reports an invalid address of an nsqlookupd.
 type AddressError struct {
-	Addr   string // as given; "" if it has what may be a secret
-	Reason string // what is wrong with it, as "has no port"
+	Addr   string // as given; "" if it may contain a secret
+	Reason string // such as "has no port"
 }
 
-// Error says what is allowed.
+// Error returns the reason and the valid forms.
 func (e *AddressError) Error() string {
 	shown := ""
 	if e.Addr != "" {
@@ -23,8 +23,9 @@ func (e *AddressError) Error() string {
 		`: use "host:port", "http://host:port" or "https://host:port", the last two also with a path in front of /lookup`
 }
 
-// CheckAddress returns an *AddressError unless addr is "host:port", "http://host:port" or "https://host:port", the last two
-// also with a path in front of /lookup. User info, query and fragment are not allowed: they would end up in logs.
+// CheckAddress returns an *AddressError unless addr is "host:port", "http://host:port" or
+// "https://host:port". The last two may have a path, which precedes /lookup. User info, a query and
+// a fragment are not allowed, since they would appear in logs.
 func CheckAddress(addr string) error {
 	_, err := parseAddress(addr)
 	return err
@@ -49,7 +50,7 @@ func parseAddress(addr string) (*url.URL, error) {
 	}
 	u, err := url.Parse(full)
 	switch {
-	case err != nil: // its text would repeat the address
+	case err != nil: // err would repeat the address
 		return fault("is malformed")
 	case u.Scheme != "http" && u.Scheme != "https":
 		return fault("has a scheme other than http and https")

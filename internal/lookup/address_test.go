@@ -2,6 +2,8 @@ package lookup_test
 
 import (
 	"errors"
+	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,7 +52,7 @@ func TestCheckAddress(t *testing.T) {
 		err := lookup.CheckAddress(addr)
 		var bad *lookup.AddressError
 		if !errors.As(err, &bad) || bad.Reason != reason {
-			t.Errorf("%q: error %v, want one that it %s", addr, err, reason)
+			t.Errorf("%q: error %v, want one with %q", addr, err, reason)
 			continue
 		}
 		if text := err.Error(); !strings.HasPrefix(text, "nsqx: nsqlookupd address ") || !strings.Contains(text, reason+`: use "host:port"`) ||
@@ -61,4 +63,35 @@ func TestCheckAddress(t *testing.T) {
 			t.Errorf("NewClient(%q): error %v, want %v", addr, newErr, err)
 		}
 	}
+}
+
+func FuzzCheckAddress(f *testing.F) {
+	for _, addr := range []string{"", "a:1", "[::1]:1", "http://a:1", "https://a:1/b%2Fc/../d", "http://u:p@a:1", "a:1?b#c", "http://[fe80::1%25e]:1", "a:1/b", "://:1", "http:a:1"} {
+		f.Add(addr)
+	}
+	f.Fuzz(func(t *testing.T, addr string) {
+		err := lookup.CheckAddress(addr)
+		c, newErr := lookup.NewClient(addr, lookup.Config{})
+		if (err == nil) != (newErr == nil) {
+			t.Fatalf("%q: error %v, but NewClient %v", addr, err, newErr)
+		}
+		if err != nil {
+			loggable(t, err.Error())
+			return
+		}
+		if strings.ContainsAny(addr, "@?#") && !strings.Contains(addr, "/") || c.Addr() != addr {
+			t.Fatalf("%q accepted, Addr %q", addr, c.Addr())
+		}
+		if !strings.Contains(addr, "://") {
+			addr = "http://" + addr
+		}
+		u, err := url.Parse(addr)
+		if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
+			t.Fatalf("%q accepted: %+v, error %v", addr, u, err)
+		}
+		port, err := strconv.ParseUint(u.Port(), 10, 16)
+		if err != nil || port == 0 || u.Hostname() == "" {
+			t.Fatalf("%q accepted: host %q", addr, u.Host)
+		}
+	})
 }

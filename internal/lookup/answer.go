@@ -8,12 +8,12 @@ import (
 	"net/http"
 )
 
-// Answer is what a nsqlookupd knows.
+// Answer is the answer of an nsqlookupd.
 type Answer struct {
-	Addrs   []string // of nsqds, as host:port in canonical form, each once, in its order
-	NoTopic bool     // it does not know the topic, which is usual before the first message: Addrs is empty
-	Invalid int      // entries dropped: they have no address that can be dialled
-	Surplus int      // entries dropped: there were Config.MaxAddrs before them
+	Addrs   []string // of nsqds, as host:port in canonical form, without duplicates, in order
+	NoTopic bool     // the topic is unknown, as before the first message; Addrs is empty
+	Invalid int      // entries dropped without a valid address
+	Surplus int      // entries dropped beyond Config.MaxAddrs
 }
 
 const topicNotFound = "TOPIC_NOT_FOUND"
@@ -23,15 +23,16 @@ var (
 	errNotAList    = errors.New("the answer's producers are not a list")
 )
 
-// parse reads an answer of either form: {"producers": …}, or the same as the data of {"status_code", "status_txt", "data"},
-// as nsqlookupd wrote it before 1.0. It also returns the status, which in the old form may be another than HTTP's.
-func parse(status int, body []byte, most int) (Answer, int, error) {
+// parse decodes an answer of either form: {"producers": …}, or that object as the data of
+// {"status_code", "status_txt", "data"}, the form before nsqlookupd 1.0. It also returns the
+// status, which in the old form may differ from that of HTTP.
+func parse(status int, body []byte, limit int) (Answer, int, error) {
 	var form struct {
 		list
 		StatusCode int             `json:"status_code"`
 		Data       json.RawMessage `json:"data"`
 	}
-	form.Producers.most = most
+	form.Producers.limit = limit
 	err := json.Unmarshal(body, &form)
 	if err == nil && status == http.StatusOK && form.StatusCode != 0 {
 		status = form.StatusCode
@@ -40,7 +41,7 @@ func parse(status int, body []byte, most int) (Answer, int, error) {
 		return Answer{}, status, refusal(status, body)
 	}
 	if err == nil && !form.Producers.present && form.Data != nil {
-		// Not decoded in the same go: of two "data" the last wins, and they would be merged.
+		// Decoded separately: of two "data" the last must win, without a merge.
 		err = json.Unmarshal(form.Data, &form.list)
 	}
 	if err == nil && !form.Producers.present {
@@ -52,8 +53,8 @@ func parse(status int, body []byte, most int) (Answer, int, error) {
 	return form.Producers.Answer, status, nil
 }
 
-// refusal is errNoTopic, or what the nsqlookupd says. A 404 alone does not mean that there is no such topic: who asks in the
-// wrong place gets one as well.
+// refusal returns errNoTopic, or the text of the answer. A 404 alone does not mean that the topic
+// is unknown: a wrong address gives a 404, too.
 func refusal(status int, body []byte) error {
 	var form struct {
 		Message    string `json:"message"`
@@ -73,17 +74,17 @@ type list struct {
 	Producers producers `json:"producers"`
 }
 
-// producers reads a list entry by entry: one that is not as it should be is dropped, and not the others with it, and a long
-// list takes no more memory than what is kept of it.
+// producers decodes a list entry by entry. An invalid entry is dropped alone, and entries beyond
+// the limit take no memory.
 type producers struct {
 	Answer
-	most    int
+	limit   int
 	present bool
 }
 
 func (p *producers) UnmarshalJSON(data []byte) error {
 	p.Answer, p.present = Answer{}, true // of two lists the last wins
-	if string(data) == "null" {          // an empty slice of Go, in some foreign lookupd
+	if string(data) == "null" {          // how Go encodes a nil slice
 		return nil
 	}
 	if data[0] != '[' {
@@ -108,7 +109,7 @@ func (p *producers) UnmarshalJSON(data []byte) error {
 		case err != nil || !ok:
 			p.Invalid++
 		case seen[addr]:
-		case len(p.Addrs) == p.most:
+		case len(p.Addrs) == p.limit:
 			p.Surplus++
 		default:
 			seen[addr] = true

@@ -15,22 +15,25 @@ const (
 	maxBody         = 1 << 20 // bytes of an answer, decompressed
 )
 
-// Config is how a Client asks. Its zero value is ready to use.
+// Config configures a Client. The zero value is ready to use.
 type Config struct {
-	// HTTPClient is used as it is, but for redirects: none is followed. It is not changed, and its idle connections are its owner's.
-	// Its Timeout bounds all of a poll, Authorization included. Defaults, if nil, to a client of its own that uses no proxy and keeps no connection; if the
-	// Timeout is 0, to 5 s.
+	// HTTPClient makes the requests, except that redirects are not followed. It is not changed, and
+	// the caller closes its idle connections. Its Timeout limits a whole poll, including
+	// Authorization; if 0, it defaults to 5 s. HTTPClient defaults to a client that uses no proxy
+	// and keeps no connection.
 	HTTPClient *http.Client
 
-	// Authorization returns the value of that header, for each request; "" sends none. It is sent to the address asked and to no
-	// other, in clear text if that is not https, and is in no error. It has to return when ctx ends.
+	// Authorization returns the value of that header for each request; "" sends no header. The
+	// value is sent to the polled address only, in clear text unless it is https, and is not in any
+	// error. The function must return when ctx ends.
 	Authorization func(ctx context.Context) (string, error)
 
-	// MaxAddrs is the most addresses that are taken from one answer, before any filter of Table's. Defaults to 4096.
+	// MaxAddrs is the most addresses of one answer. Defaults to 4096.
 	MaxAddrs int
 }
 
-// Client asks one nsqlookupd. It may be used by several goroutines at once, keeps nothing between two polls, and needs no closing.
+// Client polls one nsqlookupd. It is safe for concurrent use, keeps no state between polls, and
+// need not be closed.
 type Client struct {
 	addr    string
 	base    *url.URL
@@ -39,7 +42,7 @@ type Client struct {
 	cfg     Config
 }
 
-// NewClient returns an *AddressError for an address that [CheckAddress] does not take. It does not ask yet.
+// NewClient returns an *AddressError if [CheckAddress] does. It does not poll.
 func NewClient(addr string, cfg Config) (*Client, error) {
 	base, err := parseAddress(addr)
 	if err != nil {
@@ -55,15 +58,15 @@ func NewClient(addr string, cfg Config) (*Client, error) {
 	if c.timeout <= 0 {
 		c.timeout = defaultTimeout
 	}
-	// Another port of the same host would still get the Authorization.
+	// A redirect to another port of the same host would receive the Authorization.
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c, nil
 }
 
-// Addr is the address, as it was given.
+// Addr returns the address as given.
 func (c *Client) Addr() string { return c.addr }
 
-// Lookup asks for the nsqds that have a topic. That there are none is no error. Errors are *Error.
+// Lookup asks for the nsqds that have a topic. An unknown topic is not an error. Errors are *Error.
 func (c *Client) Lookup(ctx context.Context, topic string) (Answer, error) {
 	answer, err := c.poll(ctx, "lookup", url.Values{"topic": {topic}})
 	if errors.Is(err, errNoTopic) {
@@ -72,7 +75,7 @@ func (c *Client) Lookup(ctx context.Context, topic string) (Answer, error) {
 	return answer, err
 }
 
-// Nodes asks for all nsqds, whatever topics they have. Errors are *Error.
+// Nodes asks for all nsqds. Errors are *Error.
 func (c *Client) Nodes(ctx context.Context) (Answer, error) {
 	return c.poll(ctx, "nodes", nil)
 }
@@ -89,12 +92,12 @@ func (c *Client) poll(ctx context.Context, path string, query url.Values) (Answe
 	}
 	status, body, err := c.get(ctx, path, query, secret)
 	if err != nil && ctx.Err() != nil {
-		err = ctx.Err() // rather than that the connection was closed, which is how it ended
+		err = ctx.Err() // rather than an error of the closed connection
 	}
 	if err != nil && (status == 0 || status == http.StatusOK) {
 		return Answer{}, &Error{Lookupd: c.addr, Status: status, Err: clean(err, secret)}
 	}
-	answer, status, err := parse(status, body, c.cfg.MaxAddrs) // a status other than 200 says enough, whatever became of its body
+	answer, status, err := parse(status, body, c.cfg.MaxAddrs) // the body may be incomplete if the status is not 200
 	if err != nil {
 		return Answer{}, &Error{Lookupd: c.addr, Status: status, Err: clean(err, secret)}
 	}
@@ -108,7 +111,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, secret 
 	if err != nil {
 		return 0, nil, err
 	}
-	req.Header.Set("Accept", "application/vnd.nsq; version=1.0") // without it, old servers answer in the old form
+	req.Header.Set("Accept", "application/vnd.nsq; version=1.0") // without it nsqlookupd before 1.0 answers in the old form
 	req.Header.Set("User-Agent", "nsqx")
 	if secret != "" {
 		req.Header.Set("Authorization", secret)
@@ -116,12 +119,12 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, secret 
 	res, err := c.http.Do(req)
 	if err != nil {
 		if outer, ok := errors.AsType[*url.Error](err); ok {
-			err = outer.Err // the rest is the address, which Error has
+			err = outer.Err // Error has the address already
 		}
 		return 0, nil, err
 	}
 	defer res.Body.Close()
-	if res.StatusCode == http.StatusSwitchingProtocols { // its body would not end with ctx
+	if res.StatusCode == http.StatusSwitchingProtocols { // ctx does not end its body
 		return res.StatusCode, nil, nil
 	}
 	body, err = io.ReadAll(io.LimitReader(res.Body, maxBody+1))

@@ -3,7 +3,6 @@ package lookup_test
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,7 +12,7 @@ import (
 	"github.com/nsqx/nsqx/internal/lookup"
 )
 
-// TestRequest has L14: what is sent.
+// L14.
 func TestRequest(t *testing.T) {
 	var got *http.Request
 	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +65,7 @@ func TestAuthorization(t *testing.T) {
 		}
 		return secret, fault
 	}})
-	for _, secret = range []string{"Bearer one", "Bearer two", ""} { // asked for each time
+	for _, secret = range []string{"Bearer one", "Bearer two", ""} { // called for each request
 		if _, err := c.Nodes(t.Context()); err != nil || got != secret {
 			t.Errorf("sent %q, error %v, want %q", got, err, secret)
 		}
@@ -79,49 +78,7 @@ func TestAuthorization(t *testing.T) {
 	}
 }
 
-// TestSecretIsNotRepeated is what a lookupd may do that writes back what it was sent, and a secret that cannot be sent.
-func TestSecretIsNotRepeated(t *testing.T) {
-	const canary = "ca%na\"ry-canary"
-	long := strings.Repeat("x", 250)
-	for name, tt := range map[string]struct {
-		secret string
-		say    string
-	}{
-		"refused":          {"Bearer " + canary, "HTTP/1.1 403 no\r\n\r\nBearer " + canary},
-		"without scheme":   {"Bearer " + canary, "HTTP/1.1 403 no\r\n\r\n" + canary},
-		"no scheme":        {canary, "HTTP/1.1 403 no\r\n\r\n" + canary},
-		"cut in half":      {"Bearer " + canary, "HTTP/1.1 403 no\r\n\r\n" + long + canary},
-		"message":          {canary, "HTTP/1.1 403 no\r\n\r\n" + `{"message":"ca%na\"ry-c\u0061nary"}`},
-		"reason":           {"Bearer " + canary, "HTTP/1.1 403 " + canary + "\r\n\r\n"},
-		"status":           {canary, "HTTP/1.1 " + canary + "\r\n\r\n"},
-		"no HTTP":          {canary, canary + "\r\n\r\n"},
-		"header":           {canary, "HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n"},
-		"location":         {canary, "HTTP/1.1 302 OK\r\nLocation: http://[" + canary + "\r\n\r\n"},
-		"encoding":         {canary, "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + canary + "\r\n\r\n"},
-		"length":           {canary, "HTTP/1.1 200 OK\r\nContent-Length: " + canary + "\r\n\r\n"},
-		"old form":         {"x " + canary, "HTTP/1.1 200 OK\r\n\r\n" + `{"status_code":403,"status_txt":"ca%na\"ry-canary"}`},
-		"in no valid form": {"Bearer " + canary + "\n", ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			addr := raw(t, func(nc net.Conn) {
-				_, _ = nc.Write([]byte(tt.say))
-			})
-			c := client(t, addr, lookup.Config{Authorization: func(context.Context) (string, error) { return tt.secret, nil }})
-			_, err := c.Nodes(t.Context())
-			if err == nil {
-				t.Fatal("no error")
-			}
-			for e := err; e != nil; e = errors.Unwrap(e) {
-				if strings.Contains(e.Error(), "ca%na") || strings.Contains(e.Error(), "-canary") {
-					t.Errorf("error %q", e)
-				}
-			}
-			loggable(t, err.Error())
-		})
-	}
-}
-
-// TestRedirects is L3 and fact 9: Go would keep the Authorization for another port of the same host.
+// L3: net/http would send the Authorization to another port of the same host.
 func TestRedirects(t *testing.T) {
 	var asked atomic.Int32
 	other := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -158,10 +115,6 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
 func TestCallersClient(t *testing.T) {
 	fault := errors.New("no way there")
 	c := client(t, "lookup:4161", lookup.Config{HTTPClient: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -177,7 +130,7 @@ func TestCallersClient(t *testing.T) {
 	}
 }
 
-// TestConcurrent runs under -race.
+// This test is for the race detector.
 func TestConcurrent(t *testing.T) {
 	c := answers(t, http.StatusOK, nodes(node("a", 4150)), lookup.Config{})
 	results := make(chan []string)

@@ -1,7 +1,9 @@
-// Package lookup finds nsqds: [Client] asks one nsqlookupd over HTTP, and [Table] keeps which addresses are wanted, given the
-// answers of several. When to ask, and what to do about a change, is the caller's.
+// Package lookup finds nsqds. [Client] polls one nsqlookupd over HTTP, and [Table] combines the
+// answers of several into the addresses to connect to. The caller decides when to poll and how to
+// connect.
 //
-// Nothing that a lookupd says is trusted: its answers are bounded in time and size, its addresses are checked and brought into
-// one form, and where it sends a request on to is not followed. What it cannot be kept from is naming any host and port, so that
-// something else gets to see the first bytes of the protocol: Table's filter is against that, and TLS with a ServerName.
+// Answers are not trusted. They are limited in time and size, their addresses are checked and
+// brought into one form, and redirects are not followed. But an nsqlookupd may name any host and
+// port, which then receives the first bytes of the protocol. A filter on addresses, and TLS with a
+// ServerName, protect against that.
 package lookup

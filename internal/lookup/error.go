@@ -9,19 +9,20 @@ import (
 	"unicode/utf8"
 )
 
-const maxText = 256 // bytes of a text of the network in an error
+const maxText = 256 // bytes of received text in an error
 
-// errNoTopic is how nsqlookupd says that no nsqd has the topic yet.
+// errNoTopic reports that nsqlookupd knows no nsqd with the topic.
 var errNoTopic = errors.New("no such topic")
 
-// Error is a nsqlookupd that could not be asked, or whose answer could not be used.
+// Error reports a failed poll.
 type Error struct {
-	Lookupd string // its address, as it was given
-	Status  int    // of HTTP, or that of the answer's old form; 0 if there is no answer
-	Err     error  // why; errors.Is finds context.DeadlineExceeded and the like
+	Lookupd string // address of the nsqlookupd, as given
+	Status  int    // of HTTP, or of an answer in the old form; 0 without an answer
+	Err     error  // the cause, such as context.DeadlineExceeded
 }
 
-// Error names the nsqlookupd. What it wrote is cut to 256 bytes and quoted.
+// Error returns the address, the status and the cause. Received text is quoted and cut to 256
+// bytes.
 func (e *Error) Error() string {
 	status := ""
 	if e.Status != 0 {
@@ -30,31 +31,32 @@ func (e *Error) Error() string {
 	return "nsqx: nsqlookupd " + e.Lookupd + ": " + status + e.Err.Error()
 }
 
-// Unwrap returns why.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// said is text of the network.
+// said is received text.
 type said string
 
 func (s said) Error() string { return strconv.Quote(string(s)) }
 
-// clean makes an error fit for a log: net/http repeats in some of its errors what came in, which may be what went out. An
-// error that has to be changed loses what it wraps, which would still say it.
+// clean makes an error safe for a log. Some errors of net/http repeat received bytes, and a server
+// may send the secret back. If the text must change, the result wraps nothing, since the wrapped
+// error could repeat it.
 func clean(err error, secret string) error {
 	text := err.Error()
 	words, isSaid := err.(said)
 	if isSaid {
 		text = string(words)
 	}
-	safe := redact(text, secret) // before it is cut: half of the secret would not be found
+	safe := redact(text, secret) // before the cut, which could split the secret
 	safe = safe[:min(len(safe), maxText)]
 	if safe == text && (isSaid || printable(text)) {
 		return err
 	}
-	return said(strings.Clone(safe)) // not to hold what was cut off
+	return said(strings.Clone(safe)) // lets the rest be collected
 }
 
-// redact takes an Authorization out of text: all of it, or without its scheme, also as %q has it.
+// redact replaces an Authorization in text, with or without its scheme, plain or quoted.
 func redact(text, secret string) string {
 	_, credentials, _ := strings.Cut(secret, " ")
 	for _, s := range []string{secret, credentials} {

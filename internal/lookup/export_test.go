@@ -1,4 +1,4 @@
 package lookup
 
-// Parse is for the fuzz tests, which are slow over HTTP.
+// Parse is for fuzz tests, which would be slow over HTTP.
 var Parse = parse

@@ -2,20 +2,24 @@ package lookup_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime/metrics"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/nsqx/nsqx/internal/lookup"
 )
 
-// client is one of the server's address.
+// client returns a client of addr.
 func client(t *testing.T, addr string, cfg lookup.Config) *lookup.Client {
 	t.Helper()
 	c, err := lookup.NewClient(addr, cfg)
@@ -25,7 +29,7 @@ func client(t *testing.T, addr string, cfg lookup.Config) *lookup.Client {
 	return c
 }
 
-// answers serves the same status and body always, and returns a client for it.
+// answers serves a status and a body, and returns a client of the server.
 func answers(t *testing.T, status int, body string, cfg lookup.Config) *lookup.Client {
 	t.Helper()
 	return client(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -41,7 +45,8 @@ func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	return server
 }
 
-// raw serves what speak writes to each connection, after its request was read. The connection is closed when speak returns.
+// raw calls speak for each connection after its request, and closes the connection when speak
+// returns.
 func raw(t *testing.T, speak func(nc net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,7 +71,8 @@ func raw(t *testing.T, speak func(nc net.Conn)) string {
 	return l.Addr().String()
 }
 
-// lookupError fails unless err is a *lookup.Error that may be logged, and has that status and text.
+// lookupError fails unless err is a *lookup.Error that is safe in a log and has that status and
+// text.
 func lookupError(t *testing.T, err error, status int, text string) {
 	t.Helper()
 	var e *lookup.Error
@@ -80,15 +86,58 @@ func loggable(t *testing.T, text string) {
 	t.Helper()
 	if !strings.HasPrefix(text, "nsqx: nsqlookupd ") || !utf8.ValidString(text) || len(text) > 2000 ||
 		strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		t.Fatalf("error %q is not fit for a log", text)
+		t.Fatalf("error %q is not safe in a log", text)
 	}
 }
 
-// node is an entry of a list of producers.
+// node returns an entry of a list of producers.
 func node(host string, port any) string {
 	return fmt.Sprintf(`{"remote_address":"10.0.0.9:5","hostname":"h","broadcast_address":%q,"tcp_port":%v,"http_port":4151,"version":"1.3.0"}`, host, port)
 }
 
 func nodes(entries ...string) string {
 	return `{"channels":["c"],"producers":[` + strings.Join(entries, ",") + `]}`
+}
+
+// allocated returns the bytes that this process has allocated so far.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// write writes text repeatedly until an error, and returns the number of bytes.
+func write(w io.Writer, text string) (n int) {
+	for {
+		k, err := io.WriteString(w, text)
+		n += k
+		if err != nil {
+			return n
+		}
+	}
+}
+
+// drip writes text repeatedly until an error, one byte a millisecond.
+func drip(w io.Writer, text string) {
+	for {
+		for i := range text {
+			if _, err := io.WriteString(w, text[i:i+1]); err != nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+func timedOut(t *testing.T, err error) {
+	t.Helper()
+	var e *lookup.Error
+	if !errors.As(err, &e) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("error %v, want a deadline", err)
+	}
+	loggable(t, err.Error())
 }

@@ -9,12 +9,12 @@ import (
 
 const (
 	maxName  = 253 // bytes of a host name
-	maxLabel = 63  // bytes between its dots
-	maxZone  = 64  // bytes behind the % of an IPv6 address
+	maxLabel = 63  // bytes of a label of it
+	maxZone  = 64  // bytes of an IPv6 zone
 )
 
-// join makes host:port in the one form that makes duplicates equal, and hides nothing from a filter. It is not ok if that
-// cannot be dialled.
+// join returns host:port in canonical form, so duplicates are equal and a filter cannot be
+// bypassed. ok is false if the address is invalid.
 func join(host string, port int) (addr string, ok bool) {
 	host, ok = canonical(host)
 	if !ok || port < 1 || port > 65535 {
@@ -23,7 +23,7 @@ func join(host string, port int) (addr string, ok bool) {
 	return net.JoinHostPort(host, strconv.Itoa(port)), true
 }
 
-// key is the same for addresses that mean the same. Other addresses than host:port are their own.
+// key returns the canonical form of addr, or addr itself if it is not host:port.
 func key(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -39,7 +39,7 @@ func key(addr string) string {
 	return addr
 }
 
-// canonical takes an IP address, IPv6 also in brackets, or a host name.
+// canonical returns the canonical form of a host name or an IP address. IPv6 may have brackets.
 func canonical(host string) (string, bool) {
 	inner, bracketed := strings.CutPrefix(host, "[")
 	if bracketed {
@@ -54,10 +54,10 @@ func canonical(host string) (string, bool) {
 	if bracketed && !ip.Is6() || len(ip.Zone()) > maxZone || strings.ContainsFunc(ip.Zone(), notInName) {
 		return "", false
 	}
-	return ip.Unmap().String(), true // ::ffff:127.0.0.1 would pass a filter that knows 127.0.0.1
+	return ip.Unmap().String(), true // ::ffff:127.0.0.1 would bypass a filter of 127.0.0.1
 }
 
-// isName reports whether name can be a host name. Underscores are no part of those, but containers have them.
+// isName reports whether name is a host name. It allows underscores, which container names have.
 func isName(name string) bool {
 	name = strings.TrimSuffix(name, ".")
 	if len(name) > maxName || strings.ContainsFunc(name, notInName) {
@@ -70,8 +70,8 @@ func isName(name string) bool {
 		}
 		last = label
 	}
-	// Many resolvers take 2130706433, 0x7f.1 and 0177.0.0.1 for 127.0.0.1. What is too large for that is a name again: that of a
-	// container may be of digits alone.
+	// Many resolvers read 2130706433, 0x7f.1 and 0177.0.0.1 as 127.0.0.1. A larger number is a
+	// name: container names may consist of digits.
 	_, err := strconv.ParseUint(last, 0, 32)
 	return err != nil
 }

@@ -5,39 +5,41 @@ import (
 	"slices"
 )
 
-// forgetAfter is how many successful polls in a row an address has to be missing from. nsqlookupd forgets an nsqd the moment its
-// connection ends, and knows nothing after a restart until the nsqds ping it.
+// forgetAfter is the number of successful polls in a row without an address after which it is
+// forgotten. nsqlookupd forgets an nsqd when their connection ends, and after a restart knows no
+// nsqd until it pings.
 const forgetAfter = 3
 
-// Table keeps which addresses are wanted, given static ones and the polls of several sources. It does no I/O, has no clock, and is
-// not safe for concurrent use. Addresses that differ only in how they are written, as "[::0:1]:4150" and "[::1]:4150", are one.
+// Table holds the addresses to connect to, given static ones and the polls of several sources. It
+// does no I/O, has no clock, and is not safe for concurrent use. It compares addresses in canonical
+// form: "[::0:1]:4150" equals "[::1]:4150".
 type Table struct {
-	most       int
+	limit      int
 	entries    map[string]*entry // by key
 	polled     map[int]bool      // sources with a successful poll
 	discovered int               // entries that are not static
 }
 
 type entry struct {
-	addr   string // as Static got it; what is discovered has its canonical form
+	addr   string // as given to Static; otherwise in canonical form
 	static bool
-	missed map[int]int // of the sources that reported it, how many successful polls in a row since were without it
+	missed map[int]int // for each source that has reported it, successful polls in a row without it
 }
 
-// Changes is what a poll changes. Each address is in one of the lists at most, and once.
+// Changes are the changes of a poll. An address is in at most one of the lists, and at most once.
 type Changes struct {
-	Added     []string // dial
-	Anew      []string // known, but missing from the poll before of this source: dial at once if it is down, whatever its backoff
-	Forgotten []string // dial no more; a connection that works is to be kept until it ends
-	Refused   int      // addresses for which there is no room
+	Added     []string // new: dial
+	Returned  []string // known, but missing from the source's previous poll: if down, dial without backoff
+	Forgotten []string // do not dial again; keep a working connection until it ends
+	Refused   int      // new addresses beyond the limit
 }
 
-// NewTable makes a table of at most so many discovered addresses; static ones do not count.
-func NewTable(most int) *Table {
-	return &Table{most: most, entries: make(map[string]*entry), polled: make(map[int]bool)}
+// NewTable returns a table of at most limit discovered addresses. Static ones do not count.
+func NewTable(limit int) *Table {
+	return &Table{limit: limit, entries: make(map[string]*entry), polled: make(map[int]bool)}
 }
 
-// Static adds addresses that are never forgotten. It returns those that were not known.
+// Static adds addresses that are never forgotten. It returns the new ones.
 func (t *Table) Static(addrs ...string) (added []string) {
 	for _, addr := range addrs {
 		e := t.entries[key(addr)]
@@ -53,9 +55,10 @@ func (t *Table) Static(addrs ...string) (added []string) {
 	return added
 }
 
-// Poll takes what a source has found. ok is whether it has answered: a failed poll counts for nothing, but what is found
-// beside the failure is taken. An address is forgotten when each source that has reported it was without it three successful
-// polls in a row. If there is no room the first to come are served; there is room again when an address is forgotten.
+// Poll adds the addresses that a source has found. ok reports whether the poll succeeded: a failed
+// poll adds addresses, too, but forgets none. An address is forgotten when it is missing from three
+// successful polls in a row of every source that has reported it. At the limit, Poll refuses new
+// addresses until others are forgotten.
 func (t *Table) Poll(source int, found []string, ok bool) Changes {
 	var c Changes
 	here := make(map[string]bool, len(found)) // by key
@@ -71,8 +74,8 @@ func (t *Table) Poll(source int, found []string, ok bool) Changes {
 			fresh = append(fresh, k)
 			continue
 		}
-		if t.isAnew(e, source) {
-			c.Anew = append(c.Anew, e.addr)
+		if t.hasReturned(e, source) {
+			c.Returned = append(c.Returned, e.addr)
 		}
 		e.missed[source] = 0
 	}
@@ -80,8 +83,8 @@ func (t *Table) Poll(source int, found []string, ok bool) Changes {
 		c.Forgotten = t.miss(source, here)
 		t.polled[source] = true
 	}
-	for _, addr := range fresh { // after the forgetting, which makes room
-		if t.discovered >= t.most {
+	for _, addr := range fresh { // after miss, which makes room
+		if t.discovered >= t.limit {
 			c.Refused++
 			continue
 		}
@@ -92,13 +95,14 @@ func (t *Table) Poll(source int, found []string, ok bool) Changes {
 	return c
 }
 
-// isAnew reports whether the last poll of source was without e. A source that is asked for the first time says nothing new.
-func (t *Table) isAnew(e *entry, source int) bool {
+// hasReturned reports whether e was missing from the last poll of source. The first poll of a
+// source returns nothing.
+func (t *Table) hasReturned(e *entry, source int) bool {
 	missed, reported := e.missed[source]
 	return missed > 0 || !reported && t.polled[source]
 }
 
-// miss counts a successful poll of source for all that it was without, and forgets.
+// miss counts a successful poll of source for each address missing from it, and forgets addresses.
 func (t *Table) miss(source int, here map[string]bool) (forgotten []string) {
 	for k, e := range t.entries {
 		missed, reported := e.missed[source]

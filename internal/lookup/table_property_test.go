@@ -9,19 +9,19 @@ import (
 	"github.com/nsqx/nsqx/internal/lookup"
 )
 
-// event is a poll as the model remembers it.
+// event is a poll in the history of the model.
 type event struct {
 	source   int
 	ok       bool
-	accepted []string // found, and wanted after it
+	accepted []string // found, and in the table afterwards
 }
 
-// model keeps the whole history, and works everything out of it by the words of the rules.
+// model keeps the whole history and derives each result from it.
 type model struct {
-	most    int
+	limit   int
 	static  []string
 	history []event
-	since   map[string]int // discovered, and the event that added it
+	since   map[string]int // discovered addresses; the event that added each
 }
 
 func (m *model) known(addr string) bool {
@@ -29,7 +29,7 @@ func (m *model) known(addr string) bool {
 	return discovered || slices.Contains(m.static, addr)
 }
 
-// before returns the last poll of source that counts for addr: it succeeded, or has it.
+// before returns the last poll of source that succeeded or found addr.
 func (m *model) before(source int, addr string) (event, bool) {
 	for _, e := range slices.Backward(m.history) {
 		if e.source == source && (e.ok || slices.Contains(e.accepted, addr)) {
@@ -39,7 +39,8 @@ func (m *model) before(source int, addr string) (event, bool) {
 	return event{}, false
 }
 
-// gone reports whether each source that has reported addr was without it three successful polls in a row.
+// gone reports whether addr is missing from three successful polls in a row of every source that
+// has reported it.
 func (m *model) gone(addr string) bool {
 	for source := range 4 {
 		reported, missing := false, 0
@@ -73,7 +74,7 @@ func (m *model) poll(source int, found []string, ok bool) lookup.Changes {
 			continue
 		}
 		if before, any := m.before(source, addr); any && !slices.Contains(before.accepted, addr) {
-			c.Anew = append(c.Anew, addr)
+			c.Returned = append(c.Returned, addr)
 		}
 		e.accepted = append(e.accepted, addr)
 	}
@@ -88,7 +89,7 @@ func (m *model) poll(source int, found []string, ok bool) lookup.Changes {
 		delete(m.since, addr)
 	}
 	for _, addr := range fresh {
-		if len(m.since) >= m.most {
+		if len(m.since) >= m.limit {
 			c.Refused++
 			continue
 		}
@@ -117,8 +118,8 @@ func TestTableProperties(t *testing.T) {
 	var kinds lookup.Changes
 	for range 3000 {
 		sources, density := 1+random.IntN(4), random.Float64()
-		m := &model{most: random.IntN(6), since: make(map[string]int)}
-		table := lookup.NewTable(m.most)
+		m := &model{limit: random.IntN(6), since: make(map[string]int)}
+		table := lookup.NewTable(m.limit)
 		if random.IntN(2) == 0 {
 			m.static = []string{all[random.IntN(len(all))]}
 			table.Static(m.static...)
@@ -136,14 +137,14 @@ func TestTableProperties(t *testing.T) {
 			if !reflect.DeepEqual(got, want) {
 				t.Fatalf("step %d, source %d found %q, ok %t: %+v, want %+v; history %+v", step, source, found, ok, got, want, m.history)
 			}
-			if wanted = follow(wanted, got); !slices.Equal(wanted, m.wanted()) || len(m.since) > m.most {
+			if wanted = follow(wanted, got); !slices.Equal(wanted, m.wanted()) || len(m.since) > m.limit {
 				t.Fatalf("step %d: wanted %q, %d discovered, want %q", step, wanted, len(m.since), m.wanted())
 			}
-			kinds.Anew, kinds.Forgotten = append(kinds.Anew, got.Anew...), append(kinds.Forgotten, got.Forgotten...)
+			kinds.Returned, kinds.Forgotten = append(kinds.Returned, got.Returned...), append(kinds.Forgotten, got.Forgotten...)
 			kinds.Refused += got.Refused
 		}
 	}
-	if len(kinds.Anew) < 1000 || len(kinds.Forgotten) < 1000 || kinds.Refused < 1000 {
-		t.Errorf("%d anew, %d forgotten, %d refused: the histories are too tame", len(kinds.Anew), len(kinds.Forgotten), kinds.Refused)
+	if len(kinds.Returned) < 1000 || len(kinds.Forgotten) < 1000 || kinds.Refused < 1000 {
+		t.Errorf("%d returned, %d forgotten, %d refused: want at least 1000 of each", len(kinds.Returned), len(kinds.Forgotten), kinds.Refused)
 	}
 }

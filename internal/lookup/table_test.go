@@ -11,7 +11,7 @@ import (
 
 const plenty = 1000
 
-// poll is one step of a history, and what it must change: "+a" added, "!a" anew, "-a" forgotten.
+// poll is one step of a history with its changes: "+a" added, "!a" returned, "-a" forgotten.
 type poll struct {
 	source int
 	found  string
@@ -23,7 +23,7 @@ func words(s string) []string { return strings.Fields(s) }
 
 func changes(c lookup.Changes) string {
 	var all []string
-	for mark, addrs := range map[string][]string{"+": c.Added, "!": c.Anew, "-": c.Forgotten} {
+	for mark, addrs := range map[string][]string{"+": c.Added, "!": c.Returned, "-": c.Forgotten} {
 		for _, addr := range addrs {
 			all = append(all, mark+addr)
 		}
@@ -32,7 +32,7 @@ func changes(c lookup.Changes) string {
 	return strings.Join(all, " ")
 }
 
-// follow does to a sorted list what the changes say.
+// follow applies changes to a sorted list.
 func follow(wanted []string, c lookup.Changes) []string {
 	wanted = slices.DeleteFunc(append(wanted, c.Added...), func(addr string) bool { return slices.Contains(c.Forgotten, addr) })
 	slices.Sort(wanted)
@@ -47,29 +47,29 @@ func TestTable(t *testing.T) {
 		wanted string
 	}{
 		{"nothing", "", []poll{{0, "", false, ""}, {0, "", true, ""}}, ""},
-		{"L13: a fresh lookupd knows nothing", "", []poll{{0, "a b", false, "+a +b"}, {0, "", false, ""}, {0, "", false, ""}, {0, "a b", false, "!a !b"}}, "a b"},
+		{"L13: lookupd restarted", "", []poll{{0, "a b", false, "+a +b"}, {0, "", false, ""}, {0, "", false, ""}, {0, "a b", false, "!a !b"}}, "a b"},
 		{"forgotten after three", "", []poll{{0, "a b", false, "+a +b"}, {0, "a", false, ""}, {0, "a", false, ""}, {0, "a", false, "-b"}, {0, "a", false, ""}}, "a"},
 		{"three in a row", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "", false, ""}, {0, "a", false, "!a"}, {0, "", false, ""}, {0, "", false, ""}}, "a"},
-		{"L1, F28: failures count for nothing", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "", true, ""}, {0, "", true, ""}, {0, "", true, ""},
+		{"L1, F28: failures do not count", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "", true, ""}, {0, "", true, ""}, {0, "", true, ""},
 			{0, "", false, ""}, {0, "", true, ""}, {0, "", false, "-a"}}, ""},
-		{"a failure is no absence", "", []poll{{0, "a", false, "+a"}, {0, "", true, ""}, {0, "a", false, ""}}, "a"},
-		{"found beside a failure", "", []poll{{0, "a", true, "+a"}, {0, "a b", true, "+b"}, {0, "a", false, ""}, {0, "b", true, "!b"}, {0, "", true, ""}}, "a b"},
-		{"found beside a failure, missed before", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "", false, ""}, {0, "a", true, "!a"},
+		{"an address missing from a failed poll", "", []poll{{0, "a", false, "+a"}, {0, "", true, ""}, {0, "a", false, ""}}, "a"},
+		{"found in a failed poll", "", []poll{{0, "a", true, "+a"}, {0, "a b", true, "+b"}, {0, "a", false, ""}, {0, "b", true, "!b"}, {0, "", true, ""}}, "a b"},
+		{"found in a failed poll, missed before", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "", false, ""}, {0, "a", true, "!a"},
 			{0, "", false, ""}, {0, "", false, ""}, {0, "", false, "-a"}}, ""},
 		{"L11: comes and goes", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "a", false, "!a"}, {0, "", false, ""}, {0, "a", false, "!a"}}, "a"},
 		{"F32: moves", "", []poll{{0, "a:1", false, "+a:1"}, {0, "a:2", false, "+a:2"}, {0, "a:2", false, ""}, {0, "a:2", false, "-a:1"}}, "a:2"},
 		{"forgotten and back", "", []poll{{0, "a", false, "+a"}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, "-a"}, {0, "a", false, "+a"}}, "a"},
 		{"F31: union", "", []poll{{0, "a b", false, "+a +b"}, {1, "b c", false, "+c"}, {0, "a b", false, ""}, {1, "b c", false, ""}}, "a b c"},
-		{"every source has to miss it", "", []poll{{0, "a", false, "+a"}, {1, "a", false, ""}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, ""},
+		{"missing from every source", "", []poll{{0, "a", false, "+a"}, {1, "a", false, ""}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, ""},
 			{1, "", false, ""}, {1, "", false, ""}, {1, "", false, "-a"}}, ""},
-		{"F28: a source that is down keeps it", "", []poll{{0, "a", false, "+a"}, {1, "a", false, ""}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, ""},
+		{"F28: kept while a source is down", "", []poll{{0, "a", false, "+a"}, {1, "a", false, ""}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, ""},
 			{1, "", true, ""}, {1, "", true, ""}, {1, "", true, ""}}, "a"},
-		{"a source that never had it has no say", "", []poll{{0, "a", false, "+a"}, {1, "", false, ""}, {1, "", false, ""}, {1, "", false, ""}, {1, "", false, ""}}, "a"},
-		{"first report of another source is not anew", "", []poll{{0, "a", false, "+a"}, {1, "", true, ""}, {1, "a", false, ""}}, "a"},
-		{"later report of another source is", "", []poll{{0, "a", false, "+a"}, {1, "", false, ""}, {1, "a", false, "!a"}, {1, "a", false, ""}}, "a"},
+		{"missing from a source that never reported it", "", []poll{{0, "a", false, "+a"}, {1, "", false, ""}, {1, "", false, ""}, {1, "", false, ""}, {1, "", false, ""}}, "a"},
+		{"first report of another source", "", []poll{{0, "a", false, "+a"}, {1, "", true, ""}, {1, "a", false, ""}}, "a"},
+		{"later report of another source", "", []poll{{0, "a", false, "+a"}, {1, "", false, ""}, {1, "a", false, "!a"}, {1, "a", false, ""}}, "a"},
 		{"static", "s", []poll{{0, "s a", false, "+a"}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, "-a"}, {0, "", false, ""}, {0, "s", false, "!s"}}, "s"},
 		{"L10, F30: twice", "", []poll{{0, "a:1 a:1 A:1 [::1]:1 [0::1]:1", false, "+[::1]:1 +a:1"}, {0, "A:1 [0:0::1]:01", false, ""}}, "[::1]:1 a:1"},
-		{"static, written otherwise", "A:1 unix:///run/nsqd", []poll{{0, "a:1 unix:///run/nsqd", false, ""}, {0, "", false, ""}, {0, "a:1", false, "!A:1"}}, "A:1 unix:///run/nsqd"},
+		{"static, other spelling", "A:1 unix:///run/nsqd", []poll{{0, "a:1 unix:///run/nsqd", false, ""}, {0, "", false, ""}, {0, "a:1", false, "!A:1"}}, "A:1 unix:///run/nsqd"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			table := lookup.NewTable(plenty)
@@ -97,8 +97,8 @@ func TestTableOrder(t *testing.T) {
 		t.Errorf("added %q", got)
 	}
 	table.Poll(0, nil, true)
-	if got := table.Poll(0, words("c d a"), true).Anew; !slices.Equal(got, words("c d a")) {
-		t.Errorf("anew %q", got)
+	if got := table.Poll(0, words("c d a"), true).Returned; !slices.Equal(got, words("c d a")) {
+		t.Errorf("returned %q", got)
 	}
 	table.Poll(0, nil, true)
 	table.Poll(0, nil, true)
@@ -107,8 +107,8 @@ func TestTableOrder(t *testing.T) {
 	}
 }
 
-// TestTableCap is F33.
-func TestTableCap(t *testing.T) {
+// F33.
+func TestTableLimit(t *testing.T) {
 	table := lookup.NewTable(2)
 	table.Static("s", "s", "t")
 	step := func(found string, want lookup.Changes) {
@@ -120,7 +120,7 @@ func TestTableCap(t *testing.T) {
 	step("s a b c c d", lookup.Changes{Added: words("a b"), Refused: 2})
 	step("s b c d", lookup.Changes{Refused: 2})
 	step("s b c d", lookup.Changes{Refused: 2})
-	step("s b d c", lookup.Changes{Forgotten: words("a"), Added: words("d"), Refused: 1}) // its room is free in the same poll
+	step("s b d c", lookup.Changes{Forgotten: words("a"), Added: words("d"), Refused: 1}) // a makes room in the same poll
 	step("s b d c", lookup.Changes{Refused: 1})
 	if added := table.Static("b", "u"); !slices.Equal(added, words("u")) { // b makes room
 		t.Errorf("added %q", added)

@@ -8,12 +8,13 @@ import (
 )
 
 const (
-	defaultTimeout = 5 * time.Second // for all of a poll
-	maxHeader      = 64 << 10        // bytes of a header; 1xx answers before it count
+	defaultTimeout = 5 * time.Second // of a whole poll
+	maxHeader      = 64 << 10        // bytes of a header, including earlier 1xx answers
 )
 
-// newHTTPClient makes the client that is used if the caller has none: no proxy of the environment, HTTP/1.1 alone (what nsqlookupd
-// speaks), TLS with the system's roots, and a connection for each poll, since one a minute is not worth keeping one open.
+// newHTTPClient returns the default client: no proxy, only HTTP/1.1, which nsqlookupd speaks, TLS
+// with the system's roots, and a new connection for each poll, since polls are about a minute
+// apart.
 func newHTTPClient() *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -29,13 +30,13 @@ func newHTTPClient() *http.Client {
 
 type pollKey struct{}
 
-// withPoll lets dial find the context that a request was made with.
+// withPoll lets dial find the context of the request.
 func withPoll(ctx context.Context) context.Context {
 	return context.WithValue(ctx, pollKey{}, ctx)
 }
 
-// dial ties a connection to the poll it is made for. http.Transport lets a dial and a TLS handshake go on when the request has
-// ended, in case that another can use the connection: that would outlive the consumer.
+// dial closes the connection when its poll ends. http.Transport would continue a dial or TLS
+// handshake after the request, for a later request to use, and so outlive the consumer.
 func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	if poll, ok := ctx.Value(pollKey{}).(context.Context); ok {
 		ctx = poll

@@ -1,3 +1,5 @@
+// Tests of pipe.go and stream.go.
+
 package pipe_test
 
 import (
@@ -14,31 +16,6 @@ import (
 
 	"github.com/nsqx/nsqx/internal/pipe"
 )
-
-func wantErr(t *testing.T, what string, got, want error) {
-	t.Helper()
-	if !errors.Is(got, want) {
-		t.Errorf("%s: got error %v, want %v", what, got, want)
-	}
-}
-
-func wantRead(t *testing.T, r io.Reader, want string) {
-	t.Helper()
-	buf := make([]byte, len(want))
-	if _, err := io.ReadFull(r, buf); err != nil || string(buf) != want {
-		t.Errorf("read %q, %v; want %q", buf, err, want)
-	}
-}
-
-func mustWrite(t *testing.T, w io.Writer, s string) {
-	t.Helper()
-	if n, err := io.WriteString(w, s); n != len(s) || err != nil {
-		t.Fatalf("write %q: %d, %v", s, n, err)
-	}
-}
-
-func readErr(c net.Conn) error  { _, err := c.Read(make([]byte, 1)); return err }
-func writeErr(c net.Conn) error { _, err := c.Write([]byte("x")); return err }
 
 func TestPartialReads(t *testing.T) {
 	a, b := pipe.New()
@@ -143,13 +120,13 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// TestWakes does to a pipe what must wake an operation blocked on it.
+// Events that wake blocked calls.
 func TestWakes(t *testing.T) {
 	past := time.Unix(1, 0)
 	tests := []struct {
 		name        string
 		do          func(a, b *pipe.Conn)
-		read, write error // of a; nil: stays blocked
+		read, write error // of a; nil if the call stays blocked
 	}{
 		{"own close", func(a, _ *pipe.Conn) { _ = a.Close() }, net.ErrClosed, net.ErrClosed},
 		{"own reset", func(a, _ *pipe.Conn) { a.Reset() }, net.ErrClosed, net.ErrClosed},
@@ -212,11 +189,11 @@ func TestDeadlinesExact(t *testing.T) {
 		}
 
 		mustWrite(t, b, "x")
-		wantErr(t, "read of what is there, after the deadline", readErr(a), os.ErrDeadlineExceeded)
+		wantErr(t, "read of buffered bytes after the deadline", readErr(a), os.ErrDeadlineExceeded)
 		_ = a.SetReadDeadline(time.Time{})
 		wantRead(t, a, "x")
 
-		// A deadline moved while the read is blocked: the new one holds, later or sooner.
+		// A deadline that moves while a read is blocked, later or earlier.
 		for _, move := range []time.Duration{50 * time.Second, 40 * time.Second} {
 			from := time.Since(start)
 			_ = a.SetReadDeadline(start.Add(from + 45*time.Second))
@@ -225,7 +202,7 @@ func TestDeadlinesExact(t *testing.T) {
 			after("read", from+move)
 		}
 
-		// The clock's reading alone decides, also of a time without a monotonic one.
+		// A time without a monotonic reading.
 		from := time.Since(start)
 		_ = a.SetReadDeadline(time.Now().Round(0).Add(time.Millisecond))
 		wantErr(t, "read", readErr(a), os.ErrDeadlineExceeded)
@@ -241,7 +218,7 @@ func TestDeadlinesExact(t *testing.T) {
 			t.Errorf("wrote %d bytes into a buffer of 4", n)
 		}
 		wantRead(t, b, "1234")
-		wantErr(t, "write into an empty buffer, after the deadline", writeErr(a), os.ErrDeadlineExceeded)
+		wantErr(t, "write to an empty buffer after the deadline", writeErr(a), os.ErrDeadlineExceeded)
 		_ = a.SetWriteDeadline(time.Time{})
 		mustWrite(t, a, "56")
 	})
@@ -300,14 +277,14 @@ func TestSetBuffer(t *testing.T) {
 		if done {
 			t.Error("the write got 4 bytes into a buffer of 2")
 		}
-		a.SetBuffer(0) // back to the default: wakes the writer
+		a.SetBuffer(0) // the default: wakes the writer
 		synctest.Wait()
 		if !done {
 			t.Error("the write has not returned")
 		}
 		ahead("cdef")
 		mustWrite(t, a, string(make([]byte, 64<<10)))
-		a.SetBuffer(10) // below what is buffered: nothing is lost, nothing more gets in
+		a.SetBuffer(10) // below the buffered bytes: none is lost, none is added
 		_ = a.SetWriteDeadline(time.Now().Add(time.Second))
 		wantErr(t, "write", writeErr(a), os.ErrDeadlineExceeded)
 		_ = a.Close()
@@ -317,8 +294,8 @@ func TestSetBuffer(t *testing.T) {
 	})
 }
 
-// TestWriteWaitsForItsTurn: a deadline also wakes a write that waits behind another one.
-func TestWriteWaitsForItsTurn(t *testing.T) {
+// A deadline also wakes a write that waits for another write.
+func TestDeadlineOfWaitingWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := pipe.New()
 		a.SetBuffer(1)
@@ -335,12 +312,12 @@ func TestWriteWaitsForItsTurn(t *testing.T) {
 		synctest.Wait()
 		_ = a.Close()
 		if all, err := io.ReadAll(b); string(all) != "x" || err != nil {
-			t.Errorf("read %q, %v; want what the first write got in", all, err)
+			t.Errorf("read %q, %v; want the first byte of one write", all, err)
 		}
 	})
 }
 
-// TestConcurrentUse runs on the real clock too: the bytes of a write stay together, none is lost.
+// The bytes of a write stay together, and none is lost.
 func TestConcurrentUse(t *testing.T) {
 	work := func(t *testing.T) {
 		const writers, writes, size = 4, 200, 100

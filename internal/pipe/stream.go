@@ -12,18 +12,18 @@ import (
 
 const defaultBuffer = 64 << 10
 
-// stream is one direction of a pipe. All waiting is sync.Cond.Wait, which lets go of the mutex and which synctest knows
-// to be durable; a goroutine that waits for the mutex itself would not be.
+// stream is one direction of a pipe. It waits only in sync.Cond.Wait, which releases the mutex and
+// which synctest treats as durably blocked, unlike a wait for a mutex.
 type stream struct {
 	mu     sync.Mutex
-	change sync.Cond // broadcast whenever what a reader or writer may wait for changes
+	change sync.Cond // broadcast at every change that a reader or writer may wait for
 
 	buf     bytes.Buffer
 	limit   int
-	writing bool // a Write has its turn; others wait until it is over
+	writing bool // a Write is running; others wait
 
-	finished     bool // nothing follows what is buffered: the FIN
-	aborted      bool // the RST
+	finished     bool // FIN: no bytes follow the buffered ones
+	aborted      bool // RST
 	readerClosed bool // the reading end called Close
 	writerClosed bool // the writing end called Close
 
@@ -89,7 +89,7 @@ func (s *stream) write(p []byte) (n int, err error) {
 	}
 }
 
-// writeErr says why nothing can be written now. The caller holds mu.
+// writeErr returns the error of a write, or nil if writing is possible. The caller holds mu.
 func (s *stream) writeErr() error {
 	switch {
 	case s.writerClosed:
@@ -135,7 +135,8 @@ func (s *stream) closeWriter() {
 	s.endWriter()
 }
 
-// abortReader and abortWriter abort and close at once: nobody blocked may see the one without the other.
+// abortReader and abortWriter abort and close in one step: no blocked call may observe a state
+// between.
 func (s *stream) abortReader() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,8 +202,8 @@ type deadline struct {
 	passed bool
 }
 
-// set arms d for t; the caller holds s.mu. That it has passed is said by the timer and not by comparing times anew, since
-// a t without monotonic reading could then be missed by the one wake-up there is.
+// set arms d for t. The caller holds s.mu. Only the timer sets passed: if a waiter compared times
+// instead, it could miss the single wake-up for a t without a monotonic reading.
 func (d *deadline) set(s *stream, t time.Time) {
 	if d.timer != nil {
 		d.timer.Stop()
@@ -222,7 +223,7 @@ func (d *deadline) set(s *stream, t time.Time) {
 	timer = time.AfterFunc(wait, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if d.timer == timer { // else it was stopped too late
+		if d.timer == timer { // otherwise it was stopped too late
 			d.timer, d.passed = nil, true
 			s.change.Broadcast()
 		}

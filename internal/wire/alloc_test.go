@@ -7,7 +7,7 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-func TestNothingAllocates(t *testing.T) {
+func TestAllocations(t *testing.T) {
 	id := wire.ID([]byte(id1))
 	message := encodeMessage(5, 1, id1, strings.Repeat("x", 200))
 	stream := encodeFrame(wire.FrameMessage, message)

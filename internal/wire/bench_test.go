@@ -48,7 +48,7 @@ func BenchmarkCheckTopic(b *testing.B) {
 	}
 }
 
-// One operation is one message's whole way through the package: find its frame in a 64 KB read, decode it, append its FIN.
+// One operation handles one message: find its frame in a 64 KB read, decode it, append its FIN.
 func BenchmarkMessage(b *testing.B) {
 	one := encodeFrame(wire.FrameMessage, encodeMessage(5, 1, id1, string(make([]byte, 200))))
 	read := bytes.Repeat(one, 64<<10/len(one))

@@ -2,18 +2,19 @@ package wire
 
 import "fmt"
 
-// FrameSizeError is a frame whose size is not possible: below the 4 bytes of its type, or above what its type may have.
+// FrameSizeError reports a frame that is shorter than its type field, or longer than its type
+// allows.
 type FrameSizeError struct {
 	Size uint32 // as on the wire: bytes after the size itself
-	Max  int    // the largest that Size could have been
-	Hint string // what answered instead of nsqd, if the bytes tell; "" if not
+	Max  int    // the largest valid Size
+	Hint string // what the peer is, if its first bytes identify it; otherwise ""
 }
 
 func newFrameSizeError(size uint32, limit int64) error {
 	return &FrameSizeError{Size: size, Max: int(limit), Hint: hint(size)}
 }
 
-// hint recognises peers that are not nsqd by their first 4 bytes, which have been taken for a size.
+// hint recognizes some peers other than nsqd by their first 4 bytes, here decoded as a size.
 func hint(size uint32) string {
 	switch {
 	case size == 'H'<<24|'T'<<16|'T'<<8|'P':
@@ -38,7 +39,7 @@ func (e *FrameSizeError) Error() string {
 		"otherwise the stream is corrupt, or the peer is not nsqd", e.Size, e.Max)
 }
 
-// FrameTypeError is a frame that is no response, error or message.
+// FrameTypeError reports a frame that is not a response, an error or a message.
 type FrameTypeError struct {
 	Type FrameType
 }
@@ -53,7 +54,7 @@ func (e *FrameTypeError) Error() string {
 		"the stream is corrupt, or the peer is not nsqd", int32(e.Type))
 }
 
-// ShortMessageError is a message frame with less data than a message's header takes.
+// ShortMessageError reports a message frame that is shorter than a message header.
 type ShortMessageError struct {
 	Len int // bytes of data
 }
@@ -63,8 +64,8 @@ func (e *ShortMessageError) Error() string {
 		e.Len, MessageHeaderLen)
 }
 
-// IDError is a message id that is not 16 hexadecimal characters. Such an id must not go back into a command:
-// with a newline in it, the peer could write commands of its own.
+// IDError reports a message id that is not 16 hexadecimal characters. Such an id must not be sent:
+// with a newline in the id, the peer could inject commands.
 type IDError struct {
 	ID [IDLen]byte
 }

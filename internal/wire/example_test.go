@@ -7,7 +7,7 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// A read loop in small: every whole frame of what has been read, and what is still to come.
+// A small read loop: all complete frames of a buffer, and the length of the incomplete one.
 func ExampleNextFrame() {
 	read, _ := hex.DecodeString("0000000600000000" + "4f4b" + // OK
 		"00000020" + "00000002" + "0000000000000001" + "0001" + "30613162326333643465356636373839" + "6869" + // a message
@@ -20,7 +20,7 @@ func ExampleNextFrame() {
 			return
 		}
 		if n == 0 {
-			fmt.Printf("%d of %d bytes are there\n", len(read), need)
+			fmt.Printf("%d of %d bytes have arrived\n", len(read), need)
 			break
 		}
 		read = read[n:]
@@ -40,7 +40,7 @@ func ExampleNextFrame() {
 	// Output:
 	// type 0: OK
 	// message 0a1b2c3d4e5f6789, attempt 1: hi
-	// 11 of 19 bytes are there
+	// 11 of 19 bytes have arrived
 	// FIN 0a1b2c3d4e5f6789
 }
 

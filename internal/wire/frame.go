@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// FrameType says what a frame carries.
+// FrameType is the kind of a frame.
 type FrameType int32
 
 // The types of frames that nsqd sends.
@@ -16,35 +16,40 @@ const (
 )
 
 const (
-	// HeaderLen is the length of a frame's header in bytes: 4 of size, then 4 of type. The size counts the type.
+	// HeaderLen is the length of a frame header in bytes: a size of 4, a type of 4. The size
+	// includes the type.
 	HeaderLen = 8
 
-	// MessageHeaderLen is the length in bytes of what stands before a message's body: 8 of timestamp, 2 of attempts, 16 of id.
+	// MessageHeaderLen is the length of a message header in bytes: a timestamp of 8, attempts of 2,
+	// an id of 16.
 	MessageHeaderLen = 26
 
-	// MaxResponse is the most data that a response or an error frame may carry, in bytes.
+	// MaxResponse is the most data in a response or error frame, in bytes.
 	MaxResponse = 64 << 10
 )
 
 const (
-	sizeLen = 4 // the part of the header that the size does not count
-	typeLen = 4 // the part that it does
+	sizeLen = 4 // part of the header that the size excludes
+	typeLen = 4 // part of the header that the size includes
 
-	responseSize = typeLen + MaxResponse // the largest size of a response or an error
+	responseSize = typeLen + MaxResponse // largest size of a response or error frame
 
-	// The size is an int32 for nsqd. Bounding it so lets a frame's length be an int everywhere.
+	// nsqd's size is an int32. With this limit a frame's length fits an int on every platform.
 	maxBody = math.MaxInt32 - HeaderLen - MessageHeaderLen
 )
 
-// NextFrame finds the first frame of buf, in place. max is the largest body of a message in bytes: data of a message is at
-// most MessageHeaderLen + max long, data of other frames at most MaxResponse.
+// NextFrame finds the first frame of buf, in place. max is the largest message body in bytes. The
+// data of a message frame has at most MessageHeaderLen + max bytes, the data of other frames at
+// most MaxResponse.
 //
-// If n > 0, the frame is complete: n is its whole length, and data aliases buf, with no capacity to append over what follows.
-// If n is 0 and err is nil, more has to be read: need, above len(buf), is how many bytes the frame takes in all as far as
-// that is known, which is 4 until its size can be read. A caller may size its buffer by need, since it is bounded by max.
+// If n > 0, the frame is complete: n is its total length, and data aliases buf, without capacity to
+// append over the next frame. If n is 0 and err is nil, the frame is incomplete: need is its total
+// length, or 4 while its size is unknown. need is above len(buf) and limited by max, so a caller
+// may allocate need bytes.
 //
-// The error is a *FrameSizeError or a *FrameTypeError, and comes with the first byte that decides it: a size that no frame may have
-// fails with the fourth byte of buf, one that the frame's type may not have with the eighth. The connection has no next frame then.
+// The error is a *FrameSizeError or a *FrameTypeError, returned with the first byte that proves it:
+// the fourth byte of buf for a size that no frame may have, the eighth for a size that this type
+// may not have. The stream cannot be read further then.
 func NextFrame(buf []byte, max int) (typ FrameType, data []byte, n, need int, err error) {
 	if len(buf) < HeaderLen {
 		need, err = peek(buf, max)
@@ -66,7 +71,7 @@ func NextFrame(buf []byte, max int) (typ FrameType, data []byte, n, need int, er
 	return typ, buf[HeaderLen:n:n], n, 0, nil
 }
 
-// peek judges a frame of which less than the header is there.
+// peek is NextFrame for a buf that is shorter than a frame header.
 func peek(buf []byte, body int) (need int, err error) {
 	if len(buf) < sizeLen {
 		return sizeLen, nil
@@ -78,8 +83,8 @@ func peek(buf []byte, body int) (need int, err error) {
 	return sizeLen + int(size), nil
 }
 
-// refuse says why NextFrame did not accept a header. It asks first what peek would have asked, so that the error does not depend
-// on how the bytes arrived.
+// refuse returns the error for a frame header. It repeats the check of peek first, so the error
+// does not depend on how the bytes arrived.
 func refuse(size uint32, typ FrameType, limit int64, body int) error {
 	if err := checkSize(size, body); err != nil {
 		return err
@@ -90,7 +95,7 @@ func refuse(size uint32, typ FrameType, limit int64, body int) error {
 	return newFrameSizeError(size, limit)
 }
 
-// checkSize holds a size against what the most generous type allows.
+// checkSize returns an error for a size that no type of frame allows.
 func checkSize(size uint32, body int) error {
 	limit := max(responseSize, messageSize(body))
 	if size < typeLen || int64(size) > limit {
@@ -99,7 +104,7 @@ func checkSize(size uint32, body int) error {
 	return nil
 }
 
-// messageSize is the largest size of a message frame.
+// messageSize returns the largest size of a message frame.
 func messageSize(body int) int64 {
 	return typeLen + MessageHeaderLen + int64(min(body, maxBody))
 }

@@ -5,11 +5,11 @@ import (
 	"math"
 )
 
-// BodyError is a message, or a batch of messages, that nsqd would not accept: it is empty or too long.
+// BodyError reports a message, or a batch of messages, that nsqd would refuse as empty or too long.
 type BodyError struct {
-	Len  int    // bytes; of a batch, what MPUB sends after its first length
+	Len  int    // bytes; for a batch, all bytes of MPUB after its first length
 	Max  int    // bytes
-	Kind string // what it is about: "body", "bodies" (the batch) or, as "bodies[2]", one of them; "" reads as "body"
+	Kind string // "body", "bodies" for the batch, or "bodies[2]" for a message of it; "" means "body"
 }
 
 func (e *BodyError) Error() string {
@@ -24,7 +24,7 @@ func (e *BodyError) Error() string {
 		kind, e.Len, e.Max)
 }
 
-// ErrorType is the code with which nsqd would have refused it.
+// ErrorType returns the code of the error that nsqd would have sent.
 func (e *BodyError) ErrorType() string {
 	if e.Kind == "bodies" {
 		return "E_BAD_BODY"
@@ -32,8 +32,8 @@ func (e *BodyError) ErrorType() string {
 	return "E_BAD_MESSAGE"
 }
 
-// CheckBody returns a *BodyError unless body can be a message: not empty, and at most max bytes. nsqd's limit is -max-msg-size,
-// 1 MiB by default.
+// CheckBody returns a *BodyError unless body has 1 to max bytes. nsqd's limit is -max-msg-size, 1
+// MiB by default.
 func CheckBody(body []byte, max int) error {
 	if len(body) == 0 || len(body) > max {
 		return &BodyError{Len: len(body), Max: max, Kind: "body"}
@@ -41,9 +41,9 @@ func CheckBody(body []byte, max int) error {
 	return nil
 }
 
-// CheckBodies returns a *BodyError unless bodies can be one MPUB: at least one message, each as CheckBody(body, maxMessage) wants it,
-// and together at most maxBody bytes, with 4 for their count and 4 for the length of each. nsqd's limit for that
-// is -max-body-size, 5 MiB by default.
+// CheckBodies returns a *BodyError unless bodies fit one MPUB: at least one message, each valid by
+// CheckBody(body, maxMessage), and at most maxBody bytes in total, including 4 for the count and 4
+// for the length of each. nsqd's limit for the total is -max-body-size, 5 MiB by default.
 func CheckBodies(bodies [][]byte, maxMessage, maxBody int) error {
 	if len(bodies) == 0 {
 		return &BodyError{Max: maxBody, Kind: "bodies"}
@@ -59,7 +59,7 @@ func CheckBodies(bodies [][]byte, maxMessage, maxBody int) error {
 	return nil
 }
 
-// DelayError is a delay that nsqd would not accept.
+// DelayError reports a delay that nsqd would refuse.
 type DelayError struct {
 	MS, Max int64 // milliseconds
 }
@@ -72,10 +72,11 @@ func (e *DelayError) Error() string {
 		e.MS, e.Max)
 }
 
-// ErrorType is the code with which nsqd would have refused it.
+// ErrorType returns the code of the error that nsqd would have sent.
 func (e *DelayError) ErrorType() string { return "E_INVALID" }
 
-// CheckDelay returns a *DelayError unless ms is within 0 and max, both milliseconds. nsqd's limit is -max-req-timeout, 1 h by default.
+// CheckDelay returns a *DelayError unless ms is from 0 to max, in milliseconds. nsqd's limit is
+// -max-req-timeout, 1 h by default.
 func CheckDelay(ms, max int64) error {
 	if ms < 0 || ms > max {
 		return &DelayError{MS: ms, Max: max}

@@ -10,27 +10,28 @@ const (
 	ephemeral = "#ephemeral"
 )
 
-// NameError is a topic or channel that nsqd would not accept: SUB and PUB with such a name are fatal to the connection.
+// NameError reports a topic or channel that nsqd would refuse. SUB or PUB with such a name is fatal
+// to the connection.
 type NameError struct {
 	Kind   string // "topic" or "channel"
 	Name   string
-	Reason string // what is wrong, as "is empty"
+	Reason string // such as "is empty"
 }
 
 func (e *NameError) Error() string {
 	return fmt.Sprintf(`nsqx: %s %.80q %s: use 1 to %d of [.a-zA-Z0-9_-], the last ten may be %q`, e.Kind, e.Name, e.Reason, maxName, ephemeral)
 }
 
-// ErrorType is the code with which nsqd would have refused it.
+// ErrorType returns the code of the error that nsqd would have sent.
 func (e *NameError) ErrorType() string { return "E_BAD_" + strings.ToUpper(e.Kind) }
 
-// CheckTopic returns a *NameError unless name is a topic that nsqd accepts: 1 to 64 bytes of [.a-zA-Z0-9_-],
-// or the same with "#ephemeral" at its end, which counts.
+// CheckTopic returns a *NameError unless nsqd accepts the topic: 1 to 64 bytes of [.a-zA-Z0-9_-],
+// with an optional "#ephemeral" at the end, which counts toward the 64.
 func CheckTopic(name string) error {
 	return checkName("topic", name)
 }
 
-// CheckChannel is CheckTopic for channels, whose rule is the same.
+// CheckChannel checks a channel, by the rules of CheckTopic.
 func CheckChannel(name string) error {
 	return checkName("channel", name)
 }
@@ -42,7 +43,7 @@ func checkName(kind, name string) error {
 	return nil
 }
 
-// nameFault says what is wrong with a name; "" is nothing.
+// nameFault returns what is wrong with a name, or "".
 func nameFault(name string) string {
 	if name == "" {
 		return "is empty"

@@ -10,18 +10,18 @@ const (
 	maxText = 256 // bytes of ProtocolError.Text
 )
 
-// ProtocolError is an error frame: what nsqd did not like.
+// ProtocolError is an error frame of nsqd.
 type ProtocolError struct {
-	// Code is the first word, as "E_FIN_FAILED". It is "" for an empty frame, and for a first word that cannot be a code:
-	// longer than 64 bytes, or with bytes outside [A-Z0-9_].
+	// Code is the first word, such as "E_FIN_FAILED". It is "" if the frame is empty, or if the
+	// first word is longer than 64 bytes or has bytes outside [A-Z0-9_].
 	Code string
 
-	// Text is the rest (all of it, if there is no code), cut to 256 bytes. It is the peer's, raw: control characters and
-	// invalid UTF-8 are possible. Error quotes it.
+	// Text is the rest of the frame, or all of it if there is no code, cut to 256 bytes. It may
+	// contain control characters and invalid UTF-8. Error quotes it.
 	Text string
 }
 
-// ParseError reads the data of an error frame. It keeps nothing of data, and has a result for whatever the peer sends.
+// ParseError parses the data of an error frame, which may be anything. It does not keep data.
 func ParseError(data []byte) *ProtocolError {
 	code, text, _ := bytes.Cut(data, []byte(" "))
 	if !isCode(code) {
@@ -39,7 +39,7 @@ func isCode(word []byte) bool {
 	return len(word) > 0 && len(word) <= maxCode
 }
 
-// Error quotes what nsqd said, so that nothing of the network reaches a log raw.
+// Error quotes Code and Text, so no raw bytes of the network reach a log.
 func (e *ProtocolError) Error() string {
 	switch {
 	case e.Code == "" && e.Text == "":
@@ -54,8 +54,9 @@ func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("nsqx: nsqd sent the error %q: %q", e.Code, e.Text)
 }
 
-// Fatal reports whether nsqd closes the connection after this error. It does after all but E_FIN_FAILED, E_REQ_FAILED and E_TOUCH_FAILED,
-// which say that a message is not in flight on this connection, or no longer.
+// Fatal reports whether nsqd closes the connection after this error. Only E_FIN_FAILED,
+// E_REQ_FAILED and E_TOUCH_FAILED are not fatal: they report a message that is not in flight on
+// this connection.
 func (e *ProtocolError) Fatal() bool {
 	switch e.Code {
 	case "E_FIN_FAILED", "E_REQ_FAILED", "E_TOUCH_FAILED":

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,8 +22,8 @@ func TestParseError(t *testing.T) {
 		{"M23 TOUCH", "E_TOUCH_FAILED x", "E_TOUCH_FAILED", "x", false, `"E_TOUCH_FAILED": "x"`},
 		{"M23 no text", "E_FIN_FAILED", "E_FIN_FAILED", "", false, `nsqx: nsqd sent the error "E_FIN_FAILED"`},
 		{"M23 only the first word counts", "E_INVALID E_FIN_FAILED", "E_INVALID", "E_FIN_FAILED", true, `"E_INVALID": "E_FIN_FAILED"`},
-		{"M23 a prefix is another word", "E_FIN_FAILED_X y", "E_FIN_FAILED_X", "y", true, `"E_FIN_FAILED_X"`},
-		{"M23 newline is no end of a word", "E_FIN_FAILED\nx", "", "E_FIN_FAILED\nx", true, `"E_FIN_FAILED\nx"`},
+		{"M23 a longer word is another code", "E_FIN_FAILED_X y", "E_FIN_FAILED_X", "y", true, `"E_FIN_FAILED_X"`},
+		{"M23 newline does not end a word", "E_FIN_FAILED\nx", "", "E_FIN_FAILED\nx", true, `"E_FIN_FAILED\nx"`},
 		{"M25 unknown", "E_XYZ what", "E_XYZ", "what", true, `"E_XYZ": "what"`},
 		{"M25 lower case", "e_fin_failed what", "", "e_fin_failed what", true, `without a code: "e_fin_failed what"`},
 		{"M25 no code", " E_FIN_FAILED", "", " E_FIN_FAILED", true, `without a code: " E_FIN_FAILED"`},
@@ -38,7 +39,7 @@ func TestParseError(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			data := []byte(tc.data)
 			e := wire.ParseError(data)
-			clear(data) // nothing of it is kept
+			clear(data) // ParseError does not keep data
 			equal(t, "code", e.Code, tc.code)
 			equal(t, "text", e.Text, tc.text)
 			equal(t, "fatal", e.Fatal(), tc.fatal)
@@ -47,7 +48,8 @@ func TestParseError(t *testing.T) {
 	}
 }
 
-func TestFatalCodes(t *testing.T) { // M24
+// M24
+func TestFatalCodes(t *testing.T) {
 	for _, code := range []string{
 		"E_INVALID", "E_BAD_TOPIC", "E_BAD_CHANNEL", "E_BAD_BODY", "E_BAD_MESSAGE", "E_PUB_FAILED", "E_MPUB_FAILED", "E_DPUB_FAILED", "E_SUB_FAILED",
 		"E_AUTH_DISABLED", "E_AUTH_FAILED", "E_AUTH_FIRST", "E_AUTH_ERROR", "E_UNAUTHORIZED", "E_IDENTIFY_FAILED", "E_BAD_PROTOCOL",
@@ -60,8 +62,24 @@ func TestFatalCodes(t *testing.T) { // M24
 	}
 }
 
-func TestIsHeartbeat(t *testing.T) {
-	for data, want := range map[string]bool{"_heartbeat_": true, "": false, "OK": false, "_heartbeat": false, "_heartbeat_ ": false, "_HEARTBEAT_": false} {
-		equal(t, data, wire.IsHeartbeat([]byte(data)), want)
+func FuzzParseError(f *testing.F) {
+	for _, seed := range []string{"", "E_FIN_FAILED FIN " + id1 + " failed ID not in flight", "E_INVALID", "e_low x", "E_XYZ \x1b[2J\n\xff", " ",
+		strings.Repeat("E", 65) + " x", "E_REQ_FAILED " + strings.Repeat("é", 200)} {
+		f.Add([]byte(seed))
 	}
+	codes := regexp.MustCompile(`^[A-Z0-9_]{1,64}$`)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e := wire.ParseError(data)
+		word, rest, _ := strings.Cut(string(data), " ")
+		if !codes.MatchString(word) {
+			word, rest = "", string(data)
+		}
+		if e.Code != word || len(e.Text) > 256 || !strings.HasPrefix(rest, e.Text) || len(e.Text) < min(len(rest), 256) {
+			t.Fatalf("%q: code %q, text %q", data, e.Code, e.Text)
+		}
+		if kept := word == "E_FIN_FAILED" || word == "E_REQ_FAILED" || word == "E_TOUCH_FAILED"; e.Fatal() == kept {
+			t.Fatalf("%q: fatal %t", data, e.Fatal())
+		}
+		printable(t, e.Error())
+	})
 }

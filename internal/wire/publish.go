@@ -5,22 +5,24 @@ import (
 	"strconv"
 )
 
-const lenLen = 4 // the length that stands before a body
+const lenLen = 4 // bytes of the length before a body
 
-// AppendIDENTIFY appends the command that negotiates the connection. body is a JSON object.
-// nsqd answers with one too if body asks for feature_negotiation, and with OK otherwise.
+// AppendIDENTIFY appends the command that negotiates the connection. body is a JSON object. nsqd
+// answers with a JSON object if body asks for feature_negotiation, otherwise with OK.
 func AppendIDENTIFY(dst, body []byte) []byte {
 	dst = append(dst, "IDENTIFY\n"...)
 	return appendBody(dst, body)
 }
 
-// AppendAUTH appends the command that presents a secret. nsqd answers with a JSON object; every error is fatal to the connection.
+// AppendAUTH appends the command that presents a secret. nsqd answers with a JSON object. Every
+// error is fatal to the connection.
 func AppendAUTH(dst []byte, secret string) []byte {
 	dst = append(dst, "AUTH\n"...)
 	return appendBody(dst, secret)
 }
 
-// AppendPUB appends the command that publishes one message. nsqd answers OK; every error is fatal to the connection.
+// AppendPUB appends the command that publishes one message. nsqd answers OK. Every error is fatal
+// to the connection.
 func AppendPUB(dst []byte, topic string, body []byte) []byte {
 	dst = append(dst, "PUB "...)
 	dst = append(dst, topic...)
@@ -28,8 +30,9 @@ func AppendPUB(dst []byte, topic string, body []byte) []byte {
 	return appendBody(dst, body)
 }
 
-// AppendDPUB appends the command that publishes one message, to be delivered after ms milliseconds. Above nsqd's -max-req-timeout
-// (1 h by default) nsqd does not clamp, as it does for REQ. nsqd answers OK; every error is fatal to the connection.
+// AppendDPUB appends the command that publishes one message for delivery after ms milliseconds.
+// Unlike REQ, an ms above nsqd's -max-req-timeout (1 h by default) is an error. nsqd answers OK.
+// Every error is fatal to the connection.
 func AppendDPUB(dst []byte, topic string, ms int64, body []byte) []byte {
 	dst = append(dst, "DPUB "...)
 	dst = append(dst, topic...)
@@ -39,8 +42,9 @@ func AppendDPUB(dst []byte, topic string, ms int64, body []byte) []byte {
 	return appendBody(dst, body)
 }
 
-// AppendMPUB appends the command that publishes several messages to one topic. nsqd answers OK; every error is fatal to
-// the connection, and leaves open how many messages nsqd took before it.
+// AppendMPUB appends the command that publishes several messages to one topic. nsqd answers OK.
+// Every error is fatal to the connection, and does not say how many messages nsqd accepted before
+// it.
 func AppendMPUB(dst []byte, topic string, bodies [][]byte) []byte {
 	dst = append(dst, "MPUB "...)
 	dst = append(dst, topic...)
@@ -53,7 +57,7 @@ func AppendMPUB(dst []byte, topic string, bodies [][]byte) []byte {
 	return dst
 }
 
-// batchLen is the length of MPUB's body: a count, then each message after its length.
+// batchLen returns the length of MPUB's body: a count, then a length and a body for each message.
 func batchLen(bodies [][]byte) int64 {
 	n := int64(lenLen)
 	for _, body := range bodies {
@@ -62,14 +66,14 @@ func batchLen(bodies [][]byte) int64 {
 	return n
 }
 
-// AppendItem appends a message as PUB, DPUB and MPUB carry it: behind its length.
+// AppendItem appends a length and a body, as in PUB, DPUB and MPUB.
 func AppendItem(dst, body []byte) []byte { return appendBody(dst, body) }
 
-// ItemLen is how many bytes AppendItem appends.
+// ItemLen returns the number of bytes that AppendItem appends.
 func ItemLen(body []byte) int { return lenLen + len(body) }
 
-// AppendItems appends the command that publishes n messages to one topic, which items holds as [AppendItem] has appended them: a PUB, or
-// an MPUB if there are several.
+// AppendItems appends the command that publishes n messages to one topic: a PUB for one, an MPUB
+// for several. items holds the messages, as appended by [AppendItem].
 func AppendItems(dst []byte, topic string, n int, items []byte) []byte {
 	if n > 1 {
 		dst = append(dst, 'M')
@@ -84,7 +88,7 @@ func AppendItems(dst []byte, topic string, n int, items []byte) []byte {
 	return append(dst, items...)
 }
 
-// AppendDeferredItem is AppendItems for one message that is to be delivered after ms milliseconds: a DPUB.
+// AppendDeferredItem appends a DPUB of one item, for delivery after ms milliseconds.
 func AppendDeferredItem(dst []byte, topic string, ms int64, item []byte) []byte {
 	dst = append(dst, "DPUB "...)
 	dst = append(dst, topic...)

@@ -7,7 +7,7 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// TestItems: what is put together of items is what the whole commands are.
+// Commands built of items equal those of AppendPUB, AppendDPUB and AppendMPUB.
 func TestItems(t *testing.T) {
 	for _, texts := range [][]string{{"a"}, {"a\nb"}, {""}, {"a", "b"}, {"a", "", "longer"}, {"a", "b", "c", "d", "e"}} {
 		var bodies [][]byte

@@ -1,13 +1,14 @@
 package wire
 
-// What nsqd answers in a response frame, besides JSON.
+// The data of response frames, other than JSON and heartbeats.
 const (
-	OK        = "OK"         // to a command that worked
-	CloseWait = "CLOSE_WAIT" // to CLS: every FIN, REQ and TOUCH before it has been processed
+	OK        = "OK"         // a command succeeded
+	CloseWait = "CLOSE_WAIT" // answers CLS: every earlier FIN, REQ and TOUCH has been processed
 )
 
-// IsHeartbeat reports whether the data of a response frame is a heartbeat. It may come at any time after IDENTIFY was sent,
-// also between a command and its answer, and wants some command, a NOP if there is nothing else to say.
+// IsHeartbeat reports whether the data of a response frame is a heartbeat. A heartbeat may arrive
+// at any time after IDENTIFY, even between a command and its answer. Any command answers it, such
+// as NOP.
 func IsHeartbeat(data []byte) bool {
 	return string(data) == "_heartbeat_"
 }

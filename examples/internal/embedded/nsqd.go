@@ -1,5 +1,4 @@
-// Package embedded runs nsqd in the process of an example, so that nothing need
-// be installed.
+// Package embedded runs nsqd in the process of an example, so nothing needs to be installed.
 package embedded
 
 import (
@@ -15,8 +14,8 @@ import (
 	"github.com/nsqx/nsqx/conn"
 )
 
-// NSQD runs nsqd on a free port, in a directory of its own. exit ends it and
-// removes the directory.
+// NSQD starts nsqd on a free port, in a temporary directory. exit stops nsqd and removes the
+// directory.
 func NSQD() (d *nsqd.NSQD, exit func() error, err error) {
 	dir, err := os.MkdirTemp("", "nsqx-example-")
 	if err != nil {
@@ -26,8 +25,7 @@ func NSQD() (d *nsqd.NSQD, exit func() error, err error) {
 	o.DataPath = dir
 	o.TCPAddress, o.HTTPAddress = "127.0.0.1:0", "" // the kernel chooses a free port
 	o.Logger = log.New(io.Discard, "", 0)
-	// By default nsqd looks for new channels with delayed messages each 5 s:
-	// too slow to watch.
+	// By default nsqd looks for channels with deferred messages every 5 s, too slow for an example.
 	o.QueueScanInterval, o.QueueScanRefreshInterval = 10*time.Millisecond, 50*time.Millisecond
 	d, err = nsqd.New(o)
 	if err != nil {
@@ -39,7 +37,7 @@ func NSQD() (d *nsqd.NSQD, exit func() error, err error) {
 		d.Exit()
 		return errors.Join(<-ended, os.RemoveAll(dir))
 	}
-	// Exit must not come before Main has begun: so nsqd has to answer first.
+	// nsqd must not exit before Main has started, so wait until it answers.
 	c, err := conn.Dial(context.Background(), d.RealTCPAddr().String(), conn.Config{}, nil)
 	if err != nil {
 		return nil, nil, errors.Join(err, exit())
@@ -48,7 +46,7 @@ func NSQD() (d *nsqd.NSQD, exit func() error, err error) {
 	return d, exit, nil
 }
 
-// Unfinished counts the messages of a topic that nsqd has not heard the end of.
+// Unfinished returns the number of messages of a topic that are not finished.
 func Unfinished(d *nsqd.NSQD, topic string) (n int) {
 	for _, t := range d.GetStats(topic, "", false).Topics {
 		n += int(t.Depth)

@@ -35,6 +35,6 @@ func TestNSQD(t *testing.T) {
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 0 {
-		t.Errorf("left behind: %v, error %v", left, err)
+		t.Errorf("directory has %v, error %v, want it empty", left, err)
 	}
 }

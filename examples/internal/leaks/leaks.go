@@ -1,10 +1,10 @@
-// Package leaks looks for goroutines that the tests of an example leave behind.
+// Package leaks reports goroutines that the tests of an example leave running.
 package leaks
 
 import "go.uber.org/goleak"
 
-// VerifyTestMain is that of goleak, but for what nsqd leaves behind when a client makes
-// a topic while it exits: it closes those that it knew before.
+// VerifyTestMain calls goleak.VerifyTestMain. It ignores goroutines that nsqd leaves running if a
+// client creates a topic while nsqd exits.
 func VerifyTestMain(m goleak.TestingM) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreTopFunction("github.com/nsqio/nsq/nsqd.(*Topic).messagePump"),

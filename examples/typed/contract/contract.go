@@ -1,7 +1,6 @@
-// Package contract is what the shop and billing have agreed on: which topics
-// there are, and what is in them. Both import it, and nothing else of each
-// other. Who publishes a receipt as an order, or consumes it as one, does not
-// compile.
+// Package contract defines the topics of the shop and billing, and the types of their payloads. It
+// is all that the two services share. A program that publishes or consumes a receipt as an order
+// does not compile.
 package contract
 
 import (
@@ -10,30 +9,29 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Topic is the name of a topic and the type of what is in it.
+// Topic is the name of a topic and the codec of its payloads.
 type Topic[T any] struct {
 	Name  string
 	Codec codec.Codec[T]
 }
 
-// Producer makes a producer to the topic.
+// Producer returns a producer for the topic.
 func (t Topic[T]) Producer(opts ...nsqx.ProducerOption) (*nsqx.Producer[T], error) {
 	return nsqx.NewProducer(t.Name, t.Codec, opts...)
 }
 
-// Consumer makes a consumer of one of the topic's channels.
+// Consumer returns a consumer of a channel of the topic.
 func (t Topic[T]) Consumer(channel string, fn handler.Func[T], opts ...nsqx.ConsumerOption) (*nsqx.Consumer[T], error) {
 	return nsqx.NewConsumer(t.Name, channel, t.Codec, fn, opts...)
 }
 
-// Order is something that a customer has bought.
+// Order is a purchase of a customer.
 type Order struct {
 	ID    int   `json:"id"`
 	Cents int64 `json:"cents"`
 
-	// Currency is new in 1.1, and optional, so that both sides may be deployed in
-	// any order: billing 1.0 ignores it, and billing 1.1 takes "" for EUR, which
-	// all orders were in before.
+	// Currency is new in 1.1, and optional, so the services can be deployed in any order: billing
+	// 1.0 ignores it, and billing 1.1 treats "" as EUR, the currency of all earlier orders.
 	Currency string `json:"currency,omitzero"`
 }
 
@@ -45,13 +43,13 @@ func (o Order) In() string {
 	return o.Currency
 }
 
-// Receipt says that an order is paid.
+// Receipt confirms that an order is paid.
 type Receipt struct {
 	Order  int    `json:"order"`
 	Number string `json:"number"`
 }
 
-// Names of topics.
+// Topics.
 const (
 	orders     = "orders"
 	receipts   = "receipts"
@@ -61,12 +59,11 @@ const (
 // Orders go from the shop to billing.
 func Orders() Topic[Order] { return Topic[Order]{orders, codec.JSON[Order]()} }
 
-// Receipts go from billing to whoever is interested.
+// Receipts go from billing to any service.
 func Receipts() Topic[Receipt] { return Topic[Receipt]{receipts, codec.JSON[Receipt]()} }
 
-// TolerantOrders is Orders as of 1.2, which also reads cents that are a string,
-// as JavaScript likes to write large numbers. Be strict in what you write, and
-// lenient in what you read.
+// TolerantOrders is Orders as of 1.2. It also decodes cents that are a string, as JavaScript writes
+// large numbers, but never encodes them so.
 func TolerantOrders() Topic[Order] {
 	strict := codec.JSON[Order]()
 	text := codec.JSON[struct {

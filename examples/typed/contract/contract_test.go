@@ -6,13 +6,13 @@ import (
 	"github.com/nsqx/nsqx/examples/typed/contract"
 )
 
-// What was ever written to the topic has to be readable for ever: bodies of each
-// release stand here as they were, and no line is changed again.
+// Every body that was ever published must stay readable. Add bodies of new releases; never change a
+// line.
 func TestOrdersOfAllReleases(t *testing.T) {
 	for _, c := range []struct {
 		body             string
 		want             contract.Order
-		strict, tolerant bool // who reads it
+		strict, tolerant bool // which topic decodes it
 	}{
 		{`{"id":1,"cents":1900}`, contract.Order{ID: 1, Cents: 1900}, true, true},
 		{`{"id":4,"cents":2500,"currency":"USD"}`, contract.Order{ID: 4, Cents: 2500, Currency: "USD"}, true, true},
@@ -39,8 +39,8 @@ func TestOrdersOfAllReleases(t *testing.T) {
 	}
 }
 
-// Release 1.0 knew no currency. What 1.1 writes without one is what 1.0 wrote.
-func TestAnOrderWithoutANewFieldIsWhatItWas(t *testing.T) {
+// Release 1.0 had no currency. An order without one encodes in 1.1 as in 1.0.
+func TestOrderWithoutCurrency(t *testing.T) {
 	for _, topic := range []contract.Topic[contract.Order]{contract.Orders(), contract.TolerantOrders()} {
 		o := contract.Order{ID: 1, Cents: 1900}
 		body, err := topic.Codec.Append(nil, o)

@@ -15,13 +15,13 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// command is what an nsqd understands: the words of a line, and the bodies after it.
+// command is a decoded command: the words of its line, and its bodies.
 type command struct {
 	Words  []string
 	Bodies []string
 }
 
-// readCommand reads as nsqd does, and knows nothing of the package.
+// readCommand reads a command as nsqd does. It shares no code with the package.
 func readCommand(r *bufio.Reader) (command, error) {
 	line, err := r.ReadString('\n')
 	if err != nil {
@@ -48,7 +48,7 @@ func readCommand(r *bufio.Reader) (command, error) {
 	if words != len(c.Words) {
 		return c, fmt.Errorf("line %q", line)
 	}
-	end := -1 // what is left of r when the command ends, if it tells
+	end := -1 // bytes left in r after an MPUB, by its size
 	if c.Words[0] == "MPUB" {
 		size, err := readUint32(r)
 		if err != nil {

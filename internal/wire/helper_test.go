@@ -4,15 +4,18 @@ import (
 	"encoding/binary"
 	"math"
 	"reflect"
+	"runtime/metrics"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
 const id1 = "0123456789abcdef"
 
-// encodeFrame is written from the protocol's description, not from the package.
+// encodeFrame follows the protocol's documentation and shares no code with the package.
 func encodeFrame(typ wire.FrameType, data []byte) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(4+len(data)))
 	b = binary.BigEndian.AppendUint32(b, uint32(typ))
@@ -25,7 +28,7 @@ func encodeMessage(timestamp int64, attempts uint16, id, body string) []byte {
 	return append(b, id+body...)
 }
 
-// header is a frame's first 8 bytes, true or not.
+// header returns the first 8 bytes of a frame, valid or not.
 func header(size uint32, typ int32) []byte {
 	b := binary.BigEndian.AppendUint32(nil, size)
 	return binary.BigEndian.AppendUint32(b, uint32(typ))
@@ -38,7 +41,7 @@ func equal[T any](t *testing.T, what string, got, want T) {
 	}
 }
 
-// says fails unless err is a one-line text of ours that has every part.
+// says fails unless err is one line that starts with "nsqx: " and contains every part.
 func says(t *testing.T, err error, parts ...string) {
 	t.Helper()
 	if err == nil {
@@ -55,7 +58,7 @@ func says(t *testing.T, err error, parts ...string) {
 	}
 }
 
-// frame is what NextFrame says.
+// frame is a result of NextFrame.
 type frame struct {
 	Type wire.FrameType
 	Data string
@@ -69,7 +72,7 @@ func next(buf []byte, max int) frame {
 	return frame{typ, string(data), n, need, err}
 }
 
-// firstFailure is how many bytes of buf NextFrame has to see before it refuses them; MaxInt if it never does.
+// firstFailure returns the length of the shortest prefix of buf that NextFrame rejects, or MaxInt.
 func firstFailure(buf []byte, max int) int {
 	for k := range len(buf) + 1 {
 		if next(buf[:k], max).Err != nil {
@@ -77,4 +80,26 @@ func firstFailure(buf []byte, max int) int {
 		}
 	}
 	return math.MaxInt
+}
+
+const maxTest = 1 << 20 // largest message body in these tests
+
+const largest = 4 + 26 + maxTest // largest size of a frame with maxTest
+
+// allocated returns the bytes that this process has allocated so far.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// printable fails unless text is safe in a log.
+func printable(t *testing.T, text string) {
+	t.Helper()
+	if !strings.HasPrefix(text, "nsqx: ") || !utf8.ValidString(text) || len(text) > 4096 {
+		t.Fatalf("error %q", text)
+	}
+	if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+		t.Fatalf("error %q is not printable at %d", text, i)
+	}
 }

@@ -1,7 +1,9 @@
+// Tests of frame.go and errors.go. The prefix of a subtest, such as M3, is its number in the
+// catalogue of malformed input; see docs/reliability.md.
+
 package wire_test
 
 import (
-	"encoding/hex"
 	"errors"
 	"math"
 	"strings"
@@ -10,12 +12,6 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// The rows are those of the catalogue of malformed input, by number.
-
-const maxTest = 1 << 20 // the largest message body in these tests
-
-const largest = 4 + 26 + maxTest // the largest size of a frame with it
-
 func TestMalformedSize(t *testing.T) {
 	response := 4 + wire.MaxResponse
 	for _, tc := range []struct {
@@ -23,7 +19,7 @@ func TestMalformedSize(t *testing.T) {
 		buf    []byte
 		max    int
 		want   wire.FrameSizeError
-		failAt int // bytes seen when the size is refused
+		failAt int // bytes seen when the size is rejected
 	}{
 		{"M3 size ffffffff", header(0xffffffff, 2), maxTest, wire.FrameSizeError{Size: 0xffffffff, Max: largest}, 4},
 		{"M3 size 80000000", header(0x80000000, 2), maxTest, wire.FrameSizeError{Size: 0x80000000, Max: largest}, 4},
@@ -74,7 +70,8 @@ func TestMalformedType(t *testing.T) {
 	}
 }
 
-func TestIncompleteFrame(t *testing.T) { // M2: whoever meets EOF after these knows that it was unexpected
+// M2: after these prefixes a caller knows that EOF is unexpected.
+func TestIncompleteFrame(t *testing.T) {
 	whole := encodeFrame(wire.FrameResponse, []byte("OK"))
 	for k, need := range []int{4, 4, 4, 4, 10, 10, 10, 10, 10, 10} {
 		equal(t, "M2 need", next(whole[:k], maxTest), frame{Need: need})
@@ -103,78 +100,15 @@ func TestAcceptedFrames(t *testing.T) {
 			want := frame{Type: tc.typ, Data: tc.data, N: 8 + len(tc.data)}
 			equal(t, "frame", next(buf, tc.max), want)
 			for k := 4; k < 8; k++ {
-				equal(t, "frame of which the size is there", next(buf[:k], tc.max), frame{Need: len(buf)})
+				equal(t, "frame of known size", next(buf[:k], tc.max), frame{Need: len(buf)})
 			}
 			equal(t, "frame before another", next(append(buf, buf...), tc.max), want)
 		})
 	}
 }
 
-func TestMalformedMessage(t *testing.T) {
-	for n := range 26 {
-		data := encodeMessage(1, 1, id1, "")[:n]
-		_, _, _, _, err := wire.DecodeMessage(data)
-		equal(t, "M8 error", err, error(&wire.ShortMessageError{Len: n}))
-		says(t, err, "shorter than its header of 26")
-	}
-	for _, id := range []string{
-		"0123456789abcdeg", "g123456789abcdef", "0123456 89abcdef", "0123456789abcde\n", "\n123456789abcdef", "a\nFIN 0123456789",
-		"0123456789abcde\x00", "0123456789abcde/", "0123456789abcde:", "0123456789abcde@", "0123456789abcdeG", "0123456789abcde`",
-		"0123456789abcde\xff", "\x80\x81\x82\x83\x84\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f", "                ",
-	} {
-		ts, attempts, got, body, err := wire.DecodeMessage(encodeMessage(1, 1, id, "body"))
-		equal(t, "M11 error", err, error(&wire.IDError{ID: [16]byte([]byte(id))}))
-		if ts != 0 || attempts != 0 || got != (wire.ID{}) || body != nil {
-			t.Errorf("M11 id %q: results beside an error: %d %d %q %q", id, ts, attempts, got, body)
-		}
-		says(t, err, "is not 16 hexadecimal characters")
-	}
-	for pair := range 1 << 16 { // no byte makes up for its neighbour
-		id := []byte(id1)
-		id[6], id[7] = byte(pair>>8), byte(pair)
-		_, _, _, _, err := wire.DecodeMessage(encodeMessage(1, 1, string(id), ""))
-		if _, notHex := hex.DecodeString(string(id)); (err == nil) != (notHex == nil) {
-			t.Fatalf("M11 id %q: error %v", id, err)
-		}
-	}
-	for i := range 16 { // every place counts, for every byte
-		for c := range 256 {
-			id := []byte(id1)
-			id[i] = byte(c)
-			_, _, _, _, err := wire.DecodeMessage(encodeMessage(1, 1, string(id), ""))
-			if hex := strings.ContainsRune("0123456789abcdefABCDEF", rune(c)); (err == nil) != hex {
-				t.Errorf("M11 byte %#x at %d: error %v, hexadecimal %t", c, i, err, hex)
-			}
-		}
-	}
-}
-
-func TestDecodeMessage(t *testing.T) {
-	for _, tc := range []struct {
-		name      string
-		timestamp int64
-		attempts  uint16
-		id, body  string
-	}{
-		{"M9 empty body", 1, 1, id1, ""},
-		{"M12 timestamp 0, attempts 0", 0, 0, id1, "x"},
-		{"M12 timestamp negative, attempts 65535", -1, 65535, id1, "x"},
-		{"M12 timestamp min", math.MinInt64, 1, id1, "x"},
-		{"M12 timestamp max", math.MaxInt64, 1, id1, "x"},
-		{"upper case id", 1, 2, "0123456789ABCDEF", "body\n"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			timestamp, attempts, id, body, err := wire.DecodeMessage(encodeMessage(tc.timestamp, tc.attempts, tc.id, tc.body))
-			equal(t, "error", err, nil)
-			equal(t, "timestamp", timestamp, tc.timestamp)
-			equal(t, "attempts", attempts, tc.attempts)
-			equal(t, "id", string(id[:]), tc.id)
-			equal(t, "body", string(body), tc.body)
-		})
-	}
-}
-
-func TestSegmentation(t *testing.T) { // M19
+// M19
+func TestSegmentation(t *testing.T) {
 	want := []frame{
 		{wire.FrameResponse, "OK", 10, 0, nil},
 		{wire.FrameMessage, string(encodeMessage(5, 1, id1, "body")), 38, 0, nil},

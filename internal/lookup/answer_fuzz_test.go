@@ -3,8 +3,6 @@ package lookup_test
 import (
 	"net"
 	"net/http"
-	"net/url"
-	"runtime/metrics"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,13 +10,6 @@ import (
 
 	"github.com/nsqx/nsqx/internal/lookup"
 )
-
-// allocated is the bytes that this process has ever allocated.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
-}
 
 func FuzzParse(f *testing.F) {
 	a := node("a", 4150)
@@ -40,7 +31,7 @@ func FuzzParse(f *testing.F) {
 		}
 		if err != nil {
 			if len(answer.Addrs) != 0 {
-				t.Fatalf("%+v beside the error %v", answer, err)
+				t.Fatalf("%+v with the error %v", answer, err)
 			}
 			return
 		}
@@ -53,7 +44,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%q twice", addr)
 			}
 		}
-		// What is canonical stays as it is.
+		// A canonical address is unchanged.
 		got := lookup.NewTable(len(answer.Addrs)).Poll(0, answer.Addrs, true)
 		if !slices.Equal(got.Added, answer.Addrs) || got.Refused != 0 {
 			t.Fatalf("%q became %+v", answer.Addrs, got)
@@ -73,35 +64,4 @@ func dialable(t *testing.T, addr string) {
 	if len(host) > 254 || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`/\@?#"'[]`, r) }) {
 		t.Fatalf("host %q", host)
 	}
-}
-
-func FuzzCheckAddress(f *testing.F) {
-	for _, addr := range []string{"", "a:1", "[::1]:1", "http://a:1", "https://a:1/b%2Fc/../d", "http://u:p@a:1", "a:1?b#c", "http://[fe80::1%25e]:1", "a:1/b", "://:1", "http:a:1"} {
-		f.Add(addr)
-	}
-	f.Fuzz(func(t *testing.T, addr string) {
-		err := lookup.CheckAddress(addr)
-		c, newErr := lookup.NewClient(addr, lookup.Config{})
-		if (err == nil) != (newErr == nil) {
-			t.Fatalf("%q: error %v, but NewClient %v", addr, err, newErr)
-		}
-		if err != nil {
-			loggable(t, err.Error())
-			return
-		}
-		if strings.ContainsAny(addr, "@?#") && !strings.Contains(addr, "/") || c.Addr() != addr {
-			t.Fatalf("%q accepted, Addr %q", addr, c.Addr())
-		}
-		if !strings.Contains(addr, "://") {
-			addr = "http://" + addr
-		}
-		u, err := url.Parse(addr)
-		if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
-			t.Fatalf("%q accepted: %+v, error %v", addr, u, err)
-		}
-		port, err := strconv.ParseUint(u.Port(), 10, 16)
-		if err != nil || port == 0 || u.Hostname() == "" {
-			t.Fatalf("%q accepted: host %q", addr, u.Host)
-		}
-	})
 }

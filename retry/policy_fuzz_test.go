@@ -10,8 +10,8 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// FuzzPolicies gives policies any argument there is. None may panic, valid or
-// not, and each delay is from 0 to its maximum, or Stop where that was asked for.
+// FuzzPolicies calls policies with arbitrary arguments. None may panic, and each delay is from 0 to
+// its maximum, or Stop where Stop is possible.
 func FuzzPolicies(f *testing.F) {
 	f.Add(int64(time.Second), int64(10*time.Minute), 2.0, 0.5, 1)
 	f.Add(int64(1), int64(math.MaxInt64), 1.5, 1.0, 65536)

@@ -7,9 +7,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
+
+// Tests of identify.go and option.go.
 
 func TestIdentify(t *testing.T) {
 	defaults := map[string]any{
@@ -23,10 +24,10 @@ func TestIdentify(t *testing.T) {
 		differs    map[string]any
 	}{
 		{"defaults", "", nil, nil},
-		{"what the client asks for", `"msg_timeout":2000,"sample_rate":5,"output_buffer_size":64,"output_buffer_timeout":25,"tls_v1":true,"snappy":true`, nil,
+		{"set by the client", `"msg_timeout":2000,"sample_rate":5,"output_buffer_size":64,"output_buffer_timeout":25,"tls_v1":true,"snappy":true`, nil,
 			map[string]any{"msg_timeout": 2000., "sample_rate": 5., "output_buffer_size": 64., "output_buffer_timeout": 25.}},
-		{"buffer off", `"output_buffer_size":-1`, nil, map[string]any{"output_buffer_size": 1., "output_buffer_timeout": 0.}},
-		{"what the server is told", "", []nsqxtest.ServerOption{
+		{"no buffer", `"output_buffer_size":-1`, nil, map[string]any{"output_buffer_size": 1., "output_buffer_timeout": 0.}},
+		{"set by the server", "", []nsqxtest.ServerOption{
 			nsqxtest.WithMaxRDY(7), nsqxtest.WithMessageTimeout(time.Second), nsqxtest.WithMaxMessageTimeout(time.Minute), nsqxtest.WithAuth("s"),
 		}, map[string]any{"max_rdy_count": 7., "msg_timeout": 1000., "max_msg_timeout": 60_000., "auth_required": true}},
 	} {
@@ -60,7 +61,7 @@ func TestDeflate(t *testing.T) {
 		c := connect(t, s)
 		c.identify(`"feature_negotiation":true,"deflate":true,"deflate_level":3`)
 		if got := c.got(); len(got) != 2 || got[1] != "OK" {
-			t.Fatalf("got %q, want the answer and an OK", got)
+			t.Fatalf("got %q, want the answer and OK", got)
 		}
 		z, _ := flate.NewWriter(c.w, 6)
 		c.w = flusher{z}
@@ -72,13 +73,6 @@ func TestDeflate(t *testing.T) {
 		synctest.Wait()
 		want(t, "finished", s.Stats("orders", "billing").Finished, 1)
 	})
-}
-
-type flusher struct{ *flate.Writer }
-
-func (f flusher) Write(p []byte) (int, error) {
-	n, _ := f.Writer.Write(p)
-	return n, f.Flush()
 }
 
 func TestAuth(t *testing.T) {
@@ -106,55 +100,5 @@ func TestAuth(t *testing.T) {
 			c.send("%s", cmd)
 			c.want("OK", "error E_AUTH_FIRST AUTH required before "+cmd[:3], "EOF")
 		}
-	})
-}
-
-func TestHeartbeats(t *testing.T) {
-	beats := func(every time.Duration, identify string, opts ...nsqxtest.ServerOption) func(*testing.T) {
-		return func(t *testing.T) {
-			s := nsqxtest.NewServer(t, opts...)
-			c := subscribed(t, s, identify)
-			time.Sleep(10*every + every/2)
-			synctest.Wait()
-			want(t, "answers", len(s.Commands("NOP")), 10)
-			want(t, "connections", len(s.Conns()), 1)
-			c.want()
-		}
-	}
-	bubble(t, "nsqd's", beats(30*time.Second, ""))
-	bubble(t, "the server's", beats(time.Minute, "", nsqxtest.WithHeartbeat(time.Minute)))
-	bubble(t, "the client's", beats(time.Second, `"heartbeat_interval":1000`))
-	bubble(t, "off", func(t *testing.T) {
-		s := nsqxtest.NewServer(t)
-		c := connect(t, s)
-		c.identify(`"heartbeat_interval":-1`)
-		time.Sleep(time.Hour)
-		c.want("OK")
-		want(t, "connections", len(s.Conns()), 1)
-	})
-}
-
-func TestPublish(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := nsqxtest.NewServer(t)
-		c := connect(t, s)
-		c.identify("")
-		c.send("%s", with("PUB orders", "a")+with("MPUB orders", "\x00\x00\x00\x02\x00\x00\x00\x01b\x00\x00\x00\x01c")+with("DPUB orders 1500", "d"))
-		c.want("OK", "OK", "OK", "OK")
-		s.Publish("orders", []byte("of the test"))
-
-		wantList(t, "received", nsqxtest.Received(t, s, "orders", codec.String(), 4), "a", "b", "c", "d")
-		published := s.Published("orders")
-		want(t, "published", len(published), 4)
-		want(t, "delay", published[3].Delay, 1500*time.Millisecond)
-		want(t, "id", published[3].ID.String(), id(4))
-		want(t, "connection", published[3].Conn, 1)
-
-		sub := subscribed(t, s, "")
-		sub.send("RDY 10\n")
-		time.Sleep(1500*time.Millisecond - 1)
-		want(t, "at once", len(sub.got()), 4)
-		time.Sleep(251 * time.Millisecond)
-		sub.want("message 4 attempt 1: d")
 	})
 }

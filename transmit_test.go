@@ -1,0 +1,125 @@
+package nsqx_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
+)
+
+// outgoingWith makes a publish of messages with headers of their own. common and each of own are
+// "key=value" pairs, separated by spaces; own[i] belongs to the message with the body "mi".
+func outgoingWith(t *testing.T, common string, own ...string) *handler.Outgoing {
+	t.Helper()
+	set := func(w *envelope.Writer, headers string) {
+		for _, h := range strings.Fields(headers) {
+			key, value, _ := strings.Cut(h, "=")
+			wantErr(t, "Set", w.Set(key, value), nil)
+		}
+	}
+	out := message("orders", numbered(len(own))...)
+	out.Envelope = true
+	set(&out.Headers, common)
+	for i := range own {
+		set(&out.Messages[i].Headers, own[i])
+	}
+	return out
+}
+
+// TestOwnHeaders: each message of an MPUB goes out with the common headers and its own, which win.
+func TestOwnHeaders(t *testing.T) {
+	for name, tt := range map[string]struct {
+		common string
+		own    []string
+		want   []string
+	}{
+		"each has its own": {"", []string{"k=0", "k=1", "k=2"}, []string{"k=0", "k=1", "k=2"}},
+		"beside common ones": {
+			"a=1 b=2", []string{"k=0", "k=1"}, []string{"a=1 b=2 k=0", "a=1 b=2 k=1"},
+		},
+		"own wins": {
+			"a=1 b=2", []string{"a=own", "B=own c=3"}, []string{"a=own b=2", "a=1 b=own c=3"},
+		},
+		"some have none": {
+			"a=1", []string{"", "a=own k=1", "", "k=3"}, []string{"a=1", "a=own k=1", "a=1", "a=1 k=3"},
+		},
+		"none is common, some have none": {"", []string{"", "k=1", ""}, []string{"", "k=1", ""}},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t)
+			p := newPublisher(t, []*nsqxtest.Server{s})
+			out := outgoingWith(t, tt.common, tt.own...)
+			before := out.Headers.Len()
+			wantKind(t, p.Send(t.Context(), out), nil)
+			want(t, "commands", len(s.Commands("MPUB")), 1)
+			for i, got := range s.Published("orders") {
+				all, payload := headers(t, got.Body)
+				want(t, "headers", all, tt.want[i])
+				want(t, "payload", payload, numbered(i + 1)[i])
+			}
+			want(t, "common headers after the publish", out.Headers.Len(), before)
+			want(t, "body after the publish", string(out.Messages[0].Body), "m0")
+		})
+	}
+}
+
+// TestOwnHeadersWithoutAnEnvelope: consumers of the topic may not know envelopes.
+func TestOwnHeadersWithoutAnEnvelope(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		p := newPublisher(t, []*nsqxtest.Server{s})
+		out := outgoingWith(t, "a=1", "k=0", "k=1")
+		out.Envelope = false
+		wantKind(t, p.Send(t.Context(), out), nil)
+		want(t, "published", published(s, "orders"), "m0 m1")
+	})
+}
+
+// TestOwnHeadersCountForTheSize: both count against MaxMessageSize. A message that would be too large goes without any.
+func TestOwnHeadersCountForTheSize(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		both := outgoingWith(t, "a=1 b=2 k=0", "")
+		limit := both.Headers.Size(both.Messages[0].Body)
+		p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithConn(conn.Config{MaxMessageSize: limit}))
+		wantKind(t, p.Send(t.Context(), outgoingWith(t, "a=1 b=2", "k=0", "k=11", "", "b=3")), nil)
+		for i, wanted := range []string{"a=1 b=2 k=0", "", "a=1 b=2", "a=1 b=3"} {
+			all, payload := headers(t, s.Published("orders")[i].Body)
+			want(t, "headers", all, wanted)
+			want(t, "payload", payload, numbered(i + 1)[i])
+		}
+		want(t, "counted", p.Stats().EnvelopesSkipped, 1)
+	})
+}
+
+// TestOwnHeadersCountForTheLimit: the limit of headers holds for both together. That of the message, if set, replaces the common one.
+func TestOwnHeadersCountForTheLimit(t *testing.T) {
+	const perHeader = 1 + 1 + 2 + 1 // bytes of "k=1" in an envelope
+	for name, tt := range map[string]struct {
+		common, own int // limits, in headers
+		headers     string
+		want        string
+	}{
+		"the common one":                    {2, 0, "a=1 b=2", "a=1 b=2"},
+		"that of the message":               {2, 3, "a=1 b=2", "a=1 b=2 k=0"},
+		"a lower one of the message":        {3, 1, "a=1 b=2", "a=1"},
+		"the common one, none being common": {1, 0, "", "k=0"},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t)
+			p := newPublisher(t, []*nsqxtest.Server{s})
+			out := outgoingWith(t, tt.headers, "k=0", "")
+			if tt.headers == "" {
+				wantErr(t, "Set", out.Messages[0].Headers.Set("l", "1"), nil)
+			}
+			out.Headers.Limit, out.Messages[0].Headers.Limit = tt.common*perHeader, tt.own*perHeader
+			wantKind(t, p.Send(t.Context(), out), nil)
+			all, _ := headers(t, s.Published("orders")[0].Body)
+			want(t, "headers", all, tt.want)
+		})
+	}
+}
