@@ -8,30 +8,28 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// schedule touches messages while they are handled, all those of a connection
-// with one timer. The timer is set for whoever is due first, and never put off:
-// if handlers return before that it fires once in vain, which is cheaper than
-// setting it for each of them.
+// schedule touches messages while their handlers run, with one timer. The timer is never postponed:
+// firing once for nothing is cheaper than setting it for every message.
 type schedule struct {
 	terms *handler.Terms
 
 	mu    sync.Mutex
 	queue dueQueue
-	timer *time.Timer // nil until it is needed
-	set   bool        // the timer is, for the instant at
+	timer *time.Timer // nil until needed
+	set   bool        // the timer is running and fires at the instant at
 	at    time.Duration
 	ended bool
-	ticks sync.WaitGroup // one for each time that the timer will fire, or has fired
+	ticks sync.WaitGroup // counts the times that the timer will call tick or is calling it
 }
 
-// due is a message in the schedule.
 type due struct {
 	m     *handler.Delivery
 	at    time.Duration // of the next TOUCH
-	index int           // in the queue; -1: not there any more
+	index int           // in the queue; -1: removed
 }
 
-// KeepTouched is that of a [handler.Toucher]: what middleware.AutoTouch asks for.
+// KeepTouched touches m regularly until stop is called, for middleware.AutoTouch. It implements
+// [handler.Toucher].
 func (c *Conn) KeepTouched(m *handler.Delivery) (stop func()) { return c.schedule.add(m) }
 
 func (s *schedule) add(m *handler.Delivery) (stop func()) {
@@ -39,7 +37,7 @@ func (s *schedule) add(m *handler.Delivery) (stop func()) {
 		return func() {}
 	}
 	by, _ := m.AnswerBy()
-	last := by + s.terms.Margin - s.terms.MessageTimeout // received, or touched
+	last := by + s.terms.Margin - s.terms.MessageTimeout // when m was received or last touched
 	d := &due{m: m, at: last + s.period()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,11 +59,10 @@ func (s *schedule) remove(d *due) {
 	}
 }
 
-// period is the time from one TOUCH to the next. It leaves a quarter of the
-// message timeout at least before the answer must be sent.
+// period leaves at least a quarter of the message timeout for the answer.
 func (s *schedule) period() time.Duration { return s.terms.MessageTimeout / 2 }
 
-// gains says whether a TOUCH would give m more time.
+// gains reports whether a TOUCH would give m more time.
 func (s *schedule) gains(m *handler.Delivery) bool {
 	by, expires := m.AnswerBy()
 	if !expires || m.Claimed() || by <= s.terms.Now() {
@@ -75,16 +72,14 @@ func (s *schedule) gains(m *handler.Delivery) bool {
 	return longest <= 0 || by < m.Received().Sub(s.terms.Start)+longest-s.terms.Margin
 }
 
-// tick is called by the timer.
 func (s *schedule) tick() {
 	defer s.ticks.Done()
 	for _, m := range s.next() {
-		_ = m.Message().Touch() // fails for what has just been settled or lost, and that is no matter
+		_ = m.Message().Touch() // a message that was just settled or lost needs no TOUCH
 	}
 }
 
-// next returns the messages that are due, and sets the timer for those after
-// them.
+// next returns the messages due and sets the timer.
 func (s *schedule) next() (msgs []*handler.Delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,8 +101,7 @@ func (s *schedule) next() (msgs []*handler.Delivery) {
 	return msgs
 }
 
-// setTimer sets the timer, or sets it anew. tick waits for the lock, so it is
-// counted before it ends.
+// setTimer requires s.mu. A running tick waits for s.mu, so it is counted before it ends.
 func (s *schedule) setTimer(at time.Duration) {
 	s.set, s.at = true, at
 	in := at - s.terms.Now()
@@ -119,8 +113,7 @@ func (s *schedule) setTimer(at time.Duration) {
 	}
 }
 
-// end empties the schedule for good, and waits for the TOUCHes that are being
-// queued.
+// end empties the schedule permanently and waits for running ticks.
 func (s *schedule) end() {
 	s.mu.Lock()
 	s.ended = true
@@ -135,7 +128,7 @@ func (s *schedule) end() {
 	s.ticks.Wait()
 }
 
-// dueQueue is a [heap.Interface]: who is due first is at its front.
+// dueQueue is a [heap.Interface] whose first element is due first.
 type dueQueue []*due
 
 func (q dueQueue) Len() int           { return len(q) }

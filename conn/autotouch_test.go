@@ -15,12 +15,14 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
+// Tests of autotouch.go.
+
 var _ handler.Toucher = (*conn.Conn)(nil)
 
-// stamped notes the commands of a stream, each with its instant.
+// stamped records the commands of a stream with their instants.
 type stamped struct {
 	*stream
-	beaten time.Duration // the last heartbeat
+	beaten time.Duration // time of the last heartbeat
 
 	mu  sync.Mutex
 	log []string
@@ -48,7 +50,7 @@ func openStamped(t *testing.T, o streamOptions) *stamped {
 
 func stamp(at time.Duration, command string) string { return fmt.Sprint(at, " ", command) }
 
-// until lets time go by, with heartbeats.
+// until sleeps until the given instant, with heartbeats.
 func (s *stamped) until(at time.Duration) {
 	for {
 		now := time.Since(s.start)
@@ -65,7 +67,7 @@ func (s *stamped) until(at time.Duration) {
 	}
 }
 
-// wantLog checks the commands since the last call, in any order at one instant.
+// wantLog checks the commands since the last call, in any order within one instant.
 func (s *stamped) wantLog(want ...string) {
 	s.t.Helper()
 	synctest.Wait()
@@ -93,7 +95,7 @@ func (s *stamped) wantScheduled(want int) {
 	}
 }
 
-// touches are TOUCHes of message n at the given instants.
+// touches returns TOUCHes of message n at the given instants.
 func touches(n uint64, at ...time.Duration) (log []string) {
 	for _, at := range at {
 		log = append(log, stamp(at, touch(n)))
@@ -101,7 +103,7 @@ func touches(n uint64, at ...time.Duration) (log []string) {
 	return log
 }
 
-// each is the instants from, from + step, … up to to.
+// each returns the instants from, from+step, … up to to.
 func each(from, step, to time.Duration) (at []time.Duration) {
 	for ; from <= to; from += step {
 		at = append(at, from)
@@ -109,13 +111,13 @@ func each(from, step, to time.Duration) (at []time.Duration) {
 	return at
 }
 
-// TestKeepTouched is F16: the instants, from receipt to the last that helps.
+// TestKeepTouched (F16) checks the instants of TOUCHes, up to the last one that gains time.
 func TestKeepTouched(t *testing.T) {
 	const sec, quarter = time.Second, 15 * time.Minute
 	for name, c := range map[string]struct {
 		timeout, longest time.Duration
 		received, began  time.Duration // the handler begins
-		ends             time.Duration // its context does, of itself
+		ends             time.Duration // the context ends on its own
 		want             []time.Duration
 	}{
 		"nsqd's defaults":            {60 * sec, quarter, 0, 0, quarter - 1250*time.Millisecond, each(30*sec, 30*sec, 840*sec)},
@@ -149,7 +151,7 @@ func TestKeepTouched(t *testing.T) {
 	}
 }
 
-// TestKeepTouchedEnds: no TOUCH after stop, nor after the answer, whichever is first.
+// TestKeepTouchedEnds checks that no TOUCH follows stop or the answer, whichever comes first.
 func TestKeepTouchedEnds(t *testing.T) {
 	for name, end := range map[string]func(s *stamped, m *handler.Delivery, stop func()){
 		"stopped":            func(_ *stamped, _ *handler.Delivery, stop func()) { stop() },
@@ -180,7 +182,8 @@ func TestKeepTouchedEnds(t *testing.T) {
 	}
 }
 
-// TestKeepTouchedAgain: a timer that has fired in vain is set for the next message, which may be due sooner than others.
+// TestKeepTouchedAgain checks that a timer that fired for nothing is set for the next message,
+// which may be due before others.
 func TestKeepTouchedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStamped(t, streamOptions{})
@@ -199,8 +202,9 @@ func TestKeepTouchedAgain(t *testing.T) {
 	})
 }
 
-// TestKeepTouchedByHandToo: what the handler touches itself does no harm, and puts off what begins later.
-func TestKeepTouchedByHandToo(t *testing.T) {
+// TestKeepTouchedWithTouch checks that the handler's own TOUCHes do no harm and postpone a schedule
+// that starts later.
+func TestKeepTouchedWithTouch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStamped(t, streamOptions{})
 		m := s.message(1)
@@ -212,7 +216,7 @@ func TestKeepTouchedByHandToo(t *testing.T) {
 		s.until(90 * time.Second)
 		stop()
 		s.wantLog(touches(1, 20*time.Second, 50*time.Second, 60*time.Second, 80*time.Second)...)
-		s.until(139 * time.Second) // 60 s from the last TOUCH, less margin and grace
+		s.until(139 * time.Second) // 60 s after the last TOUCH, less margin and grace
 		wantCause(t, m.Context(), handler.ErrMessageTimeout)
 		if got := time.Since(s.start); m.Answerable() != (got < 139750*time.Millisecond) {
 			t.Errorf("answerable after %v: %v", got, m.Answerable())
@@ -220,8 +224,8 @@ func TestKeepTouchedByHandToo(t *testing.T) {
 	})
 }
 
-// TestKeepTouchedMany: messages that come at random, wait at random and take at random, on one timer: each has exactly its own
-// TOUCHes.
+// TestKeepTouchedMany checks the TOUCHes of many messages with random times of receipt, waiting and
+// handling.
 func TestKeepTouchedMany(t *testing.T) {
 	const n, sec = 200, time.Second
 	for seed := range uint64(10) {
@@ -263,7 +267,7 @@ func TestKeepTouchedMany(t *testing.T) {
 	}
 }
 
-// TestKeepTouchedTogether: what is due at one instant is one write.
+// TestKeepTouchedTogether checks that TOUCHes of one instant are one write.
 func TestKeepTouchedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -294,8 +298,9 @@ func TestKeepTouchedTogether(t *testing.T) {
 	})
 }
 
-// TestKeepTouchedAndLoss: with the connection goes the timer. The handlers may stop later, and nothing can begin any more.
-func TestKeepTouchedAndLoss(t *testing.T) {
+// TestKeepTouchedConnectionLost checks that the timer ends with the connection, that handlers may
+// stop later, and that nothing can start.
+func TestKeepTouchedConnectionLost(t *testing.T) {
 	for name, lose := range map[string]func(s *stamped){
 		"aborted":     func(s *stamped) { s.Abort(nil) },
 		"closed":      func(s *stamped) { s.CloseWrite(); synctest.Wait(); s.p.Close() },
@@ -332,12 +337,13 @@ func TestKeepTouchedAndLoss(t *testing.T) {
 	}
 }
 
-// TestNothingToTouch: a connection that keeps nothing touched has no timer, and a message without a timeout needs no TOUCH.
-func TestNothingToTouch(t *testing.T) {
+// TestKeepTouchedNoTimeout checks that an empty schedule has no timer and that a message without a
+// timeout is not scheduled.
+func TestKeepTouchedNoTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStamped(t, streamOptions{})
 		m := s.message(1)
-		s.Terms().MessageTimeout = 0 // which no nsqd can say
+		s.Terms().MessageTimeout = 0 // nsqd cannot report this
 		stop := s.KeepTouched(m)
 		if n, timer := s.Scheduled(); n > 0 || timer {
 			t.Errorf("%d messages are scheduled, the timer is set: %v", n, timer)
@@ -349,7 +355,8 @@ func TestNothingToTouch(t *testing.T) {
 	})
 }
 
-// TestKeepTouchedConcurrently: handlers come and go while the timer fires and the connection ends.
+// TestKeepTouchedConcurrently starts and stops handlers while the timer fires and the connection
+// ends.
 func TestKeepTouchedConcurrently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStamped(t, streamOptions{identify: map[string]any{"msg_timeout": 100, "max_msg_timeout": 10_000}})
@@ -379,7 +386,8 @@ func TestKeepTouchedConcurrently(t *testing.T) {
 	})
 }
 
-// TestKeepTouchedAllocates: a handler that returns at once costs the entry in the schedule, and what stop remembers.
+// TestKeepTouchedAllocates checks that a handler that returns early costs only its schedule entry
+// and the stop function.
 func TestKeepTouchedAllocates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})

@@ -6,18 +6,17 @@ import (
 	"sync/atomic"
 )
 
-// Blocks of read memory start small and grow under load; most if messages are large, or
-// only a few of them would be read at once.
+// Blocks of read memory start small and grow under load. Large messages get larger blocks, so that
+// one read still contains several.
 const (
 	minBlock  = 4 << 10
 	maxBlock  = 64 << 10
 	wideBlock = 256 << 10
-	wideFrom  = 4 << 10 // bytes of a message
+	wideFrom  = 4 << 10 // size of a message in bytes
 )
 
-// block is a piece of memory that the read loop reads into and that message
-// bodies lie in. It is held by the read loop, and for each [handler.Read] of which
-// messages are unsettled.
+// block is read memory that message bodies point into. It is held by the read loop and once by each
+// [handler.Read] with unsettled messages.
 type block struct {
 	buf  []byte
 	held atomic.Int32
@@ -31,11 +30,10 @@ func (b *block) release() {
 	}
 }
 
-// blockPool keeps blocks for reuse, by size. Those of a frame's own size are left
-// to the garbage collector.
+// blockPool reuses blocks of the standard sizes.
 type blockPool struct{ free [7]sync.Pool }
 
-// class returns where blocks of n bytes are kept; nil if they are not.
+// class returns the pool of blocks of n bytes, or nil.
 func (p *blockPool) class(n int) *sync.Pool {
 	if n < minBlock || n > wideBlock || n&(n-1) != 0 {
 		return nil
@@ -57,7 +55,6 @@ func (p *blockPool) get(n int) *block {
 	return b
 }
 
-// put is called when nobody holds b any more.
 func (p *blockPool) put(b *block) {
 	if poison {
 		b.buf[0] = 0xDB

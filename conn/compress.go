@@ -9,27 +9,25 @@ import (
 )
 
 const (
-	// maxSnappyBlock is the most that a chunk of the snappy framing format may decode to, and so all that a reader buffers.
+	// maxSnappyBlock is the largest decoded chunk in the snappy framing format.
 	maxSnappyBlock = 64 << 10
-	// snappyBlock is what the reader begins with, and what the writer compresses at a time. nsqd does 16 KB too, unless it
-	// was asked for a larger output buffer.
+	// snappyBlock is also nsqd's block size, unless a larger output buffer is requested.
 	snappyBlock = 16 << 10
-	// keepBuffer is how large a buffer for output may be to be used again.
+	// keepBuffer is the capacity of the largest output buffer that is reused.
 	keepBuffer = 64 << 10
 )
 
-// compressor is what flate.Writer and s2.Writer have in common.
 type compressor interface {
 	io.WriteCloser
 	Flush() error
 }
 
-// stateless is a deflate compressor that keeps nothing between two writes, and so always flushes.
+// stateless keeps no state between writes and so flushes each one.
 type stateless struct{ io.WriteCloser }
 
 func (stateless) Flush() error { return nil }
 
-// compressedWriter makes one Write below of each Write.
+// compressedWriter makes one Write to out of each Write.
 type compressedWriter struct {
 	z   compressor // into buf
 	buf *bytes.Buffer
@@ -66,7 +64,8 @@ func (w *compressedWriter) end() error {
 	return w.send()
 }
 
-// snappyReader tells a stream that ends within a chunk, as nsqd's may when it closes, from one that is corrupt. s2 does not.
+// snappyReader distinguishes a truncated stream, which nsqd may cause when it closes, from a
+// corrupt one. s2 does not.
 type snappyReader struct {
 	z     *s2.Reader
 	below *endReader
@@ -80,7 +79,6 @@ func (r *snappyReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// endReader remembers that r has ended.
 type endReader struct {
 	r     io.Reader
 	ended bool
@@ -94,7 +92,6 @@ func (e *endReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// useSnappy puts snappy over the transport. Its stream has no end of its own.
 func (t *transport) useSnappy() {
 	buf := new(bytes.Buffer)
 	z := s2.NewWriter(buf, s2.WriterSnappyCompat(), s2.WriterBlockSize(snappyBlock), s2.WriterConcurrency(1))
@@ -103,8 +100,8 @@ func (t *transport) useSnappy() {
 	t.w = &compressedWriter{z: z, buf: buf, out: t.nc}
 }
 
-// useDeflate puts deflate over the transport. Level 0 is for short commands: they do not compress better with a state, of which
-// every other level keeps about 1 MB.
+// useDeflate puts deflate over the transport. Level 0 is stateless: state does not help short
+// commands, and every other level keeps about 1 MB of it.
 func (t *transport) useDeflate(level int) error {
 	buf := new(bytes.Buffer)
 	var z compressor = stateless{flate.NewStatelessWriter(buf)}
@@ -117,8 +114,8 @@ func (t *transport) useDeflate(level int) error {
 	w := &compressedWriter{z: z, buf: buf, out: t.nc}
 	below := t.closeWrite
 	if t.resp.TLS {
-		// nsqd closes at the end of the deflate stream. TLS's own end would meet a closed socket, and the reset that answers it
-		// throws away what we have not read yet.
+		// nsqd closes at the end of the deflate stream. A TLS alert would meet a closed socket, and
+		// the reset would discard unread input.
 		below = func() error { return nil }
 	}
 	t.r, t.w = flate.NewReader(t.r), w

@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
 )
+
+// Tests of config.go, validate.go and print.go.
 
 func TestConfigValidate(t *testing.T) {
 	secret := func(context.Context) (string, error) { return "s", nil }
@@ -124,7 +125,7 @@ func TestSubscriptionValidate(t *testing.T) {
 	}
 	tests := map[string]struct {
 		sub  conn.Subscription
-		want string // in the error; "" is none
+		want string // in the error; "": valid
 	}{
 		"good":             {sub(func(s *conn.Subscription) {}), ""},
 		"timeout least":    {sub(func(s *conn.Subscription) { s.MessageTimeout = time.Second }), ""},
@@ -152,30 +153,6 @@ func TestSubscriptionValidate(t *testing.T) {
 	}
 }
 
-func TestCheckAddress(t *testing.T) {
-	label := strings.Repeat("a", 63)
-	long := label + "." + label + "." + label + "." + label[:61]
-	good := []string{"127.0.0.1:4150", "nsqd.example:1", "[::1]:65535", "unix:///run/nsqd.sock", "nsqd_1.zone-a:4150", "NSQD.Example.:4150", "127.1:4150",
-		"8f14e45f:4150", "[fe80::1%eth0]:4150", "[fe80::1%Ethernet 2]:4150", "unix:///run/a b?", label + ":1", long + ":1", long + ".:1"}
-	bad := []string{"", "nsqd", ":4150", "nsqd:", "nsqd:0", "nsqd:65536", "nsqd:-1", "nsqd:nsq", "::1:4150", "a:b:1", "unix://", "unix://run/nsqd",
-		" nsqd:4150", "nsqd :4150", "a b:4150", "nsqd\n:4150", "nsqd\x00:4150", "nsqd\x7f:4150", "a/b:4150", "http://nsqd:4150", "user@nsqd:4150", "nsqd,nsqd:4150",
-		"*:4150", "a?b:4150", "löökup:4150", "nsqd\xff:4150", "[::1]a:4150", "[::1:4150", "[::g]:4150", "[127.0.0.1%eth0]:4150", "[fe80::1%a\x00]:4150",
-		".:4150", ".nsqd:4150", "a..b:4150", "-a:4150", "a-:4150", "a.-b:4150", label + "a:1", long + "a:1", "unix:///run/a\x00b"}
-	for _, addr := range good {
-		if err := conn.CheckAddress(addr); err != nil {
-			t.Errorf("%q: %v", addr, err)
-		}
-	}
-	for _, addr := range bad {
-		_, ok := errors.AsType[*net.AddrError](conn.CheckAddress(addr))
-		_, err := conn.Handshake(t.Context(), addr, conn.Config{}, nil)
-		failure, dialled := errors.AsType[*conn.Error](err)
-		if !ok || !dialled || failure.Phase != conn.PhaseDial || !failure.Permanent() || failure.Addr != addr {
-			t.Errorf("%q: %v, then %v", addr, ok, err)
-		}
-	}
-}
-
 func TestCompressionString(t *testing.T) {
 	for c, want := range map[conn.Compression]string{0: "none", 1: "snappy", 2: "deflate", 3: "Compression(3)"} {
 		if c.String() != want {
@@ -184,8 +161,8 @@ func TestCompressionString(t *testing.T) {
 	}
 }
 
-// TestConfigPrintsNoSecret searches everything that prints a Config for the canary, which every field that might carry a
-// secret contains.
+// TestConfigPrintsNoSecret searches every printed form of a Config for a canary that all secret
+// fields contain.
 func TestConfigPrintsNoSecret(t *testing.T) {
 	const canary = "canary-5ec7e7"
 	cfg := conn.Config{

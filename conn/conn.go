@@ -14,58 +14,54 @@ import (
 	"github.com/nsqx/nsqx/internal/flow"
 )
 
-// Sink takes what a connection reads. Its methods are called by the
-// connection's read loop, one at a time, and must not block: while they run no
-// heartbeat is answered. (Yielded is the write loop's.)
+// Sink receives what a connection reads. Except for Yielded, its methods are called by the read
+// loop, one at a time. They must not block: no heartbeat is answered while they run.
 type Sink interface {
-	// Deliver takes over messages, and is to see to it that each is answered
-	// (Finish, Requeue, Forget) and then released.
+	// Deliver takes ownership of msgs. Each message must be answered once (Finish, Requeue, GiveUp
+	// or Forget) and then released.
 	Deliver(c *Conn, msgs []handler.Delivery)
 
-	// Refused reports an error of nsqd that does not end the connection: an
-	// answer or a TOUCH came too late (E_FIN_FAILED, E_REQ_FAILED,
-	// E_TOUCH_FAILED).
+	// Refused reports an nsqd error that does not end the connection: an answer or a TOUCH arrived
+	// too late (E_FIN_FAILED, E_REQ_FAILED, E_TOUCH_FAILED).
 	Refused(c *Conn, err error)
 
-	// Yielded reports that nsqd keeps to a share that was lowered: RDY and the
-	// messages in flight are within it. It is called by the write loop.
+	// Yielded reports that nsqd obeys a lowered quota: RDY and the messages in flight are within
+	// it. It is called by the write loop.
 	Yielded(c *Conn)
 }
 
-// Conn is one connection to one nsqd, from [Dial] to the return of
-// [Conn.Serve]. All methods but Serve are safe for concurrent use and none of
-// them waits for the network, except Publish.
+// Conn is one connection to one nsqd, from [Dial] until [Conn.Serve] returns. All methods except
+// Serve are safe for concurrent use, and none waits for the network except Publish.
 type Conn struct {
 	addr  string
 	cfg   Config
-	sub   *Subscription // nil: a connection that publishes
+	sub   *Subscription // nil: publishing
 	tr    *transport
 	terms handler.Terms
 
-	ctx    context.Context // parent of the contexts of messages
+	ctx    context.Context // parent of the message contexts
 	cancel context.CancelCauseFunc
 
 	out       outbox
-	lastRead  atomic.Int64 // when something was read, since terms.Start
+	lastRead  atomic.Int64 // time of the last read, since terms.Start
 	touched   touchedSet
-	schedule  schedule      // of TOUCH
-	closeWait chan struct{} // closed when CLOSE_WAIT has come
+	schedule  schedule      // of automatic TOUCHes
+	closeWait chan struct{} // closed by CLOSE_WAIT
 	done      chan struct{} // closed by Abort
 
 	mu      sync.Mutex
-	failure error       // why the connection ended: the first reason wins
-	forced  *time.Timer // armed by endWithin
+	failure error // why the connection ended; the first reason wins
+	forced  *time.Timer
 }
 
-// Dial connects to the nsqd at addr ("host:port", or "unix:///path") and
-// completes the handshake: IDENTIFY, TLS, compression, AUTH, and SUB if sub is
-// given. Without sub the connection is one to publish on. The error is an
-// [*Error].
+// Dial connects to the nsqd at addr ("host:port" or "unix:///path") and completes the handshake:
+// IDENTIFY, TLS, compression, AUTH and, if sub is not nil, SUB. A connection without sub can only
+// publish. The error is an [*Error].
 //
-// ctx ends the dialling and the handshake. Its values, not its end, are
-// inherited by the contexts of the messages.
+// ctx bounds dialling and the handshake. Message contexts inherit its values but not its
+// cancellation.
 //
-// A Conn must be served, or aborted: see [Conn.Serve] and [Conn.Abort].
+// The caller must call [Conn.Serve] or [Conn.Abort].
 func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Conn, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, &Error{Addr: addr, Phase: PhaseDial, Err: err}
@@ -93,43 +89,41 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 	c.schedule.terms = &c.terms
 	c.out.init()
 	c.out.bufferSize = nsqdBuffer(tr)
-	c.out.pubs.most = mostWrites(tr.rtt)
+	c.out.pubs.maxWrites = maxWrites(tr.rtt)
 	c.out.rdy.max = int(min(tr.resp.MaxRdyCount, maxRDY))
 	c.out.rdy.fixed = sub != nil && sub.FixedRDY
 	c.out.rdy.window = flow.NewWindow(tr.rtt)
 	return c, nil
 }
 
-// margin is what may lie between nsqd's clock and ours. nsqd counts the timeout of
-// a message from when it puts it into its output buffer.
+// margin is the time reserved for transfer in both directions and in nsqd's output buffer, during
+// which nsqd's message timeout runs.
 func margin(tr *transport) time.Duration {
 	return min(max(250*time.Millisecond, tr.resp.OutputBufferTimeout)+2*tr.rtt, tr.resp.MsgTimeout/4)
 }
 
-// nsqdBuffer is how many bytes nsqd collects before it writes them in any case.
+// nsqdBuffer returns the size in bytes of nsqd's output buffer, 0 if it is off.
 func nsqdBuffer(tr *transport) int {
 	const usual = 16 << 10
 	switch n := tr.resp.OutputBufferSize; {
 	case n < 0:
 		return 0
-	case n == 0: // it has not said
+	case n == 0: // not reported
 		return usual
 	default:
 		return int(n)
 	}
 }
 
-// maxRDY bounds what nsqd may say its max-rdy-count is.
 const maxRDY = 1 << 20
 
-// closeTimeout is how long a half-closed connection waits for nsqd's end of it.
+// closeTimeout bounds the wait for nsqd's end after the half-close.
 const closeTimeout = 500 * time.Millisecond
 
-// Serve reads and writes until the connection ends, and returns why: nil after
-// a [Conn.CloseWrite] that nsqd has confirmed by closing its side, which proves
-// that it has read every answer; else an [*Error]. When it returns, the socket
-// is closed, the contexts of the messages have ended, and nothing that Serve
-// started is left. Call it once.
+// Serve reads and writes until the connection ends. It returns nil if nsqd closed its side after a
+// [Conn.CloseWrite], which proves that nsqd has read every answer; otherwise it returns an
+// [*Error]. On return the socket is closed, the message contexts are cancelled and no goroutine is
+// left. Serve must be called at most once.
 func (c *Conn) Serve(sink Sink) error {
 	written := make(chan struct{})
 	go func() {
@@ -138,7 +132,7 @@ func (c *Conn) Serve(sink Sink) error {
 	}()
 	err := newReader(c, sink).loop()
 	c.Abort(c.ending(err))
-	<-c.done // whoever has aborted it
+	<-c.done // Abort may have been called by another goroutine
 	<-written
 	c.schedule.end()
 	c.mu.Lock()
@@ -153,19 +147,19 @@ func (c *Conn) Serve(sink Sink) error {
 	return err
 }
 
-// ending says what the end of the read loop means.
+// ending returns errClosed for a read error that confirms a half-close.
 func (c *Conn) ending(err error) error {
 	if c.out.allWritten() && (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)) {
-		// Over TLS and deflate the end comes as an unexpected one.
+		// TLS and deflate report the end as unexpected.
 		return errClosed
 	}
 	return err
 }
 
-// Abort ends the connection at once, for the given reason, which Serve returns
-// as an [*Error]; what was not yet written is lost. If it ended before, for
-// whatever reason, nothing happens. It does not wait: Serve returns when all is
-// over. On a connection that is not being served it just closes the socket.
+// Abort closes the connection immediately; queued commands are lost. Serve returns reason as an
+// [*Error]; a nil reason means [net.ErrClosed]. Abort has no effect on a connection that has ended.
+// It does not wait for Serve to return. On a connection that is not being served it only closes the
+// socket.
 func (c *Conn) Abort(reason error) {
 	if reason == nil {
 		reason = net.ErrClosed
@@ -181,9 +175,9 @@ func (c *Conn) Abort(reason error) {
 		return
 	}
 	defer close(c.done)
-	c.out.close(failure) // first: who sees the end of a context sees that nothing can be answered
+	c.out.close(failure) // before cancel: once a message context ends, no answer is accepted
 	c.cancel(handler.ErrConnLost)
-	// Not the Close of a tls.Conn: it writes, and may wait 5 s for that.
+	// Close of a tls.Conn writes and may block for 5 s.
 	raw := c.tr.nc
 	if t, ok := raw.(*tls.Conn); ok {
 		raw = t.NetConn()
@@ -191,36 +185,33 @@ func (c *Conn) Abort(reason error) {
 	raw.Close()
 }
 
-// Done is closed when the connection has ended, whatever the reason, and its
-// socket is closed. Serve may not have returned yet.
+// Done returns a channel that is closed when the connection has ended for any reason and its socket
+// is closed. Serve may still be running.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// CancelMessages ends the contexts of the connection's messages with the given
-// cause. They can still be answered.
+// CancelMessages cancels the contexts of the connection's messages with the given cause. The
+// messages can still be answered.
 func (c *Conn) CancelMessages(cause error) { c.cancel(cause) }
 
-// StopDelivery sends CLS: nsqd sends no more messages, except those on their
-// way, and no RDY is written from now on. [Conn.DeliveryStopped] tells when
-// nsqd has confirmed it; answers are possible until CloseWrite.
+// StopDelivery sends CLS: nsqd sends no messages except those already on their way, and no further
+// RDY is written. See [Conn.DeliveryStopped]. Messages can be answered until CloseWrite.
 func (c *Conn) StopDelivery() { c.out.stopDelivery() }
 
-// DeliveryStopped is closed when nsqd has answered StopDelivery. It has then
-// also processed every answer written before that.
+// DeliveryStopped returns a channel that is closed when nsqd confirms StopDelivery. nsqd has then
+// also processed every answer written before the CLS.
 func (c *Conn) DeliveryStopped() <-chan struct{} { return c.closeWait }
 
-// CloseWrite ends the connection in good order: what is queued is written,
-// the writing half is closed, and Serve returns when nsqd has closed the other
-// half. (A plain close would throw away answers that nsqd has not read yet,
-// whenever there is unread input.) If nsqd has not closed after half a second,
-// the connection is aborted.
+// CloseWrite closes the connection gracefully: queued commands are written, the writing half is
+// closed, and Serve returns when nsqd closes its half. A plain close with unread input would
+// discard answers that nsqd has not read. If nsqd does not close within half a second, the
+// connection is aborted with [ErrNotConfirmed].
 func (c *Conn) CloseWrite() {
 	if c.endWithin(closeTimeout, &Error{Addr: c.addr, Phase: PhaseClose, Err: ErrNotConfirmed}) {
 		c.out.closeWrite()
 	}
 }
 
-// endWithin aborts the connection after d. It returns false if the end is in
-// sight already.
+// endWithin aborts after d. It returns false if the connection is ending already.
 func (c *Conn) endWithin(d time.Duration, reason error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -231,21 +222,20 @@ func (c *Conn) endWithin(d time.Duration, reason error) bool {
 	return true
 }
 
-// Finish answers a message with FIN. It returns false, and nothing is sent, if
-// the message was settled before or the connection is gone.
-func (c *Conn) Finish(m *handler.Delivery) bool { return m.Claim() && c.out.finishOne(m) }
+// Finish answers a message with FIN. It returns false and sends nothing if the message was already
+// settled or the connection has ended.
+func (c *Conn) Finish(m *handler.Delivery) bool { return m.Claim() && c.out.answer(m, answerFinish, 0) }
 
-// FinishEnded is Finish for messages of the connection that the caller has claimed
-// (see [handler.Delivery.End]), and for goroutines that answer very many: those that
-// pass different small numbers do not contend with each other.
-func (c *Conn) FinishEnded(lane int, msgs []handler.Delivery) bool {
-	return c.out.finish(lane, msgs)
+// FinishEnded is Finish for messages of this connection that the caller has claimed (see
+// [handler.Delivery.End]), for goroutines that answer many messages. Goroutines that pass different
+// small values of shard rarely contend with each other.
+func (c *Conn) FinishEnded(shard int, msgs []handler.Delivery) bool {
+	return c.out.finish(shard, msgs)
 }
 
-// Requeue answers a message with REQ and a delay, which is rounded up to
-// milliseconds. It returns false, and nothing is sent, if the message was
-// settled before, if nsqd may have given it to someone else by now, or if the
-// connection is gone. The write loop asks for the time again.
+// Requeue answers a message with REQ and a delay, rounded up to milliseconds. It returns false and
+// sends nothing if the message was already settled, if nsqd may have redelivered the message, or if
+// the connection has ended. A REQ that becomes too late in the write queue is dropped.
 func (c *Conn) Requeue(m *handler.Delivery, delay time.Duration) bool {
 	if !c.claimInTime(m) {
 		return false
@@ -254,20 +244,15 @@ func (c *Conn) Requeue(m *handler.Delivery, delay time.Duration) bool {
 	if delay > time.Duration(ms)*time.Millisecond {
 		ms++
 	}
-	return c.out.requeue(m, ms)
+	return c.out.answer(m, answerRequeue, ms)
 }
 
-// GiveUp answers a message with FIN although no handler has succeeded. Like
-// Requeue it sends nothing when nsqd may have given it to someone else: that
-// delivery would be ended.
+// GiveUp answers a message with FIN although no handler succeeded. Like Requeue it sends nothing if
+// nsqd may have redelivered the message: the FIN would end the new delivery.
 func (c *Conn) GiveUp(m *handler.Delivery) bool {
-	if !c.claimInTime(m) {
-		return false
-	}
-	return c.out.giveUp(m)
+	return c.claimInTime(m) && c.out.answer(m, answerGiveUp, 0)
 }
 
-// claimInTime claims a message for an answer that must not be late.
 func (c *Conn) claimInTime(m *handler.Delivery) bool {
 	if !m.Claim() {
 		return false
@@ -279,8 +264,8 @@ func (c *Conn) claimInTime(m *handler.Delivery) bool {
 	return true
 }
 
-// Forget gives a message up unanswered: nsqd delivers it again when its
-// timeout is over. It returns false if the message was settled before.
+// Forget settles a message without an answer: nsqd redelivers it after the message timeout. It
+// returns false if the message was already settled.
 func (c *Conn) Forget(m *handler.Delivery) bool {
 	if !m.Claim() {
 		return false
@@ -289,16 +274,16 @@ func (c *Conn) Forget(m *handler.Delivery) bool {
 	return true
 }
 
-// Alive says whether an answer has a chance to be sent.
+// Alive reports whether answers can still be sent.
 func (c *Conn) Alive() bool { return !c.out.dead.Load() }
 
-// Addr returns the address that was dialled.
+// Addr returns the dialled address.
 func (c *Conn) Addr() string { return c.addr }
 
-// NSQD is Addr, as a [handler.Source] has it.
+// NSQD returns the dialled address. It implements [handler.Source].
 func (c *Conn) NSQD() string { return c.addr }
 
-// Topic returns the topic subscribed to.
+// Topic returns the subscribed topic, "" for a publishing connection.
 func (c *Conn) Topic() string {
 	if c.sub == nil {
 		return ""
@@ -306,7 +291,7 @@ func (c *Conn) Topic() string {
 	return c.sub.Topic
 }
 
-// Channel returns the channel subscribed to.
+// Channel returns the subscribed channel, "" for a publishing connection.
 func (c *Conn) Channel() string {
 	if c.sub == nil {
 		return ""
@@ -314,8 +299,8 @@ func (c *Conn) Channel() string {
 	return c.sub.Channel
 }
 
-// Context is the parent of the contexts of the connection's messages.
+// Context returns the parent of the message contexts.
 func (c *Conn) Context() context.Context { return c.ctx }
 
-// Terms are the time limits of the connection's messages.
+// Terms returns the time limits of the connection's messages.
 func (c *Conn) Terms() *handler.Terms { return &c.terms }

@@ -15,7 +15,8 @@ import (
 
 const unixScheme = "unix://"
 
-// CheckAddress returns a *net.AddrError unless addr is one that can be dialled: "host:port", or "unix://" and an absolute path.
+// CheckAddress returns a [*net.AddrError] unless addr can be dialled: "host:port", or "unix://" and
+// an absolute path.
 func CheckAddress(addr string) error {
 	_, _, err := splitAddress(addr)
 	return err
@@ -41,9 +42,8 @@ func splitAddress(addr string) (network, address string, err error) {
 	return "tcp", addr, nil
 }
 
-// isHost says whether host is an IP address, or can be a name. Underscores are no
-// part of one, but containers have them. A name in another script is looked up in
-// its ASCII form (xn--…), which is for the caller to write.
+// isHost accepts underscores because container names have them. Other scripts must be in ASCII form
+// (xn--…).
 func isHost(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return !strings.ContainsFunc(ip.Zone(), unicode.IsControl)
@@ -65,7 +65,6 @@ func notInHost(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 }
 
-// dial connects within cfg.DialTimeout.
 func dial(ctx context.Context, addr string, cfg *Config) (net.Conn, error) {
 	network, address, err := splitAddress(addr)
 	if err != nil {
@@ -85,8 +84,7 @@ func dial(ctx context.Context, addr string, cfg *Config) (net.Conn, error) {
 	return nc, nil
 }
 
-// recovered calls a function of the caller's. That it panics must not take the
-// process down, nor stop the redialling.
+// recovered converts a panic of the caller's function to an error, so that redialling continues.
 func recovered[T any](f func() (T, error)) (v T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -96,13 +94,13 @@ func recovered[T any](f func() (T, error)) (v T, err error) {
 	return f()
 }
 
-// tlsConfig is the caller's, for one connection.
 func tlsConfig(cfg *tls.Config, addr string) *tls.Config {
 	cfg = cfg.Clone()
 	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
-	cfg.DynamicRecordSizingDisabled = true // one write, one record: small first records only help who renders a page
+	// One record a write: small first records only help to render pages.
+	cfg.DynamicRecordSizingDisabled = true
 	if cfg.ServerName == "" {
-		// A path has no host: then it is for the caller to name the server.
+		// A socket path has no host: the caller must set ServerName.
 		if host, _, err := net.SplitHostPort(addr); err == nil && !strings.HasPrefix(addr, unixScheme) {
 			cfg.ServerName = host
 		}

@@ -13,10 +13,10 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// Phase is the part of a connection's life in which something failed.
+// Phase is a stage in the life of a connection.
 type Phase string
 
-// The phases, in the order in which a connection goes through them.
+// The phases, in the order in which a connection passes them.
 const (
 	PhaseDial        Phase = "dial"
 	PhaseIdentify    Phase = "identify"
@@ -28,26 +28,26 @@ const (
 	PhaseClose       Phase = "close"
 )
 
-// What nsqd offers does not fit what the Config requires. All of them are permanent: see [Error.Permanent].
+// nsqd does not offer what the Config requires. All of these are permanent: see [Error.Permanent].
 var (
-	// ErrNoTLS: Config.TLS is set, and nsqd has no TLS. Nothing but IDENTIFY has been sent.
+	// ErrNoTLS: Config.TLS is set and nsqd has no TLS. Only IDENTIFY was sent.
 	ErrNoTLS = errors.New("nsqx: nsqd offers no TLS, and conn.Config.TLS requires it")
 	// ErrNoCompression: nsqd does not offer Config.Compression, and CompressionOptional is not set.
 	ErrNoCompression = errors.New("nsqx: nsqd does not offer the compression that conn.Config.Compression requires")
-	// ErrAuthRequired: nsqd wants AUTH, and Config.AuthSecret is nil.
+	// ErrAuthRequired: nsqd requires AUTH and Config.AuthSecret is nil.
 	ErrAuthRequired = errors.New("nsqx: nsqd requires AUTH, and conn.Config.AuthSecret is not set")
-	// ErrAuthNotRequired: Config.RequireAuth is set, and nsqd does not ask for AUTH.
+	// ErrAuthNotRequired: Config.RequireAuth is set and nsqd does not require AUTH.
 	ErrAuthNotRequired = errors.New("nsqx: nsqd does not ask for AUTH, and conn.Config.RequireAuth is set")
-	// ErrPlaintextAuth: nsqd wants AUTH on a connection without TLS, and Config.AllowPlaintextAuth is not set. The secret has been
-	// neither asked for nor sent.
+	// ErrPlaintextAuth: nsqd requires AUTH on a connection without TLS, and
+	// Config.AllowPlaintextAuth is not set. AuthSecret was not called and no secret was sent.
 	ErrPlaintextAuth = errors.New("nsqx: nsqd requires AUTH without TLS: set conn.Config.TLS, or AllowPlaintextAuth")
-	// ErrNoPermissions: nsqd took the secret, but it grants nothing (permission_count 0).
+	// ErrNoPermissions: nsqd accepted the secret, but it grants nothing (permission_count 0).
 	ErrNoPermissions = errors.New("nsqx: the secret for AUTH grants no permissions")
 )
 
-// Error is what prevents or ends a connection.
+// Error is the failure of a connection or of an attempt to connect.
 type Error struct {
-	Addr  string // as it was dialled
+	Addr  string // as dialled
 	Phase Phase
 	Err   error
 }
@@ -57,11 +57,12 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("nsqx: nsqd %s: %s: %s", e.Addr, e.Phase, strings.TrimPrefix(e.Err.Error(), "nsqx: "))
 }
 
-// Unwrap returns what happened.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Permanent reports whether a quick retry would meet the same: a setting that does not fit nsqd, a certificate, a refused secret,
-// a name that nsqd does not take. It may still heal, when somebody changes nsqd, so it is worth a slow retry.
+// Permanent reports whether a quick retry would fail the same way: a setting that does not fit
+// nsqd, a certificate, a refused secret, a name that nsqd does not accept. A change of nsqd may
+// still fix it, so a slow retry is worthwhile.
 func (e *Error) Permanent() bool {
 	for _, err := range []error{ErrNoTLS, ErrNoCompression, ErrAuthRequired, ErrAuthNotRequired, ErrPlaintextAuth, ErrNoPermissions} {
 		if errors.Is(e.Err, err) {
@@ -75,7 +76,7 @@ func (e *Error) Permanent() bool {
 		return true
 	}
 	switch e.Phase {
-	case PhaseIdentify: // something else listens there
+	case PhaseIdentify: // another kind of server listens there
 		return isA[*wire.FrameSizeError](e.Err) || isA[*wire.FrameTypeError](e.Err)
 	case PhaseTLS:
 		return !interrupted(e.Err)
@@ -83,8 +84,8 @@ func (e *Error) Permanent() bool {
 	return false
 }
 
-// permanentCode says which of nsqd's errors are about what was asked for. E_SUB_FAILED is not: with too many consumers on
-// a channel it passes when one leaves.
+// permanentCode reports whether the request itself is wrong. E_SUB_FAILED is not permanent: it
+// passes when another consumer leaves.
 func permanentCode(code string) bool {
 	switch code {
 	case "E_INVALID", "E_BAD_PROTOCOL", "E_BAD_BODY", "E_BAD_TOPIC", "E_BAD_CHANNEL", "E_IDENTIFY_FAILED",
@@ -94,7 +95,7 @@ func permanentCode(code string) bool {
 	return false
 }
 
-// interrupted tells a connection that broke from one whose bytes were not what they should be.
+// interrupted distinguishes a broken connection from invalid data.
 func interrupted(err error) bool {
 	for _, cause := range []error{io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed,
 		os.ErrDeadlineExceeded, context.DeadlineExceeded, context.Canceled} {
@@ -105,8 +106,8 @@ func interrupted(err error) bool {
 	return isA[syscall.Errno](err)
 }
 
-// isAlert reports whether the peer, or our side, ended TLS. With TLS 1.3 a client certificate is refused after the handshake,
-// so this may come with any read.
+// isAlert reports a TLS alert of either side. TLS 1.3 refuses a client certificate after the
+// handshake, so any read may return one.
 func isAlert(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && (op.Op == "remote error" || op.Op == "local error")
@@ -117,23 +118,23 @@ func isA[E error](err error) bool {
 	return ok
 }
 
-// AnswerError is an answer of nsqd that cannot be worked with.
+// AnswerError is an unusable answer of nsqd.
 type AnswerError struct {
-	Command string // what it answers: "IDENTIFY", "TLS", "snappy", "deflate", "AUTH" or "SUB"
-	Field   string // of a JSON answer, as "max_rdy_count"; "" if it is about all of the answer
+	Command string // the command answered: "IDENTIFY", "TLS", "snappy", "deflate", "AUTH" or "SUB"
+	Field   string // of a JSON answer, such as "max_rdy_count"; "" means the whole answer
 	Value   string // as nsqd sent it, raw, cut to 64 bytes
-	Reason  string // what is wrong with it
+	Reason  string // what is wrong
 }
 
 const maxValue = 64
 
-// clean makes an AnswerError that may be shown. The secret goes first: half of it would not be found.
+// clean redacts the secret and then shortens Value; half a secret would not be found.
 func (e *AnswerError) clean(t *transport) {
 	value := t.redact([]byte(e.Value))
 	e.Value = string(value[:min(len(value), maxValue)])
 }
 
-// Error quotes what nsqd sent, so that nothing of the network reaches a log raw.
+// Error quotes Value, so that no raw network data reaches a log.
 func (e *AnswerError) Error() string {
 	what := "answer"
 	if e.Field != "" {

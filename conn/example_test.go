@@ -2,44 +2,78 @@ package conn_test
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
-	"time"
+	"log"
+	"os"
+	"os/signal"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
 )
 
-// All that is wrong is reported at once.
-func ExampleConfig_Validate() {
-	err := conn.Config{
-		DialTimeout:         2 * time.Hour,
-		DeflateLevel:        6,
-		CompressionOptional: true,
-		RequireAuth:         true,
-	}.Validate()
-	fmt.Println(err)
+// printer is a Sink that prints messages. It handles them in the read loop, which is only
+// acceptable because printing is quick: a consumer passes messages to other goroutines.
+type printer struct{}
 
-	if fault, ok := errors.AsType[*conn.ConfigError](err); ok {
-		fmt.Println("the first is about", fault.Field)
+func (printer) Deliver(c *conn.Conn, msgs []handler.Delivery) {
+	for i := range msgs {
+		m := &msgs[i]
+		fmt.Printf("%s: %s\n", m.Topic(), m.Body)
+		c.Finish(m)
+		m.Release() // m.Body must not be used from here on
 	}
-	// Output:
-	// nsqx: conn.Config.DialTimeout is 2h0m0s: allowed is 1ms to 1h0m0s, or 0 for the default
-	// nsqx: conn.Config.DeflateLevel is 6, but Compression is none: it goes with Deflate
-	// nsqx: conn.Config.CompressionOptional is set, but Compression is none: it goes with Snappy or Deflate
-	// nsqx: conn.Config.RequireAuth is set, but AuthSecret is not
-	// the first is about conn.Config.DialTimeout
 }
 
-// A Config may be logged: neither the secret nor what is in TLS is shown.
-func ExampleConfig_String() {
-	cfg := conn.Config{
-		TLS:               &tls.Config{ServerName: "nsqd.internal"},
-		AuthSecret:        func(context.Context) (string, error) { return "sesame", nil },
-		Compression:       conn.Snappy,
-		HeartbeatInterval: 15 * time.Second,
+func (printer) Refused(_ *conn.Conn, err error) { log.Print(err) }
+func (printer) Yielded(*conn.Conn)              {}
+
+// publish publishes one message over a connection of its own.
+func publish(ctx context.Context, addr string, cfg conn.Config, topic, body string) error {
+	c, err := conn.Dial(ctx, addr, cfg, nil)
+	if err != nil {
+		return err
 	}
-	fmt.Println(cfg)
-	// Output:
-	// conn.Config{tls:"true" auth_secret:"true" compression:"snappy" heartbeat_interval:"15s"}
+	served := make(chan error, 1)
+	go func() { served <- c.Serve(printer{}) }() // Serve reads nsqd's answers
+	err = c.Publish(ctx, &conn.Pub{Topic: topic, Bodies: [][]byte{[]byte(body)}})
+	c.CloseWrite()
+	if end := <-served; err == nil {
+		err = end
+	}
+	return err
+}
+
+// consume prints the messages of a channel until ctx ends. It returns nil if nsqd has confirmed
+// that it has read every answer.
+func consume(ctx context.Context, addr string, cfg conn.Config, sub *conn.Subscription) error {
+	c, err := conn.Dial(ctx, addr, cfg, sub)
+	if err != nil {
+		return err
+	}
+	c.SetQuota(100) // before this call nsqd sends no messages
+	stop := context.AfterFunc(ctx, func() {
+		c.StopDelivery()
+		select {
+		case <-c.DeliveryStopped():
+		case <-c.Done():
+		}
+		c.CloseWrite()
+	})
+	defer stop()
+	return c.Serve(printer{})
+}
+
+// A connection publishes, and another one consumes until the process is interrupted.
+func Example() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	const addr = "127.0.0.1:4150"
+	cfg := conn.Config{Compression: conn.Snappy, CompressionOptional: true}
+	if err := publish(ctx, addr, cfg, "orders", "order 1"); err != nil {
+		log.Fatal(err)
+	}
+	sub := &conn.Subscription{Topic: "orders", Channel: "billing"}
+	if err := consume(ctx, addr, cfg, sub); err != nil {
+		log.Fatal(err)
+	}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Handshaken is a transport, for tests of the handshake alone.
+// Handshaken exposes a transport to tests of the handshake.
 type Handshaken struct {
 	Conn       net.Conn
 	R          io.Reader
@@ -20,7 +20,7 @@ type Handshaken struct {
 
 type Identity = identity
 
-// Handshake is handshake, with the defaults of cfg.
+// Handshake calls handshake with the defaults of cfg.
 func Handshake(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Handshaken, error) {
 	cfg = cfg.withDefaults()
 	t, err := handshake(ctx, addr, &cfg, sub)
@@ -28,4 +28,25 @@ func Handshake(ctx context.Context, addr string, cfg Config, sub *Subscription) 
 		return nil, err
 	}
 	return &Handshaken{t.nc, t.r, t.w, t.closeWrite, t.resp, t.rtt, func(data []byte) error { return t.parseError(data) }}, nil
+}
+
+// Scheduled returns how many messages are kept touched, and whether the timer is set.
+func (c *Conn) Scheduled() (messages int, timer bool) {
+	s := &c.schedule
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if timer = s.timer != nil && s.timer.Stop(); timer {
+		s.timer.Reset(s.at - s.terms.Now())
+	}
+	return len(s.queue), timer
+}
+
+// Touched returns how many touched messages are remembered.
+func (c *Conn) Touched() (messages int) {
+	c.touched.mu.Lock()
+	defer c.touched.mu.Unlock()
+	for _, msgs := range c.touched.byID {
+		messages += len(msgs)
+	}
+	return messages
 }

@@ -9,29 +9,26 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// ServerError is an error that nsqd sent: its code, such as E_FIN_FAILED, and
-// its text.
+// ServerError is an error that nsqd sent: its code, such as E_FIN_FAILED, and its text.
 type ServerError = wire.ProtocolError
 
-// What ends a connection that was established, and what became of a publish.
+// Errors that end an established connection.
 var (
-	// ErrSilent: nsqd has sent nothing for two heartbeat intervals, has not
-	// completed a frame within two of its first byte, or has not read what was
-	// written within one.
+	// ErrSilent: nsqd sent nothing for two heartbeat intervals, did not complete a frame within two
+	// intervals of its first byte, or did not read a write within one.
 	ErrSilent = errors.New("nsqx: nsqd is silent")
 
-	// ErrNotConfirmed: after the half-close nsqd has not closed its side in
-	// time, so the last answers may not have reached it.
+	// ErrNotConfirmed: nsqd did not close its side in time after the half-close, so it may not have
+	// read the last answers.
 	ErrNotConfirmed = errors.New("nsqx: nsqd has not confirmed the end of the connection")
 
-	// ErrPublishTimeout: nsqd has not answered a publish in time, though it may send heartbeats.
+	// ErrPublishTimeout: nsqd did not answer a publish in time, although it may send heartbeats.
 	ErrPublishTimeout = errors.New("nsqx: nsqd does not answer a publish")
 )
 
-// errClosed is the failure of a connection that ended as it should.
+// errClosed marks a graceful end.
 var errClosed = errors.New("nsqx: connection closed")
 
-// fault makes an [*Error] of what ended the stream.
 func (c *Conn) fault(err error) error {
 	phase := PhaseStream
 	switch {
@@ -42,7 +39,6 @@ func (c *Conn) fault(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("%w (heartbeat interval %v): %w", ErrSilent, c.cfg.HeartbeatInterval, err)
 	case isAlert(err):
-		// TLS 1.3 refuses a client certificate after the handshake.
 		phase = PhaseTLS
 	}
 	return &Error{Addr: c.addr, Phase: phase, Err: err}

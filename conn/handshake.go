@@ -15,17 +15,17 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// errHandshakeTimeout is the cause of the end of a handshake's context, to tell it from the end of the caller's.
+// errHandshakeTimeout distinguishes the timeout from the end of the caller's context.
 var errHandshakeTimeout = errors.New("handshake timeout")
 
 const (
 	maxSecret = 64 << 10
-	// maxEarlyBody lets a message, which is refused anyway, be no larger than a response.
+	// maxEarlyBody limits a message, which is refused anyway, to the size of a response.
 	maxEarlyBody = wire.MaxResponse - wire.MessageHeaderLen
 )
 
-// handshake connects to the nsqd at addr and goes through everything up to the answer to SUB; without sub, up to AUTH. cfg has
-// its defaults. The error is an *Error. If there is one, the socket is closed; either way no goroutine is left.
+// handshake connects and negotiates; cfg must have its defaults. The error is an *Error; the socket
+// is then closed. No goroutine is left.
 func handshake(ctx context.Context, addr string, cfg *Config, sub *Subscription) (*transport, error) {
 	nc, err := dial(ctx, addr, cfg)
 	if err != nil {
@@ -37,13 +37,13 @@ func handshake(ctx context.Context, addr string, cfg *Config, sub *Subscription)
 	h := &handshaker{addr: addr, cfg: cfg, sub: sub, t: newTransport(nc), phase: PhaseIdentify}
 	err = h.run(hctx)
 	if !detach() || hctx.Err() != nil {
-		err = ended(hctx) // whatever failed failed because of that
+		err = ended(hctx) // the end of hctx caused the failure
 		if context.Cause(hctx) == errHandshakeTimeout {
 			err = fmt.Errorf("not done within %v: %w", cfg.HandshakeTimeout, os.ErrDeadlineExceeded)
 		}
 	}
 	if err != nil {
-		nc.Close() // not that of TLS, which writes
+		nc.Close() // Close of a tls.Conn would write
 		if isAlert(err) {
 			h.phase = PhaseTLS
 		}
@@ -55,7 +55,8 @@ func handshake(ctx context.Context, addr string, cfg *Config, sub *Subscription)
 	return h.t, nil
 }
 
-// closeAtEnd closes nc when ctx ends. detach undoes that; it returns false, when nc has been closed, if it is too late.
+// closeAtEnd closes nc when ctx ends. detach cancels that; it returns false if nc is closed
+// already.
 func closeAtEnd(ctx context.Context, nc net.Conn) (detach func() bool) {
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -71,7 +72,6 @@ func closeAtEnd(ctx context.Context, nc net.Conn) (detach func() bool) {
 	}
 }
 
-// ended says that and why ctx has ended.
 func ended(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == err {
@@ -80,8 +80,8 @@ func ended(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// handshaker goes through the phases. It reads exactly what belongs to a frame and nothing after it, so that what follows, which at
-// an upgrade is often there already, is read by the next layer.
+// handshaker reads exactly one frame at a time: at an upgrade the next bytes belong to the next
+// layer.
 type handshaker struct {
 	addr  string
 	cfg   *Config
@@ -89,8 +89,8 @@ type handshaker struct {
 	t     *transport
 	phase Phase
 
-	buf       []byte // of the frame that is being read
-	heartbeat bool   // one has come, and is to be answered
+	buf       []byte
+	heartbeat bool // a heartbeat is unanswered
 }
 
 func (h *handshaker) run(ctx context.Context) error {
@@ -156,7 +156,7 @@ func (h *handshaker) compress() error {
 	}
 	level := h.cfg.DeflateLevel
 	if h.sub != nil {
-		level = 0 // it sends short commands only
+		level = 0 // a consumer sends short commands only
 	}
 	if err := h.t.useDeflate(level); err != nil {
 		return err
@@ -194,8 +194,8 @@ func (h *handshaker) subscribe() error {
 	return checkOK("SUB", data)
 }
 
-// answerHeartbeat sends one NOP for all heartbeats. Before the end of the handshake it might be fatal: an nsqd that requires TLS
-// takes no command before it.
+// answerHeartbeat sends one NOP for all heartbeats. Earlier it could be fatal: an nsqd that
+// requires TLS accepts no command before.
 func (h *handshaker) answerHeartbeat() error {
 	if !h.heartbeat {
 		return nil
@@ -204,7 +204,7 @@ func (h *handshaker) answerHeartbeat() error {
 	return err
 }
 
-// ask writes a command and returns the answer to it, which is valid until the next read.
+// ask writes a command and returns the answer, which is valid until the next read.
 func (h *handshaker) ask(command []byte) ([]byte, error) {
 	start := time.Now()
 	if _, err := h.t.w.Write(command); err != nil {
@@ -230,7 +230,6 @@ func checkOK(command string, data []byte) error {
 	return nil
 }
 
-// answer returns the next response that is not a heartbeat.
 func (h *handshaker) answer() ([]byte, error) {
 	for {
 		typ, data, err := h.frame()
@@ -248,10 +247,8 @@ func (h *handshaker) answer() ([]byte, error) {
 	}
 }
 
-// errEarlyMessage is a message on a connection that has not subscribed yet, or whose RDY is 0.
 var errEarlyMessage = errors.New("nsqd sent a message before it answered SUB")
 
-// frame reads one frame.
 func (h *handshaker) frame() (wire.FrameType, []byte, error) {
 	h.buf = h.buf[:0]
 	for {

@@ -15,8 +15,8 @@ import (
 	"github.com/nsqx/nsqx/internal/pipe"
 )
 
-// FuzzHandshake lets nsqd say anything at all, from the answer to IDENTIFY on:
-// through the compression that was asked for, to AUTH and SUB.
+// FuzzHandshake sends arbitrary bytes from the answer to IDENTIFY on, through compression, AUTH and
+// SUB.
 func FuzzHandshake(f *testing.F) {
 	const secret = "canary-5ec7e7-0123456789"
 	response := func(s string) string { return string(fake.Frame(fake.FrameResponse, []byte(s))) }
@@ -43,7 +43,7 @@ func FuzzHandshake(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, said []byte, compression uint8) {
 		if len(said) > 64<<10 {
-			return // more than the pipe holds
+			return // exceeds the pipe's buffer
 		}
 		client, server := pipe.New()
 		defer client.Close()
@@ -77,7 +77,7 @@ func FuzzHandshake(f *testing.F) {
 		if len(text) > 1000 || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) || asked && strings.Contains(text, secret) {
 			t.Fatalf("error is %q", text)
 		}
-		_ = client.Close() // is closed, or the handshake has leaked it
+		_ = client.Close() // no effect unless the handshake leaked it
 		sent, err := io.ReadAll(server)
 		if err != nil || !strings.HasPrefix(string(sent), "  V2IDENTIFY\n") {
 			t.Fatalf("sent %.100q, error %v", sent, err)

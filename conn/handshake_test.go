@@ -9,15 +9,15 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/fake"
-	"github.com/nsqx/nsqx/internal/wire"
 )
+
+// Tests of handshake.go.
 
 func TestSubscribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestSubscribe(t *testing.T) {
 		if hs.RTT != 3*time.Millisecond || hs.Resp.MaxRdyCount != 10 || hs.Resp.Version != "1.3.0" {
 			t.Errorf("rtt %v, answer %+v", hs.RTT, hs.Resp)
 		}
-		// The deadline of the handshake is over and done with.
+		// The handshake's deadline must not affect the stream.
 		time.Sleep(time.Hour)
 		want := fake.Message(time.Now().Add(-time.Hour).UnixNano(), fake.ID(1), 1, []byte("hello"))
 		got := make([]byte, len(want))
@@ -65,7 +65,8 @@ func TestSubscribe(t *testing.T) {
 	})
 }
 
-// TestHeartbeats is M16 for the handshake: they come before each answer. None is taken for it, and one NOP at the end answers all.
+// TestHeartbeats (M16) sends heartbeats before each answer. None may pass for the answer, and one
+// NOP at the end answers all.
 func TestHeartbeats(t *testing.T) {
 	a := newAuthority(t)
 	server := a.server()
@@ -100,75 +101,13 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
-// TestErrorAnswers is M26: an error frame may answer every command.
-func TestErrorAnswers(t *testing.T) {
-	tests := []struct {
-		phase     conn.Phase
-		text      string
-		permanent bool
-	}{
-		{conn.PhaseIdentify, "E_BAD_BODY IDENTIFY msg timeout (5) is invalid", true},
-		{conn.PhaseIdentify, "E_IDENTIFY_FAILED cannot enable both", true},
-		{conn.PhaseIdentify, "E_BAD_PROTOCOL", true},
-		{conn.PhaseIdentify, "E_XYZ", false},
-		{conn.PhaseIdentify, "", false},
-		{conn.PhaseAuth, "E_AUTH_FAILED AUTH failed", true},
-		{conn.PhaseAuth, "E_UNAUTHORIZED AUTH no authorizations found", true},
-		{conn.PhaseAuth, "E_AUTH_DISABLED AUTH disabled", true},
-		{conn.PhaseSubscribe, "E_UNAUTHORIZED AUTH failed for SUB", true},
-		{conn.PhaseSubscribe, "E_BAD_TOPIC SUB topic name", true},
-		{conn.PhaseSubscribe, "E_BAD_CHANNEL SUB channel name", true},
-		{conn.PhaseSubscribe, "E_INVALID cannot SUB with heartbeats disabled", true},
-		{conn.PhaseSubscribe, "E_AUTH_FIRST AUTH required before SUB", true},
-		{conn.PhaseSubscribe, "E_SUB_FAILED too many channel consumers", false},
-		{conn.PhaseSubscribe, "E_SUB_FAILED " + strings.Repeat("x\n", 9000), false},
-	}
-	for _, tt := range tests {
-		bubbles(t, fmt.Sprintf("%s %.20s", tt.phase, tt.text), func(t *testing.T) {
-			cfg := conn.Config{AuthSecret: secret("sesame"), AllowPlaintextAuth: true}
-			_, err := shake(t, t.Context(), cfg, orders, func(p *fake.Peer) {
-				if !upTo(tt.phase, p) {
-					return
-				}
-				p.Error(tt.text)
-			})
-			failure := wantError(t, err, tt.phase, tt.permanent)
-			code, text, _ := strings.Cut(tt.text, " ")
-			said, ok := errors.AsType[*wire.ProtocolError](failure)
-			if !ok || said.Code != code || said.Text != text[:min(len(text), 256)] {
-				t.Errorf("error is %v", err)
-			}
-			if strings.Count(err.Error(), "nsqx: ") != 1 || strings.Contains(err.Error(), "\n") {
-				t.Errorf("text is %q", err)
-			}
-		})
-	}
-}
-
-// upTo plays nsqd with AUTH up to the command that begins a phase.
-func upTo(phase conn.Phase, p *fake.Peer) bool {
-	p.Magic()
-	p.Expect("IDENTIFY")
-	if phase == conn.PhaseIdentify {
-		return true
-	}
-	p.Response(`{"auth_required":true}`)
-	p.Expect("AUTH")
-	if phase == conn.PhaseAuth {
-		return true
-	}
-	p.Response(`{"identity":"me","identity_url":"","permission_count":1}`)
-	p.Expect("SUB")
-	return p.WriteErr() == nil
-}
-
-// TestGarbage comes instead of an answer, in each phase that has one.
+// TestGarbage sends garbage in place of an answer, in each phase.
 func TestGarbage(t *testing.T) {
 	frame := func(typ int32, s string) string { return string(fake.Frame(typ, []byte(s))) }
 	tests := map[string]struct {
 		bytes string
 		want  string
-		size  bool // permanent where nsqd has not answered anything yet
+		size  bool // permanent if nsqd has not answered anything before
 	}{
 		"nothing":        {"", "EOF", false},
 		"1 byte":         {"\x00", "unexpected EOF", false},
@@ -203,7 +142,7 @@ func TestGarbage(t *testing.T) {
 			})
 		}
 	}
-	// What is an answer, but not the one that was asked for.
+	// Valid answers to another command.
 	for _, answer := range []string{"", "ok", "CLOSE_WAIT", "{}"} {
 		bubbles(t, fmt.Sprintf("answer %q to SUB", answer), func(t *testing.T) {
 			_, err := shake(t, t.Context(), conn.Config{}, orders, func(p *fake.Peer) {
@@ -219,7 +158,8 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestSlow: no matter what trickles in, the handshake is over after its time, which does not begin again.
+// TestSlow checks that the handshake times out however slowly data arrives, and that data does not
+// extend the timeout.
 func TestSlow(t *testing.T) {
 	drip := func(p *fake.Peer, b []byte, every time.Duration) {
 		for ; p.WriteErr() == nil; time.Sleep(every) {
@@ -311,66 +251,12 @@ func beats(p *fake.Peer) {
 	}
 }
 
-// silencer lets a TLS handshake through, but no application data of the server after it.
+// silencer passes a TLS handshake, but none of the server's application data.
 type silencer struct{ net.Conn }
 
 func (s silencer) Write(b []byte) (int, error) {
-	if len(b) > 0 && b[0] == 0x17 && len(b) < 64 { // the record with OK; those of the handshake are longer
+	if len(b) > 0 && b[0] == 0x17 && len(b) < 64 { // the record with OK; handshake records are longer
 		return len(b), nil
 	}
 	return s.Conn.Write(b)
-}
-
-func TestDial(t *testing.T) {
-	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
-	dialler := func(f func(ctx context.Context) (net.Conn, error)) conn.Config {
-		return conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if network != "tcp" || addr != address {
-				t.Errorf("dials %s %s", network, addr)
-			}
-			return f(ctx)
-		}}
-	}
-	hangs := dialler(func(ctx context.Context) (net.Conn, error) {
-		<-ctx.Done()
-		return nil, &net.OpError{Op: "dial", Err: ctx.Err()}
-	})
-	bubbles(t, "refused", func(t *testing.T) {
-		_, err := conn.Handshake(t.Context(), address, dialler(func(context.Context) (net.Conn, error) { return nil, refused }), nil)
-		if !errors.Is(wantError(t, err, conn.PhaseDial, false), syscall.ECONNREFUSED) {
-			t.Errorf("error is %v", err)
-		}
-	})
-	bubbles(t, "timeout", func(t *testing.T) {
-		start := time.Now()
-		_, err := conn.Handshake(t.Context(), address, hangs, nil)
-		wantError(t, err, conn.PhaseDial, false)
-		if d := time.Since(start); d != 5*time.Second {
-			t.Errorf("took %v", d)
-		}
-	})
-	bubbles(t, "cancelled", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := conn.Handshake(ctx, address, hangs, nil)
-		if wantError(t, err, conn.PhaseDial, false); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error is %v", err)
-		}
-	})
-	bubbles(t, "nothing", func(t *testing.T) {
-		_, err := conn.Handshake(t.Context(), address, dialler(func(context.Context) (net.Conn, error) { return nil, nil }), nil)
-		wantError(t, err, conn.PhaseDial, false)
-	})
-	t.Run("unix", func(t *testing.T) {
-		cfg := conn.Config{DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
-			if network != "unix" || addr != "/run/nsqd.sock" {
-				t.Errorf("dials %s %s", network, addr)
-			}
-			return nil, refused
-		}}
-		if _, err := conn.Handshake(t.Context(), "unix:///run/nsqd.sock", cfg, nil); err == nil ||
-			!strings.Contains(err.Error(), "nsqd unix:///run/nsqd.sock: dial: ") {
-			t.Errorf("error is %v", err)
-		}
-	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// identifyRequest is the body of IDENTIFY: every field that nsqd 1.3.0 and its master know.
+// identifyRequest is the body of IDENTIFY, with every field of nsqd 1.3.0 and its master branch.
 type identifyRequest struct {
 	ClientID            string `json:"client_id"`
 	Hostname            string `json:"hostname"`
@@ -30,7 +30,6 @@ type identifyRequest struct {
 	TopologyZone        string `json:"topology_zone,omitempty"`
 }
 
-// appendIdentify appends the IDENTIFY that asks for what cfg and sub want.
 func appendIdentify(dst []byte, cfg *Config, sub *Subscription) ([]byte, error) {
 	req := identifyRequest{
 		ClientID:            cfg.ClientID,
@@ -61,7 +60,6 @@ func appendIdentify(dst []byte, cfg *Config, sub *Subscription) ([]byte, error) 
 	return wire.AppendIDENTIFY(dst, body), nil
 }
 
-// identity is nsqd's answer to IDENTIFY, checked.
 type identity struct {
 	Version             string
 	MaxRdyCount         int64         // at least 1
@@ -76,7 +74,7 @@ type identity struct {
 	OutputBufferTimeout time.Duration
 }
 
-// identifyAnswer is the answer as it is sent. What is missing has nsqd's default, or nothing is promised.
+// identifyAnswer is the raw answer. A missing field means nsqd's default, or false.
 type identifyAnswer struct {
 	Version             *string `json:"version"`
 	MaxRdyCount         *int64  `json:"max_rdy_count"`
@@ -95,14 +93,14 @@ type identifyAnswer struct {
 const (
 	maxVersionLen = 255
 	maxCount      = 1<<31 - 1
-	maxMillis     = 1<<31 - 1 // 24 days: no deadline computed from it overflows
+	maxMillis     = 1<<31 - 1 // 24 days: deadlines computed from it do not overflow
 )
 
 func identifyError(field, value, reason string) *AnswerError {
 	return &AnswerError{"IDENTIFY", field, value, reason}
 }
 
-// parseIdentity reads the answer to IDENTIFY. A plain OK is one of an nsqd that does not negotiate: it promises nothing.
+// parseIdentity parses the answer to IDENTIFY. An nsqd without feature negotiation answers OK.
 func parseIdentity(data []byte) (identity, error) {
 	var a identifyAnswer
 	if string(data) != wire.OK {
@@ -125,12 +123,13 @@ func parseIdentity(data []byte) (identity, error) {
 		OutputBufferTimeout: r.millis("output_buffer_timeout", a.OutputBufferTimeout, 0, -1),
 	}
 	r.integer("deflate_level", a.DeflateLevel, 0, 0, 9)
-	// nsqd's default timeout may be above its own maximum. A TOUCH would then shorten it: counting on the shorter is safe.
+	// nsqd's default timeout may exceed its own maximum. A TOUCH would then shorten it, so the
+	// shorter one is safe.
 	id.MsgTimeout = min(id.MsgTimeout, id.MaxMsgTimeout)
 	return id, r.err
 }
 
-// check holds the answer against what was asked for. What was configured is required, and what was not must not be switched on.
+// check requires what is configured, and that nothing else is enabled.
 func (id *identity) check(cfg *Config, sub *Subscription) error {
 	subscribed := sub != nil
 	if !subscribed {
@@ -148,7 +147,8 @@ func (id *identity) check(cfg *Config, sub *Subscription) error {
 	case sub.MessageTimeout != 0 && id.MsgTimeout != sub.MessageTimeout:
 		return identifyError("msg_timeout", id.MsgTimeout.String(), fmt.Sprintf("%v was asked for", sub.MessageTimeout))
 	case subscribed && cfg.OutputBufferTimeout > 0 && id.OutputBufferTimeout > id.MsgTimeout/4:
-		// nsqd counts from before its buffer: an answer in time for us could be late for it.
+		// nsqd's message timeout includes its buffering: an answer in time here could be late at
+		// nsqd.
 		return identifyError("output_buffer_timeout", id.OutputBufferTimeout.String(),
 			fmt.Sprintf("it is more than a quarter of the message timeout, %v", id.MsgTimeout))
 	case cfg.TLS != nil && !id.TLS:
@@ -161,7 +161,6 @@ func (id *identity) check(cfg *Config, sub *Subscription) error {
 	return nil
 }
 
-// authAnswer is the answer to AUTH.
 type authAnswer struct {
 	PermissionCount *int64 `json:"permission_count"`
 }
@@ -180,7 +179,7 @@ func checkAuthAnswer(data []byte) error {
 	return &AnswerError{"AUTH", "permission_count", strconv.FormatInt(*a.PermissionCount, 10), "it is negative"}
 }
 
-// unmarshalAnswer reads a JSON object. Unknown fields are accepted: nsqd may learn to say more.
+// unmarshalAnswer ignores unknown fields.
 func unmarshalAnswer(command string, data []byte, v any) error {
 	if !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return &AnswerError{command, "", string(data), "want a JSON object"}
@@ -195,7 +194,7 @@ func unmarshalAnswer(command string, data []byte, v any) error {
 	return nil
 }
 
-// answerReader takes values out of an IDENTIFY answer, and remembers the first that is impossible.
+// answerReader validates values and records the first error.
 type answerReader struct{ err error }
 
 func (r *answerReader) fail(field, value, reason string) {

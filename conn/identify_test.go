@@ -16,6 +16,8 @@ import (
 	"github.com/nsqx/nsqx/internal/version"
 )
 
+// Tests of identify.go.
+
 func TestIdentifyRequest(t *testing.T) {
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -31,7 +33,7 @@ func TestIdentifyRequest(t *testing.T) {
 		cfg    conn.Config
 		sub    *conn.Subscription
 		answer map[string]any
-		want   map[string]any // beside the defaults
+		want   map[string]any // in addition to the defaults
 	}{
 		"publisher": {},
 		"consumer":  {sub: orders},
@@ -75,7 +77,7 @@ func TestIdentifyRequest(t *testing.T) {
 	}
 }
 
-// TestIdentifyAnswer is the catalogue of answers to a connection that asked for nothing.
+// TestIdentifyAnswer checks a catalogue of answers to a connection that asked for nothing.
 func TestIdentifyAnswer(t *testing.T) {
 	standard := conn.Identity{MaxRdyCount: 2500, MsgTimeout: time.Minute, MaxMsgTimeout: 15 * time.Minute}
 	with := func(change func(id *conn.Identity)) conn.Identity {
@@ -141,7 +143,7 @@ func TestIdentifyAnswer(t *testing.T) {
 		`{"max_msg_timeout":1e10}`:              {"max_msg_timeout", "number 1e10"},
 		`{"sample_rate":-1}`:                    {"sample_rate", "-1"},
 		`{"sample_rate":100}`:                   {"sample_rate", "100"},
-		`{"sample_rate":5}`:                     {"sample_rate", "5"}, // not asked for: it would lose messages
+		`{"sample_rate":5}`:                     {"sample_rate", "5"}, // not asked for: messages would be lost
 		`{"tls_v1":true}`:                       {"tls_v1", "true"},
 		`{"tls_v1":1}`:                          {"tls_v1", "number"},
 		`{"snappy":true}`:                       {"snappy", "true"},
@@ -172,7 +174,8 @@ func TestIdentifyAnswer(t *testing.T) {
 	}
 }
 
-// TestIdentifyRequires: what was configured is required, of an answer that says no and of one that says nothing.
+// TestIdentifyRequires checks that configured features are required, whether the answer denies or
+// omits them.
 func TestIdentifyRequires(t *testing.T) {
 	tls := newAuthority(t).client()
 	timeout := &conn.Subscription{Topic: "t", Channel: "c", MessageTimeout: 5 * time.Second}
@@ -233,13 +236,38 @@ func TestIdentifyRequires(t *testing.T) {
 	})
 }
 
-// answering answers IDENTIFY with any bytes.
-func answering(answer string) func(p *fake.Peer) {
-	return func(p *fake.Peer) {
-		p.Magic()
-		p.Expect("IDENTIFY")
-		p.Response(answer)
+// TestBufferTimeoutLimit checks that nsqd's buffering must leave time for an answer.
+func TestBufferTimeoutLimit(t *testing.T) {
+	for _, tt := range []struct {
+		asked, answered time.Duration
+		ok              bool
+	}{
+		{0, 250 * time.Millisecond, true},
+		{0, 5 * time.Second, true}, // nsqd's own setting: the margin is capped
+		{time.Second, time.Second, true},
+		{1001 * time.Millisecond, 1001 * time.Millisecond, false},
+	} {
+		network := fake.NewNetwork(t, func(p *fake.Peer) {
+			p.Subscribe(map[string]any{"msg_timeout": 4000, "output_buffer_timeout": tt.answered.Milliseconds()})
+		})
+		cfg := conn.Config{DialContext: network.DialContext, OutputBufferTimeout: tt.asked}
+		sub := &conn.Subscription{Topic: "orders", Channel: "billing"}
+		if !tt.ok {
+			network = fake.NewNetwork(t, func(p *fake.Peer) {
+				p.Identify(map[string]any{"msg_timeout": 4000, "output_buffer_timeout": tt.answered.Milliseconds()})
+				_, _ = p.Next()
+			})
+			cfg.DialContext = network.DialContext
+		}
+		c, err := conn.Dial(t.Context(), "nsqd:4150", cfg, sub)
+		if c != nil {
+			c.Abort(nil)
+		}
+		if (err == nil) != tt.ok {
+			t.Errorf("asked for %v, got %v: error is %v", tt.asked, tt.answered, err)
+		}
+		if e, ok := errors.AsType[*conn.AnswerError](err); !tt.ok && (!ok || e.Field != "output_buffer_timeout") {
+			t.Errorf("error is %v, want one about output_buffer_timeout", err)
+		}
 	}
 }
-
-func label(answer string) string { return answer[:min(len(answer), 40)] }

@@ -1,15 +1,19 @@
 package conn_test
 
 import (
+	"errors"
 	"os"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestDescriptors: 200 handshakes that fail in each phase leave no file descriptor. That they leave no goroutine is goleak's.
+// TestDescriptors checks that 200 failed handshakes in each phase leave no file descriptor.
+// Goroutines are checked by goleak.
 func TestDescriptors(t *testing.T) {
 	a := newAuthority(t)
 	server := a.server()
@@ -56,7 +60,7 @@ func TestDescriptors(t *testing.T) {
 		}
 	}
 	deadline := time.Now().Add(10 * time.Second)
-	for n := descriptors(t); n > before; n = descriptors(t) { // the scripts' ends close a little later
+	for n := descriptors(t); n > before; n = descriptors(t) { // the scripts close their ends a little later
 		if time.Now().After(deadline) {
 			t.Fatalf("%d descriptors, %d before", n, before)
 		}
@@ -71,4 +75,54 @@ func descriptors(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(entries)
+}
+
+// TestStreamsLeaveNothing runs 100 TCP connections for each way to end. After Serve neither a
+// goroutine nor a file descriptor may be left.
+func TestStreamsLeaveNothing(t *testing.T) {
+	const each = 100
+	ends := []struct {
+		name   string
+		script func(p *fake.Peer)
+		client func(c *conn.Conn)
+		good   bool
+	}{
+		{"closed by nsqd", func(*fake.Peer) {}, func(*conn.Conn) {}, false},
+		{"reset by nsqd", func(p *fake.Peer) { p.Reset() }, func(*conn.Conn) {}, false},
+		{"error", func(p *fake.Peer) { p.Error("E_INVALID") }, func(*conn.Conn) {}, false},
+		{"garbage", func(p *fake.Peer) { p.Raw(make([]byte, 100)) }, func(*conn.Conn) {}, false},
+		{"half-closed", func(p *fake.Peer) { p.HalfClosed() }, func(c *conn.Conn) { c.CloseWrite() }, true},
+		{"aborted", func(p *fake.Peer) { _, _ = p.Next() }, func(c *conn.Conn) { c.Abort(nil) }, false},
+	}
+	addr := fake.Listen(t, func(p *fake.Peer) {
+		p.Subscribe(nil)
+		p.Message(fake.ID(1), 1, nil)
+		ends[(p.N-1)/each].script(p)
+	})
+	running := goleak.IgnoreCurrent()
+	before := descriptors(t)
+	for _, end := range ends {
+		for range each {
+			c, err := conn.Dial(t.Context(), addr, conn.Config{}, orders)
+			if err != nil {
+				t.Fatal(end.name, err)
+			}
+			end.client(c)
+			err = c.Serve(new(streamSink))
+			if end.good && (err == nil || errors.Is(err, conn.ErrNotConfirmed)) {
+				continue // a busy machine may delay nsqd's end
+			}
+			if end.good || !isErr[*conn.Error](err) {
+				t.Errorf("%s: Serve returned %v", end.name, err)
+			}
+		}
+	}
+	// nsqd's end is in this process, too, and may close a little later.
+	for deadline := time.Now().Add(10 * time.Second); descriptors(t) > before && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if after := descriptors(t); after > before {
+		t.Errorf("%d descriptors are open, %d before", after, before)
+	}
+	goleak.VerifyNone(t, running)
 }

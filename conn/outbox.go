@@ -9,36 +9,35 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// outbox is what the write loop will send: commands already encoded, and the
-// few things that it computes when it takes them.
+// outbox holds encoded commands, and the state from which the write loop derives NOP and RDY.
 type outbox struct {
-	lanes [laneCount]lane
-	rdy   rdy // guarded by mu
+	shards [shardCount]ackShard
+	rdy    rdy // guarded by mu
 
 	bufferSize int // of nsqd's output buffer, in bytes
 
-	mu    sync.Mutex
-	ready sync.Cond // signalled when an idle write loop has work
-	idle  bool      // the write loop waits
-	burst bool      // the last write was a large one
-	buf   []byte    // headroom, then the commands queued
-	spare []byte    // the buffer that was written last
-	timed []timed   // commands in buf that must not be sent late
-	laned bool      // there are FINs in a lane
+	mu       sync.Mutex
+	ready    sync.Cond // signalled when an idle write loop has work
+	idle     bool
+	burst    bool              // the last write was large
+	buf      []byte            // headroom, then queued commands
+	spare    []byte            // the buffer written last
+	expiring []expiringCommand // commands in buf that must not be sent late
+	sharded  bool              // a shard may hold FINs
 
-	nop     bool // a heartbeat is to be answered
-	cls     bool // CLS was queued: no RDY behind it
-	closing bool // it was written
-	half    bool // close the writing half when all is written
-	written bool // it is, and only the half-close is left to do
+	nop     bool // a heartbeat is unanswered
+	cls     bool // CLS was queued; no RDY may follow
+	closing bool // CLS was taken by the write loop
+	half    bool // close the writing half after everything is written
+	written bool // everything is written; only the half-close is left
 
 	pubs pubs
 
 	stats outStats
-	dead  atomic.Bool // nothing can be queued any more; written under the lock
+	dead  atomic.Bool // nothing can be queued; set under mu
 }
 
-// outStats counts what was queued or not; guarded by outbox.mu.
+// outStats is guarded by outbox.mu.
 type outStats struct {
 	published                   uint64
 	received, bytesReceived     uint64
@@ -47,18 +46,16 @@ type outStats struct {
 	writes, bytesWritten        uint64
 }
 
-// timed is a command in outbox.buf which is void after an instant: a REQ, a TOUCH,
-// or the FIN of a message that was given up. nsqd looks at connection and id
-// only, so a late one would hit the next delivery.
-type timed struct {
+// expiringCommand is a REQ, a TOUCH, or the FIN of a message that was given up. nsqd matches
+// commands to deliveries by connection and id only, so a late one would hit the next delivery.
+type expiringCommand struct {
 	m          *handler.Delivery
-	counter    *uint64 // in outbox.stats: what it was counted as
-	start, end int
+	counter    *uint64 // in outbox.stats
+	start, end int     // of buf
 	by         time.Duration
 }
 
-// headroom is left free at the front of the buffer for an RDY that lowers and
-// so must go out before the answers.
+// headroom leaves space for a lowered RDY, which must precede the answers.
 const headroom = 16
 
 func (o *outbox) init() {
@@ -67,8 +64,7 @@ func (o *outbox) init() {
 	o.spare = make([]byte, headroom, 256)
 }
 
-// unlock ends a critical section in which work was added, and wakes the write
-// loop if it waits.
+// unlock also wakes an idle write loop if there is work.
 func (o *outbox) unlock() {
 	wake := o.idle && o.pending()
 	if wake {
@@ -80,9 +76,17 @@ func (o *outbox) unlock() {
 	}
 }
 
-// lockToAnswer begins the critical section that queues the answer to a message.
-// If nothing can be queued any more, it is over and ok is false.
-func (o *outbox) lockToAnswer() (ok bool) {
+// answerKind is what the client tells nsqd about a message.
+type answerKind uint8
+
+const (
+	answerFinish  answerKind = iota // FIN; valid even after the message timeout
+	answerGiveUp                    // FIN; void after the message timeout
+	answerRequeue                   // REQ; void after the message timeout
+)
+
+// answer queues an answer; ms is the delay of a REQ. It returns false if the outbox is dead.
+func (o *outbox) answer(m *handler.Delivery, kind answerKind, ms int64) bool {
 	o.mu.Lock()
 	o.rdy.inFlight--
 	if o.dead.Load() {
@@ -90,44 +94,22 @@ func (o *outbox) lockToAnswer() (ok bool) {
 		o.mu.Unlock()
 		return false
 	}
-	return true
-}
-
-func (o *outbox) finishOne(m *handler.Delivery) bool {
-	if !o.lockToAnswer() {
-		return false
+	start, counter := o.end(), &o.stats.finished
+	if kind == answerRequeue {
+		counter = &o.stats.requeued
+		o.buf = wire.AppendREQ(o.buf, (*wire.ID)(&m.ID), ms)
+	} else {
+		o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&m.ID))
 	}
-	o.end()
-	o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&m.ID))
-	o.stats.finished++
+	*counter++
+	if kind != answerFinish {
+		o.addExpiring(m, counter, start)
+	}
 	o.unlock()
 	return true
 }
 
-func (o *outbox) giveUp(m *handler.Delivery) bool {
-	if !o.lockToAnswer() {
-		return false
-	}
-	start := o.end()
-	o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&m.ID))
-	o.addTimed(m, &o.stats.finished, start)
-	o.unlock()
-	return true
-}
-
-func (o *outbox) requeue(m *handler.Delivery, ms int64) bool {
-	if !o.lockToAnswer() {
-		return false
-	}
-	start := o.end()
-	o.buf = wire.AppendREQ(o.buf, (*wire.ID)(&m.ID), ms)
-	o.addTimed(m, &o.stats.requeued, start)
-	o.unlock()
-	return true
-}
-
-// touch queues a TOUCH, but not behind the answer to the message: it would hit
-// the next delivery.
+// touch fails once m is claimed: a TOUCH behind the answer would hit the next delivery.
 func (o *outbox) touch(m *handler.Delivery) error {
 	o.mu.Lock()
 	if o.dead.Load() {
@@ -140,28 +122,25 @@ func (o *outbox) touch(m *handler.Delivery) error {
 	}
 	start := o.end()
 	o.buf = wire.AppendTOUCH(o.buf, (*wire.ID)(&m.ID))
-	o.addTimed(m, &o.stats.touched, start)
+	o.stats.touched++
+	o.addExpiring(m, &o.stats.touched, start)
 	o.unlock()
 	return nil
 }
 
-// end is where the next command goes, after all that was queued before. The
-// caller holds o.mu.
+// end returns where the next command starts. The caller holds o.mu.
 func (o *outbox) end() int {
-	o.emptyLanes(false) // also of those whose first FIN has not been announced yet
+	o.flushShards(false) // even if o.sharded is not set yet
 	return len(o.buf)
 }
 
-// addTimed counts the command that was appended from start on, and remembers it
-// if it may become late.
-func (o *outbox) addTimed(m *handler.Delivery, counter *uint64, start int) {
-	*counter++
+// addExpiring records the command that starts at start, if m has a deadline.
+func (o *outbox) addExpiring(m *handler.Delivery, counter *uint64, start int) {
 	if by, ok := m.AnswerBy(); ok {
-		o.timed = append(o.timed, timed{m, counter, start, len(o.buf), by})
+		o.expiring = append(o.expiring, expiringCommand{m, counter, start, len(o.buf), by})
 	}
 }
 
-// forget takes a message that gets no answer out of the account.
 func (o *outbox) forget() {
 	o.mu.Lock()
 	o.rdy.inFlight--
@@ -189,7 +168,7 @@ func (o *outbox) stopDelivery() {
 	o.mu.Lock()
 	if !o.cls && !o.dead.Load() && !o.half {
 		o.cls = true
-		o.end() // its answer is to prove that nsqd has read what was answered before
+		o.end() // the reply to CLS must prove that nsqd has read all earlier answers
 		o.buf = wire.AppendCLS(o.buf)
 	}
 	o.unlock()
@@ -201,8 +180,7 @@ func (o *outbox) closeWrite() {
 	o.unlock()
 }
 
-// lastWritten notes that the write loop has come to its end, and says whether a
-// half-close was asked for.
+// lastWritten reports whether a half-close was requested.
 func (o *outbox) lastWritten() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -216,20 +194,18 @@ func (o *outbox) allWritten() bool {
 	return o.written
 }
 
-// refuse lets nothing more be queued.
 func (o *outbox) refuse() {
 	o.mu.Lock()
 	o.dead.Store(true)
 	o.mu.Unlock()
-	o.shutLanes()
+	o.closeShards()
 }
 
-// close ends the write loop and whoever waits for an answer, for a reason.
 func (o *outbox) close(reason error) {
 	o.mu.Lock()
 	o.dead.Store(true)
-	o.rdy.stopPoke()
+	o.rdy.stopNudge()
 	o.unlock()
-	o.shutLanes()
-	o.endPubs(reason)
+	o.closeShards()
+	o.endPublishes(reason)
 }

@@ -2,6 +2,5 @@
 
 package conn
 
-// poison: memory given back is overwritten, so that a test sees a handler that
-// kept a body.
+// poison overwrites released memory, so that tests notice a handler that kept a body.
 const poison = true

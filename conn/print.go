@@ -7,7 +7,6 @@ import (
 	"strings"
 )
 
-// attrs is all of c that may be shown: that TLS and a secret are configured, not what they are.
 func (c Config) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.Bool("tls", c.TLS != nil),
@@ -35,10 +34,11 @@ func (c Config) attrs() []slog.Attr {
 	}
 }
 
-// LogValue shows the settings: of TLS, AuthSecret and DialContext only whether they are set.
+// LogValue returns the settings as a group. Of TLS, AuthSecret and DialContext it shows only
+// whether they are set.
 func (c Config) LogValue() slog.Value { return slog.GroupValue(c.attrs()...) }
 
-// String shows the settings that are not zero, as LogValue does.
+// String returns the settings that are not zero, with the same omissions as LogValue.
 func (c Config) String() string {
 	var b strings.Builder
 	b.WriteString("conn.Config{")
@@ -55,10 +55,11 @@ func (c Config) String() string {
 	return b.String()
 }
 
-// GoString is String, so that %#v does not show more.
+// GoString returns String, so that %#v shows no secret.
 func (c Config) GoString() string { return c.String() }
 
-// MarshalJSON shows what LogValue does, for a service that reports its configuration. It cannot be read back.
+// MarshalJSON encodes the same settings as LogValue, for a service that reports its configuration.
+// The result cannot be decoded into a Config.
 func (c Config) MarshalJSON() ([]byte, error) {
 	m := make(map[string]any)
 	for _, a := range c.attrs() {

@@ -11,26 +11,28 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// What became of a publish that failed. Every error of [Conn.Publish] is exactly one of these.
+// The kinds of publish errors. Every error of [Conn.Publish] is exactly one of these.
 var (
-	// ErrRejected: it will never work, as it is: nsqd, or its limits, do not take it. Nothing was published.
+	// ErrRejected: nsqd, or its limits, do not accept the publish, and a retry cannot succeed.
+	// Nothing was published.
 	ErrRejected = errors.New("nsqx: publish rejected")
 
-	// ErrNotSent: nsqd does not have it, and it may be published again.
+	// ErrNotSent: nsqd does not have the messages; they can safely be published again.
 	ErrNotSent = errors.New("nsqx: publish not sent")
 
-	// ErrUnconfirmed: nsqd may or may not have it.
+	// ErrUnconfirmed: nsqd may or may not have the messages.
 	ErrUnconfirmed = errors.New("nsqx: publish not confirmed")
 )
 
-// PublishError is why a publish failed.
+// PublishError describes a failed publish.
 type PublishError struct {
 	Kind  error // ErrRejected, ErrNotSent or ErrUnconfirmed
 	Topic string
-	NSQD  string // address; "" if none was asked
-	Err   error  // what happened
+	NSQD  string // address; "" if no nsqd was asked
+	Err   error  // the cause
 
-	// Confirmed is how many messages nsqd has confirmed before, of those that were to be published together: the first ones.
+	// Confirmed is the number of messages that nsqd confirmed before the failure. They are the
+	// first ones of those to be published together.
 	Confirmed int
 }
 
@@ -47,11 +49,10 @@ func (e *PublishError) Error() string {
 	return fmt.Sprintf("%v: to %s: %s", e.Kind, to, strings.TrimPrefix(e.Err.Error(), "nsqx: "))
 }
 
-// Unwrap returns the kind and what happened.
+// Unwrap returns the kind and the cause.
 func (e *PublishError) Unwrap() []error { return []error{e.Kind, reason{e.Err}} }
 
-// reason is what happened. It may be the failure of another publish, for instance as the cause of a context that ended: the kind of that
-// is not the kind of this one.
+// reason hides the kind of another publish's failure, for instance one that cancelled the context.
 type reason struct{ error }
 
 func (r reason) Is(target error) bool {
@@ -60,36 +61,37 @@ func (r reason) Is(target error) bool {
 
 func (r reason) As(target any) bool { return errors.As(r.error, target) }
 
-// Pub is what one command publishes.
+// Pub is the content of one publish command.
 type Pub struct {
 	Topic string
 
-	// Bodies are one message each: together they are an MPUB, which nsqd takes or refuses as a whole; a single one is a PUB.
-	// They are not used any more when Publish has returned.
+	// Bodies has one element a message. A single one is sent as PUB. Several are sent as an MPUB,
+	// which nsqd accepts or refuses as a whole. They are not used after Publish returns.
 	Bodies [][]byte
 
-	// Delay is how long nsqd keeps the message before it delivers it (DPUB), rounded up to milliseconds. There must be a single
-	// body then. Defaults to 0: none.
+	// Delay is how long nsqd keeps the message before it delivers it (DPUB), rounded up to
+	// milliseconds. It requires a single body. Defaults to 0: no delay.
 	Delay time.Duration
 
-	// Alone keeps the message out of a common MPUB with others. It is for one that was in such an MPUB when that was refused.
+	// Alone keeps the message out of an MPUB with the messages of other callers. Use it to retry a
+	// message after such an MPUB was refused.
 	Alone bool
 }
 
-// Limits are what nsqd takes of a publish.
+// Limits are the limits that nsqd enforces on a publish.
 type Limits struct {
-	MaxMessageSize, MaxBodySize int // bytes
+	MaxMessageSize, MaxBodySize int // in bytes
 	MaxDelay                    time.Duration
 }
 
-// Limits returns those of a configuration, with its defaults.
+// Limits returns the limits of the configuration, with defaults applied.
 func (c Config) Limits() Limits {
 	c.limitDefaults()
 	return Limits{MaxMessageSize: c.MaxMessageSize, MaxBodySize: c.MaxBodySize, MaxDelay: c.MaxDelay}
 }
 
-// Validate finds what nsqd would not take, as a [*PublishError] that is [ErrRejected]. Publish does so itself: nsqd would close the
-// connection, which costs others their answers.
+// Validate returns a [*PublishError] of kind [ErrRejected] if nsqd would not accept p, else nil.
+// Publish calls it: nsqd would close the connection, and other callers would lose their answers.
 func (p *Pub) Validate(l Limits) error {
 	if err := p.check(l); err != nil {
 		return &PublishError{Kind: ErrRejected, Topic: p.Topic, Err: err}
@@ -122,12 +124,16 @@ func (p *Pub) ms() int64 {
 	return (p.Delay + time.Millisecond - 1).Milliseconds()
 }
 
-// Publish publishes and waits until nsqd has confirmed it. It works on connections without a subscription only: on a
-// subscribed one an unasked error could pass for the answer. It may be called by many goroutines at once: what they publish to
-// one topic while a write is on its way goes out together, as one MPUB, and a lone one at once, as PUB.
+// Publish publishes p and waits for nsqd's confirmation. nil means that nsqd has all messages;
+// otherwise the error is a [*PublishError].
 //
-// nil means that nsqd has all messages; else the error is a [*PublishError]. When ctx ends, Publish returns at once; the
-// answer that is still to come goes to nobody. While very much is unanswered, Publish waits for room.
+// Publish requires a connection without a subscription: on a subscribed one an unrelated error
+// could pass for the answer. It is safe for concurrent use. Messages that several goroutines
+// publish to one topic during a write are combined into one MPUB; a single message is sent
+// immediately, as PUB.
+//
+// When ctx ends, Publish returns immediately and the answer is discarded. Publish waits while very
+// many messages are unanswered.
 func (c *Conn) Publish(ctx context.Context, p *Pub) error {
 	if c.sub != nil {
 		return c.notPublished(ErrRejected, p, errors.New("nsqx: cannot publish on a subscribed connection"))
@@ -175,7 +181,7 @@ func (c *Conn) notPublished(kind error, p *Pub, err error) error {
 	return &PublishError{Kind: kind, Topic: p.Topic, NSQD: c.addr, Err: err}
 }
 
-// Unanswered is how many messages were published that nsqd has not answered yet.
+// Unanswered returns how many published messages nsqd has not answered yet.
 func (c *Conn) Unanswered() int {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()

@@ -9,28 +9,27 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// How much may be unanswered before publishing waits. What comes while there is less is taken, however large it is: who has much to
-// publish at a time would never find enough room beside others.
+// Publishing waits while this much is unanswered. Below the limit any size is accepted: a large
+// publish would never find room beside many small ones.
 const (
 	maxUnanswered      = 16384    // messages
 	maxUnansweredBytes = 16 << 20 // of their bodies
 )
 
-// commonSize is the most bytes of the messages that share an MPUB: nsqd answers them together, when it has taken them all.
-const commonSize = 256 << 10
+// maxShared bounds an MPUB of several publishes, in bytes: nsqd answers them only together.
+const maxShared = 256 << 10
 
-// pubs are the publishes of a connection, on their way from the queue of the write loop to nsqd's answer. All but the pools is
-// guarded by outbox.mu.
+// pubs is guarded by outbox.mu, except for the pools.
 type pubs struct {
-	queued   []*command    // oldest first
-	sent     []*command    // without an answer, oldest first: nsqd answers in this order
-	messages int           // in both
-	bytes    int           // of those
-	room     chan struct{} // closed when there is room; nil unless somebody waits for that
-	writes   int           // that have an answer to come
-	most     int           // of them, before the next one
+	queued    []*command    // oldest first
+	sent      []*command    // unanswered, oldest first; nsqd answers in this order
+	messages  int           // in queued and sent
+	bytes     int           // of those messages
+	room      chan struct{} // closed when there is room; nil unless somebody waits
+	writes    int           // writes with unanswered commands
+	maxWrites int
 
-	timer *time.Timer // of the oldest sent; nil until it is needed
+	timer *time.Timer // of the oldest sent command; nil until needed
 	armed bool
 
 	waiters  sync.Pool // of waiter
@@ -41,15 +40,15 @@ type pubs struct {
 type command struct {
 	topic   string
 	ms      int64 // of a DPUB
-	closed  bool  // it takes no messages of others
+	closed  bool  // no other publish may join
 	items   []byte
 	n       int // messages in items
 	waiters []waiter
 	sent    time.Duration // when
-	last    bool          // of its write
+	last    bool          // last command of its write
 }
 
-// waiter gets the result of one publish. It has room for it, so that nobody waits for a caller who has gone.
+// waiter is buffered: a caller that has gone blocks nobody.
 type waiter chan result
 
 type result struct{ kind, err error }
@@ -68,9 +67,8 @@ func (q *pubs) command() *command {
 	return new(command)
 }
 
-// recycle gives back a command whose waiters have been told.
 func (q *pubs) recycle(c *command) {
-	if cap(c.items) > commonSize {
+	if cap(c.items) > maxShared {
 		return
 	}
 	clear(c.waiters)
@@ -78,8 +76,8 @@ func (q *pubs) recycle(c *command) {
 	q.commands.Put(c)
 }
 
-// publish queues p for the write loop. If there is no room, the caller is to wait for that; if room is nil, the connection takes
-// nothing any more.
+// publish queues p. If there is no room, the caller waits for room to be closed; nil means that the
+// connection accepts nothing.
 func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-chan struct{}) {
 	size := 0
 	for _, body := range p.Bodies {
@@ -97,7 +95,7 @@ func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-cha
 		}
 		return false, q.room
 	}
-	c := q.common(p, size, maxBody)
+	c := q.joinable(p, size, maxBody)
 	if c == nil {
 		c = q.command()
 		c.topic, c.ms, c.closed = p.Topic, p.ms(), p.Alone || p.Delay > 0 || len(p.Bodies) > 1
@@ -113,36 +111,34 @@ func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-cha
 	return true, nil
 }
 
-// common returns the queued command that a message can join; nil if there is none. It looks at the last few: who publishes
-// to very many topics at a time gets smaller MPUBs.
-func (q *pubs) common(p *Pub, size, maxBody int) *command {
+// joinable returns a queued command that p can join, or nil. It searches only the last few.
+func (q *pubs) joinable(p *Pub, size, maxBody int) *command {
 	if p.Alone || p.Delay > 0 || len(p.Bodies) > 1 {
 		return nil
 	}
 	for i := len(q.queued) - 1; i >= max(len(q.queued)-16, 0); i-- {
 		c := q.queued[i]
-		if !c.closed && c.topic == p.Topic && len(c.items)+size+4 <= min(commonSize, maxBody) {
+		if !c.closed && c.topic == p.Topic && len(c.items)+size+4 <= min(maxShared, maxBody) {
 			return c
 		}
 	}
 	return nil
 }
 
-// mostWrites is how many writes may have an answer to come before what is queued waits for one: then it goes out together, in
-// fewer commands and fewer writes. Over a long way there have to be more, or the way would stand empty.
-func mostWrites(rtt time.Duration) int { return 2 + int(rtt/(250*time.Microsecond)) }
+// maxWrites returns how many writes may be unanswered before publishes wait and are combined. A
+// long round trip needs more.
+func maxWrites(rtt time.Duration) int { return 2 + int(rtt/(250*time.Microsecond)) }
 
-// toWrite says whether there are publishes that are to be written now.
-func (o *outbox) toWrite() bool {
+func (o *outbox) publishesDue() bool {
 	q := &o.pubs
-	return len(q.queued) > 0 && (q.writes < q.most || o.half)
+	return len(q.queued) > 0 && (q.writes < q.maxWrites || o.half)
 }
 
-// writeSize is how many bytes of publishes a write takes, or a little more: it is memory, too.
+// writeSize bounds, roughly, the publishes of one write in bytes.
 const writeSize = 1 << 20
 
-// encode appends what is queued to the buffer of the write loop, as much as one write takes. The caller holds o.mu.
-func (o *outbox) encode(now time.Duration) {
+// encodePublishes requires o.mu.
+func (o *outbox) encodePublishes(now time.Duration) {
 	q := &o.pubs
 	n := 0
 	for n < len(q.queued) && (len(o.buf) < writeSize || o.half) {
@@ -161,8 +157,8 @@ func (o *outbox) encode(now time.Duration) {
 	q.queued = slices.Delete(q.queued, 0, n)
 }
 
-// settle takes a command that was sent, or is not to be, out of the account. The caller holds o.mu.
-func (q *pubs) settle(c *command) {
+// remove requires outbox.mu.
+func (q *pubs) remove(c *command) {
 	q.messages -= c.n
 	q.bytes -= len(c.items)
 	if q.room != nil && q.messages <= maxUnanswered/2 && q.bytes <= maxUnansweredBytes/2 {
@@ -171,15 +167,14 @@ func (q *pubs) settle(c *command) {
 	}
 }
 
-// tell gives all who wait for a command its result.
-func (q *pubs) tell(c *command, kind, err error) {
+func (q *pubs) resolve(c *command, kind, err error) {
 	for _, w := range c.waiters {
 		w <- result{kind, err}
 	}
 	q.recycle(c)
 }
 
-// confirm ends the oldest publish. It returns false if there is none.
+// confirm resolves the oldest publish. It returns false if there is none.
 func (o *outbox) confirm() bool {
 	q := &o.pubs
 	o.mu.Lock()
@@ -192,38 +187,39 @@ func (o *outbox) confirm() bool {
 	if len(q.sent) > 1 {
 		q.sent = q.sent[1:]
 	} else {
-		q.sent = q.sent[:0] // room for the next one
+		q.sent = q.sent[:0] // keep the capacity
 	}
-	q.settle(c)
+	q.remove(c)
 	if c.last {
 		q.writes--
 	}
 	o.stats.published += uint64(c.n)
 	o.unlock()
-	q.tell(c, nil, nil)
+	q.resolve(c, nil, nil)
 	return true
 }
 
-// fail ends all publishes, because nsqd has refused the oldest, and has not looked at the others: it closes the connection.
+// fail resolves all publishes after nsqd refused the oldest. nsqd closes the connection and has not
+// read the others.
 func (o *outbox) fail(err *ServerError) {
-	sent, queued := o.takePubs()
+	sent, queued := o.takePublishes()
 	for i, c := range append(sent, queued...) {
 		if i == 0 && len(sent) > 0 {
 			kind := refusal(err.Code, len(c.waiters) > 1)
-			o.pubs.tell(c, kind, err)
+			o.pubs.resolve(c, kind, err)
 			continue
 		}
-		o.pubs.tell(c, ErrNotSent, errNeighbour)
+		o.pubs.resolve(c, ErrNotSent, errEarlierRefused)
 	}
 }
 
-var errNeighbour = errors.New("nsqx: nsqd refused an earlier publish, and has closed the connection")
+var errEarlierRefused = errors.New("nsqx: nsqd refused an earlier publish, and has closed the connection")
 
-// refusal says what an error of nsqd means for a publish. shared: those of several callers were in one MPUB.
+// refusal returns the kind of an nsqd error. shared: the MPUB had several callers.
 func refusal(code string, shared bool) error {
 	switch code {
 	case "E_BAD_MESSAGE", "E_BAD_BODY":
-		if shared { // one of them is too large; nsqd has looked at all before it took any
+		if shared { // one of them is too large; nsqd checks all before it takes any
 			return ErrNotSent
 		}
 		return ErrRejected
@@ -235,19 +231,18 @@ func refusal(code string, shared bool) error {
 	return ErrUnconfirmed // E_MPUB_FAILED: nsqd may have taken some
 }
 
-// endPubs ends all publishes with the connection.
-func (o *outbox) endPubs(err error) {
-	sent, queued := o.takePubs()
+func (o *outbox) endPublishes(err error) {
+	sent, queued := o.takePublishes()
 	for _, c := range sent {
-		o.pubs.tell(c, ErrUnconfirmed, err)
+		o.pubs.resolve(c, ErrUnconfirmed, err)
 	}
 	for _, c := range queued {
-		o.pubs.tell(c, ErrNotSent, err)
+		o.pubs.resolve(c, ErrNotSent, err)
 	}
 }
 
-// takePubs takes all publishes out. The connection is to take no more.
-func (o *outbox) takePubs() (sent, queued []*command) {
+// takePublishes removes all publishes and makes the outbox dead.
+func (o *outbox) takePublishes() (sent, queued []*command) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	q := &o.pubs
@@ -255,10 +250,10 @@ func (o *outbox) takePubs() (sent, queued []*command) {
 	q.sent, q.queued = nil, nil
 	o.dead.Store(true)
 	for _, c := range sent {
-		q.settle(c)
+		q.remove(c)
 	}
 	for _, c := range queued {
-		q.settle(c)
+		q.remove(c)
 	}
 	if q.timer != nil {
 		q.timer.Stop()
@@ -266,8 +261,8 @@ func (o *outbox) takePubs() (sent, queued []*command) {
 	return sent, queued
 }
 
-// watchPubs sees to it that the connection ends if nsqd does not answer in time. The caller holds o.mu.
-func (c *Conn) watchPubs(now time.Duration) {
+// watchPublishes requires o.mu.
+func (c *Conn) watchPublishes(now time.Duration) {
 	q := &c.out.pubs
 	if q.armed || len(q.sent) == 0 {
 		return
@@ -275,21 +270,20 @@ func (c *Conn) watchPubs(now time.Duration) {
 	q.armed = true
 	wait := q.sent[0].sent + c.cfg.PublishTimeout - now
 	if q.timer == nil {
-		q.timer = time.AfterFunc(wait, c.pubsOverdue)
+		q.timer = time.AfterFunc(wait, c.publishTimedOut)
 	} else {
 		q.timer.Reset(wait)
 	}
 }
 
-// pubsOverdue is called when the oldest publish may have waited for too long. One that was sent later has more time.
-func (c *Conn) pubsOverdue() {
+func (c *Conn) publishTimedOut() {
 	o, now := &c.out, c.terms.Now()
 	o.mu.Lock()
 	q := &o.pubs
 	q.armed = false
 	late := !o.dead.Load() && len(q.sent) > 0 && now >= q.sent[0].sent+c.cfg.PublishTimeout
 	if !late && !o.dead.Load() {
-		c.watchPubs(now)
+		c.watchPublishes(now)
 	}
 	o.mu.Unlock()
 	if late {

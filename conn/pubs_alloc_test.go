@@ -1,6 +1,6 @@
 //go:build !race
 
-// Under the race detector a sync.Pool forgets things on purpose.
+// The race detector makes sync.Pool drop items at random.
 
 package conn_test
 
@@ -12,7 +12,7 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestPublishAllocatesLittle: once all pools are filled.
+// TestPublishAllocatesLittle checks that Publish does not allocate once all pools are filled.
 func TestPublishAllocatesLittle(t *testing.T) {
 	p := pub("orders", strings.Repeat("x", 200))
 	size := len("PUB orders\n") + 4 + 200

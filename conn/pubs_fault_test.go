@@ -14,29 +14,15 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-var kinds = []error{conn.ErrRejected, conn.ErrNotSent, conn.ErrUnconfirmed}
+// Tests of failures in pubs.go.
 
-// wantKind checks that an error is of this kind, and of no other, and names topic and nsqd.
-func wantKind(t *testing.T, err, want error) {
-	t.Helper()
-	for _, kind := range kinds {
-		if errors.Is(err, kind) != (kind == want) {
-			t.Errorf("error is %v, want that it is %v and nothing else", err, want)
-		}
-	}
-	e, ok := err.(*conn.PublishError)
-	if !ok || e.Kind != want || e.Topic == "" || e.NSQD != address || e.Err == nil || !strings.HasPrefix(err.Error(), want.Error()+": to ") {
-		t.Errorf("error is %T %v, want a *PublishError with all it has", err, err)
-	}
-}
-
-// TestRefusals: what each error of nsqd means for the publish that it answers, alone and in an MPUB with others, and for those behind it,
-// at which nsqd has not looked: it closes the connection.
+// TestRefusals checks what each nsqd error means for the publish that it answers, alone and in an
+// MPUB with others, and for later publishes, which nsqd has not read: it closes the connection.
 func TestRefusals(t *testing.T) {
 	const shared, together = 1, 2
 	for code, c := range map[string]struct{ alone, shared error }{
 		"E_BAD_TOPIC":      {conn.ErrRejected, conn.ErrRejected},
-		"E_BAD_MESSAGE":    {conn.ErrRejected, conn.ErrNotSent}, // which of them is too large is not known
+		"E_BAD_MESSAGE":    {conn.ErrRejected, conn.ErrNotSent}, // unknown which one is too large
 		"E_BAD_BODY":       {conn.ErrRejected, conn.ErrNotSent},
 		"E_INVALID":        {conn.ErrRejected, conn.ErrRejected},
 		"E_UNAUTHORIZED":   {conn.ErrRejected, conn.ErrRejected},
@@ -100,8 +86,9 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestPublishesOfALostConnection: nsqd may have what was written, and not what was queued.
-func TestPublishesOfALostConnection(t *testing.T) {
+// TestPublishConnectionLost checks that nsqd may have the publishes that were written, and not
+// those that were queued.
+func TestPublishConnectionLost(t *testing.T) {
 	for name, end := range map[string]func(s *stream){
 		"closed":  func(s *stream) { s.p.Close() },
 		"reset":   func(s *stream) { s.p.Reset() },
@@ -113,7 +100,7 @@ func TestPublishesOfALostConnection(t *testing.T) {
 			s := publishing(t, conn.Config{PublishTimeout: time.Hour})
 			written := []<-chan error{s.publish(t.Context(), "a")}
 			open := s.tap.holdWrites()
-			written = append(written, s.publish(t.Context(), "c")) // nobody knows how far it got
+			written = append(written, s.publish(t.Context(), "c")) // an unknown part of it is written
 			queued := []<-chan error{s.publish(t.Context(), "d"), s.publishTo(t.Context(), "mail", "e")}
 			end(s)
 			synctest.Wait()
@@ -131,7 +118,8 @@ func TestPublishesOfALostConnection(t *testing.T) {
 	}
 }
 
-// TestPublishTimeout: heartbeats are no answers. What nsqd has answered in time is confirmed, and what was sent later has more time.
+// TestPublishTimeout checks that heartbeats do not extend the timeout, that answers in time
+// confirm, and that later publishes have more time.
 func TestPublishTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{PublishTimeout: 40 * time.Second})
@@ -166,8 +154,8 @@ func TestPublishTimeout(t *testing.T) {
 	})
 }
 
-// TestPublishTimeoutOfAnIdleConnection: there is nothing to wait for.
-func TestPublishTimeoutOfAnIdleConnection(t *testing.T) {
+// TestPublishTimeoutIdle checks that an idle connection has no publish timeout.
+func TestPublishTimeoutIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{PublishTimeout: time.Second})
 		for range 5 {
@@ -193,40 +181,9 @@ func (s *stream) wantServed() {
 	}
 }
 
-// TestOneKindOnly: an error is of its own kind, also when it tells of the failure of another publish, which errgroup makes the cause of
-// the context that it ends.
-func TestOneKindOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := publishing(t, conn.Config{})
-		ctx, cancel := context.WithCancelCause(t.Context())
-		result := s.send(ctx, pub("orders", "x"))
-		failed := s.Publish(t.Context(), pub("no topic", "x"))
-		wantKind(t, failed, conn.ErrRejected)
-		cancel(failed)
-		err := <-result
-		wantKind(t, err, conn.ErrUnconfirmed)
-		wantIs(t, err, context.Canceled)
-		wantKind(t, s.Publish(ctx, pub("orders", "x")), conn.ErrNotSent)
-		if !strings.Contains(err.Error(), failed.Error()[len("nsqx: "):]) {
-			t.Errorf("%q does not say why", err)
-		}
-	})
-}
-
-// TestLongTopicInAnError is cut.
-func TestLongTopicInAnError(t *testing.T) {
-	p := pub(strings.Repeat("a\n", 1000), "x")
-	err := p.Validate(conn.Config{}.Limits())
-	if !errors.Is(err, conn.ErrRejected) || len(err.Error()) > 400 || strings.Contains(err.Error(), "\n") {
-		t.Errorf("error is %q", err)
-	}
-	if err := pub("orders", "x").Validate(conn.Config{}.Limits()); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestLateAnswer is F15: nsqd freezes, a publish ends with its ctx, nsqd thaws, and the next publish gets its own answer.
-func TestLateAnswer(t *testing.T) {
+// TestPublishLateAnswer (F15) freezes nsqd until a publish ends with its ctx. The next publish must
+// get its own answer.
+func TestPublishLateAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -14,8 +14,10 @@ import (
 	"github.com/nsqx/nsqx/conn"
 )
 
-// TestRandomPublishes is I14: under random traffic each publish gets exactly one answer, and its own. nsqd takes commands in the order in
-// which they come, and ends with one of the ways in which a connection can end.
+// Tests of pubs.go with random traffic.
+
+// TestRandomPublishes (I14) checks under random traffic, ended in a random way, that each publish
+// gets exactly one answer, its own.
 func TestRandomPublishes(t *testing.T) {
 	for i := range 40 {
 		seed := rand.Uint64()
@@ -23,7 +25,7 @@ func TestRandomPublishes(t *testing.T) {
 	}
 }
 
-// publication is a Publish and what nsqd has thought of it.
+// publication is a Publish and its result.
 type publication struct {
 	body string
 	ctx  context.Context
@@ -32,7 +34,7 @@ type publication struct {
 
 func randomPublishes(t *testing.T, random *rand.Rand) {
 	const publishers, each = 20, 15
-	last := 1 + random.IntN(publishers*each) // the command that nsqd answers otherwise
+	last := 1 + random.IntN(publishers*each) // the command that nsqd does not confirm
 	refusal := []string{"", "E_BAD_TOPIC", "E_BAD_MESSAGE", "E_PUB_FAILED", "E_MPUB_FAILED"}[random.IntN(5)]
 	s := publishing(t, conn.Config{})
 
@@ -90,7 +92,7 @@ func randomPublishes(t *testing.T, random *rand.Rand) {
 					msg.Delay = time.Second
 				}
 				x.err = s.Publish(ctx, msg)
-				clear(msg.Bodies[0]) // it is ours again
+				clear(msg.Bodies[0]) // Publish must not use it any more
 				mu.Lock()
 				all = append(all, x)
 				mu.Unlock()
@@ -124,7 +126,7 @@ func randomPublishes(t *testing.T, random *rand.Rand) {
 	}
 }
 
-// kindOf returns nil, or the one kind that an error is of.
+// kindOf returns the only kind of an error, or nil.
 func kindOf(t *testing.T, err error) error {
 	t.Helper()
 	if err == nil {

@@ -11,7 +11,9 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// messages makes n bodies of size bytes.
+// Tests of the limits in pubs.go.
+
+// messages returns a Pub of n bodies of size bytes.
 func messages(n, size int) *conn.Pub {
 	p := &conn.Pub{Topic: "orders"}
 	for range n {
@@ -20,7 +22,7 @@ func messages(n, size int) *conn.Pub {
 	return p
 }
 
-// drain reads commands and throws them away.
+// drain reads and discards commands.
 func (s *stream) drain() (stop func()) {
 	done := make(chan struct{})
 	go func() {
@@ -34,7 +36,8 @@ func (s *stream) drain() (stop func()) {
 	return func() { <-done }
 }
 
-// TestRoom: while 16384 messages, or 16 MiB, are unanswered the next waits, until half of that is answered.
+// TestRoom checks that a publish waits while 16384 messages or 16 MiB are unanswered, until half of
+// that is answered.
 func TestRoom(t *testing.T) {
 	const n, half = 2, 1 // commands
 	for name, c := range map[string]struct{ each, size int }{
@@ -79,9 +82,9 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// TestRoomForALargeOne: many messages that are published together find room beside a stream of single ones, although there may never be
-// room for all of them at once.
-func TestRoomForALargeOne(t *testing.T) {
+// TestRoomForLargePublish checks that a large publish proceeds beside a stream of small ones,
+// although there may never be room for all of it.
+func TestRoomForLargePublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{PublishTimeout: time.Hour})
 		quit := make(chan struct{})
@@ -96,7 +99,7 @@ func TestRoomForALargeOne(t *testing.T) {
 				}
 			}
 		}()
-		go func() { // there is always something unanswered
+		go func() { // keeps something unanswered
 			for {
 				select {
 				case <-quit:
@@ -118,8 +121,8 @@ func TestRoomForALargeOne(t *testing.T) {
 	})
 }
 
-// TestNoRoomAtTheEnd: who waits for room when the connection ends has nothing sent.
-func TestNoRoomAtTheEnd(t *testing.T) {
+// TestRoomAtEnd checks that a publish that waits for room when the connection ends is not sent.
+func TestRoomAtEnd(t *testing.T) {
 	for name, end := range map[string]func(s *stream){
 		"aborted":     func(s *stream) { s.Abort(errReason) },
 		"lost":        func(s *stream) { s.p.Close() },

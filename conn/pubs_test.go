@@ -3,7 +3,6 @@ package conn_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,62 +11,13 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// send starts a Publish of p and returns where its result will be.
-func (s *stream) send(ctx context.Context, p *conn.Pub) <-chan error {
-	result := make(chan error, 1)
-	go func() { result <- s.Publish(ctx, p) }()
-	synctest.Wait()
-	return result
-}
+// Tests of pubs.go.
 
-// bodies are the messages of a PUB, a DPUB or an MPUB.
-func bodies(cmd fake.Command) []string {
-	if cmd.Name != "MPUB" {
-		return []string{string(cmd.Body)}
-	}
-	b, all := cmd.Body[4:], []string(nil)
-	for range binary.BigEndian.Uint32(cmd.Body) {
-		n := binary.BigEndian.Uint32(b)
-		all, b = append(all, string(b[4:4+n])), b[4+n:]
-	}
-	return all
-}
-
-// published returns the commands up to now, with their messages if they are short.
-func (s *stream) published() (all []string) {
-	synctest.Wait()
-	s.p.Heartbeat()
-	for {
-		cmd, err := s.p.Next()
-		if err != nil || cmd.Name == "NOP" {
-			return all
-		}
-		text := cmd.String()
-		for _, body := range bodies(cmd) {
-			text += " " + body[:min(len(body), 8)]
-		}
-		all = append(all, text)
-	}
-}
-
-func (s *stream) wantPublished(want ...string) {
-	s.t.Helper()
-	if got := s.published(); !slices.Equal(got, want) {
-		s.t.Errorf("heard %q, want %q", got, want)
-	}
-}
-
-func publishing(t *testing.T, cfg conn.Config) *stream {
-	t.Helper()
-	return openStream(t, streamOptions{publish: true, cfg: cfg})
-}
-
-// TestLonePublish is a PUB in a write of its own, at once.
-func TestLonePublish(t *testing.T) {
+// TestSinglePublish checks that a single publish is a PUB in its own write, sent immediately.
+func TestSinglePublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{})
 		for range 3 {
@@ -82,9 +32,9 @@ func TestLonePublish(t *testing.T) {
 	})
 }
 
-// TestPublishesShareAWrite: those that come while a write is held up go out with the next one, those to a topic as one MPUB, and each of
-// them is confirmed by the OK of its command.
-func TestPublishesShareAWrite(t *testing.T) {
+// TestPublishesShareWrite checks that publishes during a write go out with the next one, one MPUB a
+// topic, and that the OK of its command confirms each.
+func TestPublishesShareWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{})
 		open := s.tap.holdWrites()
@@ -120,10 +70,10 @@ func TestPublishesShareAWrite(t *testing.T) {
 	})
 }
 
-func TestDelayOnTheWire(t *testing.T) {
+func TestPublishDelay(t *testing.T) {
 	for _, c := range []struct {
 		delay time.Duration
-		want  string // "" if it is rejected
+		want  string // "": rejected
 	}{
 		{0, "PUB orders x"},
 		{1, "DPUB orders 1 x"},
@@ -155,8 +105,9 @@ func TestDelayOnTheWire(t *testing.T) {
 	}
 }
 
-// TestOnItsOwn: a delayed message, one that is to be alone, and those that are to go together share no command with others.
-func TestOnItsOwn(t *testing.T) {
+// TestPublishAlone checks that delayed messages, messages with Alone and multiple messages are not
+// combined with others.
+func TestPublishAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{})
 		open := s.tap.holdWrites()
@@ -172,8 +123,9 @@ func TestOnItsOwn(t *testing.T) {
 	})
 }
 
-// TestDelayedTogether: nsqd has no command for that.
-func TestDelayedTogether(t *testing.T) {
+// TestPublishDelayOfSeveral checks that several messages with a delay are rejected: nsqd has no
+// such command.
+func TestPublishDelayOfSeveral(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{})
 		for _, bodies := range [][][]byte{nil, {[]byte("a"), []byte("b")}} {
@@ -183,13 +135,13 @@ func TestDelayedTogether(t *testing.T) {
 	})
 }
 
-// TestCommonSize: what is made of the publishes of several callers stays small, and within what nsqd takes.
-func TestCommonSize(t *testing.T) {
+// TestSharedMPUBSize checks that an MPUB of several callers stays small, and within nsqd's limit.
+func TestSharedMPUBSize(t *testing.T) {
 	const common = 256 << 10
 	for name, c := range map[string]struct {
 		cfg  conn.Config
 		size int
-		want []int // messages of the commands
+		want []int // messages in each command
 	}{
 		"small ones":                {conn.Config{}, 20_000, []int{1, 13, 13, 4}},
 		"as large as it may be":     {conn.Config{}, common/2 - 4 - 2, []int{1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2}},
@@ -234,8 +186,8 @@ func TestCommonSize(t *testing.T) {
 	}
 }
 
-// TestTooMuchForNSQD: what was given together is not taken apart here.
-func TestTooMuchForNSQD(t *testing.T) {
+// TestPublishLimits checks that a publish above nsqd's limits is rejected, not split.
+func TestPublishLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{MaxMessageSize: 10, MaxBodySize: 32})
 		three := [][]byte{make([]byte, 5), make([]byte, 5), make([]byte, 6)} // 4 + 3*4 + 16
@@ -254,14 +206,14 @@ func TestTooMuchForNSQD(t *testing.T) {
 	})
 }
 
-// TestBodyIsTheCallers again as soon as Publish has returned, sent or not.
-func TestBodyIsTheCallers(t *testing.T) {
+// TestBodyIsNotRetained checks that a body is not used after Publish returns, sent or not.
+func TestBodyIsNotRetained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{})
 		open := s.tap.holdWrites()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		s.publish(t.Context(), "0") // takes the write
+		s.publish(t.Context(), "0") // blocks the write loop
 		body := []byte("mine")
 		wantIs(t, s.Publish(ctx, &conn.Pub{Topic: "orders", Bodies: [][]byte{body}}), context.DeadlineExceeded)
 		copy(body, "XXXX")
@@ -270,10 +222,10 @@ func TestBodyIsTheCallers(t *testing.T) {
 	})
 }
 
-func TestItemsOfOneWriteAreIntact(t *testing.T) {
+func TestReusedBuffersAreIntact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := publishing(t, conn.Config{})
-		for round := range 20 { // so that all memory is used again
+		for round := range 20 { // reuses all memory
 			open := s.tap.holdWrites()
 			var want []string
 			var results []<-chan error

@@ -6,43 +6,43 @@ import (
 	"github.com/nsqx/nsqx/internal/flow"
 )
 
-// rdy decides how many messages nsqd may have in flight here: what the consumer allows, and no more than the window wants
-// beyond those that are in flight. All of it is guarded by the mutex of the outbox.
+// rdy decides how many messages nsqd may have in flight: at most the quota, and at most the window
+// beyond those in flight. It is guarded by outbox.mu.
 type rdy struct {
 	max   int  // nsqd's max-rdy-count
-	fixed bool // no window: all that is allowed, always
+	fixed bool // no window: RDY is the quota
 
-	share    int // most messages in flight, set by the consumer
+	quota    int // most messages in flight, set by the consumer
 	inForce  int // last RDY written
 	inFlight int // received and not answered
-	overdue  int // those of them that nsqd no longer counts
+	timedOut int // of inFlight, those that nsqd no longer counts
 
-	window flow.Window
-	raised time.Duration // when nsqd was last given room
-	poke   *time.Timer   // nil until it is needed
-	armed  bool          // poke is set
-	open   bool          // nsqd could send more than one message
+	window       flow.Window
+	raised       time.Duration // when nsqd last got room
+	nudgeTimer   *time.Timer
+	nudgeArmed   bool
+	wasNudgeable bool // nudgeable at the last write
 
-	yielding bool          // the share was lowered, and nobody was told yet that it is kept
-	above    int           // an RDY of before, which nsqd may still act on
-	until    time.Duration // until when
-	peak     int           // most in flight since the last Load
-	starved  bool          // the share was all in flight since the last Load
+	yielding bool          // the quota was lowered; Yielded was not called yet
+	above    int           // a higher RDY that nsqd may still act on …
+	until    time.Duration // … until this instant
+	peak     int           // most in flight since the last reset by Load
+	starved  bool          // the whole quota was in flight since that reset
 }
 
-// unanswered is what nsqd counts as in flight.
-func (r *rdy) unanswered() int { return max(r.inFlight-r.overdue, 0) }
+// unanswered returns how many messages nsqd counts as in flight.
+func (r *rdy) unanswered() int { return max(r.inFlight-r.timedOut, 0) }
 
-// wanted is the RDY that ought to be in force.
 func (r *rdy) wanted() int {
-	n := min(r.share, r.max)
+	n := min(r.quota, r.max)
 	if r.fixed {
 		return n
 	}
 	return min(n, r.unanswered()+r.window.Size())
 }
 
-// urgent says whether RDY is worth a write of its own: to lower it always, to raise it when half of the window is used up.
+// urgent reports whether RDY deserves its own write: to lower it, or to raise it when half of the
+// window is used up.
 func (r *rdy) urgent() bool {
 	wanted := r.wanted()
 	if wanted <= r.inForce || r.fixed {
@@ -51,7 +51,6 @@ func (r *rdy) urgent() bool {
 	return r.inForce-r.unanswered() <= r.window.Size()/2
 }
 
-// set notes that an RDY is being written.
 func (r *rdy) set(n int, now time.Duration) {
 	if n < r.inForce && (r.inForce > r.above || now >= r.until) {
 		r.above, r.until = r.inForce, now+2*r.window.RTT()
@@ -63,74 +62,72 @@ func (r *rdy) set(n int, now time.Duration) {
 	r.window.Open(now, n-r.unanswered())
 }
 
-// received takes messages into the account; buffer is how many of them fill nsqd's.
+// received counts messages; buffer is how many of them fill nsqd's output buffer.
 func (r *rdy) received(a flow.Arrival, buffer int) {
 	r.inFlight += a.Messages
 	r.peak = max(r.peak, r.inFlight)
 	r.starved = r.starved || r.full()
-	r.window.Received(a, min(r.share, r.max), buffer)
+	r.window.Received(a, min(r.quota, r.max), buffer)
 }
 
-// full says whether all of the share is in flight.
-func (r *rdy) full() bool { return r.share > 0 && r.unanswered() >= r.share }
+func (r *rdy) full() bool { return r.quota > 0 && r.unanswered() >= r.quota }
 
-// kept says that the share was lowered, nsqd keeps to it, and nobody was told.
-func (r *rdy) kept() bool {
-	return r.yielding && r.inForce <= r.share && r.unanswered() <= r.share
+// yielded reports that nsqd obeys a lowered quota and Sink.Yielded is due.
+func (r *rdy) yielded() bool {
+	return r.yielding && r.inForce <= r.quota && r.unanswered() <= r.quota
 }
 
-// pokable says whether nsqd may be holding messages back: it could send more than one.
-func (r *rdy) pokable() bool {
+// nudgeable reports whether nsqd may be buffering messages: it may send more than one.
+func (r *rdy) nudgeable() bool {
 	return !r.fixed && r.inForce > r.unanswered()+1
 }
 
-func (r *rdy) stopPoke() {
-	if r.poke != nil {
-		r.poke.Stop()
+func (r *rdy) stopNudge() {
+	if r.nudgeTimer != nil {
+		r.nudgeTimer.Stop()
 	}
 }
 
-// pokeAt is when nsqd is to be poked, if nothing is read before.
-func (c *Conn) pokeAt() time.Duration {
+func (c *Conn) nudgeAt() time.Duration {
 	r := &c.out.rdy
 	return max(time.Duration(c.lastRead.Load()), r.raised) + r.window.Silence()
 }
 
-// armPoke sees to it that poke is called when it is time. The caller holds o.mu.
-func (c *Conn) armPoke(now time.Duration) {
+// armNudge requires o.mu.
+func (c *Conn) armNudge(now time.Duration) {
 	r := &c.out.rdy
-	if !r.pokable() {
-		r.open = false
+	if !r.nudgeable() {
+		r.wasNudgeable = false
 		return
 	}
-	if !r.open {
-		r.open, r.raised = true, now
+	if !r.wasNudgeable {
+		r.wasNudgeable, r.raised = true, now
 	}
-	if r.armed {
+	if r.nudgeArmed {
 		return
 	}
-	r.armed = true
-	wait := c.pokeAt() - now
-	if r.poke == nil {
-		r.poke = time.AfterFunc(wait, c.poke)
+	r.nudgeArmed = true
+	wait := c.nudgeAt() - now
+	if r.nudgeTimer == nil {
+		r.nudgeTimer = time.AfterFunc(wait, c.nudge)
 	} else {
-		r.poke.Reset(wait)
+		r.nudgeTimer.Reset(wait)
 	}
 }
 
-// poke lowers RDY if nothing has been read for a while, so that nsqd writes what it holds. On a connection on which
-// bytes arrive it would only take the speed away.
-func (c *Conn) poke() {
+// nudge lowers RDY after a silence, so that nsqd flushes its buffer. It does nothing while bytes
+// arrive: then it would only cost throughput.
+func (c *Conn) nudge() {
 	o, now := &c.out, c.terms.Now()
 	o.mu.Lock()
 	r := &o.rdy
-	r.armed = false
+	r.nudgeArmed = false
 	switch {
 	case o.dead.Load() || o.cls || o.half:
-	case r.pokable() && now >= c.pokeAt():
+	case r.nudgeable() && now >= c.nudgeAt():
 		r.window.Nudge(now)
 	default:
-		c.armPoke(now)
+		c.armNudge(now)
 	}
 	o.unlock()
 }

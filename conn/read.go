@@ -11,51 +11,47 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// reader is the read loop of a connection: it reads large pieces, finds the
-// frames in place, and hands on the messages of a piece together. It waits for
-// nothing but the network.
+// reader is the read loop. It parses frames in place and delivers the messages of a block together.
 type reader struct {
 	c    *Conn
 	sink Sink
 	pool *blockPool
 
 	cur        *block
-	start, end int // what was read into cur and is not parsed yet
-	need       int // size of the frame at start, as far as known
+	start, end int // cur.buf[start:end] is read and not parsed
+	need       int // size of the frame at start, if known
 	size       int // of the next block
 	last       int // size of the last message
-	sparse     int // reads in a row that used little of a block
+	sparse     int // consecutive reads that used little
 
-	msgs  []handler.Delivery // free room for messages
-	least int                // how many are allocated together at least
-	batch int                // how many of msgs are filled and not handed on
-	bytes int                // of the bodies of those
-	reads []handler.Read     // free room
-	read  *handler.Read      // of the last of the batch; nil if there is none
+	msgs  []handler.Delivery // preallocated messages
+	least int                // to allocate together
+	batch int                // number of msgs parsed and not delivered
+	bytes int                // of the bodies of the batch
+	reads []handler.Read
+	read  *handler.Read // of the last message of the batch; nil if there is none
 
-	behind   bool          // the last read has not waited: nsqd was there first
+	behind   bool          // the last read did not block
 	now      time.Duration // when the last read returned
-	began    time.Duration // when the first byte of the frame at start was there
-	deadline time.Duration // of reading, in force
+	began    time.Duration // when the first byte of the frame at start arrived
+	deadline time.Duration // read deadline in force
 }
 
-// Messages are allocated together: as many as lie in what was read, within limits.
-// They are never reused, since a context may outlive its handler. The lower limit grows,
-// since many connections have little to do.
+// Messages are allocated together, at most as many as the block holds, and never reused: a context
+// may outlive its handler. The minimum grows, because many connections receive few messages.
 const (
 	firstTogether = 4
 	leastTogether = 32
 	mostTogether  = 64
 )
 
-// noWait is less than any read takes that has to wait for the network.
+// noWait is shorter than any read that waits for the network.
 const noWait = 20 * time.Microsecond
 
 func newReader(c *Conn, sink Sink) *reader {
 	return &reader{c: c, sink: sink, pool: new(blockPool), size: minBlock, least: firstTogether, began: c.terms.Now()}
 }
 
-// loop reads until something fails, and returns that.
 func (r *reader) loop() error {
 	r.cur = r.pool.get(r.size)
 	defer func() { r.cur.release() }()
@@ -77,9 +73,8 @@ func (r *reader) loop() error {
 	}
 }
 
-// extend moves the read deadline: two heartbeat intervals from the first byte
-// of the frame that is due, however it drips in. To save system calls it is
-// moved by a quarter interval at least.
+// extend moves the read deadline to two heartbeat intervals after the first byte of the current
+// frame, in steps of at least a quarter interval to save system calls.
 func (r *reader) extend() error {
 	beat := r.c.cfg.HeartbeatInterval
 	if r.began+2*beat < r.deadline+beat/4 {
@@ -89,7 +84,6 @@ func (r *reader) extend() error {
 	return r.c.tr.nc.SetReadDeadline(r.c.terms.Start.Add(r.deadline))
 }
 
-// fill makes room and reads once, or until there is something.
 func (r *reader) fill() error {
 	r.makeRoom()
 	before := r.c.terms.Now()
@@ -102,7 +96,7 @@ func (r *reader) fill() error {
 		if n > 0 {
 			r.behind = r.now-before < noWait
 			r.c.lastRead.Store(int64(r.now))
-			// An error that comes with the last bytes comes again.
+			// An error returned with data is returned again by the next read.
 			return nil
 		}
 		if err != nil {
@@ -115,7 +109,6 @@ func (r *reader) fill() error {
 	return io.ErrNoProgress
 }
 
-// adapt chooses the size of the next block by how full the reads are.
 func (r *reader) adapt(n, free int) {
 	largest := maxBlock
 	if r.last >= wideFrom {
@@ -136,8 +129,7 @@ func (r *reader) adapt(n, free int) {
 	}
 }
 
-// makeRoom sees to it that there is room to read into, and that the frame that
-// was begun fits.
+// makeRoom ensures that a partial frame fits.
 func (r *reader) makeRoom() {
 	have, full := r.end-r.start, len(r.cur.buf)
 	reusable := full == r.size && r.cur.held.Load() == 1 // no message lies in the block
@@ -149,8 +141,8 @@ func (r *reader) makeRoom() {
 	case have == 0 || r.need <= full-r.start:
 		// There is room.
 	case r.need > r.size/2:
-		// A large frame gets memory of its own, which grows with what arrives,
-		// so that a frame header alone costs nothing.
+		// A large frame gets its own memory, which grows with the bytes that arrive: a frame header
+		// alone costs nothing.
 		r.move(min(r.need, max(2*have, maxBlock)))
 	case reusable:
 		copy(r.cur.buf, r.cur.buf[r.start:r.end])
@@ -160,7 +152,6 @@ func (r *reader) makeRoom() {
 	}
 }
 
-// move goes on in another block of n bytes.
 func (r *reader) move(n int) {
 	b := r.pool.get(n)
 	have := copy(b.buf, r.cur.buf[r.start:r.end])
@@ -168,7 +159,6 @@ func (r *reader) move(n int) {
 	r.cur, r.start, r.end = b, 0, have
 }
 
-// parse handles the complete frames that were read.
 func (r *reader) parse() error {
 	for r.start < r.end {
 		typ, data, n, need, err := wire.NextFrame(r.cur.buf[r.start:r.end], r.c.cfg.MaxMessageSize)
@@ -182,7 +172,7 @@ func (r *reader) parse() error {
 		if typ == wire.FrameMessage {
 			err = r.message(data)
 		} else {
-			r.deliver() // an answer to CLS comes after the messages before it
+			r.deliver() // a reply to CLS follows the messages sent before it
 			err = r.control(typ, data)
 		}
 		if err != nil {
@@ -206,12 +196,12 @@ func (r *reader) message(data []byte) error {
 	if r.batch == len(r.msgs) {
 		r.deliver()
 		if len(r.msgs) == 0 {
-			left := (r.end - r.start) / (wire.HeaderLen + len(data)) // if they are as large
+			left := (r.end - r.start) / (wire.HeaderLen + len(data)) // if they have the same size
 			r.msgs = make([]handler.Delivery, min(max(left, r.least), mostTogether))
 			r.least = min(2*r.least, leastTogether)
 		}
 	}
-	// nsqd counts from when it sent the first byte, however long the rest took.
+	// nsqd's timeout runs from the first byte, however long the rest took.
 	if r.read == nil || r.read.At != r.began {
 		r.newRead()
 	}
@@ -223,7 +213,6 @@ func (r *reader) message(data []byte) error {
 	return nil
 }
 
-// newRead begins a [handler.Read], of messages that lie in the current block.
 func (r *reader) newRead() {
 	if len(r.reads) == 0 {
 		r.reads = make([]handler.Read, r.least)
@@ -233,7 +222,6 @@ func (r *reader) newRead() {
 	r.cur.held.Add(1)
 }
 
-// deliver hands on the messages that were parsed.
 func (r *reader) deliver() {
 	if r.batch == 0 {
 		return
@@ -245,7 +233,6 @@ func (r *reader) deliver() {
 	r.sink.Deliver(r.c, batch)
 }
 
-// control handles a response or an error frame.
 func (r *reader) control(typ wire.FrameType, data []byte) error {
 	c := r.c
 	switch {
@@ -256,7 +243,7 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 			return err
 		}
 		if c.sub == nil {
-			return err // it is about a message, so it answers no publish
+			return err // the error is about a message, so it answers no publish
 		}
 		if err.Code == "E_TOUCH_FAILED" {
 			c.expire(err.Text)
@@ -276,7 +263,6 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 			close(c.closeWait)
 		}
 	}
-	// Anything else on a subscribed connection answers nothing that was asked:
-	// it is of no consequence.
+	// Other responses answer no command and are ignored.
 	return nil
 }

@@ -2,29 +2,28 @@ package conn
 
 import "time"
 
-// Stats are the counters of a connection since it was made, and its state at
-// one instant.
+// Stats are the counters of a connection since the handshake, and its state at one instant.
 type Stats struct {
 	Addr     string        // as dialled
 	Since    time.Time     // when the handshake was complete
-	RTT      time.Duration // smallest round trip of late; 0 where it cannot be seen
+	RTT      time.Duration // smallest recent round trip; 0 if too short to measure
 	MaxRDY   int           // nsqd's max-rdy-count
 	Quota    int           // most messages that may be in flight
-	Window   int           // most that are asked for beyond those in flight: 1 while the topic is quiet
-	RDY      int           // last RDY written: Share or InFlight + Window, whichever is less
+	Window   int           // most messages requested beyond those in flight: 1 while the topic is quiet
+	RDY      int           // last RDY written: Quota or InFlight + Window, whichever is less
 	InFlight int           // received and not settled
-	LastRead time.Time     // when something came last: a message, a heartbeat
+	LastRead time.Time     // when anything was last read: a message, a heartbeat
 
-	Published uint64 // messages that nsqd has confirmed
+	Published uint64 // messages confirmed by nsqd
 
 	Received uint64 // messages
 	Bytes    uint64 // of their bodies
 	Finished uint64 // FIN
 	Requeued uint64 // REQ
 	Touched  uint64 // TOUCH
-	Expired  uint64 // not answered, because it was too late
-	Lost     uint64 // not answered, because the connection was gone
-	Refused  uint64 // errors of nsqd that did not end the connection
+	Expired  uint64 // not answered because it was too late
+	Lost     uint64 // not answered because the connection had ended
+	Refused  uint64 // nsqd errors that did not end the connection
 
 	Writes       uint64 // write calls
 	BytesWritten uint64 // before compression
@@ -36,13 +35,13 @@ func (c *Conn) Stats() Stats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	pending := 0
-	for i := range o.lanes {
-		pending += o.lanes[i].pending()
+	for i := range o.shards {
+		pending += o.shards[i].pending()
 	}
 	s, r := &o.stats, &o.rdy
 	return Stats{
 		Addr: c.addr, Since: c.terms.Start, RTT: r.window.RTT(), MaxRDY: r.max,
-		Quota: r.share, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending,
+		Quota: r.quota, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending,
 		LastRead:  c.terms.Start.Add(time.Duration(c.lastRead.Load())),
 		Published: s.published,
 		Received:  s.received, Bytes: s.bytesReceived,

@@ -8,22 +8,20 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// touchedSet finds the delivery whose TOUCH nsqd has refused. It knows the
-// messages that were touched and are not settled, and some that are: a message
-// that is never touched costs nothing, and nobody says when one is settled.
+// touchedSet finds the delivery whose TOUCH nsqd refused. Settled messages stay until the next
+// sweep, so a message that is never touched costs nothing.
 type touchedSet struct {
 	mu    sync.Mutex
-	byID  map[handler.ID][]*handler.Delivery // in the order of their first TOUCH; nil until there is one
-	limit int                                // of len(byID), before what is settled is taken out
+	byID  map[handler.ID][]*handler.Delivery // in the order of the first TOUCH
+	limit int                                // of len(byID), before a sweep
 }
 
-// minTouched is the least limit.
 const minTouched = 64
 
-// Touch asks nsqd for another message timeout; see [handler.Message.Touch],
-// which is what to call.
+// Touch queues a TOUCH, which asks nsqd for another message timeout. Call [handler.Message.Touch]
+// instead.
 func (c *Conn) Touch(m *handler.Delivery) error {
-	c.touched.add(m) // before nsqd can refuse it
+	c.touched.add(m) // before nsqd can refuse
 	return c.out.touch(m)
 }
 
@@ -39,8 +37,7 @@ func (t *touchedSet) add(m *handler.Delivery) {
 	t.byID[m.ID] = append(slices.DeleteFunc(t.byID[m.ID], (*handler.Delivery).Claimed), m)
 }
 
-// sweep takes out what is settled. It makes room for as many as are left, so
-// that a TOUCH pays for a constant part of it.
+// sweep removes settled messages. The new limit makes its cost constant per TOUCH.
 func (t *touchedSet) sweep() {
 	if t.byID == nil {
 		t.byID = make(map[handler.ID][]*handler.Delivery)
@@ -53,17 +50,13 @@ func (t *touchedSet) sweep() {
 	t.limit = max(minTouched, 2*len(t.byID))
 }
 
-// refused returns the delivery that a refused TOUCH was for; nil if it is
-// settled, or known to have expired.
+// refused returns the delivery that a refused TOUCH was for, or nil if it is settled or expired.
 //
-// An id may be in more than one hand: nsqd has delivered the message again on
-// this connection, and the handler of the earlier delivery still runs. nsqd
-// looks at the id only, but the later delivery exists because the earlier one
-// has expired; so it is the TOUCH of the earlier one that came too late, unless
-// we know that this one has expired. (Two refused TOUCHes of the earlier one,
-// with the second still on its way when the later one is touched, are beyond
-// what can be told apart: the later one's context ends too soon, and nothing
-// else happens to it than to one that has expired.)
+// Several deliveries have one id if nsqd redelivered the message while the first handler runs. nsqd
+// matches the id only, but a later delivery exists only because the earlier one expired, so the
+// TOUCH belongs to the earliest that is not known to have expired. One case is ambiguous: a second
+// refused TOUCH of the earlier delivery, on its way when the later one is touched, ends the later
+// context too soon.
 func (t *touchedSet) refused(id handler.ID) *handler.Delivery {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,7 +68,7 @@ func (t *touchedSet) refused(id handler.ID) *handler.Delivery {
 	return nil
 }
 
-// expire heeds the text of an E_TOUCH_FAILED, "TOUCH <id> failed …".
+// expire handles the text of an E_TOUCH_FAILED: "TOUCH <id> failed …".
 func (c *Conn) expire(text string) {
 	words := strings.Fields(text)
 	if len(words) < 2 || words[0] != "TOUCH" {

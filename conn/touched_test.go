@@ -10,13 +10,16 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// refuse is nsqd's answer to a TOUCH of message n that came too late.
+// Tests of touched.go.
+
+// refuse sends nsqd's answer to a TOUCH of message n that came too late.
 func (s *stream) refuse(n uint64) {
 	s.p.Error("E_TOUCH_FAILED " + touch(n) + " failed ID not in flight")
 	synctest.Wait()
 }
 
-// TestTouchRefused is F16 and M23: a refused TOUCH ends the context of that delivery, and after it nothing is sent but a success.
+// TestTouchRefused (F16, M23) checks that a refused TOUCH ends the context of its delivery, and
+// that afterwards only a success is sent.
 func TestTouchRefused(t *testing.T) {
 	for name, touching := range map[string]func(s *stream, m *handler.Delivery){
 		"by hand": func(_ *stream, m *handler.Delivery) { _ = m.Message().Touch() },
@@ -35,7 +38,7 @@ func TestTouchRefused(t *testing.T) {
 			for n := range 5 { // all but the last
 				touching(s, m[n])
 			}
-			time.Sleep(30 * time.Second) // half the message timeout
+			time.Sleep(30 * time.Second) // half of the message timeout
 			synctest.Wait()
 			for n := range uint64(3) {
 				s.refuse(n)
@@ -72,8 +75,9 @@ func TestTouchRefused(t *testing.T) {
 	}
 }
 
-// TestTouchRefusedOfNobody: what nsqd says of others, or in other words, ends no context.
-func TestTouchRefusedOfNobody(t *testing.T) {
+// TestTouchRefusedUnknown checks that errors about other messages, or in other words, end no
+// context.
+func TestTouchRefusedUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		m, untouched, settled := s.message(1), s.message(2), s.message(3)
@@ -105,8 +109,9 @@ func TestTouchRefusedOfNobody(t *testing.T) {
 	})
 }
 
-// TestTouchRefusedOfTwo: the id of a message whose first handler still runs when nsqd has delivered it again.
-func TestTouchRefusedOfTwo(t *testing.T) {
+// TestTouchRefusedSameID refuses a TOUCH of an id that was delivered again while its first handler
+// runs.
+func TestTouchRefusedSameID(t *testing.T) {
 	tests := map[string]struct {
 		before     func(s *stream, older *handler.Delivery)
 		newerLoses bool
@@ -137,7 +142,7 @@ func TestTouchRefusedOfTwo(t *testing.T) {
 	}
 }
 
-// TestTouchedIsBounded: what is settled is not remembered for long, and what is not is not forgotten.
+// TestTouchedIsBounded checks that settled messages are soon forgotten, and unsettled ones are not.
 func TestTouchedIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})

@@ -12,10 +12,10 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// ConfigError is a setting that cannot be used.
+// ConfigError is an invalid setting.
 type ConfigError struct {
-	Field  string // as "conn.Config.DialTimeout"
-	Reason string // what it is, and what is allowed
+	Field  string // such as "conn.Config.DialTimeout"
+	Reason string // the value and what is allowed
 }
 
 // Error names the field and what is allowed.
@@ -23,8 +23,8 @@ func (e *ConfigError) Error() string { return "nsqx: " + e.Field + " " + e.Reaso
 
 const maxNameLen = 255
 
-// Validate returns every fault of the configuration, joined: each is a *ConfigError that names the field and what is
-// allowed. The zero value has none.
+// Validate returns every fault of the configuration, joined. Each is a [*ConfigError] that names
+// the field and what is allowed. The zero Config is valid.
 func (c Config) Validate() error {
 	f := faults{of: "conn.Config."}
 	f.duration("DialTimeout", c.DialTimeout, time.Millisecond, time.Hour)
@@ -87,7 +87,8 @@ func (c Config) validateAuth(f *faults) {
 	}
 }
 
-// Validate returns every fault of the subscription, joined: each names what it is about and what is allowed.
+// Validate returns every fault of the subscription, joined. Each names the setting and what is
+// allowed.
 func (s Subscription) Validate() error {
 	f := faults{of: "conn.Subscription."}
 	f.errs = append(f.errs, wire.CheckTopic(s.Topic), wire.CheckChannel(s.Channel))
@@ -96,7 +97,7 @@ func (s Subscription) Validate() error {
 	return errors.Join(f.errs...)
 }
 
-// faults collects what is wrong. 0 is always allowed, since it means the default.
+// faults collects errors. 0 is always allowed: it means the default.
 type faults struct {
 	of   string
 	errs []error
@@ -112,7 +113,7 @@ func (f *faults) duration(field string, d, least, most time.Duration) {
 	}
 }
 
-// milliseconds is for what is sent in milliseconds: a fraction of one would get lost without a word.
+// milliseconds checks a duration that is sent in milliseconds: a fraction would be lost silently.
 func (f *faults) milliseconds(field string, d, least, most time.Duration) {
 	if d != 0 && (d < least || d > most || d%time.Millisecond != 0) {
 		f.add(field, "is %v: allowed is %v to %v in whole milliseconds, or 0 for the default", d, least, most)

@@ -11,30 +11,26 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// pending says whether there is anything for the write loop to do.
 func (o *outbox) pending() bool {
-	return len(o.buf) > headroom || o.toWrite() || o.laned || o.nop || o.half || o.dead.Load() || o.rdy.kept() || !o.cls && o.rdy.urgent()
+	return len(o.buf) > headroom || o.publishesDue() || o.sharded || o.nop || o.half ||
+		o.dead.Load() || o.rdy.yielded() || !o.cls && o.rdy.urgent()
 }
 
-// burst is how many bytes a write must have had, about a dozen answers, for the
-// next one to wait until every goroutine that can run has run: they have answers
-// to add, and a system call costs as much as handling many messages. A lone FIN
-// never waits.
+// burst is the size in bytes of a large write, about a dozen answers. After one, the write loop
+// yields to other goroutines: they have answers to add, and a system call costs as much as many
+// messages. A single FIN is never delayed.
 const burst = 256
 
-// largestKept is the size of the largest buffer that is used again.
 const largestKept = 1 << 20
 
-// work is what the write loop has to do.
 type work struct {
-	bytes []byte
-	now   time.Duration
-	last  bool // close the writing half afterwards
-	ended bool // the connection is dead
-	kept  bool // nsqd keeps to the share when it has read this
+	bytes   []byte
+	now     time.Duration
+	last    bool // close the writing half afterwards
+	ended   bool // the connection is dead
+	yielded bool // nsqd obeys the quota once it has read bytes
 }
 
-// take waits for work.
 func (c *Conn) take() work {
 	o := &c.out
 	o.mu.Lock()
@@ -52,15 +48,15 @@ func (c *Conn) take() work {
 		return work{ended: true}
 	}
 	w := work{now: c.terms.Now(), last: o.half}
-	if len(o.timed) > 0 {
+	if len(o.expiring) > 0 {
 		o.dropLate(w.now)
 	}
-	if o.laned || o.half {
-		o.emptyLanes(o.half)
+	if o.sharded || o.half {
+		o.flushShards(o.half)
 	}
-	if o.toWrite() {
-		o.encode(w.now)
-		c.watchPubs(w.now)
+	if o.publishesDue() {
+		o.encodePublishes(w.now)
+		c.watchPublishes(w.now)
 	}
 	buf := o.buf
 	if o.nop {
@@ -69,7 +65,7 @@ func (c *Conn) take() work {
 	}
 	first := headroom
 	if rdy := o.rdy.wanted(); rdy != o.rdy.inForce && o.mayWriteRDY(rdy) {
-		if rdy < o.rdy.inForce { // nsqd is to see the lower limit before the room that answers make
+		if rdy < o.rdy.inForce { // nsqd must read the lower limit before the answers free room
 			var line [headroom]byte
 			l := wire.AppendRDY(line[:0], rdy)
 			first -= len(l)
@@ -80,10 +76,10 @@ func (c *Conn) take() work {
 		o.rdy.set(rdy, w.now)
 	}
 	if !o.cls && !o.half {
-		c.armPoke(w.now)
+		c.armNudge(w.now)
 	}
 	o.closing = o.cls
-	if w.kept = o.rdy.kept(); w.kept {
+	if w.yielded = o.rdy.yielded(); w.yielded {
 		o.rdy.yielding = false
 	}
 	if o.half {
@@ -102,8 +98,8 @@ func (c *Conn) take() work {
 	return w
 }
 
-// mayWriteRDY says whether an RDY may be written: none after CLS. In the write of the CLS, before it and before the answers, a
-// share that was lowered still counts: else nsqd would send again what is given back.
+// mayWriteRDY reports whether RDY n may be written: none after CLS. Together with CLS a lowered
+// quota is still sent; otherwise nsqd would send requeued messages again.
 func (o *outbox) mayWriteRDY(n int) bool {
 	if o.cls {
 		return !o.closing && !o.half && o.rdy.yielding && n < o.rdy.inForce
@@ -111,12 +107,11 @@ func (o *outbox) mayWriteRDY(n int) bool {
 	return !o.half
 }
 
-// dropLate cuts the timed commands that are void by now out of the buffer. It
-// has something to do only when a write was held up for long.
+// dropLate removes expired commands, which exist only after a long write. The caller holds o.mu.
 func (o *outbox) dropLate(now time.Duration) {
-	var untouched []*handler.Delivery // have counted on a TOUCH that is not sent
+	var untouched []*handler.Delivery // messages that rely on a dropped TOUCH
 	cut := 0
-	for _, t := range o.timed {
+	for _, t := range o.expiring {
 		if t.by > now && !slices.Contains(untouched, t.m) {
 			continue
 		}
@@ -128,28 +123,25 @@ func (o *outbox) dropLate(now time.Duration) {
 			continue
 		}
 		untouched = append(untouched, t.m)
-		if t.m.Claim() { // before it is answered by a deadline that nsqd knows nothing of
+		if t.m.Claim() { // nobody may answer by a deadline that nsqd does not know
 			o.rdy.inFlight--
 			o.stats.expired++
 		}
 	}
-	clear(o.timed)
-	o.timed = o.timed[:0]
+	clear(o.expiring)
+	o.expiring = o.expiring[:0]
 }
 
-// writeLoop sends what is queued: all of it with one write, as soon as there is
-// any. It ends with the connection, or after the half-close.
 func (c *Conn) writeLoop(sink Sink) {
 	heartbeat := c.cfg.HeartbeatInterval
-	var deadline time.Duration // in force, since terms.Start
+	var deadline time.Duration // of writes, since terms.Start
 	for {
 		w := c.take()
 		if w.ended {
 			break
 		}
-		// Moving the deadline costs as much as a message: each write, and the
-		// half-close, which may write too, has at least a heartbeat interval, and
-		// up to a quarter more.
+		// Setting the deadline costs as much as a message. So each write, and the half-close, has
+		// between 1 and 1.25 heartbeat intervals.
 		if deadline < w.now+heartbeat {
 			deadline = w.now + heartbeat + heartbeat/4
 			if err := c.tr.nc.SetWriteDeadline(c.terms.Start.Add(deadline)); err != nil {
@@ -163,7 +155,7 @@ func (c *Conn) writeLoop(sink Sink) {
 				return
 			}
 		}
-		if w.kept {
+		if w.yielded {
 			sink.Yielded(c)
 		}
 		if w.last {
@@ -177,8 +169,7 @@ func (c *Conn) writeLoop(sink Sink) {
 	}
 }
 
-// writeFailed ends the connection. If nsqd has closed it, the reason may be
-// there to be read, so the read loop is left to find that end.
+// writeFailed gives the read loop time to find the reason if nsqd closed the connection.
 func (c *Conn) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.Abort(err)

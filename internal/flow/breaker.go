@@ -5,30 +5,31 @@ import (
 	"time"
 )
 
-// Backoff are the settings of a [Breaker].
+// Backoff configures a [Breaker].
 type Backoff struct {
-	MinResults int           // results that there must be within Period for it to open
-	Failures   float64       // part of them that failed, for it to open
+	MinResults int           // least number of results within Period for it to open
+	Failures   float64       // fraction of failures that opens it
 	Period     time.Duration // how far it looks back
 	First, Max time.Duration // how long it stays open: doubled each time, up to Max
 }
 
-// periods is in how many parts a Breaker counts its period.
+// periods is the number of parts in which a Breaker counts Period.
 const periods = 10
 
-// Breaker stops a consumer whose messages nearly all fail, because something that they need is down: instead of running the
-// whole backlog through its attempts it lets a single message try, after a second, then two, and so on. NSQ calls this backoff; here
-// it goes by the rate of failures, so that one message that fails for ever does not stop the others.
+// Breaker stops a consumer whose messages nearly all fail because a dependency is down: it lets a
+// single message try after First, then after twice that, and so on, instead of using up the
+// attempts of the backlog. (NSQ calls this backoff.) It uses the failure rate, so one message that
+// always fails does not stop the others.
 //
-// Instants are counted from any fixed one.
+// Instants are durations since any fixed instant.
 type Breaker struct {
 	cfg   Backoff
 	state breakerState
 
-	past   [periods]tally // totals at the beginning of each part of the period, the oldest at next
+	past   [periods]tally // totals at the start of each part, the oldest at next
 	next   int
-	rotate time.Duration // when the present part ends; 0: it has not begun
-	known  uint64        // results, when they were asked for last
+	rotate time.Duration // end of the current part; 0: not started
+	known  uint64        // results when last asked for
 
 	until  time.Duration // end of open
 	delay  time.Duration // of the last open
@@ -41,19 +42,20 @@ type tally struct{ results, failures uint64 }
 type breakerState uint8
 
 const (
-	closed breakerState = iota // all is well
-	open                       // nothing may be in flight
-	probe                      // one message may
-	ramp                       // one more for each success
+	closed breakerState = iota
+	open                // nothing may be in flight
+	probe               // one message may be in flight
+	ramp                // one more message after each success
 )
 
-// NewBreaker returns a closed breaker, at the instant 0 and with totals of 0.
+// NewBreaker returns a closed breaker at instant 0 with totals of 0.
 func NewBreaker(cfg Backoff) *Breaker { return &Breaker{cfg: cfg, rotate: cfg.Period / periods} }
 
-// Closed says whether all is well: then Record counts, otherwise Result.
+// Closed reports whether the breaker is closed: then the caller uses Record, otherwise Result.
 func (b *Breaker) Closed() bool { return b.state == closed }
 
-// Level is how many times in a row it has opened, as far as the delay tells: 0 if it is closed.
+// Level returns how many times in a row the breaker has opened, computed from its delay; 0 if it is
+// closed.
 func (b *Breaker) Level() (level int) {
 	if b.state == closed {
 		return 0
@@ -66,7 +68,8 @@ func (b *Breaker) Level() (level int) {
 
 const maxLevel = 62
 
-// Limit is how many messages may be in flight. It is to be asked in time: an open breaker ends with that.
+// Limit returns how many messages may be in flight. It must be called when OpenFor has passed: it
+// moves an open breaker to its probe.
 func (b *Breaker) Limit(now time.Duration) int {
 	if b.state == open && now >= b.until {
 		b.state = probe
@@ -82,7 +85,7 @@ func (b *Breaker) Limit(now time.Duration) int {
 	return math.MaxInt
 }
 
-// OpenFor is how long nothing may be in flight.
+// OpenFor returns how long nothing may be in flight.
 func (b *Breaker) OpenFor(now time.Duration) time.Duration {
 	if b.state != open {
 		return 0
@@ -90,9 +93,9 @@ func (b *Breaker) OpenFor(now time.Duration) time.Duration {
 	return max(b.until-now, 0)
 }
 
-// Record takes the number of failures since the beginning, and reports whether the breaker has opened. It is to be called at
-// each failure, and from time to time. It asks for the number of results, which is dear, only when it has to know: when a part of
-// the period is over, and when the failures would be enough if there had been nothing else since it asked last.
+// Record takes the number of failures since the start and reports whether the breaker has opened.
+// Call it at each failure, and from time to time. It calls results, which is expensive, only if a
+// part of Period has ended or the failures might suffice.
 func (b *Breaker) Record(now time.Duration, failures uint64, results func() uint64) (opened bool) {
 	if b.state != closed || now < b.rotate && !b.enough(b.known, failures) {
 		return false
@@ -106,14 +109,13 @@ func (b *Breaker) Record(now time.Duration, failures uint64, results func() uint
 	return true
 }
 
-// enough says whether so many failures open the breaker, given so many results, or MinResults if that is more.
+// enough reports whether failures open the breaker, given max(results, MinResults).
 func (b *Breaker) enough(results, failures uint64) bool {
 	oldest := b.past[b.next]
 	n := max(results-oldest.results, uint64(b.cfg.MinResults))
 	return float64(failures-oldest.failures) >= b.cfg.Failures*float64(n)
 }
 
-// forget drops what is older than the period.
 func (b *Breaker) forget(now time.Duration, t tally) {
 	part := b.cfg.Period / periods
 	if b.rotate == 0 {
@@ -139,8 +141,8 @@ func (b *Breaker) open(now time.Duration) {
 	b.state, b.until = open, now+b.delay
 }
 
-// Result takes a single result while the breaker is not closed; enough is the limit at which it closes. It reports whether the
-// breaker has opened again. What comes from before the probe, while it is open, changes nothing.
+// Result takes one result while the breaker is not closed, and reports whether it has opened again.
+// The breaker closes when its limit reaches enough. Results from before the probe change nothing.
 func (b *Breaker) Result(now time.Duration, failed bool, enough int) (opened bool) {
 	switch {
 	case b.state == probe && failed:

@@ -12,16 +12,16 @@ const sec = time.Second
 
 var backoff = flow.Backoff{MinResults: 20, Failures: 0.9, Period: 10 * sec, First: sec, Max: 60 * sec}
 
-// totals feeds a breaker with results, one by one.
+// totals feeds a breaker with single results.
 type totals struct {
 	*flow.Breaker
 	results, failures uint64
-	asked             int // for results
+	asked             int // calls of results
 }
 
 func newTotals() *totals { return &totals{Breaker: flow.NewBreaker(backoff)} }
 
-// add records n results at an instant, and says whether one of them has opened the breaker.
+// add records n results and reports whether the breaker has opened.
 func (b *totals) add(now time.Duration, n int, failed bool) (opened bool) {
 	for range n {
 		b.results++
@@ -100,7 +100,8 @@ func TestBreakerOpens(t *testing.T) {
 	}
 }
 
-// TestBreakerLife: open, one may try and fails, open for longer, up to a minute; one succeeds, more and more may; closed.
+// TestBreakerLife opens the breaker, fails the probe until it stays open for a minute, and closes
+// it by successes.
 func TestBreakerLife(t *testing.T) {
 	b := newTotals()
 	b.wantLimit(t, 0, math.MaxInt)
@@ -131,7 +132,7 @@ func TestBreakerLife(t *testing.T) {
 		}
 		b.wantLimit(t, now, want)
 	}
-	b.Result(now, true, 8) // one in between is no outage
+	b.Result(now, true, 8) // a single failure is no outage
 	b.wantLimit(t, now, 7)
 	b.Result(now, false, 8)
 	if !b.Closed() {
@@ -139,17 +140,18 @@ func TestBreakerLife(t *testing.T) {
 	}
 	b.wantLimit(t, now, math.MaxInt)
 
-	b.results += 1000 // what came while it was not closed does not count
+	b.results += 1000 // results while it was not closed do not count
 	b.failures += 1000
 	if b.record(now) || b.add(now, 19, true) {
 		t.Error("opened by what was before")
 	}
 	if !b.add(now, 1, true) || b.OpenFor(now) != sec {
-		t.Error("does not begin anew")
+		t.Error("does not start again")
 	}
 }
 
-// TestBreakerRamp: if most fail again it opens again, for longer.
+// TestBreakerRamp checks that the breaker opens for longer if most results of the ramp are
+// failures.
 func TestBreakerRamp(t *testing.T) {
 	b := newTotals()
 	b.add(0, 20, true)
@@ -168,7 +170,7 @@ func TestBreakerRamp(t *testing.T) {
 	}
 }
 
-// TestBreakerSmall: with a single worker the first success closes it.
+// TestBreakerSmall checks that with a single worker the first success closes the breaker.
 func TestBreakerSmall(t *testing.T) {
 	b := newTotals()
 	b.add(0, 20, true)
@@ -179,13 +181,14 @@ func TestBreakerSmall(t *testing.T) {
 	}
 }
 
-// TestBreakerAsksRarely for the number of results, and opens with the very failure that is the last straw all the same.
+// TestBreakerAsksRarely checks that the breaker rarely asks for the number of results, and still
+// opens at the decisive failure.
 func TestBreakerAsksRarely(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
-		good, bad   int // of each round
+		good, bad   int // in each round
 		rounds      int
-		opens, asks int // failures, after the rounds, until it opens; how often it asks at most
+		opens, asks int // failures after the rounds until it opens; most calls of results
 	}{
 		{"nothing but failures", 0, 0, 0, 20, 3},
 		{"one in a hundred", 99, 1, 1000, 890_000, 150},
@@ -194,7 +197,7 @@ func TestBreakerAsksRarely(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newTotals()
-			const now = sec / 2 // all in the first part of the period
+			const now = sec / 2 // in the first part of the period
 			for range tt.rounds {
 				if b.add(now, tt.good, false) || b.add(now, tt.bad, true) {
 					t.Fatalf("open after %d results", b.results)

@@ -5,25 +5,23 @@ import (
 	"slices"
 )
 
-// Distribute shares total among connections, each with the most it can take
-// (nsqd's max-rdy-count): all of it, if they can take that much, and as evenly
-// as their limits allow. A remainder goes to those with the highest limit, the
-// first of them first, so that when there are more connections than total, the
-// last ones get nothing.
+// Distribute divides total among connections with the given limits (nsqd's max-rdy-count): all of
+// it, if the limits permit, and as evenly as they permit. A remainder goes to the highest limits,
+// the first of them first. So with more connections than total, the last ones get 0.
 func Distribute(total int, limits []int) []int {
 	order := make([]int, len(limits))
 	for i := range order {
 		order[i] = i
 	}
-	// Who can take least is asked first: what it leaves is for all the others.
+	// The lowest limit comes first: what it leaves is divided among the others.
 	slices.SortFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(limits[a], limits[b]), cmp.Compare(b, a))
 	})
-	shares := make([]int, len(limits))
+	quotas := make([]int, len(limits))
 	total = max(total, 0)
 	for asked, i := range order {
-		shares[i] = min(limits[i], total/(len(order)-asked))
-		total -= shares[i]
+		quotas[i] = min(limits[i], total/(len(order)-asked))
+		total -= quotas[i]
 	}
-	return shares
+	return quotas
 }

@@ -38,7 +38,7 @@ func TestDistribute(t *testing.T) {
 		t.Run(fmt.Sprint(tt.total, tt.limits), func(t *testing.T) {
 			limits := slices.Clone(tt.limits)
 			if got := flow.Distribute(tt.total, limits); !slices.Equal(got, tt.want) {
-				t.Errorf("shares %v, want %v", got, tt.want)
+				t.Errorf("quotas %v, want %v", got, tt.want)
 			}
 			if !slices.Equal(limits, tt.limits) {
 				t.Errorf("the limits are %v now, were %v", limits, tt.limits)
@@ -47,38 +47,38 @@ func TestDistribute(t *testing.T) {
 	}
 }
 
-// check holds shares against what is promised.
+// check checks quotas against the documented properties.
 func check(t *testing.T, total int, limits []int) {
 	t.Helper()
-	shares := flow.Distribute(total, limits)
-	if len(shares) != len(limits) {
-		t.Fatalf("%d shares for %d limits", len(shares), len(limits))
+	quotas := flow.Distribute(total, limits)
+	if len(quotas) != len(limits) {
+		t.Fatalf("%d quotas for %d limits", len(quotas), len(limits))
 	}
 	sum, capacity, least, most := 0, 0, total, 0
-	for i, share := range shares {
-		if share < 0 || share > limits[i] {
-			t.Errorf("share %d is %d, its limit %d", i, share, limits[i])
+	for i, quota := range quotas {
+		if quota < 0 || quota > limits[i] {
+			t.Errorf("quota %d is %d, its limit %d", i, quota, limits[i])
 		}
-		sum += share
+		sum += quota
 		capacity += limits[i]
-		most = max(most, share)
-		if share < limits[i] {
-			least = min(least, share)
+		most = max(most, quota)
+		if quota < limits[i] {
+			least = min(least, quota)
 		}
 	}
 	if want := min(total, capacity); sum != want {
 		t.Errorf("%d of %d shared out, want %d", sum, total, want)
 	}
-	if most > least+1 { // only who is at its limit has less than another
-		t.Errorf("a share of %d beside one of %d that could be more", most, least)
+	if most > least+1 { // only a connection at its limit may have less
+		t.Errorf("a quota of %d beside one of %d that could be more", most, least)
 	}
-	for i := 1; i < len(shares); i++ {
-		if limits[i-1] >= limits[i] && shares[i-1] < shares[i] {
-			t.Errorf("share %d is %d, the later one %d: the remainder goes to the first", i-1, shares[i-1], shares[i])
+	for i := 1; i < len(quotas); i++ {
+		if limits[i-1] >= limits[i] && quotas[i-1] < quotas[i] {
+			t.Errorf("quota %d is %d, the later one %d: the remainder goes to the first", i-1, quotas[i-1], quotas[i])
 		}
 	}
 	if t.Failed() {
-		t.Fatalf("Distribute(%d, %v) = %v", total, limits, shares)
+		t.Fatalf("Distribute(%d, %v) = %v", total, limits, quotas)
 	}
 }
 

@@ -1,36 +1,36 @@
 package flow
 
-// Quota is what one connection has of a consumer's messages in flight.
+// Quota is one connection's part of a consumer's messages in flight.
 type Quota struct {
-	Set    int // as it was set last
-	Held   int // most that nsqd may be using now: at least Share, and more while it still acts on an earlier one
+	Set    int // quota set last
+	Held   int // most that nsqd may be using: at least Set, and more while it acts on an earlier quota
 	Max    int // nsqd's max-rdy-count
-	Demand int // what the connection has a use for
+	Demand int // what the connection can use
 }
 
-// Quotas says what each connection's share of total is to be now. Everybody gets 1, and then what it has a use for, as evenly as
-// that goes; what is left is spread evenly. If there are more connections than total, they take turns: as many as total
-// have 1, beginning with number turn.
+// Quotas returns the quota to set now for each connection. Each connection gets 1, then up to its
+// demand as evenly as possible; the rest is spread evenly. With more connections than total they
+// take turns: total of them get 1, beginning with number turn.
 //
-// What one connection loses another one gets only when nsqd keeps to the lower share, so that the sum of what nsqd may be
-// using never rises above total: the result is what can be set at once, and approaches the aim when it is asked for again.
+// A connection gets what another one loses only after nsqd obeys the lower quota, so the sum of
+// what nsqd may be using never exceeds total. Repeated calls approach the goal.
 func Quotas(total int, conns []Quota, turn int) []int {
-	shares := aim(max(total, 0), conns, turn)
+	quotas := aim(max(total, 0), conns, turn)
 	free := total
 	for _, c := range conns {
 		free -= c.Held
 	}
 	for i, c := range conns {
-		if more := shares[i] - c.Held; more > 0 {
+		if more := quotas[i] - c.Held; more > 0 {
 			more = min(more, max(free, 0))
 			free -= more
-			shares[i] = c.Held + more
+			quotas[i] = c.Held + more
 		}
 	}
-	return shares
+	return quotas
 }
 
-// aim is what the shares would be if they could all change at once.
+// aim returns the quotas that would result if all could change at once.
 func aim(total int, conns []Quota, turn int) []int {
 	n := len(conns)
 	if total < n {

@@ -9,9 +9,10 @@ import (
 	"github.com/nsqx/nsqx/internal/flow"
 )
 
-const all = 1 << 20 // the demand of a connection that has used all of its share
+// all is the demand of a connection that has used all of its quota.
+const all = 1 << 20
 
-func TestShares(t *testing.T) {
+func TestQuotas(t *testing.T) {
 	free := func(demand ...int) (conns []flow.Quota) {
 		for _, d := range demand {
 			conns = append(conns, flow.Quota{Max: 2500, Demand: d})
@@ -28,7 +29,7 @@ func TestShares(t *testing.T) {
 		{"none", 10, nil, 0, nil},
 		{"alone", 10, free(all), 0, []int{10}},
 		{"alone and idle", 10, free(0), 0, []int{10}},
-		{"nothing to share", 0, free(all, all), 1, []int{0, 0}},
+		{"nothing to divide", 0, free(all, all), 1, []int{0, 0}},
 		{"less than nothing", -5, free(all, all), 1, []int{0, 0}},
 		{"even", 10, free(all, all, all), 0, []int{4, 3, 3}},
 		{"idle ones lend", 100, free(all, 0, 0), 0, []int{98, 1, 1}},
@@ -48,26 +49,26 @@ func TestShares(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := flow.Quotas(tt.total, tt.conns, tt.turn); !slices.Equal(got, tt.want) {
-				t.Errorf("shares %v, want %v", got, tt.want)
+				t.Errorf("quotas %v, want %v", got, tt.want)
 			}
 		})
 	}
 }
 
-// nsqds plays connections to nsqds that heed a lower share at some later time.
+// nsqds plays connections to nsqds that obey a lower quota later.
 type nsqds struct {
 	random *rand.Rand
 	conns  []flow.Quota
 }
 
-func (n *nsqds) set(shares []int) {
-	for i, s := range shares {
+func (n *nsqds) set(quotas []int) {
+	for i, s := range quotas {
 		c := &n.conns[i]
 		c.Set, c.Held = s, max(c.Held, s)
 	}
 }
 
-// live lets time pass: some heed their shares, some answer a part of what they hold.
+// live lets time pass: some connections obey their quotas, some answer a part of what they hold.
 func (n *nsqds) live() {
 	for i := range n.conns {
 		c := &n.conns[i]
@@ -92,9 +93,9 @@ func (n *nsqds) held() (sum int) {
 	return sum
 }
 
-// TestSharesProperties goes through random histories: totals that change, connections that come and go, use much or
-// nothing, and give back what they lose in their own time.
-func TestSharesProperties(t *testing.T) {
+// TestQuotasProperties checks random histories: the total changes, connections come and go, use
+// much or nothing, and release a lost quota late.
+func TestQuotasProperties(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		n := &nsqds{random: random}
@@ -117,16 +118,16 @@ func TestSharesProperties(t *testing.T) {
 				turn = (turn + total) % len(n.conns)
 			}
 			before := n.held()
-			shares := flow.Quotas(total, n.conns, turn)
-			what := fmt.Sprintf("seed %d, step %d: Shares(%d, %+v, %d) = %v", seed, step, total, n.conns, turn, shares)
+			quotas := flow.Quotas(total, n.conns, turn)
+			what := fmt.Sprintf("seed %d, step %d: Quotas(%d, %+v, %d) = %v", seed, step, total, n.conns, turn, quotas)
 			sum := 0
-			for i, s := range shares {
+			for i, s := range quotas {
 				sum += s
 				if s < 0 || s > n.conns[i].Max {
 					t.Fatalf("%s: %d is not within 0 and max-rdy-count", what, s)
 				}
 			}
-			n.set(shares)
+			n.set(quotas)
 			if after := n.held(); after > max(total, before) {
 				t.Fatalf("%s: nsqd may use %d, was %d", what, after, before)
 			}
@@ -139,7 +140,8 @@ func TestSharesProperties(t *testing.T) {
 	}
 }
 
-// settle lets every connection heed its share, want all, and checks that all of total is in use then, evenly.
+// settle makes every connection obey its quota and demand all, and checks that the total is used,
+// evenly.
 func settle(t *testing.T, n *nsqds, total int) {
 	t.Helper()
 	for range 3 {
@@ -157,11 +159,11 @@ func settle(t *testing.T, n *nsqds, total int) {
 		}
 	}
 	if sum != min(total, capacity) || most > least+1 {
-		t.Fatalf("%d shared out as %+v", total, n.conns)
+		t.Fatalf("%d divided as %+v", total, n.conns)
 	}
 }
 
-// TestTurns: with more connections than total each has its turn in every round of them, as often as the others.
+// TestTurns checks that, with more connections than total, all connections have equally many turns.
 func TestTurns(t *testing.T) {
 	for conns := 1; conns <= 12; conns++ {
 		for total := 1; total < conns; total++ {

@@ -3,29 +3,30 @@ package flow
 import "time"
 
 const (
-	// Tick is how often a consumer looks at its load.
+	// Tick is how often a consumer measures its load.
 	Tick = 100 * time.Millisecond
 
-	// ahead is for how long a worker's messages should be there in advance.
+	// ahead is how far in advance, in working time, messages should wait for a worker.
 	ahead = 100 * time.Millisecond
 
-	fade = 0.93 // per tick: half of what was measured counts after a second
+	fade = 0.93 // per tick: a measurement counts half after a second
 )
 
-// Service measures how long handlers take: the time that workers were busy for each result. Handlers that still run are in it,
-// so one that hangs is seen before it returns. The zero value has measured nothing.
+// Service measures the service time of handlers: the busy time of workers per result. Running
+// handlers are included, so a stuck handler shows before it returns. The zero value has no
+// measurements.
 type Service struct {
-	busy    float64 // nanoseconds
+	busy    float64 // in nanoseconds
 	results float64
 }
 
-// Add adds what was measured in a tick: for how long workers were busy, all together, and what they have done.
+// Add adds one tick: the busy time of all workers and the number of results.
 func (s *Service) Add(busy time.Duration, results uint64) {
 	s.busy = s.busy*fade + float64(busy)
 	s.results = s.results*fade + float64(results)
 }
 
-// Time is the mean service time. ok is false before there was a result.
+// Time returns the mean service time, at most an hour. ok is false before the first result.
 func (s *Service) Time() (mean time.Duration, ok bool) {
 	if s.results <= 0 {
 		return 0, false
@@ -33,8 +34,8 @@ func (s *Service) Time() (mean time.Duration, ok bool) {
 	return time.Duration(min(s.busy/s.results, float64(time.Hour))), true
 }
 
-// Ahead is how many messages so many workers should have waiting for them, so that none waits for the network: none before there
-// was a result, at most limit.
+// Ahead returns how many messages should wait for the workers so that none waits for the network:
+// at most limit, and 0 before the first result.
 func (s *Service) Ahead(workers int, rtt time.Duration, limit int) int {
 	mean, ok := s.Time()
 	if !ok {

@@ -7,7 +7,7 @@ import (
 	"github.com/nsqx/nsqx/internal/flow"
 )
 
-// work plays n ticks of workers that are always busy, with handlers that take so long.
+// work plays n ticks of workers that are always busy with handlers of the given duration.
 func work(s *flow.Service, n, workers int, takes time.Duration) {
 	for range n {
 		busy := time.Duration(workers) * flow.Tick
@@ -37,7 +37,7 @@ func TestServiceAhead(t *testing.T) {
 			if got := s.Ahead(tt.workers, tt.rtt, 2500); got != 0 {
 				t.Errorf("%d before there was a result", got)
 			}
-			// So many ticks that even the longest has had a result.
+			// Enough ticks for a result of the longest handler.
 			n := int(max(tt.takes/flow.Tick, 10))
 			s.Add(time.Duration(n*tt.workers)*flow.Tick, uint64(time.Duration(n*tt.workers)*flow.Tick/tt.takes))
 			if got := s.Ahead(tt.workers, tt.rtt, 2500); got != tt.want {
@@ -48,8 +48,8 @@ func TestServiceAhead(t *testing.T) {
 	}
 }
 
-// TestServiceFollows: within two seconds of a change the mean is near to what handlers take now; and handlers that hang
-// are seen although they give no result.
+// TestServiceFollows checks that the mean follows a change within two seconds, and that stuck
+// handlers, which give no results, show.
 func TestServiceFollows(t *testing.T) {
 	var s flow.Service
 	work(&s, 100, 8, ms)
@@ -77,7 +77,7 @@ func TestServiceFollows(t *testing.T) {
 	}
 }
 
-// TestServiceIdle: nothing to do changes nothing.
+// TestServiceIdle checks that idle ticks change nothing.
 func TestServiceIdle(t *testing.T) {
 	var s flow.Service
 	work(&s, 10, 8, 10*ms)

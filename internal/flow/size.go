@@ -1,20 +1,20 @@
 package flow
 
-// Size measures how large messages are of late. They may become large from one to the next: what has come since the last tick
-// counts for itself, if it is larger. The zero value has measured nothing.
+// Size measures the size of recent messages. Since sizes may jump, the messages of the current tick
+// count alone if their mean is larger. The zero value has no measurements.
 type Size struct{ past, now bodies }
 
 type bodies struct{ messages, bytes float64 }
 
 func (b bodies) mean() float64 { return b.bytes / max(b.messages, 1e-9) }
 
-// Add adds messages that have come.
+// Add adds received messages and the bytes of their bodies.
 func (s *Size) Add(messages, bytes uint64) {
 	s.now.messages += float64(messages)
 	s.now.bytes += float64(bytes)
 }
 
-// Fade is to be called each [Tick]. What has come last stays, however long ago it was.
+// Fade must be called each [Tick]. The last message received keeps its weight, however old it is.
 func (s *Size) Fade() {
 	s.past.messages += s.now.messages
 	s.past.bytes += s.now.bytes
@@ -25,7 +25,8 @@ func (s *Size) Fade() {
 	}
 }
 
-// Fit is how many messages are as large as so many bytes, at least 1; limit if that is less, or nothing was measured.
+// Fit returns how many messages fit into the given number of bytes, between 1 and limit; limit if
+// nothing was measured.
 func (s *Size) Fit(bytes, limit int) int {
 	mean := max(s.past.mean(), s.now.mean())
 	if mean == 0 {

@@ -3,47 +3,51 @@ package flow
 import "time"
 
 const (
-	// What a round may take beyond round trips: quickly used up, slowly used up.
+	// How much longer than its round trips a quick round may take, and a slow one must take.
 	quickSlack = 200 * time.Microsecond
 	slowSlack  = 500 * time.Microsecond
 
-	// silence is how long a connection must be silent, at least, for a poke. A timer of an idle process is no more exact.
+	// silence is the least time without input before a nudge. Timers of an idle process are not
+	// more precise.
 	silence = time.Millisecond
 )
 
-// Window finds out how many messages, beyond those in flight, one connection should ask nsqd for.
+// Window determines how many messages, beyond those in flight, a connection should request.
 //
-// nsqd sends while fewer than RDY messages are in flight. It writes at once when the client can take no more, but buffers
-// (16 KB, 250 ms) while it could. So a window of 1 has the lowest latency, and a large one the highest rate: with less than two
-// round trips' worth of messages the way stands empty between RDY and what it brings.
+// nsqd flushes at once when the client can take no more; otherwise it buffers (16 KB, 250 ms). So a
+// window of 1 has the lowest latency. A large one has the highest throughput: with less than two
+// round trips' worth of messages, the network is idle between an RDY and the messages that it
+// brings.
 //
-// The window lives in rounds. A round begins when RDY has made room, and ends when as many messages have come as the
-// window was large. Two quick rounds in a row double the window, a slow one halves it: it is between two and four
-// round trips' worth of messages, and 1 on a quiet topic. One that is larger than nsqd's buffer has no price, since nsqd
-// writes whenever that is full; it is let grow as long as it is filled at all.
+// A round begins when RDY has made room, and ends when as many messages as the window was large
+// have arrived. Two quick rounds in a row double the window; a slow one halves it. So it settles
+// between two and four round trips' worth of messages, and at 1 on a quiet topic. A window larger
+// than nsqd's buffer costs nothing, since nsqd flushes a full buffer; it grows as long as it is
+// filled at all.
 //
-// Instants are counted from any fixed one. The zero Window is of size 1 and knows no round trip.
+// Instants are durations since any fixed instant. The zero Window has size 1 and no round trip
+// time.
 type Window struct {
-	trip   trip
-	grown  int           // size - 1
-	before int           // the size before the last poke, while a backlog may still be there
-	opened time.Duration // when the round began
-	left   int           // messages until it ends; 0: there is no round
-	narrow bool          // the round has less room than the window would take
-	quick  bool          // the round before was quick
-	poked  time.Duration // when the last poke was
+	trip        trip
+	grown       int           // size - 1
+	beforeNudge int           // size before the last nudge, while a backlog may remain
+	opened      time.Duration // start of the round
+	left        int           // messages until the round ends; 0: no round
+	narrow      bool          // the round has less room than the window
+	quick       bool          // the previous round was quick
+	nudged      time.Duration // time of the last nudge
 }
 
-// NewWindow returns a window for a connection whose handshake has measured a round trip.
+// NewWindow returns a window for a connection with the round trip time that the handshake measured.
 func NewWindow(handshake time.Duration) Window { return Window{trip: trip{handshake: handshake}} }
 
-// Size is how many messages to have room for, 1 or more.
+// Size returns how many messages to make room for, at least 1.
 func (w *Window) Size() int { return w.grown + 1 }
 
-// RTT is the shortest round trip of late.
+// RTT returns the shortest recent round trip.
 func (w *Window) RTT() time.Duration { return w.trip.min() }
 
-// Open begins a round, unless one is under way: at an instant, RDY has made room for so many messages.
+// Open begins a round, unless one is in progress: RDY made room for that many messages at now.
 func (w *Window) Open(now time.Duration, room int) {
 	if w.left > 0 || room <= 0 {
 		return
@@ -52,14 +56,15 @@ func (w *Window) Open(now time.Duration, room int) {
 	w.narrow = room < w.Size()
 }
 
-// Arrival is a number of messages that were read together.
+// Arrival describes messages that were read together.
 type Arrival struct {
 	Messages int
 	At       time.Duration // when they were read
-	Behind   bool          // they had been there before anybody read: then it was not nsqd who took so long
+	Behind   bool          // they had arrived before the read began: nsqd was not slow
 }
 
-// Received counts messages. limit is the largest window of any use; buffer is how many messages fill nsqd's.
+// Received counts messages. limit is the largest useful window; buffer is how many messages fill
+// nsqd's output buffer.
 func (w *Window) Received(a Arrival, limit, buffer int) {
 	if w.left == 0 {
 		return
@@ -70,15 +75,16 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 	w.left = 0
 	took := a.At - w.opened
 	if took < 0 {
-		return // they were read before RDY was written
+		return // read before RDY was written
 	}
-	if w.Size() == 1 && a.At-w.poked > w.Silence() { // else it may have been on its way before the round began
+	// After a nudge the message may have been on its way before the round began.
+	if w.Size() == 1 && a.At-w.nudged > w.Silence() {
 		w.trip.add(took)
 	}
 	w.judge(took, a.Behind || w.narrow, limit, buffer)
 }
 
-// judge draws the conclusion from a round. excused says that it was not nsqd who was slow.
+// judge adapts the window; excused means that nsqd did not cause the delay.
 func (w *Window) judge(took time.Duration, excused bool, limit, buffer int) {
 	trip := w.trip.usual()
 	quick, slow := 2*trip+quickSlack, 4*trip+slowSlack
@@ -86,27 +92,27 @@ func (w *Window) judge(took time.Duration, excused bool, limit, buffer int) {
 		quick, slow = max(quick, 4*w.Silence()), max(slow, 8*w.Silence())
 	}
 	switch {
-	case took <= quick && (w.quick || w.before > w.Size()):
-		// If it was larger before a poke, the backlog is still there, and so is its rate.
-		w.grown = max(min(max(2*w.Size(), w.before), limit), 1) - 1
-		w.before, w.quick = 0, false
+	case took <= quick && (w.quick || w.beforeNudge > w.Size()):
+		// If it was larger before a nudge, the backlog is still there, and so is its rate.
+		w.grown = max(min(max(2*w.Size(), w.beforeNudge), limit), 1) - 1
+		w.beforeNudge, w.quick = 0, false
 	case took <= quick:
 		w.quick = true
 	case took > slow && !excused:
 		w.grown = max(w.Size()/2, 1) - 1
-		w.before /= 2
+		w.beforeNudge /= 2
 		w.quick = false
 	default:
 		w.quick = false
 	}
 }
 
-// Silence is for how long nothing must have been read for [Window.Nudge].
+// Silence returns how long nothing must be read before [Window.Nudge].
 func (w *Window) Silence() time.Duration { return max(silence, 2*w.trip.usual()) }
 
-// Nudge makes the window 1, because nothing has come for [Window.Silence] although there was room: the RDY that follows
-// from that makes nsqd write what it buffers.
+// Nudge sets the window to 1, because nothing arrived for [Window.Silence] although there was room.
+// The lower RDY makes nsqd flush its buffer.
 func (w *Window) Nudge(now time.Duration) {
-	w.before = max(w.Size(), w.before)
-	w.grown, w.left, w.quick, w.poked = 0, 0, false, now
+	w.beforeNudge = max(w.Size(), w.beforeNudge)
+	w.grown, w.left, w.quick, w.nudged = 0, 0, false, now
 }

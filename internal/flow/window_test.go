@@ -13,7 +13,7 @@ const (
 	ms = time.Millisecond
 )
 
-// rounds plays n rounds that each take so long, and returns the instant after them.
+// rounds plays n rounds of the given duration and returns the instant after them.
 func rounds(w *flow.Window, now time.Duration, n int, took time.Duration, limit int) time.Duration {
 	for range n {
 		w.Open(now, min(w.Size(), limit))
@@ -23,7 +23,7 @@ func rounds(w *flow.Window, now time.Duration, n int, took time.Duration, limit 
 	return now
 }
 
-// receive is a read on a connection whose messages never fill nsqd's buffer.
+// receive reads messages on a connection whose messages never fill nsqd's buffer.
 func receive(w *flow.Window, now time.Duration, n int, behind bool, limit int) {
 	w.Received(flow.Arrival{Messages: n, At: now, Behind: behind}, limit, 1<<20)
 }
@@ -35,7 +35,7 @@ func wantSize(t *testing.T, w *flow.Window, want int) {
 	}
 }
 
-// TestWindow: with a round trip of 1 ms a round is quick up to 2.2 ms, slow from 4.5 ms on.
+// TestWindow uses a round trip of 1 ms: a round is quick up to 2.2 ms and slow above 4.5 ms.
 func TestWindow(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -50,8 +50,8 @@ func TestWindow(t *testing.T) {
 		{"quick five times", []time.Duration{ms, ms, ms, ms, ms}, 100, 4},
 		{"not in a row", []time.Duration{ms, 3 * ms, ms, 3 * ms, ms}, 100, 1},
 		{"quick enough no more", []time.Duration{2*ms + 200*us, 2*ms + 201*us}, 100, 1},
-		{"up to the share", []time.Duration{ms, ms, ms, ms, ms, ms, ms, ms}, 7, 7},
-		{"share of nothing", []time.Duration{ms, ms}, 0, 1},
+		{"up to the quota", []time.Duration{ms, ms, ms, ms, ms, ms, ms, ms}, 7, 7},
+		{"quota of nothing", []time.Duration{ms, ms}, 0, 1},
 		{"neither", []time.Duration{ms, ms, ms, ms, 4*ms + 500*us, 4*ms + 500*us}, 100, 4},
 		{"slow", []time.Duration{ms, ms, ms, ms, 4*ms + 501*us}, 100, 2},
 		{"slow again", []time.Duration{ms, ms, ms, ms, time.Second, time.Second, time.Second}, 100, 1},
@@ -69,7 +69,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestWindowNotToBlame: a slow round halves the window only if nsqd was slow, and had the room.
+// TestWindowNotToBlame checks that a slow round halves the window only if nsqd was slow and had the
+// room.
 func TestWindowNotToBlame(t *testing.T) {
 	w := flow.NewWindow(ms)
 	now := rounds(&w, 0, 8, ms, 100)
@@ -78,12 +79,12 @@ func TestWindowNotToBlame(t *testing.T) {
 	w.Open(now, 16)
 	now += time.Second
 	receive(&w, now, 16, true, 100)
-	wantSize(t, &w, 16) // we have been slow
+	wantSize(t, &w, 16) // the client was slow
 
 	w.Open(now, 8)
 	now += time.Second
 	receive(&w, now, 8, false, 100)
-	wantSize(t, &w, 16) // the share was used up
+	wantSize(t, &w, 16) // the quota was used up
 
 	w.Open(now, 16)
 	now += time.Second
@@ -91,7 +92,7 @@ func TestWindowNotToBlame(t *testing.T) {
 	wantSize(t, &w, 8)
 }
 
-// TestWindowOneRound: a round goes on until its messages have come, whatever is opened meanwhile.
+// TestWindowOneRound checks that Open does not restart a round in progress.
 func TestWindowOneRound(t *testing.T) {
 	w := flow.NewWindow(ms)
 	now := rounds(&w, 0, 4, ms, 100)
@@ -108,13 +109,14 @@ func TestWindowOneRound(t *testing.T) {
 	}
 	wantSize(t, &w, 8)
 
-	w.Open(now, 0) // no room is no round
+	w.Open(now, 0) // no room, no round
 	receive(&w, now+time.Hour, 100, false, 100)
 	wantSize(t, &w, 8)
 }
 
-// TestPoke: the window is 1 at once, and as large as before as soon as the backlog has shown to be still there.
-func TestPoke(t *testing.T) {
+// TestNudge checks that a nudge sets the window to 1, and that the old size returns once the
+// backlog shows again.
+func TestNudge(t *testing.T) {
 	w := flow.NewWindow(ms)
 	now := rounds(&w, 0, 12, ms, 1000)
 	wantSize(t, &w, 64)
@@ -126,7 +128,7 @@ func TestPoke(t *testing.T) {
 	w.Nudge(now)
 	w.Nudge(now)
 	now = rounds(&w, now, 2, ms, 10)
-	wantSize(t, &w, 10) // the share is less by now
+	wantSize(t, &w, 10) // the quota is lower now
 
 	now = rounds(&w, now, 6, ms, 100)
 	wantSize(t, &w, 80)
@@ -145,8 +147,8 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// TestWindowLearns: when every round takes longer than the handshake has measured, and the window is stuck for that, it is the way
-// that has become longer. The gaps of a quiet topic are no such thing: few of them are short.
+// TestWindowLearns checks that the round trip is adjusted if every round takes longer than the
+// handshake measured. The gaps of a quiet topic have no such effect: few of them are short.
 func TestWindowLearns(t *testing.T) {
 	w := flow.NewWindow(50 * us)
 	rounds(&w, 10*ms, 400, 2*ms, 100)
@@ -156,7 +158,7 @@ func TestWindowLearns(t *testing.T) {
 	}
 	w = flow.NewWindow(20 * ms)
 	now := 100 * ms
-	for range 200 { // of a single message each: the share is 1
+	for range 200 { // rounds of a single message: the quota is 1
 		now = rounds(&w, now, 1, ms, 1)
 	}
 	if got := w.RTT(); got != ms {
@@ -164,7 +166,8 @@ func TestWindowLearns(t *testing.T) {
 	}
 }
 
-// TestWindowBeyondTheBuffer: once it is larger than nsqd's buffer a window grows as long as it is filled in a few milliseconds.
+// TestWindowBeyondTheBuffer checks that a window larger than nsqd's buffer grows as long as it is
+// filled within a few milliseconds.
 func TestWindowBeyondTheBuffer(t *testing.T) {
 	w := flow.NewWindow(100 * us)
 	now := rounds(&w, 10*ms, 12, 100*us, 64)
@@ -184,7 +187,7 @@ func TestWindowBeyondTheBuffer(t *testing.T) {
 	wantSize(t, &w, 128)
 }
 
-// TestReadBefore: what was read before the round began says nothing of it.
+// TestReadBefore checks that messages read before the round began do not count.
 func TestReadBefore(t *testing.T) {
 	w := flow.NewWindow(ms)
 	for range 10 {
@@ -194,8 +197,8 @@ func TestReadBefore(t *testing.T) {
 	wantSize(t, &w, 1)
 }
 
-// TestWindowFollowsTheRate is a sender at a rate, with a round trip: the window holds between two and four round trips'
-// worth of messages, and 1 of a quiet topic.
+// TestWindowFollowsTheRate plays a sender with a rate and a round trip: the window holds two to
+// four round trips' worth of messages, and 1 on a quiet topic.
 func TestWindowFollowsTheRate(t *testing.T) {
 	for _, tt := range []struct {
 		rate     int
@@ -217,8 +220,8 @@ func TestWindowFollowsTheRate(t *testing.T) {
 			gap := time.Second / time.Duration(tt.rate)
 			now := time.Duration(0)
 			for range 200 {
-				// With room for a whole round the sender is never held up, but for the first messages of a
-				// small window: they are a round trip away.
+				// With room for a whole round the sender is only blocked before the first messages of a small
+				// window: they are a round trip away.
 				w.Open(now, w.Size())
 				took := max(time.Duration(w.Size())*gap, tt.rtt)
 				now += took

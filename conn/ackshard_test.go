@@ -13,49 +13,13 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// deliver lets nsqd send messages, in one write.
-func (s *stream) deliver(first uint64, n int) []*handler.Delivery {
-	s.t.Helper()
-	before := len(s.sink.messages())
-	var frames []byte
-	for i := range uint64(n) {
-		frames = append(frames, fake.Message(time.Now().UnixNano(), fake.ID(first+i), 1, []byte("x"))...)
-	}
-	s.p.Raw(frames)
-	synctest.Wait()
-	msgs := s.sink.messages()[before:]
-	if len(msgs) != n {
-		s.t.Fatalf("%d messages have come, want %d", len(msgs), n)
-	}
-	return msgs
-}
+// Tests of ackshard.go.
 
-// heard reads what the connection writes, in another goroutine, until its end.
-func (s *stream) heard() (commands func() []string) {
-	var all []string
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			cmd, err := s.p.Next()
-			if err != nil {
-				s.p.Close() // as nsqd does
-				return
-			}
-			all = append(all, cmd.String())
-		}
-	}()
-	return func() []string {
-		<-ended
-		return all
-	}
-}
-
-// TestLanes: many goroutines answer at once, in lanes of their own and in shared ones. Each answer is written once.
-func TestLanes(t *testing.T) {
+// TestShards answers from many goroutines, in separate and in common shards. Each answer must be
+// written once.
+func TestShards(t *testing.T) {
 	for _, goroutines := range []int{1, 3, 8, 40} {
 		bubbles(t, fmt.Sprint(goroutines), func(t *testing.T) {
 			const each = 250
@@ -102,20 +66,21 @@ func TestLanes(t *testing.T) {
 	}
 }
 
-// TestLanesBeforeCLS: its answer proves that nsqd has read what was answered before it, so all of that is written first.
-func TestLanesBeforeCLS(t *testing.T) {
+// TestShardsBeforeCLS checks that the FINs of all shards precede CLS, whose reply proves that nsqd
+// has read them.
+func TestShardsBeforeCLS(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		msgs := s.deliver(1, 20)
 		open := s.tap.holdWrites()
-		s.Finish(msgs[0]) // this one is being written
+		s.Finish(msgs[0]) // the write loop blocks in this one
 		synctest.Wait()
-		for lane, m := range msgs[1:17] {
-			finishIn(s, lane, m)
+		for shard, m := range msgs[1:17] {
+			finishIn(s, shard, m)
 		}
 		s.StopDelivery()
-		for lane, m := range msgs[17:] {
-			finishIn(s, lane, m)
+		for shard, m := range msgs[17:] {
+			finishIn(s, shard, m)
 		}
 		open()
 		commands := strings.Split(s.sent(), ", ")
@@ -125,9 +90,9 @@ func TestLanesBeforeCLS(t *testing.T) {
 	})
 }
 
-// TestLanesAtTheEnd: goroutines go on answering while the connection is half-closed. What was accepted is written, and what was
-// not is counted as lost.
-func TestLanesAtTheEnd(t *testing.T) {
+// TestShardsDuringHalfClose answers while the connection is half-closed: accepted answers are
+// written, the others are counted as lost.
+func TestShardsDuringHalfClose(t *testing.T) {
 	for round := range 30 {
 		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
 			const goroutines, each = 10, 100
@@ -164,8 +129,8 @@ func TestLanesAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestLanesWhenItDies: every message is counted once, as finished or as lost.
-func TestLanesWhenItDies(t *testing.T) {
+// TestShardsDuringAbort checks that every message is counted once, as finished or as lost.
+func TestShardsDuringAbort(t *testing.T) {
 	for round := range 30 {
 		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
 			const goroutines, each = 10, 100
@@ -199,7 +164,73 @@ func TestLanesWhenItDies(t *testing.T) {
 	}
 }
 
-// finishIn is Finish, with a lane.
-func finishIn(s *stream, lane int, m *handler.Delivery) bool {
-	return m.End() && s.FinishEnded(lane, unsafe.Slice(m, 1))
+// finishIn is Finish with a shard.
+func finishIn(s *stream, shard int, m *handler.Delivery) bool {
+	return m.End() && s.FinishEnded(shard, unsafe.Slice(m, 1))
+}
+
+// TestShardOrder checks that the commands of one goroutine keep their order.
+func TestShardOrder(t *testing.T) {
+	for round := range 30 {
+		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
+			const goroutines, each = 12, 120
+			s := openStream(t, streamOptions{})
+			commands := s.heard()
+			msgs := s.deliver(1, goroutines*each)
+			want := make([][]string, goroutines)
+			var wg sync.WaitGroup
+			for g := range goroutines {
+				wg.Go(func() {
+					mine := msgs[g*each : (g+1)*each]
+					for i, m := range mine {
+						n := uint64(g*each + i + 1)
+						switch i % 6 {
+						case 3:
+							s.Requeue(m, time.Second)
+							want[g] = append(want[g], req(n, 1000))
+						case 4:
+							if err := m.Message().Touch(); err != nil {
+								t.Error(err)
+							}
+							finishIn(s, g, m)
+							want[g] = append(want[g], touch(n), fin(n))
+						case 5:
+							s.GiveUp(m)
+							want[g] = append(want[g], fin(n))
+						default:
+							finishIn(s, g, m)
+							want[g] = append(want[g], fin(n))
+						}
+					}
+				})
+			}
+			wg.Wait()
+			s.CloseWrite()
+			_ = s.wait()
+			owner := make(map[string]int)
+			for g, cmds := range want {
+				for _, cmd := range cmds {
+					owner[cmd] = g
+				}
+			}
+			got := make([][]string, goroutines)
+			for _, cmd := range commands() {
+				g, known := owner[cmd]
+				if !known {
+					t.Errorf("wrote %q, which nobody has asked for", cmd)
+				}
+				got[g] = append(got[g], cmd)
+			}
+			for g := range goroutines {
+				if !slices.Equal(got[g], want[g]) {
+					for i := range want[g] {
+						if i < len(got[g]) && got[g][i] != want[g][i] {
+							t.Fatalf("goroutine %d: command %d is %q, want %q", g, i, got[g][i:min(i+4, len(got[g]))], want[g][i])
+						}
+					}
+					t.Fatalf("goroutine %d: wrote %d commands, want %d", g, len(got[g]), len(want[g]))
+				}
+			}
+		})
+	}
 }

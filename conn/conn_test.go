@@ -17,9 +17,10 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-var errReason = errors.New("the reason")
+// Tests of conn.go and fault.go.
 
-// TestAbort in every state: Serve returns the reason, at once; the contexts of messages end; the socket is closed.
+// TestAbort checks in every state that Serve returns the reason immediately, the message contexts
+// end and the socket is closed.
 func TestAbort(t *testing.T) {
 	states := map[string]func(s *stream){
 		"idle":               func(*stream) {},
@@ -52,7 +53,7 @@ func TestAbort(t *testing.T) {
 			if _, err := s.tap.Conn.Write(nil); !errors.Is(err, net.ErrClosed) {
 				t.Errorf("the socket is open: %v", err)
 			}
-			s.CloseWrite() // and the rest has no effect
+			s.CloseWrite() // no effect, like the next call
 			s.Abort(nil)
 		})
 	}
@@ -78,7 +79,7 @@ func TestAbortBeforeServe(t *testing.T) {
 	}
 }
 
-// TestAbortFromDeliver: the sink may do it, in the read loop itself.
+// TestAbortFromDeliver aborts from the sink, in the read loop.
 func TestAbortFromDeliver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s *stream
@@ -103,7 +104,7 @@ func TestAbortWithoutReason(t *testing.T) {
 	})
 }
 
-// TestServeLate: the silence counts from when somebody listens.
+// TestServeLate checks that silence counts from the start of Serve.
 func TestServeLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{idle: true})
@@ -166,7 +167,8 @@ func TestStopDelivery(t *testing.T) {
 	})
 }
 
-// TestCloseWrite: all that is queued is written before the half-close, and the end that nsqd makes then is a good one.
+// TestCloseWrite checks that everything queued is written before the half-close, and that nsqd's
+// end is then graceful.
 func TestCloseWrite(t *testing.T) {
 	for name, o := range layers(t) {
 		bubbles(t, name, func(t *testing.T) {
@@ -200,7 +202,7 @@ func TestCloseWrite(t *testing.T) {
 	}
 }
 
-// TestNotConfirmed: nsqd has half a second for its end.
+// TestNotConfirmed checks that nsqd has half a second to close its side.
 func TestNotConfirmed(t *testing.T) {
 	for name, o := range layers(t) {
 		bubbles(t, name, func(t *testing.T) {
@@ -212,8 +214,8 @@ func TestNotConfirmed(t *testing.T) {
 	}
 }
 
-// TestCloseWriteHeldUp: it is half a second with all there is to write.
-func TestCloseWriteHeldUp(t *testing.T) {
+// TestCloseWriteBlocked checks that the half second includes blocked writes.
+func TestCloseWriteBlocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		s.tap.SetBuffer(3)
@@ -223,7 +225,7 @@ func TestCloseWriteHeldUp(t *testing.T) {
 	})
 }
 
-// TestEndBeforeHalfClose proves nothing: nsqd has not read what is still to be written.
+// TestEndBeforeHalfClose checks that an end before the last write confirms nothing.
 func TestEndBeforeHalfClose(t *testing.T) {
 	for name, queued := range map[string]bool{"the last write held up": true, "a write held up, another to follow": false} {
 		bubbles(t, name, func(t *testing.T) {
@@ -250,7 +252,8 @@ func TestEndBeforeHalfClose(t *testing.T) {
 	}
 }
 
-// TestAfterHalfClose: what still comes is delivered, but cannot be answered; an error, or a broken connection, is no confirmation.
+// TestAfterHalfClose checks that messages after the half-close are delivered but cannot be
+// answered, and that an error or a reset is no confirmation.
 func TestAfterHalfClose(t *testing.T) {
 	last := fake.Message(0, fake.ID(9), 1, []byte("last"))
 	tests := map[string]struct {
@@ -301,7 +304,8 @@ func TestAfterHalfClose(t *testing.T) {
 	}
 }
 
-// TestWriteFails: the reason that nsqd gave before it closed is worth more than the error of a write after that.
+// TestWriteFails checks that the error that nsqd sent before it closed is preferred to a later
+// write error.
 func TestWriteFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -322,7 +326,7 @@ func TestWriteFails(t *testing.T) {
 	})
 }
 
-// TestWriteFailsAlone: if there is nothing to read, the write's error it is.
+// TestWriteFailsAlone checks that the write error is returned if there is nothing to read.
 func TestWriteFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -334,7 +338,8 @@ func TestWriteFailsAlone(t *testing.T) {
 	})
 }
 
-// TestWithoutHalfClose: a connection that cannot be half-closed is closed. That proves nothing.
+// TestWithoutHalfClose checks that a connection without CloseWrite is closed, which is no
+// confirmation.
 func TestWithoutHalfClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := fake.NewNetwork(t, func(p *fake.Peer) {
@@ -364,7 +369,8 @@ func TestWithoutHalfClose(t *testing.T) {
 	})
 }
 
-// TestAnswersRaceWithTheEnd: an answer that was taken before a confirmed end has been read by nsqd, and one that was not taken has not.
+// TestAnswersRaceWithTheEnd checks that nsqd has read exactly the answers accepted before a
+// confirmed end.
 func TestAnswersRaceWithTheEnd(t *testing.T) {
 	for seed := range 30 {
 		bubbles(t, fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -432,7 +438,7 @@ func TestAnswersRaceWithTheEnd(t *testing.T) {
 	}
 }
 
-// TestAbortRaces with everything else that may be called.
+// TestAbortRaces calls Abort concurrently with the other methods.
 func TestAbortRaces(t *testing.T) {
 	for name, o := range layers(t) {
 		for i := range 10 {

@@ -3,8 +3,9 @@ package conn_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,8 @@ import (
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
 )
+
+// Tests of read.go.
 
 func TestMessageFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -57,7 +60,7 @@ func TestMessageFields(t *testing.T) {
 	})
 }
 
-// TestMargin: what nsqd may hold a message in its buffer, it holds it against us.
+// TestMargin checks that the time in nsqd's buffer shortens the time to answer.
 func TestMargin(t *testing.T) {
 	for name, c := range map[string]struct {
 		identify map[string]any
@@ -79,7 +82,8 @@ func TestMargin(t *testing.T) {
 	}
 }
 
-// TestContextOfMessages inherits the values of Dial's context, not its end.
+// TestContextOfMessages checks that message contexts inherit the values of Dial's context, but not
+// its cancellation.
 func TestContextOfMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type key struct{}
@@ -108,7 +112,8 @@ func TestContextOfMessages(t *testing.T) {
 	})
 }
 
-// TestBatches: what one read brings is handed on together, but for what still fits into the memory of the one before, and at most 64 at a time.
+// TestBatches checks that messages of one read are delivered together, at most 64 at a time, except
+// for those that fit into memory allocated before.
 func TestBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -143,7 +148,8 @@ func TestBatches(t *testing.T) {
 	})
 }
 
-// TestOrderOfControl: what stands before an answer to CLS, or an error, is delivered before it is heeded.
+// TestOrderOfControl checks that messages before an error or CLOSE_WAIT are delivered before it is
+// handled.
 func TestOrderOfControl(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s *stream
@@ -172,7 +178,7 @@ func TestOrderOfControl(t *testing.T) {
 	})
 }
 
-// TestSegmentation: how the bytes arrive makes no difference.
+// TestSegmentation checks that the segmentation of the input does not matter.
 func TestSegmentation(t *testing.T) {
 	sizes := []int{0, 1, 25, 26, 27, 1000, 3, 4096, 0, 0, 20_000, 5}
 	for _, chunk := range []int{0, 1, 2, 3, 7, 8, 34, 35, 1000, 4095, 4096, 4097} {
@@ -200,7 +206,8 @@ func TestSegmentation(t *testing.T) {
 	}
 }
 
-// TestBodySizes: around everything that the reader does differently, between small ones. All are held until the end.
+// TestBodySizes checks bodies around every size that the reader treats differently, between small
+// ones. All are held until the end.
 func TestBodySizes(t *testing.T) {
 	const frame = 8 + 26
 	var sizes []int
@@ -243,7 +250,8 @@ func TestBodySizes(t *testing.T) {
 	}
 }
 
-// TestReleasedAtOnce: read memory is used again from the start while half a frame lies at its end.
+// TestReleasedAtOnce checks that a block is reused from its start while half a frame lies at its
+// end.
 func TestReleasedAtOnce(t *testing.T) {
 	for _, chunk := range []int{0, 100, 1000, 3000} {
 		bubbles(t, fmt.Sprint("chunk of ", chunk), func(t *testing.T) {
@@ -269,7 +277,8 @@ func TestReleasedAtOnce(t *testing.T) {
 	}
 }
 
-// TestReceived: a message counts as received when its first byte was there. nsqd counts from when it sent that.
+// TestReceived checks that the time of receipt is that of the first byte, since nsqd's timeout runs
+// from there.
 func TestReceived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -279,7 +288,7 @@ func TestReceived(t *testing.T) {
 			s.p.Raw(raw[i : i+1])
 			time.Sleep(time.Second)
 		}
-		// The rest comes with the whole of the next, and half of one more.
+		// The rest arrives with the next message and half of another one.
 		s.p.Raw(append(append(raw[10:], fake.Message(0, fake.ID(2), 1, nil)...), raw[:60]...))
 		time.Sleep(4 * time.Second)
 		s.p.Raw(raw[60:])
@@ -292,14 +301,110 @@ func TestReceived(t *testing.T) {
 	})
 }
 
-// pattern is a body that is different for each n, and at each place.
-func pattern(n uint64, size int) []byte {
-	b := make([]byte, 0, size+8)
-	for x := n*0x9e3779b97f4a7c15 + 1; len(b) < size; {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		b = binary.LittleEndian.AppendUint64(b, x)
+func TestSilentFromStart(t *testing.T) {
+	for _, interval := range []time.Duration{0, time.Second, time.Minute} {
+		bubbles(t, interval.String(), func(t *testing.T) {
+			s := openStream(t, streamOptions{cfg: conn.Config{HeartbeatInterval: interval}})
+			want := 2 * interval
+			if interval == 0 {
+				want = 2 * beat
+			}
+			err := s.failed(conn.PhaseStream, want)
+			wantIs(t, err, conn.ErrSilent)
+			wantIs(t, err, os.ErrDeadlineExceeded)
+		})
 	}
-	return b[:size]
+}
+
+// TestSilentAfterHeartbeat checks that the read deadline moves by at least a quarter interval.
+func TestSilentAfterHeartbeat(t *testing.T) {
+	for last, want := range map[time.Duration]time.Duration{
+		0:                                    60 * time.Second,
+		7*time.Second + 499*time.Millisecond: 60 * time.Second,
+		7*time.Second + 500*time.Millisecond: 67*time.Second + 500*time.Millisecond,
+		30 * time.Second:                     90 * time.Second,
+		59 * time.Second:                     119 * time.Second,
+	} {
+		bubbles(t, last.String(), func(t *testing.T) {
+			s := openStream(t, streamOptions{})
+			time.Sleep(last)
+			s.p.Heartbeat()
+			wantIs(t, s.failed(conn.PhaseStream, want), conn.ErrSilent)
+		})
+	}
+}
+
+// TestHeartbeatsKeepItAlive checks that the connection lives while heartbeats are at most 1.75
+// intervals apart, and ends within 2 intervals of the last.
+func TestHeartbeatsKeepItAlive(t *testing.T) {
+	for seed := range uint64(20) {
+		bubbles(t, fmt.Sprint("seed ", seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			s := openStream(t, streamOptions{})
+			for range 200 {
+				time.Sleep(rand.N(beat * 7 / 4))
+				for range 1 + random.IntN(3) {
+					s.alive()
+				}
+			}
+			last := time.Since(s.start)
+			failure := s.broken(conn.PhaseStream)
+			wantIs(t, failure, conn.ErrSilent)
+			if silent := s.at - last; silent < beat*7/4 || silent > 2*beat {
+				t.Errorf("it ended after %v of silence, want 52.5s to 60s", silent)
+			}
+		})
+	}
+}
+
+// TestDrippingHeartbeats checks that complete frames keep the connection alive, however slowly
+// their bytes arrive.
+func TestDrippingHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{})
+		for range 50 {
+			for _, b := range fake.Frame(fake.FrameResponse, []byte("_heartbeat_")) {
+				time.Sleep(2500 * time.Millisecond) // 47.5 s a frame
+				s.p.Raw([]byte{b})
+			}
+			s.p.Expect("NOP")
+		}
+		s.alive()
+	})
+}
+
+// TestDrip (M20) checks that a frame must be complete within two intervals of its first byte.
+func TestDrip(t *testing.T) {
+	frame := fake.Message(0, fake.ID(2), 1, make([]byte, 1000))
+	tests := map[string]struct {
+		before func(s *stream) (sent int)
+		want   time.Duration
+	}{
+		"at once":             {func(*stream) int { return 0 }, 60 * time.Second},
+		"after a second":      {func(*stream) int { time.Sleep(time.Second); return 0 }, 60 * time.Second},
+		"after half a minute": {func(*stream) int { time.Sleep(beat); return 0 }, 90 * time.Second},
+		"after a good frame": {func(s *stream) int {
+			time.Sleep(20 * time.Second)
+			s.message(1)
+			return 0
+		}, 80 * time.Second},
+		"with the good frame before it": {func(s *stream) int {
+			time.Sleep(20 * time.Second)
+			s.p.Raw(append(fake.Message(0, fake.ID(1), 1, nil), frame[:3]...))
+			return 3
+		}, 80 * time.Second},
+	}
+	for name, c := range tests {
+		bubbles(t, name, func(t *testing.T) {
+			s := openStream(t, streamOptions{})
+			for i := c.before(s); i < len(frame); i++ {
+				s.p.Raw(frame[i : i+1])
+				time.Sleep(time.Second)
+			}
+			wantIs(t, s.failed(conn.PhaseStream, c.want), conn.ErrSilent)
+			if got := s.Stats().Received; got > 1 {
+				t.Error("the message that was incomplete was delivered")
+			}
+		})
+	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 )
 
-// TestPoison: with the race detector, a body that was kept is overwritten when its memory is given back.
+// TestPoison checks that a body is overwritten after its release, under the race detector.
 func TestPoison(t *testing.T) {
 	for _, size := range []int{3800, 20_000, 100_000} {
 		synctest.Test(t, func(t *testing.T) {

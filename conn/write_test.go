@@ -1,6 +1,7 @@
 package conn_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strings"
@@ -9,11 +10,13 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestLoneAnswer goes out at once.
-func TestLoneAnswer(t *testing.T) {
+// Tests of write.go.
+
+// TestSingleAnswer checks that a single answer is sent immediately.
+func TestSingleAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		for n := range uint64(3) {
@@ -31,7 +34,7 @@ func TestLoneAnswer(t *testing.T) {
 	})
 }
 
-// TestAnswersTogether: what was queued while a write went on is one write.
+// TestAnswersTogether checks that answers queued during a write are one write.
 func TestAnswersTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
@@ -57,28 +60,11 @@ func TestAnswersTogether(t *testing.T) {
 	})
 }
 
-// blockedStream is a stream with n messages, whose write loop is held up with a FIN of message 0.
-func blockedStream(t *testing.T, n int, o streamOptions) (s *stream, msgs []*handler.Delivery, open func()) {
-	t.Helper()
-	s = openStream(t, o)
-	for i := range n {
-		s.message(uint64(i))
-	}
-	synctest.Wait()
-	s.tap.forget()
-	open = s.tap.holdWrites()
-	msgs = s.sink.messages()
-	s.Finish(msgs[0])
-	synctest.Wait()
-	return s, msgs, open
-}
-
-func lines(commands ...string) string { return strings.Join(commands, "\n") + "\n" }
-
-// TestRDY: a raise is written after the answers, a lowering before them, and nothing for what did not last.
+// TestRDY checks that RDY is raised after the answers and lowered before them, and that
+// intermediate values are not written.
 func TestRDY(t *testing.T) {
 	tests := map[string]struct {
-		shares []int
+		quotas []int
 		want   string
 	}{
 		"raised":                 {[]int{20}, lines(fin(1), req(2, 7), "RDY 20")},
@@ -108,20 +94,20 @@ func TestRDY(t *testing.T) {
 			s.Finish(msgs[0])
 			synctest.Wait()
 			s.Finish(msgs[1])
-			for _, n := range c.shares {
+			for _, n := range c.quotas {
 				s.SetQuota(n)
 			}
 			s.Requeue(msgs[2], 7*time.Millisecond)
 			open()
 			s.wantWritten(lines(fin(0)), c.want)
-			if st := s.Stats(); st.RDY != min(max(c.shares[len(c.shares)-1], 0), 2000) {
+			if st := s.Stats(); st.RDY != min(max(c.quotas[len(c.quotas)-1], 0), 2000) {
 				t.Errorf("stats are %+v", st)
 			}
 		})
 	}
 }
 
-// TestMaxRDY: whatever nsqd claims, a line of RDY is short.
+// TestMaxRDY checks that RDY is bounded, whatever nsqd reports.
 func TestMaxRDY(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{identify: map[string]any{"max_rdy_count": 1<<31 - 1}})
@@ -139,7 +125,7 @@ func TestMaxRDY(t *testing.T) {
 	})
 }
 
-// TestRDYBeforeServe: what is set before Serve is written first.
+// TestRDYBeforeServe checks that a quota set before Serve is written first.
 func TestRDYBeforeServe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{idle: true})
@@ -151,7 +137,7 @@ func TestRDYBeforeServe(t *testing.T) {
 	})
 }
 
-// TestNoRDYAfterCLS, nor a second CLS, which would be fatal.
+// TestNoRDYAfterCLS checks that neither RDY nor a second CLS, which would be fatal, follows CLS.
 func TestNoRDYAfterCLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, msgs, open := blockedStream(t, 3, streamOptions{})
@@ -172,7 +158,7 @@ func TestNoRDYAfterCLS(t *testing.T) {
 	})
 }
 
-// TestNOP: one for the heartbeats that came while a write went on.
+// TestNOP checks that one NOP answers all heartbeats that arrived during a write.
 func TestNOP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, msgs, open := blockedStream(t, 2, streamOptions{})
@@ -191,93 +177,7 @@ func TestNOP(t *testing.T) {
 	})
 }
 
-// TestSettledOnce: of all answers to a message only the first counts.
-func TestSettledOnce(t *testing.T) {
-	answers := map[string]struct {
-		do   func(c *conn.Conn, m *handler.Delivery) bool
-		want string
-	}{
-		"Finish":  {(*conn.Conn).Finish, fin(1)},
-		"Requeue": {func(c *conn.Conn, m *handler.Delivery) bool { return c.Requeue(m, time.Second) }, req(1, 1000)},
-		"GiveUp":  {(*conn.Conn).GiveUp, fin(1)},
-		"Forget":  {(*conn.Conn).Forget, ""},
-		"Claim":   {func(_ *conn.Conn, m *handler.Delivery) bool { return m.Claim() }, ""},
-	}
-	for first, a := range answers {
-		for second, b := range answers {
-			bubbles(t, first+" and "+second, func(t *testing.T) {
-				s := openStream(t, streamOptions{})
-				m := s.message(1)
-				if !a.do(s.Conn, m) {
-					t.Error("the first answer is not taken")
-				}
-				if b.do(s.Conn, m) || b.do(s.Conn, (*handler.Delivery)(m.Message().WithBody(nil))) {
-					t.Error("the second answer is taken")
-				}
-				wantIs(t, m.Message().Touch(), handler.ErrSettled)
-				wantIs(t, s.Touch(m), handler.ErrSettled) // as one that has passed that check before the answer
-				s.wantSent(a.want)
-				if st := s.Stats(); first != "Claim" && (st.InFlight != 0 || st.Finished+st.Requeued+st.Expired != 1) {
-					t.Errorf("stats are %+v", st)
-				}
-			})
-		}
-	}
-}
-
-// TestDelay is rounded up to milliseconds.
-func TestDelay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, streamOptions{})
-		for i, c := range []struct {
-			delay time.Duration
-			ms    int64
-		}{
-			{0, 0}, {-1, 0}, {math.MinInt64, 0}, {1, 1}, {time.Millisecond - 1, 1}, {time.Millisecond, 1}, {time.Millisecond + 1, 2},
-			{1500 * time.Microsecond, 2}, {time.Hour, 3_600_000}, {math.MaxInt64, 9_223_372_036_855},
-		} {
-			if !s.Requeue(s.message(uint64(i)), c.delay) {
-				t.Errorf("%v: not requeued", c.delay)
-			}
-			s.wantSent(req(uint64(i), c.ms))
-		}
-	})
-}
-
-// shortTimeout is a message timeout of 10 s: to be answered within 9.75 s.
-var shortTimeout = streamOptions{identify: map[string]any{"msg_timeout": 10_000, "max_msg_timeout": 60_000}}
-
-const answerBy = 9750 * time.Millisecond
-
-// TestTooLate: after answerBy only a success is sent.
-func TestTooLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, shortTimeout)
-		for i := range uint64(6) {
-			s.message(i)
-		}
-		m := s.sink.messages()
-		time.Sleep(answerBy - 1)
-		if !s.Requeue(m[0], 0) || !s.GiveUp(m[4]) {
-			t.Error("not answered, although there was time")
-		}
-		s.wantSent(req(0, 0) + ", " + fin(4))
-		time.Sleep(time.Nanosecond)
-		if s.Requeue(m[1], 0) || s.GiveUp(m[5]) {
-			t.Error("answered, although it is too late")
-		}
-		wantIs(t, m[2].Message().Touch(), handler.ErrMessageTimeout)
-		if !s.Finish(m[2]) || !s.Forget(m[3]) {
-			t.Error("a success is not too late")
-		}
-		s.wantSent(fin(2))
-		if st := s.Stats(); st.InFlight != 0 || st.Finished != 2 || st.Requeued != 1 || st.Expired != 3 || st.Touched != 0 {
-			t.Errorf("stats are %+v", st)
-		}
-	})
-}
-
-// TestTooLateInTheQueue: a write that was held up drops what is too late by then, and only that.
+// TestTooLateInTheQueue checks that a delayed write drops exactly the expired commands.
 func TestTooLateInTheQueue(t *testing.T) {
 	for _, c := range []struct {
 		held time.Duration
@@ -309,33 +209,8 @@ func TestTooLateInTheQueue(t *testing.T) {
 	}
 }
 
-func TestTouch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, shortTimeout)
-		m := s.message(1)
-		ctx := m.Context()
-		<-time.After(6 * time.Second)
-		if err := m.Message().Touch(); err != nil {
-			t.Error(err)
-		}
-		s.wantSent(touch(1))
-		if by, _ := m.Message().Deadline(); by.Sub(s.start) != 6*time.Second+answerBy {
-			t.Errorf("to be answered after %v", by.Sub(s.start))
-		}
-		<-ctx.Done()
-		wantCause(t, ctx, handler.ErrMessageTimeout)
-		if at := time.Since(s.start); at != 6*time.Second+answerBy-time.Second {
-			t.Errorf("the context ended after %v", at)
-		}
-		if !s.Requeue(m, 0) {
-			t.Error("not requeued, although the touch has made time for it")
-		}
-		s.wantSent(req(1, 0))
-	})
-}
-
-// TestTouchNotSent: a TOUCH that is dropped moves nothing. By then nsqd has given the message to somebody else, whom a REQ or another
-// TOUCH would hit.
+// TestTouchNotSent checks that a dropped TOUCH moves no deadline. nsqd has redelivered the message
+// by then, and a REQ or another TOUCH would hit that delivery.
 func TestTouchNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, m, open := blockedStream(t, 6, shortTimeout)
@@ -345,7 +220,7 @@ func TestTouchNotSent(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		s.Requeue(m[1], 0) // by a deadline that the TOUCH has moved
+		s.Requeue(m[1], 0) // by a deadline that the TOUCH moved
 		_ = m[2].Message().Touch()
 		s.Finish(m[3])
 		s.GiveUp(m[5])
@@ -367,34 +242,7 @@ func TestTouchNotSent(t *testing.T) {
 	})
 }
 
-// TestTouchAfterLoss says so, and nothing that is done to a connection that is gone has an effect.
-func TestTouchAfterLoss(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, streamOptions{})
-		for i := range uint64(5) {
-			s.message(i)
-		}
-		m := s.sink.messages()
-		s.tap.forget()
-		s.p.Close()
-		_ = s.wait()
-		wantIs(t, m[0].Message().Touch(), handler.ErrConnLost)
-		if s.Finish(m[0]) || s.Requeue(m[1], 0) || s.Alive() {
-			t.Error("something was taken that cannot be sent")
-		}
-		s.SetQuota(5)
-		s.StopDelivery()
-		s.CloseWrite()
-		s.CancelMessages(handler.ErrShutdown)
-		s.wantWritten()
-		wantCause(t, m[2].Context(), handler.ErrConnLost)
-		if st := s.Stats(); st.Lost != 2 || st.InFlight != 3 || st.Finished+st.Requeued+st.Touched != 0 {
-			t.Errorf("stats are %+v", st)
-		}
-	})
-}
-
-// TestCompressedWrites: coalescing holds above the compressor, too.
+// TestCompressedWrites checks that answers are coalesced above a compressor, too.
 func TestCompressedWrites(t *testing.T) {
 	for name, l := range layers(t) {
 		bubbles(t, name, func(t *testing.T) {
@@ -419,4 +267,88 @@ func TestCompressedWrites(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHeartbeatFlood (M17) checks that heartbeats that arrive together are answered together, and
+// that nothing accumulates during a write.
+func TestHeartbeatFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{})
+		open := s.tap.holdWrites()
+		flood := bytes.Repeat(fake.Frame(fake.FrameResponse, []byte("_heartbeat_")), 1000)
+		s.p.Heartbeat()
+		synctest.Wait() // its answer is being written
+		for range 100 {
+			s.p.Raw(flood)
+		}
+		synctest.Wait()
+		open()
+		// The first write was blocked; all other heartbeats got one answer.
+		s.wantWritten("NOP\n", "NOP\n")
+	})
+}
+
+// TestWriteDeadline checks that a peer that reads nothing ends the connection after one heartbeat
+// interval, up to a quarter more, and that no caller waits for it.
+func TestWriteDeadline(t *testing.T) {
+	for pause, want := range map[time.Duration]time.Duration{
+		0:                                    37*time.Second + 500*time.Millisecond,
+		5 * time.Second:                      37*time.Second + 500*time.Millisecond,
+		7*time.Second + 500*time.Millisecond: 37*time.Second + 500*time.Millisecond,
+		7*time.Second + 501*time.Millisecond: 7*time.Second + 501*time.Millisecond + 37*time.Second + 500*time.Millisecond,
+		25 * time.Second:                     62*time.Second + 500*time.Millisecond,
+	} {
+		bubbles(t, pause.String(), func(t *testing.T) {
+			s := openStream(t, streamOptions{})
+			first, second, third := s.message(1), s.message(2), s.message(3)
+			s.tap.SetBuffer(len("RDY 1\n") + 3)
+			s.SetQuota(1) // the first write sets the deadline
+			synctest.Wait()
+			time.Sleep(pause)
+			ctx := first.Context()
+			s.Finish(first)
+			synctest.Wait()
+			stop := make(chan struct{})
+			go func() { // nsqd is not silent
+				defer close(stop)
+				for s.p.WriteErr() == nil {
+					s.p.Heartbeat()
+					time.Sleep(time.Second)
+				}
+			}()
+			if !s.Finish(second) || second.Message().Touch() == nil || !s.Alive() {
+				t.Error("answering depends on the write")
+			}
+			wantIs(t, s.failed(conn.PhaseStream, want), conn.ErrSilent)
+			if s.Finish(third) || s.Alive() || ctx.Err() == nil {
+				t.Error("it is not over")
+			}
+			<-stop
+		})
+	}
+}
+
+// TestWriteDeadlineHalfClose checks that the half-close gets a new deadline after a long time
+// without writes, since it writes the end of a compressed stream.
+func TestWriteDeadlineHalfClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{
+			cfg: conn.Config{Compression: conn.Deflate}, identify: map[string]any{"deflate": true},
+			upgrade: func(p *fake.Peer) { p.UpgradeDeflate() },
+		})
+		s.SetQuota(1)
+		s.p.Expect("RDY")
+		for range 20 {
+			time.Sleep(10 * time.Second)
+			s.message(1)
+		}
+		s.CloseWrite()
+		if !s.p.HalfClosed() {
+			t.Error("no half-close")
+		}
+		s.p.Close()
+		if err := s.wait(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -14,13 +14,11 @@ import (
 	"github.com/nsqx/nsqx/internal/pipe"
 )
 
+// Tests of the AUTH phase of handshake.go.
+
 const canary = "canary-5ec7e7-0123456789"
 
-func secret(s string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return s, nil }
-}
-
-// TestAuthRefusals: the connection fails before anything but IDENTIFY has been sent.
+// TestAuthRefusals checks that the handshake fails before anything but IDENTIFY is sent.
 func TestAuthRefusals(t *testing.T) {
 	asks, asksNot := `{"auth_required":true}`, `{"auth_required":false}`
 	asked := func(context.Context) (string, error) {
@@ -91,7 +89,7 @@ func TestAuth(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	// Secrets that look like a part of the protocol.
+	// Secrets that look like protocol data.
 	for _, s := range []string{"OK", "1", "{", "_heartbeat_", strings.Repeat("x", 64<<10)} {
 		bubbles(t, "secret "+label(s), func(t *testing.T) {
 			cfg := conn.Config{AuthSecret: secret(s), AllowPlaintextAuth: true}
@@ -154,7 +152,7 @@ func TestAuthAnswer(t *testing.T) {
 	})
 }
 
-// TestSecretStaysSecret: nsqd quotes the secret wherever it can, and TLS is tapped.
+// TestSecretStaysSecret lets nsqd quote the secret everywhere, and taps TLS.
 func TestSecretStaysSecret(t *testing.T) {
 	a := newAuthority(t)
 	server := a.server()
@@ -222,7 +220,7 @@ func TestSecretStaysSecret(t *testing.T) {
 	})
 }
 
-// tap sees what the client sends, below TLS.
+// tap records what the client sends, below TLS.
 type tap struct {
 	*pipe.Conn
 	seen strings.Builder

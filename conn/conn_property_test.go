@@ -13,8 +13,10 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestRandomHistories: whatever the sizes, the segments and the order in which messages are settled and released, every body is intact
-// until it is released, and what is on the wire is one answer for each message that was answered.
+// Tests of a whole connection with random traffic.
+
+// TestRandomHistories checks, with random sizes, segments and orders of settling and releasing,
+// that each body is intact until it is released and that each answer is on the wire once.
 func TestRandomHistories(t *testing.T) {
 	all := layers(t)
 	for name, o := range all {
@@ -32,7 +34,7 @@ type history struct {
 	s      *stream
 
 	mu       sync.Mutex
-	bodies   map[string]int // sizes of those that were sent and not settled, by id
+	bodies   map[string]int // sizes of messages sent and not settled, by id
 	held     []*handler.Delivery
 	more     *sync.Cond
 	finished bool
@@ -83,7 +85,7 @@ func (h *history) run(t *testing.T, o streamOptions) {
 	}
 }
 
-// write sends the messages in segments of all sizes, with pauses, so that reads are of all sizes, too.
+// write sends the messages in segments of random sizes, with pauses.
 func (h *history) write() {
 	for n := uint64(0); n < historyMessages; {
 		var raw []byte
@@ -132,7 +134,7 @@ func (h *history) deliver(msgs []handler.Delivery) {
 	h.more.Broadcast()
 }
 
-// settle takes messages in any order, holds some for a while, and settles and releases them.
+// settle takes messages in random order, holds some for a while, and settles and releases them.
 func (h *history) settle(t *testing.T, random *rand.Rand) {
 	for {
 		h.mu.Lock()
@@ -186,7 +188,7 @@ func (h *history) settle(t *testing.T, random *rand.Rand) {
 	}
 }
 
-// read returns what is answered on the wire, by id, until the half-close.
+// read returns the answers on the wire, by id, until the half-close.
 func (h *history) read(t *testing.T) map[string]string {
 	answers := make(map[string]string)
 	for {

@@ -20,7 +20,10 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// corked merges what is written until its peer is read from: an answer and the OK of an upgrade come in one segment.
+// Tests of compress.go and transport.go.
+
+// corked merges writes until its peer is read from, so that an answer and the OK of an upgrade
+// arrive in one segment.
 type corked struct {
 	net.Conn
 	held []byte
@@ -41,7 +44,7 @@ func (c *corked) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// sliced sends one byte at a time.
+// sliced writes one byte at a time.
 type sliced struct{ net.Conn }
 
 func (c sliced) Write(b []byte) (int, error) {
@@ -53,7 +56,8 @@ func (c sliced) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestUpgrades goes through every layer, however the server's bytes are cut, and talks in both directions to the half-close.
+// TestUpgrades checks every layer, with the server's bytes segmented in several ways, and transfers
+// data in both directions until the half-close.
 func TestUpgrades(t *testing.T) {
 	a := newAuthority(t)
 	server := a.server()
@@ -137,7 +141,7 @@ func upgrade(t *testing.T, p *fake.Peer, secure bool, server *tls.Config, c conn
 	}
 }
 
-// writes counts.
+// writes counts writes.
 type writes struct {
 	net.Conn
 	n int
@@ -150,7 +154,8 @@ func (w *writes) Write(b []byte) (int, error) {
 
 func (w *writes) CloseWrite() error { return w.Conn.(interface{ CloseWrite() error }).CloseWrite() }
 
-// TestOneWrite: a Write of the transport is one of the connection, which the peer can decode at once.
+// TestOneWrite checks that one Write of the transport is one Write of the connection, which the
+// peer can decode.
 func TestOneWrite(t *testing.T) {
 	a := newAuthority(t)
 	server := a.server()
@@ -206,8 +211,8 @@ func TestOneWrite(t *testing.T) {
 	}
 }
 
-// TestCompressedGarbage is M27 to M29: it comes instead of the compressed OK, or after it (M30). The error
-// stays (M31).
+// TestCompressedGarbage (M27 to M29) checks garbage in place of the compressed OK or behind it
+// (M30). The error is permanent for the reader (M31).
 func TestCompressedGarbage(t *testing.T) {
 	ok := fake.Frame(0, []byte("OK"))
 	id := "\xff\x06\x00\x00sNaPpY"
@@ -222,12 +227,12 @@ func TestCompressedGarbage(t *testing.T) {
 		var buf bytes.Buffer
 		w := snappy.NewBufferedWriter(&buf)
 		_, _ = w.Write(b)
-		_ = w.Close() // which writes nothing more
+		_ = w.Close() // writes nothing more
 		return buf.String()
 	}
 	badCRC := []byte(snapped(ok))
 	badCRC[len(id)+4]++
-	huge := append([]byte{0, 3, 0, 0, 1, 2, 3, 4}, snappy.Encode(nil, make([]byte, 65537))...) // a chunk that decodes to too much
+	huge := append([]byte{0, 3, 0, 0, 1, 2, 3, 4}, snappy.Encode(nil, make([]byte, 65537))...) // a chunk that decodes to more than 64 KiB
 	huge[1], huge[2] = byte(len(huge)-4), byte((len(huge)-4)>>8)
 	tests := []struct {
 		name  string
@@ -284,7 +289,8 @@ func TestCompressedGarbage(t *testing.T) {
 	}
 }
 
-// TestBomb: a frame of 64 MiB, compressed to little, is refused before it is unpacked. Its first 4 MiB do to show it.
+// TestBomb checks that a highly compressed frame of 64 MiB is refused before it is decompressed.
+// Its first 4 MiB suffice.
 func TestBomb(t *testing.T) {
 	frame := append([]byte{4, 0, 0, 4, 0, 0, 0, 0}, make([]byte, 4<<20)...)
 	bombs := map[conn.Compression][]byte{}

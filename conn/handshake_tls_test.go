@@ -1,12 +1,10 @@
 package conn_test
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,11 +14,9 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-func dialling(nc net.Conn) func(context.Context, string, string) (net.Conn, error) {
-	return func(context.Context, string, string) (net.Conn, error) { return nc, nil }
-}
+// Tests of the TLS phase of handshake.go.
 
-// upgrading is an nsqd with TLS.
+// upgrading plays an nsqd with TLS.
 func upgrading(server *tls.Config) func(p *fake.Peer) {
 	return func(p *fake.Peer) {
 		p.Identify(map[string]any{"tls_v1": true})
@@ -32,7 +28,7 @@ func upgrading(server *tls.Config) func(p *fake.Peer) {
 	}
 }
 
-// TestServerCertificateT2: what is wrong with it is permanent.
+// TestServerCertificateT2 checks that certificate errors are permanent.
 func TestServerCertificateT2(t *testing.T) {
 	a := newAuthority(t)
 	issued := func(change func(c *x509.Certificate)) *tls.Config {
@@ -79,7 +75,8 @@ func TestServerCertificateT2(t *testing.T) {
 	}
 }
 
-// TestClientCertificateT3: over TLS 1.3 the refusal arrives only after the handshake.
+// TestClientCertificateT3 checks a refused client certificate. With TLS 1.3 the refusal arrives
+// after the handshake.
 func TestClientCertificateT3(t *testing.T) {
 	a := newAuthority(t)
 	tests := map[string]struct {
@@ -99,7 +96,7 @@ func TestClientCertificateT3(t *testing.T) {
 					if tt.certificates == nil {
 						return new(tls.Certificate), nil
 					}
-					return &tt.certificates[0], nil // also if it is none that the server asked for
+					return &tt.certificates[0], nil // even if the server did not ask for it
 				}
 				_, err := shake(t, t.Context(), conn.Config{TLS: client}, orders, upgrading(server))
 				if tt.want == "" {
@@ -117,7 +114,7 @@ func TestClientCertificateT3(t *testing.T) {
 	}
 }
 
-// TestLateAlert: the server refuses the client so late that it has already answered.
+// TestLateAlert refuses the client after the server has answered.
 func TestLateAlert(t *testing.T) {
 	a := newAuthority(t)
 	server := a.server()
@@ -128,14 +125,14 @@ func TestLateAlert(t *testing.T) {
 				t.Error(err)
 			}
 			p.Expect("SUB")
-			p.Conn.Write([]byte("\x15\x03\x03\x00\x02\x02\x28")) // not encrypted: a bad record, which the client alerts about
+			p.Conn.Write([]byte("\x15\x03\x03\x00\x02\x02\x28")) // not encrypted: a bad record, for which the client sends an alert
 			_, _ = io.Copy(io.Discard, p.Conn)
 		})
 		wantError(t, err, conn.PhaseTLS, true)
 	})
 }
 
-// TestTLSBroken is M22 and T5.
+// TestTLSBroken covers M22 and T5.
 func TestTLSBroken(t *testing.T) {
 	a := newAuthority(t)
 	ok := fake.Frame(0, []byte("OK"))
@@ -169,7 +166,8 @@ func TestTLSBroken(t *testing.T) {
 	}
 }
 
-// TestUnixNeedsServerName: a path names no host, so the certificate cannot be checked against it.
+// TestUnixNeedsServerName checks that a socket path, which has no host name, fails certificate
+// verification without ServerName.
 func TestUnixNeedsServerName(t *testing.T) {
 	a := newAuthority(t)
 	server := a.server()

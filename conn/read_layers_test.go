@@ -16,36 +16,9 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// layers are the ways to stream: plain, with TLS, compressed, and both.
-func layers(t *testing.T) map[string]streamOptions {
-	a := newAuthority(t)
-	server, client := a.server(), a.client()
-	compressions := map[conn.Compression]func(*fake.Peer){
-		conn.NoCompression: func(*fake.Peer) {},
-		conn.Snappy:        (*fake.Peer).UpgradeSnappy,
-		conn.Deflate:       (*fake.Peer).UpgradeDeflate,
-	}
-	all := make(map[string]streamOptions)
-	for compression, upgrade := range compressions {
-		identify := func(tls bool) map[string]any {
-			return map[string]any{"tls_v1": tls, "snappy": compression == conn.Snappy, "deflate": compression == conn.Deflate}
-		}
-		all[compression.String()] = streamOptions{cfg: conn.Config{Compression: compression}, identify: identify(false), upgrade: upgrade}
-		all["tls, "+compression.String()] = streamOptions{
-			cfg:      conn.Config{Compression: compression, TLS: client},
-			identify: identify(true),
-			upgrade: func(p *fake.Peer) {
-				if err := p.UpgradeTLS(server); err != nil {
-					t.Error(err)
-				}
-				upgrade(p)
-			},
-		}
-	}
-	return all
-}
+// Tests of read.go over TLS and compression.
 
-// cutConn passes on what is written until only a given number of bytes is left, and closes then.
+// cutConn passes left bytes of what is written, and then closes.
 type cutConn struct {
 	net.Conn
 	armed bool
@@ -66,8 +39,8 @@ func (c *cutConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// TestCut: at each byte that comes over the wire, below TLS and compression. Whole messages are delivered, others not, and the end is
-// never a good one.
+// TestCut cuts the connection at each byte, below TLS and compression. Only complete messages are
+// delivered, and the end is never graceful.
 func TestCut(t *testing.T) {
 	for name, o := range layers(t) {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +60,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// cut sends three messages, of which k bytes arrive, and reports whether that is all of them.
+// cut sends three messages of which k bytes arrive, and reports whether all arrived.
 func cut(t *testing.T, o streamOptions, k int) (whole bool) {
 	var below *cutConn
 	o.server = func(nc net.Conn) net.Conn {
@@ -102,7 +75,7 @@ func cut(t *testing.T, o streamOptions, k int) (whole bool) {
 	whole = s.p.WriteErr() == nil
 	s.p.Close()
 	failure := s.failed(conn.PhaseStream, 0)
-	// Half a chunk of snappy is corrupt input for its reader.
+	// Half a snappy chunk may be corrupt input for its reader.
 	if !errors.Is(failure, io.EOF) && !errors.Is(failure, io.ErrUnexpectedEOF) && !errors.Is(failure, s2.ErrCorrupt) {
 		t.Errorf("Serve returned %v", failure)
 	}
@@ -118,7 +91,8 @@ func cut(t *testing.T, o streamOptions, k int) (whole bool) {
 	return whole
 }
 
-// TestCutAfterHalfClose: over every layer the end that follows a half-close confirms it, also in mid-frame.
+// TestCutAfterHalfClose checks that an end after a half-close confirms it over every layer, even
+// within a frame.
 func TestCutAfterHalfClose(t *testing.T) {
 	for name, o := range layers(t) {
 		for _, partial := range []int{0, 3, 20} {
@@ -139,7 +113,8 @@ func TestCutAfterHalfClose(t *testing.T) {
 	}
 }
 
-// TestGarbageInABlock is M30: good frames in front of garbage are delivered, also if they come in one block, or one record.
+// TestGarbageInABlock (M30) checks that frames before garbage are delivered, even if they arrive in
+// one block or record.
 func TestGarbageInABlock(t *testing.T) {
 	for name, o := range layers(t) {
 		bubbles(t, name, func(t *testing.T) {
@@ -156,8 +131,9 @@ func TestGarbageInABlock(t *testing.T) {
 	}
 }
 
-// TestGarbageBelow is M27 while messages flow: bytes that do not decompress, or decrypt, end the connection at once. What came before is delivered.
-func TestGarbageBelow(t *testing.T) {
+// TestGarbageBelowCompression (M27) checks that bytes that cannot be decompressed or decrypted end
+// the connection, and that earlier messages are delivered.
+func TestGarbageBelowCompression(t *testing.T) {
 	for name, o := range layers(t) {
 		if name == conn.NoCompression.String() {
 			continue // see TestMalformed
@@ -178,11 +154,11 @@ func TestGarbageBelow(t *testing.T) {
 	}
 }
 
-// TestBlocksOfNothing is the flood of M29: compressed bytes that decode to nothing do not move the deadline. And the read that
-// it ends is not tried again (M31).
-func TestBlocksOfNothing(t *testing.T) {
+// TestEmptyBlocks (M29) checks that compressed bytes that decode to nothing do not extend the
+// deadline, and that the read is not retried (M31).
+func TestEmptyBlocks(t *testing.T) {
 	nothing := map[conn.Compression][]byte{
-		conn.Snappy:  {0x80, 1, 0, 0, 0}, // a chunk to be skipped
+		conn.Snappy:  {0x80, 1, 0, 0, 0}, // a skippable chunk
 		conn.Deflate: {0, 0, 0, 0xff, 0xff},
 	}
 	for name, o := range layers(t) {

@@ -15,54 +15,7 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// publish starts a Publish of body and returns where its result will be.
-func (s *stream) publish(ctx context.Context, body string) <-chan error {
-	return s.publishTo(ctx, "orders", body)
-}
-
-func (s *stream) publishTo(ctx context.Context, topic, body string) <-chan error {
-	result := make(chan error, 1)
-	go func() { result <- s.Publish(ctx, pub(topic, body)) }()
-	synctest.Wait()
-	return result
-}
-
-func pub(topic, body string) *conn.Pub {
-	return &conn.Pub{Topic: topic, Bodies: [][]byte{[]byte(body)}}
-}
-
-func wantPending(t *testing.T, result <-chan error) {
-	t.Helper()
-	synctest.Wait()
-	select {
-	case err := <-result:
-		t.Errorf("Publish returned %v, want it to wait", err)
-	default:
-	}
-}
-
-// wantResult checks that Publish has returned what it should: nil, an error, or the code of a ServerError.
-func wantResult(t *testing.T, result <-chan error, want any) {
-	t.Helper()
-	synctest.Wait()
-	select {
-	case err := <-result:
-		switch want := want.(type) {
-		case nil:
-			if err != nil {
-				t.Errorf("Publish returned %v", err)
-			}
-		case error:
-			wantIs(t, err, want)
-		case string:
-			if e, ok := errors.AsType[*conn.ServerError](err); !ok || e.Code != want {
-				t.Errorf("Publish returned %v, want %s", err, want)
-			}
-		}
-	default:
-		t.Error("Publish has not returned")
-	}
-}
+// Tests of publish.go.
 
 func TestPublish(t *testing.T) {
 	for name, o := range layers(t) {
@@ -93,7 +46,8 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-// TestPublishHeartbeats is M16 for PUB: heartbeats come between a PUB and its answer. None is taken for it, and all are answered.
+// TestPublishHeartbeats (M16) sends heartbeats between a PUB and its answer. None may pass for the
+// answer, and all are answered.
 func TestPublishHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true, cfg: conn.Config{PublishTimeout: time.Hour}})
@@ -110,7 +64,7 @@ func TestPublishHeartbeats(t *testing.T) {
 	})
 }
 
-// TestPublishFIFO: of many at the same time each gets its own answer, and none the one of another.
+// TestPublishFIFO checks that each of many concurrent publishes gets its own answer.
 func TestPublishFIFO(t *testing.T) {
 	const n = 60
 	for _, c := range []struct {
@@ -144,7 +98,7 @@ func TestPublishFIFO(t *testing.T) {
 					wantResult(t, results[body], nil)
 				case i == c.answered:
 					wantResult(t, results[body], strings.Fields(c.failure)[0])
-				default: // nsqd has not looked at them
+				default: // nsqd has not read them
 					wantResult(t, results[body], conn.ErrNotSent)
 				}
 			}
@@ -157,7 +111,8 @@ func TestPublishFIFO(t *testing.T) {
 	}
 }
 
-// TestPublishRejectedWhileWriting: the answer is there, and gets to its caller, although a later publish could not be written.
+// TestPublishRejectedWhileWriting checks that an answer reaches its caller although a later publish
+// could not be written.
 func TestPublishRejectedWhileWriting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true})
@@ -176,7 +131,8 @@ func TestPublishRejectedWhileWriting(t *testing.T) {
 	})
 }
 
-// TestPublishContext: when ctx ends Publish returns at once, and the next publish gets its own answer.
+// TestPublishContext checks that Publish returns when ctx ends, and that the next publish gets its
+// own answer.
 func TestPublishContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true})
@@ -201,7 +157,7 @@ func TestPublishContext(t *testing.T) {
 	})
 }
 
-// TestPublishContextWhileBlocked: Publish waits neither for the write loop.
+// TestPublishContextWhileBlocked checks that Publish does not wait for the write loop.
 func TestPublishContextWhileBlocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true})
@@ -217,7 +173,8 @@ func TestPublishContextWhileBlocked(t *testing.T) {
 	})
 }
 
-// TestPublishEnded: a ctx that has ended before writes nothing, and the error is not ErrUnconfirmed.
+// TestPublishEnded checks that a ctx that has ended before sends nothing, and that the error is not
+// ErrUnconfirmed.
 func TestPublishEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true})
@@ -232,7 +189,7 @@ func TestPublishEnded(t *testing.T) {
 	})
 }
 
-// TestPublishInvalid: what nsqd would close the connection for is not sent.
+// TestPublishInvalid checks that a publish for which nsqd would close the connection is not sent.
 func TestPublishInvalid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true, cfg: conn.Config{MaxMessageSize: 10}})
@@ -254,7 +211,7 @@ func TestPublishInvalid(t *testing.T) {
 	})
 }
 
-func TestPublishOnASubscribedConnection(t *testing.T) {
+func TestPublishOnSubscribed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		if err := s.Publish(t.Context(), pub("orders", "a")); !errors.Is(err, conn.ErrRejected) {
@@ -264,8 +221,9 @@ func TestPublishOnASubscribedConnection(t *testing.T) {
 	})
 }
 
-// TestUnaskedWhilePublishing is M18 where it could do harm: what answers nothing that was asked ends the connection, before it can pass for an answer.
-func TestUnaskedWhilePublishing(t *testing.T) {
+// TestUnsolicitedWhilePublishing (M18) checks that a response to no command ends the connection
+// before it can pass for an answer.
+func TestUnsolicitedWhilePublishing(t *testing.T) {
 	frame := fake.Frame
 	for name, raw := range map[string][]byte{
 		"OK":           frame(fake.FrameResponse, []byte("OK")),
@@ -301,8 +259,9 @@ func TestUnaskedWhilePublishing(t *testing.T) {
 	}
 }
 
-// TestPublishAtTheEnd: who waits when the connection ends is told; who comes later has nothing to wait for.
-func TestPublishAtTheEnd(t *testing.T) {
+// TestPublishAtEnd checks that waiting publishes fail when the connection ends, and later ones
+// immediately.
+func TestPublishAtEnd(t *testing.T) {
 	for name, c := range map[string]struct {
 		end     func(s *stream)
 		answers int
@@ -335,8 +294,9 @@ func TestPublishAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestPublishBehindCloseWrite: what was published before is sent, and what comes later is not, although the half-close is still to come.
-func TestPublishBehindCloseWrite(t *testing.T) {
+// TestPublishAfterCloseWrite checks that earlier publishes are sent and later ones are not,
+// although the half-close is still to come.
+func TestPublishAfterCloseWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true})
 		open := s.tap.holdWrites()
@@ -361,8 +321,9 @@ func TestPublishBehindCloseWrite(t *testing.T) {
 	})
 }
 
-// TestAnswerAfterTheEnd: an answer that was read before the end, and is looked at after it, has nobody to go to, and holds nothing up.
-func TestAnswerAfterTheEnd(t *testing.T) {
+// TestAnswerAfterEnd checks that an answer that was read before the end and is parsed after it
+// blocks nothing.
+func TestAnswerAfterEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -379,7 +340,7 @@ func TestAnswerAfterTheEnd(t *testing.T) {
 	})
 }
 
-// TestPublishBeforeServe waits for Serve.
+// TestPublishBeforeServe checks that Publish waits for Serve.
 func TestPublishBeforeServe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{publish: true, idle: true})
@@ -391,4 +352,36 @@ func TestPublishBeforeServe(t *testing.T) {
 		s.p.Response("OK")
 		wantResult(t, result, nil)
 	})
+}
+
+// TestPublishErrorKind checks that an error has only its own kind, also if its context was
+// cancelled by the failure of another publish, as errgroup does.
+func TestPublishErrorKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := publishing(t, conn.Config{})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		result := s.send(ctx, pub("orders", "x"))
+		failed := s.Publish(t.Context(), pub("no topic", "x"))
+		wantKind(t, failed, conn.ErrRejected)
+		cancel(failed)
+		err := <-result
+		wantKind(t, err, conn.ErrUnconfirmed)
+		wantIs(t, err, context.Canceled)
+		wantKind(t, s.Publish(ctx, pub("orders", "x")), conn.ErrNotSent)
+		if !strings.Contains(err.Error(), failed.Error()[len("nsqx: "):]) {
+			t.Errorf("%q does not say why", err)
+		}
+	})
+}
+
+// TestPublishErrorCutsTopic checks that a long topic is shortened in the error.
+func TestPublishErrorCutsTopic(t *testing.T) {
+	p := pub(strings.Repeat("a\n", 1000), "x")
+	err := p.Validate(conn.Config{}.Limits())
+	if !errors.Is(err, conn.ErrRejected) || len(err.Error()) > 400 || strings.Contains(err.Error(), "\n") {
+		t.Errorf("error is %q", err)
+	}
+	if err := pub("orders", "x").Validate(conn.Config{}.Limits()); err != nil {
+		t.Error(err)
+	}
 }

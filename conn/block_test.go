@@ -14,7 +14,10 @@ import (
 	"github.com/nsqx/nsqx/internal/pipe"
 )
 
-// flow is a connection on the real clock, at whose other end are plain bytes, so that nothing but the connection allocates.
+// Tests of block.go.
+
+// flow is a connection by the real clock with plain bytes at the other end, so that only the
+// connection allocates.
 type flow struct {
 	c      *conn.Conn
 	nc     net.Conn // nsqd's end
@@ -24,7 +27,7 @@ type flow struct {
 	next   int
 }
 
-// window is how many messages are held before the oldest is settled.
+// openFlow opens a flow that holds window messages before it settles the oldest.
 func openFlow(t *testing.T, window int) *flow {
 	t.Helper()
 	client, server := pipe.New()
@@ -56,7 +59,7 @@ func openFlow(t *testing.T, window int) *flow {
 	return f
 }
 
-// onlyReader hides what io.Copy would use instead of a buffer of its own.
+// onlyReader hides io.WriterTo from io.Copy.
 type onlyReader struct{ io.Reader }
 
 func (f *flow) Deliver(c *conn.Conn, msgs []handler.Delivery) {
@@ -75,7 +78,7 @@ func (f *flow) Deliver(c *conn.Conn, msgs []handler.Delivery) {
 func (f *flow) Refused(*conn.Conn, error) {}
 func (f *flow) Yielded(*conn.Conn)        {}
 
-// send writes raw, which are n messages, and waits until they have been delivered.
+// send writes raw, which contains n messages, and waits until they are delivered.
 func (f *flow) send(t *testing.T, raw []byte, n int) {
 	t.Helper()
 	if _, err := f.nc.Write(raw); err != nil {
@@ -86,7 +89,8 @@ func (f *flow) send(t *testing.T, raw []byte, n int) {
 	}
 }
 
-// TestAllocations: in the steady state 32 messages share one allocation, and so do 32 reads, and read memory is used again.
+// TestAllocations checks that in the steady state 32 messages share one allocation, that 32 reads
+// share one, and that blocks are reused.
 func TestAllocations(t *testing.T) {
 	const n = 32 * 300
 	const small, large, wide = 4 << 10, 64 << 10, 256 << 10
@@ -108,14 +112,14 @@ func TestAllocations(t *testing.T) {
 					f.send(t, raw, c.together)
 				}
 			}
-			sendAll() // blocks and buffers grow
+			sendAll() // lets blocks and buffers grow
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			sendAll()
 			runtime.ReadMemStats(&after)
 			allocs, size := after.Mallocs-before.Mallocs, after.TotalAlloc-before.TotalAlloc
 			t.Logf("%.4f allocations, %d bytes a message", float64(allocs)/n, size/n)
-			// Less than half of the read memory is new: a fresh block takes 4 allocations.
+			// Less than half of the read memory may be new: a fresh block takes 4 allocations.
 			read := uint64(n * (34 + c.body))
 			reads := uint64(n/c.together) + read/(32<<10) // about
 			if limit := (n+reads)/32*11/10 + read/uint64(c.block)*2; allocs > limit {
@@ -128,7 +132,8 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-// TestMemoryIsGivenBack: what a large frame took is not kept, nor is what was held.
+// TestMemoryIsGivenBack checks that neither the memory of a large frame nor that of held messages
+// is kept.
 func TestMemoryIsGivenBack(t *testing.T) {
 	f := openFlow(t, 10)
 	big := fake.Message(0, fake.ID(1), 1, make([]byte, 1<<20))
@@ -149,7 +154,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 
 func inUse() int64 {
 	runtime.GC()
-	runtime.GC() // what a sync.Pool holds survives the first
+	runtime.GC() // a sync.Pool survives one collection
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -18,7 +18,9 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// TestEndOfStream: at every byte of a frame. What is incomplete is not delivered.
+// Tests of read.go with malformed input.
+
+// TestEndOfStream ends the stream at every byte of a frame. Incomplete messages are not delivered.
 func TestEndOfStream(t *testing.T) {
 	frame := fake.Message(0, fake.ID(1), 1, []byte("hello"))
 	for k := range len(frame) + 9 {
@@ -51,7 +53,8 @@ func frameSize(n uint32, more ...byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, n), more...)
 }
 
-// TestMalformed: the connection ends at once, with an error that says what was wrong, and all that was good before is delivered.
+// TestMalformed checks that malformed data ends the connection immediately with a precise error,
+// and that earlier frames are handled.
 func TestMalformed(t *testing.T) {
 	const maxSize = 100
 	bigID := func(id string) []byte { return fake.Message(0, id, 1, []byte("x")) }
@@ -108,17 +111,12 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-func isErr[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
-}
-
 func hinted(err error) bool {
 	e, ok := errors.AsType[*wire.FrameSizeError](err)
 	return ok && e.Hint != ""
 }
 
-// TestHarmless: what is odd, but ends nothing. Of the fault catalogue, M12, M15 and M18.
+// TestHarmless covers odd data that does not end the connection (M12, M15, M18).
 func TestHarmless(t *testing.T) {
 	response := func(s string) []byte { return fake.Frame(fake.FrameResponse, []byte(s)) }
 	for name, raw := range map[string][]byte{
@@ -150,8 +148,8 @@ func TestHarmless(t *testing.T) {
 	}
 }
 
-// TestSameID is M15: two deliveries of one id on one connection are two messages, whatever nsqd says of the attempts. Both
-// are delivered, and each is answered once, in whichever order.
+// TestSameID (M15) checks that two deliveries of one id on one connection are two messages,
+// whatever their attempts: each is answered once, in any order.
 func TestSameID(t *testing.T) {
 	for name, attempts := range map[string]uint16{"attempts + 1": 6, "equal": 5, "lower": 4} {
 		for _, later := range []bool{false, true} {
@@ -185,9 +183,9 @@ func TestSameID(t *testing.T) {
 	}
 }
 
-// TestUnasked is M13 and M14: messages that nsqd ought not to send are taken all the same, and can be handed back. For M13
-// before the OK to SUB see TestGarbage.
-func TestUnasked(t *testing.T) {
+// TestUnsolicitedMessages (M13, M14) checks that messages that nsqd should not send are accepted
+// and can be requeued. For M13 before the OK to SUB see TestGarbage.
+func TestUnsolicitedMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		s.Requeue(s.message(1), 0) // M14: RDY is 0
@@ -202,99 +200,8 @@ func TestUnasked(t *testing.T) {
 	})
 }
 
-func TestErrorsThatAreNotFatal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, streamOptions{})
-		texts := []string{"E_FIN_FAILED FIN 0123456789abcdef failed ID not in flight", "E_REQ_FAILED REQ failed", "E_TOUCH_FAILED"}
-		for _, text := range texts {
-			s.p.Error(text)
-		}
-		s.alive()
-		refused := s.sink.refused()
-		if len(refused) != len(texts) || s.Stats().Refused != 3 {
-			t.Fatalf("%d errors were reported, %d counted", len(refused), s.Stats().Refused)
-		}
-		for i, err := range refused {
-			e, ok := err.(*conn.ServerError)
-			code, text, _ := strings.Cut(texts[i], " ")
-			if !ok || e.Code != code || e.Text != text {
-				t.Errorf("error is %#v, want %q", err, texts[i])
-			}
-		}
-	})
-}
-
-func TestErrorsThatAreFatal(t *testing.T) {
-	for _, text := range []string{
-		"E_INVALID", "E_INVALID cannot RDY 5000", "E_BAD_TOPIC", "E_BAD_CHANNEL", "E_BAD_BODY", "E_BAD_MESSAGE", "E_PUB_FAILED",
-		"E_MPUB_FAILED", "E_DPUB_FAILED", "E_SUB_FAILED", "E_AUTH_FAILED", "E_AUTH_ERROR", "E_AUTH_FIRST", "E_AUTH_DISABLED",
-		"E_UNAUTHORIZED", "E_IDENTIFY_FAILED", "E_XYZ", "E_FIN_FAILED_NOT", "e_fin_failed", "E_FIN_FAILED\tx", "", " ", "\x00\xff\n",
-	} {
-		bubbles(t, text, func(t *testing.T) {
-			s := openStream(t, streamOptions{})
-			s.p.Error(text)
-			failure := s.failed(conn.PhaseStream, 0)
-			e, ok := errors.AsType[*conn.ServerError](failure)
-			if !ok || !e.Fatal() || strings.HasPrefix(text, "E_") && !strings.Contains(text, "\t") && e.Code != strings.Fields(text)[0] {
-				t.Errorf("error is %#v", failure.Err)
-			}
-			if strings.ContainsFunc(failure.Error(), func(r rune) bool { return r < ' ' || r == '\ufffd' }) {
-				t.Errorf("the error shows raw bytes: %q", failure.Error())
-			}
-			if len(s.sink.refused()) != 0 {
-				t.Error("it was reported as refused")
-			}
-		})
-	}
-}
-
-// TestSecretInErrors: nsqd may quote what it was sent. The secret is cut out wherever it stands, also where the text is cut.
-func TestSecretInErrors(t *testing.T) {
-	const word = "sesame-0123456789-open"
-	frames := func(text string) map[string][]byte {
-		return map[string][]byte{
-			"fatal":   fake.Frame(fake.FrameError, []byte("E_AUTH_FAILED "+text)),
-			"refused": fake.Frame(fake.FrameError, []byte("E_FIN_FAILED "+text)),
-			"unasked": fake.Frame(fake.FrameResponse, []byte(text)),
-		}
-	}
-	for before := range 300 {
-		if before > 3 && before < 40 || before > 70 && before < 225 {
-			continue
-		}
-		for name, raw := range frames(strings.Repeat("-", before) + word + word) {
-			bubbles(t, fmt.Sprint(name, " at ", before), func(t *testing.T) {
-				s := openStream(t, streamOptions{
-					publish:  name == "unasked",
-					cfg:      conn.Config{AuthSecret: secret(word), AllowPlaintextAuth: true},
-					identify: map[string]any{"auth_required": true},
-					upgrade: func(p *fake.Peer) {
-						p.Expect("AUTH")
-						p.Response(`{"permission_count":1}`)
-					},
-				})
-				s.p.Raw(raw)
-				synctest.Wait()
-				s.p.Close()
-				said := append(s.sink.refused(), s.wait())
-				for _, err := range said {
-					text := err.Error()
-					if e, ok := errors.AsType[*conn.ServerError](err); ok {
-						text += e.Text
-						if len(e.Text) > 256 {
-							t.Errorf("%d bytes of text", len(e.Text))
-						}
-					}
-					if strings.Contains(text, word[:6]) {
-						t.Errorf("the secret, or some of it, is in %q", text)
-					}
-				}
-			})
-		}
-	}
-}
-
-// TestFrameHeaderAlone costs nothing, however large the frame is to be.
+// TestFrameHeaderAlone checks that a frame header alone allocates little, whatever size it
+// declares.
 func TestFrameHeaderAlone(t *testing.T) {
 	for _, n := range []uint32{1 << 30, 0xffffffff, 0x80000000, 0x7fffffff, 0x3fffffff} {
 		bubbles(t, fmt.Sprintf("%x", n), func(t *testing.T) {
@@ -308,7 +215,7 @@ func TestFrameHeaderAlone(t *testing.T) {
 			}
 			time.Sleep(beat)
 			before = allocated()
-			s.p.Raw(make([]byte, 1000)) // and what is there of it costs not much more than itself
+			s.p.Raw(make([]byte, 1000)) // a part of the frame costs little more than its size
 			synctest.Wait()
 			if got := allocated() - before; got > 256<<10 {
 				t.Errorf("%d bytes were allocated", got)
