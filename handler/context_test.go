@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,26 +13,35 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-func isDone(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return true
-	default:
-		return false
+func TestFromContext(t *testing.T) {
+	s := newSource(t)
+	m := s.message("body")
+
+	outside := handler.FromContext(context.Background())
+	if outside == nil || outside.ID != (handler.ID{}) || delivery(outside).Source() != nil {
+		t.Errorf("outside a handler: got %v, want a zero Message", outside)
+	}
+	want(t, "in a handler", handler.FromContext(m.Context()), m)
+	want(t, "NewContext", handler.FromContext(handler.NewContext(context.Background(), m)), m)
+
+	type key struct{}
+	deep, cancel := context.WithTimeout(context.WithValue(m.Context(), key{}, 1), time.Hour)
+	defer cancel()
+	want(t, "derived", handler.FromContext(deep), m)
+	want(t, "after the cancellation is taken off", handler.FromContext(context.WithoutCancel(deep)), m)
+
+	other := s.message("other")
+	want(t, "the innermost wins", handler.FromContext(handler.NewContext(deep, other)), other)
+}
+
+func TestFromContextOfNil(t *testing.T) {
+	if m := handler.FromContext(handler.NewContext(t.Context(), nil)); m == nil || m.Topic() != "" {
+		t.Errorf("got %v, want a zero Message", m)
 	}
 }
 
-// timedOut checks a handler's own context after its message timeout.
-func timedOut(t *testing.T, ctx context.Context) {
-	t.Helper()
-	want(t, "Err", ctx.Err(), context.DeadlineExceeded)
-	want(t, "cause", context.Cause(ctx), handler.ErrMessageTimeout)
-	wantErr(t, "cause", context.Cause(ctx), context.DeadlineExceeded)
-	want(t, "done", isDone(ctx), true)
-}
-
 func TestContextEndsByTime(t *testing.T) {
-	// What a handler asks first makes the difference inside.
+	// The call that comes first selects the path inside.
 	for name, ask := range map[string]func(context.Context){
 		"never asked before": func(context.Context) {},
 		"Err before":         func(ctx context.Context) { _ = ctx.Err() },
@@ -97,8 +108,7 @@ func TestTouchMovesTheContext(t *testing.T) {
 	}
 }
 
-// Between the context's end and answerBy a TOUCH still helps the message, but
-// not the context.
+// Between the end of the context and AnswerBy, a TOUCH still extends the message, but not the context.
 func TestTouchDoesNotReviveTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newSource(t).message("body")
@@ -106,14 +116,13 @@ func TestTouchDoesNotReviveTheContext(t *testing.T) {
 		time.Sleep(58 * time.Second)
 		want(t, "Err, without Done", ctx.Err(), context.DeadlineExceeded)
 		wantErr(t, "Touch", m.Touch(), nil)
-		by, _ := (*handler.Delivery)(m).AnswerBy()
+		by, _ := delivery(m).AnswerBy()
 		want(t, "AnswerBy", by, 58*time.Second+59*time.Second)
 		timedOut(t, ctx)
 	})
 }
 
-// A context derived with a timeout arms its own timer, whatever the message
-// timeout is, and is touched with the message.
+// A context derived with a timeout has a timer of its own; a TOUCH of the message extends its parent.
 func TestDerivedTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t)
@@ -144,7 +153,7 @@ func TestReleaseEndsTheContext(t *testing.T) {
 			m := newSource(t).message("body")
 			ctx := m.Context()
 			ask(ctx)
-			(*handler.Delivery)(m).Release()
+			delivery(m).Release()
 			want(t, "Err", ctx.Err(), context.Canceled)
 			want(t, "cause", context.Cause(ctx), context.Canceled)
 			want(t, "done", isDone(ctx), true)
@@ -157,12 +166,12 @@ func TestReleaseEndsTheContext(t *testing.T) {
 	}
 }
 
-// Once there is an Err it stays, whatever happens to message and parent then.
+// Err never changes once it is not nil, whatever ends message and parent later.
 func TestErrIsStable(t *testing.T) {
 	ends := map[string]func(*fakeSource, *handler.Message){
 		"time":    func(*fakeSource, *handler.Message) { time.Sleep(time.Minute) },
 		"loss":    func(s *fakeSource, _ *handler.Message) { s.end(handler.ErrConnLost) },
-		"release": func(_ *fakeSource, m *handler.Message) { (*handler.Delivery)(m).Release() },
+		"release": func(_ *fakeSource, m *handler.Message) { delivery(m).Release() },
 	}
 	for first, endFirst := range ends {
 		for second, endSecond := range ends {
@@ -193,9 +202,9 @@ func TestContextValues(t *testing.T) {
 	want(t, "before Done", ctx.Value(key{}), any("run"))
 	ctx.Done()
 	want(t, "after Done", ctx.Value(key{}), any("run"))
-	want(t, "of a stranger", ctx.Value("run"), nil)
+	want(t, "of an unknown key", ctx.Value("run"), nil)
 	want(t, "FromContext after Done", handler.FromContext(ctx), m)
-	(*handler.Delivery)(m).Release()
+	delivery(m).Release()
 	want(t, "after Release", ctx.Value(key{}), any("run"))
 	want(t, "FromContext after Release", handler.FromContext(ctx), m)
 }
@@ -215,13 +224,13 @@ func TestDerivedContextsNeedNoGoroutine(t *testing.T) {
 			derived = append(derived, ctx, deep)
 		}
 		synctest.Wait()
-		if now := runtime.NumGoroutine(); now > before { // fewer, when one of another test has ended meanwhile
+		if now := runtime.NumGoroutine(); now > before { // fewer if one of another test has ended
 			t.Errorf("%d goroutines, were %d", now, before)
 		}
 
 		s.end(handler.ErrConnLost)
 		for _, ctx := range derived {
-			want(t, "done", isDone(ctx), true) // at once: nobody has to be scheduled
+			want(t, "done", isDone(ctx), true) // at once, without scheduling
 		}
 	})
 }
@@ -234,7 +243,7 @@ func TestAfterFunc(t *testing.T) {
 		"time":     {func(*fakeSource, *handler.Message) { time.Sleep(58 * time.Second) }, handler.ErrMessageTimeout},
 		"loss":     {func(s *fakeSource, _ *handler.Message) { s.end(handler.ErrConnLost) }, handler.ErrConnLost},
 		"shutdown": {func(s *fakeSource, _ *handler.Message) { s.end(handler.ErrShutdown) }, handler.ErrShutdown},
-		"release":  {func(_ *fakeSource, m *handler.Message) { (*handler.Delivery)(m).Release() }, context.Canceled},
+		"release":  {func(_ *fakeSource, m *handler.Message) { delivery(m).Release() }, context.Canceled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -271,13 +280,13 @@ func TestContextAllocatesNothing(t *testing.T) {
 		wantAllocs(t, "Value", 0, func() { _ = ctx.Value(key{}) })
 		wantAllocs(t, "FromContext", 0, func() { _ = handler.FromContext(ctx) })
 		wantAllocs(t, "Cause", 0, func() { _ = context.Cause(ctx) })
-		wantAllocs(t, "AnswerBy", 0, func() { _, _ = (*handler.Delivery)(m).AnswerBy() })
+		wantAllocs(t, "AnswerBy", 0, func() { _, _ = delivery(m).AnswerBy() })
 	}
 	t.Run("before Done", check)
 	ctx.Done()
 	t.Run("after Done", check)
 	wantAllocs(t, "Done again", 0, func() { ctx.Done() })
-	(*handler.Delivery)(m).Release()
+	delivery(m).Release()
 	t.Run("after Release", check)
 }
 
@@ -288,4 +297,253 @@ func TestMessageTimeoutError(t *testing.T) {
 	}
 	wantErr(t, "ErrMessageTimeout", handler.ErrMessageTimeout, context.DeadlineExceeded)
 	want(t, "is a cancellation", errors.Is(handler.ErrMessageTimeout, context.Canceled), false)
+}
+
+// derivations derive contexts as handlers and middleware do, to any depth.
+var derivations = map[string]func(context.Context) (context.Context, context.CancelFunc){
+	"itself":     func(ctx context.Context) (context.Context, context.CancelFunc) { return ctx, func() {} },
+	"WithValue":  func(ctx context.Context) (context.Context, context.CancelFunc) { return withValues(ctx, 1), func() {} },
+	"WithCancel": context.WithCancel,
+	"WithTimeout": func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, time.Hour)
+	},
+	"20 values, cancel": func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithCancel(withValues(ctx, 20))
+	},
+	"cancel, 20 values, timeout": func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, first := context.WithCancel(ctx)
+		ctx, second := context.WithTimeout(withValues(ctx, 20), time.Hour)
+		return ctx, func() { second(); first() }
+	},
+	"timeout, cancel, value": func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, first := context.WithTimeout(ctx, time.Hour)
+		ctx, second := context.WithCancelCause(ctx)
+		return withValues(ctx, 1), func() { second(nil); first() }
+	},
+}
+
+type depth int
+
+func withValues(ctx context.Context, n int) context.Context {
+	for i := range n {
+		ctx = context.WithValue(ctx, depth(i), i)
+	}
+	return ctx
+}
+
+func TestCauseReachesDerivedContexts(t *testing.T) {
+	for name, derive := range derivations {
+		for _, cause := range []error{handler.ErrConnLost, handler.ErrShutdown} {
+			t.Run(name+": "+cause.Error(), func(t *testing.T) {
+				s := newSource(t)
+				asked, unasked := s.message("body"), s.message("body")
+				asked.Context().Done()
+				before, cancel := derive(asked.Context())
+				defer cancel()
+				first, cancel := derive(unasked.Context())
+				defer cancel()
+				want(t, "Err before", before.Err(), nil)
+				want(t, "cause before", context.Cause(before), nil)
+
+				s.end(cause)
+				after, cancel := derive(asked.Context())
+				defer cancel()
+				late, cancel := derive(s.message("body").Context()) // it waited in the queue of a lost connection
+				defer cancel()
+				for what, ctx := range map[string]context.Context{
+					"Done was called":         before,
+					"Done was not called":     first,
+					"derived after the end":   after,
+					"delivered after the end": late,
+				} {
+					want(t, what+": cause", context.Cause(ctx), cause)
+					want(t, what+": Err", ctx.Err(), context.Canceled)
+					want(t, what+": done", isDone(ctx), true)
+					want(t, what+": cause after Done", context.Cause(ctx), cause)
+				}
+			})
+		}
+	}
+}
+
+func TestMessageTimeoutReachesDerivedContexts(t *testing.T) {
+	for name, derive := range derivations {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newSource(t).message("body")
+				before, cancel := derive(m.Context())
+				defer cancel()
+				want(t, "Err before", before.Err(), nil)
+				time.Sleep(58 * time.Second)
+				synctest.Wait()
+				after, cancel := derive(m.Context())
+				defer cancel()
+				for what, ctx := range map[string]context.Context{"before": before, "after": after} {
+					if ctx.Err() == nil || !isDone(ctx) {
+						t.Errorf("derived %s the end: it has not ended", what)
+					}
+					want(t, "derived "+what+" the end: cause", context.Cause(ctx), handler.ErrMessageTimeout)
+				}
+			})
+		})
+	}
+}
+
+// The first cause counts.
+func TestCauseIsStable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		lost, expired := s.message("body"), s.message("body")
+		ctx := expired.Context()
+		ctx.Done()
+		time.Sleep(58 * time.Second)
+		synctest.Wait()
+		s.end(handler.ErrConnLost)
+		delivery(expired).Release()
+		want(t, "expired", context.Cause(ctx), handler.ErrMessageTimeout)
+		want(t, "Err", ctx.Err(), context.DeadlineExceeded)
+
+		// It was not used before both had happened: the connection is gone.
+		want(t, "lost", context.Cause(lost.Context()), handler.ErrConnLost)
+		want(t, "Err", lost.Context().Err(), context.Canceled)
+	})
+}
+
+// countingParent counts the contexts that are its children.
+type countingParent struct {
+	context.Context
+	done chan struct{}
+	live atomic.Int64
+}
+
+func (p *countingParent) Done() <-chan struct{} { return p.done }
+
+func (p *countingParent) AfterFunc(func()) (stop func() bool) {
+	p.live.Add(1)
+	return func() bool { p.live.Add(-1); return true }
+}
+
+func TestParentKeepsNoChild(t *testing.T) {
+	for name, end := range map[string]func(*handler.Message){
+		"released":          func(m *handler.Message) { delivery(m).Release() },
+		"expired":           func(*handler.Message) { time.Sleep(58 * time.Second); synctest.Wait() },
+		"expired, not used": func(m *handler.Message) { time.Sleep(58 * time.Second); delivery(m).Release() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &countingParent{Context: context.Background(), done: make(chan struct{})}
+				s := newSource(t)
+				s.ctx = p
+				m := s.message("body")
+				ctx := m.Context()
+				want(t, "before Done", p.live.Load(), 0)
+				derived, cancel := context.WithCancel(ctx)
+				defer cancel()
+				ctx.Done()
+				want(t, "after Done", p.live.Load(), 1)
+				end(m)
+				want(t, "at the end", p.live.Load(), 0)
+				want(t, "derived is done", isDone(derived), true)
+				derived, cancel = context.WithCancel(ctx)
+				defer cancel()
+				want(t, "after the end", p.live.Load(), 0)
+				want(t, "derived is done", isDone(derived), true)
+			})
+		})
+	}
+}
+
+func TestNoTimerIsLeftAfterRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		m := s.message("body")
+		ctx := m.Context()
+		ctx.Done()
+		delivery(m).Release()
+		before := s.askedFor.Load()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		want(t, "a timer asked for the terms", s.askedFor.Load(), before)
+		want(t, "cause", context.Cause(ctx), context.Canceled)
+	})
+}
+
+func TestDoneRacesWithRelease(t *testing.T) {
+	s := newSource(t)
+	for range 300 {
+		m := s.message("body")
+		ctx := m.Context()
+		var start, all sync.WaitGroup
+		start.Add(1)
+		chans := make([]<-chan struct{}, 6)
+		for i := range chans {
+			all.Go(func() {
+				start.Wait()
+				derived, cancel := context.WithCancel(ctx)
+				defer cancel()
+				chans[i] = ctx.Done()
+				_ = m.Touch()
+				_ = ctx.Err()
+				_ = ctx.Value(depth(0))
+				_, _ = m.Deadline()
+				<-derived.Done()
+				<-chans[i]
+				if err := ctx.Err(); err != context.Canceled {
+					t.Errorf("Err: got %v", err)
+				}
+			})
+		}
+		start.Done()
+		delivery(m).Release()
+		all.Wait()
+		for _, ch := range chans {
+			want(t, "Done", ch, chans[0])
+		}
+	}
+}
+
+func TestConnectionLossRacesWithTouchAndDone(t *testing.T) {
+	for range 300 {
+		s := newSource(t)
+		m := s.message("body")
+		ctx := m.Context()
+		var all sync.WaitGroup
+		all.Go(func() { s.end(handler.ErrConnLost) })
+		for range 3 {
+			all.Go(func() {
+				_ = m.Touch()
+				<-ctx.Done()
+				if got := context.Cause(ctx); got != handler.ErrConnLost {
+					t.Errorf("cause: got %v", got)
+				}
+			})
+		}
+		all.Wait()
+		delivery(m).Release()
+	}
+}
+
+// If the end and a TOUCH come at the same instant, the context ends either now or a message
+// timeout after the TOUCH.
+func TestTouchRacesWithTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 100 {
+			s := newSource(t)
+			m := s.message("body")
+			ctx := m.Context()
+			ctx.Done()
+			var touch sync.WaitGroup
+			touch.Go(func() {
+				time.Sleep(58 * time.Second)
+				wantErr(t, "Touch", m.Touch(), nil)
+			})
+			<-ctx.Done()
+			if at := s.terms.Now(); at != 58*time.Second && at != 116*time.Second {
+				t.Errorf("ended at %v", at)
+			}
+			timedOut(t, ctx)
+			touch.Wait()
+			delivery(m).Release()
+		}
+	})
 }

@@ -13,13 +13,6 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// decoderFunc is a codec of one function.
-type decoderFunc[T any] func(body []byte) (T, error)
-
-func (f decoderFunc[T]) Decode(body []byte) (T, error) { return f(body) }
-
-var decodeInt = decoderFunc[int](func(body []byte) (int, error) { return strconv.Atoi(string(body)) })
-
 func TestTyped(t *testing.T) {
 	m := newSource(t).message("42")
 	errBusy := errors.New("busy")
@@ -34,8 +27,8 @@ func TestTyped(t *testing.T) {
 	want(t, "calls", calls, 1)
 }
 
-// What middleware hands on is decoded, and not what came.
-func TestTypedDecodesTheBodyHandedOn(t *testing.T) {
+// Typed decodes the body that middleware passes on, not the original.
+func TestTypedDecodesTheBodyPassedOn(t *testing.T) {
 	m := newSource(t).message("sealed")
 	got := 0
 	h := handler.Typed(decodeInt, func(ctx context.Context, v int) error {
@@ -63,6 +56,10 @@ func TestDecodeError(t *testing.T) {
 	want(t, "Unwrap", de.Unwrap(), de.Err)
 }
 
+func TestDecodeErrorText(t *testing.T) {
+	want(t, "text", (&handler.DecodeError{Err: handler.NewPanicError("boom")}).Error(), "nsqx: payload does not decode: panic: boom")
+}
+
 func brokenDecoder(body []byte) (int, error) { panic(io.ErrUnexpectedEOF) }
 
 func TestDecoderPanics(t *testing.T) {
@@ -80,12 +77,12 @@ func TestDecoderPanics(t *testing.T) {
 	want(t, "wrapped directly", de.Err, error(pe))
 	wantErr(t, "the value", err, io.ErrUnexpectedEOF)
 	if !bytes.Contains(pe.Stack, []byte("brokenDecoder")) {
-		t.Errorf("the stack does not name who panicked:\n%s", pe.Stack)
+		t.Errorf("the stack does not name the function that panicked:\n%s", pe.Stack)
 	}
 }
 
-// A panic of the handler is not one of the decoder: it passes.
-func TestTypedLetsTheHandlersPanicPass(t *testing.T) {
+// Typed recovers from a panic of the decoder only.
+func TestTypedDoesNotRecoverTheHandler(t *testing.T) {
 	h := handler.Typed(decodeInt, func(context.Context, int) error { panic("boom") })
 	defer func() { want(t, "panic", recover(), any("boom")) }()
 	err := h(context.Background(), newSource(t).message("42"))
@@ -116,7 +113,7 @@ func TestPanicError(t *testing.T) {
 				wantErr(t, "chain", err, c.is)
 			}
 			if !strings.Contains(string(err.Stack), "panicWith") {
-				t.Errorf("the stack does not name who panicked:\n%s", err.Stack)
+				t.Errorf("the stack does not name the function that panicked:\n%s", err.Stack)
 			}
 		})
 	}

@@ -5,32 +5,36 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// A handler reads headers of its message; the payload comes without them.
+// A handler reads headers from its message. The payload arrives without them.
 func ExampleMessage_Header() {
-	bill := func(ctx context.Context, o Order) error {
+	bill := func(ctx context.Context, order string) error {
 		m := handler.FromContext(ctx)
-		fmt.Println("order", o.ID, "of", m.Header("Tenant"))
+		fmt.Println(order, "of", m.Header("Tenant"))
 		for key, value := range m.Headers() {
 			fmt.Println(key, "=", value)
 		}
 		return nil
 	}
 
-	m := newLocalSource(context.Background()).deliver("\xC1\xCE\xD3\xD1\x11\x80\x8D\x86tenant\x80\x84acme" + `{"id":7}`)
-	fmt.Println(handler.Typed(jsonOrder{}, bill)(m.Context(), m))
+	var w envelope.Writer
+	_ = w.Set("tenant", "acme")
+	m := nsqxtest.Message(w.AppendTo(nil, []byte("order 7")))
+	fmt.Println(handler.Typed(codec.String(), bill)(m.Context(), m))
 	// Output:
 	// order 7 of acme
 	// tenant = acme
 	// <nil>
 }
 
-// RawBody is what came: the headers, and the payload behind them.
+// RawBody is the body as it was received: the headers, and the payload behind them.
 func ExampleMessage_RawBody() {
-	m := newLocalSource(context.Background()).deliver("\xC1\xCE\xD3\xD1\x11\x80\x8D\x86tenant\x80\x84acmepayload")
+	m := nsqxtest.Message([]byte("\xC1\xCE\xD3\xD1\x11\x80\x8D\x86tenant\x80\x84acmepayload"))
 	fmt.Printf("%s\n", m.Body)
 	fmt.Println(len(m.RawBody()), "bytes")
 
@@ -43,16 +47,15 @@ func ExampleMessage_RawBody() {
 	// acme <nil>
 }
 
-func printHeaders(_ context.Context, out *handler.Outgoing) error {
-	for key, value := range out.Headers.All() {
-		fmt.Println(out.Topic, key, "=", value)
-	}
-	return nil
-}
-
-// All that is published under the context carries the headers.
+// Everything that is published under the context carries the headers.
 func ExampleWithHeader() {
-	send := handler.ContextHeaders(printHeaders) // a producer has this step
+	publish := func(_ context.Context, out *handler.Outgoing) error {
+		for key, value := range out.Headers.All() {
+			fmt.Println(out.Topic, key, "=", value)
+		}
+		return nil
+	}
+	send := handler.ContextHeaders(publish) // a producer does this
 
 	ctx := handler.WithHeader(context.Background(), "Tenant", "acme")
 	ctx = handler.WithHeader(ctx, "priority", "high")
@@ -69,16 +72,48 @@ func ExampleWithHeader() {
 	// true
 }
 
-// What a handler publishes carries the tenant of the message that it handles.
+// A handler publishes with the tenant of the message that it handles.
 func ExampleForward() {
-	send := handler.Forward("tenant")(printHeaders)
+	publish := func(_ context.Context, out *handler.Outgoing) error {
+		tenant, _ := out.Headers.Get("tenant")
+		fmt.Println(out.Topic, "of", tenant)
+		return nil
+	}
+	send := handler.Forward("tenant")(publish)
 
-	m := newLocalSource(context.Background()).deliver("\xC1\xCE\xD3\xD1\x11\x80\x92\x86tenant\x80\x84acme\x81k\x80\x81vpayload")
+	var w envelope.Writer
+	_ = w.Set("tenant", "acme")
+	_ = w.Set("k", "v")
+	m := nsqxtest.Message(w.AppendTo(nil, []byte("payload")))
 	handle := func(ctx context.Context, _ *handler.Message) error {
 		return send(ctx, &handler.Outgoing{Topic: "invoices"})
 	}
 	fmt.Println(handle(m.Context(), m))
 	// Output:
-	// invoices tenant = acme
+	// invoices of acme
 	// <nil>
+}
+
+// Each message of a publish may have headers of its own, beside the common ones.
+func ExampleOutgoing() {
+	out := &handler.Outgoing{
+		Topic:    "invoices",
+		Envelope: true,
+		Messages: []handler.OutgoingMessage{{Body: []byte("first")}, {Body: []byte("second")}},
+	}
+	_ = out.Headers.Set("tenant", "acme")
+	_ = out.Messages[1].Headers.Set("tenant", "other")
+
+	// publisher.Send(ctx, out) publishes them. Middleware sees them before:
+	for i := range out.Messages {
+		m := &out.Messages[i]
+		tenant, own := m.Headers.Get("tenant")
+		if !own {
+			tenant, _ = out.Headers.Get("tenant")
+		}
+		fmt.Printf("%s: %s\n", m.Body, tenant)
+	}
+	// Output:
+	// first: acme
+	// second: other
 }

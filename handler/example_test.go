@@ -12,24 +12,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// Order is what the handlers of these examples handle.
-type Order struct {
-	ID     int `json:"id"`
-	Amount int `json:"amount"`
-}
-
-// jsonOrder stands for a codec of package codec.
-type jsonOrder struct{}
-
-func (jsonOrder) Decode(body []byte) (o Order, err error) {
-	err = json.Unmarshal(body, &o)
-	return o, err
-}
-
 func ExampleFunc() {
+	type Order struct{ ID, Amount int }
 	var bill handler.Func[Order] = func(ctx context.Context, o Order) error {
 		if o.Amount <= 0 {
 			return errors.New("nothing to bill")
@@ -45,22 +34,22 @@ func ExampleFunc() {
 	// nothing to bill
 }
 
-// A handler takes its value; what else there is to know about the message is
-// in the context.
+// A handler gets its value; the message is in the context.
 func ExampleFromContext() {
+	type Order struct{ ID int }
 	bill := func(ctx context.Context, o Order) error {
 		m := handler.FromContext(ctx)
 		fmt.Printf("order %d of topic %s, attempt %d\n", o.ID, m.Topic(), m.Attempts)
 		return nil
 	}
 
-	m := newLocalSource(context.Background()).deliver(`{"id":7}`)
+	m := nsqxtest.Message(nil, nsqxtest.WithTopic("orders", "billing"))
 	_ = bill(m.Context(), Order{ID: 7})
 	// Output:
 	// order 7 of topic orders, attempt 1
 }
 
-// Outside a handler there is a zero Message: nothing to check for nil.
+// Outside a handler the message is zero: there is no need to check for nil.
 func ExampleFromContext_outside() {
 	m := handler.FromContext(context.Background())
 	fmt.Printf("%q %q %d\n", m.Topic(), m.ID, m.Attempts)
@@ -70,7 +59,7 @@ func ExampleFromContext_outside() {
 
 // A test of a handler that reads metadata needs no consumer and no network.
 func ExampleNewContext() {
-	giveUpEarly := func(ctx context.Context, o Order) error {
+	giveUpEarly := func(ctx context.Context, order int) error {
 		if handler.FromContext(ctx).Attempts > 3 {
 			return errors.New("enough")
 		}
@@ -78,24 +67,23 @@ func ExampleNewContext() {
 	}
 
 	ctx := handler.NewContext(context.Background(), &handler.Message{Attempts: 4})
-	fmt.Println(giveUpEarly(ctx, Order{}))
+	fmt.Println(giveUpEarly(ctx, 7))
 	// Output:
 	// enough
 }
 
-func announce(name string) handler.Middleware {
-	return func(next handler.Raw) handler.Raw {
-		return func(ctx context.Context, m *handler.Message) error {
-			fmt.Println(name, "before")
-			err := next(ctx, m)
-			fmt.Println(name, "after:", err)
-			return err
+// The first middleware is the outermost: it sees a message first and the result last.
+func ExampleChain() {
+	announce := func(name string) handler.Middleware {
+		return func(next handler.Raw) handler.Raw {
+			return func(ctx context.Context, m *handler.Message) error {
+				fmt.Println(name, "before")
+				err := next(ctx, m)
+				fmt.Println(name, "after:", err)
+				return err
+			}
 		}
 	}
-}
-
-// The first is the outermost: it sees a message first and its result last.
-func ExampleChain() {
 	mw := handler.Chain(announce("outer"), nil, announce("inner"))
 	h := mw(func(context.Context, *handler.Message) error {
 		fmt.Println("handling")
@@ -110,8 +98,32 @@ func ExampleChain() {
 	// outer after: busy
 }
 
-// What needs the decoded value decorates the typed handler.
+// Middleware of a batch sees all of its messages.
+func ExampleChainBatch() {
+	count := func(next handler.RawBatch) handler.RawBatch {
+		return func(ctx context.Context, msgs []*handler.Message) error {
+			err := next(ctx, msgs)
+			fmt.Println(len(msgs), "messages:", err)
+			return err
+		}
+	}
+	h := handler.ChainBatch(count)(func(ctx context.Context, msgs []*handler.Message) error {
+		for _, m := range msgs {
+			fmt.Printf("inserting %s\n", m.Body)
+		}
+		return nil
+	})
+	msgs := []*handler.Message{nsqxtest.Message([]byte("a")), nsqxtest.Message([]byte("b"))}
+	_ = h(context.Background(), msgs)
+	// Output:
+	// inserting a
+	// inserting b
+	// 2 messages: <nil>
+}
+
+// A decorator of the typed handler sees the decoded value.
 func ExampleWrap() {
+	type Order struct{ ID, Amount int }
 	validate := func(next handler.Func[Order]) handler.Func[Order] {
 		return func(ctx context.Context, o Order) error {
 			if o.Amount < 0 {
@@ -133,35 +145,35 @@ func ExampleWrap() {
 	// order 8: negative amount
 }
 
-// The work goes on after the function has returned; done is the answer.
+// The work continues after the function has returned; done is the answer.
 func ExampleAsync() {
-	bill := handler.Async(func(ctx context.Context, o Order, done func(error)) {
+	charge := handler.Async(func(ctx context.Context, amount int, done func(error)) {
 		go func() {
-			if o.Amount > 1000 {
+			if amount > 1000 {
 				done(errors.New("card declined"))
 				return
 			}
 			done(nil)
 		}()
 	})
-	fmt.Println(bill(context.Background(), Order{ID: 7, Amount: 100}))
-	fmt.Println(bill(context.Background(), Order{ID: 8, Amount: 5000}))
+	fmt.Println(charge(context.Background(), 100))
+	fmt.Println(charge(context.Background(), 5000))
 	// Output:
 	// <nil>
 	// card declined
 }
 
-// Decoding is the innermost step, and a payload that does not decode is an
-// error like any other to the middleware around it.
+// Decoding is the innermost step. To middleware, a payload that does not decode is an error like
+// any other.
 func ExampleTyped() {
-	h := handler.Typed(jsonOrder{}, func(ctx context.Context, o Order) error {
+	type Order struct{ ID int }
+	h := handler.Typed(codec.JSON[Order](), func(ctx context.Context, o Order) error {
 		fmt.Println("billed order", o.ID)
 		return nil
 	})
-	s := newLocalSource(context.Background())
 
-	for _, body := range []string{`{"id":7}`, `{"id":"seven"}`} {
-		m := s.deliver(body)
+	for _, body := range []string{`{"ID":7}`, `{"ID":"seven"}`} {
+		m := nsqxtest.Message([]byte(body))
 		err := h(m.Context(), m)
 
 		var undecodable *handler.DecodeError
@@ -173,8 +185,7 @@ func ExampleTyped() {
 	// does not decode: true
 }
 
-// A middleware that changes what will be decoded. A dead letter still carries
-// the body as it came.
+// Middleware may change what is decoded. A dead letter still carries the original body.
 func ExampleMessage_WithBody() {
 	unpack := func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error {
@@ -185,37 +196,37 @@ func ExampleMessage_WithBody() {
 			return next(ctx, m.WithBody(body))
 		}
 	}
-	h := unpack(handler.Typed(jsonOrder{}, func(ctx context.Context, o Order) error {
-		fmt.Println("billed order", o.ID)
+	h := unpack(func(ctx context.Context, m *handler.Message) error {
+		fmt.Printf("handling %s\n", m.Body)
 		return nil
-	}))
+	})
 
-	m := newLocalSource(context.Background()).deliver("eyJpZCI6N30=")
+	m := nsqxtest.Message([]byte("eyJpZCI6N30="))
 	fmt.Println(h(m.Context(), m))
 	fmt.Printf("%s\n", m.Body)
 	// Output:
-	// billed order 7
+	// handling {"id":7}
 	// <nil>
 	// eyJpZCI6N30=
 }
 
-// A body is lent for the call.
+// A body is valid until the message is settled.
 func ExampleMessage_body() {
 	var kept []byte
 	keep := func(_ context.Context, m *handler.Message) error {
 		kept = bytes.Clone(m.Body)
 		return nil
 	}
-	m := newLocalSource(context.Background()).deliver("42")
+	m := nsqxtest.Message([]byte("42"))
 	_ = keep(m.Context(), m)
-	(*handler.Delivery)(m).Release() // the consumer does this
+	(*handler.Delivery)(m).Release() // done by the consumer
 
 	fmt.Printf("%q %q\n", m.Body, kept)
 	// Output:
 	// "" "42"
 }
 
-// Work that takes longer than the message timeout says so, step by step.
+// Work that takes longer than the message timeout touches its message after each step.
 func ExampleMessage_Touch() {
 	export := func(ctx context.Context, parts []string) error {
 		m := handler.FromContext(ctx)
@@ -228,13 +239,16 @@ func ExampleMessage_Touch() {
 		return nil
 	}
 
-	m := newLocalSource(context.Background()).deliver("…")
+	m := nsqxtest.Message(nil, nsqxtest.WithTouch(func() error {
+		fmt.Println("TOUCH")
+		return nil
+	}))
 	fmt.Println(export(m.Context(), []string{"january", "february"}))
 	// Output:
 	// exporting january
-	// TOUCH 0f9c3a7e5b1d2846
+	// TOUCH
 	// exporting february
-	// TOUCH 0f9c3a7e5b1d2846
+	// TOUCH
 	// <nil>
 }
 
@@ -249,9 +263,9 @@ func ExampleMessage_Context() {
 		}
 	}
 
-	conn, end := context.WithCancelCause(context.Background())
-	m := newLocalSource(conn).deliver("42")
-	end(handler.ErrShutdown) // the consumer does this when its shutdown timeout is over
+	ctx, cancel := context.WithCancelCause(context.Background())
+	m := nsqxtest.Message(nil, nsqxtest.WithContext(ctx))
+	cancel(handler.ErrShutdown) // done by the consumer after its shutdown timeout
 
 	err := wait(m.Context())
 	fmt.Println(err)
@@ -263,7 +277,23 @@ func ExampleMessage_Context() {
 	// true
 }
 
-// A message in a log is its metadata, never its body.
+// nsqd certainly waits until Deadline. The handler's context ends a little earlier, so that the
+// answer still arrives.
+func ExampleMessage_Deadline() {
+	m := nsqxtest.Message(nil)
+
+	if deadline, ok := m.Deadline(); ok {
+		fmt.Println("answer within", deadline.Sub(m.Received()))
+	}
+	if latest, ok := m.Context().Deadline(); ok {
+		fmt.Println("however often it is touched, within", latest.Sub(m.Received()))
+	}
+	// Output:
+	// answer within 59.75s
+	// however often it is touched, within 15m0s
+}
+
+// A log shows the metadata of a message, never its body.
 func ExampleMessage_LogValue() {
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
@@ -273,18 +303,20 @@ func ExampleMessage_LogValue() {
 			return a
 		},
 	}))
-	m := newLocalSource(context.Background()).deliver("s3cret")
+	m := nsqxtest.Message([]byte("s3cret"), nsqxtest.WithTopic("orders", "billing"))
 	logger.Info("billing", "message", m)
 	// Output:
-	// level=INFO msg=billing message.id=0f9c3a7e5b1d2846 message.topic=orders message.channel=billing message.nsqd=127.0.0.1:4150 message.attempts=1
+	// level=INFO msg=billing message.id=0000000000000001 message.topic=orders message.channel=billing message.nsqd="" message.attempts=1
 }
 
 func ExampleMessage_Outcome() {
-	m := newLocalSource(context.Background()).deliver("42")
+	m := nsqxtest.Message(nil)
 	fmt.Println(m.Outcome().Disposition)
 
-	// The consumer decides, after the handler has returned.
-	(*handler.Delivery)(m).SetOutcome(handler.Outcome{Disposition: handler.Requeue, Delay: 2 * time.Second, Err: errors.New("busy")})
+	// The consumer decides after the handler has returned.
+	(*handler.Delivery)(m).SetOutcome(handler.Outcome{
+		Disposition: handler.Requeue, Delay: 2 * time.Second, Err: errors.New("busy"),
+	})
 
 	out := m.Outcome()
 	fmt.Println(out.Disposition, out.Delay, out.Err)
@@ -312,13 +344,15 @@ func ExampleID_MarshalText() {
 	// {"message":"0f9c3a7e5b1d2846"}
 }
 
-// A codec that panics is an error with the stack of the panic.
+// A panic of a codec is an error with the stack of the panic.
 func ExamplePanicError() {
-	h := handler.Typed(decoderFunc[Order](func([]byte) (Order, error) {
-		panic("index out of range")
-	}), func(context.Context, Order) error { return nil })
+	broken := codec.Func(
+		func(dst []byte, v int) ([]byte, error) { return dst, nil },
+		func([]byte) (int, error) { panic("index out of range") },
+	)
+	h := handler.Typed(broken, func(context.Context, int) error { return nil })
 
-	m := newLocalSource(context.Background()).deliver("42")
+	m := nsqxtest.Message([]byte("42"))
 	err := h(m.Context(), m)
 
 	var p *handler.PanicError
@@ -331,7 +365,7 @@ func ExamplePanicError() {
 	// has its stack: true
 }
 
-// NewPanicError is for those who recover themselves.
+// Code that recovers by itself makes the same error.
 func ExampleNewPanicError() {
 	guard := func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) (err error) {

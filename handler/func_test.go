@@ -12,7 +12,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// trail writes down who saw the message, on the way in and on the way out.
+// trail records which functions were called, in order.
 type trail []string
 
 func (tr *trail) add(s string)   { *tr = append(*tr, s) }
@@ -65,7 +65,7 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// A Chain may be built again, for another consumer.
+// A Chain may serve several consumers.
 func TestChainTwice(t *testing.T) {
 	var tr trail
 	mw := handler.Chain(tr.middleware("a"), tr.middleware("b"))
@@ -105,11 +105,11 @@ func TestAsync(t *testing.T) {
 		fn   func(done func(error))
 		want error
 	}{
-		"success":       {func(done func(error)) { done(nil) }, nil},
-		"failure":       {func(done func(error)) { done(errBusy) }, errBusy},
-		"twice":         {func(done func(error)) { done(errBusy); done(nil) }, errBusy},
-		"success first": {func(done func(error)) { done(nil); done(errLate) }, nil},
-		"elsewhere":     {func(done func(error)) { go done(errBusy) }, errBusy},
+		"success":        {func(done func(error)) { done(nil) }, nil},
+		"failure":        {func(done func(error)) { done(errBusy) }, errBusy},
+		"twice":          {func(done func(error)) { done(errBusy); done(nil) }, errBusy},
+		"success first":  {func(done func(error)) { done(nil); done(errLate) }, nil},
+		"in a goroutine": {func(done func(error)) { go done(errBusy) }, errBusy},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var ctxIn context.Context
@@ -125,7 +125,7 @@ func TestAsync(t *testing.T) {
 	}
 }
 
-// Its place among the concurrent handlers stays taken until done is called.
+// An Async handler does not return before done is called.
 func TestAsyncWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fn := handler.Async(func(_ context.Context, d time.Duration, done func(error)) {
@@ -137,8 +137,8 @@ func TestAsyncWaits(t *testing.T) {
 	})
 }
 
-// Two answers at once, and one long after: nobody blocks, and one counts.
-func TestAsyncDoneByMany(t *testing.T) {
+// Several concurrent answers and a late one: no call blocks, and one answer counts.
+func TestAsyncDoneConcurrently(t *testing.T) {
 	for range 100 {
 		var late func(error)
 		var all sync.WaitGroup

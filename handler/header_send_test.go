@@ -9,7 +9,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// sent returns the headers of what is published under ctx through mw.
+// sent publishes out under ctx through mw and returns its headers.
 func sent(t *testing.T, ctx context.Context, out *handler.Outgoing, mw ...handler.SendMiddleware) string {
 	t.Helper()
 	calls := 0
@@ -33,17 +33,17 @@ func TestWithHeader(t *testing.T) {
 	three := handler.WithHeader(two, "tenant", "other")
 	branch := handler.WithHeader(one, "c", "3")
 	want(t, "one", sent(t, one, new(handler.Outgoing), handler.ContextHeaders), "tenant=acme")
-	want(t, "they add up", sent(t, two, new(handler.Outgoing), handler.ContextHeaders), "tenant=acme b=2")
-	want(t, "the later counts", sent(t, three, new(handler.Outgoing), handler.ContextHeaders), "tenant=other b=2")
+	want(t, "two", sent(t, two, new(handler.Outgoing), handler.ContextHeaders), "tenant=acme b=2")
+	want(t, "the later one counts", sent(t, three, new(handler.Outgoing), handler.ContextHeaders), "tenant=other b=2")
 	want(t, "another branch", sent(t, branch, new(handler.Outgoing), handler.ContextHeaders), "tenant=acme c=3")
 
 	out := new(handler.Outgoing)
 	wantErr(t, "Set", out.Headers.Set("b", "1"), nil)
-	want(t, "it replaces", sent(t, two, out, handler.ContextHeaders), "b=2 tenant=acme")
+	want(t, "one that is set before is replaced", sent(t, two, out, handler.ContextHeaders), "b=2 tenant=acme")
 	want(t, "a second attempt", sent(t, two, out, handler.ContextHeaders), "b=2 tenant=acme")
 }
 
-func TestWithHeaderThatCannotBeCarried(t *testing.T) {
+func TestInvalidWithHeader(t *testing.T) {
 	send := handler.ContextHeaders(func(context.Context, *handler.Outgoing) error {
 		t.Error("it was sent")
 		return nil
@@ -68,13 +68,13 @@ func TestWithHeaderThatCannotBeCarried(t *testing.T) {
 }
 
 func TestForward(t *testing.T) {
-	m := newSource(t).message(sealed(t, "42", "Tenant", "acme", "a", "1", "empty", ""))
+	m := newSource(t).message(withHeaders(t, "42", "Tenant", "acme", "a", "1", "empty", ""))
 	forward := handler.Forward("tenant", "A", "empty", "nobody", "a key")
 	want(t, "in a handler", sent(t, m.Context(), new(handler.Outgoing), forward), "tenant=acme a=1 empty=")
 
 	out := new(handler.Outgoing)
 	wantErr(t, "Set", out.Headers.Set("a", "2"), nil)
-	want(t, "what is set stays", sent(t, m.Context(), out, forward), "a=2 tenant=acme empty=")
+	want(t, "one that is set before stays", sent(t, m.Context(), out, forward), "a=2 tenant=acme empty=")
 
 	ctx := handler.WithHeader(m.Context(), "a", "3")
 	want(t, "WithHeader outside", sent(t, ctx, new(handler.Outgoing), handler.ContextHeaders, forward), "a=3 tenant=acme empty=")
@@ -87,7 +87,7 @@ func TestForward(t *testing.T) {
 	derived := handler.NewContext(t.Context(), m.WithBody([]byte("x")))
 	want(t, "of a message with another body", sent(t, derived, new(handler.Outgoing), handler.Forward("a")), "a=1")
 
-	(*handler.Delivery)(m).Release()
+	delivery(m).Release()
 	want(t, "after the message is settled", sent(t, m.Context(), new(handler.Outgoing), forward), "")
 }
 

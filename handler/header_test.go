@@ -5,44 +5,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 )
 
-// sealed puts a payload into an envelope with headers: keys and values in turn.
-func sealed(t testing.TB, payload string, pairs ...string) string {
-	t.Helper()
-	var w envelope.Writer
-	for i := 0; i < len(pairs); i += 2 {
-		wantErr(t, "Set", w.Set(pairs[i], pairs[i+1]), nil)
-	}
-	return string(w.AppendTo(nil, []byte(payload)))
-}
-
-func list(headers iter.Seq2[string, string]) string {
-	var all []string
-	for key, value := range headers {
-		all = append(all, key+"="+value)
-	}
-	return strings.Join(all, " ")
-}
-
-func TestEnvelopeIsTakenOff(t *testing.T) {
+func TestEnvelopeIsRemoved(t *testing.T) {
 	s := newSource(t)
-	body := sealed(t, "42", "tenant", "acme", "Trace", "1")
+	body := withHeaders(t, "42", "tenant", "acme", "Trace", "1")
 	m := s.message(body)
 	want(t, "Body", string(m.Body), "42")
 	want(t, "RawBody", string(m.RawBody()), body)
 	want(t, "Header", m.Header("Tenant"), "acme")
 	want(t, "a header that is not there", m.Header("nobody"), "")
 	want(t, "Headers", list(m.Headers()), "tenant=acme trace=1")
-	want(t, "Source", (*handler.Delivery)(m).Source(), handler.Source(s))
+	want(t, "Source", delivery(m).Source(), handler.Source(s))
 	want(t, "Topic", m.Topic(), "orders")
 	wantErr(t, "Touch", m.Touch(), nil)
 	want(t, "touched", s.touched.Load(), 1)
@@ -74,18 +56,18 @@ func TestPlainBodyHasNoHeaders(t *testing.T) {
 	want(t, "Headers of none", list(zero.Headers()), "")
 }
 
-// A message that comes from nowhere still says so.
+// Without a source the body stays as it is.
 func TestEnvelopeWithoutSource(t *testing.T) {
 	var m handler.Message
-	body := sealed(t, "42", "a", "1")
-	(*handler.Delivery)(&m).Init(nil, testID, 1, 0, []byte(body))
-	want(t, "Source", (*handler.Delivery)(&m).Source(), nil)
+	body := withHeaders(t, "42", "a", "1")
+	delivery(&m).Init(nil, testID, 1, 0, []byte(body))
+	want(t, "Source", delivery(&m).Source(), nil)
 	want(t, "Body", string(m.Body), body)
 	want(t, "Topic", m.Topic(), "")
 }
 
 func TestEmptyPayload(t *testing.T) {
-	body := sealed(t, "", "a", "1")
+	body := withHeaders(t, "", "a", "1")
 	m := newSource(t).message(body)
 	want(t, "Body", string(m.Body), "")
 	want(t, "RawBody", string(m.RawBody()), body)
@@ -93,18 +75,18 @@ func TestEmptyPayload(t *testing.T) {
 }
 
 func TestHeadersOfWithBody(t *testing.T) {
-	body := sealed(t, "sealed", "tenant", "acme")
+	body := withHeaders(t, "sealed", "tenant", "acme")
 	m := newSource(t).message(body)
-	inner := sealed(t, "opened", "tenant", "other")
+	inner := withHeaders(t, "opened", "tenant", "other")
 	d := m.WithBody([]byte(inner)).WithBody([]byte(inner))
-	want(t, "Body is as it was handed on", string(d.Body), inner)
+	want(t, "Body is as it was passed on", string(d.Body), inner)
 	want(t, "RawBody", string(d.RawBody()), body)
 	want(t, "Header", d.Header("tenant"), "acme")
 	want(t, "Headers", list(d.Headers()), "tenant=acme")
-	want(t, "Source", (*handler.Delivery)(d).Source(), (*handler.Delivery)(m).Source())
-	(*handler.Delivery)(d).Release()
+	want(t, "Source", delivery(d).Source(), delivery(m).Source())
+	delivery(d).Release()
 	want(t, "Header after its Release", m.Header("tenant"), "acme")
-	(*handler.Delivery)(m).Release()
+	delivery(m).Release()
 	want(t, "Header after Release", d.Header("tenant"), "")
 
 	plain := newSource(t).message("sealed")
@@ -114,9 +96,9 @@ func TestHeadersOfWithBody(t *testing.T) {
 func TestHeadersEndWithRelease(t *testing.T) {
 	freed := false
 	var m handler.Message
-	(*handler.Delivery)(&m).Init(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, testID, 1, 0, []byte(sealed(t, "42", "a", "1")))
+	delivery(&m).Init(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, testID, 1, 0, []byte(withHeaders(t, "42", "a", "1")))
 	headers := m.Headers()
-	(*handler.Delivery)(&m).Release()
+	delivery(&m).Release()
 	want(t, "Body", m.Body == nil, true)
 	want(t, "RawBody", m.RawBody() == nil, true)
 	want(t, "Header", m.Header("a"), "")
@@ -124,14 +106,13 @@ func TestHeadersEndWithRelease(t *testing.T) {
 	want(t, "freed", freed, true)
 }
 
-// Whoever still asks when the message is released gets a header or none, and
-// never what other memory holds by then.
+// A reader that races with Release gets a header or none, never other memory.
 func TestHeaderWhileReleased(t *testing.T) {
 	s := newSource(t)
 	for range 100 {
-		body := []byte(sealed(t, "42", "tenant", "acme"))
+		body := []byte(withHeaders(t, "42", "tenant", "acme"))
 		var m handler.Message
-		(*handler.Delivery)(&m).Init(&handler.Read{Source: s, Free: func() { clear(body) }}, testID, 1, 0, body)
+		delivery(&m).Init(&handler.Read{Source: s, Free: func() { clear(body) }}, testID, 1, 0, body)
 		var done sync.WaitGroup
 		for range 4 {
 			done.Go(func() {
@@ -143,13 +124,13 @@ func TestHeaderWhileReleased(t *testing.T) {
 				}
 			})
 		}
-		(*handler.Delivery)(&m).Release()
+		delivery(&m).Release()
 		done.Wait()
 	}
 }
 
 func TestUnreadableEnvelope(t *testing.T) {
-	good := sealed(t, "42", "!sealed", "k", "tenant", "acme")
+	good := withHeaders(t, "42", "!sealed", "k", "tenant", "acme")
 	for name, c := range map[string]struct {
 		body   string
 		err    error
@@ -185,24 +166,24 @@ func TestUnreadableEnvelope(t *testing.T) {
 			want(t, "Body", string(m.Body), c.body)
 			want(t, "RawBody", string(m.RawBody()), c.body)
 			want(t, "Header", m.Header("tenant"), c.tenant)
-			want(t, "Claimed", (*handler.Delivery)(m).Claimed(), false)
-			want(t, "Answerable", (*handler.Delivery)(m).Answerable(), true)
+			want(t, "Claimed", delivery(m).Claimed(), false)
+			want(t, "Answerable", delivery(m).Answerable(), true)
 
-			// Middleware that understands it hands on what it has read.
+			// Middleware that can read the envelope passes on the payload.
 			wantErr(t, "answer", handler.Typed(decodeInt, func(context.Context, int) error { return nil })(m.Context(), m.WithBody([]byte("7"))), nil)
 		})
 	}
 }
 
-func TestPrintingShowsNoHeader(t *testing.T) {
-	m := newSource(t).message(sealed(t, "card number", "authorization", "s3cret"))
+func TestPrintingOmitsHeaders(t *testing.T) {
+	m := newSource(t).message(withHeaders(t, "card number", "authorization", "s3cret"))
 	ctx, cancel := context.WithCancel(handler.WithHeader(m.Context(), "authorization", "s3cret"))
 	defer cancel()
 	var out bytes.Buffer
 	slog.New(slog.NewTextHandler(&out, nil)).Info("got", "message", m)
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("got", "message", m)
 	texts := []string{out.String()}
-	for _, v := range []any{m, m.Context(), ctx, m.WithBody([]byte("x"))} {
+	for _, v := range []any{m, m.Context(), ctx, m.WithBody([]byte("x")), delivery(m)} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 			texts = append(texts, fmt.Sprintf(verb, v))
 		}
@@ -214,8 +195,7 @@ func TestPrintingShowsNoHeader(t *testing.T) {
 	}
 }
 
-// A plain message pays for headers with nothing, and one that has them with one
-// small allocation.
+// Headers cost a message one small allocation, and a plain message none.
 func TestEnvelopeAllocations(t *testing.T) {
 	s := newSource(t)
 	handle := handler.Typed(bytesDecoder{}, func(context.Context, []byte) error { return nil })
@@ -224,8 +204,8 @@ func TestEnvelopeAllocations(t *testing.T) {
 		most float64
 	}{
 		"plain":         {"42", 0},
-		"with headers":  {sealed(t, "42", "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), 1},
-		"empty payload": {sealed(t, "", "a", "1"), 1},
+		"with headers":  {withHeaders(t, "42", "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), 1},
+		"empty payload": {withHeaders(t, "", "a", "1"), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := []byte(c.body)
@@ -235,14 +215,42 @@ func TestEnvelopeAllocations(t *testing.T) {
 				m, r := &msgs[i], &reads[i]
 				i++
 				r.Source, r.At, r.Free = s, s.terms.Now(), func() {}
-				(*handler.Delivery)(m).Init(r, testID, 1, 0, body)
+				delivery(m).Init(r, testID, 1, 0, body)
 				if err := handle(m.Context(), m); err != nil {
 					t.Error(err)
 				}
 				h, _, _ := envelope.Split(m.RawBody())
 				h.Get("traceparent")
-				(*handler.Delivery)(m).Release()
+				delivery(m).Release()
 			})
+		})
+	}
+}
+
+// BenchmarkInit measures Init, as called by a read loop, and Release.
+func BenchmarkInit(b *testing.B) {
+	s := newSource(b)
+	for name, body := range map[string]string{
+		"plain":    `{"id":7,"amount":100}`,
+		"envelope": withHeaders(b, `{"id":7,"amount":100}`, "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+	} {
+		b.Run(name, func(b *testing.B) {
+			body := []byte(body)
+			const together = 32
+			var msgs []handler.Message
+			var reads []handler.Read
+			b.ReportAllocs()
+			for b.Loop() {
+				if len(msgs) == 0 {
+					msgs = make([]handler.Message, together)
+					reads = make([]handler.Read, together)
+				}
+				m, r := &msgs[0], &reads[0]
+				msgs, reads = msgs[1:], reads[1:]
+				r.Source, r.At = s, time.Second
+				delivery(m).Init(r, testID, 1, 0, body)
+				delivery(m).Release()
+			}
 		})
 	}
 }

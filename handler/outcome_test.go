@@ -36,22 +36,22 @@ func TestOutcome(t *testing.T) {
 	} {
 		m := newSource(t).message("body")
 		want(t, "before", m.Outcome(), handler.Outcome{})
-		(*handler.Delivery)(m).SetOutcome(out)
+		delivery(m).SetOutcome(out)
 		want(t, "after", m.Outcome(), out)
-		(*handler.Delivery)(m).Release()
+		delivery(m).Release()
 		want(t, "after Release", m.Outcome(), out)
 
 		last := handler.Outcome{Disposition: handler.Expired}
-		(*handler.Delivery)(m).SetOutcome(last)
+		delivery(m).SetOutcome(last)
 		want(t, "changed", m.Outcome(), last)
 	}
 }
 
-// Touch and Done make the same spare part of a message as a full Outcome.
+// Touch allocates the same extra part of a message as an Outcome with an error.
 func TestOutcomeOfTouched(t *testing.T) {
 	m := newSource(t).message("body")
 	wantErr(t, "Touch", m.Touch(), nil)
 	want(t, "still open", m.Outcome(), handler.Outcome{})
-	(*handler.Delivery)(m).SetOutcome(handler.Outcome{Disposition: handler.Finish})
+	delivery(m).SetOutcome(handler.Outcome{Disposition: handler.Finish})
 	want(t, "Outcome", m.Outcome(), handler.Outcome{Disposition: handler.Finish})
 }

@@ -10,16 +10,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// readTogether makes n messages that were read together.
-func readTogether(r *handler.Read, n int) []handler.Delivery {
-	msgs := make([]handler.Delivery, n)
-	for i := range msgs {
-		msgs[i].Init(r, testID, 1, 0, []byte("body"))
-	}
-	return msgs
-}
-
-// The memory is given back once, when the last message is released, whoever does that.
+// The memory is given back once, with the last release, in whichever goroutine.
 func TestReadIsFreedOnce(t *testing.T) {
 	for range 200 {
 		var freed atomic.Int32
@@ -42,7 +33,7 @@ func TestReadIsFreedOnce(t *testing.T) {
 	}
 }
 
-// Messages of one read after the other may be released together.
+// ReleaseAll may get messages of several reads, one read after the other.
 func TestReleaseAllOfSeveralReads(t *testing.T) {
 	s := newSource(t)
 	var freed []string
@@ -53,7 +44,7 @@ func TestReleaseAllOfSeveralReads(t *testing.T) {
 		{Source: s, Free: func() { freed = append(freed, "third") }},
 	} {
 		for j := range min(2, 5-2*i) {
-			msgs[2*i+j].Init(r, testID, 1, 0, []byte(sealed(t, "42", "a", "1")))
+			msgs[2*i+j].Init(r, testID, 1, 0, []byte(withHeaders(t, "42", "a", "1")))
 			msgs[2*i+j].End()
 		}
 	}
@@ -67,7 +58,7 @@ func TestReleaseAllOfSeveralReads(t *testing.T) {
 	}
 }
 
-// What Lasts and HasOwnContext say together is never more than Err says.
+// If Lasts is true and HasOwnContext false, Err is nil.
 func TestContextLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t)
@@ -77,7 +68,7 @@ func TestContextLasts(t *testing.T) {
 		for i := range msgs {
 			want(t, "at first", lasts(&msgs[i]), true)
 		}
-		want(t, "a derived one", (*handler.Delivery)(msgs[0].Message().WithBody(nil)).HasOwnContext(), true)
+		want(t, "a derived one", delivery(msgs[0].Message().WithBody(nil)).HasOwnContext(), true)
 		msgs[0].Context().Done()
 		want(t, "with a child", lasts(&msgs[0]), false)
 		msgs[1].Expire()
@@ -103,8 +94,8 @@ func TestContextLasts(t *testing.T) {
 	})
 }
 
-// Whoever releases a message that is not theirs spoils that one alone.
-func TestReleasedByAnother(t *testing.T) {
+// A handler that releases its message does not affect the others.
+func TestReleasedByItsHandler(t *testing.T) {
 	freed := false
 	msgs := readTogether(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, 3)
 	msgs[0].Release() // by its handler

@@ -2,85 +2,117 @@ package handler_test
 
 import (
 	"context"
-	"errors"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
 )
 
-var testID = handler.ID([]byte("0123456789abcdef"))
+func TestAnswerBy(t *testing.T) {
+	const quarter = 15 * time.Minute
+	for name, c := range map[string]struct {
+		terms                      handler.Terms
+		received, touched, answer  time.Duration
+		contextEnd, untouchableEnd time.Duration
+	}{
+		"untouched": {
+			terms:  handler.Terms{MessageTimeout: time.Minute, MaxMessageTimeout: quarter, Margin: time.Second},
+			answer: 59 * time.Second, contextEnd: 58 * time.Second, untouchableEnd: quarter,
+		},
+		"received later": {
+			terms:    handler.Terms{MessageTimeout: time.Minute, MaxMessageTimeout: quarter, Margin: time.Second},
+			received: 5 * time.Second,
+			answer:   64 * time.Second, contextEnd: 63 * time.Second, untouchableEnd: quarter + 5*time.Second,
+		},
+		"touched": {
+			terms:    handler.Terms{MessageTimeout: time.Minute, MaxMessageTimeout: quarter, Margin: time.Second},
+			received: 5 * time.Second, touched: 25 * time.Second,
+			answer: 84 * time.Second, contextEnd: 83 * time.Second, untouchableEnd: quarter + 5*time.Second,
+		},
+		"touched, capped": {
+			terms:    handler.Terms{MessageTimeout: time.Minute, MaxMessageTimeout: 70 * time.Second, Margin: time.Second},
+			received: 5 * time.Second, touched: 25 * time.Second,
+			answer: 74 * time.Second, contextEnd: 73 * time.Second, untouchableEnd: 75 * time.Second,
+		},
+		"maximum below the timeout": {
+			terms:  handler.Terms{MessageTimeout: time.Minute, MaxMessageTimeout: 30 * time.Second, Margin: time.Second},
+			answer: 29 * time.Second, contextEnd: 28 * time.Second, untouchableEnd: 30 * time.Second,
+		},
+		"no maximum": {
+			terms:   handler.Terms{MessageTimeout: time.Minute, Margin: time.Second},
+			touched: 50 * time.Second,
+			answer:  109 * time.Second, contextEnd: 108 * time.Second,
+		},
+		"short timeout: the context ends a tenth of it earlier": {
+			terms:  handler.Terms{MessageTimeout: time.Second, MaxMessageTimeout: quarter, Margin: 250 * time.Millisecond},
+			answer: 750 * time.Millisecond, contextEnd: 650 * time.Millisecond, untouchableEnd: quarter,
+		},
+		"ten seconds: a tenth is a second": {
+			terms:  handler.Terms{MessageTimeout: 10 * time.Second, MaxMessageTimeout: quarter},
+			answer: 10 * time.Second, contextEnd: 9 * time.Second, untouchableEnd: quarter,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSource(t)
+				start := s.terms.Start
+				s.terms = c.terms
+				s.terms.Start = start
 
-// fakeSource is a connection without a network.
-type fakeSource struct {
-	ctx      context.Context
-	end      context.CancelCauseFunc
-	terms    handler.Terms
-	touchErr error
+				time.Sleep(c.received)
+				m := s.message("body")
+				if c.touched > 0 {
+					time.Sleep(c.touched - c.received)
+					wantErr(t, "Touch", m.Touch(), nil)
+				}
 
-	touched  atomic.Int64
-	askedFor atomic.Int64 // calls of Terms: who still has a timer asks
-}
+				by, ok := delivery(m).AnswerBy()
+				want(t, "AnswerBy", by, c.answer)
+				want(t, "expires", ok, true)
+				at, ok := m.Deadline()
+				want(t, "Deadline", at.Sub(start), c.answer)
+				want(t, "has a deadline", ok, true)
+				never, ok := m.Context().Deadline()
+				want(t, "the context has a deadline", ok, c.untouchableEnd > 0)
+				if ok {
+					want(t, "the context's Deadline", never.Sub(start), c.untouchableEnd)
+				}
 
-// newSource gives messages a minute, of which a second is margin: a handler's
-// context ends at 58 s, answerBy is 59 s.
-func newSource(t testing.TB) *fakeSource { return newSourceUnder(t, context.Background()) }
-
-func newSourceUnder(t testing.TB, parent context.Context) *fakeSource {
-	s := &fakeSource{terms: handler.Terms{
-		Start:             time.Now(),
-		MessageTimeout:    time.Minute,
-		MaxMessageTimeout: 15 * time.Minute,
-		Margin:            time.Second,
-	}}
-	s.ctx, s.end = context.WithCancelCause(parent)
-	t.Cleanup(func() { s.end(nil) })
-	return s
-}
-
-func (s *fakeSource) Topic() string            { return "orders" }
-func (s *fakeSource) Channel() string          { return "billing" }
-func (s *fakeSource) NSQD() string             { return "127.0.0.1:4150" }
-func (s *fakeSource) Context() context.Context { return s.ctx }
-
-func (s *fakeSource) Terms() *handler.Terms {
-	s.askedFor.Add(1)
-	return &s.terms
-}
-
-func (s *fakeSource) Touch(*handler.Delivery) error {
-	if s.touchErr != nil {
-		return s.touchErr
+				<-m.Context().Done()
+				want(t, "the context ended at", time.Since(start), c.contextEnd)
+				time.Sleep(c.answer - c.contextEnd - 1)
+				want(t, "Answerable just before AnswerBy", delivery(m).Answerable(), true)
+				time.Sleep(time.Nanosecond)
+				want(t, "Answerable at AnswerBy", delivery(m).Answerable(), false)
+			})
+		})
 	}
-	s.touched.Add(1)
-	return nil
 }
 
-// message is one that s receives now.
-func (s *fakeSource) message(body string) *handler.Message {
-	m := new(handler.Message)
-	(*handler.Delivery)(m).Init(&handler.Read{Source: s, At: s.terms.Now()}, testID, 1, 1_700_000_000_123_456_789, []byte(body))
-	return m
-}
-
-func want[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
-func wantErr(t testing.TB, what string, got, want error) {
-	t.Helper()
-	if !errors.Is(got, want) {
-		t.Errorf("%s: got error %v, want %v", what, got, want)
-	}
-}
-
-func wantAllocs(t testing.TB, what string, most float64, f func()) {
-	t.Helper()
-	if got := testing.AllocsPerRun(200, f); got > most {
-		t.Errorf("%s: %v allocations, want at most %v", what, got, most)
-	}
+func TestNoMessageTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		s.terms.MessageTimeout = 0
+		m := s.message("body")
+		ctx := m.Context()
+		if _, ok := delivery(m).AnswerBy(); ok {
+			t.Error("AnswerBy: want none")
+		}
+		if _, ok := ctx.Deadline(); ok {
+			t.Error("the context's Deadline: want none")
+		}
+		time.Sleep(1000 * time.Hour)
+		want(t, "Answerable", delivery(m).Answerable(), true)
+		want(t, "Err", ctx.Err(), nil)
+		select {
+		case <-ctx.Done():
+			t.Error("the context has ended")
+		default:
+		}
+		wantErr(t, "Touch", m.Touch(), nil)
+		s.end(handler.ErrConnLost)
+		<-ctx.Done()
+		wantErr(t, "cause", context.Cause(ctx), handler.ErrConnLost)
+	})
 }

@@ -6,25 +6,20 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// AutoTouch lets a handler take longer than the message timeout: while it runs,
-// nsqd is told to wait on (TOUCH), whenever half the message timeout has gone by
-// since the message was received or last touched. It must be within the limits
-// of nsqd: max-msg-timeout (15 minutes by default) after delivery there is no
-// more time to be had, and the handler's context ends shortly before, with the
-// cause [handler.ErrMessageTimeout].
+// AutoTouch lets a handler take longer than the message timeout. While the handler runs, the
+// message is touched (TOUCH) each time half the message timeout has passed since it was received
+// or last touched. nsqd's max-msg-timeout (15 minutes by default) after delivery is the limit:
+// shortly before, the handler's context ends with the cause [handler.ErrMessageTimeout].
 //
-// The context ends with the same cause, and earlier, if nsqd refuses a TOUCH,
-// because it came too late or the channel was emptied. What the handler then
-// answers counts only if it is a success.
+// The context ends earlier, with the same cause, if nsqd refuses a TOUCH because it came too late
+// or the channel was emptied. From then on only a success of the handler counts.
 //
-// A handler that hangs is touched, too: its message waits for max-msg-timeout
-// before nsqd gives it to somebody else. [Timeout] is a remedy for handlers that
-// heed their context. Deadlines that AutoTouch moves are those of the message,
-// not those of a Timeout.
+// A handler that hangs is touched, too: nsqd waits for max-msg-timeout before it delivers the
+// message to another consumer. Use [Timeout] to end handlers that respect their context earlier.
+// AutoTouch moves the deadline of the message, not that of a Timeout.
 //
-// All messages of a connection share one timer. Messages that come from
-// something else than a connection, as in a test, are touched only if their
-// source is a [handler.Toucher].
+// All messages of a connection share one timer. A message from another source, as in a test, is
+// touched only if the source is a [handler.Toucher].
 func AutoTouch() handler.Middleware {
 	return func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error {

@@ -9,28 +9,28 @@ import (
 	"github.com/nsqx/nsqx/middleware"
 )
 
-// toucher is a source that notes what it is to keep touched.
+// toucher is a source that records calls of KeepTouched and stop.
 type toucher struct {
 	*source
 	kept, stopped []*handler.Delivery
 	stop          func() // if set, KeepTouched returns it
 }
 
-func (s *toucher) KeepTouched(m *handler.Delivery) (stop func()) {
+func (s *toucher) KeepTouched(d *handler.Delivery) (stop func()) {
 	if s.stop != nil {
 		return s.stop
 	}
-	s.kept = append(s.kept, m)
-	return func() { s.stopped = append(s.stopped, m) }
+	s.kept = append(s.kept, d)
+	return func() { s.stopped = append(s.stopped, d) }
 }
 
 func (s *toucher) message() *handler.Message {
-	m := new(handler.Message)
-	(*handler.Delivery)(m).Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID([]byte("0123456789abcdef")), 1, 0, []byte("body"))
-	return m
+	d := new(handler.Delivery)
+	d.Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID([]byte("0123456789abcdef")), 1, 0, []byte("body"))
+	return d.Message()
 }
 
-// A message is kept touched exactly while its handler runs, however that ends.
+// A message is kept touched exactly while its handler runs, however the handler ends.
 func TestAutoTouch(t *testing.T) {
 	failed := errors.New("failed")
 	for name, c := range map[string]struct {
@@ -50,7 +50,7 @@ func TestAutoTouch(t *testing.T) {
 				want(t, "message", got, m)
 				want(t, "context", ctx, m.Context())
 				want(t, "kept touched", len(s.kept), 1)
-				want(t, "not any more", len(s.stopped), 0)
+				want(t, "stopped", len(s.stopped), 0)
 				return c.end()
 			})
 			var p *handler.PanicError
@@ -61,13 +61,13 @@ func TestAutoTouch(t *testing.T) {
 			want(t, "the handler ran", ran, true)
 			want(t, "kept touched", len(s.kept), 1)
 			want(t, "the message", s.kept[0].Message(), m)
-			want(t, "not any more", len(s.stopped), 1)
-			want(t, "the one that was", s.stopped[0].Message(), m)
+			want(t, "stopped", len(s.stopped), 1)
+			want(t, "the stopped message", s.stopped[0].Message(), m)
 		})
 	}
 }
 
-// A source that cannot is no obstacle.
+// A source that is not a Toucher is ignored.
 func TestAutoTouchWithoutAToucher(t *testing.T) {
 	failed := errors.New("failed")
 	for name, m := range map[string]*handler.Message{"another source": newSource(t).message("body"), "no source": new(handler.Message)} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/middleware"
+	"github.com/nsqx/nsqx/nsqxtest"
 )
 
 func ExampleRecover() {
@@ -26,8 +27,8 @@ func ExampleRecover() {
 	// has its stack: true
 }
 
-// A report takes longer than the message timeout, which is 60 s by default. An
-// hour is too much, though: what hangs goes to another consumer then.
+// A report may take longer than the message timeout, which is 60 s by default, but at most ten
+// minutes: then its context ends.
 func ExampleAutoTouch() {
 	report := func(ctx context.Context, _ *handler.Message) error {
 		_, limited := ctx.Deadline()
@@ -36,7 +37,7 @@ func ExampleAutoTouch() {
 	}
 
 	h := handler.Chain(
-		middleware.Timeout(time.Hour),
+		middleware.Timeout(10*time.Minute),
 		middleware.AutoTouch(),
 	)(report)
 	fmt.Println(h(context.Background(), new(handler.Message)))
@@ -63,18 +64,15 @@ func ExampleTimeout() {
 	// true true
 }
 
-// plain leaves out what differs from run to run.
-var plain = &slog.HandlerOptions{
-	ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey || a.Key == "duration" {
-			return slog.Attr{}
-		}
-		return a
-	},
-}
-
 func ExampleLog() {
-	logger := slog.New(slog.NewTextHandler(os.Stdout, plain))
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
 	h := middleware.Log(logger)(func(_ context.Context, m *handler.Message) error {
 		switch m.Attempts {
 		case 1:
@@ -85,34 +83,47 @@ func ExampleLog() {
 		return nil // logged at level Debug
 	})
 
-	conn := openSource()
-	for _, m := range []*handler.Message{conn.attempt(1, "a"), conn.attempt(2, "a"), conn.attempt(3, "a")} {
+	for attempt := range uint16(3) {
+		m := nsqxtest.Message([]byte("a"), nsqxtest.WithTopic("orders", "billing"), nsqxtest.WithAttempts(attempt+1))
 		_ = h(m.Context(), m)
 	}
 	// Output:
-	// level=WARN msg="message failed" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=1 error="database is away"
-	// level=ERROR msg="handler panicked" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=2 error="nsqx: panic: boom"
+	// level=WARN msg="message failed" topic=orders channel=billing nsqd="" id=0000000000000001 attempts=1 error="database is away"
+	// level=ERROR msg="handler panicked" topic=orders channel=billing nsqd="" id=0000000000000001 attempts=2 error="nsqx: panic: boom"
 }
 
-// Every message is in the log, and failures, which are retried anyway, are no
-// louder than the rest.
+// Every message is logged. Failures, which are retried anyway, have the same level.
 func ExampleSuccessLevel() {
-	logger := slog.New(slog.NewTextHandler(os.Stdout, plain))
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
 	mw := middleware.Log(logger,
 		middleware.SuccessLevel(slog.LevelInfo),
 		middleware.FailureLevel(slog.LevelInfo),
 	)
 	h := mw(func(context.Context, *handler.Message) error { return nil })
 
-	m := openSource().attempt(1, "a")
+	m := nsqxtest.Message([]byte("a"), nsqxtest.WithTopic("orders", "billing"))
 	_ = h(m.Context(), m)
 	// Output:
-	// level=INFO msg="message handled" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=1
+	// level=INFO msg="message handled" topic=orders channel=billing nsqd="" id=0000000000000001 attempts=1
 }
 
-// To a service whose messages are retried anyway, a failure is no news.
+// Failures, which are retried anyway, are not logged.
 func ExampleFailureLevel() {
-	logger := slog.New(slog.NewTextHandler(os.Stdout, plain)) // its level is Info
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
+				return slog.Attr{}
+			}
+			return a
+		},
+	})) // its level is Info
 	mw := middleware.Log(logger, middleware.FailureLevel(slog.LevelDebug))
 	h := mw(func(_ context.Context, m *handler.Message) error {
 		if m.Attempts < 2 {
@@ -121,25 +132,32 @@ func ExampleFailureLevel() {
 		panic("boom")
 	})
 
-	conn := openSource()
-	for _, m := range []*handler.Message{conn.attempt(1, "a"), conn.attempt(2, "a")} {
+	for attempt := range uint16(2) {
+		m := nsqxtest.Message([]byte("a"), nsqxtest.WithTopic("orders", "billing"), nsqxtest.WithAttempts(attempt+1))
 		_ = h(m.Context(), m)
 	}
 	// Output:
-	// level=ERROR msg="handler panicked" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=2 error="nsqx: panic: boom"
+	// level=ERROR msg="handler panicked" topic=orders channel=billing nsqd="" id=0000000000000001 attempts=2 error="nsqx: panic: boom"
 }
 
-// A panic is worth waking somebody up.
+// A panic is logged at a level of its own, which an alert may look for.
 func ExamplePanicLevel() {
-	const page = slog.LevelError + 4
-	logger := slog.New(slog.NewTextHandler(os.Stdout, plain))
-	mw := middleware.Log(logger, middleware.PanicLevel(page))
+	const alert = slog.LevelError + 4
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	mw := middleware.Log(logger, middleware.PanicLevel(alert))
 	h := mw(func(context.Context, *handler.Message) error { panic("boom") })
 
-	m := openSource().attempt(1, "a")
+	m := nsqxtest.Message([]byte("a"), nsqxtest.WithTopic("orders", "billing"))
 	_ = h(m.Context(), m)
 	// Output:
-	// level=ERROR+4 msg="handler panicked" topic=orders channel=billing nsqd=127.0.0.1:4150 id=0123456789abcdef attempts=1 error="nsqx: panic: boom"
+	// level=ERROR+4 msg="handler panicked" topic=orders channel=billing nsqd="" id=0000000000000001 attempts=1 error="nsqx: panic: boom"
 }
 
 func ExampleOnly() {

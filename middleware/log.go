@@ -9,20 +9,18 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Log writes one record for each message whose handler has answered: at level
-// Debug if the answer was nil, at Warn if it was an error (also one that only
-// asks for a delay, or to drop the message), at Error if it was a panic.
-// [SuccessLevel], [FailureLevel] and [PanicLevel] change that.
+// Log writes one record for each message whose handler has returned: at level Debug for nil, at
+// Warn for an error (including one that only asks for a delay, or to drop the message), and at
+// Error for a panic. [SuccessLevel], [FailureLevel] and [PanicLevel] change the levels.
 //
-// The attributes are topic, channel, nsqd, id, attempts, duration (of all that
-// lies within this middleware) and error. The body is not logged, and neither
-// is the stack of a panic, which the consumer logs itself. A record that the
-// logger does not want costs no more than the question.
+// The attributes are topic, channel, nsqd, id, attempts, duration (of everything inside this
+// middleware) and error. Log writes neither the body nor the stack of a panic; the consumer logs
+// the stack. A record below the logger's level costs only the check.
 //
-// Records are written under the handler's context, so that a slog.Handler finds
-// the trace there. A panic is recovered from, as by [Recover].
+// Records are written under the handler's context, so a slog.Handler finds the trace there. A
+// panic is recovered from, as by [Recover].
 //
-// A nil logger is slog.Default at the time of the call.
+// A nil logger means slog.Default at the time of the call.
 func Log(logger *slog.Logger, opts ...LogOption) handler.Middleware {
 	if logger == nil {
 		logger = slog.Default()
@@ -41,35 +39,34 @@ func Log(logger *slog.Logger, opts ...LogOption) handler.Middleware {
 	return l.middleware
 }
 
-// LogOption is an option of [Log]. Nil ones are ignored.
+// LogOption is an option of [Log]. nil is ignored.
 type LogOption interface{ applyLog(*log) }
 
 type logOption func(*log)
 
 func (f logOption) applyLog(l *log) { f(l) }
 
-// SuccessLevel is the level of messages that were handled. It is asked anew
-// for each, so a [*slog.LevelVar] may change it.
-// Defaults to [slog.LevelDebug], also if it is nil.
+// SuccessLevel sets the level for messages that were handled. It is evaluated for each message,
+// so a [*slog.LevelVar] may change it. nil, and the default, is [slog.LevelDebug].
 func SuccessLevel(level slog.Leveler) LogOption {
-	return logOption(func(l *log) { l.success = either(level, slog.LevelDebug) })
+	return logOption(func(l *log) { l.success = levelOr(level, slog.LevelDebug) })
 }
 
-// FailureLevel is the level of messages whose handler returned an error.
-// Defaults to [slog.LevelWarn], also if it is nil.
+// FailureLevel sets the level for messages whose handler returned an error. Defaults to
+// [slog.LevelWarn], also if nil.
 func FailureLevel(level slog.Leveler) LogOption {
-	return logOption(func(l *log) { l.failure = either(level, slog.LevelWarn) })
+	return logOption(func(l *log) { l.failure = levelOr(level, slog.LevelWarn) })
 }
 
-// PanicLevel is the level of messages whose handler, or codec, panicked.
-// Defaults to [slog.LevelError], also if it is nil.
+// PanicLevel sets the level for messages whose handler or codec panicked. Defaults to
+// [slog.LevelError], also if nil.
 func PanicLevel(level slog.Leveler) LogOption {
-	return logOption(func(l *log) { l.panic = either(level, slog.LevelError) })
+	return logOption(func(l *log) { l.panic = levelOr(level, slog.LevelError) })
 }
 
-func either(level, otherwise slog.Leveler) slog.Leveler {
+func levelOr(level, fallback slog.Leveler) slog.Leveler {
 	if level == nil {
-		return otherwise
+		return fallback
 	}
 	return level
 }
@@ -80,7 +77,7 @@ type log struct {
 }
 
 func (l *log) middleware(next handler.Raw) handler.Raw {
-	next = Recover()(next) // a panic has to become a record, too
+	next = Recover()(next) // a panic must become a record, too
 	return func(ctx context.Context, m *handler.Message) error {
 		if !l.wantsAny(ctx) {
 			return next(ctx, m)
@@ -95,7 +92,7 @@ func (l *log) middleware(next handler.Raw) handler.Raw {
 	}
 }
 
-// wantsAny says whether any answer to a message could become a record.
+// wantsAny reports whether any result could become a record.
 func (l *log) wantsAny(ctx context.Context) bool {
 	return l.logger.Enabled(ctx, l.failure.Level()) ||
 		l.logger.Enabled(ctx, l.panic.Level()) ||

@@ -19,7 +19,7 @@ import (
 	"github.com/nsqx/nsqx/middleware"
 )
 
-// records returns a logger and what it has written, parsed.
+// records returns a logger, and a function that parses the records written so far.
 func records(t testing.TB, level slog.Leveler) (*slog.Logger, func() []map[string]any) {
 	var out bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level}))
@@ -126,8 +126,7 @@ func TestLogLevels(t *testing.T) {
 	want(t, "levels", strings.Join(levels, " "), "ERROR INFO WARN WARN")
 }
 
-// A logger that drops debug records gets to see failures only, and one that
-// drops everything nothing.
+// A logger gets no records below its level.
 func TestLogOfDisabledLevels(t *testing.T) {
 	for level, records := range map[slog.Level]int{
 		slog.LevelDebug: 3, slog.LevelInfo: 2, slog.LevelWarn: 2, slog.LevelError: 1, slog.LevelError + 1: 0,

@@ -6,11 +6,10 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Only applies mw to the messages for which match returns true; the others go
-// past it. match sees the body undecoded, is called once for each message, by
-// many goroutines at once, and must not block.
+// Only applies mw to the messages for which match returns true; others bypass it. match sees the
+// body undecoded. It is called once for each message, concurrently, and must not block.
 //
-// A nil match matches every message; a nil mw changes nothing.
+// A nil match matches every message. A nil mw changes nothing.
 func Only(match func(*handler.Message) bool, mw handler.Middleware) handler.Middleware {
 	if match == nil || mw == nil {
 		return handler.Chain(mw)

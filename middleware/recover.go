@@ -6,19 +6,18 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Recover makes a panic of the handler, or of a middleware further in, an
-// error: a [*handler.PanicError] with the value and the stack of the panic.
-// [runtime.Goexit] passes on.
+// Recover turns a panic of the handler, or of middleware inside it, into a
+// [*handler.PanicError] with the value and the stack of the panic. [runtime.Goexit] is not
+// caught.
 //
-// A consumer has it in its chain already, around the handler and around
-// everything; one more is for a middleware that must not see those within it
-// panic.
+// A consumer has it in its chain already, around the handler and around all middleware. Add it
+// where middleware must not see other middleware panic.
 func Recover() handler.Middleware {
 	return func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) (err error) {
 			returned := false
 			defer func() {
-				if returned { // nearly always: recover takes its time
+				if returned { // the usual case: recover is slow
 					return
 				}
 				if p := recover(); p != nil {

@@ -32,7 +32,7 @@ func TestRecover(t *testing.T) {
 				wantErr(t, "chain", err, c.is)
 			}
 			if !bytes.Contains(p.Stack, []byte("panicking")) {
-				t.Errorf("the stack does not name who panicked:\n%s", p.Stack)
+				t.Errorf("the stack does not name the function that panicked:\n%s", p.Stack)
 			}
 		})
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// ErrTimeout is the cause ([context.Cause]) for which a context ends that
-// [Timeout] has limited. It is also [context.DeadlineExceeded] for [errors.Is].
+// ErrTimeout is the cause ([context.Cause]) of a context that [Timeout] has ended. [errors.Is]
+// reports it as [context.DeadlineExceeded].
 var ErrTimeout error = timeoutError{}
 
 type timeoutError struct{}
@@ -17,14 +17,13 @@ func (timeoutError) Error() string        { return "nsqx: handler timeout" }
 func (timeoutError) Timeout() bool        { return true }
 func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// Timeout gives a handler d for one message: its context ends then, with the
-// cause [ErrTimeout]. If the message's own context ends earlier, its cause
-// holds. TOUCH moves the message timeout, but not this one.
+// Timeout ends the handler's context d after the call, with the cause [ErrTimeout]. If the
+// message's own context ends earlier, its cause holds. TOUCH does not move this timeout.
 //
-// A handler that does not heed its context goes on, and its message with it:
-// what it answers in the end is the answer.
+// A handler that ignores its context keeps running and keeps its message; its late result is the
+// answer.
 //
-// d <= 0 is no limit: the handler is left as it is.
+// If d <= 0 there is no limit.
 func Timeout(d time.Duration) handler.Middleware {
 	return func(next handler.Raw) handler.Raw {
 		if d <= 0 {

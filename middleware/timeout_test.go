@@ -11,7 +11,7 @@ import (
 	"github.com/nsqx/nsqx/middleware"
 )
 
-// untilDone is a handler that heeds its context.
+// untilDone is a handler that returns when its context ends.
 func untilDone(ctx context.Context, _ *handler.Message) error {
 	<-ctx.Done()
 	return context.Cause(ctx)
@@ -68,7 +68,7 @@ func TestTimeoutIsADeadline(t *testing.T) {
 	}
 }
 
-// A handler that does not heed its context is waited for, and its answer holds.
+// Timeout waits for a handler that ignores its context, and returns its result.
 func TestTimeoutWaitsForTheHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t)
@@ -95,7 +95,7 @@ func TestTouchDoesNotMoveTimeout(t *testing.T) {
 	})
 }
 
-// Each message has the whole of it, and the context ends with the handler.
+// Each message has the full timeout. The context ends with the handler.
 func TestTimeoutIsPerMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t)

@@ -9,8 +9,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// source is a connection without a network. A handler's context ends 58 s
-// after delivery.
+// source is a connection without a network. The context of a handler ends 58 s after delivery.
 type source struct {
 	ctx   context.Context
 	end   context.CancelCauseFunc
@@ -18,12 +17,6 @@ type source struct {
 }
 
 func newSource(t testing.TB) *source {
-	s := openSource()
-	t.Cleanup(func() { s.end(nil) })
-	return s
-}
-
-func openSource() *source {
 	s := &source{terms: handler.Terms{
 		Start:             time.Now(),
 		MessageTimeout:    time.Minute,
@@ -31,6 +24,7 @@ func openSource() *source {
 		Margin:            time.Second,
 	}}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
+	t.Cleanup(func() { s.end(nil) })
 	return s
 }
 
@@ -41,15 +35,14 @@ func (s *source) Context() context.Context      { return s.ctx }
 func (s *source) Terms() *handler.Terms         { return &s.terms }
 func (s *source) Touch(*handler.Delivery) error { return nil }
 
-func (s *source) message(body string) *handler.Message { return s.attempt(3, body) }
-
-func (s *source) attempt(n uint16, body string) *handler.Message {
-	m := new(handler.Message)
-	(*handler.Delivery)(m).Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID([]byte("0123456789abcdef")), n, 0, []byte(body))
-	return m
+// message returns the third delivery of a message.
+func (s *source) message(body string) *handler.Message {
+	d := new(handler.Delivery)
+	d.Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID([]byte("0123456789abcdef")), 3, 0, []byte(body))
+	return d.Message()
 }
 
-// run sends a message through mw and fn as a consumer does.
+// run calls mw and fn as a consumer does.
 func run(m *handler.Message, mw handler.Middleware, fn handler.Raw) error {
 	return mw(fn)(m.Context(), m)
 }
