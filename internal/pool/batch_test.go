@@ -182,7 +182,7 @@ func TestQueueOldest(t *testing.T) {
 		q.setBatchSize(maxBatch)
 		worker := staff(q, 1)[0]
 		start := time.Now()
-		if q.oldest() != nil {
+		if oldest(q) != nil {
 			t.Error("an empty queue has an oldest message")
 		}
 		for i := range 5 {
@@ -190,7 +190,7 @@ func TestQueueOldest(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		for i := range 10 {
-			if at := q.oldest().Received().Sub(start); at != time.Duration(i/2)*time.Second {
+			if at := oldest(q).Received().Sub(start); at != time.Duration(i/2)*time.Second {
 				t.Errorf("%d taken: the oldest is of %v", i, at)
 			}
 			q.take(worker)
@@ -198,7 +198,7 @@ func TestQueueOldest(t *testing.T) {
 				mustPut(t, q, p.messages(10, 1)) // newer, and alone in the deque
 			}
 		}
-		if at := q.oldest().Received().Sub(start); at != 5*time.Second {
+		if at := oldest(q).Received().Sub(start); at != 5*time.Second {
 			t.Errorf("in the end the oldest is of %v", at)
 		}
 	})
@@ -397,7 +397,7 @@ func TestQueueNoLostWakeup(t *testing.T) {
 							see(m)
 						}
 					case 3:
-						q.oldest()
+						oldest(q)
 						if n := waiting(q); n > producers*9 {
 							t.Errorf("%d wait", n)
 						}

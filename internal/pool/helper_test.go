@@ -128,3 +128,5 @@ func current(q *queue, b *batch) *handler.Delivery {
 	defer q.mu.Unlock()
 	return b.current()
 }
+
+func oldest(q *queue) *handler.Delivery { return snapshot(q).Oldest }

@@ -111,7 +111,7 @@ func TestPocketTellsOnce(t *testing.T) {
 		mustPut(t, q, p.messages(first, 100))
 	}
 	for waiting(q) > 0 || idle(q) < workers {
-		q.oldest()
+		oldest(q)
 	}
 	q.close()
 	running.Wait()
