@@ -7,17 +7,14 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx"
-	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/observe"
 )
 
-// lent is a codec that copies nothing, which a real one may not do.
-type lent struct{}
-
 func (lent) Append(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
-func (lent) Decode(body []byte) ([]byte, error)   { return body, nil }
+
+func (lent) Decode(body []byte) ([]byte, error) { return body, nil }
 
 // TestProcessAllocatesNothing: nsqx's part of the way of a message costs no memory, whatever is around the handler.
 func TestProcessAllocatesNothing(t *testing.T) {
@@ -114,17 +111,4 @@ func TestMessagesAllocateLittle(t *testing.T) {
 	if per := got / batch; per > 0.1 {
 		t.Errorf("%.2f allocations a message, want at most 0.1", per)
 	}
-}
-
-// TestCodecIsAsked: what the handler gets is what the codec has made of the body.
-func TestCodecIsAsked(t *testing.T) {
-	type order struct{ ID int }
-	var got order
-	c, err := nsqx.NewConsumer("orders", "billing", codec.JSON[order](), func(_ context.Context, o order) error { got = o; return nil }, nsqx.WithNSQD(nsqd1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := c.Process(context.Background(), newSource(t).message(1, 0, `{"ID":7}`))
-	want(t, "outcome", out, handler.Outcome{Disposition: handler.Finish})
-	want(t, "order", got, order{7})
 }

@@ -15,83 +15,8 @@ import (
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/nsqxtest"
-	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
-
-var errDown = errors.New("database is down")
-
-// dependency is what a handler needs. It takes 10 ms, whether it is up or down.
-type dependency struct {
-	down  atomic.Bool
-	start time.Time
-
-	running, most atomic.Int32
-	runs          synced[time.Duration] // since start, when they began
-	backoffs      synced[observe.BackoffEvent]
-}
-
-func newDependency(down bool) *dependency {
-	d := &dependency{start: time.Now()}
-	d.down.Store(down)
-	return d
-}
-
-func (d *dependency) handle(context.Context, string) error {
-	d.runs.add(time.Since(d.start))
-	n := d.running.Add(1)
-	for most := d.most.Load(); n > most && !d.most.CompareAndSwap(most, n); most = d.most.Load() {
-	}
-	defer d.running.Add(-1)
-	time.Sleep(10 * time.Millisecond)
-	if d.down.Load() {
-		return errDown
-	}
-	return nil
-}
-
-func (d *dependency) hook() nsqx.ConsumerOption {
-	return nsqx.WithHooks(observe.Hooks{OnBackoff: d.backoffs.add})
-}
-
-// runsBetween counts the runs that began between two instants.
-func (d *dependency) runsBetween(from, to time.Time) (n int) {
-	for _, at := range d.runs.all() {
-		if began := d.start.Add(at); !began.Before(from) && began.Before(to) {
-			n++
-		}
-	}
-	return n
-}
-
-// wantBackoffs checks the delays of the events, and that between one and the next nothing ran but one message, when the delay
-// was over.
-func (d *dependency) wantBackoffs(t *testing.T, delays ...time.Duration) {
-	t.Helper()
-	events := d.backoffs.all()
-	if len(events) < len(delays) {
-		t.Fatalf("%d backoffs, want %d", len(events), len(delays))
-	}
-	for i, e := range events[:len(delays)] {
-		if e.Delay != delays[i] || e.Topic != "orders" || e.Channel != "billing" {
-			t.Errorf("backoff %d is %+v, want %v", i, e, delays[i])
-		}
-		if i == 0 {
-			continue
-		}
-		before := events[i-1]
-		if waited := e.Time.Sub(before.Time); waited < before.Delay || waited > before.Delay+250*time.Millisecond {
-			t.Errorf("backoff %d comes %v after the one before, which was of %v", i, waited, before.Delay)
-		}
-		from := before.Time.Add(time.Millisecond)
-		if n := d.runsBetween(from, before.Time.Add(before.Delay)); n != 0 {
-			t.Errorf("%d handlers ran while the breaker was open for %v", n, before.Delay)
-		}
-		if n := d.runsBetween(from, e.Time); n != 1 {
-			t.Errorf("%d handlers ran between backoff %d and %d, want one that tries", n, i-1, i)
-		}
-	}
-}
 
 // TestDependencyDown for five minutes: no message is given up for it, and all are handled after its return.
 func TestDependencyDown(t *testing.T) {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 	"unicode/utf8"
 
 	"github.com/nsqx/nsqx"
@@ -15,68 +13,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/nsqxtest"
-	"github.com/nsqx/nsqx/observe"
 )
-
-const trace1, trace2 = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
-
-// sealed is a body with headers: keys and values in turns.
-func sealed(payload string, headers ...string) []byte {
-	w := envelope.Writer{Limit: 16383}
-	for i := 0; i < len(headers); i += 2 {
-		if err := w.Set(headers[i], headers[i+1]); err != nil {
-			panic(err)
-		}
-	}
-	return w.AppendTo(nil, []byte(payload))
-}
-
-// opened shows headers in their order, and the payload.
-func opened(body []byte) (headers, payload string) {
-	w, rest, _ := envelope.WriterOf(body)
-	var all []string
-	for key, value := range w.All() {
-		all = append(all, key+"="+value)
-	}
-	return strings.Join(all, "\n"), string(rest)
-}
-
-// tracer is a telemetry that sets headers on what is published.
-type tracer struct {
-	observe.NoTelemetry
-	headers []string
-}
-
-func (tr tracer) Producer(observe.ProducerInfo) handler.SendMiddleware {
-	return func(next handler.Send) handler.Send {
-		return func(ctx context.Context, out *handler.Outgoing) error {
-			for i := 0; i < len(tr.headers) && out.Envelope; i += 2 {
-				_ = out.Headers.Set(tr.headers[i], tr.headers[i+1])
-			}
-			return next(ctx, out)
-		}
-	}
-}
-
-// bury has a message of orders/billing given up, and returns its dead letter, and how many of those
-// went without headers.
-func bury(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) (letter []byte, skipped uint64) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		s := nsqxtest.NewServer(t)
-		c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error { return cause }, append(opts, dead, max3)...)
-		time.Sleep(90 * time.Minute) // since the bubble's clock began
-		s.PublishMessage("orders", body, nsqxtest.WithAttempts(7))
-		s.Await("orders", "billing", finished(1))
-		all := s.Published("dead")
-		if len(all) != 1 {
-			t.Fatalf("%d dead letters", len(all))
-		}
-		letter, skipped = all[0].Body, c.Stats().EnvelopesSkipped
-	})
-	return letter, skipped
-}
 
 // TestDeadLetterHeaders: where it comes from and why, behind what it came with. Its trace is that of the message, kept apart.
 func TestDeadLetterHeaders(t *testing.T) {

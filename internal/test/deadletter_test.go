@@ -18,33 +18,6 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-var dead = nsqx.WithDeadLetter("dead")
-
-func hopeless(context.Context, string) error { return retry.Permanent(errBill) }
-
-// onPUB answers publishes to an address.
-func onPUB(answers map[string]func(l *line)) func(*line, fake.Command) bool {
-	return func(l *line, cmd fake.Command) bool {
-		answer := answers[l.addr]
-		if cmd.Name != "PUB" && cmd.Name != "MPUB" || answer == nil {
-			return false
-		}
-		answer(l)
-		return true
-	}
-}
-
-func sayAfter(d time.Duration, response string) func(*line) {
-	return func(l *line) { time.AfterFunc(d, func() { l.say(response) }) }
-}
-
-func silence(*line) {}
-
-func refuse(l *line) {
-	l.fail("E_PUB_FAILED PUB failed")
-	l.p.Close()
-}
-
 // TestDeadLetterIsConfirmedFirst: no FIN before the OK, and nsqd is asked for patience.
 func TestDeadLetterIsConfirmedFirst(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {

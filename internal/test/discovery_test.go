@@ -4,99 +4,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx"
-	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
 )
-
-// finder is a Discoverer that finds what the test says.
-type finder struct {
-	mu    sync.Mutex
-	found []string
-	err   error
-	act   func(ctx context.Context) // before the answer
-	polls []time.Time
-}
-
-func finds(addrs ...string) *finder { return &finder{found: addrs} }
-
-func (f *finder) Discover(ctx context.Context, topic string) ([]string, error) {
-	f.mu.Lock()
-	f.polls = append(f.polls, time.Now())
-	act, found, err := f.act, slices.Clone(f.found), f.err
-	f.mu.Unlock()
-	if topic != "orders" {
-		err = errors.New("asked for " + topic)
-	}
-	if act != nil {
-		act(ctx)
-	}
-	return found, err
-}
-
-func (f *finder) set(err error, found ...string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.found, f.err = found, err
-}
-
-func (f *finder) polled() []time.Time {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.polls)
-}
-
-// after waits until f has been asked n more times, and the answers have been dealt with.
-func (f *finder) after(n int) {
-	for before := len(f.polled()); len(f.polled()) < before+n; {
-		time.Sleep(10 * time.Millisecond)
-	}
-	synctest.Wait()
-}
-
-// at makes servers reachable by their addresses, and nothing else.
-func at(servers []*nsqxtest.Server) nsqx.Option {
-	return nsqx.WithConn(conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		for _, s := range servers {
-			if s.Addr() == addr {
-				return s.DialContext(ctx, network, addr)
-			}
-		}
-		return nil, errors.New("there is nothing at " + addr)
-	}})
-}
-
-// discover runs a consumer that finds servers by itself, asking each second.
-func discover(t *testing.T, servers []*nsqxtest.Server, opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
-	t.Helper()
-	c := newConsumer(t, done, append(opts, at(servers), nsqx.WithLookupInterval(time.Second))...)
-	nsqxtest.Run(t, c)
-	synctest.Wait()
-	return c
-}
-
-// addrs are those that a consumer knows, in order, with a ! at those that it is not connected to.
-func addrs(c *nsqx.Consumer[string]) string {
-	synctest.Wait()
-	var all []string
-	for _, conn := range c.Stats().Connections {
-		mark := ""
-		if !conn.Connected {
-			mark = "!"
-		}
-		all = append(all, mark+strings.TrimSuffix(conn.Addr, ".test:4150"))
-	}
-	return strings.Join(all, " ")
-}
 
 func TestDiscoveryUnion(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
@@ -465,16 +382,4 @@ func TestNoDialInDrain(t *testing.T) {
 		<-ended
 		want(t, "finished", billing(s[0]).Finished, 1)
 	})
-}
-
-// afterCLS counts the RDYs of that kind.
-func afterCLS(s *nsqxtest.Server) (n int) {
-	closing := false
-	for _, cmd := range s.Commands("RDY", "CLS") {
-		closing = closing || cmd.Name == "CLS"
-		if closing && cmd.Name == "RDY" {
-			n++
-		}
-	}
-	return n
 }

@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -19,23 +20,6 @@ import (
 	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
-
-func done(context.Context, string) error { return nil }
-
-// faults takes a joined error apart.
-func faults(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var all []error
-		for _, err := range joined.Unwrap() {
-			all = append(all, faults(err)...)
-		}
-		return all
-	}
-	if err == nil {
-		return nil
-	}
-	return []error{err}
-}
 
 func TestOptionFaults(t *testing.T) {
 	ok := nsqx.WithNSQD(nsqd1)
@@ -236,5 +220,94 @@ func TestSubscription(t *testing.T) {
 		l := d.line(nsqd1)
 		l.wantCommands("", "SUB orders billing, RDY 1")
 		s.wantStop(orderly)
+	})
+}
+
+func TestProducerOptionFaults(t *testing.T) {
+	ok := nsqx.WithNSQD(nsqd1)
+	nowhere := conn.Config{DialContext: refuses}
+	shared, err := nsqx.NewPublisher(ok, nsqx.WithConn(nowhere), nsqx.WithLogger(discard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Shutdown(t.Context())
+	pub := nsqx.WithPublisher(shared)
+	for name, tt := range map[string]struct {
+		opts []nsqx.ProducerOption
+		want []string // each fault, in order: the option, a space, what its text has
+	}{
+		"none":               {[]nsqx.ProducerOption{ok, nil, nsqx.WithConn(nowhere)}, nil},
+		"no address":         {nil, []string{"WithNSQD or WithLookupd or WithDiscoverer is needed"}},
+		"faulty address":     {[]nsqx.ProducerOption{nsqx.WithNSQD("nsqd")}, []string{"WithNSQD want host:port"}},
+		"faulty lookupd":     {[]nsqx.ProducerOption{nsqx.WithLookupd("ftp://a")}, []string{"WithLookupd has a faulty address"}},
+		"timeout":            {[]nsqx.ProducerOption{ok, nsqx.WithPublishTimeout(-1)}, []string{"WithPublishTimeout is -1ns, want 0s to 1h0m0s"}},
+		"timeout high":       {[]nsqx.ProducerOption{ok, nsqx.WithPublishTimeout(time.Hour + 1)}, []string{"WithPublishTimeout is 1h0m0.000000001s, want"}},
+		"timeout twice":      {[]nsqx.ProducerOption{ok, nsqx.WithPublishTimeout(0), nsqx.WithPublishTimeout(0)}, []string{"WithPublishTimeout is given twice"}},
+		"at least twice":     {[]nsqx.ProducerOption{ok, nsqx.WithAtLeastOnce(), nsqx.WithAtLeastOnce()}, []string{"WithAtLeastOnce is given twice"}},
+		"envelope twice":     {[]nsqx.ProducerOption{ok, nsqx.WithEnvelope(), nsqx.WithEnvelope()}, []string{"WithEnvelope is given twice"}},
+		"address twice":      {[]nsqx.ProducerOption{ok, ok}, []string{"WithNSQD is given twice"}},
+		"nil publisher":      {[]nsqx.ProducerOption{ok, nsqx.WithPublisher(nil)}, []string{"WithPublisher got nil"}},
+		"publisher twice":    {[]nsqx.ProducerOption{pub, pub}, []string{"WithPublisher is given twice"}},
+		"publisher and more": {[]nsqx.ProducerOption{pub, nsqx.WithPublishTimeout(0), ok}, []string{"WithNSQD goes with NewPublisher", "WithPublishTimeout goes with NewPublisher"}},
+		"publisher's own":    {[]nsqx.ProducerOption{pub, nsqx.WithSendMiddleware(), nsqx.WithEnvelope()}, nil},
+		"bundle":             {[]nsqx.ProducerOption{nsqx.WithProducerOptions(ok, nil, nsqx.WithPublishTimeout(-1)), nsqx.WithOptions()}, []string{"WithPublishTimeout is -1ns"}},
+		"all of them":        {[]nsqx.ProducerOption{nsqx.WithPublishTimeout(-1), nsqx.WithConn(conn.Config{MaxBodySize: -1})}, []string{"WithPublishTimeout is -1ns", "conn.Config.MaxBodySize is -1", "WithNSQD or"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := nsqx.NewProducer("orders", codec.String(), append(tt.opts, nil)...)
+			if err == nil {
+				defer p.Shutdown(t.Context())
+			}
+			got := faults(err)
+			if len(got) != len(tt.want) {
+				t.Fatalf("faults are %v, want %q", got, tt.want)
+			}
+			for i, want := range tt.want {
+				option, text, _ := strings.Cut(want, " ")
+				if s := got[i].Error(); !strings.HasPrefix(s, "nsqx: "+option+" ") || !strings.Contains(s, text) {
+					t.Errorf("fault is %q, want %q", s, want)
+				}
+			}
+			if slices.Contains([]string{"publisher and more", "publisher's own", "publisher twice"}, name) {
+				_, err := nsqx.NewPublisher(tt.opts...)
+				if !strings.Contains(fmt.Sprint(err), "WithPublisher is for NewProducer") {
+					t.Errorf("NewPublisher returned %v", err)
+				}
+			}
+		})
+	}
+	_, err = nsqx.NewProducer[string]("or/ders", nil, ok)
+	want(t, "faults of the arguments", len(faults(err)), 2)
+	faulty := codec.Func[string](nil, func([]byte) (string, error) { return "", nil })
+	_, err = nsqx.NewProducer("orders", faulty, ok)
+	if _, ok := errors.AsType[*codec.Error](err); !ok {
+		t.Errorf("error is %v, want a *codec.Error", err)
+	}
+}
+
+// TestOptionBundle: what several consumers share is given once.
+func TestOptionBundle(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		var order []string
+		named := func(name string) handler.Middleware {
+			return func(next handler.Raw) handler.Raw {
+				return func(ctx context.Context, m *handler.Message) error {
+					order = append(order, name)
+					return next(ctx, m)
+				}
+			}
+		}
+		ev := &events{}
+		s := d.run(func(context.Context, string) error { order = append(order, "handler"); return errBill },
+			nsqx.WithMiddleware(named("a"), nil, named("b")),
+			nsqx.WithOptions(nsqx.WithHooks(ev.hooks())),
+			nsqx.WithConsumerOptions(nsqx.WithRetry(seconds), nsqx.WithMiddleware(named("c"))))
+		l := d.line(nsqd1)
+		l.send(1)
+		l.wantCommands("REQ", "REQ 1 1000")
+		want(t, "order", strings.Join(order, " "), "a b c handler")
+		s.wantStop(orderly)
+		want(t, "events", ev.names(), "connect, disconnect")
 	})
 }

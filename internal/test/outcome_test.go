@@ -17,7 +17,6 @@ import (
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
-	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -38,16 +37,6 @@ type row struct {
 	err   error // that the outcome's error must be; answer if nil
 	heard string
 }
-
-func opts(o ...nsqx.ConsumerOption) []nsqx.ConsumerOption { return o }
-
-var (
-	seconds  = retry.PolicyFunc(func(attempt int, _ error) time.Duration { return time.Duration(attempt) * time.Second })
-	max3     = nsqx.WithMaxAttempts(3)
-	stop     = retry.Schedule(time.Second, retry.Stop)
-	maxAge   = nsqx.WithMaxAge(time.Hour)
-	errOther = errors.New("other")
-)
 
 // late is just after nsqd may have given up waiting.
 const late = time.Minute - 250*time.Millisecond
@@ -139,21 +128,6 @@ var (
 type manyErrors []error
 
 func (manyErrors) Error() string { return "many" }
-
-func returning(err error) handler.Middleware {
-	return func(next handler.Raw) handler.Raw {
-		return func(ctx context.Context, m *handler.Message) error {
-			_ = next(ctx, m)
-			return err
-		}
-	}
-}
-
-func insteadOf(err error) handler.Middleware {
-	return func(handler.Raw) handler.Raw {
-		return func(context.Context, *handler.Message) error { return err }
-	}
-}
 
 // all returns the row's options, with dead for its dead letter.
 func (r row) all(dead nsqx.ConsumerOption) []nsqx.ConsumerOption {
@@ -310,31 +284,6 @@ func TestUndecodable(t *testing.T) {
 	}
 }
 
-func keep(context.Context, *handler.Message, error) error { return nil }
-
-// settles is a SettleHook.
-type settles struct {
-	hold func(*handler.Message) // called for each
-	list synced[settle]
-}
-
-type settle struct {
-	id   string
-	body string
-	out  handler.Outcome
-}
-
-func (h *settles) OnSettle(m *handler.Message) {
-	h.list.add(settle{strings.TrimLeft(m.ID.String(), "0"), string(m.Body), m.Outcome()})
-	if h.hold != nil {
-		h.hold(m)
-	}
-}
-
-func (h *settles) hooks() observe.Hooks { return observe.Hooks{OnSettle: h.OnSettle} }
-
-func (h *settles) all() []settle { return h.list.all() }
-
 // TestRedeliveries: the policy is told the number of the attempt, 0 as 65536.
 func TestRedeliveries(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
@@ -389,4 +338,17 @@ func TestGivenUpWithoutDeadLetter(t *testing.T) {
 		c.Process(context.Background(), newSource(t).message(1, 0, "x"))
 		want(t, "errors logged", d.log.count(slog.LevelError, "message dropped: it was given up"), 1)
 	})
+}
+
+// TestCodecIsAsked: what the handler gets is what the codec has made of the body.
+func TestCodecIsAsked(t *testing.T) {
+	type order struct{ ID int }
+	var got order
+	c, err := nsqx.NewConsumer("orders", "billing", codec.JSON[order](), func(_ context.Context, o order) error { got = o; return nil }, nsqx.WithNSQD(nsqd1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := c.Process(context.Background(), newSource(t).message(1, 0, `{"ID":7}`))
+	want(t, "outcome", out, handler.Outcome{Disposition: handler.Finish})
+	want(t, "order", got, order{7})
 }

@@ -3,7 +3,6 @@ package test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -17,14 +16,6 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
-
-// shares counts what each server has taken of a topic.
-func shares(servers []*nsqxtest.Server, topic string) (n []int) {
-	for _, s := range servers {
-		n = append(n, len(s.Published(topic)))
-	}
-	return n
-}
 
 // TestInTurns: the nsqds that are connected get the same number, one that is down gets none, and its share when it is back.
 func TestInTurns(t *testing.T) {
@@ -254,19 +245,6 @@ func TestNoRedialStorm(t *testing.T) {
 	})
 }
 
-// mute is a connection whose writes fail once it is broken, while there is nothing to read.
-type mute struct {
-	net.Conn
-	broken *atomic.Bool
-}
-
-func (c mute) Write(p []byte) (int, error) {
-	if c.broken.Load() {
-		return 0, errors.New("broken")
-	}
-	return c.Conn.Write(p)
-}
-
 // TestEndingConnections: those that can be written to no more, and have not ended yet, are not asked again and again.
 func TestEndingConnections(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
@@ -347,51 +325,6 @@ func TestDiscoveredNSQDs(t *testing.T) {
 		}
 		if s := p.Stats().Lookups; len(s) != 1 || s[0].Found != 1 {
 			t.Errorf("lookups are %+v", s)
-		}
-	})
-}
-
-// TestCloseWhileDiscovering: Close may come while an answer is dealt with.
-func TestCloseWhileDiscovering(t *testing.T) {
-	for range 200 {
-		answer := make(chan struct{})
-		source := nsqx.DiscovererFunc(func(ctx context.Context, _ string) ([]string, error) {
-			<-answer
-			return []string{"127.0.0.1:1"}, nil
-		})
-		p, err := nsqx.NewPublisher(nsqx.WithDiscoverer(source), nsqx.WithLogger(discard))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var both sync.WaitGroup
-		both.Go(func() { close(answer) })
-		both.Go(func() { wantErr(t, "Close", p.Shutdown(t.Context()), nil) })
-		both.Wait()
-	}
-}
-
-// TestPublisherEvents: hooks hear of connections, and each that was told of its beginning is told of its end.
-func TestPublisherEvents(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t)
-		s.Refuse(true)
-		heard := &events{}
-		p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithHooks(heard.hooks()))
-		want(t, "while it is down", heard.names(), "dial error")
-		s.Refuse(false)
-		time.Sleep(time.Second)
-		want(t, "when it is up", heard.names(), "dial error, connect")
-		wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
-		s.Disconnect()
-		synctest.Wait()
-		want(t, "when it is lost", heard.names(), "dial error, connect, disconnect, connect")
-		wantErr(t, "Close", p.Shutdown(t.Context()), nil)
-		want(t, "at the end", heard.names(), "dial error, connect, disconnect, connect, disconnect")
-		all := heard.all()
-		for i, ev := range all {
-			want(t, fmt.Sprint("address of ", i), ev.NSQD, s.Addr())
-			want(t, fmt.Sprint("topic of ", i), ev.Topic+ev.Channel, "")
-			want(t, fmt.Sprint("error of ", i), ev.Err != nil, ev.what == "dial error" || i == 2)
 		}
 	})
 }

@@ -12,18 +12,6 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-func wantReady(t *testing.T, c *nsqx.Consumer[string], ready bool, health error) {
-	t.Helper()
-	synctest.Wait()
-	select {
-	case <-c.Ready():
-		want(t, "ready", true, ready)
-	default:
-		want(t, "ready", false, ready)
-	}
-	wantErr(t, "health", c.Healthy(), health)
-}
-
 func TestReadyStatic(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)

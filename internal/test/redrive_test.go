@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx"
@@ -20,65 +19,6 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
 )
-
-const (
-	idle    = 5 * time.Second  // of a Redrive, by default
-	ordered = time.Millisecond // before a Redrive begins, so that what is published then is newer
-)
-
-// redriving is a Redrive that has returned.
-type redriving struct {
-	t      *testing.T
-	report nsqx.RedriveReport
-	err    error
-	took   time.Duration
-}
-
-// newRedriven is a server that holds its clients to the rule of Redrive: nothing is finished before its publish is confirmed.
-// Nothing waits in its output buffer, so that all times are exact.
-func newRedriven(t *testing.T, opts ...nsqxtest.ServerOption) *nsqxtest.Server {
-	s := nsqxtest.NewServer(t, append(opts, nsqxtest.WithOutputBuffer(0, 0), nsqxtest.WithPatience(time.Hour))...)
-	var finished atomic.Int64
-	s.On("FIN", func(c *nsqxtest.ServerConn, _ nsqxtest.Command) nsqxtest.Action {
-		if c.Topic() == "dead" && int(finished.Add(1)) > len(s.Published("orders"))+len(s.Published("elsewhere")) {
-			t.Error("finished before it was published")
-		}
-		return nsqxtest.Proceed()
-	})
-	return s
-}
-
-// redrive runs a Redrive of the topic dead to its end.
-func redrive(ctx context.Context, t *testing.T, s *nsqxtest.Server, to string, opts ...nsqx.RedriveOption) redriving {
-	t.Helper()
-	time.Sleep(ordered)
-	began := time.Now()
-	report, err := nsqx.Redrive(ctx, "dead", to, append(opts, s.Option(), nsqx.WithLogger(discard))...)
-	return redriving{t, report, err, time.Since(began)}
-}
-
-// want checks report and duration of one that has ended well.
-func (r redriving) want(report nsqx.RedriveReport, took time.Duration) {
-	r.t.Helper()
-	want(r.t, "report", r.report, report)
-	want(r.t, "error", r.err, nil)
-	want(r.t, "took", r.took, took)
-}
-
-// letters are n dead letters of orders/billing, of 0, 1, …
-func letters(n int) (all [][]byte) {
-	for i := range n {
-		all = append(all, sealed(strconv.Itoa(i), envelope.DeadTopic, "orders", envelope.DeadError, "no credit"))
-	}
-	return all
-}
-
-// stay is the state of what is left of the dead letters.
-func stay(s *nsqxtest.Server) int {
-	synctest.Wait()
-	st := s.Stats("dead", "redrive")
-	return st.Depth + st.Deferred + st.InFlight
-}
 
 // TestRedrive: at the rate, at most; and it is over when nothing has come for a while.
 func TestRedrive(t *testing.T) {
@@ -297,17 +237,6 @@ func TestRedriveLimit(t *testing.T) {
 	})
 }
 
-// failFirst does something else about the first n publishes.
-func failFirst(s *nsqxtest.Server, n int, action nsqxtest.Action) {
-	var seen atomic.Int64
-	onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
-		if int(seen.Add(1)) <= n {
-			return action
-		}
-		return nsqxtest.Proceed()
-	}, s)
-}
-
 // TestRedriveFailures: what is not confirmed comes again; nothing is lost.
 func TestRedriveFailures(t *testing.T) {
 	tests := map[string]struct {
@@ -488,19 +417,4 @@ func TestRedriveFaults(t *testing.T) {
 			want(t, "faults", strings.Join(slices.Compact(got), " "), tt.want)
 		})
 	}
-}
-
-func nan() float64 { zero := 0.0; return zero / zero }
-
-// faultsOf are all that were joined.
-func faultsOf(err error) (all []*nsqx.OptionError) {
-	switch e := err.(type) {
-	case *nsqx.OptionError:
-		all = append(all, e)
-	case interface{ Unwrap() []error }:
-		for _, err := range e.Unwrap() {
-			all = append(all, faultsOf(err)...)
-		}
-	}
-	return all
 }

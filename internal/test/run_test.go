@@ -172,54 +172,6 @@ func TestOldestFirst(t *testing.T) {
 	})
 }
 
-// TestShares: MaxInFlight is spread over the connections, anew when one comes or goes, and kept to.
-func TestShares(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t, nsqd1, nsqd2, nsqd3)
-		d.greet = func(l *line) bool { // one after the other
-			time.Sleep(map[string]time.Duration{nsqd1: 1, nsqd2: 2, nsqd3: 3}[l.addr] * time.Millisecond)
-			return true
-		}
-		s := d.run(done, nsqx.WithMaxInFlight(10), nsqx.WithFixedRDY())
-		time.Sleep(time.Second)
-		first, second, third := d.line(nsqd1), d.line(nsqd2), d.line(nsqd3)
-		first.wantCommands("RDY", "RDY 10, RDY 5, RDY 4")
-		second.wantCommands("RDY", "RDY 5, RDY 3")
-		want(t, "RDY", third.lastRDY(), "RDY 3")
-		first.p.Close()
-		want(t, "RDY", second.lastRDY(), "RDY 5")
-		want(t, "RDY", third.lastRDY(), "RDY 5")
-		time.Sleep(time.Second)
-		want(t, "RDY", d.line(nsqd1).lastRDY(), "RDY 4")
-		want(t, "RDY", second.lastRDY(), "RDY 3")
-		want(t, "RDY", third.lastRDY(), "RDY 3")
-		total := 0
-		for _, c := range s.Stats().Connections {
-			want(t, "share of "+c.Addr, c.Quota, c.RDY)
-			total += c.RDY
-		}
-		want(t, "RDY in all", total, 10)
-		s.wantStop(orderly)
-	})
-}
-
-// TestSharesAndMaxRDY: what one nsqd does not take, the others get. (Above its max-rdy-count an RDY is fatal.)
-func TestSharesAndMaxRDY(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t, nsqd1, nsqd2)
-		d.identify = map[string]any{"max_rdy_count": 30}
-		s := d.run(done, nsqx.WithMaxInFlight(50), nsqx.WithConcurrency(1), nsqx.WithFixedRDY())
-		for _, addr := range d.addrs {
-			rdy := d.line(addr).commands("RDY")
-			want(t, "last RDY", rdy[len(rdy)-1], "RDY 25")
-		}
-		d.line(nsqd1).p.Close()
-		rdy := d.line(nsqd2).commands("RDY")
-		want(t, "last RDY", rdy[len(rdy)-1], "RDY 30")
-		s.wantStop(orderly)
-	})
-}
-
 // TestHeartbeats are answered whatever the handlers do.
 func TestHeartbeats(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
@@ -231,52 +183,6 @@ func TestHeartbeats(t *testing.T) {
 		want(t, "heartbeats answered", len(l.entries("NOP")), 9)
 		s.stop()
 	})
-}
-
-// TestOptionBundle: what several consumers share is given once.
-func TestOptionBundle(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
-		var order []string
-		named := func(name string) handler.Middleware {
-			return func(next handler.Raw) handler.Raw {
-				return func(ctx context.Context, m *handler.Message) error {
-					order = append(order, name)
-					return next(ctx, m)
-				}
-			}
-		}
-		ev := &events{}
-		s := d.run(func(context.Context, string) error { order = append(order, "handler"); return errBill },
-			nsqx.WithMiddleware(named("a"), nil, named("b")),
-			nsqx.WithOptions(nsqx.WithHooks(ev.hooks())),
-			nsqx.WithConsumerOptions(nsqx.WithRetry(seconds), nsqx.WithMiddleware(named("c"))))
-		l := d.line(nsqd1)
-		l.send(1)
-		l.wantCommands("REQ", "REQ 1 1000")
-		want(t, "order", strings.Join(order, " "), "a b c handler")
-		s.wantStop(orderly)
-		want(t, "events", ev.names(), "connect, disconnect")
-	})
-}
-
-// service of a test: it runs until ctx ends, or until told.
-type job struct {
-	end chan error
-	err error // after ctx has ended
-	ran time.Duration
-}
-
-func (j *job) Run(ctx context.Context) error {
-	start := time.Now()
-	defer func() { j.ran = time.Since(start) }()
-	select {
-	case err := <-j.end:
-		return err
-	case <-ctx.Done():
-		time.Sleep(time.Second)
-		return j.err
-	}
 }
 
 func TestServices(t *testing.T) {

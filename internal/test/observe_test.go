@@ -3,8 +3,8 @@ package test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -12,63 +12,9 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
 )
-
-// events is all the hooks for connections.
-type events struct {
-	hold func(event) // called for each
-	list synced[event]
-}
-
-type event struct {
-	what string
-	observe.ConnEvent
-}
-
-func (h *events) hooks() observe.Hooks {
-	adds := func(what string) func(observe.ConnEvent) { return func(ev observe.ConnEvent) { h.add(what, ev) } }
-	return observe.Hooks{
-		OnConnect: adds("connect"), OnDisconnect: adds("disconnect"), OnDialError: adds("dial error"), OnRefused: adds("refused"),
-	}
-}
-
-func (h *events) add(what string, ev observe.ConnEvent) {
-	h.list.add(event{what, ev})
-	if h.hold != nil {
-		h.hold(event{what, ev})
-	}
-}
-
-func (h *events) all() []event { return h.list.all() }
-
-func (h *events) names() string {
-	var names []string
-	for _, ev := range h.all() {
-		names = append(names, ev.what)
-	}
-	return strings.Join(names, ", ")
-}
-
-// telemetry is what the test makes of it.
-type telemetry struct {
-	observe.NoTelemetry
-	middleware handler.Middleware
-	info       observe.ConsumerInfo
-	stats      func() nsqx.Stats
-	running    int // Observe without stop
-}
-
-func (t *telemetry) Consumer(info observe.ConsumerInfo) handler.Middleware {
-	t.info = info
-	return t.middleware
-}
-
-func (t *telemetry) Observe(stats func() nsqx.Stats) (stop func()) {
-	t.stats = stats
-	t.running++
-	return func() { t.running-- }
-}
 
 // TestEvents: in order, and each that was told of its beginning is told of its end.
 func TestEvents(t *testing.T) {
@@ -205,13 +151,6 @@ func TestSettleHook(t *testing.T) {
 	})
 }
 
-type hookedTelemetry struct {
-	telemetry
-	events
-}
-
-func (t *hookedTelemetry) Hooks() observe.Hooks { return t.hooks() }
-
 // TestTelemetry: its middleware sees what nsqd will hear, and it is told of the consumer and its end.
 func TestTelemetry(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
@@ -250,5 +189,62 @@ func TestTelemetry(t *testing.T) {
 		want(t, "observed", tel.running, 0)
 		want(t, "panics", d.log.count(slog.LevelError, ""), 0)
 		want(t, "events", tel.names(), "connect, disconnect")
+	})
+}
+
+// TestStatsAddUp over the connections of an address.
+func TestStatsAddUp(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t, nsqd2, nsqd1)
+		s := d.run(done, nsqx.WithMaxInFlight(7), nsqx.WithConcurrency(1), nsqx.WithFixedRDY())
+		for range 3 {
+			l := d.line(nsqd1)
+			l.send(1, 2)
+			l.wantCommands("FIN", "FIN 1, FIN 2")
+			stats := s.Stats().Connections[1]
+			want(t, "address", stats.Addr, nsqd1)
+			want(t, "RDY", stats.RDY, stats.Quota)
+			want(t, "in flight", stats.InFlight, 0)
+			l.p.Close()
+			synctest.Wait()
+			stats = s.Stats().Connections[1]
+			want(t, "address", stats.Addr, nsqd1)
+			want(t, "share", stats.Quota, 0)
+			want(t, "RDY", stats.RDY, 0)
+			time.Sleep(10 * time.Second)
+		}
+		stats := s.Stats()
+		want(t, "received", stats.Connections[1].Received, 6)
+		want(t, "finished", stats.Connections[1].Finished, 6)
+		want(t, "finished", stats.Finished, 6)
+		want(t, "first address", stats.Connections[0].Addr, nsqd2)
+		want(t, "its finished", stats.Connections[0].Finished, 0)
+		s.wantStop(orderly)
+	})
+}
+
+// TestPublisherEvents: hooks hear of connections, and each that was told of its beginning is told of its end.
+func TestPublisherEvents(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		s.Refuse(true)
+		heard := &events{}
+		p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithHooks(heard.hooks()))
+		want(t, "while it is down", heard.names(), "dial error")
+		s.Refuse(false)
+		time.Sleep(time.Second)
+		want(t, "when it is up", heard.names(), "dial error, connect")
+		wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
+		s.Disconnect()
+		synctest.Wait()
+		want(t, "when it is lost", heard.names(), "dial error, connect, disconnect, connect")
+		wantErr(t, "Close", p.Shutdown(t.Context()), nil)
+		want(t, "at the end", heard.names(), "dial error, connect, disconnect, connect, disconnect")
+		all := heard.all()
+		for i, ev := range all {
+			want(t, fmt.Sprint("address of ", i), ev.NSQD, s.Addr())
+			want(t, fmt.Sprint("topic of ", i), ev.Topic+ev.Channel, "")
+			want(t, fmt.Sprint("error of ", i), ev.Err != nil, ev.what == "dial error" || i == 2)
+		}
 	})
 }

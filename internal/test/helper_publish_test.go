@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
@@ -153,4 +156,88 @@ func numbered(n int) (all []string) {
 // refuses is a network with nothing in it.
 func refuses(context.Context, string, string) (net.Conn, error) {
 	return nil, errors.New("there is nothing here")
+}
+
+var errEncode = errors.New("cannot be encoded")
+
+// picky encodes all but "bad", and panics at "worse".
+var picky = codec.Func(func(dst []byte, v string) ([]byte, error) {
+	switch v {
+	case "bad":
+		return dst, errEncode
+	case "worse":
+		panic(errEncode)
+	case "forgets":
+		return nil, nil
+	}
+	return append(dst, v...), nil
+}, func(b []byte) (string, error) { return string(b), nil })
+
+// shares counts what each server has taken of a topic.
+func shares(servers []*nsqxtest.Server, topic string) (n []int) {
+	for _, s := range servers {
+		n = append(n, len(s.Published(topic)))
+	}
+	return n
+}
+
+// mute is a connection whose writes fail once it is broken, while there is nothing to read.
+type mute struct {
+	net.Conn
+	broken *atomic.Bool
+}
+
+func (c mute) Write(p []byte) (int, error) {
+	if c.broken.Load() {
+		return 0, errors.New("broken")
+	}
+	return c.Conn.Write(p)
+}
+
+// order notes who was called, before and after.
+func order(calls *synced[string], name string) handler.SendMiddleware {
+	return func(next handler.Send) handler.Send {
+		return func(ctx context.Context, out *handler.Outgoing) error {
+			calls.add(name)
+			defer calls.add("/" + name)
+			return next(ctx, out)
+		}
+	}
+}
+
+// headers reads the envelope that a server has got.
+func headers(t *testing.T, body []byte) (all, payload string) {
+	t.Helper()
+	h, rest, err := envelope.Split(body)
+	wantErr(t, "Split", err, nil)
+	var list []string
+	for k, v := range h.All() {
+		list = append(list, k+"="+v)
+	}
+	return strings.Join(list, " "), string(rest)
+}
+
+// bubbled is how many goroutines bubbles have: only one test has one at a time.
+func bubbled() int {
+	buf := make([]byte, 1<<20)
+	return strings.Count(string(buf[:runtime.Stack(buf, true)]), ", synctest bubble ")
+}
+
+// outgoingWith makes a publish of messages with headers of their own. common and each of own are
+// "key=value" pairs, separated by spaces; own[i] belongs to the message with the body "mi".
+func outgoingWith(t *testing.T, common string, own ...string) *handler.Outgoing {
+	t.Helper()
+	set := func(w *envelope.Writer, headers string) {
+		for _, h := range strings.Fields(headers) {
+			key, value, _ := strings.Cut(h, "=")
+			wantErr(t, "Set", w.Set(key, value), nil)
+		}
+	}
+	out := message("orders", numbered(len(own))...)
+	out.Envelope = true
+	set(&out.Headers, common)
+	for i := range own {
+		set(&out.Messages[i].Headers, own[i])
+	}
+	return out
 }

@@ -1,11 +1,8 @@
 package test
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,35 +10,9 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
 )
-
-// stubborn returns a handler that hangs until release is called, whatever its context says, and counts its runs.
-func stubborn() (fn handler.Func[string], runs *atomic.Int32, release func()) {
-	released := make(chan struct{})
-	runs = new(atomic.Int32)
-	return func(context.Context, string) error {
-		runs.Add(1)
-		<-released
-		return nil
-	}, runs, func() { close(released) }
-}
-
-// wantAttempts checks that no message was delivered more often than that.
-func wantAttempts(t *testing.T, s *nsqxtest.Server, ids []handler.ID, most int) {
-	t.Helper()
-	above := 0
-	for _, id := range ids {
-		if s.Attempts("orders", "billing", id) > most {
-			above++
-		}
-	}
-	if above > 0 {
-		t.Errorf("%d messages were delivered more than %d times", above, most)
-	}
-}
 
 // TestStalledConsumer whose handlers all hang: what it has not started is with another one within 2 s, for one attempt.
 func TestStalledConsumer(t *testing.T) {
@@ -111,16 +82,6 @@ func TestStallAlone(t *testing.T) {
 		want(t, "REQs", billing(s).Requeued, 96)
 		wantWhole(t, c, s, 100)
 	})
-}
-
-// wantWhole checks that a consumer that was stalled gets its MaxInFlight back by handling messages quickly.
-func wantWhole(t *testing.T, c *nsqx.Consumer[string], s *nsqxtest.Server, n int) {
-	t.Helper()
-	for range 20 {
-		publish(s, 50)
-		time.Sleep(200 * time.Millisecond)
-	}
-	want(t, "MaxInFlight at last", c.Stats().MaxInFlight, n)
 }
 
 // TestSlowHandlers are no stall that begins anew every second: MaxInFlight goes down to what handlers can do.
@@ -198,33 +159,6 @@ func TestOverdueHandlers(t *testing.T) {
 	})
 }
 
-// newLogged is newConsumer with a log to look at.
-func newLogged(t *testing.T, log *logbook, fn handler.Func[string], opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
-	t.Helper()
-	return makeConsumer(t, fn, append(opts, nsqx.WithLogger(slog.New(log)))...)
-}
-
-// countAttrs returns how many records contain text and have attributes of all these values.
-func (b *logbook) countAttrs(text string, values ...string) (n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, r := range b.records {
-		found := 0
-		r.Attrs(func(a slog.Attr) bool {
-			for _, v := range values {
-				if a.Value.String() == v {
-					found++
-				}
-			}
-			return true
-		})
-		if strings.Contains(r.Message, text) && found == len(values) {
-			n++
-		}
-	}
-	return n
-}
-
 // TestOneOverdueHandler costs its place only.
 func TestOneOverdueHandler(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
@@ -248,129 +182,5 @@ func TestOneOverdueHandler(t *testing.T) {
 		close(release)
 		time.Sleep(time.Second)
 		want(t, "max in flight when it has returned", c.Stats().MaxInFlight, 6)
-	})
-}
-
-// TestBound is row R1: an nsqd that sends far more than RDY. Beyond twice MaxInFlight, the newest are given back for a second; if it
-// goes on, the connection ends.
-func TestBound(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithoutChecks(nsqxtest.CheckAnswers))
-		hang, runs, release := stubborn()
-		defer release()
-		var ends synced[observe.ConnEvent]
-		c, _ := consume(t, []*nsqxtest.Server{s}, hang, nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(10), nsqx.WithHooks(observe.Hooks{OnDisconnect: ends.add}))
-		nsqd := s.Conns()[0]
-		flood := func(first, n int) {
-			var frames []byte
-			for i := range n {
-				frames = append(frames, fake.Message(time.Now().UnixNano(), fake.ID(uint64(first+i)), 1, []byte("x"))...)
-			}
-			nsqd.WriteRaw(frames)
-			synctest.Wait()
-		}
-		flood(1, 2)
-		want(t, "runs", runs.Load(), 2)
-		const bound = 2*10 + 1
-		flood(3, bound+9)
-		want(t, "queued", c.Stats().Queued, bound)
-		var requeued []string
-		closed := false
-		for _, cmd := range s.Commands("RDY", "REQ") {
-			switch {
-			case cmd.Name == "RDY":
-				closed = closed || cmd.String() == "RDY 0"
-			case !closed:
-				t.Errorf("%s while RDY was not 0", cmd)
-				fallthrough
-			default:
-				requeued = append(requeued, cmd.String())
-			}
-		}
-		var newest []string
-		for i := range 9 {
-			newest = append(newest, fmt.Sprintf("REQ %s 1000", fake.ID(uint64(3+bound+i))))
-		}
-		want(t, "given back", strings.Join(requeued, ", "), strings.Join(newest, ", "))
-		want(t, "connections", len(s.Conns()), 1)
-		want(t, "ends", len(ends.all()), 0)
-
-		flood(100, bound-9)
-		want(t, "queued", c.Stats().Queued, bound)
-		want(t, "ends at the last message that is borne", len(ends.all()), 0)
-		flood(200, 1)
-		synctest.Wait()
-		want(t, "queued", c.Stats().Queued <= bound, true)
-		events := ends.all()
-		if len(events) != 1 || !strings.Contains(events[0].Err.Error(), "far more messages than RDY allows") {
-			t.Fatalf("ends %v, want one that says why", events)
-		}
-		time.Sleep(time.Second)
-		want(t, "dials", s.Dials(), 2)
-		want(t, "subscribed again", billing(s).Subscribers, 1)
-		want(t, "runs", runs.Load(), 2)
-	})
-}
-
-// TestBoundOfBytes: bodies that are larger than those before are given back beyond twice WithMaxInFlightBytes, RDY first. That is
-// no fault of nsqd's, and it is not cut off.
-func TestBoundOfBytes(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond))
-		hang, runs, release := stubborn()
-		c, _ := consume(t, []*nsqxtest.Server{s}, hang, nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(50),
-			nsqx.WithFixedRDY(), nsqx.WithMaxInFlightBytes(1<<20))
-		large := bytes.Repeat([]byte("x"), 100_000)
-		var bodies [][]byte
-		for range 40 {
-			bodies = append(bodies, large)
-		}
-		ids := s.Publish("orders", bodies...)
-		time.Sleep(500 * time.Millisecond) // nsqd buffers the last ones
-		const waiting = 20                 // 2 MiB of them
-		want(t, "runs", runs.Load(), 2)
-		want(t, "queued", c.Stats().Queued, waiting)
-		closed, requeued := false, 0
-		for _, cmd := range s.Commands("RDY", "REQ") {
-			switch {
-			case cmd.Name == "RDY":
-				closed = cmd.String() == "RDY 0"
-				continue
-			case !closed && requeued == 0:
-				t.Errorf("%s while RDY was not 0", cmd)
-			case !strings.HasSuffix(cmd.String(), " 1000"):
-				t.Errorf("%s, want a second", cmd)
-			}
-			requeued++
-		}
-		want(t, "given back", requeued, len(ids)-2-waiting)
-		wantAttempts(t, s, ids[:2+waiting], 1)
-		want(t, "max in flight", c.Stats().MaxInFlight, 10)
-		release()
-		s.Await("orders", "billing", finished(40))
-		want(t, "dials", s.Dials(), 1)
-		wantAttempts(t, s, ids, 3)
-	})
-}
-
-// TestBoundForgets: what was too much a while ago does not count.
-func TestBoundForgets(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithoutChecks(nsqxtest.CheckAnswers))
-		c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(time.Millisecond), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(10))
-		for round := range 20 {
-			var frames []byte
-			for i := range 35 {
-				frames = append(frames, fake.Message(time.Now().UnixNano(), fake.ID(uint64(1+round*100+i)), 1, []byte("x"))...)
-			}
-			s.Conns()[0].WriteRaw(frames)
-			time.Sleep(time.Second)
-			want(t, "queued", c.Stats().Queued, 0)
-		}
-		want(t, "dials", s.Dials(), 1)
-		st := c.Stats()
-		if st.Requeued < 20*10 || st.Finished+st.Requeued != 20*35 {
-			t.Errorf("%d finished and %d requeued of %d, want 200 requeued at least", st.Finished, st.Requeued, 20*35)
-		}
 	})
 }

@@ -16,27 +16,8 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/nsqxtest"
 )
-
-// hanging is a DialContext that nobody answers.
-func hanging(ctx context.Context, _, _ string) (net.Conn, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
-}
-
-// onCLS does something else than answering it.
-func onCLS(f func(l *line)) func(*line, fake.Command) bool {
-	return func(l *line, cmd fake.Command) bool {
-		if cmd.Name != "CLS" {
-			return false
-		}
-		f(l)
-		return true
-	}
-}
-
-// frozen is an nsqd that does nothing any more, and does not even read.
-func frozen(*line) { time.Sleep(time.Hour) }
 
 // TestDrainCLS: whatever becomes of it, the drain goes on, and what still arrives is given back.
 func TestDrainCLS(t *testing.T) {
@@ -274,8 +255,53 @@ func TestDrainRaces(t *testing.T) {
 	}
 }
 
-func freeze(l *line, cmd fake.Command, at string) {
-	if cmd.Name == at {
-		frozen(l)
-	}
+// TestUnanswered: what comes when nothing can be given back any more is left behind by id.
+func TestUnanswered(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		d.on = onCLS(func(l *line) {
+			l.say("CLOSE_WAIT")
+			time.AfterFunc(orderly+time.Millisecond, func() { l.send(7) })
+			time.Sleep(100 * time.Millisecond) // does not see the half-close before
+		})
+		s := d.run(done)
+		synctest.Wait()
+		_, err := s.stop()
+		e, ok := errors.AsType[*nsqx.ShutdownError](err)
+		if !ok || len(e.Unanswered) != 1 || e.Unanswered[0].ID.String() != fake.ID(7) || e.Unanswered[0].Requeued {
+			t.Fatalf("Run returned %v, want message %s unanswered", err, fake.ID(7))
+		}
+		want(t, "text", err.Error(),
+			"nsqx: shutdown incomplete; 1 messages of orders/billing came too late to be given back, 0000000000000007@nsqd-1:4150")
+	})
+}
+
+// TestNoRDYAfterCLS: the server checks that; here, with a backlog, messages that finish, and settings that change in the drain.
+func TestNoRDYAfterCLS(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithMaxInFlightCheck(30, time.Millisecond))
+		var g gauge
+		c, stop := consume(t, servers, g.handler(700*time.Millisecond), nsqx.WithConcurrency(10), nsqx.WithMaxInFlight(30))
+		for _, s := range servers {
+			publish(s, 100)
+		}
+		time.Sleep(3 * time.Second)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			stop()
+		}()
+		time.Sleep(time.Millisecond)
+		runs := g.runs.Load()
+		_, _, _ = c.SetMaxInFlight(15), c.SetConcurrency(20), c.SetMaxInFlight(30)
+		c.Pause()
+		c.Resume()
+		<-ended
+		want(t, "runs in the drain", g.runs.Load(), runs)
+		for _, s := range servers {
+			want(t, "RDYs after CLS", afterCLS(s), 0)
+			want(t, "in flight", billing(s).InFlight, 0)
+			want(t, "timeouts", billing(s).TimedOut, 0)
+		}
+	})
 }

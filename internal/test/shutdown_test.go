@@ -16,39 +16,6 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// takes is a handler that does not heed its context.
-func takes(d time.Duration, answer error) handler.Func[string] {
-	return func(context.Context, string) error {
-		time.Sleep(d)
-		return answer
-	}
-}
-
-// heeds is a handler that does.
-func heeds(answer error) handler.Func[string] {
-	return func(ctx context.Context, _ string) error {
-		<-ctx.Done()
-		return answer
-	}
-}
-
-// forgotten is what handlers have in the very end that were not in time, and hear of it.
-const forgotten = 100 * time.Millisecond
-
-func timeout(d time.Duration) nsqx.ConsumerOption { return nsqx.WithShutdownTimeout(d) }
-
-// wantShutdown stops a consumer that cannot end in good order.
-func (s *service) wantShutdown(after time.Duration) *nsqx.ShutdownError {
-	s.t.Helper()
-	took, err := s.stop()
-	want(s.t, "took", took, after)
-	shutdown, ok := err.(*nsqx.ShutdownError)
-	if !ok {
-		s.t.Fatalf("Run returned %v, want a *ShutdownError", err)
-	}
-	return shutdown
-}
-
 func TestDrainIdle(t *testing.T) {
 	for _, d := range []time.Duration{0, time.Second, time.Hour} {
 		bubble(t, d.String(), func(t *testing.T) {
@@ -379,24 +346,6 @@ func TestDrainWhileDialling(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// tracking is a context that tells when one derived from it is done with.
-type tracking struct {
-	context.Context
-	stopped func(n int) // the nth time
-	n       int
-}
-
-func (c *tracking) Value(any) any { return nil } // so that AfterFunc is asked for
-
-func (c *tracking) AfterFunc(f func()) (stop func() bool) {
-	inner := context.AfterFunc(c.Context, f)
-	return func() bool {
-		c.n++
-		c.stopped(c.n)
-		return inner()
 	}
 }
 

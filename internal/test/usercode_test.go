@@ -15,23 +15,8 @@ import (
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
-	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
-
-func panics(when string) handler.Middleware {
-	return func(next handler.Raw) handler.Raw {
-		return func(ctx context.Context, m *handler.Message) error {
-			if when == "before" {
-				panic(errOther)
-			}
-			_ = next(ctx, m)
-			panic(errOther)
-		}
-	}
-}
-
-var panickyHook = observe.Hooks{OnSettle: func(*handler.Message) { panic(errOther) }}
 
 // TestPanics: wherever user code panics, the process lives, the message is settled, and the stack is in the log.
 func TestPanics(t *testing.T) {
@@ -102,14 +87,12 @@ func TestPanics(t *testing.T) {
 				want(t, "stacks logged", len(got), 0)
 				return
 			}
-			if len(got) != 1 || !strings.Contains(got[0], tt.logs) || !strings.Contains(got[0], "panic_test.go") {
+			if len(got) != 1 || !strings.Contains(got[0], tt.logs) || !strings.Contains(got[0], "usercode_test.go") {
 				t.Errorf("logged with a stack: %q, want one %q", got, tt.logs)
 			}
 		})
 	}
 }
-
-func failing() error { return errBill }
 
 // TestPanicError: what the middleware, the policy and the outcome see of a panic.
 func TestPanicError(t *testing.T) {
@@ -192,8 +175,6 @@ func TestGoexitOfADeadLetter(t *testing.T) {
 	})
 }
 
-var exitingHook = observe.Hooks{OnSettle: func(*handler.Message) { runtime.Goexit() }}
-
 // TestGoexitAfterwards: what was decided stays.
 func TestGoexitAfterwards(t *testing.T) {
 	exits := &telemetry{middleware: func(next handler.Raw) handler.Raw {
@@ -237,12 +218,9 @@ func TestGoexitInTheDrain(t *testing.T) {
 	})
 }
 
-// panickyLog is a log that panics whatever it is told.
-type panickyLog struct{ slog.Handler }
-
 func (panickyLog) Handle(context.Context, slog.Record) error { panic(errOther) }
-func (l panickyLog) WithAttrs([]slog.Attr) slog.Handler      { return l }
-func (panickyLog) Enabled(context.Context, slog.Level) bool  { return true }
+
+func (panickyLog) Enabled(context.Context, slog.Level) bool { return true }
 
 // TestLoggerPanics: nor does a logger that panics while a panic is logged end the process.
 func TestLoggerPanics(t *testing.T) {
@@ -270,4 +248,51 @@ func TestLoggerPanics(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCarelessErrors: an error whose methods panic is a failure like any other, whatever row it meets.
+func TestCarelessErrors(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cause error
+		want  handler.Disposition
+	}{
+		"running":       {nil, handler.Requeue},
+		"shutting down": {handler.ErrShutdown, handler.Interrupted},
+		"lost":          {handler.ErrConnLost, handler.Lost},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			d := newNSQDs(t)
+			src := newSource(t)
+			c := d.consumer(func(context.Context, string) error {
+				if tt.cause != nil {
+					src.end(tt.cause)
+				}
+				var e *nilErr
+				return e
+			})
+			m := src.message(1, 0, "x")
+			want(t, "disposition", c.Process(m.Context(), m).Disposition, tt.want)
+		})
+	}
+}
+
+// TestDecidingPanics: the telemetry knows the outcome even if the policy panics.
+func TestDecidingPanics(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		var seen handler.Outcome
+		observe := &telemetry{middleware: func(next handler.Raw) handler.Raw {
+			return func(ctx context.Context, m *handler.Message) error {
+				err := next(ctx, m)
+				seen = m.Outcome()
+				return err
+			}
+		}}
+		policy := retry.PolicyFunc(func(int, error) time.Duration { panic("boom") })
+		d := newNSQDs(t)
+		c := d.consumer(func(context.Context, string) error { return errBill }, nsqx.WithRetry(policy), nsqx.WithTelemetry(observe))
+		out := c.Process(context.Background(), newSource(t).message(1, 0, "x"))
+		want(t, "disposition", out.Disposition, handler.Requeue)
+		want(t, "what the telemetry saw", seen.Disposition, handler.Requeue)
+		want(t, "panics logged", d.log.count(slog.LevelError, "panic while handling"), 1)
+	})
 }

@@ -1,0 +1,127 @@
+package test
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/nsqxtest"
+)
+
+const trace1, trace2 = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
+
+// sealed is a body with headers: keys and values in turns.
+func sealed(payload string, headers ...string) []byte {
+	w := envelope.Writer{Limit: 16383}
+	for i := 0; i < len(headers); i += 2 {
+		if err := w.Set(headers[i], headers[i+1]); err != nil {
+			panic(err)
+		}
+	}
+	return w.AppendTo(nil, []byte(payload))
+}
+
+// opened shows headers in their order, and the payload.
+func opened(body []byte) (headers, payload string) {
+	w, rest, _ := envelope.WriterOf(body)
+	var all []string
+	for key, value := range w.All() {
+		all = append(all, key+"="+value)
+	}
+	return strings.Join(all, "\n"), string(rest)
+}
+
+// bury has a message of orders/billing given up, and returns its dead letter, and how many of those
+// went without headers.
+func bury(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) (letter []byte, skipped uint64) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error { return cause }, append(opts, dead, max3)...)
+		time.Sleep(90 * time.Minute) // since the bubble's clock began
+		s.PublishMessage("orders", body, nsqxtest.WithAttempts(7))
+		s.Await("orders", "billing", finished(1))
+		all := s.Published("dead")
+		if len(all) != 1 {
+			t.Fatalf("%d dead letters", len(all))
+		}
+		letter, skipped = all[0].Body, c.Stats().EnvelopesSkipped
+	})
+	return letter, skipped
+}
+
+const (
+	idle    = 5 * time.Second  // of a Redrive, by default
+	ordered = time.Millisecond // before a Redrive begins, so that what is published then is newer
+)
+
+// redriving is a Redrive that has returned.
+type redriving struct {
+	t      *testing.T
+	report nsqx.RedriveReport
+	err    error
+	took   time.Duration
+}
+
+// newRedriven is a server that holds its clients to the rule of Redrive: nothing is finished before its publish is confirmed.
+// Nothing waits in its output buffer, so that all times are exact.
+func newRedriven(t *testing.T, opts ...nsqxtest.ServerOption) *nsqxtest.Server {
+	s := nsqxtest.NewServer(t, append(opts, nsqxtest.WithOutputBuffer(0, 0), nsqxtest.WithPatience(time.Hour))...)
+	var finished atomic.Int64
+	s.On("FIN", func(c *nsqxtest.ServerConn, _ nsqxtest.Command) nsqxtest.Action {
+		if c.Topic() == "dead" && int(finished.Add(1)) > len(s.Published("orders"))+len(s.Published("elsewhere")) {
+			t.Error("finished before it was published")
+		}
+		return nsqxtest.Proceed()
+	})
+	return s
+}
+
+// redrive runs a Redrive of the topic dead to its end.
+func redrive(ctx context.Context, t *testing.T, s *nsqxtest.Server, to string, opts ...nsqx.RedriveOption) redriving {
+	t.Helper()
+	time.Sleep(ordered)
+	began := time.Now()
+	report, err := nsqx.Redrive(ctx, "dead", to, append(opts, s.Option(), nsqx.WithLogger(discard))...)
+	return redriving{t, report, err, time.Since(began)}
+}
+
+// want checks report and duration of one that has ended well.
+func (r redriving) want(report nsqx.RedriveReport, took time.Duration) {
+	r.t.Helper()
+	want(r.t, "report", r.report, report)
+	want(r.t, "error", r.err, nil)
+	want(r.t, "took", r.took, took)
+}
+
+// letters are n dead letters of orders/billing, of 0, 1, …
+func letters(n int) (all [][]byte) {
+	for i := range n {
+		all = append(all, sealed(strconv.Itoa(i), envelope.DeadTopic, "orders", envelope.DeadError, "no credit"))
+	}
+	return all
+}
+
+// stay is the state of what is left of the dead letters.
+func stay(s *nsqxtest.Server) int {
+	synctest.Wait()
+	st := s.Stats("dead", "redrive")
+	return st.Depth + st.Deferred + st.InFlight
+}
+
+// failFirst does something else about the first n publishes.
+func failFirst(s *nsqxtest.Server, n int, action nsqxtest.Action) {
+	var seen atomic.Int64
+	onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
+		if int(seen.Add(1)) <= n {
+			return action
+		}
+		return nsqxtest.Proceed()
+	}, s)
+}

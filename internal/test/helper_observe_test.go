@@ -1,0 +1,231 @@
+package test
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/observe"
+)
+
+// tracer is a telemetry that sets headers on what is published.
+type tracer struct {
+	observe.NoTelemetry
+	headers []string
+}
+
+func (tr tracer) Producer(observe.ProducerInfo) handler.SendMiddleware {
+	return func(next handler.Send) handler.Send {
+		return func(ctx context.Context, out *handler.Outgoing) error {
+			for i := 0; i < len(tr.headers) && out.Envelope; i += 2 {
+				_ = out.Headers.Set(tr.headers[i], tr.headers[i+1])
+			}
+			return next(ctx, out)
+		}
+	}
+}
+
+// tracking is a context that tells when one derived from it is done with.
+type tracking struct {
+	context.Context
+	stopped func(n int) // the nth time
+	n       int
+}
+
+func (c *tracking) Value(any) any { return nil } // so that AfterFunc is asked for
+
+func (c *tracking) AfterFunc(f func()) (stop func() bool) {
+	inner := context.AfterFunc(c.Context, f)
+	return func() bool {
+		c.n++
+		c.stopped(c.n)
+		return inner()
+	}
+}
+
+// nilErr panics when it is walked as a nil pointer, as careless errors do.
+type nilErr struct{ cause error }
+
+func (e *nilErr) Error() string { return "careless" }
+
+func (e *nilErr) Unwrap() error { return e.cause }
+
+// logbook is a slog.Handler that keeps what was logged.
+type logbook struct {
+	mu      sync.Mutex
+	records []slog.Record
+	hold    func(slog.Record) // called for each
+}
+
+func (b *logbook) Enabled(context.Context, slog.Level) bool { return true }
+
+func (b *logbook) WithAttrs([]slog.Attr) slog.Handler { return b }
+
+func (b *logbook) WithGroup(string) slog.Handler { return b }
+
+func (b *logbook) Handle(_ context.Context, r slog.Record) error {
+	b.mu.Lock()
+	b.records = append(b.records, r.Clone())
+	b.mu.Unlock()
+	if b.hold != nil {
+		b.hold(r)
+	}
+	return nil
+}
+
+// count returns how many records of a level contain text.
+func (b *logbook) count(level slog.Level, text string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.records {
+		if r.Level == level && strings.Contains(r.Message, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// events is all the hooks for connections.
+type events struct {
+	hold func(event) // called for each
+	list synced[event]
+}
+
+type event struct {
+	what string
+	observe.ConnEvent
+}
+
+func (h *events) hooks() observe.Hooks {
+	adds := func(what string) func(observe.ConnEvent) { return func(ev observe.ConnEvent) { h.add(what, ev) } }
+	return observe.Hooks{
+		OnConnect: adds("connect"), OnDisconnect: adds("disconnect"), OnDialError: adds("dial error"), OnRefused: adds("refused"),
+	}
+}
+
+func (h *events) add(what string, ev observe.ConnEvent) {
+	h.list.add(event{what, ev})
+	if h.hold != nil {
+		h.hold(event{what, ev})
+	}
+}
+
+func (h *events) all() []event { return h.list.all() }
+
+func (h *events) names() string {
+	var names []string
+	for _, ev := range h.all() {
+		names = append(names, ev.what)
+	}
+	return strings.Join(names, ", ")
+}
+
+// telemetry is what the test makes of it.
+type telemetry struct {
+	observe.NoTelemetry
+	middleware handler.Middleware
+	info       observe.ConsumerInfo
+	stats      func() nsqx.Stats
+	running    int // Observe without stop
+}
+
+func (t *telemetry) Consumer(info observe.ConsumerInfo) handler.Middleware {
+	t.info = info
+	return t.middleware
+}
+
+func (t *telemetry) Observe(stats func() nsqx.Stats) (stop func()) {
+	t.stats = stats
+	t.running++
+	return func() { t.running-- }
+}
+
+type hookedTelemetry struct {
+	telemetry
+	events
+}
+
+func (t *hookedTelemetry) Hooks() observe.Hooks { return t.hooks() }
+
+func returning(err error) handler.Middleware {
+	return func(next handler.Raw) handler.Raw {
+		return func(ctx context.Context, m *handler.Message) error {
+			_ = next(ctx, m)
+			return err
+		}
+	}
+}
+
+func insteadOf(err error) handler.Middleware {
+	return func(handler.Raw) handler.Raw {
+		return func(context.Context, *handler.Message) error { return err }
+	}
+}
+
+// settles is a SettleHook.
+type settles struct {
+	hold func(*handler.Message) // called for each
+	list synced[settle]
+}
+
+type settle struct {
+	id   string
+	body string
+	out  handler.Outcome
+}
+
+func (h *settles) OnSettle(m *handler.Message) {
+	h.list.add(settle{strings.TrimLeft(m.ID.String(), "0"), string(m.Body), m.Outcome()})
+	if h.hold != nil {
+		h.hold(m)
+	}
+}
+
+func (h *settles) hooks() observe.Hooks { return observe.Hooks{OnSettle: h.OnSettle} }
+
+func (h *settles) all() []settle { return h.list.all() }
+
+func panics(when string) handler.Middleware {
+	return func(next handler.Raw) handler.Raw {
+		return func(ctx context.Context, m *handler.Message) error {
+			if when == "before" {
+				panic(errOther)
+			}
+			_ = next(ctx, m)
+			panic(errOther)
+		}
+	}
+}
+
+var panickyHook = observe.Hooks{OnSettle: func(*handler.Message) { panic(errOther) }}
+
+var exitingHook = observe.Hooks{OnSettle: func(*handler.Message) { runtime.Goexit() }}
+
+// panickyLog is a log that panics whatever it is told.
+type panickyLog struct{ slog.Handler }
+
+func (l panickyLog) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+// observer is a telemetry of publishers.
+type observer struct {
+	telemetry
+	send   handler.SendMiddleware
+	infos  synced[observe.ProducerInfo]
+	stats  func() nsqx.PublisherStats
+	active int
+}
+
+func (o *observer) Producer(info observe.ProducerInfo) handler.SendMiddleware {
+	o.infos.add(info)
+	return o.send
+}
+
+func (o *observer) ObservePublisher(stats func() nsqx.PublisherStats) (stop func()) {
+	o.stats = stats
+	o.active++
+	return func() { o.active-- }
+}
