@@ -12,9 +12,9 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-func (lent) Append(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
+func (noCopy) Append(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
 
-func (lent) Decode(body []byte) ([]byte, error) { return body, nil }
+func (noCopy) Decode(body []byte) ([]byte, error) { return body, nil }
 
 // TestProcessAllocatesNothing: nsqx's part of the way of a message costs no memory, whatever is around the handler.
 func TestProcessAllocatesNothing(t *testing.T) {
@@ -41,7 +41,7 @@ func TestProcessAllocatesNothing(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c, err := nsqx.NewConsumer("orders", "billing", lent{}, tt.handle, append(tt.opts, nsqx.WithNSQD(nsqd1))...)
+			c, err := nsqx.NewConsumer("orders", "billing", noCopy{}, tt.handle, append(tt.opts, nsqx.WithNSQD(nsqd1))...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +90,7 @@ func TestMessagesAllocateLittle(t *testing.T) {
 			finished <- struct{}{}
 		}
 	})
-	c, err := nsqx.NewConsumer("orders", "billing", lent{}, func(context.Context, []byte) error { return nil },
+	c, err := nsqx.NewConsumer("orders", "billing", noCopy{}, func(context.Context, []byte) error { return nil },
 		nsqx.WithNSQD(addr), nsqx.WithMaxInFlight(batch), nsqx.WithConcurrency(4), nsqx.WithLogger(discard))
 	if err != nil {
 		t.Fatal(err)

@@ -166,7 +166,7 @@ func TestPoisonCostsNothing(t *testing.T) {
 }
 
 // TestTenPoisonous messages are not everything, either.
-func TestTenPoisonous(t *testing.T) {
+func TestTenPoisonMessages(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		d := newDependency(false)
@@ -184,7 +184,7 @@ func TestTenPoisonous(t *testing.T) {
 }
 
 // TestNoFailure: what is no failure of what handlers need does not open the breaker.
-func TestNoFailure(t *testing.T) {
+func TestNotCountedAsFailure(t *testing.T) {
 	for name, err := range map[string]error{
 		"again later": retry.After(time.Second, nil),
 		"drop":        retry.Drop(errBill),
@@ -235,7 +235,7 @@ func TestBackoffOptions(t *testing.T) {
 }
 
 // TestHalfFails: a breaker goes by the rate.
-func TestHalfFails(t *testing.T) {
+func TestFailureRate(t *testing.T) {
 	for percent, opens := range map[int]bool{50: false, 70: false, 95: true} {
 		bubble(t, fmt.Sprint(percent), func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
@@ -256,7 +256,7 @@ func TestHalfFails(t *testing.T) {
 }
 
 // TestBackoffSurvives is row F27: the connections are gone while the breaker is open, and there is none when a message might try.
-func TestBackoffSurvives(t *testing.T) {
+func TestBackoffSurvivesConnections(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2, nsqxtest.WithMaxInFlightCheck(40, time.Millisecond), nsqxtest.WithPatience(time.Hour))
 		d := newDependency(true)
@@ -330,7 +330,7 @@ func TestTrialTimesOut(t *testing.T) {
 }
 
 // TestTrialSaysNothing: the message that tries is neither a success nor a failure. Then the next one tries.
-func TestTrialSaysNothing(t *testing.T) {
+func TestTrialWithoutResult(t *testing.T) {
 	for name, end := range map[string]func(ctx context.Context, s *nsqxtest.Server) error{
 		"again later": func(context.Context, *nsqxtest.Server) error { return retry.After(10*time.Millisecond, nil) },
 		"expired": func(context.Context, *nsqxtest.Server) error {
@@ -412,12 +412,12 @@ func TestTrialInterrupted(t *testing.T) {
 
 // TestProcessIsNoFailure: what a test hands to Process is no sign of an outage, whether the consumer runs or not, and finds nobody
 // who could be told of one.
-func TestProcessIsNoFailure(t *testing.T) {
+func TestProcessIsNotCounted(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		d := newDependency(true)
 		var log logbook
-		c := newLogged(t, &log, func(ctx context.Context, body string) error {
+		c := newLoggedConsumer(t, &log, func(ctx context.Context, body string) error {
 			if body == "fails" {
 				return errDown
 			}

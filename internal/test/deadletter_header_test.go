@@ -34,32 +34,32 @@ nsqx-dlq-time=2000-01-01T01:30:00Z`
 		"plain":           {body: []byte("7"), headers: own, payload: "7"},
 		"plain, observed": {body: []byte("7"), opts: opts(telemetry), headers: own + "\ntraceparent=" + trace2 + "\nbaggage=a=1", payload: "7"},
 		"headers": {
-			body:    sealed("7", "tenant", "acme", "traceparent", trace1, "tracestate", "x=y"),
+			body:    withHeaders("7", "tenant", "acme", "traceparent", trace1, "tracestate", "x=y"),
 			headers: "tenant=acme\ntraceparent=" + trace1 + "\ntracestate=x=y\n" + own + "\nnsqx-origin-traceparent=" + trace1, payload: "7",
 		},
 		"headers, observed": {
-			body: sealed("7", "tenant", "acme", "traceparent", trace1), opts: opts(telemetry),
+			body: withHeaders("7", "tenant", "acme", "traceparent", trace1), opts: opts(telemetry),
 			headers: "tenant=acme\ntraceparent=" + trace2 + "\n" + own + "\nnsqx-origin-traceparent=" + trace1 + "\nbaggage=a=1", payload: "7",
 		},
 		"a dead letter before": {
-			body:    sealed("7", "traceparent", trace2, envelope.DeadTopic, "other", envelope.DeadError, "old", envelope.OriginTrace, trace1),
+			body:    withHeaders("7", "traceparent", trace2, envelope.DeadTopic, "other", envelope.DeadError, "old", envelope.OriginTrace, trace1),
 			headers: "traceparent=" + trace2 + "\nnsqx-dlq-topic=orders\nnsqx-dlq-error=no credit\nnsqx-origin-traceparent=" + trace1 + "\nnsqx-dlq-channel=billing\nnsqx-dlq-id=0000000000000001\nnsqx-dlq-attempts=7\nnsqx-dlq-time=2000-01-01T01:30:00Z", payload: "7",
 		},
 		"more headers than a writer writes by default": {
-			body:    sealed("7", "large", strings.Repeat("x", 9000), "baggage", "b=2"),
+			body:    withHeaders("7", "large", strings.Repeat("x", 9000), "baggage", "b=2"),
 			headers: "large=" + strings.Repeat("x", 9000) + "\nbaggage=b=2\n" + own, payload: "7",
 		},
 		"malformed":           {body: []byte(malformed), headers: strings.Replace(own, "no credit", "ERROR", 1), payload: malformed},
 		"too new":             {body: []byte(tooNew), headers: strings.Replace(own, "no credit", "ERROR", 1), payload: tooNew},
-		"not understood":      {body: sealed("7", "!zip", "1"), headers: "!zip=1\n" + strings.Replace(own, "no credit", "ERROR", 1), payload: "7"},
-		"as a plain one":      {body: sealed("7", "tenant", "acme"), opts: opts(nsqx.WithPlainDeadLetter(), telemetry), payload: "7"},
+		"not understood":      {body: withHeaders("7", "!zip", "1"), headers: "!zip=1\n" + strings.Replace(own, "no credit", "ERROR", 1), payload: "7"},
+		"as a plain one":      {body: withHeaders("7", "tenant", "acme"), opts: opts(nsqx.WithPlainDeadLetter(), telemetry), payload: "7"},
 		"malformed and plain": {body: []byte(malformed), opts: opts(nsqx.WithPlainDeadLetter()), payload: malformed},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			letter, skipped := bury(t, tt.body, errBill, tt.opts...)
+			letter, skipped := deadLetterOf(t, tt.body, errBill, tt.opts...)
 			want(t, "went without", skipped, 0)
-			headers, payload := opened(letter)
+			headers, payload := splitHeaders(letter)
 			if _, _, err := envelope.Split(tt.body); err != nil && headers != "" { // what is wrong with it is told
 				header, _, _ := envelope.WriterOf(letter)
 				text, _ := header.Get(envelope.DeadError)
@@ -91,7 +91,7 @@ func TestDeadLetterReason(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			letter, _ := bury(t, []byte("7"), errors.New(tt.text))
+			letter, _ := deadLetterOf(t, []byte("7"), errors.New(tt.text))
 			headers, _, err := envelope.WriterOf(letter)
 			if err != nil {
 				t.Fatal(err)
@@ -106,18 +106,18 @@ func TestDeadLetterReason(t *testing.T) {
 
 // TestDeadLetterTooLarge: what has no room for headers goes as it came, whatever it came as.
 func TestDeadLetterTooLarge(t *testing.T) {
-	full := string(sealed(strings.Repeat("x", 900), "tenant", strings.Repeat("t", 80)))
+	full := string(withHeaders(strings.Repeat("x", 900), "tenant", strings.Repeat("t", 80)))
 	for size, enveloped := range map[int]bool{700: true, 1024: false} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			body := strings.Repeat("x", size)
-			letter, skipped := bury(t, []byte(body), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
+			letter, skipped := deadLetterOf(t, []byte(body), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
 			want(t, "it has headers", envelope.Is(letter), enveloped)
 			want(t, "it went without", skipped == 1, !enveloped)
-			_, payload := opened(letter)
+			_, payload := splitHeaders(letter)
 			want(t, "payload", payload, body)
 		})
 	}
-	letter, skipped := bury(t, []byte(full), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
+	letter, skipped := deadLetterOf(t, []byte(full), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
 	want(t, "one that came with headers", string(letter), full)
 	want(t, "it went without new ones", skipped, 1)
 }
@@ -140,7 +140,7 @@ func TestDeadLetterTopicErrors(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := nsqx.NewConsumer("orders", "billing", codec.String(), hopeless, append(tt.opts, nsqx.WithNSQD(nsqd1))...)
+			_, err := nsqx.NewConsumer("orders", "billing", codec.String(), alwaysFails, append(tt.opts, nsqx.WithNSQD(nsqd1))...)
 			fault, ok := errors.AsType[*nsqx.OptionError](err)
 			if !ok || fault.Option != tt.want {
 				t.Errorf("got %v, want a fault of %s", err, tt.want)

@@ -25,7 +25,7 @@ func TestDeadLetterIsConfirmedFirst(t *testing.T) {
 		d.on = onPUB(map[string]func(*line){nsqd1: sayAfter(25*time.Second, "OK")})
 		s := d.run(func(ctx context.Context, body string) error {
 			time.Sleep(58 * time.Second)
-			return hopeless(ctx, body)
+			return alwaysFails(ctx, body)
 		}, dead)
 		l := d.line(nsqd1)
 		l.sendAs(1, 1, "the body")
@@ -34,7 +34,7 @@ func TestDeadLetterIsConfirmedFirst(t *testing.T) {
 		letter := d.publisher(nsqd1).entries("PUB")[0]
 		want(t, "dead letter", entry{letter.at, letter.cmd, letter.payload()}, entry{58 * time.Second, "PUB dead", "the body"})
 		want(t, "counted", s.Stats().DeadLettered, 1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -45,8 +45,8 @@ func TestDeadLetterNotConfirmed(t *testing.T) {
 		answer func(*line)
 		want   []string
 	}{
-		"no answer":    {silence, []string{"0s TOUCH 1", "20s TOUCH 1", "30s REQ 1 2000"}},
-		"refused":      {refuse, []string{"0s TOUCH 1", "0s REQ 1 2000"}},
+		"no answer":    {neverAnswer, []string{"0s TOUCH 1", "20s TOUCH 1", "30s REQ 1 2000"}},
+		"refused":      {refusePublish, []string{"0s TOUCH 1", "0s REQ 1 2000"}},
 		"lost":         {func(l *line) { l.p.Close() }, []string{"0s TOUCH 1", "0s REQ 1 2000"}},
 		"wrong answer": {wrong, []string{"0s TOUCH 1", "0s REQ 1 2000"}},
 	}
@@ -54,8 +54,8 @@ func TestDeadLetterNotConfirmed(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			d := newNSQDs(t)
 			d.on = onPUB(map[string]func(*line){nsqd1: tt.answer})
-			settled := &settles{}
-			s := d.run(hopeless, dead, nsqx.WithRetry(seconds), nsqx.WithHooks(settled.hooks()))
+			settled := &settleEvents{}
+			s := d.run(alwaysFails, dead, nsqx.WithRetry(seconds), nsqx.WithHooks(settled.hooks()))
 			l := d.line(nsqd1)
 			l.sendAs(1, 2, "x")
 			time.Sleep(time.Minute)
@@ -70,7 +70,7 @@ func TestDeadLetterNotConfirmed(t *testing.T) {
 			}
 			want(t, "counted as requeued", s.Stats().Requeued, 1)
 			want(t, "counted as dead", s.Stats().DeadLettered, 0)
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 }
@@ -79,29 +79,29 @@ func TestDeadLetterNotConfirmed(t *testing.T) {
 func TestDeadLetterPolicyStops(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
-		d.on = onPUB(map[string]func(*line){nsqd1: refuse})
+		d.on = onPUB(map[string]func(*line){nsqd1: refusePublish})
 		s := d.run(func(context.Context, string) error { return errBill }, dead, nsqx.WithRetry(retry.Schedule(retry.Stop)))
 		l := d.line(nsqd1)
 		l.send(1)
 		l.wantAnswers("0s TOUCH 1", "0s REQ 1 10000")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
 // TestDeadLetterElsewhere: another nsqd takes it when the one that delivered the message does not.
 func TestDeadLetterElsewhere(t *testing.T) {
-	for name, answer := range map[string]func(*line){"refused": refuse, "lost": func(l *line) { l.p.Close() }} {
+	for name, answer := range map[string]func(*line){"refused": refusePublish, "lost": func(l *line) { l.p.Close() }} {
 		bubble(t, name, func(t *testing.T) {
 			d := newNSQDs(t, nsqd1, nsqd2, nsqd3)
 			d.on = onPUB(map[string]func(*line){nsqd2: answer, nsqd1: answer})
-			s := d.run(hopeless, dead)
+			s := d.run(alwaysFails, dead)
 			l := d.line(nsqd2)
 			l.send(7)
 			l.wantAnswers("0s TOUCH 7", "0s FIN 7")
 			want(t, "tried at nsqd 2", len(d.publisher(nsqd2).entries("PUB")), 1)
 			want(t, "tried at nsqd 1", len(d.publisher(nsqd1).entries("PUB")), 1)
 			want(t, "dead letter", d.publisher(nsqd3).entries("PUB")[0].payload(), fake.ID(7))
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 	bubble(t, "no connection", func(t *testing.T) {
@@ -115,7 +115,7 @@ func TestDeadLetterElsewhere(t *testing.T) {
 			}
 			return d.net.DialContext(ctx, network, addr)
 		}
-		s := d.run(hopeless, dead)
+		s := d.run(alwaysFails, dead)
 		l := d.line(nsqd1)
 		l.send(7)
 		l.wantAnswers("0s TOUCH 7", "0s FIN 7")
@@ -124,7 +124,7 @@ func TestDeadLetterElsewhere(t *testing.T) {
 		l.wantAnswers("0s TOUCH 7", "0s FIN 7", "0s TOUCH 8", "0s FIN 8")
 		want(t, "dials to nsqd 1", dials, 2) // it is left in peace for a while
 		want(t, "connections to publish to nsqd 2", len(d.all(nsqd2, false)), 1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -137,11 +137,11 @@ func TestDeadLetterBody(t *testing.T) {
 		d := newNSQDs(t)
 		s := d.run(func(ctx context.Context, body string) error {
 			want(t, "handled", body, "clear")
-			return hopeless(ctx, body)
+			return alwaysFails(ctx, body)
 		}, dead, nsqx.WithMiddleware(decrypt))
 		d.line(nsqd1).sendAs(1, 1, "secret")
 		want(t, "dead letter", d.publisher(nsqd1).entries("PUB")[0].payload(), "secret")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -150,7 +150,7 @@ func TestConnectionLostDuringDeadLetter(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		d.on = onPUB(map[string]func(*line){nsqd1: sayAfter(5*time.Second, "OK")})
-		s := d.run(hopeless, dead)
+		s := d.run(alwaysFails, dead)
 		l := d.line(nsqd1)
 		l.send(1)
 		time.Sleep(time.Second)
@@ -163,7 +163,7 @@ func TestConnectionLostDuringDeadLetter(t *testing.T) {
 		want(t, "publishes", len(d.publisher(nsqd1).entries("PUB")), 1)
 		want(t, "counted as lost", s.Stats().Lost, 1)
 		want(t, "counted as dead", s.Stats().DeadLettered, 0)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -171,7 +171,7 @@ func TestConnectionLostDuringDeadLetter(t *testing.T) {
 func TestDeadLettersShareAConnection(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
-		s := d.run(hopeless, dead, nsqx.WithConcurrency(8))
+		s := d.run(alwaysFails, dead, nsqx.WithConcurrency(8))
 		l := d.line(nsqd1)
 		want(t, "connections before", len(d.all(nsqd1, false)), 0)
 		l.send(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
@@ -182,9 +182,9 @@ func TestDeadLettersShareAConnection(t *testing.T) {
 		time.Sleep(29 * time.Second)
 		l.send(11)
 		time.Sleep(31*time.Second - 1)
-		want(t, "ended too early", first.endedInOrder(), false)
+		want(t, "ended too early", first.halfClosed(), false)
 		time.Sleep(time.Nanosecond) // a minute after it was opened
-		want(t, "ended in order", first.endedInOrder(), true)
+		want(t, "ended in order", first.halfClosed(), true)
 		want(t, "publishes", first.published(), 11)
 
 		l.send(12)
@@ -195,32 +195,32 @@ func TestDeadLettersShareAConnection(t *testing.T) {
 		l.send(13)
 		want(t, "connections", len(d.all(nsqd1, false)), 3)
 		want(t, "dead letters", s.Stats().DeadLettered, 13)
-		s.wantStop(orderly)
-		want(t, "ended in order", d.publisher(nsqd1).endedInOrder(), true)
+		s.wantStop(closeTime)
+		want(t, "ended in order", d.publisher(nsqd1).halfClosed(), true)
 	})
 }
 
 // TestDeadLetterPatience: when all the time is spent on one nsqd, the others are not bothered.
-func TestDeadLetterPatience(t *testing.T) {
+func TestDeadLetterTimeout(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
-		d.on = onPUB(map[string]func(*line){nsqd1: silence})
-		s := d.run(hopeless, dead, nsqx.WithRetry(seconds))
+		d.on = onPUB(map[string]func(*line){nsqd1: neverAnswer})
+		s := d.run(alwaysFails, dead, nsqx.WithRetry(seconds))
 		l := d.line(nsqd1)
 		l.send(1)
 		time.Sleep(time.Minute)
 		l.wantAnswers("0s TOUCH 1", "20s TOUCH 1", "30s REQ 1 1000")
 		want(t, "connections to publish to nsqd 2", len(d.all(nsqd2, false)), 0)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
 // TestDeadLetterMeetsIdleEnd: a connection that is about to be closed is used, or another one is made. Nothing fails.
-func TestDeadLetterMeetsIdleEnd(t *testing.T) {
+func TestDeadLetterOnIdleConnection(t *testing.T) {
 	for range 100 {
 		bubble(t, "", func(t *testing.T) {
 			d := newNSQDs(t)
-			s := d.run(hopeless, dead, nsqx.WithConcurrency(4))
+			s := d.run(alwaysFails, dead, nsqx.WithConcurrency(4))
 			l := d.line(nsqd1)
 			l.send(1)
 			synctest.Wait()
@@ -228,7 +228,7 @@ func TestDeadLetterMeetsIdleEnd(t *testing.T) {
 			l.send(2, 3, 4)
 			synctest.Wait()
 			want(t, "dead letters", s.Stats().DeadLettered, 4)
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 }
@@ -246,7 +246,7 @@ func TestSlowPublisherHandshake(t *testing.T) {
 				}
 				return l.n != 2 || takes < time.Hour
 			}
-			s := d.run(hopeless, dead, nsqx.WithRetry(seconds))
+			s := d.run(alwaysFails, dead, nsqx.WithRetry(seconds))
 			l := d.line(nsqd1)
 			l.send(1)
 			time.Sleep(2 * time.Minute)
@@ -255,7 +255,7 @@ func TestSlowPublisherHandshake(t *testing.T) {
 			} else {
 				l.wantAnswers("0s TOUCH 1", "20s TOUCH 1", "30s REQ 1 1000")
 			}
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 }
@@ -278,7 +278,7 @@ func TestDeadLetterFunc(t *testing.T) {
 			return answer
 		}
 		d := newNSQDs(t)
-		s := d.runContext(context.WithValue(context.Background(), key{}, "v"), hopeless,
+		s := d.runContext(context.WithValue(context.Background(), key{}, "v"), alwaysFails,
 			nsqx.WithDeadLetterFunc(fn), nsqx.WithConcurrency(1), nsqx.WithRetry(seconds))
 		l := d.line(nsqd1)
 		l.sendAs(1, 4, "one")
@@ -290,7 +290,7 @@ func TestDeadLetterFunc(t *testing.T) {
 		if !slices.Equal(bodies, []string{"one", "two"}) {
 			t.Errorf("dead letters %q", bodies)
 		}
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -300,8 +300,8 @@ func TestDeadLetterTooLate(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			d := newNSQDs(t)
 			d.identify = map[string]any{"msg_timeout": 6000, "max_msg_timeout": 10_000}
-			settled := &settles{}
-			s := d.run(hopeless, nsqx.WithHooks(settled.hooks()), nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error {
+			settled := &settleEvents{}
+			s := d.run(alwaysFails, nsqx.WithHooks(settled.hooks()), nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error {
 				time.Sleep(20 * time.Second)
 				return answer
 			}))
@@ -311,7 +311,7 @@ func TestDeadLetterTooLate(t *testing.T) {
 			l.wantAnswers("0s TOUCH 1", "2s TOUCH 1", "4s TOUCH 1", "6s TOUCH 1", "8s TOUCH 1")
 			want(t, "outcome", settled.all()[0].out.Disposition, handler.Expired)
 			want(t, "counted as expired", s.Stats().Expired, 1)
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 }
@@ -321,32 +321,32 @@ func TestShutdownDuringDeadLetter(t *testing.T) {
 	bubble(t, "confirmed", func(t *testing.T) {
 		d := newNSQDs(t)
 		d.on = onPUB(map[string]func(*line){nsqd1: sayAfter(15*time.Second, "OK")})
-		s := d.run(hopeless, dead)
+		s := d.run(alwaysFails, dead)
 		l := d.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
-		s.wantStop(15*time.Second + orderly)
+		s.wantStop(15*time.Second + closeTime)
 		l.wantAnswers("0s TOUCH 1", "15s FIN 1")
 	})
 	bubble(t, "confirmed in the grace", func(t *testing.T) {
 		d := newNSQDs(t)
 		d.on = onPUB(map[string]func(*line){nsqd1: sayAfter(5500*time.Millisecond, "OK")})
-		s := d.run(hopeless, dead, nsqx.WithShutdownTimeout(5*time.Second))
+		s := d.run(alwaysFails, dead, nsqx.WithShutdownTimeout(5*time.Second))
 		l := d.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
-		s.wantStop(5500*time.Millisecond + orderly)
+		s.wantStop(5500*time.Millisecond + closeTime)
 		l.wantAnswers("0s TOUCH 1", "5.5s FIN 1")
 	})
 	bubble(t, "not confirmed", func(t *testing.T) {
 		d := newNSQDs(t)
-		d.on = onPUB(map[string]func(*line){nsqd1: silence})
-		s := d.run(hopeless, dead, nsqx.WithShutdownTimeout(5*time.Second))
+		d.on = onPUB(map[string]func(*line){nsqd1: neverAnswer})
+		s := d.run(alwaysFails, dead, nsqx.WithShutdownTimeout(5*time.Second))
 		l := d.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
 		took, err := s.stop()
-		want(t, "took", took, 6*time.Second+orderly)
+		want(t, "took", took, 6*time.Second+closeTime)
 		shutdown, ok := errors.AsType[*nsqx.ShutdownError](err)
 		if !ok || len(shutdown.Abandoned) != 1 || !shutdown.Abandoned[0].Requeued || shutdown.Running != 0 {
 			t.Errorf("Run returned %#v", err)
@@ -358,7 +358,7 @@ func TestShutdownDuringDeadLetter(t *testing.T) {
 	bubble(t, "func", func(t *testing.T) {
 		d := newNSQDs(t)
 		var cause error
-		s := d.run(hopeless, nsqx.WithShutdownTimeout(5*time.Second), nsqx.WithDeadLetterFunc(func(ctx context.Context, _ *handler.Message, _ error) error {
+		s := d.run(alwaysFails, nsqx.WithShutdownTimeout(5*time.Second), nsqx.WithDeadLetterFunc(func(ctx context.Context, _ *handler.Message, _ error) error {
 			<-ctx.Done()
 			cause = context.Cause(ctx)
 			return nil // too late: the message has been given back
@@ -367,7 +367,7 @@ func TestShutdownDuringDeadLetter(t *testing.T) {
 		l.send(1)
 		synctest.Wait()
 		took, err := s.stop()
-		want(t, "took", took, 6*time.Second+orderly)
+		want(t, "took", took, 6*time.Second+closeTime)
 		wantErr(t, "Run", err, context.DeadlineExceeded)
 		want(t, "cause", cause, handler.ErrShutdown)
 		l.wantAnswers("0s TOUCH 1", "6s REQ 1 0")
@@ -376,7 +376,7 @@ func TestShutdownDuringDeadLetter(t *testing.T) {
 }
 
 // TestInterruptedIsNoDeadLetter: what fails because of the shutdown is given back, whatever it says.
-func TestInterruptedIsNoDeadLetter(t *testing.T) {
+func TestInterruptedIsNotADeadLetter(t *testing.T) {
 	for name, answer := range map[string]error{"permanent": retry.Permanent(errBill), "drop": retry.Drop(errBill), "other": errBill, "after": retry.After(time.Hour, nil)} {
 		bubble(t, name, func(t *testing.T) {
 			d := newNSQDs(t)
@@ -388,7 +388,7 @@ func TestInterruptedIsNoDeadLetter(t *testing.T) {
 			l := d.line(nsqd1)
 			l.sendAs(1, 2, "x")
 			synctest.Wait()
-			s.wantStop(3*time.Second + orderly)
+			s.wantStop(3*time.Second + closeTime)
 			l.wantAnswers("3s REQ 1 0")
 			want(t, "counted", s.Stats().Interrupted, 1)
 			want(t, "connections to publish", len(d.all(nsqd1, false)), 0)
@@ -405,7 +405,7 @@ func TestCrashGuardIsLogged(t *testing.T) {
 		l.sendAs(1, 15, "x")
 		l.wantCommands("FIN REQ", "FIN 1")
 		want(t, "logged", d.log.count(slog.LevelError, "crash guard"), 1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 		if out := strings.Join(d.publisher(nsqd1).commands("PUB"), ""); out != "PUB dead" {
 			t.Errorf("dead letters: %q", out)
 		}

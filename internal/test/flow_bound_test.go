@@ -55,7 +55,7 @@ func TestFlood(t *testing.T) {
 		time.Sleep(time.Second)
 		want(t, "answered", len(other.commands("FIN", "REQ")), 8)
 		want(t, "lost", s.Stats().Lost, 2+bound+1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -93,7 +93,7 @@ func TestFloodOfAnother(t *testing.T) {
 func TestBound(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithoutChecks(nsqxtest.CheckAnswers))
-		hang, runs, release := stubborn()
+		hang, runs, release := hangs()
 		defer release()
 		var ends synced[observe.ConnEvent]
 		c, _ := consume(t, []*nsqxtest.Server{s}, hang, nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(10), nsqx.WithHooks(observe.Hooks{OnDisconnect: ends.add}))
@@ -154,7 +154,7 @@ func TestBound(t *testing.T) {
 func TestBoundOfBytes(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond))
-		hang, runs, release := stubborn()
+		hang, runs, release := hangs()
 		c, _ := consume(t, []*nsqxtest.Server{s}, hang, nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(50),
 			nsqx.WithFixedRDY(), nsqx.WithMaxInFlightBytes(1<<20))
 		large := bytes.Repeat([]byte("x"), 100_000)
@@ -194,7 +194,7 @@ func TestBoundOfBytes(t *testing.T) {
 func TestBoundForgets(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithoutChecks(nsqxtest.CheckAnswers))
-		c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(time.Millisecond), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(10))
+		c, _ := consume(t, []*nsqxtest.Server{s}, sleeps(time.Millisecond, nil), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(10))
 		for round := range 20 {
 			var frames []byte
 			for i := range 35 {

@@ -18,7 +18,7 @@ import (
 func TestServiceTimeOfQuietTopic(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
-		c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(10*time.Millisecond), nsqx.WithConcurrency(4))
+		c, _ := consume(t, []*nsqxtest.Server{s}, sleeps(10*time.Millisecond, nil), nsqx.WithConcurrency(4))
 		most := 0
 		for range 20 {
 			publish(s, 1)
@@ -36,11 +36,11 @@ func TestServiceTimeOfQuietTopic(t *testing.T) {
 
 // TestServiceTimeIsFoundEarly: nobody waits a whole tick to learn that handlers are quick, at the start or when the first
 // message comes later.
-func TestServiceTimeIsFoundEarly(t *testing.T) {
+func TestServiceTimeIsMeasuredEarly(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"start": 0, "later": time.Minute} {
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
-			c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(time.Millisecond), nsqx.WithConcurrency(4))
+			c, _ := consume(t, []*nsqxtest.Server{s}, sleeps(time.Millisecond, nil), nsqx.WithConcurrency(4))
 			time.Sleep(wait)
 			publish(s, 1000)
 			time.Sleep(15 * time.Millisecond)
@@ -56,7 +56,7 @@ func TestServiceTimeIsFoundEarly(t *testing.T) {
 func TestBacklog(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(200, time.Millisecond))
-		_, _ = consume(t, []*nsqxtest.Server{s}, sleeper(time.Millisecond), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(200))
+		_, _ = consume(t, []*nsqxtest.Server{s}, sleeps(time.Millisecond, nil), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(200))
 		want(t, "RDY of a quiet topic", rdy(t, s), 1)
 		publish(s, 5000)
 		s.Await("orders", "billing", finished(1000))
@@ -74,7 +74,7 @@ func TestBacklog(t *testing.T) {
 }
 
 // TestAutomatic is what handlers do in 100 ms, beside those that run.
-func TestAutomatic(t *testing.T) {
+func TestAutomaticMaxInFlight(t *testing.T) {
 	for name, tt := range map[string]struct {
 		takes time.Duration
 		want  int
@@ -86,7 +86,7 @@ func TestAutomatic(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(2500, time.Millisecond))
-			c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(tt.takes), nsqx.WithConcurrency(4))
+			c, _ := consume(t, []*nsqxtest.Server{s}, sleeps(tt.takes, nil), nsqx.WithConcurrency(4))
 			want(t, "max in flight before the first result", c.Stats().MaxInFlight, 4)
 			publish(s, 10_000)
 			time.Sleep(10*time.Second + 5*time.Millisecond) // never when handlers come and go
@@ -118,7 +118,7 @@ func TestMaxInFlightBytes(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Minute))
-			c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(10*time.Millisecond), append(tt.opts, nsqx.WithConcurrency(16))...)
+			c, _ := consume(t, []*nsqxtest.Server{s}, sleeps(10*time.Millisecond, nil), append(tt.opts, nsqx.WithConcurrency(16))...)
 			body := bytes.Repeat([]byte("x"), tt.size)
 			for range 300 {
 				s.Publish("orders", body)
@@ -143,7 +143,7 @@ func TestMaxInFlightBytes(t *testing.T) {
 func TestMaxInFlightBytesFollows(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond), nsqxtest.WithPatience(time.Minute))
-		c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(100*time.Millisecond), nsqx.WithMaxInFlightBytes(1<<20), nsqx.WithMaxInFlight(50), nsqx.WithConcurrency(16))
+		c, _ := consume(t, []*nsqxtest.Server{s}, sleeps(100*time.Millisecond, nil), nsqx.WithMaxInFlightBytes(1<<20), nsqx.WithMaxInFlight(50), nsqx.WithConcurrency(16))
 		settle := func(size, n, least, most int) {
 			t.Helper()
 			body := bytes.Repeat([]byte("x"), size)
@@ -167,7 +167,7 @@ func TestMaxInFlightBytesFollows(t *testing.T) {
 }
 
 // TestOneForEach: while it is idle, a consumer asks each nsqd for one, though it has fewer handlers.
-func TestOneForEach(t *testing.T) {
+func TestOneMessagePerNSQD(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 6)
 		c, _ := consume(t, servers, done, nsqx.WithConcurrency(2))
@@ -216,11 +216,11 @@ func TestTwoConsumers(t *testing.T) {
 }
 
 // TestUnlikeConsumers: nothing waits with the slow one while the other has free workers.
-func TestUnlikeConsumers(t *testing.T) {
+func TestSlowAndFastConsumer(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Minute))
-		slow, _ := consume(t, []*nsqxtest.Server{s}, sleeper(3*time.Second), nsqx.WithConcurrency(4))
-		fast, _ := consume(t, []*nsqxtest.Server{s}, sleeper(100*time.Millisecond), nsqx.WithConcurrency(4))
+		slow, _ := consume(t, []*nsqxtest.Server{s}, sleeps(3*time.Second, nil), nsqx.WithConcurrency(4))
+		fast, _ := consume(t, []*nsqxtest.Server{s}, sleeps(100*time.Millisecond, nil), nsqx.WithConcurrency(4))
 		publish(s, 400)
 		began, waiting := time.Now(), 0
 		for billing(s).Finished < 400 {

@@ -27,10 +27,10 @@ func TestQuietTopic(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(2500, time.Millisecond))
-			var w waits
+			var w waitTimes
 			_, _ = consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
 				if body == "single" {
-					w.note(ctx)
+					w.record(ctx)
 				}
 				time.Sleep(tt.handler)
 				return nil
@@ -40,7 +40,7 @@ func TestQuietTopic(t *testing.T) {
 				time.Sleep(20 * time.Millisecond)
 			}
 			s.Await("orders", "billing", finished(100))
-			if most := w.most(); most < tt.min || most > tt.max {
+			if most := w.longest(); most < tt.min || most > tt.max {
 				t.Errorf("a message has waited %v, want between %v and %v", most, tt.min, tt.max)
 			}
 		})
@@ -48,13 +48,13 @@ func TestQuietTopic(t *testing.T) {
 }
 
 // TestPairs of messages, irregularly: the window opens now and then, and what nsqd then buffers comes after a poke.
-func TestPairs(t *testing.T) {
+func TestIrregularLoad(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		random := rand.New(rand.NewPCG(1, 2))
-		var w waits
+		var w waitTimes
 		_, _ = consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, _ string) error {
-			w.note(ctx)
+			w.record(ctx)
 			return nil
 		}, nsqx.WithConcurrency(8))
 		for range 1000 {
@@ -63,7 +63,7 @@ func TestPairs(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		want(t, "in flight", billing(s).InFlight+billing(s).Depth, 0)
-		if most := w.most(); most > 1200*time.Microsecond {
+		if most := w.longest(); most > 1200*time.Microsecond {
 			t.Errorf("a message has waited %v, want a poke after 1 ms", most)
 		}
 	})
@@ -75,10 +75,10 @@ func TestQuietAfterBacklog(t *testing.T) {
 	for name, opt := range map[string]nsqx.ConsumerOption{"defaults": nil, "max in flight": nsqx.WithMaxInFlight(100)} {
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
-			var w waits
+			var w waitTimes
 			_, _ = consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
 				if body == "single" {
-					w.note(ctx)
+					w.record(ctx)
 				}
 				return nil
 			}, nsqx.WithConcurrency(2), opt)
@@ -89,7 +89,7 @@ func TestQuietAfterBacklog(t *testing.T) {
 				s.Publish("orders", []byte("single"))
 				time.Sleep(500 * time.Millisecond)
 			}
-			if most := w.most(); most > time.Millisecond {
+			if most := w.longest(); most > time.Millisecond {
 				t.Errorf("a message has waited %v, want 1ms at most", most)
 			}
 		})
@@ -97,13 +97,13 @@ func TestQuietAfterBacklog(t *testing.T) {
 }
 
 // TestQuietForLong: how long a topic was quiet is no round trip of the network. It must not open the window, nor put off pokes.
-func TestQuietForLong(t *testing.T) {
+func TestQuietForLongTime(t *testing.T) {
 	for _, gap := range []time.Duration{20 * time.Millisecond, 300 * time.Millisecond, time.Second, 7 * time.Second} {
 		bubble(t, gap.String(), func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
-			var w waits
+			var w waitTimes
 			c, _ := consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, _ string) error {
-				w.note(ctx)
+				w.record(ctx)
 				return nil
 			}, nsqx.WithConcurrency(8))
 			var rtt time.Duration
@@ -120,7 +120,7 @@ func TestQuietForLong(t *testing.T) {
 			if window > 2 {
 				t.Errorf("the window was %d on a quiet topic", window)
 			}
-			if most := w.most(); most > time.Millisecond {
+			if most := w.longest(); most > time.Millisecond {
 				t.Errorf("a message has waited %v, want 1ms at most", most)
 			}
 		})

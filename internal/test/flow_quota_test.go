@@ -17,12 +17,12 @@ import (
 )
 
 // TestDemandMoves from one nsqd to another: who is idle lends, and has it back when it needs it.
-func TestDemandMoves(t *testing.T) {
+func TestQuotaFollowsDemand(t *testing.T) {
 	for _, n := range []int{2, 3, 8} {
 		bubble(t, strconv.Itoa(n), func(t *testing.T) {
 			const most = 40
 			servers := nsqxtest.NewServers(t, n, nsqxtest.WithMaxInFlightCheck(most, time.Millisecond))
-			c, _ := consume(t, servers, sleeper(50*time.Millisecond), nsqx.WithConcurrency(most), nsqx.WithMaxInFlight(most))
+			c, _ := consume(t, servers, sleeps(50*time.Millisecond, nil), nsqx.WithConcurrency(most), nsqx.WithMaxInFlight(most))
 			shares := func() (sum int) {
 				for _, conn := range c.Stats().Connections {
 					sum += conn.Quota
@@ -66,7 +66,7 @@ func TestMaxRDY(t *testing.T) {
 	for name, opt := range map[string]nsqx.ConsumerOption{"window": nil, "fixed RDY": nsqx.WithFixedRDY()} {
 		bubble(t, name, func(t *testing.T) {
 			servers := append(nsqxtest.NewServers(t, 1, nsqxtest.WithMaxRDY(10)), nsqxtest.NewServer(t, nsqxtest.WithAddr("other:4150")))
-			_, _ = consume(t, servers, sleeper(100*time.Millisecond), nsqx.WithConcurrency(50), nsqx.WithMaxInFlight(100), opt)
+			_, _ = consume(t, servers, sleeps(100*time.Millisecond, nil), nsqx.WithConcurrency(50), nsqx.WithMaxInFlight(100), opt)
 			for _, s := range servers {
 				publish(s, 1000)
 			}
@@ -125,7 +125,7 @@ func TestUnevenLoadWithCuts(t *testing.T) {
 }
 
 // TestShares: MaxInFlight is spread over the connections, anew when one comes or goes, and kept to.
-func TestShares(t *testing.T) {
+func TestQuotas(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2, nsqd3)
 		d.greet = func(l *line) bool { // one after the other
@@ -151,12 +151,12 @@ func TestShares(t *testing.T) {
 			total += c.RDY
 		}
 		want(t, "RDY in all", total, 10)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
 // TestSharesAndMaxRDY: what one nsqd does not take, the others get. (Above its max-rdy-count an RDY is fatal.)
-func TestSharesAndMaxRDY(t *testing.T) {
+func TestQuotasAndMaxRDY(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
 		d.identify = map[string]any{"max_rdy_count": 30}
@@ -168,13 +168,13 @@ func TestSharesAndMaxRDY(t *testing.T) {
 		d.line(nsqd1).p.Close()
 		rdy := d.line(nsqd2).commands("RDY")
 		want(t, "last RDY", rdy[len(rdy)-1], "RDY 30")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
 // TestShareOfTheLast: a connection that comes when all shares are given gets its own, although the one before it may still use more
 // for a while, and no message ever comes that would wake control.
-func TestShareOfTheLast(t *testing.T) {
+func TestQuotaOfTheLastConnection(t *testing.T) {
 	for _, away := range []time.Duration{0, 5 * time.Millisecond, 20 * time.Millisecond, 70 * time.Millisecond, 150 * time.Millisecond} {
 		bubble(t, away.String(), func(t *testing.T) {
 			first, last := nsqxtest.NewServer(t, nsqxtest.WithAddr(nsqd1)), nsqxtest.NewServer(t, nsqxtest.WithAddr(nsqd2))
@@ -184,9 +184,9 @@ func TestShareOfTheLast(t *testing.T) {
 					s, away = last, 2*away+time.Millisecond
 				}
 				c, err := s.DialContext(ctx, network, addr)
-				return farConn{c, away}, err
+				return slowConn{c, away}, err
 			}
-			c := newConsumer(t, sleeper(0), nsqx.WithNSQD(nsqd1, nsqd2), nsqx.WithConn(conn.Config{DialContext: dial}),
+			c := newConsumer(t, sleeps(0, nil), nsqx.WithNSQD(nsqd1, nsqd2), nsqx.WithConn(conn.Config{DialContext: dial}),
 				nsqx.WithFixedRDY(), nsqx.WithMaxInFlight(100))
 			nsqxtest.Run(t, c)
 			time.Sleep(time.Minute)

@@ -20,7 +20,7 @@ func TestStalledConsumer(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(100, time.Millisecond))
 			s := servers[0]
-			hang, runs, release := stubborn()
+			hang, runs, release := hangs()
 			_, _ = consume(t, servers, hang, nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(100), opt)
 			ids := publish(s, 120)
 			time.Sleep(300 * time.Millisecond)
@@ -62,7 +62,7 @@ func TestStallAlone(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(100, time.Millisecond))
 		s := servers[0]
-		hang, _, release := stubborn()
+		hang, _, release := hangs()
 		c, _ := consume(t, servers, hang, nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(100))
 		ids := publish(s, 200)
 		time.Sleep(20 * time.Second)
@@ -80,7 +80,7 @@ func TestStallAlone(t *testing.T) {
 		s.Await("orders", "billing", finished(200))
 		wantAttempts(t, s, ids, 2)
 		want(t, "REQs", billing(s).Requeued, 96)
-		wantWhole(t, c, s, 100)
+		wantFullCapacity(t, c, s, 100)
 	})
 }
 
@@ -89,7 +89,7 @@ func TestSlowHandlers(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(60, time.Millisecond), nsqxtest.WithPatience(time.Hour))
 		s := servers[0]
-		_, _ = consume(t, servers, sleeper(3*time.Second), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(60))
+		_, _ = consume(t, servers, sleeps(3*time.Second, nil), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(60))
 		began := time.Now()
 		ids := publish(s, 60)
 		s.Await("orders", "billing", finished(60))
@@ -108,10 +108,10 @@ func TestOverdueHandlers(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(10, time.Millisecond), nsqxtest.WithMessageTimeout(4*time.Second))
 		s := servers[0]
-		hang, runs, release := stubborn()
+		hang, runs, release := hangs()
 		var overdue synced[observe.OverdueEvent]
 		var log logbook
-		c := newLogged(t, &log, hang, nsqxtest.Option(servers...), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(10),
+		c := newLoggedConsumer(t, &log, hang, nsqxtest.Option(servers...), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(10),
 			nsqx.WithHooks(observe.Hooks{OnOverdue: overdue.add}))
 		nsqxtest.Run(t, c)
 		synctest.Wait()
@@ -155,7 +155,7 @@ func TestOverdueHandlers(t *testing.T) {
 		s.Await("orders", "billing", finished(20))
 		wantErr(t, "health after that", c.Healthy(), nil)
 		want(t, "overdue events at last", len(overdue.all()), 2)
-		wantWhole(t, c, s, 10)
+		wantFullCapacity(t, c, s, 10)
 	})
 }
 

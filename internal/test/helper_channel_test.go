@@ -92,18 +92,18 @@ func (c *channel) publish(n int) {
 }
 
 // pass lets time pass.
-func (c *channel) pass(d time.Duration) {
+func (c *channel) advance(d time.Duration) {
 	const step = 20 * time.Millisecond
 	for ; d > 0; d -= step {
 		synctest.Wait()
-		c.push()
+		c.deliver()
 		time.Sleep(step)
 	}
 	synctest.Wait()
 }
 
 // push delivers what may be delivered now.
-func (c *channel) push() {
+func (c *channel) deliver() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -121,11 +121,11 @@ func (c *channel) push() {
 		c.attempts[id]++
 		c.inFlight[id] = now.Add(c.timeout)
 		c.sentOn[id] = c.l
-		c.l.sendAs(parse(id), c.attempts[id], id)
+		c.l.sendAs(parseID(id), c.attempts[id], id)
 	}
 }
 
-func parse(id string) uint64 {
+func parseID(id string) uint64 {
 	n, _ := strconv.ParseUint(id, 16, 64)
 	return n
 }

@@ -98,7 +98,7 @@ func (d *dependency) wantBackoffs(t *testing.T, delays ...time.Duration) {
 
 var dead = nsqx.WithDeadLetter("dead")
 
-func hopeless(context.Context, string) error { return retry.Permanent(errBill) }
+func alwaysFails(context.Context, string) error { return retry.Permanent(errBill) }
 
 // afterCLS counts the RDYs of that kind.
 func afterCLS(s *nsqxtest.Server) (n int) {
@@ -113,7 +113,7 @@ func afterCLS(s *nsqxtest.Server) (n int) {
 }
 
 // takes is a handler that does not heed its context.
-func takes(d time.Duration, answer error) handler.Func[string] {
+func sleeps(d time.Duration, answer error) handler.Func[string] {
 	return func(context.Context, string) error {
 		time.Sleep(d)
 		return answer
@@ -121,7 +121,7 @@ func takes(d time.Duration, answer error) handler.Func[string] {
 }
 
 // heeds is a handler that does.
-func heeds(answer error) handler.Func[string] {
+func waitsForContext(answer error) handler.Func[string] {
 	return func(ctx context.Context, _ string) error {
 		<-ctx.Done()
 		return answer
@@ -185,28 +185,20 @@ func rdy(t *testing.T, s *nsqxtest.Server) int {
 	return 0
 }
 
-// sleeper is a handler that takes d.
-func sleeper(d time.Duration) handler.Func[string] {
-	return func(context.Context, string) error {
-		time.Sleep(d)
-		return nil
-	}
-}
-
 // waits is how long messages took from being published to their handlers.
-type waits struct {
+type waitTimes struct {
 	mu  sync.Mutex
 	all []time.Duration
 }
 
-func (w *waits) note(ctx context.Context) {
+func (w *waitTimes) record(ctx context.Context) {
 	d := time.Since(handler.FromContext(ctx).Timestamp())
 	w.mu.Lock()
 	w.all = append(w.all, d)
 	w.mu.Unlock()
 }
 
-func (w *waits) most() time.Duration {
+func (w *waitTimes) longest() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Max(w.all)
@@ -270,7 +262,7 @@ var (
 	errOther = errors.New("other")
 )
 
-func keep(context.Context, *handler.Message, error) error { return nil }
+func confirmDeadLetter(context.Context, *handler.Message, error) error { return nil }
 
 func failing() error { return errBill }
 
@@ -305,7 +297,7 @@ func wakeups(f func()) (n uint64) {
 }
 
 // stubborn returns a handler that hangs until release is called, whatever its context says, and counts its runs.
-func stubborn() (fn handler.Func[string], runs *atomic.Int32, release func()) {
+func hangs() (fn handler.Func[string], runs *atomic.Int32, release func()) {
 	released := make(chan struct{})
 	runs = new(atomic.Int32)
 	return func(context.Context, string) error {
@@ -330,7 +322,7 @@ func wantAttempts(t *testing.T, s *nsqxtest.Server, ids []handler.ID, most int) 
 }
 
 // wantWhole checks that a consumer that was stalled gets its MaxInFlight back by handling messages quickly.
-func wantWhole(t *testing.T, c *nsqx.Consumer[string], s *nsqxtest.Server, n int) {
+func wantFullCapacity(t *testing.T, c *nsqx.Consumer[string], s *nsqxtest.Server, n int) {
 	t.Helper()
 	for range 20 {
 		publish(s, 50)
@@ -340,7 +332,7 @@ func wantWhole(t *testing.T, c *nsqx.Consumer[string], s *nsqxtest.Server, n int
 }
 
 // newLogged is newConsumer with a log to look at.
-func newLogged(t *testing.T, log *logbook, fn handler.Func[string], opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
+func newLoggedConsumer(t *testing.T, log *logbook, fn handler.Func[string], opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
 	t.Helper()
 	return makeConsumer(t, fn, append(opts, nsqx.WithLogger(slog.New(log)))...)
 }

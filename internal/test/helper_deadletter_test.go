@@ -17,7 +17,7 @@ import (
 const trace1, trace2 = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
 
 // sealed is a body with headers: keys and values in turns.
-func sealed(payload string, headers ...string) []byte {
+func withHeaders(payload string, headers ...string) []byte {
 	w := envelope.Writer{Limit: 16383}
 	for i := 0; i < len(headers); i += 2 {
 		if err := w.Set(headers[i], headers[i+1]); err != nil {
@@ -28,7 +28,7 @@ func sealed(payload string, headers ...string) []byte {
 }
 
 // opened shows headers in their order, and the payload.
-func opened(body []byte) (headers, payload string) {
+func splitHeaders(body []byte) (headers, payload string) {
 	w, rest, _ := envelope.WriterOf(body)
 	var all []string
 	for key, value := range w.All() {
@@ -39,7 +39,7 @@ func opened(body []byte) (headers, payload string) {
 
 // bury has a message of orders/billing given up, and returns its dead letter, and how many of those
 // went without headers.
-func bury(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) (letter []byte, skipped uint64) {
+func deadLetterOf(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) (letter []byte, skipped uint64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -57,12 +57,12 @@ func bury(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) (
 }
 
 const (
-	idle    = 5 * time.Second  // of a Redrive, by default
-	ordered = time.Millisecond // before a Redrive begins, so that what is published then is newer
+	redriveIdle = 5 * time.Second  // of a Redrive, by default
+	headStart   = time.Millisecond // before a Redrive begins, so that what is published then is newer
 )
 
 // redriving is a Redrive that has returned.
-type redriving struct {
+type redriveResult struct {
 	t      *testing.T
 	report nsqx.RedriveReport
 	err    error
@@ -71,7 +71,7 @@ type redriving struct {
 
 // newRedriven is a server that holds its clients to the rule of Redrive: nothing is finished before its publish is confirmed.
 // Nothing waits in its output buffer, so that all times are exact.
-func newRedriven(t *testing.T, opts ...nsqxtest.ServerOption) *nsqxtest.Server {
+func newRedriveServer(t *testing.T, opts ...nsqxtest.ServerOption) *nsqxtest.Server {
 	s := nsqxtest.NewServer(t, append(opts, nsqxtest.WithOutputBuffer(0, 0), nsqxtest.WithPatience(time.Hour))...)
 	var finished atomic.Int64
 	s.On("FIN", func(c *nsqxtest.ServerConn, _ nsqxtest.Command) nsqxtest.Action {
@@ -84,16 +84,16 @@ func newRedriven(t *testing.T, opts ...nsqxtest.ServerOption) *nsqxtest.Server {
 }
 
 // redrive runs a Redrive of the topic dead to its end.
-func redrive(ctx context.Context, t *testing.T, s *nsqxtest.Server, to string, opts ...nsqx.RedriveOption) redriving {
+func redrive(ctx context.Context, t *testing.T, s *nsqxtest.Server, to string, opts ...nsqx.RedriveOption) redriveResult {
 	t.Helper()
-	time.Sleep(ordered)
+	time.Sleep(headStart)
 	began := time.Now()
 	report, err := nsqx.Redrive(ctx, "dead", to, append(opts, s.Option(), nsqx.WithLogger(discard))...)
-	return redriving{t, report, err, time.Since(began)}
+	return redriveResult{t, report, err, time.Since(began)}
 }
 
 // want checks report and duration of one that has ended well.
-func (r redriving) want(report nsqx.RedriveReport, took time.Duration) {
+func (r redriveResult) want(report nsqx.RedriveReport, took time.Duration) {
 	r.t.Helper()
 	want(r.t, "report", r.report, report)
 	want(r.t, "error", r.err, nil)
@@ -101,15 +101,15 @@ func (r redriving) want(report nsqx.RedriveReport, took time.Duration) {
 }
 
 // letters are n dead letters of orders/billing, of 0, 1, …
-func letters(n int) (all [][]byte) {
+func deadLetters(n int) (all [][]byte) {
 	for i := range n {
-		all = append(all, sealed(strconv.Itoa(i), envelope.DeadTopic, "orders", envelope.DeadError, "no credit"))
+		all = append(all, withHeaders(strconv.Itoa(i), envelope.DeadTopic, "orders", envelope.DeadError, "no credit"))
 	}
 	return all
 }
 
 // stay is the state of what is left of the dead letters.
-func stay(s *nsqxtest.Server) int {
+func lettersLeft(s *nsqxtest.Server) int {
 	synctest.Wait()
 	st := s.Stats("dead", "redrive")
 	return st.Depth + st.Deferred + st.InFlight

@@ -25,7 +25,7 @@ type finder struct {
 	polls []time.Time
 }
 
-func finds(addrs ...string) *finder { return &finder{found: addrs} }
+func newFinder(addrs ...string) *finder { return &finder{found: addrs} }
 
 func (f *finder) Discover(ctx context.Context, topic string) ([]string, error) {
 	f.mu.Lock()
@@ -47,22 +47,22 @@ func (f *finder) set(err error, found ...string) {
 	f.found, f.err = found, err
 }
 
-func (f *finder) polled() []time.Time {
+func (f *finder) pollTimes() []time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.polls)
 }
 
 // after waits until f has been asked n more times, and the answers have been dealt with.
-func (f *finder) after(n int) {
-	for before := len(f.polled()); len(f.polled()) < before+n; {
+func (f *finder) waitPolls(n int) {
+	for before := len(f.pollTimes()); len(f.pollTimes()) < before+n; {
 		time.Sleep(10 * time.Millisecond)
 	}
 	synctest.Wait()
 }
 
 // at makes servers reachable by their addresses, and nothing else.
-func at(servers []*nsqxtest.Server) nsqx.Option {
+func dialOnly(servers []*nsqxtest.Server) nsqx.Option {
 	return nsqx.WithConn(conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		for _, s := range servers {
 			if s.Addr() == addr {
@@ -76,7 +76,7 @@ func at(servers []*nsqxtest.Server) nsqx.Option {
 // discover runs a consumer that finds servers by itself, asking each second.
 func discover(t *testing.T, servers []*nsqxtest.Server, opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
 	t.Helper()
-	c := newConsumer(t, done, append(opts, at(servers), nsqx.WithLookupInterval(time.Second))...)
+	c := newConsumer(t, done, append(opts, dialOnly(servers), nsqx.WithLookupInterval(time.Second))...)
 	nsqxtest.Run(t, c)
 	synctest.Wait()
 	return c

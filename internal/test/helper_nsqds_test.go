@@ -37,15 +37,15 @@ func sayAfter(d time.Duration, response string) func(*line) {
 	return func(l *line) { time.AfterFunc(d, func() { l.say(response) }) }
 }
 
-func silence(*line) {}
+func neverAnswer(*line) {}
 
-func refuse(l *line) {
+func refusePublish(l *line) {
 	l.fail("E_PUB_FAILED PUB failed")
 	l.p.Close()
 }
 
 // hanging is a DialContext that nobody answers.
-func hanging(ctx context.Context, _, _ string) (net.Conn, error) {
+func dialHangs(ctx context.Context, _, _ string) (net.Conn, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -62,16 +62,16 @@ func onCLS(f func(l *line)) func(*line, fake.Command) bool {
 }
 
 // frozen is an nsqd that does nothing any more, and does not even read.
-func frozen(*line) { time.Sleep(time.Hour) }
+func freeze(*line) { time.Sleep(time.Hour) }
 
-func freeze(l *line, cmd fake.Command, at string) {
+func freezeAt(l *line, cmd fake.Command, at string) {
 	if cmd.Name == at {
-		frozen(l)
+		freeze(l)
 	}
 }
 
 // forgotten is what handlers have in the very end that were not in time, and hear of it.
-const forgotten = 100 * time.Millisecond
+const lastWait = 100 * time.Millisecond
 
 // wantShutdown stops a consumer that cannot end in good order.
 func (s *service) wantShutdown(after time.Duration) *nsqx.ShutdownError {
@@ -333,7 +333,7 @@ func (l *line) lastRDY() string {
 }
 
 // endedInOrder says whether the client has half-closed.
-func (l *line) endedInOrder() bool {
+func (l *line) halfClosed() bool {
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -408,17 +408,17 @@ func (s *service) wantStop(d time.Duration) {
 }
 
 // orderly is how long a drain takes that waits for nobody: for what nsqd may send after its answer to CLS.
-const orderly = 50 * time.Millisecond
+const closeTime = 50 * time.Millisecond
 
 // farConn takes its time for each write.
-type farConn struct {
+type slowConn struct {
 	net.Conn
-	away time.Duration
+	delay time.Duration
 }
 
-func (c farConn) Write(p []byte) (int, error) {
-	time.Sleep(c.away)
+func (c slowConn) Write(p []byte) (int, error) {
+	time.Sleep(c.delay)
 	return c.Conn.Write(p)
 }
 
-func (c farConn) CloseWrite() error { return c.Conn.(interface{ CloseWrite() error }).CloseWrite() }
+func (c slowConn) CloseWrite() error { return c.Conn.(interface{ CloseWrite() error }).CloseWrite() }

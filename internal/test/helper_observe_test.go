@@ -30,15 +30,15 @@ func (tr tracer) Producer(observe.ProducerInfo) handler.SendMiddleware {
 }
 
 // tracking is a context that tells when one derived from it is done with.
-type tracking struct {
+type trackedContext struct {
 	context.Context
 	stopped func(n int) // the nth time
 	n       int
 }
 
-func (c *tracking) Value(any) any { return nil } // so that AfterFunc is asked for
+func (c *trackedContext) Value(any) any { return nil } // so that AfterFunc is asked for
 
-func (c *tracking) AfterFunc(f func()) (stop func() bool) {
+func (c *trackedContext) AfterFunc(f func()) (stop func() bool) {
 	inner := context.AfterFunc(c.Context, f)
 	return func() bool {
 		c.n++
@@ -56,9 +56,9 @@ func (e *nilErr) Unwrap() error { return e.cause }
 
 // logbook is a slog.Handler that keeps what was logged.
 type logbook struct {
-	mu      sync.Mutex
-	records []slog.Record
-	hold    func(slog.Record) // called for each
+	mu       sync.Mutex
+	records  []slog.Record
+	onRecord func(slog.Record) // called for each
 }
 
 func (b *logbook) Enabled(context.Context, slog.Level) bool { return true }
@@ -71,8 +71,8 @@ func (b *logbook) Handle(_ context.Context, r slog.Record) error {
 	b.mu.Lock()
 	b.records = append(b.records, r.Clone())
 	b.mu.Unlock()
-	if b.hold != nil {
-		b.hold(r)
+	if b.onRecord != nil {
+		b.onRecord(r)
 	}
 	return nil
 }
@@ -91,8 +91,8 @@ func (b *logbook) count(level slog.Level, text string) (n int) {
 
 // events is all the hooks for connections.
 type events struct {
-	hold func(event) // called for each
-	list synced[event]
+	onEvent func(event) // called for each
+	list    synced[event]
 }
 
 type event struct {
@@ -109,8 +109,8 @@ func (h *events) hooks() observe.Hooks {
 
 func (h *events) add(what string, ev observe.ConnEvent) {
 	h.list.add(event{what, ev})
-	if h.hold != nil {
-		h.hold(event{what, ev})
+	if h.onEvent != nil {
+		h.onEvent(event{what, ev})
 	}
 }
 
@@ -167,27 +167,27 @@ func insteadOf(err error) handler.Middleware {
 }
 
 // settles is a SettleHook.
-type settles struct {
-	hold func(*handler.Message) // called for each
-	list synced[settle]
+type settleEvents struct {
+	onSettle func(*handler.Message) // called for each
+	list     synced[settleEvent]
 }
 
-type settle struct {
+type settleEvent struct {
 	id   string
 	body string
 	out  handler.Outcome
 }
 
-func (h *settles) OnSettle(m *handler.Message) {
-	h.list.add(settle{strings.TrimLeft(m.ID.String(), "0"), string(m.Body), m.Outcome()})
-	if h.hold != nil {
-		h.hold(m)
+func (h *settleEvents) OnSettle(m *handler.Message) {
+	h.list.add(settleEvent{strings.TrimLeft(m.ID.String(), "0"), string(m.Body), m.Outcome()})
+	if h.onSettle != nil {
+		h.onSettle(m)
 	}
 }
 
-func (h *settles) hooks() observe.Hooks { return observe.Hooks{OnSettle: h.OnSettle} }
+func (h *settleEvents) hooks() observe.Hooks { return observe.Hooks{OnSettle: h.OnSettle} }
 
-func (h *settles) all() []settle { return h.list.all() }
+func (h *settleEvents) all() []settleEvent { return h.list.all() }
 
 func panics(when string) handler.Middleware {
 	return func(next handler.Raw) handler.Raw {
@@ -201,17 +201,17 @@ func panics(when string) handler.Middleware {
 	}
 }
 
-var panickyHook = observe.Hooks{OnSettle: func(*handler.Message) { panic(errOther) }}
+var panickingHook = observe.Hooks{OnSettle: func(*handler.Message) { panic(errOther) }}
 
 var exitingHook = observe.Hooks{OnSettle: func(*handler.Message) { runtime.Goexit() }}
 
 // panickyLog is a log that panics whatever it is told.
-type panickyLog struct{ slog.Handler }
+type panickingLog struct{ slog.Handler }
 
-func (l panickyLog) WithAttrs([]slog.Attr) slog.Handler { return l }
+func (l panickingLog) WithAttrs([]slog.Attr) slog.Handler { return l }
 
 // observer is a telemetry of publishers.
-type observer struct {
+type publisherTelemetry struct {
 	telemetry
 	send   handler.SendMiddleware
 	infos  synced[observe.ProducerInfo]
@@ -219,12 +219,12 @@ type observer struct {
 	active int
 }
 
-func (o *observer) Producer(info observe.ProducerInfo) handler.SendMiddleware {
+func (o *publisherTelemetry) Producer(info observe.ProducerInfo) handler.SendMiddleware {
 	o.infos.add(info)
 	return o.send
 }
 
-func (o *observer) ObservePublisher(stats func() nsqx.PublisherStats) (stop func()) {
+func (o *publisherTelemetry) ObservePublisher(stats func() nsqx.PublisherStats) (stop func()) {
 	o.stats = stats
 	o.active++
 	return func() { o.active-- }

@@ -21,11 +21,11 @@ import (
 // newPublisher makes a publisher that is closed at the end of the test, and connected now where it can be.
 func newPublisher(t *testing.T, servers []*nsqxtest.Server, opts ...nsqx.ProducerOption) *nsqx.Publisher {
 	t.Helper()
-	return started(t, append(opts, nsqxtest.Option(servers...))...)
+	return newPublisherOf(t, append(opts, nsqxtest.Option(servers...))...)
 }
 
 // started is newPublisher, without servers.
-func started(t *testing.T, opts ...nsqx.ProducerOption) *nsqx.Publisher {
+func newPublisherOf(t *testing.T, opts ...nsqx.ProducerOption) *nsqx.Publisher {
 	t.Helper()
 	p, err := nsqx.NewPublisher(append(opts, nsqx.WithLogger(discard))...)
 	if err != nil {
@@ -135,7 +135,7 @@ func always(a nsqxtest.Action) func(*nsqxtest.ServerConn, nsqxtest.Command) nsqx
 }
 
 // inTurn takes the actions one after the other, and proceeds then. It is for one connection at a time.
-func inTurn(actions ...nsqxtest.Action) func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
+func sequence(actions ...nsqxtest.Action) func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 	return func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 		if len(actions) == 0 {
 			return nsqxtest.Proceed()
@@ -154,7 +154,7 @@ func numbered(n int) (all []string) {
 }
 
 // refuses is a network with nothing in it.
-func refuses(context.Context, string, string) (net.Conn, error) {
+func refusedDial(context.Context, string, string) (net.Conn, error) {
 	return nil, errors.New("there is nothing here")
 }
 
@@ -174,7 +174,7 @@ var picky = codec.Func(func(dst []byte, v string) ([]byte, error) {
 }, func(b []byte) (string, error) { return string(b), nil })
 
 // shares counts what each server has taken of a topic.
-func shares(servers []*nsqxtest.Server, topic string) (n []int) {
+func publishedBy(servers []*nsqxtest.Server, topic string) (n []int) {
 	for _, s := range servers {
 		n = append(n, len(s.Published(topic)))
 	}
@@ -182,12 +182,12 @@ func shares(servers []*nsqxtest.Server, topic string) (n []int) {
 }
 
 // mute is a connection whose writes fail once it is broken, while there is nothing to read.
-type mute struct {
+type brokenConn struct {
 	net.Conn
 	broken *atomic.Bool
 }
 
-func (c mute) Write(p []byte) (int, error) {
+func (c brokenConn) Write(p []byte) (int, error) {
 	if c.broken.Load() {
 		return 0, errors.New("broken")
 	}
@@ -195,7 +195,7 @@ func (c mute) Write(p []byte) (int, error) {
 }
 
 // order notes who was called, before and after.
-func order(calls *synced[string], name string) handler.SendMiddleware {
+func recordCalls(calls *synced[string], name string) handler.SendMiddleware {
 	return func(next handler.Send) handler.Send {
 		return func(ctx context.Context, out *handler.Outgoing) error {
 			calls.add(name)
@@ -218,7 +218,7 @@ func headers(t *testing.T, body []byte) (all, payload string) {
 }
 
 // bubbled is how many goroutines bubbles have: only one test has one at a time.
-func bubbled() int {
+func bubbleGoroutines() int {
 	buf := make([]byte, 1<<20)
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), ", synctest bubble ")
 }

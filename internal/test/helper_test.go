@@ -64,7 +64,7 @@ func (s *synced[T]) all() []T {
 }
 
 // lent is a codec that copies nothing, which a real one may not do.
-type lent struct{}
+type noCopy struct{}
 
 // wantSlow checks that a delay is that of an address which a quick retry would not heal.
 func wantSlow(t *testing.T, got time.Duration) {
@@ -101,13 +101,13 @@ func faults(err error) []error {
 func nan() float64 { zero := 0.0; return zero / zero }
 
 // faultsOf are all that were joined.
-func faultsOf(err error) (all []*nsqx.OptionError) {
+func optionErrors(err error) (all []*nsqx.OptionError) {
 	switch e := err.(type) {
 	case *nsqx.OptionError:
 		all = append(all, e)
 	case interface{ Unwrap() []error }:
 		for _, err := range e.Unwrap() {
-			all = append(all, faultsOf(err)...)
+			all = append(all, optionErrors(err)...)
 		}
 	}
 	return all

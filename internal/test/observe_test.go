@@ -31,7 +31,7 @@ func TestEvents(t *testing.T) {
 		synctest.Wait()
 		d.net.Refuse(nil)
 		time.Sleep(10 * time.Second)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 		want(t, "events", ev.names(), "connect, disconnect, dial error, connect, disconnect")
 		all := ev.all()
 		for i, ev := range all {
@@ -53,7 +53,7 @@ func TestEvents(t *testing.T) {
 func TestSlowHook(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
-		ev := &events{hold: func(event) { time.Sleep(time.Hour) }}
+		ev := &events{onEvent: func(event) { time.Sleep(time.Hour) }}
 		s := d.run(done, nsqx.WithHooks(ev.hooks()))
 		for range 100 {
 			d.line(nsqd2).p.Close()
@@ -80,14 +80,14 @@ func TestSlowHook(t *testing.T) {
 func TestHookInTime(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
-		ev := &events{hold: func(ev event) {
+		ev := &events{onEvent: func(ev event) {
 			if ev.what == "disconnect" {
 				time.Sleep(6 * time.Second)
 			}
 		}}
 		s := d.run(done, nsqx.WithHooks(ev.hooks()), nsqx.WithShutdownTimeout(5*time.Second))
 		d.line(nsqd1)
-		s.wantStop(6*time.Second + orderly)
+		s.wantStop(6*time.Second + closeTime)
 	})
 }
 
@@ -97,12 +97,12 @@ func TestHooksUseTheConsumer(t *testing.T) {
 		d := newNSQDs(t)
 		var s *service
 		ready := make(chan struct{})
-		ev := &events{hold: func(event) {
+		ev := &events{onEvent: func(event) {
 			<-ready
 			s.Stats()
 			s.cancel()
 		}}
-		settled := &settles{hold: func(*handler.Message) { s.Stats() }}
+		settled := &settleEvents{onSettle: func(*handler.Message) { s.Stats() }}
 		s = d.run(done, nsqx.WithHooks(ev.hooks(), settled.hooks()))
 		close(ready)
 		<-s.done
@@ -112,14 +112,14 @@ func TestHooksUseTheConsumer(t *testing.T) {
 }
 
 // TestPanickyEventHook: those after it are called nevertheless.
-func TestPanickyEventHook(t *testing.T) {
+func TestEventHookPanics(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		seen, ev := 0, &events{}
 		panics := func(observe.ConnEvent) { seen++; panic(errOther) }
 		s := d.run(done, nsqx.WithHooks(observe.Hooks{OnConnect: panics, OnDisconnect: panics}), nsqx.WithHooks(ev.hooks()))
 		d.line(nsqd1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 		want(t, "called", seen, 2)
 		want(t, "events", ev.names(), "connect, disconnect")
 		want(t, "logged", d.log.count(slog.LevelError, "hook panicked"), 2)
@@ -131,7 +131,7 @@ func TestSettleHook(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		var l *line
-		settled := &settles{hold: func(*handler.Message) { time.Sleep(time.Second) }}
+		settled := &settleEvents{onSettle: func(*handler.Message) { time.Sleep(time.Second) }}
 		s := d.run(func(_ context.Context, body string) error {
 			if body == "bad" {
 				return errBill
@@ -145,9 +145,9 @@ func TestSettleHook(t *testing.T) {
 		l.wantAnswers("1s FIN 1", "2s REQ 2 3000")
 		got := settled.all()
 		want(t, "settled", len(got), 2)
-		want(t, "first", got[0], settle{"1", "good", handler.Outcome{Disposition: handler.Finish}})
-		want(t, "second", got[1], settle{"2", "bad", handler.Outcome{Disposition: handler.Requeue, Delay: 3 * time.Second, Err: errBill}})
-		s.wantStop(orderly)
+		want(t, "first", got[0], settleEvent{"1", "good", handler.Outcome{Disposition: handler.Finish}})
+		want(t, "second", got[1], settleEvent{"2", "bad", handler.Outcome{Disposition: handler.Requeue, Delay: 3 * time.Second, Err: errBill}})
+		s.wantStop(closeTime)
 	})
 }
 
@@ -185,7 +185,7 @@ func TestTelemetry(t *testing.T) {
 		want(t, "outcomes", len(seen), 2)
 		want(t, "first", seen[0], handler.Outcome{Disposition: handler.Finish})
 		want(t, "second", seen[1], handler.Outcome{Disposition: handler.DeadLetter, Err: errBill})
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 		want(t, "observed", tel.running, 0)
 		want(t, "panics", d.log.count(slog.LevelError, ""), 0)
 		want(t, "events", tel.names(), "connect, disconnect")
@@ -219,7 +219,7 @@ func TestStatsAddUp(t *testing.T) {
 		want(t, "finished", stats.Finished, 6)
 		want(t, "first address", stats.Connections[0].Addr, nsqd2)
 		want(t, "its finished", stats.Connections[0].Finished, 0)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 

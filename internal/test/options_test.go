@@ -219,13 +219,13 @@ func TestSubscription(t *testing.T) {
 		s := d.run(done, nsqx.WithMessageTimeout(90*time.Second), nsqx.WithSampleRate(7), nsqx.WithConcurrency(3))
 		l := d.line(nsqd1)
 		l.wantCommands("", "SUB orders billing, RDY 1")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
 func TestProducerOptionFaults(t *testing.T) {
 	ok := nsqx.WithNSQD(nsqd1)
-	nowhere := conn.Config{DialContext: refuses}
+	nowhere := conn.Config{DialContext: refusedDial}
 	shared, err := nsqx.NewPublisher(ok, nsqx.WithConn(nowhere), nsqx.WithLogger(discard))
 	if err != nil {
 		t.Fatal(err)
@@ -307,7 +307,7 @@ func TestOptionBundle(t *testing.T) {
 		l.send(1)
 		l.wantCommands("REQ", "REQ 1 1000")
 		want(t, "order", strings.Join(order, " "), "a b c handler")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 		want(t, "events", ev.names(), "connect, disconnect")
 	})
 }

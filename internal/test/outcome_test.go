@@ -22,15 +22,15 @@ import (
 
 // row is a row of the table of Consumer, or half of one. Each is played twice: through Process, and on the wire.
 type row struct {
-	opts     []nsqx.ConsumerOption
-	policy   retry.Policy // attempt × 1 s if nil
-	dead     bool         // there is a dead letter
-	attempts uint16       // 1 if 0 and not wrapped
-	wrapped  bool         // attempts is 0
-	age      time.Duration
-	answer   error
-	takes    time.Duration // of the handler
-	unseen   bool          // the handler is not called
+	opts      []nsqx.ConsumerOption
+	policy    retry.Policy // attempt × 1 s if nil
+	dead      bool         // there is a dead letter
+	attempts  uint16       // 1 if 0 and not wrapped
+	wrapped   bool         // attempts is 0
+	age       time.Duration
+	answer    error
+	takes     time.Duration // of the handler
+	notCalled bool          // the handler is not called
 
 	want  handler.Disposition
 	delay time.Duration
@@ -83,11 +83,11 @@ var rows = map[string]row{
 
 	"F20: counter wrapped, no bound":  {wrapped: true, answer: errBill, want: handler.Requeue, delay: time.Hour, heard: "REQ 1 3600000"},
 	"F20: counter wrapped, any bound": {opts: opts(nsqx.WithMaxAttempts(65535)), dead: true, wrapped: true, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
-	"F20: counter wrapped, crashes":   {opts: opts(max3), dead: true, wrapped: true, unseen: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
+	"F20: counter wrapped, crashes":   {opts: opts(max3), dead: true, wrapped: true, notCalled: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
 	"F20: highest attempt":            {opts: opts(nsqx.WithMaxAttempts(65535)), dead: true, attempts: 65535, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
 	"crash guard, not yet":            {opts: opts(max3), dead: true, attempts: 14, answer: errBill, want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
-	"crash guard":                     {opts: opts(max3), dead: true, attempts: 15, unseen: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
-	"crash guard, discarded":          {opts: opts(max3, nsqx.WithDiscard()), attempts: 15, unseen: true, want: handler.Drop, err: errAny, heard: "FIN 1"},
+	"crash guard":                     {opts: opts(max3), dead: true, attempts: 15, notCalled: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
+	"crash guard, discarded":          {opts: opts(max3, nsqx.WithDiscard()), attempts: 15, notCalled: true, want: handler.Drop, err: errAny, heard: "FIN 1"},
 
 	"mapped to permanent":   {opts: opts(mapping), dead: true, answer: errBill, want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
 	"mapped to after":       {opts: opts(mapping), dead: true, answer: fmt.Errorf("in %w", errQuota), want: handler.Requeue, delay: 7 * time.Second, err: errQuota, heard: "REQ 1 7000"},
@@ -105,12 +105,12 @@ var rows = map[string]row{
 	"not to be compared":        {answer: manyErrors{errBill}, want: handler.Requeue, delay: time.Second, err: errAny, heard: "REQ 1 1000"},
 	"middleware swallows":       {opts: opts(nsqx.WithMiddleware(returning(nil))), answer: errBill, want: handler.Finish, err: errNone, heard: "FIN 1"},
 	"middleware objects":        {opts: opts(nsqx.WithMiddleware(returning(errOther))), want: handler.Requeue, delay: time.Second, err: errOther, heard: "REQ 1 1000"},
-	"middleware does not call":  {opts: opts(nsqx.WithMiddleware(insteadOf(errOther))), unseen: true, want: handler.Requeue, delay: time.Second, err: errOther, heard: "REQ 1 1000"},
-	"middleware finishes":       {opts: opts(nsqx.WithMiddleware(insteadOf(nil))), unseen: true, want: handler.Finish, heard: "FIN 1"},
+	"middleware does not call":  {opts: opts(nsqx.WithMiddleware(insteadOf(errOther))), notCalled: true, want: handler.Requeue, delay: time.Second, err: errOther, heard: "REQ 1 1000"},
+	"middleware finishes":       {opts: opts(nsqx.WithMiddleware(insteadOf(nil))), notCalled: true, want: handler.Finish, heard: "FIN 1"},
 	"telemetry swallows":        {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: returning(nil)})), answer: errBill, want: handler.Requeue, delay: time.Second, heard: "REQ 1 1000"},
 	"telemetry objects":         {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: returning(errOther)})), want: handler.Finish, heard: "FIN 1"},
-	"telemetry does not call":   {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: insteadOf(nil)})), unseen: true, want: handler.Requeue, delay: 10 * time.Second, err: errAny, heard: "REQ 1 10000"},
-	"telemetry fails":           {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: insteadOf(errOther)}), max3), dead: true, attempts: 9, unseen: true, want: handler.Requeue, delay: 10 * time.Second, err: errOther, heard: "REQ 1 10000"},
+	"telemetry does not call":   {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: insteadOf(nil)})), notCalled: true, want: handler.Requeue, delay: 10 * time.Second, err: errAny, heard: "REQ 1 10000"},
+	"telemetry fails":           {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: insteadOf(errOther)}), max3), dead: true, attempts: 9, notCalled: true, want: handler.Requeue, delay: 10 * time.Second, err: errOther, heard: "REQ 1 10000"},
 	"telemetry without middle":  {opts: opts(nsqx.WithTelemetry(&telemetry{})), want: handler.Finish, heard: "FIN 1"},
 	"nil middleware is ignored": {opts: opts(nsqx.WithMiddleware(nil, nil)), want: handler.Finish, heard: "FIN 1"},
 }
@@ -130,7 +130,7 @@ type manyErrors []error
 func (manyErrors) Error() string { return "many" }
 
 // all returns the row's options, with dead for its dead letter.
-func (r row) all(dead nsqx.ConsumerOption) []nsqx.ConsumerOption {
+func (r row) options(dead nsqx.ConsumerOption) []nsqx.ConsumerOption {
 	policy := r.policy
 	if policy == nil {
 		policy = seconds
@@ -154,7 +154,7 @@ func (r row) check(t *testing.T, out handler.Outcome, ran bool) {
 	if out.Disposition != r.want || out.Delay != r.delay {
 		t.Errorf("outcome is %v after %v, want %v after %v (%v)", out.Disposition, out.Delay, r.want, r.delay, out.Err)
 	}
-	if ran == r.unseen {
+	if ran == r.notCalled {
 		t.Errorf("the handler was called: %v", ran)
 	}
 	wantErr := r.err
@@ -190,7 +190,7 @@ func (r row) process(t *testing.T) {
 		ran = true
 		time.Sleep(r.takes)
 		return r.answer
-	}, r.all(dead)...)
+	}, r.options(dead)...)
 	m := newSource(t).message(r.attempt(), r.age, "body")
 	out := c.Process(context.Background(), m)
 	r.check(t, out, ran)
@@ -203,13 +203,13 @@ func (r row) process(t *testing.T) {
 func (r row) wire(t *testing.T) {
 	d := newNSQDs(t)
 	ran := false
-	settled := &settles{}
+	settled := &settleEvents{}
 	s := d.run(func(_ context.Context, body string) error {
 		want(t, "body", body, "as it came")
 		ran = true
 		time.Sleep(r.takes)
 		return r.answer
-	}, append(r.all(nsqx.WithDeadLetter("dead")), nsqx.WithHooks(settled.hooks()))...)
+	}, append(r.options(nsqx.WithDeadLetter("dead")), nsqx.WithHooks(settled.hooks()))...)
 	l := d.line(nsqd1)
 	ts := time.Now().Add(-r.age).UnixNano()
 	l.write(func(p *fake.Peer) { p.MessageAt(ts, fake.ID(1), r.attempt(), []byte("as it came")) })
@@ -239,7 +239,7 @@ func (r row) wire(t *testing.T) {
 	} else if len(dead) > 0 {
 		t.Errorf("%d connections to publish on", len(dead))
 	}
-	s.wantStop(orderly)
+	s.wantStop(closeTime)
 	l.wantCommands("FIN REQ", r.heard)
 }
 
@@ -253,10 +253,10 @@ func TestUndecodable(t *testing.T) {
 		want     handler.Outcome
 	}{
 		"no place":          {nil, 3, handler.Outcome{Disposition: handler.Requeue, Delay: 3 * time.Second}},
-		"a place":           {opts(nsqx.WithDeadLetterFunc(keep)), 1, handler.Outcome{Disposition: handler.DeadLetter}},
+		"a place":           {opts(nsqx.WithDeadLetterFunc(confirmDeadLetter)), 1, handler.Outcome{Disposition: handler.DeadLetter}},
 		"discarded":         {opts(nsqx.WithDiscard()), 1, handler.Outcome{Disposition: handler.Drop}},
 		"mapped, no place":  {opts(permanent), 1, handler.Outcome{Disposition: handler.Drop}},
-		"and attempts left": {opts(nsqx.WithDeadLetterFunc(keep), max3), 1, handler.Outcome{Disposition: handler.DeadLetter}},
+		"and attempts left": {opts(nsqx.WithDeadLetterFunc(confirmDeadLetter), max3), 1, handler.Outcome{Disposition: handler.DeadLetter}},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			var seen error
@@ -303,7 +303,7 @@ func TestRedeliveries(t *testing.T) {
 		if got := told.all(); !slices.Equal(got, []int{1, 2, 65535, 65536}) {
 			t.Errorf("the policy was told of attempts %v", got)
 		}
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -311,7 +311,7 @@ func TestRedeliveries(t *testing.T) {
 func TestDelayCutWarnsOnceF21(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
-		d.log.hold = func(r slog.Record) {
+		d.log.onRecord = func(r slog.Record) {
 			if strings.Contains(r.Message, "requeue delay") {
 				time.Sleep(time.Second)
 			}
@@ -326,7 +326,7 @@ func TestDelayCutWarnsOnceF21(t *testing.T) {
 		time.Sleep(time.Second)
 		want(t, "answers", len(l.commands("REQ")), 3)
 		want(t, "warnings", d.log.count(slog.LevelWarn, "a requeue delay of 2h0m0s was cut to 1h0m0s"), 1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 

@@ -100,7 +100,7 @@ func TestAsyncUserPanics(t *testing.T) {
 }
 
 // TestDoneThatHangs does not keep Close beyond its ctx, nor does one that closes.
-func TestDoneThatHangs(t *testing.T) {
+func TestDoneHangs(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		p := newProducer(t, s.Option(), nsqx.WithLogger(discard))

@@ -20,7 +20,7 @@ func TestCutBeforeTheOK(t *testing.T) {
 		for _, again := range []bool{false, true} {
 			bubble(t, fmt.Sprint(name, again), func(t *testing.T) {
 				s := nsqxtest.NewServer(t)
-				onPublish(inTurn(cut), s)
+				onPublish(sequence(cut), s)
 				opts := []nsqx.ProducerOption{nil}
 				if again {
 					opts = append(opts, nsqx.WithAtLeastOnce())
@@ -52,7 +52,7 @@ func TestUnconfirmedIsKept(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
-			onPublish(inTurn(nsqxtest.HangUp(), tt.then), s)
+			onPublish(sequence(nsqxtest.HangUp(), tt.then), s)
 			p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithAtLeastOnce())
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
@@ -79,7 +79,7 @@ func TestUnconfirmedIsKept(t *testing.T) {
 func TestLateAnswerOfAPublish(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
-		onPublish(inTurn(nsqxtest.Proceed().After(time.Second), nsqxtest.Fail("E_BAD_TOPIC").After(time.Second)), s)
+		onPublish(sequence(nsqxtest.Proceed().After(time.Second), nsqxtest.Fail("E_BAD_TOPIC").After(time.Second)), s)
 		p := newPublisher(t, []*nsqxtest.Server{s})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -160,7 +160,7 @@ func TestAuthExpires(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		fail := nsqxtest.Fail("E_AUTH_FAILED AUTH failed")
-		onPublish(inTurn(nsqxtest.Proceed(), fail, fail, fail), s)
+		onPublish(sequence(nsqxtest.Proceed(), fail, fail, fail), s)
 		p := newPublisher(t, []*nsqxtest.Server{s})
 		for _, body := range numbered(3) {
 			wantKind(t, sendTo(t.Context(), p, "orders", body), nil)
@@ -233,7 +233,7 @@ func TestOneOfManyIsTooLarge(t *testing.T) {
 
 // TestDroppedAgainAndAgain: nsqd drops the connection after every 20 PUBs. None is lost, none hangs, and only those are reported that were
 // on their way.
-func TestDroppedAgainAndAgain(t *testing.T) {
+func TestDroppedRepeatedly(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		bubble(t, fmt.Sprint("at least once ", again), func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
@@ -302,7 +302,7 @@ func TestHeartbeatsWhilePublishing(t *testing.T) {
 }
 
 // TestCausesOfOthers: errgroup ends the context of all with the error of one, which is not the kind of theirs.
-func TestCausesOfOthers(t *testing.T) {
+func TestCancelCause(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		onPublish(always(nsqxtest.Drop()), s)

@@ -18,7 +18,7 @@ import (
 )
 
 // TestInTurns: the nsqds that are connected get the same number, one that is down gets none, and its share when it is back.
-func TestInTurns(t *testing.T) {
+func TestRoundRobin(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 3)
 		p := newPublisher(t, servers)
@@ -28,21 +28,21 @@ func TestInTurns(t *testing.T) {
 			}
 		}
 		send(30)
-		if got := shares(servers, "orders"); !slices.Equal(got, []int{10, 10, 10}) {
+		if got := publishedBy(servers, "orders"); !slices.Equal(got, []int{10, 10, 10}) {
 			t.Errorf("shares are %v", got)
 		}
 		servers[1].Refuse(true)
 		servers[1].Disconnect()
 		synctest.Wait()
 		send(30)
-		if got := shares(servers, "orders"); !slices.Equal(got, []int{25, 10, 25}) {
+		if got := publishedBy(servers, "orders"); !slices.Equal(got, []int{25, 10, 25}) {
 			t.Errorf("shares are %v", got)
 		}
 		want(t, "healthy", p.Healthy(), nil)
 		servers[1].Refuse(false)
 		time.Sleep(10 * time.Second)
 		send(30)
-		if got := shares(servers, "orders"); !slices.Equal(got, []int{35, 20, 35}) {
+		if got := publishedBy(servers, "orders"); !slices.Equal(got, []int{35, 20, 35}) {
 			t.Errorf("shares are %v", got)
 		}
 	})
@@ -103,7 +103,7 @@ func TestCommandsOfOneSend(t *testing.T) {
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		if got := shares(servers, "orders"); got[0] == 0 || got[1] == 0 {
+		if got := publishedBy(servers, "orders"); got[0] == 0 || got[1] == 0 {
 			t.Errorf("shares are %v", got)
 		}
 	})
@@ -174,7 +174,7 @@ func TestWaitingPublishGoesOut(t *testing.T) {
 }
 
 // TestHopeless: a publish fails at once if no nsqd can be reached for reasons that last, and not if one of them may heal.
-func TestHopeless(t *testing.T) {
+func TestPermanentDialErrors(t *testing.T) {
 	for name, tt := range map[string]struct {
 		heal []bool // of the nsqds: it is refused; of the others: they have no snappy
 		took time.Duration
@@ -193,7 +193,7 @@ func TestHopeless(t *testing.T) {
 				addrs = append(addrs, s.Addr())
 				down[s.Addr()] = tt.heal[i]
 			}
-			p := started(t, nsqx.WithNSQD(addrs...), nsqx.WithConn(conn.Config{
+			p := newPublisherOf(t, nsqx.WithNSQD(addrs...), nsqx.WithConn(conn.Config{
 				Compression: conn.Snappy,
 				DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 					for _, s := range servers {
@@ -250,14 +250,14 @@ func TestEndingConnections(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2)
 		broken := []*atomic.Bool{new(atomic.Bool), new(atomic.Bool)}
-		p := started(t, nsqx.WithNSQD(servers[0].Addr(), servers[1].Addr()), nsqx.WithConn(conn.Config{
+		p := newPublisherOf(t, nsqx.WithNSQD(servers[0].Addr(), servers[1].Addr()), nsqx.WithConn(conn.Config{
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				i := slices.IndexFunc(servers, func(s *nsqxtest.Server) bool { return s.Addr() == addr })
 				nc, err := servers[i].DialContext(ctx, network, addr)
 				if err != nil {
 					return nil, err
 				}
-				return mute{nc, broken[i]}, nil
+				return brokenConn{nc, broken[i]}, nil
 			},
 		}))
 		for _, b := range broken {
@@ -292,7 +292,7 @@ func TestDiscoveredNSQDs(t *testing.T) {
 			asked = append(asked, topic)
 			return slices.Clone(found), nil
 		})
-		p := started(t, nsqx.WithDiscoverer(source), nsqx.WithLookupInterval(time.Second), at(servers), nsqx.WithPublishTimeout(10*time.Second))
+		p := newPublisherOf(t, nsqx.WithDiscoverer(source), nsqx.WithLookupInterval(time.Second), dialOnly(servers), nsqx.WithPublishTimeout(10*time.Second))
 		start := time.Now()
 		result := inBackground(func() error { return sendTo(t.Context(), p, "orders", "x") })
 		time.Sleep(3 * time.Second)
@@ -316,7 +316,7 @@ func TestDiscoveredNSQDs(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		want(t, "connections", len(p.Stats().Connections), 1)
 		wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
-		got := shares(servers, "orders")
+		got := publishedBy(servers, "orders")
 		if got[0]+got[1] != 20 || got[2] != 1 {
 			t.Errorf("shares are %v", got)
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 // TestCloseWaitsForAsync: what was accepted before Close is published, also if nothing of it has begun yet, and whoever closes.
-func TestCloseWaitsForAsync(t *testing.T) {
+func TestPublisherShutdownWaitsForAsync(t *testing.T) {
 	for name, end := range map[string]func(ctx context.Context, p *nsqx.Producer[string], pub *nsqx.Publisher) error{
 		"producer closed":  func(ctx context.Context, p *nsqx.Producer[string], _ *nsqx.Publisher) error { return p.Shutdown(ctx) },
 		"producer flushed": func(ctx context.Context, p *nsqx.Producer[string], _ *nsqx.Publisher) error { return p.Flush(ctx) },
@@ -40,7 +40,7 @@ func TestCloseWaitsForAsync(t *testing.T) {
 }
 
 // TestCloseOfAnOwnPublisher: it is closed with its producer.
-func TestCloseOfAnOwnPublisher(t *testing.T) {
+func TestProducerShutdownClosesPublisher(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		onPublish(always(nsqxtest.Drop()), s)
@@ -67,7 +67,7 @@ func TestCloseOfAnOwnPublisher(t *testing.T) {
 }
 
 // TestCloseWhileDiscovering: Close may come while an answer is dealt with.
-func TestCloseWhileDiscovering(t *testing.T) {
+func TestPublisherShutdownWhileDiscovering(t *testing.T) {
 	for range 200 {
 		answer := make(chan struct{})
 		source := nsqx.DiscovererFunc(func(ctx context.Context, _ string) ([]string, error) {
@@ -86,9 +86,9 @@ func TestCloseWhileDiscovering(t *testing.T) {
 }
 
 // TestCloseInOrder: what is under way is confirmed, what comes later is not sent, and connections end with a half-close.
-func TestCloseInOrder(t *testing.T) {
+func TestPublisherShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		before := bubbled()
+		before := bubbleGoroutines()
 		servers := nsqxtest.NewServers(t, 2)
 		onPublish(always(nsqxtest.Proceed().After(time.Second)), servers...)
 		p := newPublisher(t, servers)
@@ -115,14 +115,14 @@ func TestCloseInOrder(t *testing.T) {
 			s.Close()
 		}
 		synctest.Wait()
-		if n := bubbled(); n > before {
+		if n := bubbleGoroutines(); n > before {
 			t.Errorf("%d goroutines are left", n-before)
 		}
 	})
 }
 
 // TestCloseWhileSendsWaitS13: each publish that is under way when ctx ends gets exactly one result.
-func TestCloseWhileSendsWaitS13(t *testing.T) {
+func TestPublisherShutdownWhileSendsWaitS13(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2)
 		servers[1].Refuse(true)
@@ -168,7 +168,7 @@ func TestCloseWhileSendsWaitS13(t *testing.T) {
 }
 
 // TestCloseBesideUserCode: middleware and hooks that do not return hold Close up for a second at most, and so a hook may close.
-func TestCloseBesideUserCode(t *testing.T) {
+func TestPublisherShutdownAndUserCode(t *testing.T) {
 	bubble(t, "middleware hangs", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		hang := make(chan struct{})

@@ -54,10 +54,10 @@ func TestSharedPublisher(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		calls := &synced[string]{}
-		o := &observer{send: order(calls, "telemetry")}
+		o := &publisherTelemetry{send: recordCalls(calls, "telemetry")}
 		pub := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithTelemetry(o), nsqx.WithConn(conn.Config{ClientID: "me"}),
-			nsqx.WithSendMiddleware(order(calls, "p1"), nil), nsqx.WithSendMiddleware(order(calls, "p2")))
-		a := newProducer(t, nsqx.WithPublisher(pub), nsqx.WithSendMiddleware(order(calls, "a")))
+			nsqx.WithSendMiddleware(recordCalls(calls, "p1"), nil), nsqx.WithSendMiddleware(recordCalls(calls, "p2")))
+		a := newProducer(t, nsqx.WithPublisher(pub), nsqx.WithSendMiddleware(recordCalls(calls, "a")))
 		b, err := nsqx.NewProducer("mail", codec.Bytes(), nsqx.WithPublisher(pub))
 		if err != nil {
 			t.Fatal(err)
@@ -105,7 +105,7 @@ func TestMiddlewareDecides(t *testing.T) {
 }
 
 // TestHealthOfAPublisher follows its connections.
-func TestHealthOfAPublisher(t *testing.T) {
+func TestPublisherHealth(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		p := newPublisher(t, []*nsqxtest.Server{s})
@@ -222,7 +222,7 @@ func TestPublishAll(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
-			onPublish(inTurn(tt.actions...), s)
+			onPublish(sequence(tt.actions...), s)
 			p := newProducer(t, s.Option(), limit, nsqx.WithLogger(discard))
 			n, err := p.PublishAll(t.Context(), numbered(7))
 			wantKind(t, err, tt.kind)

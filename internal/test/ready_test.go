@@ -46,7 +46,7 @@ func TestReadyStatic(t *testing.T) {
 }
 
 // TestReadyInTurns: both were subscribed, though not at the same time.
-func TestReadyInTurns(t *testing.T) {
+func TestReadyOneAfterAnother(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
 		s[1].Refuse(true)
@@ -66,9 +66,9 @@ func TestReadyDiscovered(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
 		s[1].Refuse(true)
-		f := finds(s[0].Addr(), s[1].Addr())
+		f := newFinder(s[0].Addr(), s[1].Addr())
 		f.act = func(context.Context) { time.Sleep(3 * time.Second) }
-		c := newConsumer(t, done, at(s), nsqx.WithDiscoverer(f), nsqx.WithLookupInterval(time.Second))
+		c := newConsumer(t, done, dialOnly(s), nsqx.WithDiscoverer(f), nsqx.WithLookupInterval(time.Second))
 		wantReady(t, c, false, nsqx.ErrNotRunning)
 		nsqxtest.Run(t, c)
 		wantReady(t, c, false, nsqx.ErrNoNSQD)
@@ -77,26 +77,26 @@ func TestReadyDiscovered(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		wantReady(t, c, false, nil)
 		f.set(nil, s[0].Addr())
-		f.after(3)
+		f.waitPolls(3)
 		wantReady(t, c, false, nil)
-		f.after(1) // the answer to the third of them
+		f.waitPolls(1) // the answer to the third of them
 		time.Sleep(3 * time.Second)
 		wantReady(t, c, true, nil) // the one that is down was forgotten
 	})
 }
 
 // TestReadyNowhere: the topic does not exist yet, and it will.
-func TestReadyNowhere(t *testing.T) {
+func TestReadyWithoutTopic(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
-		f := finds()
+		f := newFinder()
 		c := discover(t, s, nsqx.WithDiscoverer(f))
 		wantReady(t, c, true, nil)
 		f.set(errors.New("lookup is down"))
-		f.after(2)
+		f.waitPolls(2)
 		wantReady(t, c, true, nil)
 		f.set(nil, s[0].Addr())
-		f.after(1)
+		f.waitPolls(1)
 		wantReady(t, c, true, nil)
 		want(t, "connected", addrs(c), "nsqd-1")
 		s[0].Refuse(true)
@@ -110,7 +110,7 @@ func TestReadySources(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
 		failure := errors.New("lookup is down")
-		a, b := finds(), finds()
+		a, b := newFinder(), newFinder()
 		a.set(failure)
 		b.set(failure)
 		b.act = func(context.Context) { time.Sleep(2 * time.Second) }
@@ -119,14 +119,14 @@ func TestReadySources(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		wantReady(t, c, false, nil) // both have failed
 		a.set(nil)
-		a.after(1)
+		a.waitPolls(1)
 		wantReady(t, c, true, nil)
 	})
 }
 
 func TestReadyFailingSource(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		f := finds()
+		f := newFinder()
 		f.set(errors.New("lookup is down"))
 		c := discover(t, nil, nsqx.WithDiscoverer(f))
 		wantReady(t, c, false, nsqx.ErrNoNSQD)
@@ -136,10 +136,10 @@ func TestReadyFailingSource(t *testing.T) {
 }
 
 // TestHealthyInDrain: never, from its start on.
-func TestHealthyInDrain(t *testing.T) {
+func TestHealthyDuringShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
-		c, stop := consume(t, s, sleeper(5*time.Second))
+		c, stop := consume(t, s, sleeps(5*time.Second, nil))
 		publish(s[0], 1)
 		synctest.Wait()
 		wantErr(t, "health", c.Healthy(), nil)

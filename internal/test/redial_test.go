@@ -55,7 +55,7 @@ func TestRedialFromTheStart(t *testing.T) {
 		want(t, "connected", stats.Connected, true)
 		want(t, "next dial", stats.RetryAt, time.Time{})
 		wantErr(t, "last error", stats.LastErr, nil)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -87,12 +87,12 @@ func TestRedialAfterLoss(t *testing.T) {
 		lose(0, 10*time.Second)
 		lose(1, 9*time.Second)
 		want(t, "dials", s.Stats().Connections[0].Dials, 7)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
 // TestRedialOfWhatWillNotHeal is slow from the first.
-func TestRedialOfWhatWillNotHeal(t *testing.T) {
+func TestRedialSlowly(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		answers := []string{"E_BAD_TOPIC SUB topic", "E_SUB_FAILED SUB failed", "E_BAD_CHANNEL SUB channel"}
@@ -122,7 +122,7 @@ func TestRedialOfWhatWillNotHeal(t *testing.T) {
 		}
 		want(t, "errors logged", d.log.count(slog.LevelError, "cannot connect"), 2)
 		want(t, "warnings logged", d.log.count(slog.LevelWarn, "cannot connect"), 1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -182,7 +182,7 @@ func TestLateResultsOfALostConnection(t *testing.T) {
 		want(t, "finished", stats.Finished, 2)
 		want(t, "lost", stats.Lost, 2)
 		want(t, "connections to publish", len(d.all(nsqd1, false)), 0)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -211,7 +211,7 @@ func TestQueuedMessagesOfALostConnection(t *testing.T) {
 		want(t, "handled", handled, 1)
 		want(t, "lost", s.Stats().Lost, 80)
 		want(t, "queued", s.Stats().Queued, 0)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -240,6 +240,6 @@ func TestRefusedAnswer(t *testing.T) {
 		}
 		want(t, "counted", s.Stats().Connections[0].Refused, 2)
 		want(t, "logged", d.log.count(slog.LevelWarn, "refused"), 2)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }

@@ -36,14 +36,14 @@ func TestRedrive(t *testing.T) {
 	for name, tt := range tests {
 		bubble(t, name, func(t *testing.T) {
 			const n = 12
-			s := newRedriven(t)
-			s.Publish("dead", letters(n)...)
-			pause := idle
+			s := newRedriveServer(t)
+			s.Publish("dead", deadLetters(n)...)
+			pause := redriveIdle
 			if name == "one each second" {
 				pause = 100 * time.Millisecond
 			}
 			r := redrive(t.Context(), t, s, tt.to, tt.opts...)
-			r.want(nsqx.RedriveReport{Redriven: n}, (n-1)*tt.gap+pause+orderly)
+			r.want(nsqx.RedriveReport{Redriven: n}, (n-1)*tt.gap+pause+closeTime)
 			to := tt.to
 			if to == "" {
 				to = "orders"
@@ -79,25 +79,25 @@ func TestRedriveHeaders(t *testing.T) {
 	}{
 		"plain":                         {body: []byte("7")},
 		"plain, observed":               {body: []byte("7"), opts: opts(watched)},
-		"headers":                       {body: sealed("7", "tenant", "acme", "b", "", "content-type", "text/plain")},
-		"headers, observed":             {body: sealed("7", "tenant", "acme"), opts: opts(watched)},
-		"trace":                         {body: sealed("7", "traceparent", trace1, "tenant", "acme", "baggage", "b=2"), opts: opts(watched)},
-		"trace, not observed":           {body: sealed("7", "traceparent", trace1, "tracestate", "s=1")},
-		"more than is written":          {body: sealed("7", many...)},
-		"must be understood":            {body: sealed("7", "!zip", "1", "tenant", "acme")},
+		"headers":                       {body: withHeaders("7", "tenant", "acme", "b", "", "content-type", "text/plain")},
+		"headers, observed":             {body: withHeaders("7", "tenant", "acme"), opts: opts(watched)},
+		"trace":                         {body: withHeaders("7", "traceparent", trace1, "tenant", "acme", "baggage", "b=2"), opts: opts(watched)},
+		"trace, not observed":           {body: withHeaders("7", "traceparent", trace1, "tracestate", "s=1")},
+		"more than is written":          {body: withHeaders("7", many...)},
+		"must be understood":            {body: withHeaders("7", "!zip", "1", "tenant", "acme")},
 		"malformed":                     {body: malformed},
 		"malformed, observed":           {body: malformed, opts: opts(watched)},
-		"was redriven, and failed anew": {body: sealed("7", "traceparent", trace2), opts: opts(watched)},
+		"was redriven, and failed anew": {body: withHeaders("7", "traceparent", trace2), opts: opts(watched)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			letter, _ := bury(t, tt.body, errBill, tt.opts...)
+			letter, _ := deadLetterOf(t, tt.body, errBill, tt.opts...)
 			for observed, redriveOpts := range map[string][]nsqx.RedriveOption{"not observed": nil, "observed": {watched}} {
 				bubble(t, observed, func(t *testing.T) {
-					s := newRedriven(t)
+					s := newRedriveServer(t)
 					s.Publish("dead", letter)
 					r := redrive(handler.WithHeader(t.Context(), "of", "ctx"), t, s, "", redriveOpts...)
-					r.want(nsqx.RedriveReport{Redriven: 1}, idle+orderly)
+					r.want(nsqx.RedriveReport{Redriven: 1}, redriveIdle+closeTime)
 					want(t, "message", published(s, "orders"), string(tt.body))
 				})
 			}
@@ -108,17 +108,17 @@ func TestRedriveHeaders(t *testing.T) {
 // TestRedriveOfNoDeadLetter: what is in the topic but is no dead letter goes as it is, if it is said where.
 func TestRedriveOfNoDeadLetter(t *testing.T) {
 	bodies := map[string][]byte{
-		"plain": []byte("7"), "headers": sealed("7", "traceparent", trace1, "tracestate", "x=y", "baggage", "a=1"),
+		"plain": []byte("7"), "headers": withHeaders("7", "traceparent", trace1, "tracestate", "x=y", "baggage", "a=1"),
 		"malformed": []byte("\xC1\xCE\xD3\xD1\x11\x80\x85abcde"), "too new": []byte("\xC1\xCE\xD3\xD1\x12\x80\x80payload"),
 	}
 	for name, body := range bodies {
 		bubble(t, name, func(t *testing.T) {
-			s := newRedriven(t)
+			s := newRedriveServer(t)
 			s.Publish("dead", body)
-			redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{NoOrigin: 1}, idle+orderly)
-			want(t, "letters", stay(s), 1)
-			time.Sleep(2 * idle) // then it can be had again
-			redrive(t.Context(), t, s, "orders").want(nsqx.RedriveReport{Redriven: 1}, idle+orderly)
+			redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{NoOrigin: 1}, redriveIdle+closeTime)
+			want(t, "letters", lettersLeft(s), 1)
+			time.Sleep(2 * redriveIdle) // then it can be had again
+			redrive(t.Context(), t, s, "orders").want(nsqx.RedriveReport{Redriven: 1}, redriveIdle+closeTime)
 			want(t, "message", published(s, "orders"), string(body))
 		})
 	}
@@ -127,7 +127,7 @@ func TestRedriveOfNoDeadLetter(t *testing.T) {
 // TestRedriveNoOrigin: they stay, however many stand before the others, and those that lie about their home do, too.
 func TestRedriveNoOrigin(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		var slow atomic.Int64
 		s.On("REQ", func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			if slow.Add(1) <= 30 {
@@ -136,39 +136,39 @@ func TestRedriveNoOrigin(t *testing.T) {
 			return nsqxtest.Proceed()
 		})
 		for range 10 {
-			s.Publish("dead", []byte("x"), sealed("x", envelope.DeadTopic, "a b"), sealed("x", envelope.DeadTopic, "dead"))
+			s.Publish("dead", []byte("x"), withHeaders("x", envelope.DeadTopic, "a b"), withHeaders("x", envelope.DeadTopic, "dead"))
 		}
-		s.Publish("dead", letters(2)...)
+		s.Publish("dead", deadLetters(2)...)
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveRate(1), nsqx.WithRedriveIdle(4*time.Second))
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 2, NoOrigin: 30})
 		want(t, "error", r.err, nil)
-		want(t, "letters", stay(s), 30)
+		want(t, "letters", lettersLeft(s), 30)
 	})
 }
 
 // TestRedriveIdle: each message that comes begins the wait anew, and none that is on its way is waited for too little.
 func TestRedriveIdle(t *testing.T) {
 	bubble(t, "none", func(t *testing.T) {
-		redrive(t.Context(), t, newRedriven(t), "").want(nsqx.RedriveReport{}, idle+orderly)
+		redrive(t.Context(), t, newRedriveServer(t), "").want(nsqx.RedriveReport{}, redriveIdle+closeTime)
 	})
 	bubble(t, "now and then", func(t *testing.T) {
-		s := newRedriven(t)
-		for i, letter := range letters(3) {
-			s.PublishMessage("dead", letter, nsqxtest.WithDelay(time.Duration(i+1)*(idle-time.Second)))
+		s := newRedriveServer(t)
+		for i, letter := range deadLetters(3) {
+			s.PublishMessage("dead", letter, nsqxtest.WithDelay(time.Duration(i+1)*(redriveIdle-time.Second)))
 		}
-		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 3}, 3*(idle-time.Second)+idle+orderly)
+		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 3}, 3*(redriveIdle-time.Second)+redriveIdle+closeTime)
 	})
 	bubble(t, "slow", func(t *testing.T) {
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			return nsqxtest.Proceed().After(7 * time.Second)
 		}, s)
-		s.Publish("dead", letters(4)...)
+		s.Publish("dead", deadLetters(4)...)
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveRate(1), nsqx.WithRedriveIdle(100*time.Millisecond))
-		r.want(nsqx.RedriveReport{Redriven: 4}, 28*time.Second+100*time.Millisecond+orderly)
+		r.want(nsqx.RedriveReport{Redriven: 4}, 28*time.Second+100*time.Millisecond+closeTime)
 	})
 	bubble(t, "an hour", func(t *testing.T) { // as long as nsqd keeps what is requeued
-		s, log := newRedriven(t), new(logbook)
+		s, log := newRedriveServer(t), new(logbook)
 		s.Publish("dead", []byte("homeless"))
 		report, err := nsqx.Redrive(t.Context(), "dead", "", s.Option(), nsqx.WithLogger(slog.New(log)), nsqx.WithRedriveIdle(time.Hour))
 		want(t, "report", report, nsqx.RedriveReport{NoOrigin: 1})
@@ -177,8 +177,8 @@ func TestRedriveIdle(t *testing.T) {
 		want(t, "warnings", log.count(slog.LevelWarn, ""), 0)
 	})
 	bubble(t, "nsqd is not there yet", func(t *testing.T) {
-		s := newRedriven(t)
-		s.Publish("dead", letters(3)...)
+		s := newRedriveServer(t)
+		s.Publish("dead", deadLetters(3)...)
 		s.Refuse(true)
 		time.AfterFunc(time.Minute, func() { s.Refuse(false) })
 		r := redrive(t.Context(), t, s, "")
@@ -190,38 +190,38 @@ func TestRedriveIdle(t *testing.T) {
 func TestRedriveLimit(t *testing.T) {
 	for _, limit := range []int{1, 5, 12} {
 		bubble(t, fmt.Sprint(limit), func(t *testing.T) {
-			s := newRedriven(t)
-			s.Publish("dead", letters(12)...)
+			s := newRedriveServer(t)
+			s.Publish("dead", deadLetters(12)...)
 			redrive(t.Context(), t, s, "", nsqx.WithRedriveLimit(limit)).
-				want(nsqx.RedriveReport{Redriven: limit}, time.Duration(limit-1)*10*time.Millisecond+orderly)
+				want(nsqx.RedriveReport{Redriven: limit}, time.Duration(limit-1)*10*time.Millisecond+closeTime)
 			want(t, "messages", len(s.Published("orders")), limit)
-			want(t, "letters", stay(s), 12-limit)
+			want(t, "letters", lettersLeft(s), 12-limit)
 			want(t, "those that have to wait", s.Stats("dead", "redrive").Deferred, 0)
 		})
 	}
 	bubble(t, "slow", func(t *testing.T) { // while the last one is waited for, the others are not moved about
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			return nsqxtest.Proceed().After(15 * time.Second)
 		}, s)
-		s.Publish("dead", letters(100)...)
+		s.Publish("dead", deadLetters(100)...)
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveLimit(1))
-		r.want(nsqx.RedriveReport{Redriven: 1}, 15*time.Second+orderly)
+		r.want(nsqx.RedriveReport{Redriven: 1}, 15*time.Second+closeTime)
 		if n := s.Stats("dead", "redrive").Requeued; n > 10 {
 			t.Errorf("%d dead letters were moved about", n)
 		}
 	})
 	bubble(t, "after a failure", func(t *testing.T) {
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		failFirst(s, 2, nsqxtest.HangUp())
-		s.Publish("dead", letters(9)...)
+		s.Publish("dead", deadLetters(9)...)
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveLimit(7), nsqx.WithRedriveRate(5))
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 7, Failed: 2})
 		want(t, "messages", len(s.Published("orders")), 7)
 	})
 	bubble(t, "after a loss", func(t *testing.T) { // of the connection, while messages wait for their turn
-		s := newRedriven(t, nsqxtest.WithMessageTimeout(2*time.Second))
-		s.Publish("dead", letters(4)...)
+		s := newRedriveServer(t, nsqxtest.WithMessageTimeout(2*time.Second))
+		s.Publish("dead", deadLetters(4)...)
 		time.AfterFunc(3*time.Second, func() {
 			for _, c := range s.Conns() {
 				if c.Topic() == "dead" {
@@ -251,9 +251,9 @@ func TestRedriveFailures(t *testing.T) {
 	}
 	for name, tt := range tests {
 		bubble(t, name, func(t *testing.T) {
-			s := newRedriven(t)
+			s := newRedriveServer(t)
 			failFirst(s, 3, tt.action)
-			s.Publish("dead", letters(6)...)
+			s.Publish("dead", deadLetters(6)...)
 			r := redrive(t.Context(), t, s, "", nsqx.WithRedriveRate(2), nsqx.WithConn(conn.Config{PublishTimeout: 3 * time.Second}))
 			want(t, "failures", r.report.Failed, tt.failed)
 			want(t, "error", r.err, nil)
@@ -262,7 +262,7 @@ func TestRedriveFailures(t *testing.T) {
 				left = 3
 			}
 			want(t, "redriven", r.report.Redriven, 6-left)
-			want(t, "letters", stay(s), left)
+			want(t, "letters", lettersLeft(s), left)
 			want(t, "messages", len(s.Published("orders")), 6-left)
 			if st := s.Stats("dead", "redrive"); st.Requeued < 3 || st.TimedOut > 0 {
 				t.Errorf("state: %+v", st)
@@ -270,17 +270,17 @@ func TestRedriveFailures(t *testing.T) {
 		})
 	}
 	bubble(t, "for ever", func(t *testing.T) { // a minute is the longest that a failed one waits, and less than the idle time
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			return nsqxtest.Fail("E_UNAUTHORIZED no")
 		}, s)
-		s.Publish("dead", letters(3)...)
+		s.Publish("dead", deadLetters(3)...)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Hour)
 		defer cancel()
 		r := redrive(ctx, t, s, "", nsqx.WithRedriveIdle(10*time.Minute))
 		want(t, "error", r.err, nil)
 		want(t, "report", r.report, nsqx.RedriveReport{Failed: 3})
-		want(t, "letters", stay(s), 3)
+		want(t, "letters", lettersLeft(s), 3)
 	})
 }
 
@@ -291,67 +291,67 @@ func TestRedriveEnds(t *testing.T) {
 		done   int
 		took   time.Duration
 	}{
-		"confirmed": {nsqxtest.Proceed().After(3 * time.Second), 1, 3*time.Second + orderly},
-		"never":     {nsqxtest.Drop(), 0, time.Second + 20*time.Second + orderly},
+		"confirmed": {nsqxtest.Proceed().After(3 * time.Second), 1, 3*time.Second + closeTime},
+		"never":     {nsqxtest.Drop(), 0, time.Second + 20*time.Second + closeTime},
 	}
 	for name, tt := range tests {
 		bubble(t, name, func(t *testing.T) {
-			s := newRedriven(t)
+			s := newRedriveServer(t)
 			onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action { return tt.action }, s)
-			s.Publish("dead", letters(30)...)
+			s.Publish("dead", deadLetters(30)...)
 			why := errors.New("enough")
 			ctx, cancel := context.WithCancelCause(t.Context())
-			time.AfterFunc(time.Second+ordered, func() { cancel(why) })
+			time.AfterFunc(time.Second+headStart, func() { cancel(why) })
 			r := redrive(ctx, t, s, "", nsqx.WithRedriveRate(0.2), nsqx.WithConn(conn.Config{PublishTimeout: time.Minute}))
 			wantErr(t, "error", r.err, context.Canceled)
 			wantErr(t, "error", r.err, why)
 			want(t, "report", r.report, nsqx.RedriveReport{Redriven: tt.done, Failed: 1 - tt.done})
 			want(t, "took", r.took, tt.took)
-			want(t, "letters", stay(s), 30-tt.done)
+			want(t, "letters", lettersLeft(s), 30-tt.done)
 			want(t, "those that have to wait", s.Stats("dead", "redrive").Depth, 30-tt.done)
 		})
 	}
 	bubble(t, "waiting for their turn", func(t *testing.T) {
-		s := newRedriven(t)
-		s.Publish("dead", letters(64)...)
-		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond+ordered)
+		s := newRedriveServer(t)
+		s.Publish("dead", deadLetters(64)...)
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond+headStart)
 		defer cancel()
 		r := redrive(ctx, t, s, "")
 		wantErr(t, "error", r.err, context.DeadlineExceeded)
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 3})
-		want(t, "took", r.took, 25*time.Millisecond+orderly)
+		want(t, "took", r.took, 25*time.Millisecond+closeTime)
 		want(t, "those that have to wait", s.Stats("dead", "redrive").Depth, 61)
 	})
 	bubble(t, "before it began", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		s := newRedriven(t)
-		s.Publish("dead", letters(3)...)
+		s := newRedriveServer(t)
+		s.Publish("dead", deadLetters(3)...)
 		r := redrive(ctx, t, s, "")
 		wantErr(t, "error", r.err, context.Canceled)
 		want(t, "report", r.report, nsqx.RedriveReport{})
 		want(t, "messages", len(s.Published("orders")), 0)
 	})
 	bubble(t, "nobody is there", func(t *testing.T) {
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		s.Refuse(true)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		r := redrive(ctx, t, s, "")
 		wantErr(t, "error", r.err, context.DeadlineExceeded)
-		want(t, "took", r.took, time.Minute-ordered)
+		want(t, "took", r.took, time.Minute-headStart)
 	})
 }
 
 // TestRedriveLoop: the consumer fails again at once. What it gives up anew stays, and does not keep Redrive going.
 func TestRedriveLoop(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		var sick atomic.Bool
 		sick.Store(true)
 		var handled atomic.Int64
 		_, _ = consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error {
-			time.Sleep(ordered)
+			time.Sleep(headStart)
 			if sick.Load() {
 				return retry.Permanent(errBill)
 			}
@@ -360,13 +360,13 @@ func TestRedriveLoop(t *testing.T) {
 		}, dead)
 		publish(s, 20)
 		s.Await("orders", "billing", finished(20))
-		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 20, Newer: 20}, 190*time.Millisecond+idle+orderly)
-		want(t, "letters", stay(s), 20)
+		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 20, Newer: 20}, 190*time.Millisecond+redriveIdle+closeTime)
+		want(t, "letters", lettersLeft(s), 20)
 
 		sick.Store(false)
-		time.Sleep(2 * idle)
-		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 20}, 190*time.Millisecond+idle+orderly)
-		want(t, "letters", stay(s), 0)
+		time.Sleep(2 * redriveIdle)
+		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 20}, 190*time.Millisecond+redriveIdle+closeTime)
+		want(t, "letters", lettersLeft(s), 0)
 		want(t, "handled", handled.Load(), 20)
 	})
 }
@@ -374,9 +374,9 @@ func TestRedriveLoop(t *testing.T) {
 // TestRedriveChannel: another channel is emptied, and that of the default is not made.
 func TestRedriveChannel(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := newRedriven(t)
-		s.Publish("dead", letters(2)...)
-		redrive(t.Context(), t, s, "", nsqx.WithRedriveChannel("archive")).want(nsqx.RedriveReport{Redriven: 2}, 10*time.Millisecond+idle+orderly)
+		s := newRedriveServer(t)
+		s.Publish("dead", deadLetters(2)...)
+		redrive(t.Context(), t, s, "", nsqx.WithRedriveChannel("archive")).want(nsqx.RedriveReport{Redriven: 2}, 10*time.Millisecond+redriveIdle+closeTime)
 		want(t, "finished", s.Stats("dead", "archive").Finished, 2)
 		want(t, "of the default", s.Stats("dead", "redrive"), nsqxtest.ChannelStats{})
 	})
@@ -411,7 +411,7 @@ func TestRedriveFaults(t *testing.T) {
 			report, err := nsqx.Redrive(t.Context(), tt.from, tt.to, tt.opts...)
 			want(t, "report", report, nsqx.RedriveReport{})
 			var got []string
-			for _, fault := range faultsOf(err) {
+			for _, fault := range optionErrors(err) {
 				got = append(got, fault.Option)
 			}
 			want(t, "faults", strings.Join(slices.Compact(got), " "), tt.want)

@@ -27,7 +27,7 @@ func TestRunOnce(t *testing.T) {
 		}
 		l.send(1)
 		l.wantCommands("FIN", "FIN 1")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 		wantErr(t, "Run again", s.Run(context.Background()), nsqx.ErrAlreadyRun)
 		want(t, "dials", d.net.Dials(), 1)
 	})
@@ -76,7 +76,7 @@ func TestHandlerContext(t *testing.T) {
 		time.Sleep(time.Minute)
 		l.wantAnswers("58.75s REQ 1 3000")
 		want(t, "ran", ran, true)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -105,7 +105,7 @@ func TestHandlerUsesTheConsumer(t *testing.T) {
 		synctest.Wait()
 		close(ready)
 		<-s.done
-		want(t, "took", s.took, time.Second+orderly)
+		want(t, "took", s.took, time.Second+closeTime)
 		wantErr(t, "Run", s.err, nil)
 		l.wantCommands("FIN REQ", "FIN 1")
 	})
@@ -148,7 +148,7 @@ func TestConcurrency(t *testing.T) {
 		stats = s.Stats()
 		want(t, "settled", stats.Finished+stats.Requeued, 400)
 		want(t, "in flight", stats.Connections[0].InFlight+stats.Connections[1].InFlight, 0)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
@@ -168,7 +168,7 @@ func TestOldestFirst(t *testing.T) {
 		synctest.Wait()
 		want(t, "handled", len(got), 300)
 		want(t, "in order", slices.IsSorted(got), true)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 

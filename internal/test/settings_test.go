@@ -129,7 +129,7 @@ func TestUnansweredInPause(t *testing.T) {
 		n := newNSQDs(t)
 		n.on = onCLS(func(l *line) {
 			l.say("CLOSE_WAIT")
-			time.AfterFunc(orderly+time.Millisecond, func() { l.send(7) })
+			time.AfterFunc(closeTime+time.Millisecond, func() { l.send(7) })
 			time.Sleep(100 * time.Millisecond) // does not see the half-close before
 		})
 		s := n.run(done)
@@ -144,7 +144,7 @@ func TestUnansweredInPause(t *testing.T) {
 }
 
 // TestPauseAgainAndAgain under load: no handler starts while it is paused.
-func TestPauseAgainAndAgain(t *testing.T) {
+func TestPauseRepeatedly(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond), nsqxtest.WithPatience(time.Minute))
 		s := servers[0]
@@ -217,7 +217,7 @@ func TestSetConcurrencyBeforeRun(t *testing.T) {
 func TestSetMaxInFlight(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithMaxInFlightCheck(400, time.Millisecond), nsqxtest.WithPatience(time.Hour))
-		c, _ := consume(t, servers, sleeper(200*time.Millisecond), nsqx.WithConcurrency(20), nsqx.WithMaxInFlight(30))
+		c, _ := consume(t, servers, sleeps(200*time.Millisecond, nil), nsqx.WithConcurrency(20), nsqx.WithMaxInFlight(30))
 		for _, s := range servers {
 			publish(s, 5000)
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 // TestDrainCLS: whatever becomes of it, the drain goes on, and what still arrives is given back.
-func TestDrainCLS(t *testing.T) {
+func TestShutdownCLS(t *testing.T) {
 	bubble(t, "answered late", func(t *testing.T) {
 		n := newNSQDs(t)
 		n.on = onCLS(func(l *line) {
@@ -32,18 +32,18 @@ func TestDrainCLS(t *testing.T) {
 		})
 		s := n.run(done)
 		l := n.line(nsqd1)
-		s.wantStop(1500*time.Millisecond + orderly)
+		s.wantStop(1500*time.Millisecond + closeTime)
 		l.wantAnswers("1.5s REQ 1 0", "1.505s REQ 2 0")
-		want(t, "ended in order", l.endedInOrder(), true)
+		want(t, "ended in order", l.halfClosed(), true)
 	})
 	bubble(t, "answered while handlers run", func(t *testing.T) {
 		n := newNSQDs(t)
 		n.on = onCLS(func(l *line) { time.AfterFunc(4*time.Second, func() { l.say("CLOSE_WAIT") }) })
-		s := n.run(takes(5*time.Second, nil))
+		s := n.run(sleeps(5*time.Second, nil))
 		l := n.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
-		s.wantStop(5*time.Second + orderly)
+		s.wantStop(5*time.Second + closeTime)
 	})
 	for d, after := range map[time.Duration]time.Duration{0: 250 * time.Millisecond, time.Second: 1250 * time.Millisecond, time.Minute: 2250 * time.Millisecond} {
 		bubble(t, fmt.Sprint("not answered, ", d), func(t *testing.T) {
@@ -53,13 +53,13 @@ func TestDrainCLS(t *testing.T) {
 			l := n.line(nsqd1)
 			s.wantStop(after) // nsqd has read everything: it has closed after our half-close
 			want(t, "given back", len(l.commands("REQ")), 1)
-			want(t, "ended in order", l.endedInOrder(), true)
+			want(t, "ended in order", l.halfClosed(), true)
 		})
 	}
 	bubble(t, "answered by an error", func(t *testing.T) {
 		n := newNSQDs(t)
 		n.on = onCLS(func(l *line) { l.fail("E_INVALID cannot CLS in current state"); l.p.Close() })
-		s := n.run(takes(3*time.Second, nil))
+		s := n.run(sleeps(3*time.Second, nil))
 		l := n.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
@@ -75,7 +75,7 @@ func TestDrainCLS(t *testing.T) {
 		n.on = onCLS(func(l *line) { l.say("CLOSE_WAIT"); l.say("CLOSE_WAIT") })
 		s := n.run(done)
 		n.line(nsqd1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 	bubble(t, "unasked", func(t *testing.T) {
 		n := newNSQDs(t)
@@ -84,23 +84,23 @@ func TestDrainCLS(t *testing.T) {
 		l.say("CLOSE_WAIT")
 		l.send(1)
 		l.wantCommands("FIN", "FIN 1")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
 // TestDrainHalfClose: the end is proved by nsqd's closing its side. Without that the answers may be lost.
-func TestDrainHalfClose(t *testing.T) {
+func TestShutdownHalfClose(t *testing.T) {
 	bubble(t, "not closed", func(t *testing.T) {
 		n := newNSQDs(t, nsqd1, nsqd2)
 		n.on = onCLS(func(l *line) {
 			l.say("CLOSE_WAIT")
 			if l.addr == nsqd1 {
-				frozen(l)
+				freeze(l)
 			}
 		})
 		s := n.run(done)
 		n.line(nsqd1)
-		err := s.wantShutdown(orderly + 500*time.Millisecond)
+		err := s.wantShutdown(closeTime + 500*time.Millisecond)
 		want(t, "unconfirmed", len(err.Unconfirmed), 1)
 		wantErr(t, "Run", err, conn.ErrNotConfirmed)
 		fault, ok := errors.AsType[*conn.Error](err)
@@ -135,28 +135,28 @@ func TestDrainHalfClose(t *testing.T) {
 }
 
 // TestDrainDeadline: the shutdown timeout and two seconds, whatever nsqd and the handlers do.
-func TestDrainDeadline(t *testing.T) {
+func TestShutdownDeadline(t *testing.T) {
 	handlers := map[string]handler.Func[string]{
-		"quick":   takes(0, nil),
-		"heeding": heeds(errBill),
+		"quick":   sleeps(0, nil),
+		"heeding": waitsForContext(errBill),
 		"late": func(ctx context.Context, _ string) error {
 			<-ctx.Done()
 			time.Sleep(999 * time.Millisecond)
 			return nil
 		},
-		"not coming": takes(time.Hour, nil),
-		"giving up":  hopeless,
+		"not coming": sleeps(time.Hour, nil),
+		"giving up":  alwaysFails,
 	}
 	peers := map[string]func(*line, fake.Command) bool{
 		"good":              nil,
 		"silent about CLS":  onCLS(func(*line) {}),
-		"frozen at CLS":     onCLS(frozen),
-		"frozen afterwards": onCLS(func(l *line) { l.say("CLOSE_WAIT"); frozen(l) }),
-		"frozen at once":    func(l *line, cmd fake.Command) bool { freeze(l, cmd, "RDY"); return false },
-		"frozen at PUB":     func(l *line, cmd fake.Command) bool { freeze(l, cmd, "PUB"); return cmd.Name == "PUB" },
+		"frozen at CLS":     onCLS(freeze),
+		"frozen afterwards": onCLS(func(l *line) { l.say("CLOSE_WAIT"); freeze(l) }),
+		"frozen at once":    func(l *line, cmd fake.Command) bool { freezeAt(l, cmd, "RDY"); return false },
+		"frozen at PUB":     func(l *line, cmd fake.Command) bool { freezeAt(l, cmd, "PUB"); return cmd.Name == "PUB" },
 		"frozen everywhere": func(l *line, cmd fake.Command) bool {
-			freeze(l, cmd, "PUB")
-			freeze(l, cmd, "CLS")
+			freezeAt(l, cmd, "PUB")
+			freezeAt(l, cmd, "CLS")
 			return cmd.Name == "PUB" || cmd.Name == "CLS"
 		},
 		"closing at CLS":    onCLS(func(l *line) { l.p.Close() }),
@@ -210,7 +210,7 @@ func TestDrainDeadline(t *testing.T) {
 }
 
 // TestDrainRaces: every message that was received is answered once, wherever it was when the drain began.
-func TestDrainRaces(t *testing.T) {
+func TestShutdownRaces(t *testing.T) {
 	for i := range 200 {
 		bubble(t, "", func(t *testing.T) {
 			n := newNSQDs(t, nsqd1, nsqd2)
@@ -235,7 +235,7 @@ func TestDrainRaces(t *testing.T) {
 				go s.cancel()
 			}
 			synctest.Wait()
-			if took, _ := s.stop(); took > orderly {
+			if took, _ := s.stop(); took > closeTime {
 				t.Errorf("Run returned after %v", took)
 			}
 			for _, addr := range n.addrs {
@@ -261,7 +261,7 @@ func TestUnanswered(t *testing.T) {
 		d := newNSQDs(t)
 		d.on = onCLS(func(l *line) {
 			l.say("CLOSE_WAIT")
-			time.AfterFunc(orderly+time.Millisecond, func() { l.send(7) })
+			time.AfterFunc(closeTime+time.Millisecond, func() { l.send(7) })
 			time.Sleep(100 * time.Millisecond) // does not see the half-close before
 		})
 		s := d.run(done)

@@ -16,17 +16,17 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-func TestDrainIdle(t *testing.T) {
+func TestShutdownIdle(t *testing.T) {
 	for _, d := range []time.Duration{0, time.Second, time.Hour} {
 		bubble(t, d.String(), func(t *testing.T) {
 			n := newNSQDs(t, nsqd1, nsqd2)
 			s := n.run(done, timeout(d))
 			l := n.line(nsqd1)
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 			for _, l := range []*line{l, n.line(nsqd2)} {
 				cmds := l.commands()
 				want(t, "last command", cmds[len(cmds)-1], "CLS")
-				want(t, "ended in order", l.endedInOrder(), true)
+				want(t, "ended in order", l.halfClosed(), true)
 			}
 			want(t, "dials", n.net.Dials(), 2)
 			for _, c := range s.Stats().Connections {
@@ -38,7 +38,7 @@ func TestDrainIdle(t *testing.T) {
 }
 
 // TestDrainBusy: running handlers finish, and what waits for one is given back at once, also what comes later.
-func TestDrainBusy(t *testing.T) {
+func TestShutdownBusy(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
 		var started synced[string]
@@ -58,12 +58,12 @@ func TestDrainBusy(t *testing.T) {
 		time.Sleep(time.Second)
 		l.send(6, 7) // nsqd had taken them from the queue
 		l.wantCommands("CLS REQ", "CLS, REQ 3 0, REQ 4 0, REQ 5 0, REQ 6 0, REQ 7 0")
-		s.wantStop(5*time.Second + orderly)
+		s.wantStop(5*time.Second + closeTime)
 		for i, e := range l.entries("REQ", "FIN") {
 			want(t, short(e.cmd)+" at", e.at, []time.Duration{0, 0, 0, time.Second, time.Second, 5 * time.Second, 5 * time.Second}[i])
 		}
 		want(t, "started", len(started.all()), 2)
-		want(t, "ended in order", l.endedInOrder(), true)
+		want(t, "ended in order", l.halfClosed(), true)
 		stats := s.Stats()
 		want(t, "finished", stats.Finished, 2)
 		want(t, "interrupted", stats.Interrupted, 5)
@@ -74,10 +74,10 @@ func TestDrainBusy(t *testing.T) {
 }
 
 // TestDrainPrefetched: another consumer can have them at once, whatever this one's handler does.
-func TestDrainPrefetched(t *testing.T) {
+func TestShutdownPrefetched(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(takes(15*time.Second, nil), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200))
+		s := n.run(sleeps(15*time.Second, nil), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200))
 		l := n.line(nsqd1)
 		l.flood(1, 200)
 		synctest.Wait()
@@ -89,13 +89,13 @@ func TestDrainPrefetched(t *testing.T) {
 				t.Fatalf("heard %q after %v", e.cmd, e.at)
 			}
 		}
-		s.wantStop(15*time.Second + orderly)
+		s.wantStop(15*time.Second + closeTime)
 		l.wantCommands("FIN", "FIN 1")
 	})
 }
 
 // TestDrainInterrupts: after the timeout handlers learn of it. What they answer then still counts.
-func TestDrainInterrupts(t *testing.T) {
+func TestShutdownInterrupts(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer error
 		heard  string
@@ -117,7 +117,7 @@ func TestDrainInterrupts(t *testing.T) {
 			l := n.line(nsqd1)
 			l.send(1)
 			synctest.Wait()
-			s.wantStop(4*time.Second - 1 + orderly)
+			s.wantStop(4*time.Second - 1 + closeTime)
 			l.wantAnswers(strings.Replace(tt.heard, "4s", "3.999999999s", 1))
 			want(t, "counted", tt.fate(s.Stats()), 1)
 		})
@@ -126,22 +126,22 @@ func TestDrainInterrupts(t *testing.T) {
 
 // TestDrainAbandons: a handler that does not heed its context is left behind; its message is not, and its late result
 // changes nothing.
-func TestDrainAbandons(t *testing.T) {
+func TestShutdownAbandons(t *testing.T) {
 	for name, answer := range map[string]error{"succeeds": nil, "fails": errBill} {
 		bubble(t, name, func(t *testing.T) {
 			n := newNSQDs(t, nsqd1, nsqd2)
 			s := n.run(func(ctx context.Context, body string) error {
 				if body == "quick" {
-					return heeds(nil)(ctx, body)
+					return waitsForContext(nil)(ctx, body)
 				}
-				return takes(time.Hour, answer)(ctx, body)
+				return sleeps(time.Hour, answer)(ctx, body)
 			}, timeout(3*time.Second), nsqx.WithConcurrency(4))
 			l := n.line(nsqd1)
 			l.sendAs(1, 5, "slow")
 			l.sendAs(2, 1, "quick")
 			n.line(nsqd2).sendAs(0xabc, 1, "slow")
 			synctest.Wait()
-			err := s.wantShutdown(4*time.Second + orderly + forgotten)
+			err := s.wantShutdown(4*time.Second + closeTime + lastWait)
 
 			wantErr(t, "Run", err, context.DeadlineExceeded)
 			slices.SortFunc(err.Abandoned, func(a, b observe.Abandoned) int { return strings.Compare(a.NSQD, b.NSQD) })
@@ -164,7 +164,7 @@ func TestDrainAbandons(t *testing.T) {
 			n.line(nsqd2).wantAnswers("4s REQ abc 0")
 			time.Sleep(time.Hour)
 			l.wantAnswers("3s FIN 2", "4s REQ 1 0")
-			want(t, "ended in order", l.endedInOrder(), true)
+			want(t, "ended in order", l.halfClosed(), true)
 			stats := s.Stats()
 			want(t, "finished", stats.Finished, 1)
 			want(t, "requeued", stats.Requeued, 0)
@@ -174,15 +174,15 @@ func TestDrainAbandons(t *testing.T) {
 }
 
 // TestDrainAtOnce: a timeout of 0 gives everything back at once, and interrupts everybody.
-func TestDrainAtOnce(t *testing.T) {
+func TestShutdownAtOnce(t *testing.T) {
 	bubble(t, "heeded", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(heeds(nil), timeout(0), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(4))
+		s := n.run(waitsForContext(nil), timeout(0), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(4))
 		l := n.line(nsqd1)
 		l.send(1, 2, 3, 4)
 		synctest.Wait()
 		took, _ := s.stop() // the handlers may have been quick enough or not
-		want(t, "took", took, orderly)
+		want(t, "took", took, closeTime)
 		want(t, "answers", len(l.commands("FIN", "REQ")), 4)
 		for _, e := range l.entries("FIN", "REQ") {
 			want(t, e.cmd+" at", e.at, 0)
@@ -191,11 +191,11 @@ func TestDrainAtOnce(t *testing.T) {
 	})
 	bubble(t, "not heeded", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(takes(time.Hour, nil), timeout(0), nsqx.WithConcurrency(1))
+		s := n.run(sleeps(time.Hour, nil), timeout(0), nsqx.WithConcurrency(1))
 		l := n.line(nsqd1)
 		l.send(1, 2)
 		synctest.Wait()
-		err := s.wantShutdown(time.Second + orderly)
+		err := s.wantShutdown(time.Second + closeTime)
 		want(t, "running", err.Running, 1)
 		want(t, "abandoned", len(err.Abandoned), 1)
 		l.wantAnswers("0s REQ 2 0", "0s REQ 1 0")
@@ -204,34 +204,34 @@ func TestDrainAtOnce(t *testing.T) {
 }
 
 // TestDrainTwice: cancelling is what everybody may do, as often as they like.
-func TestDrainTwice(t *testing.T) {
+func TestShutdownTwice(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(takes(time.Second, nil))
+		s := n.run(sleeps(time.Second, nil))
 		l := n.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
 		for range 3 {
 			go s.cancel()
 		}
-		s.wantStop(time.Second + orderly)
-		s.wantStop(time.Second + orderly)
+		s.wantStop(time.Second + closeTime)
+		s.wantStop(time.Second + closeTime)
 		l.wantCommands("CLS FIN", "CLS, FIN 1")
 	})
 }
 
 // TestDrainWithoutRDY: whatever happens meanwhile, nsqd is not asked for more.
-func TestDrainWithoutRDY(t *testing.T) {
+func TestShutdownSendsNoRDY(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t, nsqd1, nsqd2)
-		s := n.run(takes(10*time.Second, nil))
+		s := n.run(sleeps(10*time.Second, nil))
 		first, second := n.line(nsqd1), n.line(nsqd2)
 		first.send(1)
 		synctest.Wait()
 		s.cancel()
 		time.Sleep(time.Second)
 		second.p.Close() // its share is free now
-		err := s.wantShutdown(10*time.Second + orderly)
+		err := s.wantShutdown(10*time.Second + closeTime)
 		want(t, "unconfirmed", len(err.Unconfirmed), 1)
 		cmds := first.commands("RDY", "CLS")
 		want(t, "last of RDY and CLS", cmds[len(cmds)-1], "CLS")
@@ -241,15 +241,15 @@ func TestDrainWithoutRDY(t *testing.T) {
 }
 
 // TestDrainOfALostConnection: nobody dials again, and the results of its handlers are of no consequence.
-func TestDrainOfALostConnection(t *testing.T) {
+func TestShutdownOfALostConnection(t *testing.T) {
 	for name, tt := range map[string]struct {
 		handle handler.Func[string]
 		left   int
 		took   time.Duration
 	}{
-		"in time":    {takes(2*time.Second, nil), 0, 2 * time.Second},
-		"heeded":     {heeds(errBill), 0, time.Second},
-		"not heeded": {takes(time.Hour, nil), 1, 6*time.Second + forgotten},
+		"in time":    {sleeps(2*time.Second, nil), 0, 2 * time.Second},
+		"heeded":     {waitsForContext(errBill), 0, time.Second},
+		"not heeded": {sleeps(time.Hour, nil), 1, 6*time.Second + lastWait},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			n := newNSQDs(t)
@@ -283,14 +283,14 @@ func TestDrainOfALostConnection(t *testing.T) {
 }
 
 // TestDrainTooLate: nothing is said of a message that nsqd may have given to someone else.
-func TestDrainTooLate(t *testing.T) {
+func TestShutdownTooLate(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(takes(time.Hour, errBill), timeout(2*time.Minute))
+		s := n.run(sleeps(time.Hour, errBill), timeout(2*time.Minute))
 		l := n.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
-		err := s.wantShutdown(2*time.Minute + time.Second + orderly + forgotten)
+		err := s.wantShutdown(2*time.Minute + time.Second + closeTime + lastWait)
 		want(t, "abandoned", len(err.Abandoned), 1)
 		want(t, "requeued", err.Abandoned[0].Requeued, false)
 		l.wantAnswers()
@@ -300,10 +300,10 @@ func TestDrainTooLate(t *testing.T) {
 }
 
 // TestDrainOverTheBound: also what was held beyond MaxInFlight is given back.
-func TestDrainOverTheBound(t *testing.T) {
+func TestShutdownOverTheBound(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(takes(3*time.Second, nil), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(8))
+		s := n.run(sleeps(3*time.Second, nil), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(8))
 		l := n.line(nsqd1)
 		l.flood(1, 30)
 		synctest.Wait()
@@ -311,17 +311,17 @@ func TestDrainOverTheBound(t *testing.T) {
 		synctest.Wait()
 		l.flood(100, 64) // more than can be held
 		want(t, "given back", len(l.commands("REQ")), 28+64)
-		s.wantStop(3*time.Second + orderly)
+		s.wantStop(3*time.Second + closeTime)
 		want(t, "finished", len(l.commands("FIN")), 2)
 	})
 }
 
 // TestDrainWhileDialling: in every state of a link.
-func TestDrainWhileDialling(t *testing.T) {
+func TestShutdownWhileDialling(t *testing.T) {
 	hangs := func(n *nsqds) { n.greet = func(*line) bool { time.Sleep(time.Hour); return false } }
 	for name, prepare := range map[string]func(*nsqds){
 		"refused":   func(n *nsqds) { n.net.Refuse(errOther) },
-		"dialling":  func(n *nsqds) { n.config.DialContext = hanging },
+		"dialling":  func(n *nsqds) { n.config.DialContext = dialHangs },
 		"handshake": hangs,
 		"auth": func(n *nsqds) {
 			n.identify = map[string]any{"auth_required": true}
@@ -350,11 +350,11 @@ func TestDrainWhileDialling(t *testing.T) {
 }
 
 // TestDrainBeforeAttach: the handshake was complete, and the drain began before anybody knew of the connection.
-func TestDrainBeforeAttach(t *testing.T) {
+func TestShutdownBeforeAttach(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
 		ctx, cancel := context.WithCancel(context.Background())
-		tracked := &tracking{Context: ctx, stopped: func(n int) {
+		tracked := &trackedContext{Context: ctx, stopped: func(n int) {
 			if n == 2 { // the dial was the first, the handshake is the second
 				cancel()
 				time.Sleep(time.Second)
@@ -370,7 +370,7 @@ func TestDrainBeforeAttach(t *testing.T) {
 }
 
 // TestDrainMeetsANewConnection: it subscribes just when the drain begins.
-func TestDrainMeetsANewConnection(t *testing.T) {
+func TestShutdownMeetsNewConnection(t *testing.T) {
 	for i := range 300 {
 		bubble(t, "", func(t *testing.T) {
 			n := newNSQDs(t)
@@ -394,7 +394,7 @@ func TestDrainMeetsANewConnection(t *testing.T) {
 			s = n.run(done, nsqx.WithHooks(ev.hooks()))
 			close(ready)
 			<-s.done
-			if s.err != nil || s.took > orderly {
+			if s.err != nil || s.took > closeTime {
 				t.Errorf("Run returned %v after %v", s.err, s.took)
 			}
 			if names := ev.names(); names != "" && names != "connect, disconnect" {

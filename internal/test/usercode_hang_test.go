@@ -51,7 +51,7 @@ func TestHangingHandlers(t *testing.T) {
 			synctest.Wait()
 			c.publish(n)
 			for range 150 {
-				c.pass(20 * time.Millisecond)
+				c.advance(20 * time.Millisecond)
 				stats := s.Stats()
 				if stats.Queued > 12 || stats.Running > 3 {
 					t.Fatalf("%d queued, %d running", stats.Queued, stats.Running)
@@ -59,7 +59,7 @@ func TestHangingHandlers(t *testing.T) {
 			}
 			want(t, "hung", hung.Load(), true)
 			close(release)
-			c.pass(10 * time.Second)
+			c.advance(10 * time.Second)
 
 			c.wantFinished(n)
 			seen := slices.Compact(slices.Sorted(slices.Values(handled.all())))
@@ -74,7 +74,7 @@ func TestHangingHandlers(t *testing.T) {
 				t.Error("nothing has expired or was given back: the handlers did not hang long enough")
 			}
 			want(t, "connections", len(d.all(nsqd1, true)), 1)
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 }
@@ -134,12 +134,12 @@ func TestChaos(t *testing.T) {
 			synctest.Wait()
 			c.publish(n)
 			for range 10 {
-				c.pass(time.Duration(faults.IntN(3000)) * time.Millisecond)
+				c.advance(time.Duration(faults.IntN(3000)) * time.Millisecond)
 				if faults.IntN(2) == 0 {
 					d.line(nsqd1).p.Reset()
 				}
 			}
-			c.pass(time.Minute)
+			c.advance(time.Minute)
 			c.wantFinished(n)
 			mu.Lock()
 			for id, times := range c.finished {

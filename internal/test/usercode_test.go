@@ -47,7 +47,7 @@ func TestPanics(t *testing.T) {
 		"telemetry before":    {opts: opts(policy, nsqx.WithTelemetry(&telemetry{middleware: panics("before")})), attempts: 1, want: handler.Requeue, delay: 10 * time.Second, logs: "panic while handling"},
 		"telemetry after":     {opts: opts(policy, nsqx.WithTelemetry(&telemetry{middleware: panics("after")})), attempts: 1, want: handler.Finish, logs: "panic while handling"},
 		"telemetry, a fault":  {opts: opts(policy, nsqx.WithTelemetry(&telemetry{middleware: panics("after")})), handle: failing, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
-		"hook":                {opts: opts(policy, nsqx.WithHooks(panickyHook)), attempts: 1, want: handler.Finish, logs: "hook panicked"},
+		"hook":                {opts: opts(policy, nsqx.WithHooks(panickingHook)), attempts: 1, want: handler.Finish, logs: "hook panicked"},
 		"panicking, then nil": {opts: opts(policy, nsqx.WithMiddleware(returning(nil))), handle: func() error { panic(errOther) }, attempts: 1, want: handler.Finish},
 	}
 	for name, tt := range tests {
@@ -60,7 +60,7 @@ func TestPanics(t *testing.T) {
 			}
 			d := newNSQDs(t)
 			var stacks synced[string]
-			d.log.hold = func(r slog.Record) {
+			d.log.onRecord = func(r slog.Record) {
 				r.Attrs(func(a slog.Attr) bool {
 					if a.Key == "stack" {
 						stacks.add(r.Message + "\n" + a.Value.String())
@@ -120,7 +120,7 @@ func TestPanicError(t *testing.T) {
 func TestGoexit(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
-		settled := &settles{}
+		settled := &settleEvents{}
 		running, most := 0, 0
 		var mu synced[int] // for its lock
 		s := d.run(func(_ context.Context, body string) error {
@@ -158,25 +158,25 @@ func TestGoexit(t *testing.T) {
 				t.Errorf("answer %q, want a delay of 10 s", cmd)
 			}
 		}
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
 // TestGoexitOfADeadLetter: it is not confirmed then.
-func TestGoexitOfADeadLetter(t *testing.T) {
+func TestGoexitInDeadLetterFunc(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		fn := func(context.Context, *handler.Message, error) error { runtime.Goexit(); return nil }
-		s := d.run(hopeless, nsqx.WithDeadLetterFunc(fn), nsqx.WithConcurrency(1))
+		s := d.run(alwaysFails, nsqx.WithDeadLetterFunc(fn), nsqx.WithConcurrency(1))
 		l := d.line(nsqd1)
 		l.send(1, 2)
 		l.wantCommands("FIN REQ", "REQ 1 10000, REQ 2 10000")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
 // TestGoexitAfterwards: what was decided stays.
-func TestGoexitAfterwards(t *testing.T) {
+func TestGoexitAfterOutcome(t *testing.T) {
 	exits := &telemetry{middleware: func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error {
 			defer runtime.Goexit()
@@ -196,13 +196,13 @@ func TestGoexitAfterwards(t *testing.T) {
 			l.sendAs(1, 1, "good")
 			l.sendAs(2, 3, "bad")
 			l.wantCommands("FIN REQ", "FIN 1, REQ 2 3000")
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 }
 
 // TestGoexitInTheDrain: the drain waits for it as for any other, and all workers end.
-func TestGoexitInTheDrain(t *testing.T) {
+func TestGoexitDuringShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		s := d.run(func(context.Context, string) error {
@@ -213,14 +213,14 @@ func TestGoexitInTheDrain(t *testing.T) {
 		l := d.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
-		s.wantStop(3*time.Second + orderly)
+		s.wantStop(3*time.Second + closeTime)
 		l.wantCommands("FIN REQ", "REQ 1 10000")
 	})
 }
 
-func (panickyLog) Handle(context.Context, slog.Record) error { panic(errOther) }
+func (panickingLog) Handle(context.Context, slog.Record) error { panic(errOther) }
 
-func (panickyLog) Enabled(context.Context, slog.Level) bool { return true }
+func (panickingLog) Enabled(context.Context, slog.Level) bool { return true }
 
 // TestLoggerPanics: nor does a logger that panics while a panic is logged end the process.
 func TestLoggerPanics(t *testing.T) {
@@ -228,14 +228,14 @@ func TestLoggerPanics(t *testing.T) {
 		"":                 nil,
 		"with middleware":  opts(nsqx.WithMiddleware(panics("after"))),
 		"crash guard":      opts(max3, nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })),
-		"a hook panics":    opts(nsqx.WithHooks(panickyHook)),
+		"a hook panics":    opts(nsqx.WithHooks(panickingHook)),
 		"a short delay":    opts(nsqx.WithMaxRequeueDelay(5 * time.Second)),
 		"a policy as well": opts(nsqx.WithRetry(retry.PolicyFunc(func(int, error) time.Duration { panic(errOther) }))),
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
 			c := makeConsumer(t, func(context.Context, string) error { panic(errOther) },
-				append(opts, s.Option(), nsqx.WithLogger(slog.New(panickyLog{})))...)
+				append(opts, s.Option(), nsqx.WithLogger(slog.New(panickingLog{})))...)
 			nsqxtest.Run(t, c)
 			s.PublishMessage("orders", []byte("x"), nsqxtest.WithAttempts(60))
 			time.Sleep(time.Second)
@@ -251,7 +251,7 @@ func TestLoggerPanics(t *testing.T) {
 }
 
 // TestCarelessErrors: an error whose methods panic is a failure like any other, whatever row it meets.
-func TestCarelessErrors(t *testing.T) {
+func TestErrorMethodsPanic(t *testing.T) {
 	for name, tt := range map[string]struct {
 		cause error
 		want  handler.Disposition
@@ -277,7 +277,7 @@ func TestCarelessErrors(t *testing.T) {
 }
 
 // TestDecidingPanics: the telemetry knows the outcome even if the policy panics.
-func TestDecidingPanics(t *testing.T) {
+func TestPolicyPanicsUnderTelemetry(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		var seen handler.Outcome
 		observe := &telemetry{middleware: func(next handler.Raw) handler.Raw {
