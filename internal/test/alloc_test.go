@@ -16,7 +16,8 @@ func (noCopy) Append(dst, v []byte) ([]byte, error) { return append(dst, v...), 
 
 func (noCopy) Decode(body []byte) ([]byte, error) { return body, nil }
 
-// TestProcessAllocatesNothing: nsqx's part of the way of a message costs no memory, whatever is around the handler.
+// TestProcessAllocatesNothing: Process itself allocates nothing, whatever options surround the
+// handler.
 func TestProcessAllocatesNothing(t *testing.T) {
 	pass := func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error { return next(ctx, m) }
@@ -37,7 +38,7 @@ func TestProcessAllocatesNothing(t *testing.T) {
 			_ = handler.FromContext(ctx).ID
 			return ctx.Err()
 		}, nil, 0},
-		"failing": {func(context.Context, []byte) error { return errBill }, nil, 1}, // where the outcome is kept
+		"failing": {func(context.Context, []byte) error { return errBill }, nil, 1}, // for the outcome
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -68,7 +69,8 @@ func TestProcessAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestMessagesAllocateLittle: from the socket to the answer, in the steady state, far less than one allocation a message.
+// TestMessagesAllocateLittle: from the socket to the answer, the steady state needs far less than
+// one allocation a message.
 func TestMessagesAllocateLittle(t *testing.T) {
 	const batch, runs = 500, 20
 	finished := make(chan struct{}, 1)
@@ -105,7 +107,7 @@ func TestMessagesAllocateLittle(t *testing.T) {
 		start <- struct{}{}
 		<-finished
 	})
-	close(start) // nsqd goes away
+	close(start) // ends nsqd
 	cancel()
 	<-ended
 	if per := got / batch; per > 0.1 {

@@ -15,7 +15,8 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// TestDeadLetterHeaders: where it comes from and why, behind what it came with. Its trace is that of the message, kept apart.
+// TestDeadLetterHeaders: a dead letter keeps the headers of its message, followed by its origin and
+// the error. If its publish is traced, the trace of the message is kept in a header of its own.
 func TestDeadLetterHeaders(t *testing.T) {
 	const own = `nsqx-dlq-topic=orders
 nsqx-dlq-channel=billing
@@ -58,9 +59,9 @@ nsqx-dlq-time=2000-01-01T01:30:00Z`
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			letter, skipped := deadLetterOf(t, tt.body, errBill, tt.opts...)
-			want(t, "went without", skipped, 0)
+			want(t, "without headers", skipped, 0)
 			headers, payload := splitHeaders(letter)
-			if _, _, err := envelope.Split(tt.body); err != nil && headers != "" { // what is wrong with it is told
+			if _, _, err := envelope.Split(tt.body); err != nil && headers != "" { // the header has the fault of the envelope
 				header, _, _ := envelope.WriterOf(letter)
 				text, _ := header.Get(envelope.DeadError)
 				if !strings.Contains(text, "envelope") {
@@ -77,7 +78,8 @@ nsqx-dlq-time=2000-01-01T01:30:00Z`
 	}
 }
 
-// TestDeadLetterReason: the first 512 bytes of the error, as a header may carry them, in whole runes.
+// TestDeadLetterReason: the header has the first 512 bytes of the error, in whole runes, as a
+// header allows them.
 func TestDeadLetterReason(t *testing.T) {
 	long := "line 1\nline 2\ttab\x00\x7f\u0085 bad \xff\xfe " + strings.Repeat("é", 300)
 	tests := map[string]struct{ text, want string }{
@@ -97,32 +99,32 @@ func TestDeadLetterReason(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, ok := headers.Get(envelope.DeadError)
-			want(t, "it is there", ok, true)
+			want(t, "present", ok, true)
 			want(t, "error", got, tt.want)
-			want(t, "it is UTF-8", utf8.ValidString(got), true)
+			want(t, "UTF-8", utf8.ValidString(got), true)
 		})
 	}
 }
 
-// TestDeadLetterTooLarge: what has no room for headers goes as it came, whatever it came as.
+// TestDeadLetterTooLarge: a dead letter without room for headers is published unchanged.
 func TestDeadLetterTooLarge(t *testing.T) {
 	full := string(withHeaders(strings.Repeat("x", 900), "tenant", strings.Repeat("t", 80)))
 	for size, enveloped := range map[int]bool{700: true, 1024: false} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			body := strings.Repeat("x", size)
 			letter, skipped := deadLetterOf(t, []byte(body), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
-			want(t, "it has headers", envelope.Is(letter), enveloped)
-			want(t, "it went without", skipped == 1, !enveloped)
+			want(t, "enveloped", envelope.Is(letter), enveloped)
+			want(t, "without headers", skipped == 1, !enveloped)
 			_, payload := splitHeaders(letter)
 			want(t, "payload", payload, body)
 		})
 	}
 	letter, skipped := deadLetterOf(t, []byte(full), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
 	want(t, "one that came with headers", string(letter), full)
-	want(t, "it went without new ones", skipped, 1)
+	want(t, "without new headers", skipped, 1)
 }
 
-// TestDeadLetterTopicErrors: what is wrong with the topic is found when the consumer is made.
+// TestDeadLetterTopicErrors: NewConsumer rejects faulty dead letter options.
 func TestDeadLetterTopicErrors(t *testing.T) {
 	tests := map[string]struct {
 		opts []nsqx.ConsumerOption

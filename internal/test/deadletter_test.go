@@ -18,7 +18,8 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// TestDeadLetterIsConfirmedFirst: no FIN before the OK, and nsqd is asked for patience.
+// TestDeadLetterIsConfirmedFirst: FIN follows the OK of the dead letter. TOUCH extends the message
+// timeout meanwhile.
 func TestDeadLetterIsConfirmedFirst(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -38,7 +39,7 @@ func TestDeadLetterIsConfirmedFirst(t *testing.T) {
 	})
 }
 
-// TestDeadLetterNotConfirmed: never a FIN.
+// TestDeadLetterNotConfirmed: a dead letter that is not confirmed never leads to FIN.
 func TestDeadLetterNotConfirmed(t *testing.T) {
 	wrong := func(l *line) { l.say("NO") }
 	tests := map[string]struct {
@@ -75,7 +76,7 @@ func TestDeadLetterNotConfirmed(t *testing.T) {
 	}
 }
 
-// TestDeadLetterPolicyStops: a policy that has no delay for it does not make a FIN of a dead letter that failed.
+// TestDeadLetterPolicyStops: a dead letter that failed is requeued even if the policy stops.
 func TestDeadLetterPolicyStops(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -88,7 +89,8 @@ func TestDeadLetterPolicyStops(t *testing.T) {
 	})
 }
 
-// TestDeadLetterElsewhere: another nsqd takes it when the one that delivered the message does not.
+// TestDeadLetterElsewhere: another nsqd gets the dead letter if the one that delivered the message
+// does not take it.
 func TestDeadLetterElsewhere(t *testing.T) {
 	for name, answer := range map[string]func(*line){"refused": refusePublish, "lost": func(l *line) { l.p.Close() }} {
 		bubble(t, name, func(t *testing.T) {
@@ -122,13 +124,14 @@ func TestDeadLetterElsewhere(t *testing.T) {
 		want(t, "dead letter", d.publisher(nsqd2).entries("PUB")[0].payload(), fake.ID(7))
 		l.send(8)
 		l.wantAnswers("0s TOUCH 7", "0s FIN 7", "0s TOUCH 8", "0s FIN 8")
-		want(t, "dials to nsqd 1", dials, 2) // it is left in peace for a while
+		want(t, "dials to nsqd 1", dials, 2) // not again for a while
 		want(t, "connections to publish to nsqd 2", len(d.all(nsqd2, false)), 1)
 		s.wantStop(closeTime)
 	})
 }
 
-// TestDeadLetterBody: it is the body as it came, whatever the middleware has made of it.
+// TestDeadLetterBody: a dead letter has the body that nsqd delivered, not the one that middleware
+// made of it.
 func TestDeadLetterBody(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		decrypt := func(next handler.Raw) handler.Raw {
@@ -145,7 +148,8 @@ func TestDeadLetterBody(t *testing.T) {
 	})
 }
 
-// TestConnectionLostDuringDeadLetter: it is published once, and nobody answers on another connection.
+// TestConnectionLostDuringDeadLetter: the dead letter is published once, and nothing is answered on
+// another connection.
 func TestConnectionLostDuringDeadLetter(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -167,7 +171,8 @@ func TestConnectionLostDuringDeadLetter(t *testing.T) {
 	})
 }
 
-// TestDeadLettersShareAConnection: one to an nsqd, opened at the first, closed in good order when idle for 30 s to 60 s.
+// TestDeadLettersShareAConnection: one connection to an nsqd is opened for the first dead letter,
+// and half-closed when it has been idle for 30 s to 60 s.
 func TestDeadLettersShareAConnection(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -184,23 +189,23 @@ func TestDeadLettersShareAConnection(t *testing.T) {
 		time.Sleep(31*time.Second - 1)
 		want(t, "ended too early", first.halfClosed(), false)
 		time.Sleep(time.Nanosecond) // a minute after it was opened
-		want(t, "ended in order", first.halfClosed(), true)
+		want(t, "half-closed", first.halfClosed(), true)
 		want(t, "publishes", first.published(), 11)
 
 		l.send(12)
 		want(t, "connections", len(d.all(nsqd1, false)), 2)
 		second := d.publisher(nsqd1)
-		second.p.Close() // nsqd goes away, then comes back
+		second.p.Close() // nsqd restarts
 		synctest.Wait()
 		l.send(13)
 		want(t, "connections", len(d.all(nsqd1, false)), 3)
 		want(t, "dead letters", s.Stats().DeadLettered, 13)
 		s.wantStop(closeTime)
-		want(t, "ended in order", d.publisher(nsqd1).halfClosed(), true)
+		want(t, "half-closed", d.publisher(nsqd1).halfClosed(), true)
 	})
 }
 
-// TestDeadLetterPatience: when all the time is spent on one nsqd, the others are not bothered.
+// TestDeadLetterTimeout: if one nsqd uses up all the time, no other one is tried.
 func TestDeadLetterTimeout(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
@@ -215,7 +220,8 @@ func TestDeadLetterTimeout(t *testing.T) {
 	})
 }
 
-// TestDeadLetterMeetsIdleEnd: a connection that is about to be closed is used, or another one is made. Nothing fails.
+// TestDeadLetterOnIdleConnection: a dead letter at the moment at which its idle connection is
+// closed uses this connection or a new one, and does not fail.
 func TestDeadLetterOnIdleConnection(t *testing.T) {
 	for range 100 {
 		bubble(t, "", func(t *testing.T) {
@@ -233,8 +239,8 @@ func TestDeadLetterOnIdleConnection(t *testing.T) {
 	}
 }
 
-// TestSlowPublisherHandshake: the message does not wait for it longer than a dead letter may take, and neither does the
-// shutdown, whenever it is done.
+// TestSlowPublisherHandshake: a handshake delays the message no longer than a dead letter may take,
+// and never delays the shutdown.
 func TestSlowPublisherHandshake(t *testing.T) {
 	for _, takes := range []time.Duration{20 * time.Second, 45 * time.Second, 90 * time.Second, time.Hour} {
 		bubble(t, takes.String(), func(t *testing.T) {
@@ -260,7 +266,7 @@ func TestSlowPublisherHandshake(t *testing.T) {
 	}
 }
 
-// TestDeadLetterFunc: its context outlives the handler's, and has its values.
+// TestDeadLetterFunc: its context has the values of the handler's context, but not its deadline.
 func TestDeadLetterFunc(t *testing.T) {
 	type key struct{}
 	bubble(t, "", func(t *testing.T) {
@@ -294,7 +300,7 @@ func TestDeadLetterFunc(t *testing.T) {
 	})
 }
 
-// TestDeadLetterTooLate: after nsqd's max-msg-timeout nothing but silence is left.
+// TestDeadLetterTooLate: after nsqd's max-msg-timeout the message is not answered.
 func TestDeadLetterTooLate(t *testing.T) {
 	for name, answer := range map[string]error{"failed": errOther, "confirmed": nil} {
 		bubble(t, name, func(t *testing.T) {
@@ -316,7 +322,8 @@ func TestDeadLetterTooLate(t *testing.T) {
 	}
 }
 
-// TestShutdownDuringDeadLetter: it is waited for as handlers are, and the message requeued in the end.
+// TestShutdownDuringDeadLetter: the shutdown waits for a dead letter as for a handler, then
+// requeues the message.
 func TestShutdownDuringDeadLetter(t *testing.T) {
 	bubble(t, "confirmed", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -328,7 +335,7 @@ func TestShutdownDuringDeadLetter(t *testing.T) {
 		s.wantStop(15*time.Second + closeTime)
 		l.wantAnswers("0s TOUCH 1", "15s FIN 1")
 	})
-	bubble(t, "confirmed in the grace", func(t *testing.T) {
+	bubble(t, "confirmed in the extra second", func(t *testing.T) {
 		d := newNSQDs(t)
 		d.on = onPUB(map[string]func(*line){nsqd1: sayAfter(5500*time.Millisecond, "OK")})
 		s := d.run(alwaysFails, dead, nsqx.WithShutdownTimeout(5*time.Second))
@@ -361,7 +368,7 @@ func TestShutdownDuringDeadLetter(t *testing.T) {
 		s := d.run(alwaysFails, nsqx.WithShutdownTimeout(5*time.Second), nsqx.WithDeadLetterFunc(func(ctx context.Context, _ *handler.Message, _ error) error {
 			<-ctx.Done()
 			cause = context.Cause(ctx)
-			return nil // too late: the message has been given back
+			return nil // too late: the message has been requeued
 		}))
 		l := d.line(nsqd1)
 		l.send(1)
@@ -375,7 +382,8 @@ func TestShutdownDuringDeadLetter(t *testing.T) {
 	})
 }
 
-// TestInterruptedIsNoDeadLetter: what fails because of the shutdown is given back, whatever it says.
+// TestInterruptedIsNotADeadLetter: a message that fails because of the shutdown is requeued,
+// whatever its error.
 func TestInterruptedIsNotADeadLetter(t *testing.T) {
 	for name, answer := range map[string]error{"permanent": retry.Permanent(errBill), "drop": retry.Drop(errBill), "other": errBill, "after": retry.After(time.Hour, nil)} {
 		bubble(t, name, func(t *testing.T) {
@@ -396,7 +404,7 @@ func TestInterruptedIsNotADeadLetter(t *testing.T) {
 	}
 }
 
-// TestCrashGuardIsLogged: somebody has to look at a message that seems to kill the process.
+// TestCrashGuardIsLogged: a message that seems to crash the process is logged as an error.
 func TestCrashGuardIsLogged(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)

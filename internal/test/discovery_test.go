@@ -15,12 +15,13 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
+// TestDiscoveryUnion: the addresses of all sources and of WithNSQD are used, each once.
 func TestDiscoveryUnion(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 5)
 		a, b := newFinder(s[1].Addr(), s[0].Addr(), s[1].Addr()), newFinder(s[2].Addr())
 		hold := make(chan struct{})
-		b.act = func(context.Context) { <-hold } // the order of the answers
+		b.act = func(context.Context) { <-hold } // a answers first
 		c := discover(t, s, nsqx.WithNSQD(s[0].Addr()), nsqx.WithDiscoverer(a, b))
 		want(t, "found by the first", addrs(c), "nsqd-1 nsqd-2")
 		close(hold)
@@ -37,7 +38,8 @@ func TestDiscoveryUnion(t *testing.T) {
 	})
 }
 
-// TestForgotten: an address is forgotten after three good answers without it, but a connection that works is kept.
+// TestForgotten: an address is forgotten after three answers without it, except while its
+// connection works.
 func TestForgotten(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 3)
@@ -71,7 +73,8 @@ func TestForgotten(t *testing.T) {
 	})
 }
 
-// TestForgottenComesBack while its connection has not ended: it is redialled again.
+// TestForgottenComesBack: an address that is found again before its connection ends is redialled
+// when it ends.
 func TestForgottenComesBack(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
@@ -89,7 +92,7 @@ func TestForgottenComesBack(t *testing.T) {
 	})
 }
 
-// TestFailedPolls count for nothing (row F28).
+// TestFailedPolls (row F28): a poll that fails removes no address.
 func TestFailedPolls(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 3)
@@ -107,7 +110,7 @@ func TestFailedPolls(t *testing.T) {
 		want(t, "redialled", addrs(c), "nsqd-1 nsqd-2")
 		f.set(failure, s[2].Addr())
 		f.waitPolls(1)
-		want(t, "what is found beside an error", addrs(c), "nsqd-1 nsqd-2 nsqd-3")
+		want(t, "found beside an error", addrs(c), "nsqd-1 nsqd-2 nsqd-3")
 		l := c.Stats().Lookups[0]
 		want(t, "polls", l.Polls, uint64(len(f.pollTimes())))
 		want(t, "errors", l.Errors, l.Polls-3)
@@ -118,7 +121,8 @@ func TestFailedPolls(t *testing.T) {
 	})
 }
 
-// TestFreshSource that knows nothing costs nothing (row F29): another one still names the address, or it does itself in time.
+// TestSourceWithoutAddresses (row F29): a source that has just started and knows no address removes
+// none, if another source names it or if this one does within three polls.
 func TestSourceWithoutAddresses(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
@@ -128,7 +132,7 @@ func TestSourceWithoutAddresses(t *testing.T) {
 		b.waitPolls(10)
 		s[0].Disconnect()
 		time.Sleep(time.Second)
-		want(t, "of two, one knows nothing", addrs(c), "nsqd-1 nsqd-2")
+		want(t, "one of two sources knows nothing", addrs(c), "nsqd-1 nsqd-2")
 
 		for range 5 {
 			a.set(nil)
@@ -146,7 +150,8 @@ func TestSourceWithoutAddresses(t *testing.T) {
 	})
 }
 
-// TestNamedAnew: who was away, and is named anew, is back: it is dialled at once, whatever its backoff.
+// TestNamedAgain: an address that was missing in an answer and is named again is dialled at once,
+// whatever its backoff.
 func TestNamedAgain(t *testing.T) {
 	for range 5 { // backoffs are random
 		bubble(t, "", func(t *testing.T) {
@@ -171,7 +176,8 @@ func TestNamedAgain(t *testing.T) {
 	}
 }
 
-// TestNoStorm: an address that is down is dialled under backoff, however often it is named (row F30).
+// TestNoStorm (row F30): an address that is down is dialled under backoff, however often it is
+// named.
 func TestNoStorm(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
@@ -185,6 +191,7 @@ func TestNoStorm(t *testing.T) {
 	})
 }
 
+// TestFilter: WithNSQDFilter decides about found addresses only.
 func TestFilter(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 3)
@@ -195,13 +202,13 @@ func TestFilter(t *testing.T) {
 			return addr == s[2].Addr()
 		}))
 		f.waitPolls(3)
-		want(t, "those that may", addrs(c), "nsqd-1 nsqd-3")
+		want(t, "accepted addresses", addrs(c), "nsqd-1 nsqd-3")
 		want(t, "asked", len(asked.all()), 3*len(f.pollTimes()))
 		want(t, "found", c.Stats().Lookups[0].Found, 1)
 	})
 }
 
-// TestMaxNSQDs: what is too much is an error that is seen, and no more (row F33).
+// TestMaxNSQDs (row F33): addresses beyond the limit are reported as an error and not used.
 func TestMaxNSQDs(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 6)
@@ -225,26 +232,26 @@ func TestMaxNSQDs(t *testing.T) {
 		}
 		want(t, "warnings", log.count(slog.LevelWarn, "not all can be used"), 1)
 
-		f.set(nil, all[3:]...) // there is room when others are forgotten, and end
+		f.set(nil, all[3:]...) // frees room when others are forgotten and their connections end
 		f.waitPolls(4)
 		want(t, "when three were forgotten", addrs(c), "nsqd-1 nsqd-2 nsqd-3 nsqd-4 nsqd-5 nsqd-6")
 		wantErr(t, "last error", c.Stats().Lookups[0].LastErr, nil)
 	})
 }
 
-// TestBadAddresses are dropped. So is nothing else.
+// TestBadAddresses: only faulty addresses are dropped.
 func TestBadAddresses(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
 		f := newFinder("", "nsqd", ":4150", "nsqd:0", "nsqd:65536", "nsqd:x", "http://nsqd:4150", "nsqd:4150\n", s[0].Addr(), "unix://", "[::1:4150")
 		c := discover(t, s, nsqx.WithDiscoverer(f))
 		f.waitPolls(2)
-		want(t, "those that are addresses", addrs(c), "nsqd-1")
+		want(t, "valid addresses", addrs(c), "nsqd-1")
 		want(t, "found", c.Stats().Lookups[0].Found, 1)
 	})
 }
 
-// TestDiscovererPanics, or the filter: that is an error of this poll, and others go on.
+// TestDiscovererPanics: a panic of a source, or of the filter, is an error of that poll only.
 func TestDiscovererPanics(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
@@ -267,7 +274,7 @@ func TestDiscovererPanics(t *testing.T) {
 	})
 }
 
-// TestLookupEvents: what is told, and what Stats show.
+// TestLookupEvents: each poll is an event, a log record and part of Stats.
 func TestLookupEvents(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
@@ -301,7 +308,7 @@ func TestLookupEvents(t *testing.T) {
 	})
 }
 
-// TestLookupInterval is given or taken 20 %.
+// TestLookupInterval: intervals vary by 20 %.
 func TestLookupInterval(t *testing.T) {
 	for base, opt := range map[time.Duration]nsqx.ConsumerOption{time.Minute: nil, 5 * time.Second: nsqx.WithLookupInterval(5 * time.Second)} {
 		bubble(t, base.String(), func(t *testing.T) {
@@ -322,7 +329,8 @@ func TestLookupInterval(t *testing.T) {
 	}
 }
 
-// TestFrozenPoll holds up nobody: neither other sources nor the shutdown (S8). It is given up after 10 s.
+// TestFrozenPoll (row S8): a poll that hangs delays neither other sources nor the shutdown, and is
+// given up after 10 s.
 func TestFrozenPoll(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
@@ -348,7 +356,7 @@ func TestFrozenPoll(t *testing.T) {
 	})
 }
 
-// TestNoDialInDrain: nothing is dialled once it has begun, whatever is found.
+// TestNoDialDuringShutdown: after the shutdown has begun nothing is dialled, whatever is found.
 func TestNoDialDuringShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 3)
@@ -371,7 +379,7 @@ func TestNoDialDuringShutdown(t *testing.T) {
 			stop()
 		}()
 		synctest.Wait()
-		wantErr(t, "health in the drain", c.Healthy(), nsqx.ErrNotRunning)
+		wantErr(t, "health during shutdown", c.Healthy(), nsqx.ErrNotRunning)
 		s[1].Refuse(false)
 		time.Sleep(15 * time.Second)
 		for i, n := range dials {

@@ -18,7 +18,8 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// TestFlood is M14 beyond the bound: a connection on which far more arrives than was asked for is closed; the others stay.
+// TestFlood (M14): a connection that brings far more messages than requested is closed; the others
+// stay.
 func TestFlood(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
@@ -29,13 +30,13 @@ func TestFlood(t *testing.T) {
 		l := d.line(nsqd1)
 		const bound = 2*8 + 2
 		l.send(1, 2)
-		synctest.Wait()     // the workers have them
-		l.flood(3, 2*bound) // the queue is full, as many are given back
+		synctest.Wait()     // both are running
+		l.flood(3, 2*bound) // half fills the queue, half is requeued
 		synctest.Wait()
 		want(t, "queued", s.Stats().Queued, bound)
 		want(t, "connected", s.Stats().Connections[0].Connected, true)
 		want(t, "last RDY", l.lastRDY(), "RDY 0")
-		want(t, "given back", len(l.commands("REQ")), bound)
+		want(t, "requeued", len(l.commands("REQ")), bound)
 		want(t, "the last of them", l.commands("REQ")[bound-1], "REQ "+strconv.FormatUint(2+2*bound, 16)+" 1000")
 		l.flood(100, 1)
 		synctest.Wait()
@@ -46,7 +47,7 @@ func TestFlood(t *testing.T) {
 			t.Errorf("last error is %v", stats.Connections[0].LastErr)
 		}
 
-		other := d.line(nsqd2) // the queue is full of what is lost: that is not its fault
+		other := d.line(nsqd2) // works although messages of the lost connection fill the queue
 		other.send(1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007)
 		time.Sleep(time.Second)
 		want(t, "connected", s.Stats().Connections[1].Connected, true)
@@ -59,8 +60,8 @@ func TestFlood(t *testing.T) {
 	})
 }
 
-// TestFloodOfAnother: a connection that keeps to its RDY is not closed for one that does not. What it brings waits a
-// second, since its RDY is open.
+// TestFloodOfAnother: a connection that respects its RDY is not closed because another one does
+// not. Its messages are requeued with a delay of one second, since its RDY is open.
 func TestFloodOfAnother(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
@@ -69,9 +70,9 @@ func TestFloodOfAnother(t *testing.T) {
 			return context.Cause(ctx)
 		}, nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(8), nsqx.WithShutdownTimeout(0))
 		synctest.Wait()
-		d.line(nsqd1).send(100) // is being handled
+		d.line(nsqd1).send(100) // runs
 		synctest.Wait()
-		d.line(nsqd1).flood(1, 4*8+2) // as much as may wait
+		d.line(nsqd1).flood(1, 4*8+2) // fills the queue
 		synctest.Wait()
 		d.line(nsqd2).send(101, 102, 103)
 		d.line(nsqd2).wantCommands("REQ", "REQ 65 1000, REQ 66 1000, REQ 67 1000")
@@ -88,8 +89,8 @@ func TestFloodOfAnother(t *testing.T) {
 	})
 }
 
-// TestBound is row R1: an nsqd that sends far more than RDY. Beyond twice MaxInFlight, the newest are given back for a second; if it
-// goes on, the connection ends.
+// TestBound (row R1): nsqd sends far more than RDY. Beyond twice MaxInFlight the newest messages
+// are requeued with a delay of one second; far beyond that the connection ends.
 func TestBound(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithoutChecks(nsqxtest.CheckAnswers))
@@ -128,13 +129,13 @@ func TestBound(t *testing.T) {
 		for i := range 9 {
 			newest = append(newest, fmt.Sprintf("REQ %s 1000", fake.ID(uint64(3+bound+i))))
 		}
-		want(t, "given back", strings.Join(requeued, ", "), strings.Join(newest, ", "))
+		want(t, "requeued", strings.Join(requeued, ", "), strings.Join(newest, ", "))
 		want(t, "connections", len(s.Conns()), 1)
 		want(t, "ends", len(ends.all()), 0)
 
 		flood(100, bound-9)
 		want(t, "queued", c.Stats().Queued, bound)
-		want(t, "ends at the last message that is borne", len(ends.all()), 0)
+		want(t, "ends at the bound", len(ends.all()), 0)
 		flood(200, 1)
 		synctest.Wait()
 		want(t, "queued", c.Stats().Queued <= bound, true)
@@ -149,8 +150,8 @@ func TestBound(t *testing.T) {
 	})
 }
 
-// TestBoundOfBytes: bodies that are larger than those before are given back beyond twice WithMaxInFlightBytes, RDY first. That is
-// no fault of nsqd's, and it is not cut off.
+// TestBoundOfBytes: bodies larger than those before are requeued beyond twice WithMaxInFlightBytes,
+// after RDY 0. This is not nsqd's fault, so the connection stays.
 func TestBoundOfBytes(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond))
@@ -163,8 +164,8 @@ func TestBoundOfBytes(t *testing.T) {
 			bodies = append(bodies, large)
 		}
 		ids := s.Publish("orders", bodies...)
-		time.Sleep(500 * time.Millisecond) // nsqd buffers the last ones
-		const waiting = 20                 // 2 MiB of them
+		time.Sleep(500 * time.Millisecond) // until nsqd has flushed its buffer
+		const waiting = 20                 // 2 MiB
 		want(t, "runs", runs.Load(), 2)
 		want(t, "queued", c.Stats().Queued, waiting)
 		closed, requeued := false, 0
@@ -180,7 +181,7 @@ func TestBoundOfBytes(t *testing.T) {
 			}
 			requeued++
 		}
-		want(t, "given back", requeued, len(ids)-2-waiting)
+		want(t, "requeued", requeued, len(ids)-2-waiting)
 		wantAttempts(t, s, ids[:2+waiting], 1)
 		want(t, "max in flight", c.Stats().MaxInFlight, 10)
 		release()
@@ -190,7 +191,7 @@ func TestBoundOfBytes(t *testing.T) {
 	})
 }
 
-// TestBoundForgets: what was too much a while ago does not count.
+// TestBoundForgets: earlier floods do not count.
 func TestBoundForgets(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithoutChecks(nsqxtest.CheckAnswers))

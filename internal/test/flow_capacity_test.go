@@ -13,8 +13,9 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// TestServiceTimeOfQuietTopic: single messages, each handled between two looks at the workers, are no handlers that take no time.
-// Else the burst that follows comes as a whole, although it takes long, and is given back.
+// TestServiceTimeOfQuietTopic: single messages, each handled between two samples of the workers, do
+// not make handlers look infinitely fast. Otherwise the whole of the next burst would be fetched
+// and requeued.
 func TestServiceTimeOfQuietTopic(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -34,8 +35,8 @@ func TestServiceTimeOfQuietTopic(t *testing.T) {
 	})
 }
 
-// TestServiceTimeIsFoundEarly: nobody waits a whole tick to learn that handlers are quick, at the start or when the first
-// message comes later.
+// TestServiceTimeIsMeasuredEarly: fast handlers are noticed before the next tick, at the start and
+// when the first message comes later.
 func TestServiceTimeIsMeasuredEarly(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"start": 0, "later": time.Minute} {
 		bubble(t, name, func(t *testing.T) {
@@ -52,7 +53,7 @@ func TestServiceTimeIsMeasuredEarly(t *testing.T) {
 	}
 }
 
-// TestBacklog opens the window up to MaxInFlight, and never beyond.
+// TestBacklog: a backlog opens the window up to MaxInFlight, never beyond.
 func TestBacklog(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(200, time.Millisecond))
@@ -73,7 +74,8 @@ func TestBacklog(t *testing.T) {
 	})
 }
 
-// TestAutomatic is what handlers do in 100 ms, beside those that run.
+// TestAutomaticMaxInFlight: the automatic MaxInFlight is what handlers do in 100 ms, plus one
+// message for each handler.
 func TestAutomaticMaxInFlight(t *testing.T) {
 	for name, tt := range map[string]struct {
 		takes time.Duration
@@ -89,7 +91,7 @@ func TestAutomaticMaxInFlight(t *testing.T) {
 			c, _ := consume(t, []*nsqxtest.Server{s}, sleeps(tt.takes, nil), nsqx.WithConcurrency(4))
 			want(t, "max in flight before the first result", c.Stats().MaxInFlight, 4)
 			publish(s, 10_000)
-			time.Sleep(10*time.Second + 5*time.Millisecond) // never when handlers come and go
+			time.Sleep(10*time.Second + 5*time.Millisecond) // between the ends of handlers
 			for range 50 {
 				time.Sleep(110 * time.Millisecond)
 				if n := c.Stats().MaxInFlight; n < tt.want-tt.near || n > tt.want+tt.near {
@@ -104,7 +106,7 @@ func TestAutomaticMaxInFlight(t *testing.T) {
 	}
 }
 
-// TestMaxInFlightBytes bounds what large bodies take.
+// TestMaxInFlightBytes: large bodies lower the number of messages in flight.
 func TestMaxInFlightBytes(t *testing.T) {
 	for name, tt := range map[string]struct {
 		size int
@@ -139,7 +141,8 @@ func TestMaxInFlightBytes(t *testing.T) {
 	}
 }
 
-// TestMaxInFlightBytesFollows: bodies count as they are of late, not since the start.
+// TestMaxInFlightBytesFollows: the average size of bodies is a recent one, not that since the
+// start.
 func TestMaxInFlightBytesFollows(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond), nsqxtest.WithPatience(time.Minute))
@@ -166,7 +169,7 @@ func TestMaxInFlightBytesFollows(t *testing.T) {
 	})
 }
 
-// TestOneForEach: while it is idle, a consumer asks each nsqd for one, though it has fewer handlers.
+// TestOneMessagePerNSQD: an idle consumer has RDY 1 at each nsqd, even with fewer handlers.
 func TestOneMessagePerNSQD(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 6)
@@ -183,7 +186,7 @@ func TestOneMessagePerNSQD(t *testing.T) {
 	})
 }
 
-// TestTwoConsumers of one channel get the same.
+// TestTwoConsumers: two equal consumers of one channel handle equally much.
 func TestTwoConsumers(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -215,7 +218,8 @@ func TestTwoConsumers(t *testing.T) {
 	})
 }
 
-// TestUnlikeConsumers: nothing waits with the slow one while the other has free workers.
+// TestSlowAndFastConsumer: no message waits at the slow consumer while the fast one has free
+// workers.
 func TestSlowAndFastConsumer(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Minute))
@@ -240,10 +244,10 @@ func TestSlowAndFastConsumer(t *testing.T) {
 	})
 }
 
-// TestIdle: a consumer without messages has nothing to do but to answer heartbeats.
+// TestIdle: a consumer without messages only answers heartbeats.
 func TestIdle(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		ticking := wakeups(func() { // as many as a tick each 100 ms makes
+		ticking := wakeups(func() { // a tick each 100 ms
 			for range 36_000 {
 				time.Sleep(100 * time.Millisecond)
 			}

@@ -10,8 +10,8 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// TestQuietTopic: single messages reach the handler at once, although nsqd buffers for 250 ms what it sends to those that could
-// take more.
+// TestQuietTopic: single messages reach the handler at once, although nsqd buffers messages for 250
+// ms if RDY allows more of them.
 func TestQuietTopic(t *testing.T) {
 	for name, tt := range map[string]struct {
 		opts     []nsqx.ConsumerOption
@@ -47,7 +47,8 @@ func TestQuietTopic(t *testing.T) {
 	}
 }
 
-// TestPairs of messages, irregularly: the window opens now and then, and what nsqd then buffers comes after a poke.
+// TestIrregularLoad: bursts open the window now and then; a nudge of RDY makes nsqd flush what it
+// then buffers.
 func TestIrregularLoad(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -64,13 +65,13 @@ func TestIrregularLoad(t *testing.T) {
 		time.Sleep(time.Second)
 		want(t, "in flight", billing(s).InFlight+billing(s).Depth, 0)
 		if most := w.longest(); most > 1200*time.Microsecond {
-			t.Errorf("a message has waited %v, want a poke after 1 ms", most)
+			t.Errorf("a message has waited %v, want a nudge after 1 ms", most)
 		}
 	})
 }
 
-// TestQuietAfterBacklog: whatever the window was when the backlog ended, the single message that comes later does not wait in nsqd's
-// buffer.
+// TestQuietAfterBacklog: whatever the window was at the end of a backlog, a later single message
+// does not wait in nsqd's buffer.
 func TestQuietAfterBacklog(t *testing.T) {
 	for name, opt := range map[string]nsqx.ConsumerOption{"defaults": nil, "max in flight": nsqx.WithMaxInFlight(100)} {
 		bubble(t, name, func(t *testing.T) {
@@ -96,7 +97,8 @@ func TestQuietAfterBacklog(t *testing.T) {
 	}
 }
 
-// TestQuietForLong: how long a topic was quiet is no round trip of the network. It must not open the window, nor put off pokes.
+// TestQuietForLongTime: the time without messages does not count as a round trip, which would open
+// the window or delay nudges.
 func TestQuietForLongTime(t *testing.T) {
 	for _, gap := range []time.Duration{20 * time.Millisecond, 300 * time.Millisecond, time.Second, 7 * time.Second} {
 		bubble(t, gap.String(), func(t *testing.T) {

@@ -16,14 +16,15 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// TestDemandMoves from one nsqd to another: who is idle lends, and has it back when it needs it.
+// TestQuotaFollowsDemand: a connection without messages gives its quota to busy ones, and gets it
+// back when needed.
 func TestQuotaFollowsDemand(t *testing.T) {
 	for _, n := range []int{2, 3, 8} {
 		bubble(t, strconv.Itoa(n), func(t *testing.T) {
 			const most = 40
 			servers := nsqxtest.NewServers(t, n, nsqxtest.WithMaxInFlightCheck(most, time.Millisecond))
 			c, _ := consume(t, servers, sleeps(50*time.Millisecond, nil), nsqx.WithConcurrency(most), nsqx.WithMaxInFlight(most))
-			shares := func() (sum int) {
+			quotas := func() (sum int) {
 				for _, conn := range c.Stats().Connections {
 					sum += conn.Quota
 				}
@@ -41,11 +42,11 @@ func TestQuotaFollowsDemand(t *testing.T) {
 						t.Errorf("%s has RDY 0: a message there would wait", other.Addr())
 					}
 				}
-				want(t, "sum of shares", shares() <= most, true)
+				want(t, "sum of quotas", quotas() <= most, true)
 				s.Await("orders", "billing", finished(1000*(1+i/n)))
 			}
 
-			for _, s := range servers { // all are busy: all have the same
+			for _, s := range servers { // all are busy and get the same
 				publish(s, 1000)
 			}
 			time.Sleep(500 * time.Millisecond)
@@ -61,7 +62,7 @@ func TestQuotaFollowsDemand(t *testing.T) {
 	}
 }
 
-// TestMaxRDY of an nsqd bounds what it is asked for: more is fatal (row F22).
+// TestMaxRDY (row F22): no RDY exceeds nsqd's max-rdy-count, which would be fatal.
 func TestMaxRDY(t *testing.T) {
 	for name, opt := range map[string]nsqx.ConsumerOption{"window": nil, "fixed RDY": nsqx.WithFixedRDY()} {
 		bubble(t, name, func(t *testing.T) {
@@ -72,7 +73,7 @@ func TestMaxRDY(t *testing.T) {
 			}
 			time.Sleep(900 * time.Millisecond)
 			want(t, "RDY", rdy(t, servers[0]), 10)
-			want(t, "RDY of the other, which has the rest", rdy(t, servers[1]), 90)
+			want(t, "RDY of the other", rdy(t, servers[1]), 90)
 			for _, s := range servers {
 				want(t, "dials", s.Dials(), 1)
 			}
@@ -80,8 +81,8 @@ func TestMaxRDY(t *testing.T) {
 	}
 }
 
-// TestUnevenLoadWithCuts: whatever comes and goes, the sum of the RDYs is at most MaxInFlight, which the servers check, and
-// everything is handled.
+// TestUnevenLoadWithCuts: whatever comes and goes, the RDYs add up to at most MaxInFlight, which
+// the servers check, and every message is handled.
 func TestUnevenLoadWithCuts(t *testing.T) {
 	for seed := range uint64(6) {
 		bubble(t, strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -124,11 +125,11 @@ func TestUnevenLoadWithCuts(t *testing.T) {
 	}
 }
 
-// TestShares: MaxInFlight is spread over the connections, anew when one comes or goes, and kept to.
+// TestQuotas: MaxInFlight is distributed over the connections, again whenever one comes or goes.
 func TestQuotas(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2, nsqd3)
-		d.greet = func(l *line) bool { // one after the other
+		d.greet = func(l *line) bool { // one after another
 			time.Sleep(map[string]time.Duration{nsqd1: 1, nsqd2: 2, nsqd3: 3}[l.addr] * time.Millisecond)
 			return true
 		}
@@ -147,7 +148,7 @@ func TestQuotas(t *testing.T) {
 		want(t, "RDY", third.lastRDY(), "RDY 3")
 		total := 0
 		for _, c := range s.Stats().Connections {
-			want(t, "share of "+c.Addr, c.Quota, c.RDY)
+			want(t, "quota of "+c.Addr, c.Quota, c.RDY)
 			total += c.RDY
 		}
 		want(t, "RDY in all", total, 10)
@@ -155,7 +156,8 @@ func TestQuotas(t *testing.T) {
 	})
 }
 
-// TestSharesAndMaxRDY: what one nsqd does not take, the others get. (Above its max-rdy-count an RDY is fatal.)
+// TestQuotasAndMaxRDY: quota above the max-rdy-count of one nsqd goes to the others. (An RDY above
+// it is fatal.)
 func TestQuotasAndMaxRDY(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
@@ -172,8 +174,9 @@ func TestQuotasAndMaxRDY(t *testing.T) {
 	})
 }
 
-// TestShareOfTheLast: a connection that comes when all shares are given gets its own, although the one before it may still use more
-// for a while, and no message ever comes that would wake control.
+// TestQuotaOfTheLastConnection: a connection that comes when all quota is assigned gets its part,
+// although the one before it may still use more for a while, and although no message ever wakes
+// control.
 func TestQuotaOfTheLastConnection(t *testing.T) {
 	for _, away := range []time.Duration{0, 5 * time.Millisecond, 20 * time.Millisecond, 70 * time.Millisecond, 150 * time.Millisecond} {
 		bubble(t, away.String(), func(t *testing.T) {
@@ -192,19 +195,19 @@ func TestQuotaOfTheLastConnection(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			for _, s := range c.Stats().Connections {
-				want(t, "share of "+s.Addr, s.Quota, 50)
+				want(t, "quota of "+s.Addr, s.Quota, 50)
 			}
 		})
 	}
 }
 
-// TestMoreServersThanMaxInFlight is row F25: they take turns, and nobody starves.
+// TestMoreServersThanMaxInFlight (row F25): the nsqds take turns, and none starves.
 func TestMoreServersThanMaxInFlight(t *testing.T) {
 	for _, tt := range []struct{ servers, most int }{{2, 1}, {3, 2}, {5, 1}, {5, 2}, {5, 4}, {12, 5}} {
 		bubble(t, fmt.Sprintf("%d of %d", tt.most, tt.servers), func(t *testing.T) {
 			most := tt.most
 			servers := nsqxtest.NewServers(t, tt.servers, nsqxtest.WithMaxInFlightCheck(most, 10*time.Millisecond), nsqxtest.WithPatience(15*time.Second))
-			for _, s := range servers { // a network, so that a storm of RDYs takes time
+			for _, s := range servers { // latency, so that many RDYs take time
 				s.On("RDY", func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 					return nsqxtest.Proceed().After(time.Millisecond)
 				})
@@ -229,7 +232,7 @@ func TestMoreServersThanMaxInFlight(t *testing.T) {
 			counts := make(map[string]int)
 			for i, addr := range handled.all() {
 				counts[addr]++
-				if counts[addr] == n { // the first one to be done: how far are the others?
+				if counts[addr] == n { // the first to finish: how far are the others?
 					for _, s := range servers {
 						if got := counts[s.Addr()]; got < n/2 {
 							t.Errorf("%s has had %d when another one had %d, of %d", s.Addr(), got, n, i+1)
@@ -238,21 +241,21 @@ func TestMoreServersThanMaxInFlight(t *testing.T) {
 					break
 				}
 			}
-			// Who has its turn changes ten times a second, and no more often.
+			// Turns change ten times a second, no more often.
 			count := func() (n int) {
 				for _, s := range servers {
 					n += len(s.Commands("RDY"))
 				}
 				return n
 			}
-			time.Sleep(5 * time.Millisecond) // from between two ticks
+			time.Sleep(5 * time.Millisecond) // between two ticks
 			before := count()
 			time.Sleep(10 * time.Second)
 			if n, bound := count()-before, 10*10*2*most; n > bound {
 				t.Errorf("%d RDYs in 10 s without a message, want %d at most", n, bound)
 			}
 
-			// A single message anywhere is handled soon, too.
+			// A single message at any nsqd is handled soon.
 			for _, s := range servers {
 				published := time.Now()
 				publish(s, 1)

@@ -14,7 +14,8 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// TestStalledConsumer whose handlers all hang: what it has not started is with another one within 2 s, for one attempt.
+// TestStalledConsumer: all handlers hang. Within 2 s another consumer has the messages that were
+// not started, for one more attempt.
 func TestStalledConsumer(t *testing.T) {
 	for name, opt := range map[string]nsqx.ConsumerOption{"window": nil, "fixed RDY": nsqx.WithFixedRDY()} {
 		bubble(t, name, func(t *testing.T) {
@@ -43,7 +44,7 @@ func TestStalledConsumer(t *testing.T) {
 			want(t, "in flight later", billing(s).InFlight, 4)
 
 			release()
-			time.Sleep(300 * time.Millisecond) // it notices with its next tick
+			time.Sleep(300 * time.Millisecond) // until its next tick
 			before := runs.Load()
 			publish(s, 200)
 			time.Sleep(time.Second)
@@ -52,12 +53,13 @@ func TestStalledConsumer(t *testing.T) {
 				t.Error("the one that had stalled handles nothing any more")
 			}
 			want(t, "timeouts", billing(s).TimedOut, 0)
-			want(t, "REQs at last", billing(s).Requeued, 96)
+			want(t, "REQs at the end", billing(s).Requeued, 96)
 		})
 	}
 }
 
-// TestStallAlone: with nobody else to take them, what was given back waits at nsqd, and is not sent to and fro.
+// TestStallAlone: without another consumer the requeued messages stay at nsqd, and are not sent
+// back and forth.
 func TestStallAlone(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(100, time.Millisecond))
@@ -84,7 +86,8 @@ func TestStallAlone(t *testing.T) {
 	})
 }
 
-// TestSlowHandlers are no stall that begins anew every second: MaxInFlight goes down to what handlers can do.
+// TestSlowHandlers: slow handlers do not stall again every second, because MaxInFlight adapts to
+// them.
 func TestSlowHandlers(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(60, time.Millisecond), nsqxtest.WithPatience(time.Hour))
@@ -102,8 +105,8 @@ func TestSlowHandlers(t *testing.T) {
 	})
 }
 
-// TestOverdueHandlers hang past the timeouts of their messages: nothing more is asked for, it is told once, and it goes on
-// when they return.
+// TestOverdueHandlers: while handlers hang past their message timeouts nothing more is requested,
+// and each is reported once. When they return, the consumer continues.
 func TestOverdueHandlers(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(10, time.Millisecond), nsqxtest.WithMessageTimeout(4*time.Second))
@@ -154,12 +157,12 @@ func TestOverdueHandlers(t *testing.T) {
 		release()
 		s.Await("orders", "billing", finished(20))
 		wantErr(t, "health after that", c.Healthy(), nil)
-		want(t, "overdue events at last", len(overdue.all()), 2)
+		want(t, "overdue events at the end", len(overdue.all()), 2)
 		wantFullCapacity(t, c, s, 10)
 	})
 }
 
-// TestOneOverdueHandler costs its place only.
+// TestOneOverdueHandler: one handler that hangs reduces the capacity by one.
 func TestOneOverdueHandler(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(6, time.Millisecond), nsqxtest.WithMessageTimeout(4*time.Second))

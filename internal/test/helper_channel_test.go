@@ -13,7 +13,8 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// channel is nsqd's side of a channel with one connection: RDY, timeouts, requeues, attempts. It also watches the client.
+// channel plays one channel of nsqd for one connection: RDY, timeouts, requeues, attempts. It also
+// checks the client.
 type channel struct {
 	t       *testing.T
 	timeout time.Duration
@@ -27,7 +28,7 @@ type channel struct {
 	attempts map[string]uint16
 	sentOn   map[string]*line
 	finished map[string]int
-	refused  int // answers to what was not in flight
+	refused  int // answers to messages that were not in flight
 
 	requeued func(id string, attempts uint16, ms int) // called for each REQ
 }
@@ -91,7 +92,7 @@ func (c *channel) publish(n int) {
 	}
 }
 
-// pass lets time pass.
+// advance lets time pass and delivers messages.
 func (c *channel) advance(d time.Duration) {
 	const step = 20 * time.Millisecond
 	for ; d > 0; d -= step {
@@ -102,7 +103,7 @@ func (c *channel) advance(d time.Duration) {
 	synctest.Wait()
 }
 
-// push delivers what may be delivered now.
+// deliver sends what may be delivered now.
 func (c *channel) deliver() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

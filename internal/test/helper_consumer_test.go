@@ -22,15 +22,16 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
+// errDown fails a dependency.
 var errDown = errors.New("database is down")
 
-// dependency is what a handler needs. It takes 10 ms, whether it is up or down.
+// dependency is a resource that a handler needs. A call takes 10 ms, whether it is up or down.
 type dependency struct {
 	down  atomic.Bool
 	start time.Time
 
 	running, most atomic.Int32
-	runs          synced[time.Duration] // since start, when they began
+	runs          synced[time.Duration] // their starts, relative to start
 	backoffs      synced[observe.BackoffEvent]
 }
 
@@ -67,8 +68,8 @@ func (d *dependency) runsBetween(from, to time.Time) (n int) {
 	return n
 }
 
-// wantBackoffs checks the delays of the events, and that between one and the next nothing ran but one message, when the delay
-// was over.
+// wantBackoffs checks the delays of the events, and that between two of them only one message, the
+// trial, ran after the delay.
 func (d *dependency) wantBackoffs(t *testing.T, delays ...time.Duration) {
 	t.Helper()
 	events := d.backoffs.all()
@@ -91,7 +92,7 @@ func (d *dependency) wantBackoffs(t *testing.T, delays ...time.Duration) {
 			t.Errorf("%d handlers ran while the breaker was open for %v", n, before.Delay)
 		}
 		if n := d.runsBetween(from, e.Time); n != 1 {
-			t.Errorf("%d handlers ran between backoff %d and %d, want one that tries", n, i-1, i)
+			t.Errorf("%d handlers ran between backoff %d and %d, want one trial", n, i-1, i)
 		}
 	}
 }
@@ -100,7 +101,7 @@ var dead = nsqx.WithDeadLetter("dead")
 
 func alwaysFails(context.Context, string) error { return retry.Permanent(errBill) }
 
-// afterCLS counts the RDYs of that kind.
+// afterCLS counts the RDYs after CLS.
 func afterCLS(s *nsqxtest.Server) (n int) {
 	closing := false
 	for _, cmd := range s.Commands("RDY", "CLS") {
@@ -112,7 +113,7 @@ func afterCLS(s *nsqxtest.Server) (n int) {
 	return n
 }
 
-// takes is a handler that does not heed its context.
+// sleeps is a handler that ignores its context.
 func sleeps(d time.Duration, answer error) handler.Func[string] {
 	return func(context.Context, string) error {
 		time.Sleep(d)
@@ -120,7 +121,7 @@ func sleeps(d time.Duration, answer error) handler.Func[string] {
 	}
 }
 
-// heeds is a handler that does.
+// waitsForContext is a handler that returns when its context ends.
 func waitsForContext(answer error) handler.Func[string] {
 	return func(ctx context.Context, _ string) error {
 		<-ctx.Done()
@@ -130,7 +131,8 @@ func waitsForContext(answer error) handler.Func[string] {
 
 func timeout(d time.Duration) nsqx.ConsumerOption { return nsqx.WithShutdownTimeout(d) }
 
-// consume runs a consumer of orders/billing at servers, which check what it does, until stop or the end of the test.
+// consume runs a consumer of orders/billing at servers until stop is called, or the end of the
+// test. The servers check it.
 func consume(t *testing.T, servers []*nsqxtest.Server, fn handler.Func[string], opts ...nsqx.ConsumerOption) (c *nsqx.Consumer[string], stop func()) {
 	t.Helper()
 	c = newConsumer(t, fn, append([]nsqx.ConsumerOption{nsqxtest.Option(servers...)}, opts...)...)
@@ -162,7 +164,7 @@ func publish(s *nsqxtest.Server, n int) []handler.ID {
 	return s.Publish("orders", bodies...)
 }
 
-// billing is the state of orders/billing.
+// billing returns the state of orders/billing.
 func billing(s *nsqxtest.Server) nsqxtest.ChannelStats {
 	synctest.Wait()
 	return s.Stats("orders", "billing")
@@ -172,7 +174,7 @@ func finished(n int) func(nsqxtest.ChannelStats) bool {
 	return func(st nsqxtest.ChannelStats) bool { return st.Finished >= n }
 }
 
-// rdy is the RDY of a server's only subscriber.
+// rdy returns the RDY of a server's only subscriber.
 func rdy(t *testing.T, s *nsqxtest.Server) int {
 	t.Helper()
 	synctest.Wait()
@@ -181,11 +183,11 @@ func rdy(t *testing.T, s *nsqxtest.Server) int {
 			return c.RDY()
 		}
 	}
-	t.Fatalf("%s: nobody is subscribed", s.Addr())
+	t.Fatalf("%s: no subscriber", s.Addr())
 	return 0
 }
 
-// waits is how long messages took from being published to their handlers.
+// waitTimes are the times from the publish of messages to the start of their handlers.
 type waitTimes struct {
 	mu  sync.Mutex
 	all []time.Duration
@@ -204,7 +206,7 @@ func (w *waitTimes) longest() time.Duration {
 	return slices.Max(w.all)
 }
 
-// source is where messages come from that go through Process: no network.
+// source is the origin of messages for Process. It has no network.
 type source struct {
 	nsqd  string
 	ctx   context.Context
@@ -215,7 +217,7 @@ type source struct {
 	touched int
 }
 
-// newSource gives messages a minute.
+// newSource returns a source with a message timeout of one minute.
 func newSource(t testing.TB) *source {
 	s := &source{nsqd: nsqd1, terms: handler.Terms{
 		Start: time.Now(), MessageTimeout: time.Minute, MaxMessageTimeout: 15 * time.Minute, Margin: 250 * time.Millisecond,
@@ -242,7 +244,7 @@ func (s *source) Touch(*handler.Delivery) error {
 	return nil
 }
 
-// message is one that nsqd accepted age ago, and that s receives now.
+// message returns a message that nsqd accepted age ago and that s receives now.
 func (s *source) message(attempts uint16, age time.Duration, body string) *handler.Message {
 	m := new(handler.Message)
 	id, _ := handler.ParseID(fake.ID(1))
@@ -262,11 +264,12 @@ var (
 	errOther = errors.New("other")
 )
 
+// confirmDeadLetter is a DeadLetterFunc that succeeds.
 func confirmDeadLetter(context.Context, *handler.Message, error) error { return nil }
 
 func failing() error { return errBill }
 
-// gauge counts handlers that run.
+// gauge counts running handlers.
 type gauge struct{ now, most, runs atomic.Int32 }
 
 func (g *gauge) handler(d time.Duration) handler.Func[string] {
@@ -296,7 +299,8 @@ func wakeups(f func()) (n uint64) {
 	return count() - before
 }
 
-// stubborn returns a handler that hangs until release is called, whatever its context says, and counts its runs.
+// hangs returns a handler that ignores its context and hangs until release is called, with the
+// number of its runs.
 func hangs() (fn handler.Func[string], runs *atomic.Int32, release func()) {
 	released := make(chan struct{})
 	runs = new(atomic.Int32)
@@ -307,7 +311,7 @@ func hangs() (fn handler.Func[string], runs *atomic.Int32, release func()) {
 	}, runs, func() { close(released) }
 }
 
-// wantAttempts checks that no message was delivered more often than that.
+// wantAttempts checks that no message was delivered more than most times.
 func wantAttempts(t *testing.T, s *nsqxtest.Server, ids []handler.ID, most int) {
 	t.Helper()
 	above := 0
@@ -321,17 +325,18 @@ func wantAttempts(t *testing.T, s *nsqxtest.Server, ids []handler.ID, most int) 
 	}
 }
 
-// wantWhole checks that a consumer that was stalled gets its MaxInFlight back by handling messages quickly.
+// wantFullCapacity checks that a consumer that was stalled reaches MaxInFlight n again by handling
+// messages quickly.
 func wantFullCapacity(t *testing.T, c *nsqx.Consumer[string], s *nsqxtest.Server, n int) {
 	t.Helper()
 	for range 20 {
 		publish(s, 50)
 		time.Sleep(200 * time.Millisecond)
 	}
-	want(t, "MaxInFlight at last", c.Stats().MaxInFlight, n)
+	want(t, "MaxInFlight at the end", c.Stats().MaxInFlight, n)
 }
 
-// newLogged is newConsumer with a log to look at.
+// newLoggedConsumer is newConsumer with a log.
 func newLoggedConsumer(t *testing.T, log *logbook, fn handler.Func[string], opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
 	t.Helper()
 	return makeConsumer(t, fn, append(opts, nsqx.WithLogger(slog.New(log)))...)

@@ -16,7 +16,7 @@ import (
 
 const trace1, trace2 = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
 
-// sealed is a body with headers: keys and values in turns.
+// withHeaders returns a body with headers, given as keys and values in turn.
 func withHeaders(payload string, headers ...string) []byte {
 	w := envelope.Writer{Limit: 16383}
 	for i := 0; i < len(headers); i += 2 {
@@ -27,7 +27,7 @@ func withHeaders(payload string, headers ...string) []byte {
 	return w.AppendTo(nil, []byte(payload))
 }
 
-// opened shows headers in their order, and the payload.
+// splitHeaders returns the headers in their order, one a line, and the payload.
 func splitHeaders(body []byte) (headers, payload string) {
 	w, rest, _ := envelope.WriterOf(body)
 	var all []string
@@ -37,14 +37,14 @@ func splitHeaders(body []byte) (headers, payload string) {
 	return strings.Join(all, "\n"), string(rest)
 }
 
-// bury has a message of orders/billing given up, and returns its dead letter, and how many of those
-// went without headers.
+// deadLetterOf makes orders/billing give up a message. It returns the dead letter, and how many
+// were published without headers.
 func deadLetterOf(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) (letter []byte, skipped uint64) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error { return cause }, append(opts, dead, max3)...)
-		time.Sleep(90 * time.Minute) // since the bubble's clock began
+		time.Sleep(90 * time.Minute) // the clock of a bubble starts at midnight UTC
 		s.PublishMessage("orders", body, nsqxtest.WithAttempts(7))
 		s.Await("orders", "billing", finished(1))
 		all := s.Published("dead")
@@ -57,11 +57,11 @@ func deadLetterOf(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerO
 }
 
 const (
-	redriveIdle = 5 * time.Second  // of a Redrive, by default
-	headStart   = time.Millisecond // before a Redrive begins, so that what is published then is newer
+	redriveIdle = 5 * time.Second  // the default idle time of Redrive
+	headStart   = time.Millisecond // between publishes and Redrive, so that later messages are newer
 )
 
-// redriving is a Redrive that has returned.
+// redriveResult is the result of a Redrive.
 type redriveResult struct {
 	t      *testing.T
 	report nsqx.RedriveReport
@@ -69,8 +69,8 @@ type redriveResult struct {
 	took   time.Duration
 }
 
-// newRedriven is a server that holds its clients to the rule of Redrive: nothing is finished before its publish is confirmed.
-// Nothing waits in its output buffer, so that all times are exact.
+// newRedriveServer returns a server that checks the rule of Redrive: no FIN before the publish is
+// confirmed. It buffers nothing, so that all times are exact.
 func newRedriveServer(t *testing.T, opts ...nsqxtest.ServerOption) *nsqxtest.Server {
 	s := nsqxtest.NewServer(t, append(opts, nsqxtest.WithOutputBuffer(0, 0), nsqxtest.WithPatience(time.Hour))...)
 	var finished atomic.Int64
@@ -83,7 +83,7 @@ func newRedriveServer(t *testing.T, opts ...nsqxtest.ServerOption) *nsqxtest.Ser
 	return s
 }
 
-// redrive runs a Redrive of the topic dead to its end.
+// redrive runs a Redrive of topic dead to its end.
 func redrive(ctx context.Context, t *testing.T, s *nsqxtest.Server, to string, opts ...nsqx.RedriveOption) redriveResult {
 	t.Helper()
 	time.Sleep(headStart)
@@ -92,7 +92,7 @@ func redrive(ctx context.Context, t *testing.T, s *nsqxtest.Server, to string, o
 	return redriveResult{t, report, err, time.Since(began)}
 }
 
-// want checks report and duration of one that has ended well.
+// want checks report and duration of a Redrive without an error.
 func (r redriveResult) want(report nsqx.RedriveReport, took time.Duration) {
 	r.t.Helper()
 	want(r.t, "report", r.report, report)
@@ -100,7 +100,7 @@ func (r redriveResult) want(report nsqx.RedriveReport, took time.Duration) {
 	want(r.t, "took", r.took, took)
 }
 
-// letters are n dead letters of orders/billing, of 0, 1, …
+// deadLetters returns n dead letters of orders/billing with the payloads 0, 1, …
 func deadLetters(n int) (all [][]byte) {
 	for i := range n {
 		all = append(all, withHeaders(strconv.Itoa(i), envelope.DeadTopic, "orders", envelope.DeadError, "no credit"))
@@ -108,14 +108,14 @@ func deadLetters(n int) (all [][]byte) {
 	return all
 }
 
-// stay is the state of what is left of the dead letters.
+// lettersLeft returns how many dead letters are left.
 func lettersLeft(s *nsqxtest.Server) int {
 	synctest.Wait()
 	st := s.Stats("dead", "redrive")
 	return st.Depth + st.Deferred + st.InFlight
 }
 
-// failFirst does something else about the first n publishes.
+// failFirst takes another action for the first n publishes.
 func failFirst(s *nsqxtest.Server, n int, action nsqxtest.Action) {
 	var seen atomic.Int64
 	onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {

@@ -16,12 +16,12 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// finder is a Discoverer that finds what the test says.
+// finder is a Discoverer whose answers the test sets.
 type finder struct {
 	mu    sync.Mutex
 	found []string
 	err   error
-	act   func(ctx context.Context) // before the answer
+	act   func(ctx context.Context) // called before the answer, if not nil
 	polls []time.Time
 }
 
@@ -53,7 +53,7 @@ func (f *finder) pollTimes() []time.Time {
 	return slices.Clone(f.polls)
 }
 
-// after waits until f has been asked n more times, and the answers have been dealt with.
+// waitPolls waits until f was asked n more times and the answers have been applied.
 func (f *finder) waitPolls(n int) {
 	for before := len(f.pollTimes()); len(f.pollTimes()) < before+n; {
 		time.Sleep(10 * time.Millisecond)
@@ -61,7 +61,7 @@ func (f *finder) waitPolls(n int) {
 	synctest.Wait()
 }
 
-// at makes servers reachable by their addresses, and nothing else.
+// dialOnly makes servers reachable by their addresses, and nothing else.
 func dialOnly(servers []*nsqxtest.Server) nsqx.Option {
 	return nsqx.WithConn(conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		for _, s := range servers {
@@ -73,7 +73,7 @@ func dialOnly(servers []*nsqxtest.Server) nsqx.Option {
 	}})
 }
 
-// discover runs a consumer that finds servers by itself, asking each second.
+// discover runs a consumer that discovers servers, asking each second.
 func discover(t *testing.T, servers []*nsqxtest.Server, opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
 	t.Helper()
 	c := newConsumer(t, done, append(opts, dialOnly(servers), nsqx.WithLookupInterval(time.Second))...)
@@ -82,7 +82,8 @@ func discover(t *testing.T, servers []*nsqxtest.Server, opts ...nsqx.ConsumerOpt
 	return c
 }
 
-// addrs are those that a consumer knows, in order, with a ! at those that it is not connected to.
+// addrs returns the addresses that a consumer knows, in order, with a ! before each without a
+// connection.
 func addrs(c *nsqx.Consumer[string]) string {
 	synctest.Wait()
 	var all []string

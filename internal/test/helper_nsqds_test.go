@@ -21,7 +21,7 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// onPUB answers publishes to an address.
+// onPUB returns an nsqds.on that answers publishes by address.
 func onPUB(answers map[string]func(l *line)) func(*line, fake.Command) bool {
 	return func(l *line, cmd fake.Command) bool {
 		answer := answers[l.addr]
@@ -44,13 +44,13 @@ func refusePublish(l *line) {
 	l.p.Close()
 }
 
-// hanging is a DialContext that nobody answers.
+// dialHangs is a DialContext that hangs.
 func dialHangs(ctx context.Context, _, _ string) (net.Conn, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
 
-// onCLS does something else than answering it.
+// onCLS returns an nsqds.on that calls f for CLS instead of answering.
 func onCLS(f func(l *line)) func(*line, fake.Command) bool {
 	return func(l *line, cmd fake.Command) bool {
 		if cmd.Name != "CLS" {
@@ -61,19 +61,20 @@ func onCLS(f func(l *line)) func(*line, fake.Command) bool {
 	}
 }
 
-// frozen is an nsqd that does nothing any more, and does not even read.
+// freeze makes an nsqd stop, even reading.
 func freeze(*line) { time.Sleep(time.Hour) }
 
+// freezeAt freezes at one command.
 func freezeAt(l *line, cmd fake.Command, at string) {
 	if cmd.Name == at {
 		freeze(l)
 	}
 }
 
-// forgotten is what handlers have in the very end that were not in time, and hear of it.
+// lastWait is what handlers that did not return in time have at the very end of a shutdown.
 const lastWait = 100 * time.Millisecond
 
-// wantShutdown stops a consumer that cannot end in good order.
+// wantShutdown stops a consumer whose shutdown is incomplete.
 func (s *service) wantShutdown(after time.Duration) *nsqx.ShutdownError {
 	s.t.Helper()
 	took, err := s.stop()
@@ -85,16 +86,18 @@ func (s *service) wantShutdown(after time.Duration) *nsqx.ShutdownError {
 	return shutdown
 }
 
-// nsqds plays the nsqds of a test, one for each address. They answer what must be answered; all else is up to the test.
-// For use in a bubble.
+// nsqds plays the nsqds of a test, one an address. They only do what a test tells them, besides the
+// answers that a client needs: the handshake, OK, CLOSE_WAIT and heartbeats. Tests use it for
+// scripted answers, floods and exact message times; for a correct nsqd with topics, channels and
+// requeues they use nsqxtest.Server. It must run in a bubble.
 type nsqds struct {
 	t        *testing.T
 	net      *fake.Network
 	addrs    []string
-	config   conn.Config                          // of the consumer; DialContext is set
-	identify map[string]any                       // over the answer to IDENTIFY
-	greet    func(l *line) bool                   // before the handshake; false ends the connection
-	on       func(l *line, cmd fake.Command) bool // says whether it has dealt with a command; nil deals with none
+	config   conn.Config                          // of the consumer, with DialContext
+	identify map[string]any                       // changes the answer to IDENTIFY
+	greet    func(l *line) bool                   // called before the handshake; false ends the connection
+	on       func(l *line, cmd fake.Command) bool // reports whether it has handled the command; nil handles none
 	silent   bool                                 // no heartbeats
 	log      *logbook
 
@@ -103,7 +106,7 @@ type nsqds struct {
 	lines []*line
 }
 
-// newNSQDs plays nsqd at the addresses; nsqd1 if there are none.
+// newNSQDs plays nsqd at the addresses. Defaults to nsqd1.
 func newNSQDs(t *testing.T, addrs ...string) *nsqds {
 	if len(addrs) == 0 {
 		addrs = []string{nsqd1}
@@ -118,7 +121,7 @@ func newNSQDs(t *testing.T, addrs ...string) *nsqds {
 type line struct {
 	d    *nsqds
 	addr string
-	n    int // which dial it is
+	n    int // number of the dial, from 1
 	p    *fake.Peer
 
 	writing sync.Mutex
@@ -126,7 +129,7 @@ type line struct {
 	mu    sync.Mutex
 	sub   bool
 	log   []entry
-	half  bool // it ended with a half-close
+	half  bool // the client half-closed
 	ended bool
 }
 
@@ -197,7 +200,7 @@ func (l *line) beat(tick <-chan time.Time, quit <-chan struct{}) {
 
 func (d *nsqds) since() time.Duration { return time.Since(d.start) }
 
-// all returns the connections so far to addr, those that publish or those that subscribe.
+// all returns all connections to addr so far that subscribe, or all that publish.
 func (d *nsqds) all(addr string, sub bool) []*line {
 	synctest.Wait()
 	d.mu.Lock()
@@ -247,7 +250,7 @@ func (l *line) sendAs(id uint64, attempts uint16, body string) {
 	l.write(func(p *fake.Peer) { p.Message(fake.ID(id), attempts, []byte(body)) })
 }
 
-// flood delivers first attempts in one write.
+// flood delivers n first attempts in one write.
 func (l *line) flood(first uint64, n int) {
 	var frames []byte
 	for i := range uint64(n) {
@@ -256,7 +259,7 @@ func (l *line) flood(first uint64, n int) {
 	l.write(func(p *fake.Peer) { p.Raw(frames) })
 }
 
-// entries returns what has arrived with one of these names, or everything.
+// entries returns the received commands with one of the names, or all.
 func (l *line) entries(names ...string) []entry {
 	synctest.Wait()
 	l.mu.Lock()
@@ -267,7 +270,7 @@ func (l *line) entries(names ...string) []entry {
 	})
 }
 
-// payload is the body without its envelope.
+// payload returns the body without its envelope.
 func (e entry) payload() string {
 	_, payload, _ := envelope.Split([]byte(e.body))
 	return string(payload)
@@ -285,7 +288,7 @@ func (l *line) published() (n int) {
 	return n
 }
 
-// commands is entries without times; ids of fake.ID lose their zeros.
+// commands returns entries without times. Ids of fake.ID lose their zeros.
 func (l *line) commands(names ...string) []string {
 	var commands []string
 	for _, e := range l.entries(names...) {
@@ -311,7 +314,7 @@ func (l *line) wantCommands(names, want string) {
 	}
 }
 
-// wantAnswers checks every FIN, REQ and TOUCH, with the times of all.
+// wantAnswers checks all FINs, REQs and TOUCHes with their times.
 func (l *line) wantAnswers(want ...string) {
 	l.d.t.Helper()
 	var got []string
@@ -323,7 +326,7 @@ func (l *line) wantAnswers(want ...string) {
 	}
 }
 
-// lastRDY returns the last RDY that has arrived.
+// lastRDY returns the last RDY received.
 func (l *line) lastRDY() string {
 	rdy := l.commands("RDY")
 	if len(rdy) == 0 {
@@ -332,7 +335,7 @@ func (l *line) lastRDY() string {
 	return rdy[len(rdy)-1]
 }
 
-// endedInOrder says whether the client has half-closed.
+// halfClosed reports whether the client has half-closed.
 func (l *line) halfClosed() bool {
 	synctest.Wait()
 	l.mu.Lock()
@@ -340,13 +343,13 @@ func (l *line) halfClosed() bool {
 	return l.ended && l.half
 }
 
-// service is a consumer that runs.
+// service is a running consumer.
 type service struct {
 	*nsqx.Consumer[string]
 	t      *testing.T
 	cancel func()
 	done   chan struct{}
-	err    error         // when done
+	err    error         // of Run, after done
 	took   time.Duration // from the first cancel to done
 }
 
@@ -361,7 +364,7 @@ func (d *nsqds) consumer(fn handler.Func[string], opts ...nsqx.ConsumerOption) *
 	return c
 }
 
-// run runs a consumer until the end of the test, at most.
+// run runs a consumer until stop is called, or the end of the test.
 func (d *nsqds) run(fn handler.Func[string], opts ...nsqx.ConsumerOption) *service {
 	d.t.Helper()
 	return d.runContext(context.Background(), fn, opts...)
@@ -391,14 +394,14 @@ func (d *nsqds) runContext(ctx context.Context, fn handler.Func[string], opts ..
 	return s
 }
 
-// stop cancels Run and returns what it returned, and how long it took.
+// stop cancels Run, and returns its error and how long it took.
 func (s *service) stop() (time.Duration, error) {
 	s.cancel()
 	<-s.done
 	return s.took, s.err
 }
 
-// wantStop stops and checks that all is in order, after d.
+// wantStop stops and checks that Run returns nil after d.
 func (s *service) wantStop(d time.Duration) {
 	s.t.Helper()
 	took, err := s.stop()
@@ -407,10 +410,11 @@ func (s *service) wantStop(d time.Duration) {
 	}
 }
 
-// orderly is how long a drain takes that waits for nobody: for what nsqd may send after its answer to CLS.
+// closeTime is how long the shutdown of an idle consumer takes: nsqd may still send messages for
+// this long after its answer to CLS.
 const closeTime = 50 * time.Millisecond
 
-// farConn takes its time for each write.
+// slowConn delays each write.
 type slowConn struct {
 	net.Conn
 	delay time.Duration

@@ -12,7 +12,7 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// tracer is a telemetry that sets headers on what is published.
+// tracer is telemetry that sets headers on publishes.
 type tracer struct {
 	observe.NoTelemetry
 	headers []string
@@ -29,14 +29,14 @@ func (tr tracer) Producer(observe.ProducerInfo) handler.SendMiddleware {
 	}
 }
 
-// tracking is a context that tells when one derived from it is done with.
+// trackedContext reports when a context derived from it is released.
 type trackedContext struct {
 	context.Context
-	stopped func(n int) // the nth time
+	stopped func(n int) // called for the nth release
 	n       int
 }
 
-func (c *trackedContext) Value(any) any { return nil } // so that AfterFunc is asked for
+func (c *trackedContext) Value(any) any { return nil } // so that context uses AfterFunc
 
 func (c *trackedContext) AfterFunc(f func()) (stop func() bool) {
 	inner := context.AfterFunc(c.Context, f)
@@ -47,18 +47,18 @@ func (c *trackedContext) AfterFunc(f func()) (stop func() bool) {
 	}
 }
 
-// nilErr panics when it is walked as a nil pointer, as careless errors do.
+// nilErr panics in Unwrap if it is a nil pointer.
 type nilErr struct{ cause error }
 
 func (e *nilErr) Error() string { return "careless" }
 
 func (e *nilErr) Unwrap() error { return e.cause }
 
-// logbook is a slog.Handler that keeps what was logged.
+// logbook is a slog.Handler that keeps the records.
 type logbook struct {
 	mu       sync.Mutex
 	records  []slog.Record
-	onRecord func(slog.Record) // called for each
+	onRecord func(slog.Record) // called for each, if not nil
 }
 
 func (b *logbook) Enabled(context.Context, slog.Level) bool { return true }
@@ -89,9 +89,9 @@ func (b *logbook) count(level slog.Level, text string) (n int) {
 	return n
 }
 
-// events is all the hooks for connections.
+// events records the events of connections.
 type events struct {
-	onEvent func(event) // called for each
+	onEvent func(event) // called for each, if not nil
 	list    synced[event]
 }
 
@@ -124,13 +124,13 @@ func (h *events) names() string {
 	return strings.Join(names, ", ")
 }
 
-// telemetry is what the test makes of it.
+// telemetry is telemetry whose middleware the test sets.
 type telemetry struct {
 	observe.NoTelemetry
 	middleware handler.Middleware
 	info       observe.ConsumerInfo
 	stats      func() nsqx.Stats
-	running    int // Observe without stop
+	running    int // calls of Observe without stop
 }
 
 func (t *telemetry) Consumer(info observe.ConsumerInfo) handler.Middleware {
@@ -166,9 +166,9 @@ func insteadOf(err error) handler.Middleware {
 	}
 }
 
-// settles is a SettleHook.
+// settleEvents records the calls of OnSettle.
 type settleEvents struct {
-	onSettle func(*handler.Message) // called for each
+	onSettle func(*handler.Message) // called for each, if not nil
 	list     synced[settleEvent]
 }
 
@@ -205,12 +205,12 @@ var panickingHook = observe.Hooks{OnSettle: func(*handler.Message) { panic(errOt
 
 var exitingHook = observe.Hooks{OnSettle: func(*handler.Message) { runtime.Goexit() }}
 
-// panickyLog is a log that panics whatever it is told.
+// panickingLog is a slog.Handler that panics.
 type panickingLog struct{ slog.Handler }
 
 func (l panickingLog) WithAttrs([]slog.Attr) slog.Handler { return l }
 
-// observer is a telemetry of publishers.
+// publisherTelemetry is telemetry of publishers.
 type publisherTelemetry struct {
 	telemetry
 	send   handler.SendMiddleware

@@ -18,13 +18,14 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// newPublisher makes a publisher that is closed at the end of the test, and connected now where it can be.
+// newPublisher makes a publisher of servers that is connected, if possible, and shut down at the
+// end of the test.
 func newPublisher(t *testing.T, servers []*nsqxtest.Server, opts ...nsqx.ProducerOption) *nsqx.Publisher {
 	t.Helper()
 	return newPublisherOf(t, append(opts, nsqxtest.Option(servers...))...)
 }
 
-// started is newPublisher, without servers.
+// newPublisherOf is newPublisher without servers.
 func newPublisherOf(t *testing.T, opts ...nsqx.ProducerOption) *nsqx.Publisher {
 	t.Helper()
 	p, err := nsqx.NewPublisher(append(opts, nsqx.WithLogger(discard))...)
@@ -40,7 +41,7 @@ func newPublisherOf(t *testing.T, opts ...nsqx.ProducerOption) *nsqx.Publisher {
 	return p
 }
 
-// newProducer makes a producer of orders that is closed at the end of the test.
+// newProducer makes a producer of orders that is shut down at the end of the test.
 func newProducer(t *testing.T, opts ...nsqx.ProducerOption) *nsqx.Producer[string] {
 	t.Helper()
 	p, err := nsqx.NewProducer("orders", codec.String(), opts...)
@@ -69,7 +70,7 @@ func message(topic string, bodies ...string) *handler.Outgoing {
 	return out
 }
 
-// inBackground calls f and returns where its result will be.
+// inBackground starts f and returns a channel with its result.
 func inBackground(f func() error) <-chan error {
 	result := make(chan error, 1)
 	go func() { result <- f() }()
@@ -77,7 +78,7 @@ func inBackground(f func() error) <-chan error {
 	return result
 }
 
-// wantKind checks that an error is of one kind, nil for none, and of no other.
+// wantKind checks that err is of one kind, or nil if kind is nil, and of no other.
 func wantKind(t testing.TB, err, kind error) {
 	t.Helper()
 	if (err == nil) != (kind == nil) {
@@ -90,7 +91,8 @@ func wantKind(t testing.TB, err, kind error) {
 	}
 }
 
-// wantUnanswered checks that publishes, some of which were sent, have each failed with one kind of error: that of one that was sent, or not.
+// wantUnanswered checks the errors of publishes that got no answer: each is ErrUnconfirmed or
+// ErrNotSent, and some are ErrUnconfirmed.
 func wantUnanswered(t testing.TB, errs []error) {
 	t.Helper()
 	unconfirmed := 0
@@ -107,7 +109,7 @@ func wantUnanswered(t testing.TB, errs []error) {
 	}
 }
 
-// published are the messages that a server has taken to a topic, in order.
+// published returns the messages of a topic on a server, in order.
 func published(s *nsqxtest.Server, topic string) string {
 	synctest.Wait()
 	var all []string
@@ -117,10 +119,10 @@ func published(s *nsqxtest.Server, topic string) string {
 	return strings.Join(all, " ")
 }
 
-// commands are the publishes that a server has heard.
+// commands returns the number of publishes that a server received.
 func commands(s *nsqxtest.Server) (n int) { return len(s.Commands("PUB", "DPUB", "MPUB")) }
 
-// onPublish decides what becomes of all publishes to servers.
+// onPublish sets the action for each publish to servers.
 func onPublish(f func(c *nsqxtest.ServerConn, cmd nsqxtest.Command) nsqxtest.Action, servers ...*nsqxtest.Server) {
 	for _, s := range servers {
 		for _, name := range []string{"PUB", "DPUB", "MPUB"} {
@@ -129,12 +131,12 @@ func onPublish(f func(c *nsqxtest.ServerConn, cmd nsqxtest.Command) nsqxtest.Act
 	}
 }
 
-// always takes an action for each publish.
+// always takes one action for each publish.
 func always(a nsqxtest.Action) func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 	return func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action { return a }
 }
 
-// inTurn takes the actions one after the other, and proceeds then. It is for one connection at a time.
+// sequence takes the actions one after another, then proceeds. It is for one connection at a time.
 func sequence(actions ...nsqxtest.Action) func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 	return func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 		if len(actions) == 0 {
@@ -153,14 +155,14 @@ func numbered(n int) (all []string) {
 	return all
 }
 
-// refuses is a network with nothing in it.
+// refusedDial is a DialContext that fails.
 func refusedDial(context.Context, string, string) (net.Conn, error) {
 	return nil, errors.New("there is nothing here")
 }
 
 var errEncode = errors.New("cannot be encoded")
 
-// picky encodes all but "bad", and panics at "worse".
+// picky encodes all values but "bad", and panics at "worse".
 var picky = codec.Func(func(dst []byte, v string) ([]byte, error) {
 	switch v {
 	case "bad":
@@ -173,7 +175,7 @@ var picky = codec.Func(func(dst []byte, v string) ([]byte, error) {
 	return append(dst, v...), nil
 }, func(b []byte) (string, error) { return string(b), nil })
 
-// shares counts what each server has taken of a topic.
+// publishedBy returns the number of messages of a topic on each server.
 func publishedBy(servers []*nsqxtest.Server, topic string) (n []int) {
 	for _, s := range servers {
 		n = append(n, len(s.Published(topic)))
@@ -181,7 +183,7 @@ func publishedBy(servers []*nsqxtest.Server, topic string) (n []int) {
 	return n
 }
 
-// mute is a connection whose writes fail once it is broken, while there is nothing to read.
+// brokenConn is a connection whose writes fail while broken is set. Its reads block.
 type brokenConn struct {
 	net.Conn
 	broken *atomic.Bool
@@ -194,7 +196,7 @@ func (c brokenConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// order notes who was called, before and after.
+// recordCalls returns middleware that records its calls, before and after next.
 func recordCalls(calls *synced[string], name string) handler.SendMiddleware {
 	return func(next handler.Send) handler.Send {
 		return func(ctx context.Context, out *handler.Outgoing) error {
@@ -205,7 +207,7 @@ func recordCalls(calls *synced[string], name string) handler.SendMiddleware {
 	}
 }
 
-// headers reads the envelope that a server has got.
+// headers returns the headers and the payload of a published body.
 func headers(t *testing.T, body []byte) (all, payload string) {
 	t.Helper()
 	h, rest, err := envelope.Split(body)
@@ -217,14 +219,15 @@ func headers(t *testing.T, body []byte) (all, payload string) {
 	return strings.Join(list, " "), string(rest)
 }
 
-// bubbled is how many goroutines bubbles have: only one test has one at a time.
+// bubbleGoroutines returns the number of goroutines in bubbles. Only one test has a bubble at a
+// time.
 func bubbleGoroutines() int {
 	buf := make([]byte, 1<<20)
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), ", synctest bubble ")
 }
 
-// outgoingWith makes a publish of messages with headers of their own. common and each of own are
-// "key=value" pairs, separated by spaces; own[i] belongs to the message with the body "mi".
+// outgoingWith returns a publish whose messages have headers of their own. common and each of own
+// are "key=value" pairs, separated by spaces; own[i] belongs to the message with the body "mi".
 func outgoingWith(t *testing.T, common string, own ...string) *handler.Outgoing {
 	t.Helper()
 	set := func(w *envelope.Writer, headers string) {

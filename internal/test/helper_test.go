@@ -25,7 +25,7 @@ var (
 	discard = slog.New(slog.DiscardHandler)
 )
 
-// bubble runs f as a subtest in a bubble, which fails if a goroutine is left.
+// bubble runs f as a subtest in a bubble, which fails if a goroutine remains.
 func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
@@ -45,7 +45,7 @@ func wantErr(t testing.TB, what string, got, want error) {
 	}
 }
 
-// synced is a list that many goroutines add to.
+// synced is a list for concurrent use.
 type synced[T any] struct {
 	mu   sync.Mutex
 	list []T
@@ -63,10 +63,10 @@ func (s *synced[T]) all() []T {
 	return slices.Clone(s.list)
 }
 
-// lent is a codec that copies nothing, which a real one may not do.
+// noCopy is a codec that copies nothing, which a real one must not do.
 type noCopy struct{}
 
-// wantSlow checks that a delay is that of an address which a quick retry would not heal.
+// wantSlow checks that a delay is that of an error that a quick retry does not fix.
 func wantSlow(t *testing.T, got time.Duration) {
 	t.Helper()
 	if got < 5*time.Second || got > 10*time.Second {
@@ -74,7 +74,8 @@ func wantSlow(t *testing.T, got time.Duration) {
 	}
 }
 
-// wantDelay checks that a delay is the nth of a schedule that doubles from 100 ms to 10 s, with its jitter.
+// wantDelay checks that a delay is the nth of a schedule that doubles from 100 ms to 10 s, with
+// jitter.
 func wantDelay(t *testing.T, n int, got time.Duration) {
 	t.Helper()
 	middle := min(100*time.Millisecond<<n, 10*time.Second*2/3)
@@ -83,7 +84,7 @@ func wantDelay(t *testing.T, n int, got time.Duration) {
 	}
 }
 
-// faults takes a joined error apart.
+// faults splits a joined error.
 func faults(err error) []error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []error
@@ -100,7 +101,7 @@ func faults(err error) []error {
 
 func nan() float64 { zero := 0.0; return zero / zero }
 
-// faultsOf are all that were joined.
+// optionErrors returns the OptionErrors of a joined error.
 func optionErrors(err error) (all []*nsqx.OptionError) {
 	switch e := err.(type) {
 	case *nsqx.OptionError:
@@ -113,10 +114,10 @@ func optionErrors(err error) (all []*nsqx.OptionError) {
 	return all
 }
 
-// service of a test: it runs until ctx ends, or until told.
+// job is a service that runs until ctx ends, or until it gets an error from end.
 type job struct {
 	end chan error
-	err error // after ctx has ended
+	err error // returned when ctx has ended
 	ran time.Duration
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// TestEvents: in order, and each that was told of its beginning is told of its end.
+// TestEvents: events come in order, and each OnConnect has its OnDisconnect.
 func TestEvents(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -49,7 +49,8 @@ func TestEvents(t *testing.T) {
 	})
 }
 
-// TestSlowHook: it holds up neither messages nor connections; what does not fit is dropped and counted.
+// TestSlowHook: a slow hook delays neither messages nor connections; events beyond the buffer are
+// dropped and counted.
 func TestSlowHook(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
@@ -64,7 +65,7 @@ func TestSlowHook(t *testing.T) {
 		l.wantCommands("FIN", "FIN 1")
 		stats := s.Stats()
 		want(t, "dials", stats.Connections[1].Dials, 101)
-		// 202 events: one is being handled, 128 wait.
+		// 202 events: one is running, 128 are buffered.
 		want(t, "dropped", stats.EventsDropped, 202-129)
 		took, err := s.stop()
 		want(t, "took", took, 22*time.Second)
@@ -72,11 +73,11 @@ func TestSlowHook(t *testing.T) {
 		if !ok || !shutdown.HookRuns || len(shutdown.Abandoned)+len(shutdown.Unconfirmed)+shutdown.Running != 0 || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Run returned %v", err)
 		}
-		time.Sleep(200 * time.Hour) // the hook comes to its end, and so does its goroutine
+		time.Sleep(200 * time.Hour) // until the hook and its goroutine end
 	})
 }
 
-// TestHookInTime: a hook has what is left of the time for a shutdown.
+// TestHookInTime: a hook may use the rest of the shutdown timeout.
 func TestHookInTime(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -91,7 +92,7 @@ func TestHookInTime(t *testing.T) {
 	})
 }
 
-// TestHooksUseTheConsumer: no lock is held while they run.
+// TestHooksUseTheConsumer: no lock is held while hooks run.
 func TestHooksUseTheConsumer(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -111,7 +112,7 @@ func TestHooksUseTheConsumer(t *testing.T) {
 	})
 }
 
-// TestPanickyEventHook: those after it are called nevertheless.
+// TestEventHookPanics: the hooks after one that panics are still called.
 func TestEventHookPanics(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -126,7 +127,7 @@ func TestEventHookPanics(t *testing.T) {
 	})
 }
 
-// TestSettleHook: before nsqd is told, with the outcome and the body.
+// TestSettleHook: OnSettle is called before the answer to nsqd, with the outcome and the body.
 func TestSettleHook(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -151,7 +152,8 @@ func TestSettleHook(t *testing.T) {
 	})
 }
 
-// TestTelemetry: its middleware sees what nsqd will hear, and it is told of the consumer and its end.
+// TestTelemetry: the middleware of telemetry sees the final outcome, and telemetry learns of the
+// consumer and of its end.
 func TestTelemetry(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -192,7 +194,7 @@ func TestTelemetry(t *testing.T) {
 	})
 }
 
-// TestStatsAddUp over the connections of an address.
+// TestStatsAddUp: counters of an address add up over its connections.
 func TestStatsAddUp(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd2, nsqd1)
@@ -209,7 +211,7 @@ func TestStatsAddUp(t *testing.T) {
 			synctest.Wait()
 			stats = s.Stats().Connections[1]
 			want(t, "address", stats.Addr, nsqd1)
-			want(t, "share", stats.Quota, 0)
+			want(t, "quota", stats.Quota, 0)
 			want(t, "RDY", stats.RDY, 0)
 			time.Sleep(10 * time.Second)
 		}
@@ -218,12 +220,13 @@ func TestStatsAddUp(t *testing.T) {
 		want(t, "finished", stats.Connections[1].Finished, 6)
 		want(t, "finished", stats.Finished, 6)
 		want(t, "first address", stats.Connections[0].Addr, nsqd2)
-		want(t, "its finished", stats.Connections[0].Finished, 0)
+		want(t, "finished by the first", stats.Connections[0].Finished, 0)
 		s.wantStop(closeTime)
 	})
 }
 
-// TestPublisherEvents: hooks hear of connections, and each that was told of its beginning is told of its end.
+// TestPublisherEvents: hooks learn of a publisher's connections, and each OnConnect has its
+// OnDisconnect.
 func TestPublisherEvents(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -238,7 +241,7 @@ func TestPublisherEvents(t *testing.T) {
 		s.Disconnect()
 		synctest.Wait()
 		want(t, "when it is lost", heard.names(), "dial error, connect, disconnect, connect")
-		wantErr(t, "Close", p.Shutdown(t.Context()), nil)
+		wantErr(t, "Shutdown", p.Shutdown(t.Context()), nil)
 		want(t, "at the end", heard.names(), "dial error, connect, disconnect, connect, disconnect")
 		all := heard.all()
 		for i, ev := range all {

@@ -26,7 +26,7 @@ func TestOptionFaults(t *testing.T) {
 	fn := func(context.Context, *handler.Message, error) error { return nil }
 	tests := map[string]struct {
 		opts []nsqx.ConsumerOption
-		want []string // each fault, in order: the option, a space, what its text has
+		want []string // of each fault: the option, a space, a part of its text
 	}{
 		"none": {[]nsqx.ConsumerOption{ok}, nil},
 
@@ -150,7 +150,8 @@ func TestGivenTwice(t *testing.T) {
 	}
 }
 
-// TestAllFaultsAtOnce: of arguments and options, of what checks itself, all in one error.
+// TestAllFaultsAtOnce: one error has the faults of arguments, of options and of values that check
+// themselves.
 func TestAllFaultsAtOnce(t *testing.T) {
 	_, err := nsqx.NewConsumer[string]("or/ders", strings.Repeat("c", 65), nil, nil,
 		nsqx.WithConcurrency(0), nsqx.WithConn(conn.Config{DialTimeout: -1, HeartbeatInterval: 1}))
@@ -211,7 +212,7 @@ func TestDefaults(t *testing.T) {
 	want(t, "second address", s.Connections[1].Addr, nsqd2)
 }
 
-// TestSubscription: what the options say of the subscription is what nsqd hears.
+// TestSubscription: nsqd gets the settings of the subscription.
 func TestSubscription(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -234,7 +235,7 @@ func TestProducerOptionFaults(t *testing.T) {
 	pub := nsqx.WithPublisher(shared)
 	for name, tt := range map[string]struct {
 		opts []nsqx.ProducerOption
-		want []string // each fault, in order: the option, a space, what its text has
+		want []string // of each fault: the option, a space, a part of its text
 	}{
 		"none":               {[]nsqx.ProducerOption{ok, nil, nsqx.WithConn(nowhere)}, nil},
 		"no address":         {nil, []string{"WithNSQD or WithLookupd or WithDiscoverer is needed"}},
@@ -285,7 +286,7 @@ func TestProducerOptionFaults(t *testing.T) {
 	}
 }
 
-// TestOptionBundle: what several consumers share is given once.
+// TestOptionBundle: options that several consumers share are given as one.
 func TestOptionBundle(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)

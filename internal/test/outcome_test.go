@@ -20,12 +20,13 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// row is a row of the table of Consumer, or half of one. Each is played twice: through Process, and on the wire.
+// row is a row of the outcome table of Consumer, or half of one. Each is tested through Process and
+// on the wire.
 type row struct {
 	opts      []nsqx.ConsumerOption
-	policy    retry.Policy // attempt × 1 s if nil
-	dead      bool         // there is a dead letter
-	attempts  uint16       // 1 if 0 and not wrapped
+	policy    retry.Policy // defaults to attempt × 1 s
+	dead      bool         // with a dead letter
+	attempts  uint16       // defaults to 1
 	wrapped   bool         // attempts is 0
 	age       time.Duration
 	answer    error
@@ -34,11 +35,11 @@ type row struct {
 
 	want  handler.Disposition
 	delay time.Duration
-	err   error // that the outcome's error must be; answer if nil
+	err   error // of the outcome; defaults to answer
 	heard string
 }
 
-// late is just after nsqd may have given up waiting.
+// late is just after the last instant at which a failure may be answered.
 const late = time.Minute - 250*time.Millisecond
 
 var rows = map[string]row{
@@ -63,10 +64,10 @@ var rows = map[string]row{
 	"permanent, dead":           {dead: true, answer: retry.Permanent(errBill), want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
 	"permanent, discarded":      {opts: opts(nsqx.WithDiscard()), answer: retry.Permanent(errBill), want: handler.Drop, heard: "FIN 1"},
 	"cenkalti's permanent":      {dead: true, answer: backoff.Permanent(errBill), want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
-	"two minds: outermost wins": {dead: true, answer: retry.Drop(retry.Permanent(errBill)), want: handler.Drop, heard: "FIN 1"},
-	"two minds: leftmost wins":  {dead: true, answer: errors.Join(errOther, retry.After(2*time.Second, errBill), retry.Drop(errBill)), want: handler.Requeue, delay: 2 * time.Second, heard: "REQ 1 2000"},
+	"two marks: outermost wins": {dead: true, answer: retry.Drop(retry.Permanent(errBill)), want: handler.Drop, heard: "FIN 1"},
+	"two marks: leftmost wins":  {dead: true, answer: errors.Join(errOther, retry.After(2*time.Second, errBill), retry.Drop(errBill)), want: handler.Requeue, delay: 2 * time.Second, heard: "REQ 1 2000"},
 
-	"policy goes on":         {policy: stop, dead: true, answer: errBill, want: handler.Requeue, delay: time.Second, heard: "REQ 1 1000"},
+	"policy continues":       {policy: stop, dead: true, answer: errBill, want: handler.Requeue, delay: time.Second, heard: "REQ 1 1000"},
 	"policy stops":           {policy: stop, attempts: 2, answer: errBill, want: handler.Drop, heard: "FIN 1"},
 	"policy stops, dead":     {policy: stop, dead: true, attempts: 2, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
 	"policy stops, not Stop": {policy: retry.PolicyFunc(func(int, error) time.Duration { return -time.Hour }), dead: true, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
@@ -129,7 +130,7 @@ type manyErrors []error
 
 func (manyErrors) Error() string { return "many" }
 
-// all returns the row's options, with dead for its dead letter.
+// options returns the row's options, with dead for its dead letter.
 func (r row) options(dead nsqx.ConsumerOption) []nsqx.ConsumerOption {
 	policy := r.policy
 	if policy == nil {
@@ -175,6 +176,7 @@ func (r row) check(t *testing.T, out handler.Outcome, ran bool) {
 	}
 }
 
+// TestOutcomes: each row of the outcome table, through Process and on the wire.
 func TestOutcomes(t *testing.T) {
 	for name, r := range rows {
 		bubble(t, name+"/process", func(t *testing.T) { r.process(t) })
@@ -243,7 +245,8 @@ func (r row) wire(t *testing.T) {
 	l.wantCommands("FIN REQ", r.heard)
 }
 
-// TestUndecodable: it waits for a release that can read it, unless there is a place for it.
+// TestUndecodable: a message that does not decode is retried, so that a later release can read it,
+// unless there is a dead letter or WithDiscard.
 func TestUndecodable(t *testing.T) {
 	type order struct{ ID int }
 	permanent := nsqx.WithErrors(retry.As(func(err *handler.DecodeError) error { return retry.Permanent(err) }))
@@ -284,13 +287,13 @@ func TestUndecodable(t *testing.T) {
 	}
 }
 
-// TestRedeliveries: the policy is told the number of the attempt, 0 as 65536.
+// TestRedeliveries: the policy gets the number of the attempt; a wrapped counter is 65536.
 func TestRedeliveries(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		var told synced[int]
+		var attempts synced[int]
 		policy := retry.PolicyFunc(func(attempt int, err error) time.Duration {
 			wantErr(t, "the policy's error", err, errBill)
-			told.add(attempt)
+			attempts.add(attempt)
 			return time.Duration(attempt) * time.Millisecond
 		})
 		d := newNSQDs(t)
@@ -300,14 +303,15 @@ func TestRedeliveries(t *testing.T) {
 			l.sendAs(7, attempts, "x")
 		}
 		l.wantCommands("REQ", "REQ 7 1, REQ 7 2, REQ 7 65535, REQ 7 65536")
-		if got := told.all(); !slices.Equal(got, []int{1, 2, 65535, 65536}) {
-			t.Errorf("the policy was told of attempts %v", got)
+		if got := attempts.all(); !slices.Equal(got, []int{1, 2, 65535, 65536}) {
+			t.Errorf("the policy got attempts %v", got)
 		}
 		s.wantStop(closeTime)
 	})
 }
 
-// TestDelayCutWarnsOnceF21: and nobody waits for a logger that is slow.
+// TestDelayCutWarnsOnceF21: a delay that is cut is logged once, and a slow logger delays no other
+// handler.
 func TestDelayCutWarnsOnceF21(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -330,7 +334,7 @@ func TestDelayCutWarnsOnceF21(t *testing.T) {
 	})
 }
 
-// TestGivenUpWithoutDeadLetter is an error for the operator.
+// TestGivenUpWithoutDeadLetter: a message given up without a dead letter is logged as an error.
 func TestGivenUpWithoutDeadLetter(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -340,7 +344,7 @@ func TestGivenUpWithoutDeadLetter(t *testing.T) {
 	})
 }
 
-// TestCodecIsAsked: what the handler gets is what the codec has made of the body.
+// TestCodecIsAsked: the handler gets the value that the codec decodes.
 func TestCodecIsAsked(t *testing.T) {
 	type order struct{ ID int }
 	var got order

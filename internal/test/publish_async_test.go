@@ -16,7 +16,8 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// TestPublishAsync: done is called once for each, with what Publish would have returned.
+// TestPublishAsync: done is called once for each message, with the result that Publish would
+// return.
 func TestPublishAsync(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -47,7 +48,7 @@ func TestPublishAsync(t *testing.T) {
 	})
 }
 
-// TestAsyncBound: while 1024 are under way the next waits, by its ctx.
+// TestAsyncBound: with 1024 publishes in flight the next one waits, until its ctx ends.
 func TestAsyncBound(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -71,7 +72,7 @@ func TestAsyncBound(t *testing.T) {
 	})
 }
 
-// TestAsyncUserPanics: neither done nor a middleware takes the process down.
+// TestAsyncUserPanics: a panic of done or of middleware does not crash the process.
 func TestAsyncUserPanics(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -95,11 +96,11 @@ func TestAsyncUserPanics(t *testing.T) {
 		wantErr(t, "Flush", p.Flush(t.Context()), nil)
 		want(t, "logged", log.count(slog.LevelError, "panicked"), 1)
 		want(t, "published", published(s, "orders"), "x")
-		wantErr(t, "Close", p.Shutdown(t.Context()), nil)
+		wantErr(t, "Shutdown", p.Shutdown(t.Context()), nil)
 	})
 }
 
-// TestDoneThatHangs does not keep Close beyond its ctx, nor does one that closes.
+// TestDoneHangs: a done that hangs delays Shutdown by at most one second after its ctx has ended.
 func TestDoneHangs(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -110,7 +111,7 @@ func TestDoneHangs(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		wantErr(t, "Close", p.Shutdown(ctx), context.DeadlineExceeded)
+		wantErr(t, "Shutdown", p.Shutdown(ctx), context.DeadlineExceeded)
 		want(t, "took", time.Since(start), 2*time.Second)
 	})
 }

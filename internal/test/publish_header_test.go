@@ -14,7 +14,7 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// TestOwnHeaders: each message of an MPUB goes out with the common headers and its own, which win.
+// TestOwnHeaders: each message of an MPUB has the common headers and its own, which win.
 func TestOwnHeaders(t *testing.T) {
 	for name, tt := range map[string]struct {
 		common string
@@ -51,7 +51,8 @@ func TestOwnHeaders(t *testing.T) {
 	}
 }
 
-// TestOwnHeadersWithoutAnEnvelope: consumers of the topic may not know envelopes.
+// TestOwnHeadersWithoutAnEnvelope: without an envelope no headers are published, since consumers
+// may not know envelopes.
 func TestOwnHeadersWithoutAnEnvelope(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -63,7 +64,8 @@ func TestOwnHeadersWithoutAnEnvelope(t *testing.T) {
 	})
 }
 
-// TestOwnHeadersCountForTheSize: both count against MaxMessageSize. A message that would be too large goes without any.
+// TestOwnHeadersCountForTheSize: common and own headers count against MaxMessageSize. A message
+// that they would make too large goes without any.
 func TestOwnHeadersCountForTheSize(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -80,7 +82,8 @@ func TestOwnHeadersCountForTheSize(t *testing.T) {
 	})
 }
 
-// TestOwnHeadersCountForTheLimit: the limit of headers holds for both together. That of the message, if set, replaces the common one.
+// TestOwnHeadersCountForTheLimit: the limit of headers applies to both together. A limit of the
+// message replaces the common one.
 func TestOwnHeadersCountForTheLimit(t *testing.T) {
 	const perHeader = 1 + 1 + 2 + 1 // bytes of "k=1" in an envelope
 	for name, tt := range map[string]struct {
@@ -108,7 +111,7 @@ func TestOwnHeadersCountForTheLimit(t *testing.T) {
 	}
 }
 
-// TestEnvelope: headers go out where consumers can read them, and nowhere else.
+// TestEnvelope: headers are published with WithEnvelope only.
 func TestEnvelope(t *testing.T) {
 	add := func(next handler.Send) handler.Send {
 		return func(ctx context.Context, out *handler.Outgoing) error {

@@ -15,12 +15,13 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// TestCloseWaitsForAsync: what was accepted before Close is published, also if nothing of it has begun yet, and whoever closes.
+// TestPublisherShutdownWaitsForAsync: everything accepted before Shutdown or Flush is published,
+// even if it has not started yet.
 func TestPublisherShutdownWaitsForAsync(t *testing.T) {
 	for name, end := range map[string]func(ctx context.Context, p *nsqx.Producer[string], pub *nsqx.Publisher) error{
-		"producer closed":  func(ctx context.Context, p *nsqx.Producer[string], _ *nsqx.Publisher) error { return p.Shutdown(ctx) },
-		"producer flushed": func(ctx context.Context, p *nsqx.Producer[string], _ *nsqx.Publisher) error { return p.Flush(ctx) },
-		"publisher closed": func(ctx context.Context, _ *nsqx.Producer[string], pub *nsqx.Publisher) error {
+		"producer shut down": func(ctx context.Context, p *nsqx.Producer[string], _ *nsqx.Publisher) error { return p.Shutdown(ctx) },
+		"producer flushed":   func(ctx context.Context, p *nsqx.Producer[string], _ *nsqx.Publisher) error { return p.Flush(ctx) },
+		"publisher shut down": func(ctx context.Context, _ *nsqx.Producer[string], pub *nsqx.Publisher) error {
 			return pub.Shutdown(ctx)
 		},
 		"publisher flushed": func(ctx context.Context, _ *nsqx.Producer[string], pub *nsqx.Publisher) error { return pub.Flush(ctx) },
@@ -39,7 +40,8 @@ func TestPublisherShutdownWaitsForAsync(t *testing.T) {
 	}
 }
 
-// TestCloseOfAnOwnPublisher: it is closed with its producer.
+// TestProducerShutdownClosesPublisher: Shutdown of a producer shuts down the publisher that the
+// producer made.
 func TestProducerShutdownClosesPublisher(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -55,18 +57,18 @@ func TestProducerShutdownClosesPublisher(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		err := p.Shutdown(ctx)
-		wantErr(t, "Close", err, context.DeadlineExceeded)
+		wantErr(t, "Shutdown", err, context.DeadlineExceeded)
 		if e, ok := errors.AsType[*nsqx.CloseError](err); !ok || e.Unconfirmed != 3 || !strings.Contains(e.Error(), "3 messages unconfirmed") {
-			t.Errorf("Close returned %v", err)
+			t.Errorf("Shutdown returned %v", err)
 		}
 		wantUnanswered(t, []error{<-results, <-results, <-results})
 		other.Wait()
-		synctest.Wait() // the server has to notice
+		synctest.Wait() // for the server
 		want(t, "connections", len(s.Conns()), 0)
 	})
 }
 
-// TestCloseWhileDiscovering: Close may come while an answer is dealt with.
+// TestPublisherShutdownWhileDiscovering: Shutdown may come while an answer of a source is applied.
 func TestPublisherShutdownWhileDiscovering(t *testing.T) {
 	for range 200 {
 		answer := make(chan struct{})
@@ -80,12 +82,13 @@ func TestPublisherShutdownWhileDiscovering(t *testing.T) {
 		}
 		var both sync.WaitGroup
 		both.Go(func() { close(answer) })
-		both.Go(func() { wantErr(t, "Close", p.Shutdown(t.Context()), nil) })
+		both.Go(func() { wantErr(t, "Shutdown", p.Shutdown(t.Context()), nil) })
 		both.Wait()
 	}
 }
 
-// TestCloseInOrder: what is under way is confirmed, what comes later is not sent, and connections end with a half-close.
+// TestPublisherShutdown: publishes in flight are confirmed, later ones are not sent, and
+// connections are half-closed.
 func TestPublisherShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		before := bubbleGoroutines()
@@ -101,13 +104,13 @@ func TestPublisherShutdown(t *testing.T) {
 		again := inBackground(func() error { return p.Shutdown(t.Context()) })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		wantErr(t, "a second Close whose ctx ends", p.Shutdown(ctx), context.DeadlineExceeded)
+		wantErr(t, "second Shutdown whose ctx ends", p.Shutdown(ctx), context.DeadlineExceeded)
 		for _, result := range results {
 			wantKind(t, <-result, nil)
 		}
-		wantErr(t, "Close", <-closed, nil)
-		wantErr(t, "the second Close", <-again, nil)
-		wantErr(t, "a third Close", p.Shutdown(t.Context()), nil)
+		wantErr(t, "Shutdown", <-closed, nil)
+		wantErr(t, "second Shutdown", <-again, nil)
+		wantErr(t, "third Shutdown", p.Shutdown(t.Context()), nil)
 		wantErr(t, "health", p.Healthy(), nsqx.ErrNotRunning)
 		wantErr(t, "flush", p.Flush(t.Context()), nil)
 		for _, s := range servers {
@@ -121,7 +124,8 @@ func TestPublisherShutdown(t *testing.T) {
 	})
 }
 
-// TestCloseWhileSendsWaitS13: each publish that is under way when ctx ends gets exactly one result.
+// TestPublisherShutdownWhileSendsWaitS13: each publish that is in flight when ctx ends gets exactly
+// one result.
 func TestPublisherShutdownWhileSendsWaitS13(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2)
@@ -136,11 +140,11 @@ func TestPublisherShutdownWhileSendsWaitS13(t *testing.T) {
 		defer cancel()
 		start := time.Now()
 		err := p.Shutdown(ctx)
-		want(t, "Close took", time.Since(start), time.Second)
-		wantErr(t, "Close", err, context.DeadlineExceeded)
-		wantErr(t, "Close", err, errOther)
+		want(t, "took", time.Since(start), time.Second)
+		wantErr(t, "Shutdown", err, context.DeadlineExceeded)
+		wantErr(t, "Shutdown", err, errOther)
 		if e, ok := err.(*nsqx.CloseError); !ok || e.Unconfirmed != 10 {
-			t.Errorf("Close returned %v", err)
+			t.Errorf("Shutdown returned %v", err)
 		}
 		synctest.Wait()
 		var errs []error
@@ -162,12 +166,13 @@ func TestPublisherShutdownWhileSendsWaitS13(t *testing.T) {
 		waiting := inBackground(func() error { return sendTo(t.Context(), p, "orders", "x") })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		wantErr(t, "Close", p.Shutdown(ctx), context.DeadlineExceeded)
+		wantErr(t, "Shutdown", p.Shutdown(ctx), context.DeadlineExceeded)
 		wantKind(t, <-waiting, nsqx.ErrNotSent)
 	})
 }
 
-// TestCloseBesideUserCode: middleware and hooks that do not return hold Close up for a second at most, and so a hook may close.
+// TestPublisherShutdownAndUserCode: middleware and hooks that hang delay Shutdown by at most one
+// second, so a hook may call Shutdown.
 func TestPublisherShutdownAndUserCode(t *testing.T) {
 	bubble(t, "middleware hangs", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -180,10 +185,10 @@ func TestPublisherShutdownAndUserCode(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		wantErr(t, "Close", p.Shutdown(ctx), context.DeadlineExceeded)
+		wantErr(t, "Shutdown", p.Shutdown(ctx), context.DeadlineExceeded)
 		want(t, "took", time.Since(start), 2*time.Second)
 	})
-	bubble(t, "a hook closes", func(t *testing.T) {
+	bubble(t, "a hook calls Shutdown", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		made := make(chan *nsqx.Publisher, 1)
 		closed := make(chan error, 1)
@@ -191,7 +196,7 @@ func TestPublisherShutdownAndUserCode(t *testing.T) {
 			closed <- (<-made).Shutdown(context.Background())
 		}}))
 		made <- p
-		wantErr(t, "Close", <-closed, nil)
+		wantErr(t, "Shutdown", <-closed, nil)
 		wantErr(t, "health", p.Healthy(), nsqx.ErrNotRunning)
 	})
 }

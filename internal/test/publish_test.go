@@ -16,6 +16,7 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
+// TestSend: Send chooses PUB, MPUB or DPUB, and refuses what nsqd would refuse.
 func TestSend(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -49,7 +50,8 @@ func TestSend(t *testing.T) {
 	})
 }
 
-// TestSharedPublisher: telemetry stands outside of all, the publisher's middleware outside the producer's.
+// TestSharedPublisher: telemetry is outermost, then the middleware of the publisher, then that of
+// the producer.
 func TestSharedPublisher(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -72,18 +74,18 @@ func TestSharedPublisher(t *testing.T) {
 		want(t, "confirmed", o.stats().Confirmed, 3)
 		want(t, "confirmed, of a producer", b.Stats().Confirmed, 3)
 
-		wantErr(t, "Close", a.Shutdown(t.Context()), nil)
+		wantErr(t, "Shutdown", a.Shutdown(t.Context()), nil)
 		wantKind(t, a.Publish(t.Context(), "x"), nsqx.ErrNotSent)
 		wantKind(t, b.Publish(t.Context(), []byte("y")), nil)
 		want(t, "observed", o.active, 1)
-		wantErr(t, "Close", pub.Shutdown(t.Context()), nil)
+		wantErr(t, "Shutdown", pub.Shutdown(t.Context()), nil)
 		want(t, "observed", o.active, 0)
 		wantKind(t, b.Publish(t.Context(), []byte("y")), nsqx.ErrNotSent)
-		wantErr(t, "Close", b.Shutdown(t.Context()), nil)
+		wantErr(t, "Shutdown", b.Shutdown(t.Context()), nil)
 	})
 }
 
-// TestMiddlewareDecides: it may change what goes out, and keep it back.
+// TestMiddlewareDecides: middleware may change a publish, or refuse it.
 func TestMiddlewareDecides(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -104,7 +106,7 @@ func TestMiddlewareDecides(t *testing.T) {
 	})
 }
 
-// TestHealthOfAPublisher follows its connections.
+// TestPublisherHealth: Healthy follows the connections.
 func TestPublisherHealth(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -130,6 +132,7 @@ func TestPublisherHealth(t *testing.T) {
 	})
 }
 
+// TestProducerPublish: a publish is confirmed or refused, and after Shutdown not sent.
 func TestProducerPublish(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -150,8 +153,8 @@ func TestProducerPublish(t *testing.T) {
 		want(t, "confirmed", st.Confirmed, 2)
 		want(t, "rejected", st.Rejected, 2)
 		want(t, "published", st.Connections[0].Published, 2)
-		wantErr(t, "Close", p.Shutdown(t.Context()), nil)
-		wantErr(t, "Close again", p.Shutdown(t.Context()), nil)
+		wantErr(t, "Shutdown", p.Shutdown(t.Context()), nil)
+		wantErr(t, "Shutdown again", p.Shutdown(t.Context()), nil)
 		wantKind(t, p.Publish(t.Context(), none), nsqx.ErrNotSent)
 		wantKind(t, p.PublishAsync(t.Context(), none, nil), nsqx.ErrNotSent)
 		_, err = p.PublishAll(t.Context(), []map[string]int{none})
@@ -164,7 +167,7 @@ func TestProducerPublish(t *testing.T) {
 	})
 }
 
-// TestUnencodable: nothing is sent, of several together none, and a panic is an error.
+// TestUnencodable: if one value does not encode, nothing is sent; a panic of the codec is an error.
 func TestUnencodable(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -205,7 +208,8 @@ func TestUnencodable(t *testing.T) {
 	})
 }
 
-// TestPublishAll is split at nsqd's limit, and says how many are confirmed when a later command fails.
+// TestPublishAll: the values are split at nsqd's limit. If a later command fails, the result says
+// how many are confirmed.
 func TestPublishAll(t *testing.T) {
 	limit := nsqx.WithConn(conn.Config{MaxBodySize: 4 + 3*6})
 	for name, tt := range map[string]struct {
@@ -240,7 +244,7 @@ func TestPublishAll(t *testing.T) {
 	}
 }
 
-// TestPublishAllRefusesBeforeItSends: a body that is too large for nsqd keeps all from being sent.
+// TestPublishAllRefusesBeforeItSends: if one body is too large for nsqd, nothing is sent.
 func TestPublishAllRefusesBeforeItSends(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -250,7 +254,7 @@ func TestPublishAllRefusesBeforeItSends(t *testing.T) {
 		wantKind(t, err, nsqx.ErrRejected)
 		want(t, "n", n, 0)
 		want(t, "commands", commands(s), 0)
-		values[50] = strings.Repeat("x", 100) // a command of its own, since no MPUB takes it
+		values[50] = strings.Repeat("x", 100) // too large for an MPUB, so it gets a command of its own
 		n, err = p.PublishAll(t.Context(), values)
 		wantKind(t, err, nil)
 		want(t, "n", n, 51)

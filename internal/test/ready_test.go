@@ -12,6 +12,8 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
+// TestReadyStatic: with addresses only, Ready waits until each was subscribed once; Healthy needs
+// one.
 func TestReadyStatic(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
@@ -25,7 +27,7 @@ func TestReadyStatic(t *testing.T) {
 		wantReady(t, c, false, nsqx.ErrNoNSQD)
 		wantErr(t, "the reason", c.Healthy(), syscall.ECONNREFUSED)
 		time.Sleep(2 * time.Second)
-		wantReady(t, c, false, nil) // one is down, one is enough to be healthy
+		wantReady(t, c, false, nil) // one connection is enough to be healthy
 		s[1].Refuse(false)
 		time.Sleep(10 * time.Second)
 		wantReady(t, c, true, nil)
@@ -45,7 +47,7 @@ func TestReadyStatic(t *testing.T) {
 	})
 }
 
-// TestReadyInTurns: both were subscribed, though not at the same time.
+// TestReadyOneAfterAnother: both nsqds were subscribed, but not at the same time.
 func TestReadyOneAfterAnother(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
@@ -61,7 +63,7 @@ func TestReadyOneAfterAnother(t *testing.T) {
 	})
 }
 
-// TestReadyDiscovered waits for an answer, and for what it names.
+// TestReadyDiscovered: Ready waits for an answer of the source, and for the nsqds that it names.
 func TestReadyDiscovered(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
@@ -79,13 +81,13 @@ func TestReadyDiscovered(t *testing.T) {
 		f.set(nil, s[0].Addr())
 		f.waitPolls(3)
 		wantReady(t, c, false, nil)
-		f.waitPolls(1) // the answer to the third of them
+		f.waitPolls(1) // a poll begins after the answer to the one before
 		time.Sleep(3 * time.Second)
-		wantReady(t, c, true, nil) // the one that is down was forgotten
+		wantReady(t, c, true, nil) // the nsqd that is down was forgotten
 	})
 }
 
-// TestReadyNowhere: the topic does not exist yet, and it will.
+// TestReadyWithoutTopic: a consumer of a topic that does not exist yet is ready.
 func TestReadyWithoutTopic(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
@@ -105,7 +107,7 @@ func TestReadyWithoutTopic(t *testing.T) {
 	})
 }
 
-// TestReadySources: one must have answered, and all must have been asked.
+// TestReadySources: Ready waits until all sources were asked and one has answered.
 func TestReadySources(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
@@ -124,6 +126,7 @@ func TestReadySources(t *testing.T) {
 	})
 }
 
+// TestReadyFailingSource: a consumer whose only source fails is not ready.
 func TestReadyFailingSource(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		f := newFinder()
@@ -135,7 +138,7 @@ func TestReadyFailingSource(t *testing.T) {
 	})
 }
 
-// TestHealthyInDrain: never, from its start on.
+// TestHealthyDuringShutdown: Healthy fails from the start of the shutdown.
 func TestHealthyDuringShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)

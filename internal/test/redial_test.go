@@ -59,7 +59,8 @@ func TestRedialFromTheStart(t *testing.T) {
 	})
 }
 
-// TestRedialAfterLoss: it is slow for an nsqd that comes and goes, and quick for one that was well.
+// TestRedialAfterLoss: redials are slow for an nsqd whose connections end early, and fast for one
+// whose connection lasted.
 func TestRedialAfterLoss(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -91,7 +92,7 @@ func TestRedialAfterLoss(t *testing.T) {
 	})
 }
 
-// TestRedialOfWhatWillNotHeal is slow from the first.
+// TestRedialSlowly: after an error that a quick retry does not fix, the first delay is a long one.
 func TestRedialSlowly(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -126,7 +127,7 @@ func TestRedialSlowly(t *testing.T) {
 	})
 }
 
-// TestSilentNSQD: the loss is noticed within two heartbeats, and handlers learn of it.
+// TestSilentNSQD: a silent connection ends after two heartbeat intervals, and handlers learn of it.
 func TestSilentNSQD(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -150,7 +151,8 @@ func TestSilentNSQD(t *testing.T) {
 	})
 }
 
-// TestLateResultsOfALostConnection: reconnecting does not wait for handlers, and what they say is of no consequence.
+// TestLateResultsOfALostConnection: reconnecting does not wait for handlers of the lost connection,
+// and their results are ignored.
 func TestLateResultsOfALostConnection(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -173,7 +175,7 @@ func TestLateResultsOfALostConnection(t *testing.T) {
 			t.Fatal("no new connection while handlers of the old one run")
 		}
 		l.send(3)
-		l.sendAs(1, 2, "again") // nsqd delivers it again
+		l.sendAs(1, 2, "again") // redelivered
 		l.wantCommands("FIN", "FIN 3, FIN 1")
 		want(t, "running", s.Stats().Running, 2)
 		time.Sleep(20 * time.Second)
@@ -186,7 +188,8 @@ func TestLateResultsOfALostConnection(t *testing.T) {
 	})
 }
 
-// TestQueuedMessagesOfALostConnection are handled by nobody, and do not count against the bound of the next one.
+// TestQueuedMessagesOfALostConnection: they are not handled, and do not count against the bound of
+// the next connection.
 func TestQueuedMessagesOfALostConnection(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -215,7 +218,7 @@ func TestQueuedMessagesOfALostConnection(t *testing.T) {
 	})
 }
 
-// TestRefusedAnswer: nsqd may find an answer too late; the connection goes on.
+// TestRefusedAnswer: nsqd may refuse an answer that comes too late; the connection stays.
 func TestRefusedAnswer(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)

@@ -20,7 +20,7 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// TestRedrive: at the rate, at most; and it is over when nothing has come for a while.
+// TestRedrive: Redrive keeps to its rate, and ends when nothing has come for the idle time.
 func TestRedrive(t *testing.T) {
 	tests := map[string]struct {
 		to   string
@@ -28,7 +28,7 @@ func TestRedrive(t *testing.T) {
 		gap  time.Duration // between messages
 	}{
 		"by default":      {gap: 10 * time.Millisecond},
-		"to where":        {to: "elsewhere", gap: 10 * time.Millisecond},
+		"to a topic":      {to: "elsewhere", gap: 10 * time.Millisecond},
 		"fast":            {opts: []nsqx.RedriveOption{nsqx.WithRedriveRate(1e6)}, gap: time.Microsecond},
 		"one each second": {opts: []nsqx.RedriveOption{nsqx.WithRedriveRate(1), nsqx.WithRedriveIdle(100 * time.Millisecond)}, gap: time.Second},
 		"one in 100 s":    {opts: []nsqx.RedriveOption{nsqx.WithRedriveRate(0.01)}, gap: 100 * time.Second}, // beyond the message timeout
@@ -65,7 +65,7 @@ func TestRedrive(t *testing.T) {
 	}
 }
 
-// TestRedriveHeaders: a message is again what it was.
+// TestRedriveHeaders: a redriven message equals the original.
 func TestRedriveHeaders(t *testing.T) {
 	malformed := []byte("\xC1\xCE\xD3\xD1\x11\x80\x85abcde")
 	var many []string
@@ -77,17 +77,17 @@ func TestRedriveHeaders(t *testing.T) {
 		body []byte
 		opts []nsqx.ConsumerOption
 	}{
-		"plain":                         {body: []byte("7")},
-		"plain, observed":               {body: []byte("7"), opts: opts(watched)},
-		"headers":                       {body: withHeaders("7", "tenant", "acme", "b", "", "content-type", "text/plain")},
-		"headers, observed":             {body: withHeaders("7", "tenant", "acme"), opts: opts(watched)},
-		"trace":                         {body: withHeaders("7", "traceparent", trace1, "tenant", "acme", "baggage", "b=2"), opts: opts(watched)},
-		"trace, not observed":           {body: withHeaders("7", "traceparent", trace1, "tracestate", "s=1")},
-		"more than is written":          {body: withHeaders("7", many...)},
-		"must be understood":            {body: withHeaders("7", "!zip", "1", "tenant", "acme")},
-		"malformed":                     {body: malformed},
-		"malformed, observed":           {body: malformed, opts: opts(watched)},
-		"was redriven, and failed anew": {body: withHeaders("7", "traceparent", trace2), opts: opts(watched)},
+		"plain":                {body: []byte("7")},
+		"plain, observed":      {body: []byte("7"), opts: opts(watched)},
+		"headers":              {body: withHeaders("7", "tenant", "acme", "b", "", "content-type", "text/plain")},
+		"headers, observed":    {body: withHeaders("7", "tenant", "acme"), opts: opts(watched)},
+		"trace":                {body: withHeaders("7", "traceparent", trace1, "tenant", "acme", "baggage", "b=2"), opts: opts(watched)},
+		"trace, not observed":  {body: withHeaders("7", "traceparent", trace1, "tracestate", "s=1")},
+		"more than is written": {body: withHeaders("7", many...)},
+		"must be understood":   {body: withHeaders("7", "!zip", "1", "tenant", "acme")},
+		"malformed":            {body: malformed},
+		"malformed, observed":  {body: malformed, opts: opts(watched)},
+		"redriven before":      {body: withHeaders("7", "traceparent", trace2), opts: opts(watched)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +105,8 @@ func TestRedriveHeaders(t *testing.T) {
 	}
 }
 
-// TestRedriveOfNoDeadLetter: what is in the topic but is no dead letter goes as it is, if it is said where.
+// TestRedriveOfNoDeadLetter: a message that is not a dead letter is redriven unchanged, if a topic
+// is given.
 func TestRedriveOfNoDeadLetter(t *testing.T) {
 	bodies := map[string][]byte{
 		"plain": []byte("7"), "headers": withHeaders("7", "traceparent", trace1, "tracestate", "x=y", "baggage", "a=1"),
@@ -116,15 +117,16 @@ func TestRedriveOfNoDeadLetter(t *testing.T) {
 			s := newRedriveServer(t)
 			s.Publish("dead", body)
 			redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{NoOrigin: 1}, redriveIdle+closeTime)
-			want(t, "letters", lettersLeft(s), 1)
-			time.Sleep(2 * redriveIdle) // then it can be had again
+			want(t, "dead letters", lettersLeft(s), 1)
+			time.Sleep(2 * redriveIdle) // until the requeue delay is over
 			redrive(t.Context(), t, s, "orders").want(nsqx.RedriveReport{Redriven: 1}, redriveIdle+closeTime)
 			want(t, "message", published(s, "orders"), string(body))
 		})
 	}
 }
 
-// TestRedriveNoOrigin: they stay, however many stand before the others, and those that lie about their home do, too.
+// TestRedriveNoOrigin: messages without a valid origin stay, however many there are before the
+// others.
 func TestRedriveNoOrigin(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := newRedriveServer(t)
@@ -142,11 +144,11 @@ func TestRedriveNoOrigin(t *testing.T) {
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveRate(1), nsqx.WithRedriveIdle(4*time.Second))
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 2, NoOrigin: 30})
 		want(t, "error", r.err, nil)
-		want(t, "letters", lettersLeft(s), 30)
+		want(t, "dead letters", lettersLeft(s), 30)
 	})
 }
 
-// TestRedriveIdle: each message that comes begins the wait anew, and none that is on its way is waited for too little.
+// TestRedriveIdle: each message restarts the idle time, and messages in flight are waited for.
 func TestRedriveIdle(t *testing.T) {
 	bubble(t, "none", func(t *testing.T) {
 		redrive(t.Context(), t, newRedriveServer(t), "").want(nsqx.RedriveReport{}, redriveIdle+closeTime)
@@ -167,9 +169,9 @@ func TestRedriveIdle(t *testing.T) {
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveRate(1), nsqx.WithRedriveIdle(100*time.Millisecond))
 		r.want(nsqx.RedriveReport{Redriven: 4}, 28*time.Second+100*time.Millisecond+closeTime)
 	})
-	bubble(t, "an hour", func(t *testing.T) { // as long as nsqd keeps what is requeued
+	bubble(t, "an hour", func(t *testing.T) { // nsqd's longest requeue delay
 		s, log := newRedriveServer(t), new(logbook)
-		s.Publish("dead", []byte("homeless"))
+		s.Publish("dead", []byte("no origin"))
 		report, err := nsqx.Redrive(t.Context(), "dead", "", s.Option(), nsqx.WithLogger(slog.New(log)), nsqx.WithRedriveIdle(time.Hour))
 		want(t, "report", report, nsqx.RedriveReport{NoOrigin: 1})
 		want(t, "error", err, nil)
@@ -186,7 +188,8 @@ func TestRedriveIdle(t *testing.T) {
 	})
 }
 
-// TestRedriveLimit: so many, no more, and the others are left alone.
+// TestRedriveLimit: Redrive publishes exactly as many messages as allowed, and does not touch the
+// others.
 func TestRedriveLimit(t *testing.T) {
 	for _, limit := range []int{1, 5, 12} {
 		bubble(t, fmt.Sprint(limit), func(t *testing.T) {
@@ -195,11 +198,11 @@ func TestRedriveLimit(t *testing.T) {
 			redrive(t.Context(), t, s, "", nsqx.WithRedriveLimit(limit)).
 				want(nsqx.RedriveReport{Redriven: limit}, time.Duration(limit-1)*10*time.Millisecond+closeTime)
 			want(t, "messages", len(s.Published("orders")), limit)
-			want(t, "letters", lettersLeft(s), 12-limit)
-			want(t, "those that have to wait", s.Stats("dead", "redrive").Deferred, 0)
+			want(t, "dead letters", lettersLeft(s), 12-limit)
+			want(t, "waiting", s.Stats("dead", "redrive").Deferred, 0)
 		})
 	}
-	bubble(t, "slow", func(t *testing.T) { // while the last one is waited for, the others are not moved about
+	bubble(t, "slow", func(t *testing.T) { // the other messages are not requeued again and again meanwhile
 		s := newRedriveServer(t)
 		onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			return nsqxtest.Proceed().After(15 * time.Second)
@@ -219,7 +222,7 @@ func TestRedriveLimit(t *testing.T) {
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 7, Failed: 2})
 		want(t, "messages", len(s.Published("orders")), 7)
 	})
-	bubble(t, "after a loss", func(t *testing.T) { // of the connection, while messages wait for their turn
+	bubble(t, "after a loss", func(t *testing.T) { // of the connection, while messages wait
 		s := newRedriveServer(t, nsqxtest.WithMessageTimeout(2*time.Second))
 		s.Publish("dead", deadLetters(4)...)
 		time.AfterFunc(3*time.Second, func() {
@@ -237,7 +240,7 @@ func TestRedriveLimit(t *testing.T) {
 	})
 }
 
-// TestRedriveFailures: what is not confirmed comes again; nothing is lost.
+// TestRedriveFailures: a message whose publish is not confirmed is redriven again; none is lost.
 func TestRedriveFailures(t *testing.T) {
 	tests := map[string]struct {
 		action nsqxtest.Action
@@ -262,14 +265,14 @@ func TestRedriveFailures(t *testing.T) {
 				left = 3
 			}
 			want(t, "redriven", r.report.Redriven, 6-left)
-			want(t, "letters", lettersLeft(s), left)
+			want(t, "dead letters", lettersLeft(s), left)
 			want(t, "messages", len(s.Published("orders")), 6-left)
 			if st := s.Stats("dead", "redrive"); st.Requeued < 3 || st.TimedOut > 0 {
 				t.Errorf("state: %+v", st)
 			}
 		})
 	}
-	bubble(t, "for ever", func(t *testing.T) { // a minute is the longest that a failed one waits, and less than the idle time
+	bubble(t, "forever", func(t *testing.T) { // the longest delay of a failed message, one minute, is less than the idle time
 		s := newRedriveServer(t)
 		onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			return nsqxtest.Fail("E_UNAUTHORIZED no")
@@ -280,11 +283,12 @@ func TestRedriveFailures(t *testing.T) {
 		r := redrive(ctx, t, s, "", nsqx.WithRedriveIdle(10*time.Minute))
 		want(t, "error", r.err, nil)
 		want(t, "report", r.report, nsqx.RedriveReport{Failed: 3})
-		want(t, "letters", lettersLeft(s), 3)
+		want(t, "dead letters", lettersLeft(s), 3)
 	})
 }
 
-// TestRedriveEnds: what is on its way when ctx ends is confirmed, or stays; all else stays at once.
+// TestRedriveEnds: when ctx ends, publishes in flight are confirmed or their messages stay; all
+// others stay at once.
 func TestRedriveEnds(t *testing.T) {
 	tests := map[string]struct {
 		action nsqxtest.Action
@@ -307,11 +311,11 @@ func TestRedriveEnds(t *testing.T) {
 			wantErr(t, "error", r.err, why)
 			want(t, "report", r.report, nsqx.RedriveReport{Redriven: tt.done, Failed: 1 - tt.done})
 			want(t, "took", r.took, tt.took)
-			want(t, "letters", lettersLeft(s), 30-tt.done)
-			want(t, "those that have to wait", s.Stats("dead", "redrive").Depth, 30-tt.done)
+			want(t, "dead letters", lettersLeft(s), 30-tt.done)
+			want(t, "waiting", s.Stats("dead", "redrive").Depth, 30-tt.done)
 		})
 	}
-	bubble(t, "waiting for their turn", func(t *testing.T) {
+	bubble(t, "waiting", func(t *testing.T) {
 		s := newRedriveServer(t)
 		s.Publish("dead", deadLetters(64)...)
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond+headStart)
@@ -320,7 +324,7 @@ func TestRedriveEnds(t *testing.T) {
 		wantErr(t, "error", r.err, context.DeadlineExceeded)
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 3})
 		want(t, "took", r.took, 25*time.Millisecond+closeTime)
-		want(t, "those that have to wait", s.Stats("dead", "redrive").Depth, 61)
+		want(t, "waiting", s.Stats("dead", "redrive").Depth, 61)
 	})
 	bubble(t, "before it began", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -332,7 +336,7 @@ func TestRedriveEnds(t *testing.T) {
 		want(t, "report", r.report, nsqx.RedriveReport{})
 		want(t, "messages", len(s.Published("orders")), 0)
 	})
-	bubble(t, "nobody is there", func(t *testing.T) {
+	bubble(t, "no nsqd", func(t *testing.T) {
 		s := newRedriveServer(t)
 		s.Refuse(true)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -343,7 +347,8 @@ func TestRedriveEnds(t *testing.T) {
 	})
 }
 
-// TestRedriveLoop: the consumer fails again at once. What it gives up anew stays, and does not keep Redrive going.
+// TestRedriveLoop: the consumer gives up the redriven messages again. They stay, and do not keep
+// Redrive running.
 func TestRedriveLoop(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := newRedriveServer(t)
@@ -361,17 +366,17 @@ func TestRedriveLoop(t *testing.T) {
 		publish(s, 20)
 		s.Await("orders", "billing", finished(20))
 		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 20, Newer: 20}, 190*time.Millisecond+redriveIdle+closeTime)
-		want(t, "letters", lettersLeft(s), 20)
+		want(t, "dead letters", lettersLeft(s), 20)
 
 		sick.Store(false)
 		time.Sleep(2 * redriveIdle)
 		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 20}, 190*time.Millisecond+redriveIdle+closeTime)
-		want(t, "letters", lettersLeft(s), 0)
+		want(t, "dead letters", lettersLeft(s), 0)
 		want(t, "handled", handled.Load(), 20)
 	})
 }
 
-// TestRedriveChannel: another channel is emptied, and that of the default is not made.
+// TestRedriveChannel: WithRedriveChannel replaces the default channel, which is not created.
 func TestRedriveChannel(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := newRedriveServer(t)
@@ -382,7 +387,7 @@ func TestRedriveChannel(t *testing.T) {
 	})
 }
 
-// TestRedriveFaults: all at once, and nothing is begun.
+// TestRedriveFaults: one error has all faults, and nothing is started.
 func TestRedriveFaults(t *testing.T) {
 	at := nsqx.WithNSQD(nsqd1)
 	tests := map[string]struct {

@@ -16,7 +16,7 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestRunOnce: whenever the second Run comes, it is refused, and changes nothing.
+// TestRunOnce: a second Run is refused at any time, and changes nothing.
 func TestRunOnce(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -33,7 +33,7 @@ func TestRunOnce(t *testing.T) {
 	})
 }
 
-// TestRunWithAnEndedContext returns at once, dials nowhere, and was a Run all the same.
+// TestRunWithAnEndedContext: Run returns at once and does not dial, but counts as the one Run.
 func TestRunWithAnEndedContext(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -49,7 +49,8 @@ func TestRunWithAnEndedContext(t *testing.T) {
 	})
 }
 
-// TestHandlerContext: the values of Run's context, not its end; the message; and the limits of the message.
+// TestHandlerContext: the handler's context has the values of Run's context but not its end, the
+// message, and the deadline of the message.
 func TestHandlerContext(t *testing.T) {
 	type key struct{}
 	bubble(t, "", func(t *testing.T) {
@@ -80,7 +81,7 @@ func TestHandlerContext(t *testing.T) {
 	})
 }
 
-// TestHandlerUsesTheConsumer: no lock is held while it runs, and cancelling from inside is as good as from outside.
+// TestHandlerUsesTheConsumer: no lock is held while a handler runs, and a handler may cancel Run.
 func TestHandlerUsesTheConsumer(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -98,7 +99,7 @@ func TestHandlerUsesTheConsumer(t *testing.T) {
 			wantErr(t, "Run inside", s.Run(ctx), nsqx.ErrAlreadyRun)
 			s.cancel()
 			time.Sleep(time.Second)
-			return ctx.Err() // not cancelled by that
+			return ctx.Err() // cancelling Run does not cancel handlers
 		})
 		l := d.line(nsqd1)
 		l.send(1)
@@ -111,7 +112,7 @@ func TestHandlerUsesTheConsumer(t *testing.T) {
 	})
 }
 
-// TestConcurrency: as many handlers at once as was said, no more, and no fewer when there is enough to do.
+// TestConcurrency: as many handlers as configured run at once; fewer only without work.
 func TestConcurrency(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
@@ -152,7 +153,7 @@ func TestConcurrency(t *testing.T) {
 	})
 }
 
-// TestOldestFirst: one worker takes the messages of a connection in their order.
+// TestOldestFirst: one worker handles the messages of a connection in their order.
 func TestOldestFirst(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -172,7 +173,7 @@ func TestOldestFirst(t *testing.T) {
 	})
 }
 
-// TestHeartbeats are answered whatever the handlers do.
+// TestHeartbeats: heartbeats are answered whatever the handlers do.
 func TestHeartbeats(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -185,6 +186,7 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
+// TestServices: Run returns when all services have, and the first that returns stops the others.
 func TestServices(t *testing.T) {
 	bubble(t, "cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -195,7 +197,7 @@ func TestServices(t *testing.T) {
 		want(t, "a ran", a.ran, 61*time.Second)
 		want(t, "b ran", b.ran, 61*time.Second)
 	})
-	bubble(t, "in order", func(t *testing.T) {
+	bubble(t, "in good order", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		wantErr(t, "Run", nsqx.Run(ctx, &job{}, &job{}), nil)
@@ -232,7 +234,7 @@ func TestServices(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		a, b := d.consumer(done), d.consumer(done)
-		wantErr(t, "Run", nsqx.Run(ctx, a, b, a), nsqx.ErrAlreadyRun) // a runs once
+		wantErr(t, "Run", nsqx.Run(ctx, a, b, a), nsqx.ErrAlreadyRun) // a can run only once
 		want(t, "took", d.since(), 0)
 	})
 }

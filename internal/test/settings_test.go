@@ -16,7 +16,8 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// TestPause: what waits is given back at once, what runs finishes, and nothing starts until Resume.
+// TestPause: waiting messages are requeued at once, running ones finish, and none starts until
+// Resume.
 func TestPause(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2, nsqxtest.WithMaxInFlightCheck(20, time.Millisecond), nsqxtest.WithPatience(time.Minute))
@@ -37,10 +38,10 @@ func TestPause(t *testing.T) {
 			given += billing(s).Requeued
 			want(t, "RDY", rdy(t, s), 0)
 			for _, r := range s.Requeues("orders", "billing") {
-				want(t, "delay of what is given back", r.Delay, 0)
+				want(t, "delay of a requeued message", r.Delay, 0)
 			}
 		}
-		want(t, "given back at once", given, inFlight-4)
+		want(t, "requeued at once", given, inFlight-4)
 		st := c.Stats()
 		want(t, "paused", st.Paused, true)
 		want(t, "queued", st.Queued, 0)
@@ -51,13 +52,13 @@ func TestPause(t *testing.T) {
 		want(t, "max in flight", c.Stats().MaxInFlight, 0)
 		finishedNow := billing(servers[0]).Finished + billing(servers[1]).Finished
 		want(t, "finished in the pause", finishedNow, 4)
-		want(t, "given back in all", billing(servers[0]).Requeued+billing(servers[1]).Requeued, given)
+		want(t, "requeued in all", billing(servers[0]).Requeued+billing(servers[1]).Requeued, given)
 
 		c.Pause() // again
 		c.Resume()
 		want(t, "paused", c.Stats().Paused, false)
 		synctest.Wait()
-		want(t, "runs when it goes on", g.runs.Load() > 4, true)
+		want(t, "runs after Resume", g.runs.Load() > 4, true)
 		for _, s := range servers {
 			s.Await("orders", "billing", finished(50))
 			want(t, "dials", s.Dials(), 1)
@@ -66,7 +67,7 @@ func TestPause(t *testing.T) {
 	})
 }
 
-// TestPauseBeforeRun: it connects, and asks for nothing.
+// TestPauseBeforeRun: a paused consumer connects, but its RDY is 0.
 func TestPauseBeforeRun(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -94,7 +95,8 @@ func TestPauseBeforeRun(t *testing.T) {
 	})
 }
 
-// TestPauseRaces with messages that come: when it has returned nothing waits for a handler, whatever comes.
+// TestPauseRaces: when Pause has returned no message waits for a handler, whatever arrives
+// meanwhile.
 func TestPauseRaces(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
@@ -123,14 +125,15 @@ func TestPauseRaces(t *testing.T) {
 	})
 }
 
-// TestUnansweredInPause: what comes too late to be given back is left behind by id, although the consumer is paused.
+// TestUnansweredInPause: a message that comes too late to be requeued is reported by its id, even
+// if the consumer is paused.
 func TestUnansweredInPause(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
 		n.on = onCLS(func(l *line) {
 			l.say("CLOSE_WAIT")
 			time.AfterFunc(closeTime+time.Millisecond, func() { l.send(7) })
-			time.Sleep(100 * time.Millisecond) // does not see the half-close before
+			time.Sleep(100 * time.Millisecond) // delays reading the half-close
 		})
 		s := n.run(done)
 		synctest.Wait()
@@ -143,7 +146,7 @@ func TestUnansweredInPause(t *testing.T) {
 	})
 }
 
-// TestPauseAgainAndAgain under load: no handler starts while it is paused.
+// TestPauseRepeatedly: under load no handler starts while the consumer is paused.
 func TestPauseRepeatedly(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond), nsqxtest.WithPatience(time.Minute))
@@ -161,7 +164,7 @@ func TestPauseRepeatedly(t *testing.T) {
 		for range 50 {
 			time.Sleep(7 * time.Millisecond)
 			c.Pause()
-			synctest.Wait() // who had taken a message has started
+			synctest.Wait() // handlers of messages already taken start
 			paused.Store(true)
 			time.Sleep(53 * time.Millisecond)
 			paused.Store(false)
@@ -171,6 +174,7 @@ func TestPauseRepeatedly(t *testing.T) {
 	})
 }
 
+// TestSetConcurrencyUnderLoad: the number of running handlers follows SetConcurrency.
 func TestSetConcurrencyUnderLoad(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(100, time.Millisecond), nsqxtest.WithPatience(time.Hour))
@@ -183,7 +187,7 @@ func TestSetConcurrencyUnderLoad(t *testing.T) {
 				t.Error(err)
 			}
 			want(t, "concurrency", c.Stats().Concurrency, n)
-			time.Sleep(60 * time.Millisecond) // those that are too many finish
+			time.Sleep(60 * time.Millisecond) // until surplus handlers have finished
 			g.most.Store(0)
 			before := g.runs.Load()
 			time.Sleep(5 * time.Second)
@@ -197,7 +201,7 @@ func TestSetConcurrencyUnderLoad(t *testing.T) {
 	})
 }
 
-// TestSetConcurrencyBeforeRun counts from the start.
+// TestSetConcurrencyBeforeRun: SetConcurrency before Run applies from the start.
 func TestSetConcurrencyBeforeRun(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -214,6 +218,7 @@ func TestSetConcurrencyBeforeRun(t *testing.T) {
 	})
 }
 
+// TestSetMaxInFlight: the messages in flight follow SetMaxInFlight; 0 is automatic.
 func TestSetMaxInFlight(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithMaxInFlightCheck(400, time.Millisecond), nsqxtest.WithPatience(time.Hour))
@@ -244,6 +249,7 @@ func TestSetMaxInFlight(t *testing.T) {
 	})
 }
 
+// TestSetFaults: a setting out of range is refused and changes nothing.
 func TestSetFaults(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -267,7 +273,7 @@ func TestSetFaults(t *testing.T) {
 	})
 }
 
-// TestSetAfterRun does nothing, and no harm.
+// TestSetAfterRun: settings after Run have no effect.
 func TestSetAfterRun(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)

@@ -19,7 +19,8 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// TestDrainCLS: whatever becomes of it, the drain goes on, and what still arrives is given back.
+// TestShutdownCLS: whatever nsqd answers to CLS, the shutdown continues, and messages that still
+// arrive are requeued.
 func TestShutdownCLS(t *testing.T) {
 	bubble(t, "answered late", func(t *testing.T) {
 		n := newNSQDs(t)
@@ -34,7 +35,7 @@ func TestShutdownCLS(t *testing.T) {
 		l := n.line(nsqd1)
 		s.wantStop(1500*time.Millisecond + closeTime)
 		l.wantAnswers("1.5s REQ 1 0", "1.505s REQ 2 0")
-		want(t, "ended in order", l.halfClosed(), true)
+		want(t, "half-closed", l.halfClosed(), true)
 	})
 	bubble(t, "answered while handlers run", func(t *testing.T) {
 		n := newNSQDs(t)
@@ -51,9 +52,9 @@ func TestShutdownCLS(t *testing.T) {
 			n.on = onCLS(func(l *line) { time.AfterFunc(after-time.Millisecond, func() { l.send(1) }) })
 			s := n.run(done, timeout(d))
 			l := n.line(nsqd1)
-			s.wantStop(after) // nsqd has read everything: it has closed after our half-close
-			want(t, "given back", len(l.commands("REQ")), 1)
-			want(t, "ended in order", l.halfClosed(), true)
+			s.wantStop(after) // nsqd has read everything, because it closed after the half-close
+			want(t, "requeued", len(l.commands("REQ")), 1)
+			want(t, "half-closed", l.halfClosed(), true)
 		})
 	}
 	bubble(t, "answered by an error", func(t *testing.T) {
@@ -77,7 +78,7 @@ func TestShutdownCLS(t *testing.T) {
 		n.line(nsqd1)
 		s.wantStop(closeTime)
 	})
-	bubble(t, "unasked", func(t *testing.T) {
+	bubble(t, "not requested", func(t *testing.T) {
 		n := newNSQDs(t)
 		s := n.run(done)
 		l := n.line(nsqd1)
@@ -88,7 +89,8 @@ func TestShutdownCLS(t *testing.T) {
 	})
 }
 
-// TestDrainHalfClose: the end is proved by nsqd's closing its side. Without that the answers may be lost.
+// TestShutdownHalfClose: nsqd proves that it has read all answers by closing its side. Without
+// that, answers may be lost.
 func TestShutdownHalfClose(t *testing.T) {
 	bubble(t, "not closed", func(t *testing.T) {
 		n := newNSQDs(t, nsqd1, nsqd2)
@@ -134,18 +136,19 @@ func TestShutdownHalfClose(t *testing.T) {
 	})
 }
 
-// TestDrainDeadline: the shutdown timeout and two seconds, whatever nsqd and the handlers do.
+// TestShutdownDeadline: Run returns within the shutdown timeout plus two seconds, whatever nsqd and
+// handlers do.
 func TestShutdownDeadline(t *testing.T) {
 	handlers := map[string]handler.Func[string]{
-		"quick":   sleeps(0, nil),
-		"heeding": waitsForContext(errBill),
+		"quick":     sleeps(0, nil),
+		"honouring": waitsForContext(errBill),
 		"late": func(ctx context.Context, _ string) error {
 			<-ctx.Done()
 			time.Sleep(999 * time.Millisecond)
 			return nil
 		},
-		"not coming": sleeps(time.Hour, nil),
-		"giving up":  alwaysFails,
+		"hanging":   sleeps(time.Hour, nil),
+		"giving up": alwaysFails,
 	}
 	peers := map[string]func(*line, fake.Command) bool{
 		"good":              nil,
@@ -209,7 +212,8 @@ func TestShutdownDeadline(t *testing.T) {
 	}
 }
 
-// TestDrainRaces: every message that was received is answered once, wherever it was when the drain began.
+// TestShutdownRaces: every received message is answered once, wherever it was when the shutdown
+// began.
 func TestShutdownRaces(t *testing.T) {
 	for i := range 200 {
 		bubble(t, "", func(t *testing.T) {
@@ -255,14 +259,14 @@ func TestShutdownRaces(t *testing.T) {
 	}
 }
 
-// TestUnanswered: what comes when nothing can be given back any more is left behind by id.
+// TestUnanswered: a message that comes too late to be requeued is reported by its id.
 func TestUnanswered(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		d.on = onCLS(func(l *line) {
 			l.say("CLOSE_WAIT")
 			time.AfterFunc(closeTime+time.Millisecond, func() { l.send(7) })
-			time.Sleep(100 * time.Millisecond) // does not see the half-close before
+			time.Sleep(100 * time.Millisecond) // delays reading the half-close
 		})
 		s := d.run(done)
 		synctest.Wait()
@@ -276,7 +280,8 @@ func TestUnanswered(t *testing.T) {
 	})
 }
 
-// TestNoRDYAfterCLS: the server checks that; here, with a backlog, messages that finish, and settings that change in the drain.
+// TestNoRDYAfterCLS: RDY never follows CLS, with a backlog, messages that finish and settings that
+// change during the shutdown.
 func TestNoRDYAfterCLS(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithMaxInFlightCheck(30, time.Millisecond))
@@ -297,7 +302,7 @@ func TestNoRDYAfterCLS(t *testing.T) {
 		c.Pause()
 		c.Resume()
 		<-ended
-		want(t, "runs in the drain", g.runs.Load(), runs)
+		want(t, "runs during shutdown", g.runs.Load(), runs)
 		for _, s := range servers {
 			want(t, "RDYs after CLS", afterCLS(s), 0)
 			want(t, "in flight", billing(s).InFlight, 0)

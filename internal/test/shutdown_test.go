@@ -16,6 +16,7 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
+// TestShutdownIdle: an idle consumer sends CLS and half-closes, whatever the timeout.
 func TestShutdownIdle(t *testing.T) {
 	for _, d := range []time.Duration{0, time.Second, time.Hour} {
 		bubble(t, d.String(), func(t *testing.T) {
@@ -26,7 +27,7 @@ func TestShutdownIdle(t *testing.T) {
 			for _, l := range []*line{l, n.line(nsqd2)} {
 				cmds := l.commands()
 				want(t, "last command", cmds[len(cmds)-1], "CLS")
-				want(t, "ended in order", l.halfClosed(), true)
+				want(t, "half-closed", l.halfClosed(), true)
 			}
 			want(t, "dials", n.net.Dials(), 2)
 			for _, c := range s.Stats().Connections {
@@ -37,7 +38,7 @@ func TestShutdownIdle(t *testing.T) {
 	}
 }
 
-// TestDrainBusy: running handlers finish, and what waits for one is given back at once, also what comes later.
+// TestShutdownBusy: running handlers finish; waiting messages and later ones are requeued at once.
 func TestShutdownBusy(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
@@ -54,16 +55,16 @@ func TestShutdownBusy(t *testing.T) {
 		s.cancel()
 		synctest.Wait()
 		waited := l.entries("REQ")
-		want(t, "given back", len(waited), 3)
+		want(t, "requeued", len(waited), 3)
 		time.Sleep(time.Second)
-		l.send(6, 7) // nsqd had taken them from the queue
+		l.send(6, 7) // nsqd had already sent them
 		l.wantCommands("CLS REQ", "CLS, REQ 3 0, REQ 4 0, REQ 5 0, REQ 6 0, REQ 7 0")
 		s.wantStop(5*time.Second + closeTime)
 		for i, e := range l.entries("REQ", "FIN") {
 			want(t, short(e.cmd)+" at", e.at, []time.Duration{0, 0, 0, time.Second, time.Second, 5 * time.Second, 5 * time.Second}[i])
 		}
 		want(t, "started", len(started.all()), 2)
-		want(t, "ended in order", l.halfClosed(), true)
+		want(t, "half-closed", l.halfClosed(), true)
 		stats := s.Stats()
 		want(t, "finished", stats.Finished, 2)
 		want(t, "interrupted", stats.Interrupted, 5)
@@ -73,7 +74,8 @@ func TestShutdownBusy(t *testing.T) {
 	})
 }
 
-// TestDrainPrefetched: another consumer can have them at once, whatever this one's handler does.
+// TestShutdownPrefetched: another consumer gets waiting messages at once, whatever the running
+// handler does.
 func TestShutdownPrefetched(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
@@ -83,7 +85,7 @@ func TestShutdownPrefetched(t *testing.T) {
 		synctest.Wait()
 		s.cancel()
 		requeued := l.entries("REQ")
-		want(t, "given back", len(requeued), 199)
+		want(t, "requeued", len(requeued), 199)
 		for _, e := range requeued {
 			if e.at != 0 || !strings.HasSuffix(e.cmd, " 0") {
 				t.Fatalf("heard %q after %v", e.cmd, e.at)
@@ -94,7 +96,8 @@ func TestShutdownPrefetched(t *testing.T) {
 	})
 }
 
-// TestDrainInterrupts: after the timeout handlers learn of it. What they answer then still counts.
+// TestShutdownInterrupts: the shutdown timeout cancels the context of handlers. Their results still
+// count.
 func TestShutdownInterrupts(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer error
@@ -124,8 +127,8 @@ func TestShutdownInterrupts(t *testing.T) {
 	}
 }
 
-// TestDrainAbandons: a handler that does not heed its context is left behind; its message is not, and its late result
-// changes nothing.
+// TestShutdownAbandons: the message of a handler that ignores its context is requeued, and the late
+// result changes nothing.
 func TestShutdownAbandons(t *testing.T) {
 	for name, answer := range map[string]error{"succeeds": nil, "fails": errBill} {
 		bubble(t, name, func(t *testing.T) {
@@ -164,7 +167,7 @@ func TestShutdownAbandons(t *testing.T) {
 			n.line(nsqd2).wantAnswers("4s REQ abc 0")
 			time.Sleep(time.Hour)
 			l.wantAnswers("3s FIN 2", "4s REQ 1 0")
-			want(t, "ended in order", l.halfClosed(), true)
+			want(t, "half-closed", l.halfClosed(), true)
 			stats := s.Stats()
 			want(t, "finished", stats.Finished, 1)
 			want(t, "requeued", stats.Requeued, 0)
@@ -173,15 +176,15 @@ func TestShutdownAbandons(t *testing.T) {
 	}
 }
 
-// TestDrainAtOnce: a timeout of 0 gives everything back at once, and interrupts everybody.
+// TestShutdownAtOnce: timeout 0 requeues waiting messages and cancels handlers at once.
 func TestShutdownAtOnce(t *testing.T) {
-	bubble(t, "heeded", func(t *testing.T) {
+	bubble(t, "honoured", func(t *testing.T) {
 		n := newNSQDs(t)
 		s := n.run(waitsForContext(nil), timeout(0), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(4))
 		l := n.line(nsqd1)
 		l.send(1, 2, 3, 4)
 		synctest.Wait()
-		took, _ := s.stop() // the handlers may have been quick enough or not
+		took, _ := s.stop() // handlers may or may not return in time
 		want(t, "took", took, closeTime)
 		want(t, "answers", len(l.commands("FIN", "REQ")), 4)
 		for _, e := range l.entries("FIN", "REQ") {
@@ -189,7 +192,7 @@ func TestShutdownAtOnce(t *testing.T) {
 		}
 		want(t, "running", s.Stats().Running, 0)
 	})
-	bubble(t, "not heeded", func(t *testing.T) {
+	bubble(t, "ignored", func(t *testing.T) {
 		n := newNSQDs(t)
 		s := n.run(sleeps(time.Hour, nil), timeout(0), nsqx.WithConcurrency(1))
 		l := n.line(nsqd1)
@@ -203,7 +206,7 @@ func TestShutdownAtOnce(t *testing.T) {
 	})
 }
 
-// TestDrainTwice: cancelling is what everybody may do, as often as they like.
+// TestShutdownTwice: cancelling repeatedly and concurrently is the same as cancelling once.
 func TestShutdownTwice(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
@@ -220,7 +223,7 @@ func TestShutdownTwice(t *testing.T) {
 	})
 }
 
-// TestDrainWithoutRDY: whatever happens meanwhile, nsqd is not asked for more.
+// TestShutdownSendsNoRDY: whatever happens during a shutdown, no more messages are requested.
 func TestShutdownSendsNoRDY(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t, nsqd1, nsqd2)
@@ -230,7 +233,7 @@ func TestShutdownSendsNoRDY(t *testing.T) {
 		synctest.Wait()
 		s.cancel()
 		time.Sleep(time.Second)
-		second.p.Close() // its share is free now
+		second.p.Close() // frees its quota
 		err := s.wantShutdown(10*time.Second + closeTime)
 		want(t, "unconfirmed", len(err.Unconfirmed), 1)
 		cmds := first.commands("RDY", "CLS")
@@ -240,16 +243,17 @@ func TestShutdownSendsNoRDY(t *testing.T) {
 	})
 }
 
-// TestDrainOfALostConnection: nobody dials again, and the results of its handlers are of no consequence.
+// TestShutdownOfALostConnection: a lost connection is not redialled, and the results of its
+// handlers are ignored.
 func TestShutdownOfALostConnection(t *testing.T) {
 	for name, tt := range map[string]struct {
 		handle handler.Func[string]
 		left   int
 		took   time.Duration
 	}{
-		"in time":    {sleeps(2*time.Second, nil), 0, 2 * time.Second},
-		"heeded":     {waitsForContext(errBill), 0, time.Second},
-		"not heeded": {sleeps(time.Hour, nil), 1, 6*time.Second + lastWait},
+		"in time":  {sleeps(2*time.Second, nil), 0, 2 * time.Second},
+		"honoured": {waitsForContext(errBill), 0, time.Second},
+		"ignored":  {sleeps(time.Hour, nil), 1, 6*time.Second + lastWait},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			n := newNSQDs(t)
@@ -282,7 +286,7 @@ func TestShutdownOfALostConnection(t *testing.T) {
 	}
 }
 
-// TestDrainTooLate: nothing is said of a message that nsqd may have given to someone else.
+// TestShutdownTooLate: a message that nsqd may have given to another consumer is not answered.
 func TestShutdownTooLate(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
@@ -299,7 +303,7 @@ func TestShutdownTooLate(t *testing.T) {
 	})
 }
 
-// TestDrainOverTheBound: also what was held beyond MaxInFlight is given back.
+// TestShutdownOverTheBound: messages beyond MaxInFlight are requeued as well.
 func TestShutdownOverTheBound(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
@@ -309,14 +313,14 @@ func TestShutdownOverTheBound(t *testing.T) {
 		synctest.Wait()
 		s.cancel()
 		synctest.Wait()
-		l.flood(100, 64) // more than can be held
-		want(t, "given back", len(l.commands("REQ")), 28+64)
+		l.flood(100, 64) // beyond the bound
+		want(t, "requeued", len(l.commands("REQ")), 28+64)
 		s.wantStop(3*time.Second + closeTime)
 		want(t, "finished", len(l.commands("FIN")), 2)
 	})
 }
 
-// TestDrainWhileDialling: in every state of a link.
+// TestShutdownWhileDialling: the shutdown begins in each state of dialling.
 func TestShutdownWhileDialling(t *testing.T) {
 	hangs := func(n *nsqds) { n.greet = func(*line) bool { time.Sleep(time.Hour); return false } }
 	for name, prepare := range map[string]func(*nsqds){
@@ -349,13 +353,14 @@ func TestShutdownWhileDialling(t *testing.T) {
 	}
 }
 
-// TestDrainBeforeAttach: the handshake was complete, and the drain began before anybody knew of the connection.
+// TestShutdownBeforeAttach: the shutdown begins after the handshake, before the consumer knows the
+// connection.
 func TestShutdownBeforeAttach(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
 		ctx, cancel := context.WithCancel(context.Background())
 		tracked := &trackedContext{Context: ctx, stopped: func(n int) {
-			if n == 2 { // the dial was the first, the handshake is the second
+			if n == 2 { // 1 is the dial, 2 the handshake
 				cancel()
 				time.Sleep(time.Second)
 			}
@@ -369,7 +374,7 @@ func TestShutdownBeforeAttach(t *testing.T) {
 	})
 }
 
-// TestDrainMeetsANewConnection: it subscribes just when the drain begins.
+// TestShutdownMeetsNewConnection: the connection subscribes just when the shutdown begins.
 func TestShutdownMeetsNewConnection(t *testing.T) {
 	for i := range 300 {
 		bubble(t, "", func(t *testing.T) {

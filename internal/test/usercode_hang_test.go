@@ -17,12 +17,13 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// TestHangingHandlers for three message timeouts: every message is handled at last, and none is given up unhandled,
-// whether there are bounds or not. Whatever was delivered, never is too much held.
+// TestHangingHandlers: handlers hang for three message timeouts. Every message is handled at last,
+// and none is given up unhandled, with limits of attempts or without. There are never too many
+// messages in memory.
 func TestHangingHandlers(t *testing.T) {
 	for name, ways := range map[string]struct {
 		opts   []nsqx.ConsumerOption
-		answer error // of a handler that has hung
+		answer error // of a handler after the hang
 	}{
 		"then succeed":              {nil, nil},
 		"then fail":                 {nil, errBill},
@@ -71,7 +72,7 @@ func TestHangingHandlers(t *testing.T) {
 			stats := s.Stats()
 			want(t, "given up", stats.Dropped+stats.DeadLettered, 0)
 			if stats.Expired+stats.Requeued == 0 {
-				t.Error("nothing has expired or was given back: the handlers did not hang long enough")
+				t.Error("nothing expired or was requeued: the handlers did not hang long enough")
 			}
 			want(t, "connections", len(d.all(nsqd1, true)), 1)
 			s.wantStop(closeTime)
@@ -79,13 +80,13 @@ func TestHangingHandlers(t *testing.T) {
 	}
 }
 
-// TestChaos: handlers that succeed, fail, panic, hang; an nsqd that comes and goes. Nothing is lost, no message is finished
-// that no handler has handled, and no failure answers a later delivery.
+// TestChaos: handlers succeed, fail, panic and hang, and nsqd comes and goes. Nothing is lost, no
+// message is finished without being handled, and no failure answers a later delivery.
 func TestChaos(t *testing.T) {
 	for seed := range uint64(8) {
 		bubble(t, strconv.FormatUint(seed, 10), func(t *testing.T) {
 			const n = 300
-			random, faults := rand.New(rand.NewPCG(seed, 7)), rand.New(rand.NewPCG(seed, 8)) // of the handlers; of the network
+			random, faults := rand.New(rand.NewPCG(seed, 7)), rand.New(rand.NewPCG(seed, 8)) // for handlers and network
 			d := newNSQDs(t)
 			c := newChannel(t, d, time.Second)
 			var mu sync.Mutex

@@ -18,7 +18,8 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// TestPanics: wherever user code panics, the process lives, the message is settled, and the stack is in the log.
+// TestPanics: wherever user code panics, the process continues, the message is settled, and the
+// stack is logged.
 func TestPanics(t *testing.T) {
 	policy := nsqx.WithRetry(seconds)
 	dead := nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })
@@ -32,23 +33,23 @@ func TestPanics(t *testing.T) {
 		delay time.Duration
 		logs  string
 	}{
-		"handler":             {opts: opts(policy), handle: func() error { panic(errOther) }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
-		"handler, runtime":    {opts: opts(policy), handle: func() error { return []error(nil)[runtime.NumCPU()] }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
-		"handler, nil":        {opts: opts(policy), handle: func() error { panic(nil) }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
-		"handler, for good":   {opts: opts(policy, dead, max3), handle: func() error { panic(errOther) }, attempts: 3, want: handler.DeadLetter, logs: "panic while handling"},
-		"handler, a marker":   {opts: opts(policy, dead), handle: func() error { panic(retry.Permanent(errOther)) }, attempts: 1, want: handler.DeadLetter, logs: "panic while handling"},
-		"middleware before":   {opts: opts(policy, nsqx.WithMiddleware(panics("before"))), attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
-		"middleware after":    {opts: opts(policy, nsqx.WithMiddleware(panics("after"))), attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
-		"codec":               {opts: opts(policy), decode: func([]byte) (string, error) { panic(errOther) }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
-		"codec, with dead":    {opts: opts(policy, dead), decode: func([]byte) (string, error) { panic(errOther) }, attempts: 1, want: handler.DeadLetter, logs: "panic while handling"},
-		"policy":              {opts: opts(nsqx.WithRetry(retry.PolicyFunc(func(int, error) time.Duration { panic(errOther) }))), handle: failing, attempts: 1, want: handler.Requeue, delay: 10 * time.Second, logs: "panic while handling"},
-		"mapping":             {opts: opts(policy, nsqx.WithErrors(func(error) error { panic(errOther) })), handle: failing, attempts: 1, want: handler.Requeue, delay: 10 * time.Second, logs: "panic while handling"},
-		"dead letter func":    {opts: opts(policy, nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { panic(errOther) }), max3), handle: failing, attempts: 9, want: handler.Requeue, delay: 10 * time.Second, logs: "panic while handling"},
-		"telemetry before":    {opts: opts(policy, nsqx.WithTelemetry(&telemetry{middleware: panics("before")})), attempts: 1, want: handler.Requeue, delay: 10 * time.Second, logs: "panic while handling"},
-		"telemetry after":     {opts: opts(policy, nsqx.WithTelemetry(&telemetry{middleware: panics("after")})), attempts: 1, want: handler.Finish, logs: "panic while handling"},
-		"telemetry, a fault":  {opts: opts(policy, nsqx.WithTelemetry(&telemetry{middleware: panics("after")})), handle: failing, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
-		"hook":                {opts: opts(policy, nsqx.WithHooks(panickingHook)), attempts: 1, want: handler.Finish, logs: "hook panicked"},
-		"panicking, then nil": {opts: opts(policy, nsqx.WithMiddleware(returning(nil))), handle: func() error { panic(errOther) }, attempts: 1, want: handler.Finish},
+		"handler":               {opts: opts(policy), handle: func() error { panic(errOther) }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
+		"handler, runtime":      {opts: opts(policy), handle: func() error { return []error(nil)[runtime.NumCPU()] }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
+		"handler, nil":          {opts: opts(policy), handle: func() error { panic(nil) }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
+		"handler, last attempt": {opts: opts(policy, dead, max3), handle: func() error { panic(errOther) }, attempts: 3, want: handler.DeadLetter, logs: "panic while handling"},
+		"handler, a marker":     {opts: opts(policy, dead), handle: func() error { panic(retry.Permanent(errOther)) }, attempts: 1, want: handler.DeadLetter, logs: "panic while handling"},
+		"middleware before":     {opts: opts(policy, nsqx.WithMiddleware(panics("before"))), attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
+		"middleware after":      {opts: opts(policy, nsqx.WithMiddleware(panics("after"))), attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
+		"codec":                 {opts: opts(policy), decode: func([]byte) (string, error) { panic(errOther) }, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
+		"codec, with dead":      {opts: opts(policy, dead), decode: func([]byte) (string, error) { panic(errOther) }, attempts: 1, want: handler.DeadLetter, logs: "panic while handling"},
+		"policy":                {opts: opts(nsqx.WithRetry(retry.PolicyFunc(func(int, error) time.Duration { panic(errOther) }))), handle: failing, attempts: 1, want: handler.Requeue, delay: 10 * time.Second, logs: "panic while handling"},
+		"mapping":               {opts: opts(policy, nsqx.WithErrors(func(error) error { panic(errOther) })), handle: failing, attempts: 1, want: handler.Requeue, delay: 10 * time.Second, logs: "panic while handling"},
+		"dead letter func":      {opts: opts(policy, nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { panic(errOther) }), max3), handle: failing, attempts: 9, want: handler.Requeue, delay: 10 * time.Second, logs: "panic while handling"},
+		"telemetry before":      {opts: opts(policy, nsqx.WithTelemetry(&telemetry{middleware: panics("before")})), attempts: 1, want: handler.Requeue, delay: 10 * time.Second, logs: "panic while handling"},
+		"telemetry after":       {opts: opts(policy, nsqx.WithTelemetry(&telemetry{middleware: panics("after")})), attempts: 1, want: handler.Finish, logs: "panic while handling"},
+		"telemetry, a fault":    {opts: opts(policy, nsqx.WithTelemetry(&telemetry{middleware: panics("after")})), handle: failing, attempts: 2, want: handler.Requeue, delay: 2 * time.Second, logs: "panic while handling"},
+		"hook":                  {opts: opts(policy, nsqx.WithHooks(panickingHook)), attempts: 1, want: handler.Finish, logs: "hook panicked"},
+		"panicking, then nil":   {opts: opts(policy, nsqx.WithMiddleware(returning(nil))), handle: func() error { panic(errOther) }, attempts: 1, want: handler.Finish},
 	}
 	for name, tt := range tests {
 		bubble(t, name, func(t *testing.T) {
@@ -94,7 +95,7 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// TestPanicError: what the middleware, the policy and the outcome see of a panic.
+// TestPanicError: middleware, policy and outcome get a panic as a PanicError.
 func TestPanicError(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		var seen error
@@ -116,7 +117,7 @@ func TestPanicError(t *testing.T) {
 	})
 }
 
-// TestGoexit: a handler that takes its goroutine with it has failed, and the next one has a goroutine again.
+// TestGoexit: a handler that calls runtime.Goexit has failed, and its worker is replaced.
 func TestGoexit(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -150,7 +151,7 @@ func TestGoexit(t *testing.T) {
 		want(t, "most at once", most, 3)
 		stats := s.Stats()
 		want(t, "counted as requeued", stats.Requeued, 5)
-		want(t, "settled, says the hook", len(settled.all()), 11)
+		want(t, "settled by the hook", len(settled.all()), 11)
 		want(t, "counted as finished", stats.Finished, 6)
 		want(t, "running", stats.Running, 0)
 		for _, cmd := range l.commands("REQ") {
@@ -162,7 +163,7 @@ func TestGoexit(t *testing.T) {
 	})
 }
 
-// TestGoexitOfADeadLetter: it is not confirmed then.
+// TestGoexitInDeadLetterFunc: the dead letter is not confirmed.
 func TestGoexitInDeadLetterFunc(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -175,7 +176,7 @@ func TestGoexitInDeadLetterFunc(t *testing.T) {
 	})
 }
 
-// TestGoexitAfterwards: what was decided stays.
+// TestGoexitAfterOutcome: an outcome that is decided stays.
 func TestGoexitAfterOutcome(t *testing.T) {
 	exits := &telemetry{middleware: func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error {
@@ -201,7 +202,8 @@ func TestGoexitAfterOutcome(t *testing.T) {
 	}
 }
 
-// TestGoexitInTheDrain: the drain waits for it as for any other, and all workers end.
+// TestGoexitDuringShutdown: the shutdown waits for a handler that ends by Goexit as for any other,
+// and all workers end.
 func TestGoexitDuringShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -222,7 +224,7 @@ func (panickingLog) Handle(context.Context, slog.Record) error { panic(errOther)
 
 func (panickingLog) Enabled(context.Context, slog.Level) bool { return true }
 
-// TestLoggerPanics: nor does a logger that panics while a panic is logged end the process.
+// TestLoggerPanics: a logger that panics while a panic is logged does not crash the process.
 func TestLoggerPanics(t *testing.T) {
 	for name, opts := range map[string][]nsqx.ConsumerOption{
 		"":                 nil,
@@ -239,7 +241,7 @@ func TestLoggerPanics(t *testing.T) {
 			nsqxtest.Run(t, c)
 			s.PublishMessage("orders", []byte("x"), nsqxtest.WithAttempts(60))
 			time.Sleep(time.Second)
-			given := uint64(0) // up: what is decided stands, whatever happens to its record
+			given := uint64(0) // up: the outcome stands, although logging it panics
 			if name == "crash guard" {
 				given = 1
 			}
@@ -250,7 +252,8 @@ func TestLoggerPanics(t *testing.T) {
 	}
 }
 
-// TestCarelessErrors: an error whose methods panic is a failure like any other, whatever row it meets.
+// TestErrorMethodsPanic: an error whose methods panic is an ordinary failure, in each row of the
+// outcome table.
 func TestErrorMethodsPanic(t *testing.T) {
 	for name, tt := range map[string]struct {
 		cause error
@@ -276,7 +279,7 @@ func TestErrorMethodsPanic(t *testing.T) {
 	}
 }
 
-// TestDecidingPanics: the telemetry knows the outcome even if the policy panics.
+// TestPolicyPanicsUnderTelemetry: telemetry sees the outcome even if the policy panics.
 func TestPolicyPanicsUnderTelemetry(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		var seen handler.Outcome
