@@ -12,10 +12,6 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-func (noCopy) Append(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
-
-func (noCopy) Decode(body []byte) ([]byte, error) { return body, nil }
-
 // TestProcessAllocatesNothing: Process itself allocates nothing, whatever options surround the
 // handler.
 func TestProcessAllocatesNothing(t *testing.T) {

@@ -3,7 +3,6 @@ package test
 import (
 	"context"
 	"log/slog"
-	"runtime"
 	"strings"
 	"sync"
 
@@ -12,53 +11,32 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// tracer is telemetry that sets headers on publishes.
-type tracer struct {
-	observe.NoTelemetry
-	headers []string
-}
-
-func (tr tracer) Producer(observe.ProducerInfo) handler.SendMiddleware {
-	return func(next handler.Send) handler.Send {
-		return func(ctx context.Context, out *handler.Outgoing) error {
-			for i := 0; i < len(tr.headers) && out.Envelope; i += 2 {
-				_ = out.Headers.Set(tr.headers[i], tr.headers[i+1])
-			}
-			return next(ctx, out)
-		}
-	}
-}
-
-// trackedContext reports when a context derived from it is released.
-type trackedContext struct {
-	context.Context
-	stopped func(n int) // called for the nth release
-	n       int
-}
-
-func (c *trackedContext) Value(any) any { return nil } // so that context uses AfterFunc
-
-func (c *trackedContext) AfterFunc(f func()) (stop func() bool) {
-	inner := context.AfterFunc(c.Context, f)
-	return func() bool {
-		c.n++
-		c.stopped(c.n)
-		return inner()
-	}
-}
-
-// nilErr panics in Unwrap if it is a nil pointer.
-type nilErr struct{ cause error }
-
-func (e *nilErr) Error() string { return "careless" }
-
-func (e *nilErr) Unwrap() error { return e.cause }
-
 // logbook is a slog.Handler that keeps the records.
 type logbook struct {
 	mu       sync.Mutex
 	records  []slog.Record
 	onRecord func(slog.Record) // called for each, if not nil
+}
+
+// countAttrs returns how many records contain text and have attributes of all these values.
+func (b *logbook) countAttrs(text string, values ...string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.records {
+		found := 0
+		r.Attrs(func(a slog.Attr) bool {
+			for _, v := range values {
+				if a.Value.String() == v {
+					found++
+				}
+			}
+			return true
+		})
+		if strings.Contains(r.Message, text) && found == len(values) {
+			n++
+		}
+	}
+	return n
 }
 
 func (b *logbook) Enabled(context.Context, slog.Level) bool { return true }
@@ -124,6 +102,64 @@ func (h *events) names() string {
 	return strings.Join(names, ", ")
 }
 
+// settleEvents records the calls of OnSettle.
+type settleEvents struct {
+	onSettle func(*handler.Message) // called for each, if not nil
+	list     synced[settleEvent]
+}
+
+type settleEvent struct {
+	id   string
+	body string
+	out  handler.Outcome
+}
+
+func (h *settleEvents) OnSettle(m *handler.Message) {
+	h.list.add(settleEvent{strings.TrimLeft(m.ID.String(), "0"), string(m.Body), m.Outcome()})
+	if h.onSettle != nil {
+		h.onSettle(m)
+	}
+}
+
+func (h *settleEvents) hooks() observe.Hooks { return observe.Hooks{OnSettle: h.OnSettle} }
+
+func (h *settleEvents) all() []settleEvent { return h.list.all() }
+
+// tracer is telemetry that sets headers on publishes.
+type tracer struct {
+	observe.NoTelemetry
+	headers []string
+}
+
+func (tr tracer) Producer(observe.ProducerInfo) handler.SendMiddleware {
+	return func(next handler.Send) handler.Send {
+		return func(ctx context.Context, out *handler.Outgoing) error {
+			for i := 0; i < len(tr.headers) && out.Envelope; i += 2 {
+				_ = out.Headers.Set(tr.headers[i], tr.headers[i+1])
+			}
+			return next(ctx, out)
+		}
+	}
+}
+
+// trackedContext reports when a context derived from it is released.
+type trackedContext struct {
+	context.Context
+	stopped func(n int) // called for the nth release
+	n       int
+}
+
+func (c *trackedContext) Value(any) any { return nil } // so that context uses AfterFunc
+
+func (c *trackedContext) AfterFunc(f func()) (stop func() bool) {
+	inner := context.AfterFunc(c.Context, f)
+	return func() bool {
+		c.n++
+		c.stopped(c.n)
+		return inner()
+	}
+}
+
 // telemetry is telemetry whose middleware the test sets.
 type telemetry struct {
 	observe.NoTelemetry
@@ -150,65 +186,6 @@ type hookedTelemetry struct {
 }
 
 func (t *hookedTelemetry) Hooks() observe.Hooks { return t.hooks() }
-
-func returning(err error) handler.Middleware {
-	return func(next handler.Raw) handler.Raw {
-		return func(ctx context.Context, m *handler.Message) error {
-			_ = next(ctx, m)
-			return err
-		}
-	}
-}
-
-func insteadOf(err error) handler.Middleware {
-	return func(handler.Raw) handler.Raw {
-		return func(context.Context, *handler.Message) error { return err }
-	}
-}
-
-// settleEvents records the calls of OnSettle.
-type settleEvents struct {
-	onSettle func(*handler.Message) // called for each, if not nil
-	list     synced[settleEvent]
-}
-
-type settleEvent struct {
-	id   string
-	body string
-	out  handler.Outcome
-}
-
-func (h *settleEvents) OnSettle(m *handler.Message) {
-	h.list.add(settleEvent{strings.TrimLeft(m.ID.String(), "0"), string(m.Body), m.Outcome()})
-	if h.onSettle != nil {
-		h.onSettle(m)
-	}
-}
-
-func (h *settleEvents) hooks() observe.Hooks { return observe.Hooks{OnSettle: h.OnSettle} }
-
-func (h *settleEvents) all() []settleEvent { return h.list.all() }
-
-func panics(when string) handler.Middleware {
-	return func(next handler.Raw) handler.Raw {
-		return func(ctx context.Context, m *handler.Message) error {
-			if when == "before" {
-				panic(errOther)
-			}
-			_ = next(ctx, m)
-			panic(errOther)
-		}
-	}
-}
-
-var panickingHook = observe.Hooks{OnSettle: func(*handler.Message) { panic(errOther) }}
-
-var exitingHook = observe.Hooks{OnSettle: func(*handler.Message) { runtime.Goexit() }}
-
-// panickingLog is a slog.Handler that panics.
-type panickingLog struct{ slog.Handler }
-
-func (l panickingLog) WithAttrs([]slog.Attr) slog.Handler { return l }
 
 // publisherTelemetry is telemetry of publishers.
 type publisherTelemetry struct {

@@ -160,21 +160,6 @@ func refusedDial(context.Context, string, string) (net.Conn, error) {
 	return nil, errors.New("there is nothing here")
 }
 
-var errEncode = errors.New("cannot be encoded")
-
-// picky encodes all values but "bad", and panics at "worse".
-var picky = codec.Func(func(dst []byte, v string) ([]byte, error) {
-	switch v {
-	case "bad":
-		return dst, errEncode
-	case "worse":
-		panic(errEncode)
-	case "forgets":
-		return nil, nil
-	}
-	return append(dst, v...), nil
-}, func(b []byte) (string, error) { return string(b), nil })
-
 // publishedBy returns the number of messages of a topic on each server.
 func publishedBy(servers []*nsqxtest.Server, topic string) (n []int) {
 	for _, s := range servers {

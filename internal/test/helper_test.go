@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -63,9 +62,6 @@ func (s *synced[T]) all() []T {
 	return slices.Clone(s.list)
 }
 
-// noCopy is a codec that copies nothing, which a real one must not do.
-type noCopy struct{}
-
 // wantSlow checks that a delay is that of an error that a quick retry does not fix.
 func wantSlow(t *testing.T, got time.Duration) {
 	t.Helper()
@@ -99,8 +95,6 @@ func faults(err error) []error {
 	return []error{err}
 }
 
-func nan() float64 { zero := 0.0; return zero / zero }
-
 // optionErrors returns the OptionErrors of a joined error.
 func optionErrors(err error) (all []*nsqx.OptionError) {
 	switch e := err.(type) {
@@ -131,25 +125,4 @@ func (j *job) Run(ctx context.Context) error {
 		time.Sleep(time.Second)
 		return j.err
 	}
-}
-
-// countAttrs returns how many records contain text and have attributes of all these values.
-func (b *logbook) countAttrs(text string, values ...string) (n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, r := range b.records {
-		found := 0
-		r.Attrs(func(a slog.Attr) bool {
-			for _, v := range values {
-				if a.Value.String() == v {
-					found++
-				}
-			}
-			return true
-		})
-		if strings.Contains(r.Message, text) && found == len(values) {
-			n++
-		}
-	}
-	return n
 }

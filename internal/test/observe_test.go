@@ -80,15 +80,14 @@ func TestSlowHook(t *testing.T) {
 // TestHookInTime: a hook may use the rest of the shutdown timeout.
 func TestHookInTime(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
+		server := nsqxtest.NewServer(t)
 		ev := &events{onEvent: func(ev event) {
 			if ev.what == "disconnect" {
 				time.Sleep(6 * time.Second)
 			}
 		}}
-		s := d.run(done, nsqx.WithHooks(ev.hooks()), nsqx.WithShutdownTimeout(5*time.Second))
-		d.line(nsqd1)
-		s.wantStop(6*time.Second + closeTime)
+		_, stop := consume(t, []*nsqxtest.Server{server}, done, nsqx.WithHooks(ev.hooks()), timeout(5*time.Second))
+		wantStop(t, stop, 6*time.Second+closeTime)
 	})
 }
 
@@ -115,15 +114,17 @@ func TestHooksUseTheConsumer(t *testing.T) {
 // TestEventHookPanics: the hooks after one that panics are still called.
 func TestEventHookPanics(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
+		server, log := nsqxtest.NewServer(t), &logbook{}
 		seen, ev := 0, &events{}
 		panics := func(observe.ConnEvent) { seen++; panic(errOther) }
-		s := d.run(done, nsqx.WithHooks(observe.Hooks{OnConnect: panics, OnDisconnect: panics}), nsqx.WithHooks(ev.hooks()))
-		d.line(nsqd1)
-		s.wantStop(closeTime)
+		c := newLoggedConsumer(t, log, done, server.Option(),
+			nsqx.WithHooks(observe.Hooks{OnConnect: panics, OnDisconnect: panics}), nsqx.WithHooks(ev.hooks()))
+		stop := nsqxtest.Run(t, c)
+		synctest.Wait()
+		wantStop(t, stop, closeTime)
 		want(t, "called", seen, 2)
 		want(t, "events", ev.names(), "connect, disconnect")
-		want(t, "logged", d.log.count(slog.LevelError, "hook panicked"), 2)
+		want(t, "logged", log.count(slog.LevelError, "hook panicked"), 2)
 	})
 }
 

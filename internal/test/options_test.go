@@ -17,6 +17,7 @@ import (
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
@@ -289,7 +290,7 @@ func TestProducerOptionFaults(t *testing.T) {
 // TestOptionBundle: options that several consumers share are given as one.
 func TestOptionBundle(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
+		s := nsqxtest.NewServer(t)
 		var order []string
 		named := func(name string) handler.Middleware {
 			return func(next handler.Raw) handler.Raw {
@@ -300,15 +301,16 @@ func TestOptionBundle(t *testing.T) {
 			}
 		}
 		ev := &events{}
-		s := d.run(func(context.Context, string) error { order = append(order, "handler"); return errBill },
+		handle := func(context.Context, string) error { order = append(order, "handler"); return errBill }
+		_, stop := consume(t, []*nsqxtest.Server{s}, handle,
 			nsqx.WithMiddleware(named("a"), nil, named("b")),
 			nsqx.WithOptions(nsqx.WithHooks(ev.hooks())),
 			nsqx.WithConsumerOptions(nsqx.WithRetry(seconds), nsqx.WithMiddleware(named("c"))))
-		l := d.line(nsqd1)
-		l.send(1)
-		l.wantCommands("REQ", "REQ 1 1000")
+		publish(s, 1)
+		want(t, "requeued", billing(s).Requeued, 1)
+		want(t, "delay", s.Requeues("orders", "billing")[0].Delay, time.Second)
 		want(t, "order", strings.Join(order, " "), "a b c handler")
-		s.wantStop(closeTime)
+		wantStop(t, stop, closeTime)
 		want(t, "events", ev.names(), "connect, disconnect")
 	})
 }

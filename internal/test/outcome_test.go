@@ -337,10 +337,10 @@ func TestDelayCutWarnsOnceF21(t *testing.T) {
 // TestGivenUpWithoutDeadLetter: a message given up without a dead letter is logged as an error.
 func TestGivenUpWithoutDeadLetter(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
-		c := d.consumer(func(context.Context, string) error { return retry.Permanent(errBill) })
+		var log logbook
+		c := newLoggedConsumer(t, &log, func(context.Context, string) error { return retry.Permanent(errBill) }, nsqx.WithNSQD(nsqd1))
 		c.Process(context.Background(), newSource(t).message(1, 0, "x"))
-		want(t, "errors logged", d.log.count(slog.LevelError, "message dropped: it was given up"), 1)
+		want(t, "errors logged", log.count(slog.LevelError, "message dropped: it was given up"), 1)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -409,7 +410,7 @@ func TestRedriveFaults(t *testing.T) {
 			want: "WithRedriveRate WithRedriveLimit WithRedriveIdle to WithLogger topic WithNSQD"},
 		"too much": {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveRate(1e6 + 1), nsqx.WithRedriveIdle(time.Hour + 1)},
 			want: "WithRedriveRate WithRedriveIdle"},
-		"no number": {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveRate(nan())}, want: "WithRedriveRate"},
+		"no number": {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveRate(math.NaN())}, want: "WithRedriveRate"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -59,9 +59,9 @@ func TestPanics(t *testing.T) {
 			if tt.handle == nil {
 				tt.handle = func() error { return nil }
 			}
-			d := newNSQDs(t)
+			var log logbook
 			var stacks synced[string]
-			d.log.onRecord = func(r slog.Record) {
+			log.onRecord = func(r slog.Record) {
 				r.Attrs(func(a slog.Attr) bool {
 					if a.Key == "stack" {
 						stacks.add(r.Message + "\n" + a.Value.String())
@@ -72,7 +72,7 @@ func TestPanics(t *testing.T) {
 			c, err := nsqx.NewConsumer("orders", "billing",
 				codec.Func(func(dst []byte, s string) ([]byte, error) { return append(dst, s...), nil }, tt.decode),
 				func(context.Context, string) error { return tt.handle() },
-				append(tt.opts, nsqx.WithNSQD(nsqd1), nsqx.WithLogger(slog.New(d.log)))...)
+				append(tt.opts, nsqx.WithNSQD(nsqd1), nsqx.WithLogger(slog.New(&log)))...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,8 +105,7 @@ func TestPanicError(t *testing.T) {
 				return seen
 			}
 		}
-		d := newNSQDs(t)
-		c := d.consumer(func(context.Context, string) error { panic(errOther) }, nsqx.WithMiddleware(watch))
+		c := newConsumer(t, func(context.Context, string) error { panic(errOther) }, nsqx.WithNSQD(nsqd1), nsqx.WithMiddleware(watch))
 		out := c.Process(context.Background(), newSource(t).message(1, 0, "x"))
 		for _, err := range []error{seen, out.Err} {
 			p, ok := errors.AsType[*handler.PanicError](err)
@@ -206,23 +205,20 @@ func TestGoexitAfterOutcome(t *testing.T) {
 // and all workers end.
 func TestGoexitDuringShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
-		s := d.run(func(context.Context, string) error {
+		s := nsqxtest.NewServer(t)
+		_, stop := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error {
 			time.Sleep(3 * time.Second)
 			runtime.Goexit()
 			return nil
 		})
-		l := d.line(nsqd1)
-		l.send(1)
+		publish(s, 1)
 		synctest.Wait()
-		s.wantStop(3*time.Second + closeTime)
-		l.wantCommands("FIN REQ", "REQ 1 10000")
+		wantStop(t, stop, 3*time.Second+closeTime)
+		want(t, "finished", billing(s).Finished, 0)
+		want(t, "requeued", billing(s).Requeued, 1)
+		want(t, "delay", s.Requeues("orders", "billing")[0].Delay, 10*time.Second)
 	})
 }
-
-func (panickingLog) Handle(context.Context, slog.Record) error { panic(errOther) }
-
-func (panickingLog) Enabled(context.Context, slog.Level) bool { return true }
 
 // TestLoggerPanics: a logger that panics while a panic is logged does not crash the process.
 func TestLoggerPanics(t *testing.T) {
@@ -264,15 +260,14 @@ func TestErrorMethodsPanic(t *testing.T) {
 		"lost":          {handler.ErrConnLost, handler.Lost},
 	} {
 		bubble(t, name, func(t *testing.T) {
-			d := newNSQDs(t)
 			src := newSource(t)
-			c := d.consumer(func(context.Context, string) error {
+			c := newConsumer(t, func(context.Context, string) error {
 				if tt.cause != nil {
 					src.end(tt.cause)
 				}
 				var e *nilErr
 				return e
-			})
+			}, nsqx.WithNSQD(nsqd1))
 			m := src.message(1, 0, "x")
 			want(t, "disposition", c.Process(m.Context(), m).Disposition, tt.want)
 		})
@@ -291,11 +286,11 @@ func TestPolicyPanicsUnderTelemetry(t *testing.T) {
 			}
 		}}
 		policy := retry.PolicyFunc(func(int, error) time.Duration { panic("boom") })
-		d := newNSQDs(t)
-		c := d.consumer(func(context.Context, string) error { return errBill }, nsqx.WithRetry(policy), nsqx.WithTelemetry(observe))
+		var log logbook
+		c := newLoggedConsumer(t, &log, func(context.Context, string) error { return errBill }, nsqx.WithNSQD(nsqd1), nsqx.WithRetry(policy), nsqx.WithTelemetry(observe))
 		out := c.Process(context.Background(), newSource(t).message(1, 0, "x"))
 		want(t, "disposition", out.Disposition, handler.Requeue)
 		want(t, "what the telemetry saw", seen.Disposition, handler.Requeue)
-		want(t, "panics logged", d.log.count(slog.LevelError, "panic while handling"), 1)
+		want(t, "panics logged", log.count(slog.LevelError, "panic while handling"), 1)
 	})
 }
