@@ -77,7 +77,7 @@ func TestHostileConn(t *testing.T) {
 				l.wantCommands("FIN", "FIN 2")
 				want(t, "connected", s.Stats().Connections[0].Connected, true)
 				want(t, "healthy", s.Healthy(), nil)
-				s.wantStop(orderly)
+				s.wantStop(closeTime)
 			})
 		}
 	}
@@ -105,6 +105,6 @@ func TestHostileConn(t *testing.T) {
 		time.Sleep(time.Minute)
 		want(t, "calls", calls.Load(), int32(3))
 		want(t, "dials", s.Stats().Connections[0].Dials, 3)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
