@@ -63,7 +63,7 @@ func TestReliabilityRows(t *testing.T) {
 			want = append(want, fmt.Sprint(series.letter, n+1))
 		}
 	}
-	carried := carriedRows(t, ".", "../..", "../../conn")
+	carried := carriedRows(t, ".", "../test", "../../conn")
 	named := regexp.MustCompile("`(Test\\w+)`")
 	for _, line := range regexp.MustCompile(`(?m)^\| ([FTACRXS]\d+) \| .+ \| (.+) \|$`).FindAllSubmatch(doc, -1) {
 		row := string(line[1])

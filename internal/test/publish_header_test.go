@@ -1,8 +1,11 @@
 package test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/conn"
@@ -11,26 +14,7 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// outgoingWith makes a publish of messages with headers of their own. common and each of own are
-// "key=value" pairs, separated by spaces; own[i] belongs to the message with the body "mi".
-func outgoingWith(t *testing.T, common string, own ...string) *handler.Outgoing {
-	t.Helper()
-	set := func(w *envelope.Writer, headers string) {
-		for _, h := range strings.Fields(headers) {
-			key, value, _ := strings.Cut(h, "=")
-			wantErr(t, "Set", w.Set(key, value), nil)
-		}
-	}
-	out := message("orders", numbered(len(own))...)
-	out.Envelope = true
-	set(&out.Headers, common)
-	for i := range own {
-		set(&out.Messages[i].Headers, own[i])
-	}
-	return out
-}
-
-// TestOwnHeaders: each message of an MPUB goes out with the common headers and its own, which win.
+// TestOwnHeaders: each message of an MPUB has the common headers and its own, which win.
 func TestOwnHeaders(t *testing.T) {
 	for name, tt := range map[string]struct {
 		common string
@@ -67,7 +51,8 @@ func TestOwnHeaders(t *testing.T) {
 	}
 }
 
-// TestOwnHeadersWithoutAnEnvelope: consumers of the topic may not know envelopes.
+// TestOwnHeadersWithoutAnEnvelope: without an envelope no headers are published, since consumers
+// may not know envelopes.
 func TestOwnHeadersWithoutAnEnvelope(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -79,7 +64,8 @@ func TestOwnHeadersWithoutAnEnvelope(t *testing.T) {
 	})
 }
 
-// TestOwnHeadersCountForTheSize: both count against MaxMessageSize. A message that would be too large goes without any.
+// TestOwnHeadersCountForTheSize: common and own headers count against MaxMessageSize. A message
+// that they would make too large goes without any.
 func TestOwnHeadersCountForTheSize(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -96,7 +82,8 @@ func TestOwnHeadersCountForTheSize(t *testing.T) {
 	})
 }
 
-// TestOwnHeadersCountForTheLimit: the limit of headers holds for both together. That of the message, if set, replaces the common one.
+// TestOwnHeadersCountForTheLimit: the limit of headers applies to both together. A limit of the
+// message replaces the common one.
 func TestOwnHeadersCountForTheLimit(t *testing.T) {
 	const perHeader = 1 + 1 + 2 + 1 // bytes of "k=1" in an envelope
 	for name, tt := range map[string]struct {
@@ -122,4 +109,62 @@ func TestOwnHeadersCountForTheLimit(t *testing.T) {
 			want(t, "headers", all, tt.want)
 		})
 	}
+}
+
+// TestEnvelope: headers are published with WithEnvelope only.
+func TestEnvelope(t *testing.T) {
+	add := func(next handler.Send) handler.Send {
+		return func(ctx context.Context, out *handler.Outgoing) error {
+			if err := out.Headers.Set("B", "2"); err != nil {
+				return err
+			}
+			return next(ctx, out)
+		}
+	}
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		plain := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithSendMiddleware(add))
+		p := newProducer(t, nsqx.WithPublisher(plain), nsqx.WithEnvelope())
+		ctx := handler.WithHeader(t.Context(), "A", "1")
+		wantKind(t, p.Publish(ctx, "x"), nil)
+		n, err := p.PublishAll(ctx, []string{"y", "z"})
+		wantKind(t, err, nil)
+		want(t, "n", n, 2)
+		wantKind(t, p.PublishAfter(ctx, time.Second, "w"), nil)
+		for i, body := range []string{"x", "y", "z", "w"} {
+			all, payload := headers(t, s.Published("orders")[i].Body)
+			want(t, "headers", all, "a=1 b=2")
+			want(t, "payload", payload, body)
+		}
+		wantKind(t, sendTo(ctx, plain, "plain", "x"), nil)
+		want(t, "without an envelope", published(s, "plain"), "x")
+
+		err = p.Publish(handler.WithHeader(ctx, "a b", "1"), "x")
+		wantKind(t, err, nsqx.ErrRejected)
+		if _, ok := errors.AsType[*envelope.HeaderError](err); !ok {
+			t.Errorf("error is %v", err)
+		}
+		want(t, "rejected", p.Stats().Rejected, 1)
+	})
+	bubble(t, "too large with it", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		p := newProducer(t, s.Option(), nsqx.WithLogger(discard), nsqx.WithConn(conn.Config{MaxMessageSize: 40}), nsqx.WithEnvelope())
+		ctx := handler.WithHeader(t.Context(), "a", "1")
+		wantKind(t, p.Publish(ctx, "x"), nil)
+		header := len(s.Published("orders")[0].Body) - 1
+		fits, not := strings.Repeat("f", 40-header), strings.Repeat("n", 41-header)
+		wantKind(t, p.Publish(ctx, fits), nil)
+		wantKind(t, p.Publish(ctx, not), nil)
+		all, payload := headers(t, s.Published("orders")[1].Body)
+		want(t, "with its header", all+" "+payload, "a=1 "+fits)
+		want(t, "without", string(s.Published("orders")[2].Body), not)
+		want(t, "counted", p.Stats().EnvelopesSkipped, 1)
+		wantKind(t, p.Publish(ctx, strings.Repeat("x", 41)), nsqx.ErrRejected)
+	})
+	bubble(t, "no headers", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		p := newProducer(t, s.Option(), nsqx.WithLogger(discard), nsqx.WithEnvelope())
+		wantKind(t, p.Publish(t.Context(), "x"), nil)
+		want(t, "published", published(s, "orders"), "x")
+	})
 }

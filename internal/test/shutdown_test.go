@@ -16,50 +16,18 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// takes is a handler that does not heed its context.
-func takes(d time.Duration, answer error) handler.Func[string] {
-	return func(context.Context, string) error {
-		time.Sleep(d)
-		return answer
-	}
-}
-
-// heeds is a handler that does.
-func heeds(answer error) handler.Func[string] {
-	return func(ctx context.Context, _ string) error {
-		<-ctx.Done()
-		return answer
-	}
-}
-
-// forgotten is what handlers have in the very end that were not in time, and hear of it.
-const forgotten = 100 * time.Millisecond
-
-func timeout(d time.Duration) nsqx.ConsumerOption { return nsqx.WithShutdownTimeout(d) }
-
-// wantShutdown stops a consumer that cannot end in good order.
-func (s *service) wantShutdown(after time.Duration) *nsqx.ShutdownError {
-	s.t.Helper()
-	took, err := s.stop()
-	want(s.t, "took", took, after)
-	shutdown, ok := err.(*nsqx.ShutdownError)
-	if !ok {
-		s.t.Fatalf("Run returned %v, want a *ShutdownError", err)
-	}
-	return shutdown
-}
-
-func TestDrainIdle(t *testing.T) {
+// TestShutdownIdle: an idle consumer sends CLS and half-closes, whatever the timeout.
+func TestShutdownIdle(t *testing.T) {
 	for _, d := range []time.Duration{0, time.Second, time.Hour} {
 		bubble(t, d.String(), func(t *testing.T) {
 			n := newNSQDs(t, nsqd1, nsqd2)
 			s := n.run(done, timeout(d))
 			l := n.line(nsqd1)
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 			for _, l := range []*line{l, n.line(nsqd2)} {
 				cmds := l.commands()
 				want(t, "last command", cmds[len(cmds)-1], "CLS")
-				want(t, "ended in order", l.endedInOrder(), true)
+				want(t, "half-closed", l.halfClosed(), true)
 			}
 			want(t, "dials", n.net.Dials(), 2)
 			for _, c := range s.Stats().Connections {
@@ -70,8 +38,8 @@ func TestDrainIdle(t *testing.T) {
 	}
 }
 
-// TestDrainBusy: running handlers finish, and what waits for one is given back at once, also what comes later.
-func TestDrainBusy(t *testing.T) {
+// TestShutdownBusy: running handlers finish; waiting messages and later ones are requeued at once.
+func TestShutdownBusy(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
 		var started synced[string]
@@ -87,16 +55,16 @@ func TestDrainBusy(t *testing.T) {
 		s.cancel()
 		synctest.Wait()
 		waited := l.entries("REQ")
-		want(t, "given back", len(waited), 3)
+		want(t, "requeued", len(waited), 3)
 		time.Sleep(time.Second)
-		l.send(6, 7) // nsqd had taken them from the queue
+		l.send(6, 7) // nsqd had already sent them
 		l.wantCommands("CLS REQ", "CLS, REQ 3 0, REQ 4 0, REQ 5 0, REQ 6 0, REQ 7 0")
-		s.wantStop(5*time.Second + orderly)
+		s.wantStop(5*time.Second + closeTime)
 		for i, e := range l.entries("REQ", "FIN") {
 			want(t, short(e.cmd)+" at", e.at, []time.Duration{0, 0, 0, time.Second, time.Second, 5 * time.Second, 5 * time.Second}[i])
 		}
 		want(t, "started", len(started.all()), 2)
-		want(t, "ended in order", l.endedInOrder(), true)
+		want(t, "half-closed", l.halfClosed(), true)
 		stats := s.Stats()
 		want(t, "finished", stats.Finished, 2)
 		want(t, "interrupted", stats.Interrupted, 5)
@@ -106,29 +74,31 @@ func TestDrainBusy(t *testing.T) {
 	})
 }
 
-// TestDrainPrefetched: another consumer can have them at once, whatever this one's handler does.
-func TestDrainPrefetched(t *testing.T) {
+// TestShutdownPrefetched: another consumer gets waiting messages at once, whatever the running
+// handler does.
+func TestShutdownPrefetched(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(takes(15*time.Second, nil), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200))
+		s := n.run(sleeps(15*time.Second, nil), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200))
 		l := n.line(nsqd1)
 		l.flood(1, 200)
 		synctest.Wait()
 		s.cancel()
 		requeued := l.entries("REQ")
-		want(t, "given back", len(requeued), 199)
+		want(t, "requeued", len(requeued), 199)
 		for _, e := range requeued {
 			if e.at != 0 || !strings.HasSuffix(e.cmd, " 0") {
 				t.Fatalf("heard %q after %v", e.cmd, e.at)
 			}
 		}
-		s.wantStop(15*time.Second + orderly)
+		s.wantStop(15*time.Second + closeTime)
 		l.wantCommands("FIN", "FIN 1")
 	})
 }
 
-// TestDrainInterrupts: after the timeout handlers learn of it. What they answer then still counts.
-func TestDrainInterrupts(t *testing.T) {
+// TestShutdownInterrupts: the shutdown timeout cancels the context of handlers. Their results still
+// count.
+func TestShutdownInterrupts(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer error
 		heard  string
@@ -150,31 +120,31 @@ func TestDrainInterrupts(t *testing.T) {
 			l := n.line(nsqd1)
 			l.send(1)
 			synctest.Wait()
-			s.wantStop(4*time.Second - 1 + orderly)
+			s.wantStop(4*time.Second - 1 + closeTime)
 			l.wantAnswers(strings.Replace(tt.heard, "4s", "3.999999999s", 1))
 			want(t, "counted", tt.fate(s.Stats()), 1)
 		})
 	}
 }
 
-// TestDrainAbandons: a handler that does not heed its context is left behind; its message is not, and its late result
-// changes nothing.
-func TestDrainAbandons(t *testing.T) {
+// TestShutdownAbandons: the message of a handler that ignores its context is requeued, and the late
+// result changes nothing.
+func TestShutdownAbandons(t *testing.T) {
 	for name, answer := range map[string]error{"succeeds": nil, "fails": errBill} {
 		bubble(t, name, func(t *testing.T) {
 			n := newNSQDs(t, nsqd1, nsqd2)
 			s := n.run(func(ctx context.Context, body string) error {
 				if body == "quick" {
-					return heeds(nil)(ctx, body)
+					return waitsForContext(nil)(ctx, body)
 				}
-				return takes(time.Hour, answer)(ctx, body)
+				return sleeps(time.Hour, answer)(ctx, body)
 			}, timeout(3*time.Second), nsqx.WithConcurrency(4))
 			l := n.line(nsqd1)
 			l.sendAs(1, 5, "slow")
 			l.sendAs(2, 1, "quick")
 			n.line(nsqd2).sendAs(0xabc, 1, "slow")
 			synctest.Wait()
-			err := s.wantShutdown(4*time.Second + orderly + forgotten)
+			err := s.wantShutdown(4*time.Second + closeTime + lastWait)
 
 			wantErr(t, "Run", err, context.DeadlineExceeded)
 			slices.SortFunc(err.Abandoned, func(a, b observe.Abandoned) int { return strings.Compare(a.NSQD, b.NSQD) })
@@ -197,7 +167,7 @@ func TestDrainAbandons(t *testing.T) {
 			n.line(nsqd2).wantAnswers("4s REQ abc 0")
 			time.Sleep(time.Hour)
 			l.wantAnswers("3s FIN 2", "4s REQ 1 0")
-			want(t, "ended in order", l.endedInOrder(), true)
+			want(t, "half-closed", l.halfClosed(), true)
 			stats := s.Stats()
 			want(t, "finished", stats.Finished, 1)
 			want(t, "requeued", stats.Requeued, 0)
@@ -206,29 +176,29 @@ func TestDrainAbandons(t *testing.T) {
 	}
 }
 
-// TestDrainAtOnce: a timeout of 0 gives everything back at once, and interrupts everybody.
-func TestDrainAtOnce(t *testing.T) {
-	bubble(t, "heeded", func(t *testing.T) {
+// TestShutdownAtOnce: timeout 0 requeues waiting messages and cancels handlers at once.
+func TestShutdownAtOnce(t *testing.T) {
+	bubble(t, "honoured", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(heeds(nil), timeout(0), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(4))
+		s := n.run(waitsForContext(nil), timeout(0), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(4))
 		l := n.line(nsqd1)
 		l.send(1, 2, 3, 4)
 		synctest.Wait()
-		took, _ := s.stop() // the handlers may have been quick enough or not
-		want(t, "took", took, orderly)
+		took, _ := s.stop() // handlers may or may not return in time
+		want(t, "took", took, closeTime)
 		want(t, "answers", len(l.commands("FIN", "REQ")), 4)
 		for _, e := range l.entries("FIN", "REQ") {
 			want(t, e.cmd+" at", e.at, 0)
 		}
 		want(t, "running", s.Stats().Running, 0)
 	})
-	bubble(t, "not heeded", func(t *testing.T) {
+	bubble(t, "ignored", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(takes(time.Hour, nil), timeout(0), nsqx.WithConcurrency(1))
+		s := n.run(sleeps(time.Hour, nil), timeout(0), nsqx.WithConcurrency(1))
 		l := n.line(nsqd1)
 		l.send(1, 2)
 		synctest.Wait()
-		err := s.wantShutdown(time.Second + orderly)
+		err := s.wantShutdown(time.Second + closeTime)
 		want(t, "running", err.Running, 1)
 		want(t, "abandoned", len(err.Abandoned), 1)
 		l.wantAnswers("0s REQ 2 0", "0s REQ 1 0")
@@ -236,35 +206,35 @@ func TestDrainAtOnce(t *testing.T) {
 	})
 }
 
-// TestDrainTwice: cancelling is what everybody may do, as often as they like.
-func TestDrainTwice(t *testing.T) {
+// TestShutdownTwice: cancelling repeatedly and concurrently is the same as cancelling once.
+func TestShutdownTwice(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(takes(time.Second, nil))
+		s := n.run(sleeps(time.Second, nil))
 		l := n.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
 		for range 3 {
 			go s.cancel()
 		}
-		s.wantStop(time.Second + orderly)
-		s.wantStop(time.Second + orderly)
+		s.wantStop(time.Second + closeTime)
+		s.wantStop(time.Second + closeTime)
 		l.wantCommands("CLS FIN", "CLS, FIN 1")
 	})
 }
 
-// TestDrainWithoutRDY: whatever happens meanwhile, nsqd is not asked for more.
-func TestDrainWithoutRDY(t *testing.T) {
+// TestShutdownSendsNoRDY: whatever happens during a shutdown, no more messages are requested.
+func TestShutdownSendsNoRDY(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t, nsqd1, nsqd2)
-		s := n.run(takes(10*time.Second, nil))
+		s := n.run(sleeps(10*time.Second, nil))
 		first, second := n.line(nsqd1), n.line(nsqd2)
 		first.send(1)
 		synctest.Wait()
 		s.cancel()
 		time.Sleep(time.Second)
-		second.p.Close() // its share is free now
-		err := s.wantShutdown(10*time.Second + orderly)
+		second.p.Close() // frees its quota
+		err := s.wantShutdown(10*time.Second + closeTime)
 		want(t, "unconfirmed", len(err.Unconfirmed), 1)
 		cmds := first.commands("RDY", "CLS")
 		want(t, "last of RDY and CLS", cmds[len(cmds)-1], "CLS")
@@ -273,16 +243,17 @@ func TestDrainWithoutRDY(t *testing.T) {
 	})
 }
 
-// TestDrainOfALostConnection: nobody dials again, and the results of its handlers are of no consequence.
-func TestDrainOfALostConnection(t *testing.T) {
+// TestShutdownOfALostConnection: a lost connection is not redialled, and the results of its
+// handlers are ignored.
+func TestShutdownOfALostConnection(t *testing.T) {
 	for name, tt := range map[string]struct {
 		handle handler.Func[string]
 		left   int
 		took   time.Duration
 	}{
-		"in time":    {takes(2*time.Second, nil), 0, 2 * time.Second},
-		"heeded":     {heeds(errBill), 0, time.Second},
-		"not heeded": {takes(time.Hour, nil), 1, 6*time.Second + forgotten},
+		"in time":  {sleeps(2*time.Second, nil), 0, 2 * time.Second},
+		"honoured": {waitsForContext(errBill), 0, time.Second},
+		"ignored":  {sleeps(time.Hour, nil), 1, 6*time.Second + lastWait},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			n := newNSQDs(t)
@@ -315,15 +286,15 @@ func TestDrainOfALostConnection(t *testing.T) {
 	}
 }
 
-// TestDrainTooLate: nothing is said of a message that nsqd may have given to someone else.
-func TestDrainTooLate(t *testing.T) {
+// TestShutdownTooLate: a message that nsqd may have given to another consumer is not answered.
+func TestShutdownTooLate(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(takes(time.Hour, errBill), timeout(2*time.Minute))
+		s := n.run(sleeps(time.Hour, errBill), timeout(2*time.Minute))
 		l := n.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
-		err := s.wantShutdown(2*time.Minute + time.Second + orderly + forgotten)
+		err := s.wantShutdown(2*time.Minute + time.Second + closeTime + lastWait)
 		want(t, "abandoned", len(err.Abandoned), 1)
 		want(t, "requeued", err.Abandoned[0].Requeued, false)
 		l.wantAnswers()
@@ -332,29 +303,29 @@ func TestDrainTooLate(t *testing.T) {
 	})
 }
 
-// TestDrainOverTheBound: also what was held beyond MaxInFlight is given back.
-func TestDrainOverTheBound(t *testing.T) {
+// TestShutdownOverTheBound: messages beyond MaxInFlight are requeued as well.
+func TestShutdownOverTheBound(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
-		s := n.run(takes(3*time.Second, nil), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(8))
+		s := n.run(sleeps(3*time.Second, nil), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(8))
 		l := n.line(nsqd1)
 		l.flood(1, 30)
 		synctest.Wait()
 		s.cancel()
 		synctest.Wait()
-		l.flood(100, 64) // more than can be held
-		want(t, "given back", len(l.commands("REQ")), 28+64)
-		s.wantStop(3*time.Second + orderly)
+		l.flood(100, 64) // beyond the bound
+		want(t, "requeued", len(l.commands("REQ")), 28+64)
+		s.wantStop(3*time.Second + closeTime)
 		want(t, "finished", len(l.commands("FIN")), 2)
 	})
 }
 
-// TestDrainWhileDialling: in every state of a link.
-func TestDrainWhileDialling(t *testing.T) {
+// TestShutdownWhileDialling: the shutdown begins in each state of dialling.
+func TestShutdownWhileDialling(t *testing.T) {
 	hangs := func(n *nsqds) { n.greet = func(*line) bool { time.Sleep(time.Hour); return false } }
 	for name, prepare := range map[string]func(*nsqds){
 		"refused":   func(n *nsqds) { n.net.Refuse(errOther) },
-		"dialling":  func(n *nsqds) { n.config.DialContext = hanging },
+		"dialling":  func(n *nsqds) { n.config.DialContext = dialHangs },
 		"handshake": hangs,
 		"auth": func(n *nsqds) {
 			n.identify = map[string]any{"auth_required": true}
@@ -382,31 +353,14 @@ func TestDrainWhileDialling(t *testing.T) {
 	}
 }
 
-// tracking is a context that tells when one derived from it is done with.
-type tracking struct {
-	context.Context
-	stopped func(n int) // the nth time
-	n       int
-}
-
-func (c *tracking) Value(any) any { return nil } // so that AfterFunc is asked for
-
-func (c *tracking) AfterFunc(f func()) (stop func() bool) {
-	inner := context.AfterFunc(c.Context, f)
-	return func() bool {
-		c.n++
-		c.stopped(c.n)
-		return inner()
-	}
-}
-
-// TestDrainBeforeAttach: the handshake was complete, and the drain began before anybody knew of the connection.
-func TestDrainBeforeAttach(t *testing.T) {
+// TestShutdownBeforeAttach: the shutdown begins after the handshake, before the consumer knows the
+// connection.
+func TestShutdownBeforeAttach(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
 		ctx, cancel := context.WithCancel(context.Background())
-		tracked := &tracking{Context: ctx, stopped: func(n int) {
-			if n == 2 { // the dial was the first, the handshake is the second
+		tracked := &trackedContext{Context: ctx, stopped: func(n int) {
+			if n == 2 { // 1 is the dial, 2 the handshake
 				cancel()
 				time.Sleep(time.Second)
 			}
@@ -420,8 +374,8 @@ func TestDrainBeforeAttach(t *testing.T) {
 	})
 }
 
-// TestDrainMeetsANewConnection: it subscribes just when the drain begins.
-func TestDrainMeetsANewConnection(t *testing.T) {
+// TestShutdownMeetsNewConnection: the connection subscribes just when the shutdown begins.
+func TestShutdownMeetsNewConnection(t *testing.T) {
 	for i := range 300 {
 		bubble(t, "", func(t *testing.T) {
 			n := newNSQDs(t)
@@ -445,7 +399,7 @@ func TestDrainMeetsANewConnection(t *testing.T) {
 			s = n.run(done, nsqx.WithHooks(ev.hooks()))
 			close(ready)
 			<-s.done
-			if s.err != nil || s.took > orderly {
+			if s.err != nil || s.took > closeTime {
 				t.Errorf("Run returned %v after %v", s.err, s.took)
 			}
 			if names := ev.names(); names != "" && names != "connect, disconnect" {

@@ -16,30 +16,12 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// hanging is a DialContext that nobody answers.
-func hanging(ctx context.Context, _, _ string) (net.Conn, error) {
-	<-ctx.Done()
-	return nil, ctx.Err()
-}
-
-// onCLS does something else than answering it.
-func onCLS(f func(l *line)) func(*line, fake.Command) bool {
-	return func(l *line, cmd fake.Command) bool {
-		if cmd.Name != "CLS" {
-			return false
-		}
-		f(l)
-		return true
-	}
-}
-
-// frozen is an nsqd that does nothing any more, and does not even read.
-func frozen(*line) { time.Sleep(time.Hour) }
-
-// TestDrainCLS: whatever becomes of it, the drain goes on, and what still arrives is given back.
-func TestDrainCLS(t *testing.T) {
+// TestShutdownCLS: whatever nsqd answers to CLS, the shutdown continues, and messages that still
+// arrive are requeued.
+func TestShutdownCLS(t *testing.T) {
 	bubble(t, "answered late", func(t *testing.T) {
 		n := newNSQDs(t)
 		n.on = onCLS(func(l *line) {
@@ -51,18 +33,18 @@ func TestDrainCLS(t *testing.T) {
 		})
 		s := n.run(done)
 		l := n.line(nsqd1)
-		s.wantStop(1500*time.Millisecond + orderly)
+		s.wantStop(1500*time.Millisecond + closeTime)
 		l.wantAnswers("1.5s REQ 1 0", "1.505s REQ 2 0")
-		want(t, "ended in order", l.endedInOrder(), true)
+		want(t, "half-closed", l.halfClosed(), true)
 	})
 	bubble(t, "answered while handlers run", func(t *testing.T) {
 		n := newNSQDs(t)
 		n.on = onCLS(func(l *line) { time.AfterFunc(4*time.Second, func() { l.say("CLOSE_WAIT") }) })
-		s := n.run(takes(5*time.Second, nil))
+		s := n.run(sleeps(5*time.Second, nil))
 		l := n.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
-		s.wantStop(5*time.Second + orderly)
+		s.wantStop(5*time.Second + closeTime)
 	})
 	for d, after := range map[time.Duration]time.Duration{0: 250 * time.Millisecond, time.Second: 1250 * time.Millisecond, time.Minute: 2250 * time.Millisecond} {
 		bubble(t, fmt.Sprint("not answered, ", d), func(t *testing.T) {
@@ -70,15 +52,15 @@ func TestDrainCLS(t *testing.T) {
 			n.on = onCLS(func(l *line) { time.AfterFunc(after-time.Millisecond, func() { l.send(1) }) })
 			s := n.run(done, timeout(d))
 			l := n.line(nsqd1)
-			s.wantStop(after) // nsqd has read everything: it has closed after our half-close
-			want(t, "given back", len(l.commands("REQ")), 1)
-			want(t, "ended in order", l.endedInOrder(), true)
+			s.wantStop(after) // nsqd has read everything, because it closed after the half-close
+			want(t, "requeued", len(l.commands("REQ")), 1)
+			want(t, "half-closed", l.halfClosed(), true)
 		})
 	}
 	bubble(t, "answered by an error", func(t *testing.T) {
 		n := newNSQDs(t)
 		n.on = onCLS(func(l *line) { l.fail("E_INVALID cannot CLS in current state"); l.p.Close() })
-		s := n.run(takes(3*time.Second, nil))
+		s := n.run(sleeps(3*time.Second, nil))
 		l := n.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
@@ -94,32 +76,33 @@ func TestDrainCLS(t *testing.T) {
 		n.on = onCLS(func(l *line) { l.say("CLOSE_WAIT"); l.say("CLOSE_WAIT") })
 		s := n.run(done)
 		n.line(nsqd1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
-	bubble(t, "unasked", func(t *testing.T) {
+	bubble(t, "not requested", func(t *testing.T) {
 		n := newNSQDs(t)
 		s := n.run(done)
 		l := n.line(nsqd1)
 		l.say("CLOSE_WAIT")
 		l.send(1)
 		l.wantCommands("FIN", "FIN 1")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestDrainHalfClose: the end is proved by nsqd's closing its side. Without that the answers may be lost.
-func TestDrainHalfClose(t *testing.T) {
+// TestShutdownHalfClose: nsqd proves that it has read all answers by closing its side. Without
+// that, answers may be lost.
+func TestShutdownHalfClose(t *testing.T) {
 	bubble(t, "not closed", func(t *testing.T) {
 		n := newNSQDs(t, nsqd1, nsqd2)
 		n.on = onCLS(func(l *line) {
 			l.say("CLOSE_WAIT")
 			if l.addr == nsqd1 {
-				frozen(l)
+				freeze(l)
 			}
 		})
 		s := n.run(done)
 		n.line(nsqd1)
-		err := s.wantShutdown(orderly + 500*time.Millisecond)
+		err := s.wantShutdown(closeTime + 500*time.Millisecond)
 		want(t, "unconfirmed", len(err.Unconfirmed), 1)
 		wantErr(t, "Run", err, conn.ErrNotConfirmed)
 		fault, ok := errors.AsType[*conn.Error](err)
@@ -153,29 +136,30 @@ func TestDrainHalfClose(t *testing.T) {
 	})
 }
 
-// TestDrainDeadline: the shutdown timeout and two seconds, whatever nsqd and the handlers do.
-func TestDrainDeadline(t *testing.T) {
+// TestShutdownDeadline: Run returns within the shutdown timeout plus two seconds, whatever nsqd and
+// handlers do.
+func TestShutdownDeadline(t *testing.T) {
 	handlers := map[string]handler.Func[string]{
-		"quick":   takes(0, nil),
-		"heeding": heeds(errBill),
+		"quick":     sleeps(0, nil),
+		"honouring": waitsForContext(errBill),
 		"late": func(ctx context.Context, _ string) error {
 			<-ctx.Done()
 			time.Sleep(999 * time.Millisecond)
 			return nil
 		},
-		"not coming": takes(time.Hour, nil),
-		"giving up":  hopeless,
+		"hanging":   sleeps(time.Hour, nil),
+		"giving up": alwaysFails,
 	}
 	peers := map[string]func(*line, fake.Command) bool{
 		"good":              nil,
 		"silent about CLS":  onCLS(func(*line) {}),
-		"frozen at CLS":     onCLS(frozen),
-		"frozen afterwards": onCLS(func(l *line) { l.say("CLOSE_WAIT"); frozen(l) }),
-		"frozen at once":    func(l *line, cmd fake.Command) bool { freeze(l, cmd, "RDY"); return false },
-		"frozen at PUB":     func(l *line, cmd fake.Command) bool { freeze(l, cmd, "PUB"); return cmd.Name == "PUB" },
+		"frozen at CLS":     onCLS(freeze),
+		"frozen afterwards": onCLS(func(l *line) { l.say("CLOSE_WAIT"); freeze(l) }),
+		"frozen at once":    func(l *line, cmd fake.Command) bool { freezeAt(l, cmd, "RDY"); return false },
+		"frozen at PUB":     func(l *line, cmd fake.Command) bool { freezeAt(l, cmd, "PUB"); return cmd.Name == "PUB" },
 		"frozen everywhere": func(l *line, cmd fake.Command) bool {
-			freeze(l, cmd, "PUB")
-			freeze(l, cmd, "CLS")
+			freezeAt(l, cmd, "PUB")
+			freezeAt(l, cmd, "CLS")
 			return cmd.Name == "PUB" || cmd.Name == "CLS"
 		},
 		"closing at CLS":    onCLS(func(l *line) { l.p.Close() }),
@@ -228,8 +212,9 @@ func TestDrainDeadline(t *testing.T) {
 	}
 }
 
-// TestDrainRaces: every message that was received is answered once, wherever it was when the drain began.
-func TestDrainRaces(t *testing.T) {
+// TestShutdownRaces: every received message is answered once, wherever it was when the shutdown
+// began.
+func TestShutdownRaces(t *testing.T) {
 	for i := range 200 {
 		bubble(t, "", func(t *testing.T) {
 			n := newNSQDs(t, nsqd1, nsqd2)
@@ -254,7 +239,7 @@ func TestDrainRaces(t *testing.T) {
 				go s.cancel()
 			}
 			synctest.Wait()
-			if took, _ := s.stop(); took > orderly {
+			if took, _ := s.stop(); took > closeTime {
 				t.Errorf("Run returned after %v", took)
 			}
 			for _, addr := range n.addrs {
@@ -274,8 +259,54 @@ func TestDrainRaces(t *testing.T) {
 	}
 }
 
-func freeze(l *line, cmd fake.Command, at string) {
-	if cmd.Name == at {
-		frozen(l)
-	}
+// TestUnanswered: a message that comes too late to be requeued is reported by its id.
+func TestUnanswered(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t)
+		d.on = onCLS(func(l *line) {
+			l.say("CLOSE_WAIT")
+			time.AfterFunc(closeTime+time.Millisecond, func() { l.send(7) })
+			time.Sleep(100 * time.Millisecond) // delays reading the half-close
+		})
+		s := d.run(done)
+		synctest.Wait()
+		_, err := s.stop()
+		e, ok := errors.AsType[*nsqx.ShutdownError](err)
+		if !ok || len(e.Unanswered) != 1 || e.Unanswered[0].ID.String() != fake.ID(7) || e.Unanswered[0].Requeued {
+			t.Fatalf("Run returned %v, want message %s unanswered", err, fake.ID(7))
+		}
+		want(t, "text", err.Error(),
+			"nsqx: shutdown incomplete; 1 messages of orders/billing came too late to be given back, 0000000000000007@nsqd-1:4150")
+	})
+}
+
+// TestNoRDYAfterCLS: RDY never follows CLS, with a backlog, messages that finish and settings that
+// change during the shutdown.
+func TestNoRDYAfterCLS(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithMaxInFlightCheck(30, time.Millisecond))
+		var g gauge
+		c, stop := consume(t, servers, g.handler(700*time.Millisecond), nsqx.WithConcurrency(10), nsqx.WithMaxInFlight(30))
+		for _, s := range servers {
+			publish(s, 100)
+		}
+		time.Sleep(3 * time.Second)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			stop()
+		}()
+		time.Sleep(time.Millisecond)
+		runs := g.runs.Load()
+		_, _, _ = c.SetMaxInFlight(15), c.SetConcurrency(20), c.SetMaxInFlight(30)
+		c.Pause()
+		c.Resume()
+		<-ended
+		want(t, "runs during shutdown", g.runs.Load(), runs)
+		for _, s := range servers {
+			want(t, "RDYs after CLS", afterCLS(s), 0)
+			want(t, "in flight", billing(s).InFlight, 0)
+			want(t, "timeouts", billing(s).TimedOut, 0)
+		}
+	})
 }

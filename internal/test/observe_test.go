@@ -3,8 +3,8 @@ package test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -12,65 +12,11 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
 )
 
-// events is all the hooks for connections.
-type events struct {
-	hold func(event) // called for each
-	list synced[event]
-}
-
-type event struct {
-	what string
-	observe.ConnEvent
-}
-
-func (h *events) hooks() observe.Hooks {
-	adds := func(what string) func(observe.ConnEvent) { return func(ev observe.ConnEvent) { h.add(what, ev) } }
-	return observe.Hooks{
-		OnConnect: adds("connect"), OnDisconnect: adds("disconnect"), OnDialError: adds("dial error"), OnRefused: adds("refused"),
-	}
-}
-
-func (h *events) add(what string, ev observe.ConnEvent) {
-	h.list.add(event{what, ev})
-	if h.hold != nil {
-		h.hold(event{what, ev})
-	}
-}
-
-func (h *events) all() []event { return h.list.all() }
-
-func (h *events) names() string {
-	var names []string
-	for _, ev := range h.all() {
-		names = append(names, ev.what)
-	}
-	return strings.Join(names, ", ")
-}
-
-// telemetry is what the test makes of it.
-type telemetry struct {
-	observe.NoTelemetry
-	middleware handler.Middleware
-	info       observe.ConsumerInfo
-	stats      func() nsqx.Stats
-	running    int // Observe without stop
-}
-
-func (t *telemetry) Consumer(info observe.ConsumerInfo) handler.Middleware {
-	t.info = info
-	return t.middleware
-}
-
-func (t *telemetry) Observe(stats func() nsqx.Stats) (stop func()) {
-	t.stats = stats
-	t.running++
-	return func() { t.running-- }
-}
-
-// TestEvents: in order, and each that was told of its beginning is told of its end.
+// TestEvents: events come in order, and each OnConnect has its OnDisconnect.
 func TestEvents(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -85,7 +31,7 @@ func TestEvents(t *testing.T) {
 		synctest.Wait()
 		d.net.Refuse(nil)
 		time.Sleep(10 * time.Second)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 		want(t, "events", ev.names(), "connect, disconnect, dial error, connect, disconnect")
 		all := ev.all()
 		for i, ev := range all {
@@ -103,11 +49,12 @@ func TestEvents(t *testing.T) {
 	})
 }
 
-// TestSlowHook: it holds up neither messages nor connections; what does not fit is dropped and counted.
+// TestSlowHook: a slow hook delays neither messages nor connections; events beyond the buffer are
+// dropped and counted.
 func TestSlowHook(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
-		ev := &events{hold: func(event) { time.Sleep(time.Hour) }}
+		ev := &events{onEvent: func(event) { time.Sleep(time.Hour) }}
 		s := d.run(done, nsqx.WithHooks(ev.hooks()))
 		for range 100 {
 			d.line(nsqd2).p.Close()
@@ -118,7 +65,7 @@ func TestSlowHook(t *testing.T) {
 		l.wantCommands("FIN", "FIN 1")
 		stats := s.Stats()
 		want(t, "dials", stats.Connections[1].Dials, 101)
-		// 202 events: one is being handled, 128 wait.
+		// 202 events: one is running, 128 are buffered.
 		want(t, "dropped", stats.EventsDropped, 202-129)
 		took, err := s.stop()
 		want(t, "took", took, 22*time.Second)
@@ -126,37 +73,36 @@ func TestSlowHook(t *testing.T) {
 		if !ok || !shutdown.HookRuns || len(shutdown.Abandoned)+len(shutdown.Unconfirmed)+shutdown.Running != 0 || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Run returned %v", err)
 		}
-		time.Sleep(200 * time.Hour) // the hook comes to its end, and so does its goroutine
+		time.Sleep(200 * time.Hour) // until the hook and its goroutine end
 	})
 }
 
-// TestHookInTime: a hook has what is left of the time for a shutdown.
+// TestHookInTime: a hook may use the rest of the shutdown timeout.
 func TestHookInTime(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
-		ev := &events{hold: func(ev event) {
+		server := nsqxtest.NewServer(t)
+		ev := &events{onEvent: func(ev event) {
 			if ev.what == "disconnect" {
 				time.Sleep(6 * time.Second)
 			}
 		}}
-		s := d.run(done, nsqx.WithHooks(ev.hooks()), nsqx.WithShutdownTimeout(5*time.Second))
-		d.line(nsqd1)
-		s.wantStop(6*time.Second + orderly)
+		_, stop := consume(t, []*nsqxtest.Server{server}, done, nsqx.WithHooks(ev.hooks()), timeout(5*time.Second))
+		wantStop(t, stop, 6*time.Second+closeTime)
 	})
 }
 
-// TestHooksUseTheConsumer: no lock is held while they run.
+// TestHooksUseTheConsumer: no lock is held while hooks run.
 func TestHooksUseTheConsumer(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		var s *service
 		ready := make(chan struct{})
-		ev := &events{hold: func(event) {
+		ev := &events{onEvent: func(event) {
 			<-ready
 			s.Stats()
 			s.cancel()
 		}}
-		settled := &settles{hold: func(*handler.Message) { s.Stats() }}
+		settled := &settleEvents{onSettle: func(*handler.Message) { s.Stats() }}
 		s = d.run(done, nsqx.WithHooks(ev.hooks(), settled.hooks()))
 		close(ready)
 		<-s.done
@@ -165,27 +111,29 @@ func TestHooksUseTheConsumer(t *testing.T) {
 	})
 }
 
-// TestPanickyEventHook: those after it are called nevertheless.
-func TestPanickyEventHook(t *testing.T) {
+// TestEventHookPanics: the hooks after one that panics are still called.
+func TestEventHookPanics(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
+		server, log := nsqxtest.NewServer(t), &logbook{}
 		seen, ev := 0, &events{}
 		panics := func(observe.ConnEvent) { seen++; panic(errOther) }
-		s := d.run(done, nsqx.WithHooks(observe.Hooks{OnConnect: panics, OnDisconnect: panics}), nsqx.WithHooks(ev.hooks()))
-		d.line(nsqd1)
-		s.wantStop(orderly)
+		c := newLoggedConsumer(t, log, done, server.Option(),
+			nsqx.WithHooks(observe.Hooks{OnConnect: panics, OnDisconnect: panics}), nsqx.WithHooks(ev.hooks()))
+		stop := nsqxtest.Run(t, c)
+		synctest.Wait()
+		wantStop(t, stop, closeTime)
 		want(t, "called", seen, 2)
 		want(t, "events", ev.names(), "connect, disconnect")
-		want(t, "logged", d.log.count(slog.LevelError, "hook panicked"), 2)
+		want(t, "logged", log.count(slog.LevelError, "hook panicked"), 2)
 	})
 }
 
-// TestSettleHook: before nsqd is told, with the outcome and the body.
+// TestSettleHook: OnSettle is called before the answer to nsqd, with the outcome and the body.
 func TestSettleHook(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		var l *line
-		settled := &settles{hold: func(*handler.Message) { time.Sleep(time.Second) }}
+		settled := &settleEvents{onSettle: func(*handler.Message) { time.Sleep(time.Second) }}
 		s := d.run(func(_ context.Context, body string) error {
 			if body == "bad" {
 				return errBill
@@ -199,20 +147,14 @@ func TestSettleHook(t *testing.T) {
 		l.wantAnswers("1s FIN 1", "2s REQ 2 3000")
 		got := settled.all()
 		want(t, "settled", len(got), 2)
-		want(t, "first", got[0], settle{"1", "good", handler.Outcome{Disposition: handler.Finish}})
-		want(t, "second", got[1], settle{"2", "bad", handler.Outcome{Disposition: handler.Requeue, Delay: 3 * time.Second, Err: errBill}})
-		s.wantStop(orderly)
+		want(t, "first", got[0], settleEvent{"1", "good", handler.Outcome{Disposition: handler.Finish}})
+		want(t, "second", got[1], settleEvent{"2", "bad", handler.Outcome{Disposition: handler.Requeue, Delay: 3 * time.Second, Err: errBill}})
+		s.wantStop(closeTime)
 	})
 }
 
-type hookedTelemetry struct {
-	telemetry
-	events
-}
-
-func (t *hookedTelemetry) Hooks() observe.Hooks { return t.hooks() }
-
-// TestTelemetry: its middleware sees what nsqd will hear, and it is told of the consumer and its end.
+// TestTelemetry: the middleware of telemetry sees the final outcome, and telemetry learns of the
+// consumer and of its end.
 func TestTelemetry(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -246,9 +188,67 @@ func TestTelemetry(t *testing.T) {
 		want(t, "outcomes", len(seen), 2)
 		want(t, "first", seen[0], handler.Outcome{Disposition: handler.Finish})
 		want(t, "second", seen[1], handler.Outcome{Disposition: handler.DeadLetter, Err: errBill})
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 		want(t, "observed", tel.running, 0)
 		want(t, "panics", d.log.count(slog.LevelError, ""), 0)
 		want(t, "events", tel.names(), "connect, disconnect")
+	})
+}
+
+// TestStatsAddUp: counters of an address add up over its connections.
+func TestStatsAddUp(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		d := newNSQDs(t, nsqd2, nsqd1)
+		s := d.run(done, nsqx.WithMaxInFlight(7), nsqx.WithConcurrency(1), nsqx.WithFixedRDY())
+		for range 3 {
+			l := d.line(nsqd1)
+			l.send(1, 2)
+			l.wantCommands("FIN", "FIN 1, FIN 2")
+			stats := s.Stats().Connections[1]
+			want(t, "address", stats.Addr, nsqd1)
+			want(t, "RDY", stats.RDY, stats.Quota)
+			want(t, "in flight", stats.InFlight, 0)
+			l.p.Close()
+			synctest.Wait()
+			stats = s.Stats().Connections[1]
+			want(t, "address", stats.Addr, nsqd1)
+			want(t, "quota", stats.Quota, 0)
+			want(t, "RDY", stats.RDY, 0)
+			time.Sleep(10 * time.Second)
+		}
+		stats := s.Stats()
+		want(t, "received", stats.Connections[1].Received, 6)
+		want(t, "finished", stats.Connections[1].Finished, 6)
+		want(t, "finished", stats.Finished, 6)
+		want(t, "first address", stats.Connections[0].Addr, nsqd2)
+		want(t, "finished by the first", stats.Connections[0].Finished, 0)
+		s.wantStop(closeTime)
+	})
+}
+
+// TestPublisherEvents: hooks learn of a publisher's connections, and each OnConnect has its
+// OnDisconnect.
+func TestPublisherEvents(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		s.Refuse(true)
+		heard := &events{}
+		p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithHooks(heard.hooks()))
+		want(t, "while it is down", heard.names(), "dial error")
+		s.Refuse(false)
+		time.Sleep(time.Second)
+		want(t, "when it is up", heard.names(), "dial error, connect")
+		wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
+		s.Disconnect()
+		synctest.Wait()
+		want(t, "when it is lost", heard.names(), "dial error, connect, disconnect, connect")
+		wantErr(t, "Shutdown", p.Shutdown(t.Context()), nil)
+		want(t, "at the end", heard.names(), "dial error, connect, disconnect, connect, disconnect")
+		all := heard.all()
+		for i, ev := range all {
+			want(t, fmt.Sprint("address of ", i), ev.NSQD, s.Addr())
+			want(t, fmt.Sprint("topic of ", i), ev.Topic+ev.Channel, "")
+			want(t, fmt.Sprint("error of ", i), ev.Err != nil, ev.what == "dial error" || i == 2)
+		}
 	})
 }
