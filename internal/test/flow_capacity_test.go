@@ -176,11 +176,14 @@ func TestOneMessagePerNSQD(t *testing.T) {
 		c, _ := consume(t, servers, done, nsqx.WithConcurrency(2))
 		time.Sleep(time.Second)
 		want(t, "max in flight", c.Stats().MaxInFlight, 6)
-		for _, s := range servers {
+		want(t, "RDY before the first message", rdy(t, servers[0]), 1)
+		publish(servers[0], 1) // shows that handlers are quick
+		time.Sleep(time.Second)
+		for i, s := range servers {
 			want(t, "RDY", rdy(t, s), 1)
 			began := time.Now()
 			publish(s, 1)
-			s.Await("orders", "billing", finished(1))
+			s.Await("orders", "billing", finished(1+(6-i)/6))
 			want(t, "wait", time.Since(began), 0)
 		}
 	})

@@ -253,7 +253,7 @@ func TestSetMaxInFlight(t *testing.T) {
 func TestSetFaults(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
-		c, _ := consume(t, []*nsqxtest.Server{s}, done, nsqx.WithConcurrency(3), nsqx.WithMaxInFlight(5))
+		c, _ := consume(t, []*nsqxtest.Server{s}, done, nsqx.WithConcurrency(3), nsqx.WithMaxInFlight(2))
 		for name, tt := range map[string]struct {
 			err    error
 			reason string
@@ -269,7 +269,7 @@ func TestSetFaults(t *testing.T) {
 			}
 		}
 		want(t, "concurrency", c.Stats().Concurrency, 3)
-		want(t, "max in flight", c.Stats().MaxInFlight, 5)
+		want(t, "max in flight", c.Stats().MaxInFlight, 2)
 	})
 }
 
