@@ -1,3 +1,6 @@
+// Tests of main.go, options.go, scenario.go and, through them, bare.go, child.go, fleet.go,
+// json.go, meter.go, nsqd.go, process.go and publisher.go.
+
 package main
 
 import (
@@ -5,9 +8,6 @@ import (
 	"strings"
 	"testing"
 )
-
-// Tests of main.go, options.go, scenario.go and, through them, bare.go, child.go, fleet.go, json.go,
-// meter.go, nsqd.go, process.go and publisher.go.
 
 // TestRun runs each scenario once, briefly. The scenario itself checks that every message was
 // handled.

@@ -1,3 +1,5 @@
+// Tests of scenario_publish.go and produce*.go.
+
 package main
 
 import (
@@ -9,8 +11,6 @@ import (
 	"testing"
 	"time"
 )
-
-// Tests of scenario_publish.go and produce*.go.
 
 // TestPublishScenario: each client, in its own process, is measured and gets each message
 // confirmed. The scenario itself checks that nsqd has them.

@@ -1,3 +1,5 @@
+// Tests of section.go, sections.go, suite.go, targets.go and machine.go.
+
 package main
 
 import (
@@ -8,8 +10,6 @@ import (
 
 	"github.com/nsqx/nsqx/internal/bench/figures"
 )
-
-// Tests of section.go, sections.go, suite.go, targets.go and machine.go.
 
 // TestSections: a section is complete, its name is unique, and its scenario accepts its jobs and
 // has its columns.

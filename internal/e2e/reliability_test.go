@@ -1,3 +1,5 @@
+// Tests of docs/reliability.md.
+
 package e2e
 
 import (

@@ -1,3 +1,5 @@
+// Tests of soak_account_helper_test.go and soak_wire_helper_test.go.
+
 package e2e
 
 import (

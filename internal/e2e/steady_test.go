@@ -1,3 +1,5 @@
+// Tests of steady_helper_test.go.
+
 package e2e
 
 import (

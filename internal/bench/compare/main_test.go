@@ -1,3 +1,5 @@
+// Tests of main.go and run.go.
+
 package main
 
 import (
@@ -8,8 +10,6 @@ import (
 	"strings"
 	"testing"
 )
-
-// Tests of main.go and run.go.
 
 // repository makes a module with a benchmark, and a commit for each of two versions. Like this one,
 // it has a nested module with benchstat as a tool.

@@ -1,3 +1,5 @@
+// Tests of main.go, chart.go and markdown.go.
+
 package main
 
 import (
@@ -14,8 +16,6 @@ import (
 
 	"github.com/nsqx/nsqx/internal/bench/figures"
 )
-
-// Tests of main.go, chart.go and markdown.go.
 
 // report returns a report with a chart of each kind, and a figure without a logarithm.
 func report() figures.Report {

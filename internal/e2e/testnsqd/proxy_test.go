@@ -1,3 +1,5 @@
+// Tests of proxy.go and link.go.
+
 package testnsqd_test
 
 import (

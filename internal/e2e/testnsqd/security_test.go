@@ -1,3 +1,5 @@
+// Tests of auth.go and certs.go.
+
 package testnsqd_test
 
 import (

@@ -1,3 +1,5 @@
+// Tests of server.go, lookupd.go, stress.go and topics.go.
+
 package testnsqd_test
 
 import (
