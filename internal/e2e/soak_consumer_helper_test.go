@@ -102,7 +102,7 @@ func (m *randomConsumer) stop() {
 	}
 	select {
 	case <-m.done:
-		m.book.fault("Run ended unasked: %v", m.err)
+		m.book.fault("Run ended before it was cancelled: %v", m.err)
 	default:
 	}
 	m.since = time.Now()
