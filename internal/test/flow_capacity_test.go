@@ -163,7 +163,7 @@ func TestMaxInFlightBytesFollows(t *testing.T) {
 		settle(100<<10, 900, 10, 10)
 		want(t, "dials", s.Dials(), 1)
 		if n := billing(s).Requeued; n > 60 {
-			t.Errorf("%d REQs until it has seen that bodies are larger now", n)
+			t.Errorf("%d REQs until larger bodies are noticed", n)
 		}
 		settle(100, 1500, 50, 50)
 	})

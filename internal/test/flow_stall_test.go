@@ -32,7 +32,7 @@ func TestStalledConsumer(t *testing.T) {
 			_, _ = consume(t, servers, hang, nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(100), tt.opt)
 			ids := publish(s, 120)
 			time.Sleep(300 * time.Millisecond)
-			want(t, "in flight to the one that stalls", billing(s).InFlight, tt.inFlight)
+			want(t, "in flight to the stalled consumer", billing(s).InFlight, tt.inFlight)
 
 			var handled atomic.Int32
 			_, _ = consume(t, servers, func(context.Context, string) error {
@@ -46,7 +46,7 @@ func TestStalledConsumer(t *testing.T) {
 
 			publish(s, 50)
 			time.Sleep(20 * time.Second)
-			want(t, "started by the one that stalls", runs.Load(), 4)
+			want(t, "started by the stalled consumer", runs.Load(), 4)
 			want(t, "REQs later", billing(s).Requeued, givenBack)
 			want(t, "in flight later", billing(s).InFlight, 4)
 
@@ -57,7 +57,7 @@ func TestStalledConsumer(t *testing.T) {
 			time.Sleep(time.Second)
 			want(t, "finished", billing(s).Finished, 370)
 			if runs.Load() == before {
-				t.Error("the one that had stalled handles nothing any more")
+				t.Error("the stalled consumer handles nothing after its handlers returned")
 			}
 			want(t, "timeouts", billing(s).TimedOut, 0)
 			want(t, "REQs at the end", billing(s).Requeued, givenBack)
@@ -194,6 +194,6 @@ func TestOneOverdueHandler(t *testing.T) {
 		want(t, "finished", billing(s).Finished, 101)
 		close(release)
 		time.Sleep(time.Second)
-		want(t, "max in flight when it has returned", c.Stats().MaxInFlight, 6)
+		want(t, "max in flight after it returned", c.Stats().MaxInFlight, 6)
 	})
 }
