@@ -24,14 +24,14 @@ import (
 //	MaxAttempts or MaxAge is reached                  dead letter    dead_letter
 //	retry.After(d, err), any other error, a panic     REQ delay      requeue
 //
-// A dead letter is published and confirmed before the FIN; otherwise the message is requeued. ¹ If
-// no dead letter is configured: FIN, and an error in the log. ² If none is configured: like any
-// other error, since a newer release of the service may be able to read the payload.
+// A dead letter is published and confirmed before the FIN; if that fails the message is requeued. ¹
+// Without a dead letter: FIN, and an error in the log. ² Without one: like any other error, since a
+// newer release of the service may read the payload.
 //
-// Only a failed run gives a message up. Deliveries that no handler saw, because of a restart or a
-// timeout in a queue, count as attempts for nsqd, but do not end a message. The exception is a
-// message that seems to kill the process: at more than 2 × MaxAttempts + 8 attempts it is treated
-// as in the row of MaxAttempts, unhandled.
+// Only a failed run gives a message up: deliveries that no handler saw, because of a restart or a
+// timeout in a queue, count as attempts but do not end a message. The exception is a message that
+// seems to kill the process: at more than 2 × MaxAttempts + 8 attempts it takes the row of
+// MaxAttempts unhandled.
 type Consumer[T any] struct{ c *consume.Consumer }
 
 // NewConsumer returns a consumer of a channel of a topic. c decodes each message, fn handles it. No
@@ -86,28 +86,25 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 }
 
 // Run connects to every configured or discovered nsqd, redials those that are down, and handles
-// messages until ctx is cancelled. The first dial may fail: nsqd may start after the service.
-// Handlers inherit the values of ctx, not its cancellation.
+// messages until ctx is cancelled. nsqd may start after the service. Handlers inherit the values of
+// ctx, not its cancellation.
 //
-// After the cancellation Run drains. nsqd is told to send no more, and messages that no handler has
-// started are requeued. Running handlers may finish within the shutdown timeout
-// ([WithShutdownTimeout]); then their contexts end with [handler.ErrShutdown], and they have one
-// more second. Run returns nil if every message was answered and every nsqd has confirmed that it
-// has read the answers; otherwise a [*ShutdownError].
+// Then Run drains. nsqd is told to send no more, and messages that no handler has started are
+// requeued. Running handlers may finish within [WithShutdownTimeout]; then their contexts end with
+// [handler.ErrShutdown], and they have one more second. Run returns nil if every message was
+// answered and every nsqd confirmed that it has read the answers; otherwise a [*ShutdownError].
 //
-// Run returns within the shutdown timeout and two seconds. No goroutine is left except handlers
-// that ignore their contexts and hooks that do not return. Run waits without limit only for a
-// DialContext or AuthSecret of [conn.Config] or a [Discoverer] that ignores its context, and for
-// the stop function of the telemetry.
+// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except handlers
+// that ignore their contexts and hooks that do not return. It waits longer only for a DialContext
+// or AuthSecret of [conn.Config] or a [Discoverer] that ignores its context, and for the stop
+// function of the telemetry.
 //
-// A Consumer runs once: a second Run returns [ErrAlreadyRun]. A handler must not wait for Run to
-// return, but may cancel ctx.
+// A second Run returns [ErrAlreadyRun]. A handler must not wait for Run, but may cancel ctx.
 func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(ctx) }
 
-// Process runs a message through the consumer's chain without a connection, and returns what nsqd
-// would hear, for tests of a consumer. The table of [Consumer] applies; dead letters are published.
-// ctx is the handler's; m.Context() is the one that a handler gets in production. Package nsqxtest
-// makes messages and calls Process.
+// Process runs a message through the consumer's chain without a connection, for tests, and returns
+// what nsqd would hear. Dead letters are published. ctx is the handler's; m.Context() is that of
+// production. See package nsqxtest.
 func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.Outcome {
 	return c.c.Process(ctx, m)
 }
@@ -115,25 +112,25 @@ func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.O
 // Stats returns the consumer's counters and the state of its connections.
 func (c *Consumer[T]) Stats() Stats { return c.c.Stats() }
 
-// Ready returns a channel that is closed once every configured or discovered nsqd was subscribed to
-// at least once and, if nsqds are discovered, one source has answered. It is closed even if no nsqd
-// is known, since the first message creates a topic. A service may then report itself ready.
+// Ready returns a channel that is closed once every known nsqd was subscribed to at least once and,
+// if there are sources of nsqds, one has answered. That no nsqd is known is no obstacle, since the
+// first message creates a topic.
 func (c *Consumer[T]) Ready() <-chan struct{} { return c.c.Ready() }
 
 // Healthy returns nil if an nsqd is connected or the topic does not exist yet. Otherwise the error
 // is [ErrNotRunning] (also during the shutdown), [ErrStuck], or [ErrNoNSQD] with the reasons.
 func (c *Consumer[T]) Healthy() error { return c.c.Healthy() }
 
-// Pause starts no further handler until [Consumer.Resume]. nsqd is asked for nothing, messages that
-// wait for a handler are requeued at once, and running handlers finish. Connections stay. Pause may
-// be called before Run.
+// Pause starts no further handler until [Consumer.Resume]: nothing is requested, and messages that
+// wait for a handler are requeued. Running handlers finish, connections stay. It may be called
+// before Run.
 func (c *Consumer[T]) Pause() { c.c.Pause() }
 
 // Resume ends [Consumer.Pause].
 func (c *Consumer[T]) Resume() { c.c.Resume() }
 
-// SetConcurrency changes how many handlers run at once: 1 to 65536. Running handlers finish, even
-// if they are more than n. The error is an [*OptionError].
+// SetConcurrency changes [WithConcurrency]. Running handlers finish, even if they are too many. The
+// error is an [*OptionError].
 func (c *Consumer[T]) SetConcurrency(n int) error {
 	if n < 1 || n > maxConcurrency {
 		return &OptionError{Option: "SetConcurrency", Reason: fmt.Sprintf("is %d, want 1 to %d", n, maxConcurrency)}
@@ -142,9 +139,8 @@ func (c *Consumer[T]) SetConcurrency(n int) error {
 	return nil
 }
 
-// SetMaxInFlight changes how many messages may be in flight: 1 to 1048576, or 0 for automatic. A
-// lower limit holds once handlers have answered the messages above it, since nsqd takes none back.
-// The error is an [*OptionError].
+// SetMaxInFlight changes [WithMaxInFlight]. nsqd takes no message back: a lower limit holds once
+// handlers have answered those above it. The error is an [*OptionError].
 func (c *Consumer[T]) SetMaxInFlight(n int) error {
 	if n < 0 || n > maxInFlight {
 		return &OptionError{Option: "SetMaxInFlight", Reason: fmt.Sprintf("is %d, want 0 to %d", n, maxInFlight)}

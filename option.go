@@ -28,8 +28,7 @@ type consumerOption func(*consumerConfig)
 
 func (o consumerOption) applyConsumer(c *consumerConfig) { o(c) }
 
-// WithOptions combines options into one, such as those that all consumers and producers of a
-// service share.
+// WithOptions combines options that consumers and producers share.
 func WithOptions(opts ...Option) Option {
 	return sharedOption(func(c *sharedConfig) {
 		for _, o := range opts {
@@ -40,8 +39,7 @@ func WithOptions(opts ...Option) Option {
 	})
 }
 
-// WithConsumerOptions combines options into one, such as those that all consumers of a service
-// share.
+// WithConsumerOptions combines options that consumers share.
 func WithConsumerOptions(opts ...ConsumerOption) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		for _, o := range opts {
@@ -61,10 +59,9 @@ func WithConn(cfg conn.Config) Option {
 	})
 }
 
-// WithLogger sets the logger. Logged are connects and disconnects, failed dials, dead letters,
-// panics and what else an operator should know; single messages are not: see middleware.Log. A
-// logger that panics loses its record and changes nothing else. Defaults to slog.Default() at the
-// time of the constructor.
+// WithLogger sets the logger for connections, dead letters, panics and whatever else an operator
+// should know; for each message see middleware.Log. A logger that panics loses the record and
+// changes nothing else. Defaults to slog.Default() at the time of the constructor.
 func WithLogger(l *slog.Logger) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLogger")

@@ -22,8 +22,8 @@ func WithMessageTimeout(d time.Duration) ConsumerOption {
 	})
 }
 
-// WithSampleRate makes nsqd deliver only this percentage of the channel's messages: 1 to 99. The
-// others are lost for the whole channel. Defaults to all.
+// WithSampleRate makes nsqd deliver only this percentage of the channel's messages, 1 to 99, and
+// lose the others for the whole channel. Defaults to all.
 func WithSampleRate(percent int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithSampleRate")
@@ -33,10 +33,9 @@ func WithSampleRate(percent int) ConsumerOption {
 	})
 }
 
-// WithMiddleware wraps the handler. The first middleware is the outermost; a later call adds
-// further in. Middleware sees errors, not panics, and a payload that does not decode as a
-// [*handler.DecodeError]. The outcome is decided outside of all middleware: see OnSettle of
-// [observe.Hooks].
+// WithMiddleware wraps the handler. The first is the outermost; later calls add further in.
+// Middleware sees errors, not panics, and a payload that does not decode as a
+// [*handler.DecodeError]. The outcome is decided outside of it: see OnSettle of [observe.Hooks].
 func WithMiddleware(mw ...handler.Middleware) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) { c.consume.Middleware = append(c.consume.Middleware, mw...) })
 }
@@ -79,8 +78,8 @@ func WithErrors(mapping func(error) error) ConsumerOption {
 }
 
 // WithMaxAttempts gives a message up if its handler fails at the nth delivery or later: 1 to 65535.
-// nsqd counts every delivery, also those that no handler saw, so leave room. Requires
-// [WithDeadLetter], [WithDeadLetterFunc] or [WithDiscard]. Defaults to no limit.
+// Deliveries that no handler saw count, too, so leave room. Requires [WithDeadLetter],
+// [WithDeadLetterFunc] or [WithDiscard]. Defaults to no limit.
 func WithMaxAttempts(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxAttempts")
@@ -89,8 +88,8 @@ func WithMaxAttempts(n int) ConsumerOption {
 	})
 }
 
-// WithMaxAge gives a message up if its handler fails more than d after nsqd accepted the message.
-// nsqd's clock is compared with the local one. Requires [WithDeadLetter], [WithDeadLetterFunc] or
+// WithMaxAge gives a message up if its handler fails more than d after nsqd accepted the message,
+// by nsqd's clock against the local one. Requires [WithDeadLetter], [WithDeadLetterFunc] or
 // [WithDiscard]. Defaults to no limit.
 func WithMaxAge(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
@@ -102,9 +101,9 @@ func WithMaxAge(d time.Duration) ConsumerOption {
 	})
 }
 
-// WithMaxRequeueDelay sets the longest delay of a REQ, at least 1 ms. It should be nsqd's
-// --max-req-timeout, which nsqd does not report: nsqd cuts a longer delay silently. A longer delay
-// of a policy is cut; the first one is logged. Defaults to 1 h.
+// WithMaxRequeueDelay sets the longest delay of a REQ, at least 1 ms. Set it to nsqd's
+// --max-req-timeout, at which nsqd cuts delays silently. Longer delays of a policy are cut; the
+// first is logged. Defaults to 1 h.
 func WithMaxRequeueDelay(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxRequeueDelay")
@@ -116,8 +115,8 @@ func WithMaxRequeueDelay(d time.Duration) ConsumerOption {
 }
 
 // WithShutdownTimeout sets how long running handlers may continue after the ctx of Run is
-// cancelled, before their own contexts end. With 0 all messages are requeued at once. Run returns
-// at most two seconds later. Defaults to 20 s.
+// cancelled, before their contexts end. With 0 all messages are requeued at once. Run returns at
+// most two seconds later. Defaults to 20 s.
 func WithShutdownTimeout(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithShutdownTimeout")

@@ -8,9 +8,8 @@ import (
 	"github.com/nsqx/nsqx/internal/flow"
 )
 
-// WithConcurrency sets how many handlers run at once: 1 to 65536. Handlers that wait, for example
-// for a database, need more than there are CPUs. [Consumer.SetConcurrency] changes it later.
-// Defaults to GOMAXPROCS.
+// WithConcurrency sets how many handlers run at once: 1 to 65536. Handlers that wait for other
+// services need more than one a CPU. See also [Consumer.SetConcurrency]. Defaults to GOMAXPROCS.
 func WithConcurrency(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithConcurrency")
@@ -19,11 +18,13 @@ func WithConcurrency(n int) ConsumerOption {
 	})
 }
 
-// WithMaxInFlight limits the messages that nsqd has sent and that are not answered yet, over all
-// connections: those in handlers and those that wait for one. 1 to 1048576, or 0 for automatic.
-// Automatic is one message a handler, and as many more as the handlers are measured to finish in
-// 100 ms or two round trips, at most nsqd's max-rdy-count (2500). With fewer messages than nsqds,
-// the nsqds take turns. [Consumer.SetMaxInFlight] changes it later. Defaults to automatic.
+// WithMaxInFlight limits the messages that nsqd has sent and that are not answered, over all
+// connections: 1 to 1048576, or 0 for automatic. Fewer are requested if some would wait for a
+// handler for more than a second. With more nsqds than messages, the nsqds take turns. See also
+// [Consumer.SetMaxInFlight].
+//
+// Defaults to automatic: one message a handler, and as many more as the handlers are measured to
+// finish in 100 ms or two round trips, at most nsqd's max-rdy-count (2500).
 func WithMaxInFlight(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxInFlight")
@@ -33,9 +34,8 @@ func WithMaxInFlight(n int) ConsumerOption {
 	})
 }
 
-// WithMaxInFlightBytes limits the memory of messages in flight, in bytes of their bodies, at least
-// 1 MiB. No more messages are requested than fit at the mean size of the bodies so far. Defaults to
-// 64 MiB.
+// WithMaxInFlightBytes limits the bodies in flight, in bytes, at least 1 MiB. No more messages are
+// requested than fit at the mean size so far. Defaults to 64 MiB.
 func WithMaxInFlightBytes(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxInFlightBytes")
@@ -46,10 +46,9 @@ func WithMaxInFlightBytes(n int) ConsumerOption {
 	})
 }
 
-// WithFixedRDY keeps the RDY of each connection at its quota of MaxInFlight, for comparisons, and
-// for networks that the measurements do not cope with. Without it RDY follows what the connection
-// can use, so nsqd never buffers messages of a quiet topic (for its output-buffer-timeout, 250 ms).
-// Defaults to off.
+// WithFixedRDY keeps the RDY of each connection at its quota of MaxInFlight, for comparisons and
+// for networks where measurements fail. Otherwise RDY follows what the connection can use, so that
+// nsqd never buffers messages of a quiet topic (250 ms). Defaults to off.
 func WithFixedRDY() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithFixedRDY")
@@ -57,8 +56,8 @@ func WithFixedRDY() ConsumerOption {
 	})
 }
 
-// WithBackoff configures when the consumer stops requesting messages because nearly all of them
-// fail: see [Backoff]. Defaults to the zero Backoff, which is on.
+// WithBackoff configures when the consumer stops requesting messages because nearly all fail: see
+// [Backoff]. Defaults to the zero Backoff, which is on.
 func WithBackoff(b Backoff) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithBackoff")
@@ -73,7 +72,7 @@ func WithBackoff(b Backoff) ConsumerOption {
 	})
 }
 
-// WithoutBackoff keeps the consumer requesting messages, however many of them fail.
+// WithoutBackoff requests messages however many fail.
 func WithoutBackoff() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithoutBackoff")
@@ -84,13 +83,13 @@ func WithoutBackoff() ConsumerOption {
 	})
 }
 
-// Backoff configures the breaker of a consumer. If nearly all messages fail, something that they
-// need is down. The breaker then opens: the consumer requests nothing for a while, lets a single
-// message try, and continues if that succeeds. NSQ calls this backoff. Unlike NSQ's, it depends on
-// the rate of failures, so one message that always fails does not stop the others.
+// Backoff configures the breaker of a consumer. It opens when nearly all messages fail: the
+// consumer requests nothing for a while, then a single message, and continues if that succeeds. NSQ
+// calls this backoff. Unlike NSQ's it depends on the rate of failures, so one message that always
+// fails does not stop the others.
 //
-// A failure is a message that is requeued for an error (the last row of the table of [Consumer]).
-// Failures of the same message in quick succession count once. Zero fields mean the defaults.
+// A failure is the last row of the table of [Consumer]. Repeated failures of one message count
+// once. Zero fields mean the defaults.
 type Backoff struct {
 	MinResults int           // results within Period that are needed to open, at least 1. Defaults to 20
 	Failures   float64       // part of the results that failed, above 0 and up to 1. Defaults to 0.9

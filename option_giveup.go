@@ -8,20 +8,19 @@ import (
 )
 
 // WithDeadLetter publishes messages that are given up to a topic: to the nsqd that delivered the
-// message, or to another one if that fails. The message is finished when the publish is confirmed,
-// and requeued otherwise, so a dead letter may be published twice.
+// message, or else to another one. The message is finished when that is confirmed, and requeued
+// otherwise, so a dead letter may be published twice.
 //
-// A dead letter is the body as it arrived, in an envelope. The envelope has the headers of the
-// message, and headers that name its origin and the error: see the keys of package envelope. See
-// also [WithPlainDeadLetter] and [Redrive].
+// A dead letter is the original body in an envelope, with the headers of the message and those that
+// name its origin and the error: see package envelope, [WithPlainDeadLetter] and [Redrive].
 func WithDeadLetter(topic string) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.giveUp("WithDeadLetter", consume.DeadLetterTopic{Topic: topic})
 	})
 }
 
-// WithPlainDeadLetter publishes dead letters as the payload alone, without an envelope, for a topic
-// whose consumers cannot read one. Requires [WithDeadLetter]. Defaults to off.
+// WithPlainDeadLetter publishes dead letters as the payload alone, for consumers that cannot read
+// an envelope. Requires [WithDeadLetter]. Defaults to off.
 func WithPlainDeadLetter() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithPlainDeadLetter")
@@ -29,10 +28,9 @@ func WithPlainDeadLetter() ConsumerOption {
 	})
 }
 
-// WithDeadLetterFunc passes messages that are given up to fn, with the error that they are given up
-// for. If fn returns nil the message is finished, otherwise requeued. ctx does not end with the
-// handler's context. fn may take as long as nsqd's max-msg-timeout, since the message is touched
-// meanwhile.
+// WithDeadLetterFunc passes messages that are given up, and their error, to fn. nil finishes the
+// message, an error requeues it. ctx outlives the handler's. fn may take as long as nsqd's
+// max-msg-timeout: the message is touched meanwhile.
 func WithDeadLetterFunc(fn func(ctx context.Context, m *handler.Message, err error) error) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.giveUp("WithDeadLetterFunc", consume.DeadLetterFunc(fn))
@@ -42,8 +40,7 @@ func WithDeadLetterFunc(fn func(ctx context.Context, m *handler.Message, err err
 	})
 }
 
-// WithDiscard finishes messages that are given up, and keeps nothing of them. They count as
-// dropped.
+// WithDiscard finishes messages that are given up, without keeping them. They count as dropped.
 func WithDiscard() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.giveUp("WithDiscard", consume.Discard{})

@@ -8,8 +8,8 @@ import (
 )
 
 // WithNSQD sets addresses of nsqds, as "host:port" or "unix:///path". Names are resolved at each
-// dial. An address given twice is connected to once. [WithLookupd] and [WithDiscoverer] add to
-// them; one of the three is required.
+// dial; duplicates are ignored. [WithLookupd] and [WithDiscoverer] add to them; one of the three is
+// required.
 func WithNSQD(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQD")
@@ -18,13 +18,13 @@ func WithNSQD(addrs ...string) Option {
 	})
 }
 
-// WithLookupd sets addresses of nsqlookupds that know the nsqds of the topic, as "host:port",
-// "http://host:port" or "https://host:port/prefix". All are polled concurrently, at the start and
-// at each [WithLookupInterval].
+// WithLookupd sets the nsqlookupds to poll for the nsqds of the topic, as "host:port",
+// "http://host:port" or "https://host:port/prefix": concurrently, at the start and at each
+// [WithLookupInterval].
 //
-// An nsqd is no longer dialled after three successful polls in a row without it, of each nsqlookupd
-// that ever named it. A working connection is kept. So a restarted nsqlookupd, which knows nothing
-// yet, ends no connection.
+// An nsqd is no longer dialled after three successful polls without it, of each nsqlookupd that
+// named it before; a working connection is kept. So a restarted nsqlookupd, which knows nothing
+// yet, does no harm.
 func WithLookupd(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLookupd")
@@ -33,8 +33,7 @@ func WithLookupd(addrs ...string) Option {
 	})
 }
 
-// WithDiscoverer sets other sources of nsqds. They are polled at the same times and follow the same
-// rules as [WithLookupd].
+// WithDiscoverer sets other sources of nsqds, polled like [WithLookupd].
 func WithDiscoverer(discoverers ...Discoverer) Option {
 	return sharedOption(func(c *sharedConfig) {
 		if len(discoverers) == 1 {
@@ -77,9 +76,9 @@ func WithLookupdClient(client LookupdClient) Option {
 }
 
 // WithNSQDFilter dials only those nsqds from [WithLookupd] and [WithDiscoverer] for which allow
-// returns true. Whoever controls a nsqlookupd can make its clients dial any address: a filter
-// limits that; TLS with a verified certificate prevents it. allow is called for each address of
-// each answer, concurrently, and must not block. Defaults to all nsqds.
+// returns true. Whoever controls a nsqlookupd can name any address: a filter limits the damage, and
+// TLS with a verified certificate prevents it. allow is called concurrently and must not block.
+// Defaults to all.
 func WithNSQDFilter(allow func(addr string) bool) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQDFilter")
@@ -90,8 +89,8 @@ func WithNSQDFilter(allow func(addr string) bool) Option {
 	})
 }
 
-// WithMaxNSQDs limits the nsqds from all answers of [WithLookupd] and [WithDiscoverer]: 1 to 4096.
-// Those of [WithNSQD] do not count. Further ones are reported as an error. Defaults to 256.
+// WithMaxNSQDs limits the nsqds from [WithLookupd] and [WithDiscoverer]: 1 to 4096. Further ones
+// are reported as an error. Defaults to 256.
 func WithMaxNSQDs(n int) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithMaxNSQDs")

@@ -63,8 +63,7 @@ func (c *producerConfig) validate() error {
 	return errors.Join(c.faults...)
 }
 
-// WithProducerOptions combines options into one, such as those that all producers of a service
-// share.
+// WithProducerOptions combines options that producers share.
 func WithProducerOptions(opts ...ProducerOption) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		for _, o := range opts {
@@ -89,9 +88,8 @@ func WithPublisher(p *Publisher) ProducerOption {
 	})
 }
 
-// WithSendMiddleware wraps publishes, as [WithMiddleware] wraps the handler. The first middleware
-// is the outermost; a later call adds further in. Middleware of a publisher is outside of that of
-// its producers, and telemetry is outside of both.
+// WithSendMiddleware wraps publishes. The first is the outermost; later calls add further in.
+// Middleware of a publisher is outside of its producers', telemetry outside of both.
 func WithSendMiddleware(mw ...handler.SendMiddleware) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.given["WithSendMiddleware"] = true
@@ -100,9 +98,9 @@ func WithSendMiddleware(mw ...handler.SendMiddleware) ProducerOption {
 }
 
 // WithEnvelope sends headers in an envelope around the payload: those of handler.WithHeader,
-// [Header] and middleware, and the trace of [WithTelemetry]. A body without headers is not changed.
-// All consumers of the topic must be able to read the envelope: consumers of nsqx can, others call
-// envelope.Split. Defaults to off: headers are not sent.
+// [Header] and middleware, and the trace of [WithTelemetry]. All consumers of the topic must be
+// able to read it: nsqx's can, others call envelope.Split. A body without headers stays plain.
+// Defaults to off: headers are not sent.
 func WithEnvelope() ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithEnvelope")
@@ -110,9 +108,9 @@ func WithEnvelope() ProducerOption {
 	})
 }
 
-// WithPublishTimeout sets how long a publish waits for an nsqd if none is connected, unless its ctx
-// ends first: 0 to 1 h. With 0 a publish fails as soon as every nsqd has failed. PublishTimeout of
-// [conn.Config] limits the wait for the answer of a connected nsqd. Defaults to 10 s.
+// WithPublishTimeout sets how long a publish waits while no nsqd is connected, unless its ctx ends
+// first: 0 to 1 h. With 0 it fails when every nsqd has failed. (PublishTimeout of [conn.Config]
+// limits the wait for a connected nsqd.) Defaults to 10 s.
 func WithPublishTimeout(d time.Duration) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithPublishTimeout")
@@ -124,7 +122,7 @@ func WithPublishTimeout(d time.Duration) ProducerOption {
 }
 
 // WithAtLeastOnce publishes an unconfirmed message again, to another nsqd if there is one, instead
-// of returning [ErrUnconfirmed]. The message may then exist twice. Defaults to off.
+// of returning [ErrUnconfirmed]. It may then exist twice. Defaults to off.
 func WithAtLeastOnce() ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithAtLeastOnce")
@@ -132,8 +130,7 @@ func WithAtLeastOnce() ProducerOption {
 	})
 }
 
-// WithCloseTimeout sets how long Close of a producer or publisher waits for publishes under way: 0
-// to 1 h. Defaults to 10 s.
+// WithCloseTimeout sets how long Close waits for publishes under way: 0 to 1 h. Defaults to 10 s.
 func WithCloseTimeout(d time.Duration) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithCloseTimeout")
@@ -154,9 +151,8 @@ func (o publishOption) applyPublish(c *publishConfig) { o(c) }
 // publishConfig holds the options of one publish.
 type publishConfig struct{ ctx context.Context }
 
-// Header sets a header of the messages of one publish, as [handler.WithHeader] does for all
-// publishes under a ctx. Of two headers with the same key, the option counts. It requires
-// [WithEnvelope].
+// Header sets a header of one publish, as [handler.WithHeader] does for all under a ctx; it
+// replaces one with the same key. Requires [WithEnvelope].
 func Header(key, value string) PublishOption {
 	return publishOption(func(c *publishConfig) { c.ctx = handler.WithHeader(c.ctx, key, value) })
 }

@@ -23,10 +23,9 @@ type redriveConfig struct {
 	idle    time.Duration
 }
 
-// WithRedriveChannel sets the channel of the dead-letter topic to consume. A new channel receives
-// what is published after its creation; only the first channel of a topic also receives what was
-// published before. To redrive the messages of an existing channel, name that channel. Defaults to
-// "redrive".
+// WithRedriveChannel sets the channel of the dead-letter topic to consume. A new channel misses
+// what was published before, unless it is the topic's first: name an existing one to redrive its
+// messages. Defaults to "redrive".
 func WithRedriveChannel(channel string) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {
 		c.once("WithRedriveChannel")

@@ -38,10 +38,9 @@ type Producer[T any] struct {
 	closeTimeout time.Duration
 }
 
-// NewProducer returns a producer for a topic. c encodes the values. Without [WithPublisher] the
-// producer has a publisher of its own, which opts configure: see [NewPublisher]. The error joins
-// all faults of the arguments, like that of [NewConsumer]. A producer must be closed: see
-// [Producer.Close].
+// NewProducer returns a producer for a topic; c encodes the values. Without [WithPublisher] it has
+// a publisher of its own, which opts configure: see [NewPublisher]. The error joins all faults of
+// the arguments, as in [NewConsumer]. A producer must be closed: see [Producer.Close].
 func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) (*Producer[T], error) {
 	cfg := newProducerConfig(opts)
 	if err := wire.CheckTopic(topic); err != nil {
@@ -70,9 +69,9 @@ func (p *Producer[T]) Publish(ctx context.Context, v T, opts ...PublishOption) e
 	return p.publish(withOptions(ctx, opts), 0, v)
 }
 
-// PublishAfter is Publish for a message that nsqd delivers after a delay, which is rounded up to
-// milliseconds. nsqd keeps such a message in memory. It refuses delays above its --max-req-timeout:
-// see MaxDelay of [conn.Config].
+// PublishAfter is Publish for a message that nsqd delivers after a delay, rounded up to
+// milliseconds. nsqd keeps it in memory, and refuses delays above its --max-req-timeout: see
+// MaxDelay of [conn.Config].
 func (p *Producer[T]) PublishAfter(ctx context.Context, delay time.Duration, v T, opts ...PublishOption) error {
 	return p.publish(withOptions(ctx, opts), delay, v)
 }
@@ -108,11 +107,9 @@ func (p *Producer[T]) outgoing(delay time.Duration, body []byte) *handler.Outgoi
 	return &out.Outgoing
 }
 
-// PublishAll publishes values with as few commands (MPUB) as nsqd's limits allow, one after the
-// other. The first n values are confirmed. If err is an [ErrUnconfirmed], some of the others are
-// unconfirmed; those of later commands were not sent.
-//
-// All values are encoded before the first is sent: if one cannot be encoded, none is sent.
+// PublishAll publishes values with as few MPUBs, in sequence, as nsqd's limits allow. The first n
+// are confirmed. If err is an [ErrUnconfirmed], some of the others are unconfirmed; those of later
+// commands were not sent. If a value cannot be encoded, none is sent.
 func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...PublishOption) (n int, err error) {
 	ctx = withOptions(ctx, opts)
 	if len(values) == 0 {
@@ -145,11 +142,10 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...Publis
 	return n, err
 }
 
-// PublishAsync publishes v and then calls done, in another goroutine, with the error that Publish
-// would return. v is encoded before PublishAsync returns. While 1024 of them are under way,
-// PublishAsync waits, at most until ctx ends. If it returns an error, because of that, because the
-// producer is closed, or because v cannot be encoded, done is not called. done may be nil. Messages
-// published asynchronously arrive in no particular order.
+// PublishAsync encodes v, returns, and calls done from another goroutine with the error that
+// Publish would return. While 1024 calls are under way it waits, until ctx ends. It returns an
+// error, and does not call done, if ctx ends first, the producer is closed, or v cannot be encoded.
+// done may be nil. The order of messages is not defined.
 func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), opts ...PublishOption) error {
 	ctx = withOptions(ctx, opts)
 	buf := p.buffer()
@@ -207,8 +203,8 @@ func (p *Producer[T]) slot(ctx context.Context) error {
 	}
 }
 
-// Flush waits until every PublishAsync of this producer that began before has ended and its done
-// has returned. It returns ctx.Err() if ctx ends first.
+// Flush waits until every earlier PublishAsync of this producer has ended, done included. It
+// returns ctx.Err() if ctx ends first.
 func (p *Producer[T]) Flush(ctx context.Context) error { return p.async.Flush(ctx) }
 
 // Ping is [Publisher.Ping].
@@ -222,8 +218,8 @@ func (p *Producer[T]) Close() error {
 }
 
 // Shutdown closes the producer: further publishes fail with [ErrNotSent]. It waits until ctx ends
-// for every PublishAsync, done included. It also shuts down a publisher of the producer's own, and
-// so waits for everything under way there; a shared publisher stays open. See [Publisher.Shutdown].
+// for every PublishAsync, done included. A publisher of its own is shut down as well, a shared one
+// is not: see [Publisher.Shutdown].
 func (p *Producer[T]) Shutdown(ctx context.Context) error {
 	p.closed.Store(true)
 	p.async.Close()
@@ -237,8 +233,7 @@ func (p *Producer[T]) Shutdown(ctx context.Context) error {
 	return cmp.Or(err, p.async.Flush(left)) // until done has returned
 }
 
-// Stats returns the counters and connections of the producer's publisher, which other producers may
-// share.
+// Stats returns the counters and connections of the producer's publisher.
 func (p *Producer[T]) Stats() PublisherStats { return p.pub.Stats() }
 
 // Healthy is [Publisher.Healthy].

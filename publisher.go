@@ -8,12 +8,11 @@ import (
 	"github.com/nsqx/nsqx/internal/publish"
 )
 
-// Publisher publishes to any topic, through connections of its own to any number of nsqds.
-// Producers of several topics share it: see [NewProducer] and [WithPublisher].
+// Publisher publishes to any topic, through connections to any number of nsqds. Producers may share
+// it: see [WithPublisher].
 //
-// Messages go to the connected nsqds in turns. An nsqd that cannot be reached is redialled with the
-// backoff of a consumer, and receives nothing meanwhile. Publishes of several goroutines share
-// writes; those to one topic are combined into one MPUB.
+// Messages go to the connected nsqds in turns; others are redialled as by a consumer. Publishes of
+// several goroutines share writes; those to one topic are combined into one MPUB.
 //
 // All methods are safe for concurrent use. A publisher must be closed: see [Publisher.Close].
 type Publisher struct {
@@ -60,22 +59,20 @@ func startPublisher(cfg *producerConfig) *Publisher {
 	return p
 }
 
-// Send publishes out.Messages to out.Topic, and returns when an nsqd has confirmed all of them. It
-// uses one PUB or DPUB, or as many MPUBs, one after the other, as nsqd's limits require. Unless
-// middleware made it, the error is a [*PublishError]: exactly one of [ErrRejected], [ErrNotSent]
-// and [ErrUnconfirmed].
-//
-// Send returns as soon as ctx ends. If middleware panics, the error is an [ErrUnconfirmed].
+// Send publishes out.Messages to out.Topic, and returns when an nsqd has confirmed all of them, or
+// as soon as ctx ends. It uses one PUB or DPUB, or as many MPUBs in sequence as nsqd's limits
+// require. Unless middleware made it, the error is a [*PublishError]: exactly one of [ErrRejected],
+// [ErrNotSent] and [ErrUnconfirmed]. A panic of middleware is an ErrUnconfirmed.
 func (p *Publisher) Send(ctx context.Context, out *handler.Outgoing) error {
 	return p.p.Through(ctx, p.send, out)
 }
 
-// Ping waits until an nsqd is connected, and returns nil. If ctx ends or [WithPublishTimeout]
-// passes first, it returns the reason why none is connected.
+// Ping waits until an nsqd is connected. If ctx ends or [WithPublishTimeout] passes first, it
+// returns the reason why none is.
 func (p *Publisher) Ping(ctx context.Context) error { return p.p.Router.Await(ctx) }
 
-// Flush waits until every publish that began before, through any producer, has ended. It returns
-// ctx.Err() if ctx ends first.
+// Flush waits until every earlier publish, through any producer, has ended. It returns ctx.Err() if
+// ctx ends first.
 func (p *Publisher) Flush(ctx context.Context) error { return p.p.Work.Flush(ctx) }
 
 // Close is [Publisher.Shutdown] with the timeout of [WithCloseTimeout]. It implements [io.Closer].
@@ -85,11 +82,11 @@ func (p *Publisher) Close() error {
 	return p.Shutdown(ctx)
 }
 
-// Shutdown closes the publisher. New publishes fail with [ErrNotSent]. Shutdown waits until ctx
-// ends for publishes under way, then closes the connections. Publishes that are still not confirmed
-// fail: with [ErrUnconfirmed], or with [ErrNotSent] if they were never written; Shutdown then
-// returns a [*CloseError]. It waits one more second for middleware and hooks, but no longer, so a
-// hook may call Shutdown.
+// Shutdown closes the publisher. New publishes fail with [ErrNotSent]; those under way are awaited
+// until ctx ends, and the connections closed. If some are still not confirmed, they fail with
+// [ErrUnconfirmed], or [ErrNotSent] if they were never written, and Shutdown returns a
+// [*CloseError]. Middleware and hooks have one more second and are then left behind, so a hook may
+// call Shutdown.
 //
 // A second Shutdown waits for the first and returns nil, or its ctx.Err() if its ctx ends first.
 func (p *Publisher) Shutdown(ctx context.Context) error { return p.p.Close(ctx) }

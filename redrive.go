@@ -25,22 +25,20 @@ type RedriveReport struct {
 }
 
 // Redrive publishes the dead letters in the topic from to the topic to, or, if to is "", to the
-// topic that each was consumed from. It returns when none has arrived for a while
-// ([WithRedriveIdle]), when [WithRedriveLimit] is reached, or when ctx ends. Options are those of
-// Redrive and those that services share, such as [WithNSQD]. All faults of the arguments are
-// reported together.
+// topic that each came from. It returns when none has arrived for a while ([WithRedriveIdle]), when
+// [WithRedriveLimit] is reached, or when ctx ends. Options are its own and those that services
+// share, such as [WithNSQD]. All faults of the arguments are reported together.
 //
-// The idle time starts when every configured or discovered nsqd has been reached. If ctx ends,
-// Redrive waits up to 20 s for publishes under way, and returns ctx.Err() with the report.
+// The idle time starts when every known nsqd has been reached. If ctx ends, Redrive waits up to 20
+// s for publishes under way, and returns ctx.Err() with the report.
 //
-// A message is published as it was before it became a dead letter, with its own headers and trace,
-// and in an envelope only if it arrived in one. The dead letter is finished when the publish is
-// confirmed, so a message may be published twice, but is never lost.
+// A message is published as it was before, with its own headers and trace, and in an envelope only
+// if it came in one. The dead letter is finished when that is confirmed, so a message may be
+// published twice, but is never lost.
 //
-// A message that fails again returns to from. Redrive leaves dead letters that nsqd accepted after
-// the start of Redrive, nsqd's clock compared with the local one; otherwise they would circulate.
-// Dead letters that stay are requeued for twice the time of WithRedriveIdle, at most an hour; a
-// later Redrive gets them.
+// A message that fails again returns to from. So that none circulates, Redrive leaves dead letters
+// that nsqd accepted after its start, by nsqd's clock against the local one. What it leaves it
+// requeues for twice the time of WithRedriveIdle, at most an hour: a later Redrive gets them.
 func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (RedriveReport, error) {
 	cfg := newRedriveConfig(opts)
 	if to != "" {

@@ -50,6 +50,7 @@ func (c *Control) Overflow(from *conn.Conn, msgs []handler.Delivery, why error) 
 	for i := range msgs {
 		c.pool.Requeue(&msgs[i], handler.Requeue, time.Second)
 	}
+	c.gaveBack(len(msgs), "overflow")
 	c.Arrived()
 }
 

@@ -53,8 +53,8 @@ func TestForgotten(t *testing.T) {
 		want(t, "after three", addrs(c), "nsqd-3 nsqd-1")
 		dials := s[1].Dials()
 		f.waitPolls(10)
-		want(t, "the one that works", addrs(c), "nsqd-3 nsqd-1")
-		want(t, "dials of the one that was down", s[1].Dials(), dials)
+		want(t, "working connection", addrs(c), "nsqd-3 nsqd-1")
+		want(t, "dials of the refused nsqd", s[1].Dials(), dials)
 		publish(s[0], 10)
 		s[0].Await("orders", "billing", finished(10))
 
@@ -62,9 +62,9 @@ func TestForgotten(t *testing.T) {
 			s.Disconnect()
 		}
 		time.Sleep(time.Minute)
-		want(t, "when it has ended", addrs(c), "nsqd-3")
-		want(t, "dials of the one that worked", s[0].Dials(), 1)
-		want(t, "dials of the one that was named", s[2].Dials(), 2)
+		want(t, "after its end", addrs(c), "nsqd-3")
+		want(t, "dials of the found nsqd", s[0].Dials(), 1)
+		want(t, "dials of the configured nsqd", s[2].Dials(), 2)
 
 		s[1].Refuse(false)
 		f.set(nil, s[0].Addr(), s[1].Addr())

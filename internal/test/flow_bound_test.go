@@ -82,7 +82,7 @@ func TestFloodOfAnother(t *testing.T) {
 		d.line(nsqd1).flood(201, 4)
 		synctest.Wait()
 		c := s.Stats().Connections[0]
-		want(t, "connected to the one that floods", c.Connected, false)
+		want(t, "connected to the flooding nsqd", c.Connected, false)
 		if e, ok := errors.AsType[*conn.Error](c.LastErr); !ok || e.Addr != nsqd1 {
 			t.Errorf("last error is %v", c.LastErr)
 		}

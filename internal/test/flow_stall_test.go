@@ -17,15 +17,22 @@ import (
 // TestStalledConsumer: all handlers hang. Within 2 s another consumer has the messages that were
 // not started, for one more attempt.
 func TestStalledConsumer(t *testing.T) {
-	for name, opt := range map[string]nsqx.ConsumerOption{"window": nil, "fixed RDY": nsqx.WithFixedRDY()} {
+	for name, tt := range map[string]struct {
+		opt      nsqx.ConsumerOption
+		inFlight int // to the one that stalls
+	}{
+		"capacity":  {nil, 4}, // it asks for no message that it cannot start
+		"fixed RDY": {nsqx.WithFixedRDY(), 100},
+	} {
 		bubble(t, name, func(t *testing.T) {
+			givenBack := tt.inFlight - 4
 			servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(100, time.Millisecond))
 			s := servers[0]
 			hang, runs, release := hangs()
-			_, _ = consume(t, servers, hang, nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(100), opt)
+			_, _ = consume(t, servers, hang, nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(100), tt.opt)
 			ids := publish(s, 120)
 			time.Sleep(300 * time.Millisecond)
-			want(t, "in flight to the one that stalls", billing(s).InFlight, 100)
+			want(t, "in flight to the stalled consumer", billing(s).InFlight, tt.inFlight)
 
 			var handled atomic.Int32
 			_, _ = consume(t, servers, func(context.Context, string) error {
@@ -34,13 +41,13 @@ func TestStalledConsumer(t *testing.T) {
 			}, nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(100))
 			time.Sleep(1700 * time.Millisecond)
 			want(t, "handled elsewhere within 2 s", handled.Load(), 116)
-			want(t, "REQs", billing(s).Requeued, 96)
-			wantAttempts(t, s, ids, 2)
+			want(t, "REQs", billing(s).Requeued, givenBack)
+			wantAttempts(t, s, ids, 1+min(givenBack, 1))
 
 			publish(s, 50)
 			time.Sleep(20 * time.Second)
-			want(t, "started by the one that stalls", runs.Load(), 4)
-			want(t, "REQs later", billing(s).Requeued, 96)
+			want(t, "started by the stalled consumer", runs.Load(), 4)
+			want(t, "REQs later", billing(s).Requeued, givenBack)
 			want(t, "in flight later", billing(s).InFlight, 4)
 
 			release()
@@ -50,10 +57,10 @@ func TestStalledConsumer(t *testing.T) {
 			time.Sleep(time.Second)
 			want(t, "finished", billing(s).Finished, 370)
 			if runs.Load() == before {
-				t.Error("the one that had stalled handles nothing any more")
+				t.Error("the stalled consumer handles nothing after its handlers returned")
 			}
 			want(t, "timeouts", billing(s).TimedOut, 0)
-			want(t, "REQs at the end", billing(s).Requeued, 96)
+			want(t, "REQs at the end", billing(s).Requeued, givenBack)
 		})
 	}
 }
@@ -65,7 +72,7 @@ func TestStallAlone(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(100, time.Millisecond))
 		s := servers[0]
 		hang, _, release := hangs()
-		c, _ := consume(t, servers, hang, nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(100))
+		c, _ := consume(t, servers, hang, nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(100), nsqx.WithFixedRDY())
 		ids := publish(s, 200)
 		time.Sleep(20 * time.Second)
 		st := billing(s)
@@ -82,12 +89,14 @@ func TestStallAlone(t *testing.T) {
 		s.Await("orders", "billing", finished(200))
 		wantAttempts(t, s, ids, 2)
 		want(t, "REQs", billing(s).Requeued, 96)
+		want(t, "max in flight, for a minute after messages were given back", c.Stats().MaxInFlight, 4)
+		time.Sleep(time.Minute)
 		wantFullCapacity(t, c, s, 100)
 	})
 }
 
-// TestSlowHandlers: slow handlers do not stall again every second, because MaxInFlight adapts to
-// them.
+// TestSlowHandlers: however slow handlers are, no message is requested that they cannot start, so
+// none is given back.
 func TestSlowHandlers(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(60, time.Millisecond), nsqxtest.WithPatience(time.Hour))
@@ -99,9 +108,9 @@ func TestSlowHandlers(t *testing.T) {
 		if took := time.Since(began); took > 91*time.Second {
 			t.Errorf("60 messages took %v, want 90s: a worker was idle", took)
 		}
-		want(t, "REQs", billing(s).Requeued, 58)
+		want(t, "REQs", billing(s).Requeued, 0)
 		want(t, "timeouts", billing(s).TimedOut, 0)
-		wantAttempts(t, s, ids, 2)
+		wantAttempts(t, s, ids, 1)
 	})
 }
 
@@ -131,7 +140,7 @@ func TestOverdueHandlers(t *testing.T) {
 		st := billing(s)
 		want(t, "in flight at nsqd", st.InFlight, 0)
 		want(t, "timeouts", st.TimedOut, 2)
-		want(t, "REQs", st.Requeued, 8)
+		want(t, "REQs", st.Requeued, 0)
 		events := overdue.all()
 		if len(events) != 2 {
 			t.Fatalf("overdue events %v, want one for each of 2 messages", events)
@@ -162,7 +171,8 @@ func TestOverdueHandlers(t *testing.T) {
 	})
 }
 
-// TestOneOverdueHandler: one handler that hangs reduces the capacity by one.
+// TestOneOverdueHandler: one handler that hangs takes a worker, and makes the consumer ask for no
+// message ahead: its time counts as service time.
 func TestOneOverdueHandler(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(6, time.Millisecond), nsqxtest.WithMessageTimeout(4*time.Second))
@@ -176,7 +186,7 @@ func TestOneOverdueHandler(t *testing.T) {
 		}, nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(6))
 		s.Publish("orders", []byte("hang"))
 		time.Sleep(10 * time.Second)
-		want(t, "max in flight", c.Stats().MaxInFlight, 5)
+		want(t, "max in flight", c.Stats().MaxInFlight, 1)
 		wantErr(t, "health", c.Healthy(), nil)
 		want(t, "finished, by the other worker", billing(s).Finished, 1)
 		publish(s, 100)
@@ -184,6 +194,6 @@ func TestOneOverdueHandler(t *testing.T) {
 		want(t, "finished", billing(s).Finished, 101)
 		close(release)
 		time.Sleep(time.Second)
-		want(t, "max in flight when it has returned", c.Stats().MaxInFlight, 6)
+		want(t, "max in flight after it returned", c.Stats().MaxInFlight, 6)
 	})
 }

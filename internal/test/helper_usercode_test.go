@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -211,3 +212,37 @@ var picky = codec.Func(func(dst []byte, v string) ([]byte, error) {
 	}
 	return append(dst, v...), nil
 }, func(b []byte) (string, error) { return string(b), nil })
+
+// hostileConn is a net.Conn of the user of which one method misbehaves once.
+type hostileConn struct {
+	net.Conn
+	method string
+	do     func() // misbehaves while armed
+	armed  *atomic.Bool
+}
+
+func (c *hostileConn) misbehave(method string) {
+	if c.method == method && c.armed.CompareAndSwap(true, false) {
+		c.do()
+	}
+}
+
+func (c *hostileConn) Read(p []byte) (int, error) { c.misbehave("Read"); return c.Conn.Read(p) }
+
+func (c *hostileConn) Write(p []byte) (int, error) { c.misbehave("Write"); return c.Conn.Write(p) }
+
+func (c *hostileConn) CloseWrite() error {
+	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+func (c *hostileConn) Close() error { c.misbehave("Close"); return c.Conn.Close() }
+
+func (c *hostileConn) SetReadDeadline(t time.Time) error {
+	c.misbehave("SetReadDeadline")
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *hostileConn) SetWriteDeadline(t time.Time) error {
+	c.misbehave("SetWriteDeadline")
+	return c.Conn.SetWriteDeadline(t)
+}

@@ -236,7 +236,7 @@ func TestRedriveLimit(t *testing.T) {
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveLimit(4), nsqx.WithRedriveRate(0.5), nsqx.WithRedriveIdle(30*time.Second))
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 4})
 		if r.took > 15*time.Second {
-			t.Errorf("it has waited for more: %v", r.took)
+			t.Errorf("it waited for more: %v", r.took)
 		}
 	})
 }

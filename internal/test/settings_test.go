@@ -33,15 +33,15 @@ func TestPause(t *testing.T) {
 			inFlight += billing(s).InFlight
 		}
 		c.Pause()
-		given := 0
+		requeued := 0
 		for _, s := range servers {
-			given += billing(s).Requeued
+			requeued += billing(s).Requeued
 			want(t, "RDY", rdy(t, s), 0)
 			for _, r := range s.Requeues("orders", "billing") {
 				want(t, "delay of a requeued message", r.Delay, 0)
 			}
 		}
-		want(t, "requeued at once", given, inFlight-4)
+		want(t, "requeued at once", requeued, inFlight-4)
 		st := c.Stats()
 		want(t, "paused", st.Paused, true)
 		want(t, "queued", st.Queued, 0)
@@ -52,7 +52,7 @@ func TestPause(t *testing.T) {
 		want(t, "max in flight", c.Stats().MaxInFlight, 0)
 		finishedNow := billing(servers[0]).Finished + billing(servers[1]).Finished
 		want(t, "finished in the pause", finishedNow, 4)
-		want(t, "requeued in all", billing(servers[0]).Requeued+billing(servers[1]).Requeued, given)
+		want(t, "requeued in all", billing(servers[0]).Requeued+billing(servers[1]).Requeued, requeued)
 
 		c.Pause() // again
 		c.Resume()
@@ -253,7 +253,7 @@ func TestSetMaxInFlight(t *testing.T) {
 func TestSetFaults(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
-		c, _ := consume(t, []*nsqxtest.Server{s}, done, nsqx.WithConcurrency(3), nsqx.WithMaxInFlight(5))
+		c, _ := consume(t, []*nsqxtest.Server{s}, done, nsqx.WithConcurrency(3), nsqx.WithMaxInFlight(2))
 		for name, tt := range map[string]struct {
 			err    error
 			reason string
@@ -269,7 +269,7 @@ func TestSetFaults(t *testing.T) {
 			}
 		}
 		want(t, "concurrency", c.Stats().Concurrency, 3)
-		want(t, "max in flight", c.Stats().MaxInFlight, 5)
+		want(t, "max in flight", c.Stats().MaxInFlight, 2)
 	})
 }
 

@@ -59,6 +59,7 @@ func TestHangingHandlers(t *testing.T) {
 				}
 			}
 			want(t, "hung", hung.Load(), true)
+			wantErr(t, "health while all hang", s.Healthy(), nsqx.ErrStuck)
 			close(release)
 			c.advance(10 * time.Second)
 
@@ -71,9 +72,6 @@ func TestHangingHandlers(t *testing.T) {
 			}
 			stats := s.Stats()
 			want(t, "given up", stats.Dropped+stats.DeadLettered, 0)
-			if stats.Expired+stats.Requeued == 0 {
-				t.Error("nothing expired or was requeued: the handlers did not hang long enough")
-			}
 			want(t, "connections", len(d.all(nsqd1, true)), 1)
 			s.wantStop(closeTime)
 		})

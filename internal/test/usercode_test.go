@@ -237,11 +237,11 @@ func TestLoggerPanics(t *testing.T) {
 			nsqxtest.Run(t, c)
 			s.PublishMessage("orders", []byte("x"), nsqxtest.WithAttempts(60))
 			time.Sleep(time.Second)
-			given := uint64(0) // up: the outcome stands, although logging it panics
+			deadLettered := uint64(0) // the outcome stands, although logging it panics
 			if name == "crash guard" {
-				given = 1
+				deadLettered = 1
 			}
-			if st := c.Stats(); st.Requeued != 1-given || st.DeadLettered != given || st.Finished > 0 {
+			if st := c.Stats(); st.Requeued != 1-deadLettered || st.DeadLettered != deadLettered || st.Finished > 0 {
 				t.Errorf("stats %+v", st)
 			}
 		})

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// soakSeed is the seed in the environment variable NSQX_SEED, or a new one. It is printed, and repeats
-// the faults in their order, if not to the microsecond.
+// soakSeed returns NSQX_SEED, or a new seed, and logs it. A seed repeats the faults and their
+// order, but not their exact times.
 func soakSeed(tb testing.TB) uint64 {
 	tb.Helper()
 	seed := rand.Uint64()
@@ -25,27 +25,25 @@ func soakSeed(tb testing.TB) uint64 {
 	return seed
 }
 
-// chaosFault is one of those that a scheduler chooses from. It begins, and what it returns, if not nil, ends it after
-// a while.
+// chaosFault is a kind of fault. begin starts it. If heal is not nil, the scheduler calls it later.
 type chaosFault struct {
 	name   string
 	weight int
 	begin  func(r *rand.Rand) (heal func())
-	most   time.Duration // how long until it is healed, at most
+	most   time.Duration // the longest time until heal
 }
 
-// scheduler lets faults happen at random, one each 50 to 500 ms, from one goroutine.
+// scheduler starts a random fault every 50 to 500 ms, from one goroutine.
 type scheduler struct {
 	random *rand.Rand
 	faults []chaosFault
 	total  int // of the weights
-	ill    []illness
+	active []activeFault
 	counts map[string]int
 }
 
-// illness is a fault that has begun.
-type illness struct {
-	at   time.Time // when it is over
+type activeFault struct {
+	at   time.Time // when to heal it
 	heal func()
 }
 
@@ -57,17 +55,17 @@ func newScheduler(seed uint64, faults ...chaosFault) *scheduler {
 	return s
 }
 
-// run lets faults happen for a while, and calls tick between them.
+// run starts faults for d and calls tick between them.
 func (s *scheduler) run(d time.Duration, tick func()) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		next := time.Now().Add(50*time.Millisecond + time.Duration(s.random.Int64N(int64(450*time.Millisecond))))
 		for {
 			i := s.first()
-			if i < 0 || s.ill[i].at.After(next) {
+			if i < 0 || s.active[i].at.After(next) {
 				break
 			}
-			time.Sleep(time.Until(s.ill[i].at))
-			s.cure(i)
+			time.Sleep(time.Until(s.active[i].at))
+			s.healOne(i)
 		}
 		time.Sleep(time.Until(next))
 		tick()
@@ -76,8 +74,8 @@ func (s *scheduler) run(d time.Duration, tick func()) {
 	s.healAll()
 }
 
-// step begins one fault. All that is random about it comes from a source of its own, so that the next one
-// is the same whatever this one finds.
+// step begins one fault. Its randomness comes from its own source, so the next fault does not
+// depend on it.
 func (s *scheduler) step() {
 	r := rand.New(rand.NewPCG(s.random.Uint64(), 2))
 	n := s.random.IntN(s.total)
@@ -89,35 +87,33 @@ func (s *scheduler) step() {
 	s.counts[f.name]++
 	began := time.Now()
 	if heal := f.begin(r); heal != nil {
-		s.ill = append(s.ill, illness{began.Add(time.Duration(r.Int64N(int64(f.most)))), heal})
+		s.active = append(s.active, activeFault{began.Add(time.Duration(r.Int64N(int64(f.most)))), heal})
 	}
 }
 
-// first is the illness that is over first; -1 if there is none.
+// first returns the index of the active fault to heal first, or -1.
 func (s *scheduler) first() int {
 	first := -1
-	for i, ill := range s.ill {
-		if first < 0 || ill.at.Before(s.ill[first].at) {
+	for i, active := range s.active {
+		if first < 0 || active.at.Before(s.active[first].at) {
 			first = i
 		}
 	}
 	return first
 }
 
-func (s *scheduler) cure(i int) {
-	heal := s.ill[i].heal
-	s.ill = slices.Delete(s.ill, i, i+1)
+func (s *scheduler) healOne(i int) {
+	heal := s.active[i].heal
+	s.active = slices.Delete(s.active, i, i+1)
 	heal()
 }
 
-// healAll ends all that has begun.
 func (s *scheduler) healAll() {
-	for len(s.ill) > 0 {
-		s.cure(s.first())
+	for len(s.active) > 0 {
+		s.healOne(s.first())
 	}
 }
 
-// String counts the faults.
 func (s *scheduler) String() string {
 	total := 0
 	for _, n := range s.counts {
@@ -126,7 +122,8 @@ func (s *scheduler) String() string {
 	return fmt.Sprintf("%d faults: %v", total, s.counts)
 }
 
-// TestScheduler: a seed repeats the faults, in their order; all that is begun is healed, and weights weigh.
+// TestScheduler: a seed repeats the faults in their order, every fault is healed, and weights
+// decide their frequency.
 func TestScheduler(t *testing.T) {
 	t.Parallel()
 	var runs [2]string

@@ -19,29 +19,28 @@ import (
 	"github.com/klauspost/compress/snappy"
 )
 
-// answer is a frame, as a plainClient has read it.
 type answer struct {
-	text     string // of a response; "error " and the text of an error; "end"
-	id       string // the rest is of a message
+	text     string // response text, "error " and error text, or "end"
+	id       string // the other fields are a message's
 	attempts uint16
 	body     string
 	at       time.Time
 }
 
-// plainClient speaks the protocol by hand, over anything that nsqd speaks, and
-// shares no code with nsqx. What it reads it keeps until it is asked for.
+// plainClient speaks the protocol over any transport and shares no code with nsqx. It keeps what it
+// reads until a test asks for it.
 type plainClient struct {
 	t      testing.TB
 	nc     net.Conn
 	answer chan answer
 	ended  chan struct{}
-	silent bool // leaves heartbeats unanswered, and shows them
+	silent bool // leaves heartbeats unanswered, and returns them
 
-	mu sync.Mutex // guards writes: heartbeats are answered by the reader
+	mu sync.Mutex // guards w: the reader answers heartbeats
 	w  io.Writer
 }
 
-// newPlainClient sends the magic bytes. Nothing is read until listen.
+// newPlainClient sends the magic bytes. It reads nothing until listen.
 func newPlainClient(t testing.TB, nc net.Conn) *plainClient {
 	c := &plainClient{t: t, nc: nc, w: nc, answer: make(chan answer, 1000), ended: make(chan struct{})}
 	c.send("  V2")
@@ -51,18 +50,16 @@ func newPlainClient(t testing.TB, nc net.Conn) *plainClient {
 func (c *plainClient) send(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, _ = fmt.Fprintf(c.w, format, args...) // nsqd may have hung up: that is what is read then
+	_, _ = fmt.Fprintf(c.w, format, args...) // if nsqd has closed, the reader sees that
 	if f, ok := c.w.(interface{ Flush() error }); ok {
 		_ = f.Flush()
 	}
 }
 
-// withBody is a command that carries a body.
 func withBody(command, body string) string {
 	return command + "\n" + string(binary.BigEndian.AppendUint32(nil, uint32(len(body)))) + body
 }
 
-// mpub is an MPUB of bodies.
 func mpub(topic string, bodies ...string) string {
 	var b bytes.Buffer
 	b.Write(binary.BigEndian.AppendUint32(nil, uint32(len(bodies))))
@@ -73,8 +70,8 @@ func mpub(topic string, bodies ...string) string {
 	return withBody("MPUB "+topic, b.String())
 }
 
-// identify is the handshake up to the last upgrade. It returns the answer to
-// IDENTIFY, and leaves the connection to be read by listen.
+// identify performs the handshake up to the last upgrade and returns the answer to IDENTIFY. Then
+// listen reads the connection.
 func (c *plainClient) identify(asks map[string]any, over *tls.Config) map[string]any {
 	c.t.Helper()
 	body, _ := json.Marshal(asks) // cannot fail
@@ -114,7 +111,7 @@ func (c *plainClient) wantOK(r io.Reader) {
 	}
 }
 
-// handshakeAnswer is the next frame that is no heartbeat. Nothing behind it is read.
+// handshakeAnswer returns the next frame other than a heartbeat. It reads nothing behind it.
 func (c *plainClient) handshakeAnswer(r io.Reader) string {
 	c.t.Helper()
 	for {
@@ -138,7 +135,7 @@ func readFrame(r io.Reader) (typ uint32, data []byte, err error) {
 	return binary.BigEndian.Uint32(head[4:]), data, err
 }
 
-// listen reads from now on, until the connection ends or the test does.
+// listen reads until the connection or the test ends.
 func (c *plainClient) listen(r io.Reader) {
 	go func() {
 		defer close(c.ended)
@@ -164,13 +161,13 @@ func (c *plainClient) listen(r io.Reader) {
 	c.t.Cleanup(c.close)
 }
 
-// close leaves without a word, as a process that dies.
+// close closes the connection without CLS.
 func (c *plainClient) close() {
 	_ = c.nc.Close()
 	<-c.ended
 }
 
-// halfClose ends what is sent, and goes on to listen.
+// halfClose closes the write side and keeps reading.
 func (c *plainClient) halfClose() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,7 +179,6 @@ func (c *plainClient) next(want string) answer {
 	return receive(c.t, c.answer, want)
 }
 
-// expect waits for a response.
 func (c *plainClient) expect(want string) {
 	c.t.Helper()
 	if got := c.next(want); got.text != want {
@@ -190,8 +186,8 @@ func (c *plainClient) expect(want string) {
 	}
 }
 
-// refused waits for an error of a code, and then for what follows from it: the
-// end of the connection, or that it goes on to work.
+// refused waits for an error with that code. Then it checks that the connection ends, or, for a
+// failed answer, still works.
 func (c *plainClient) refused(code string) {
 	c.t.Helper()
 	got := c.next("error " + code)
@@ -207,7 +203,6 @@ func (c *plainClient) refused(code string) {
 	}
 }
 
-// message waits for one, and holds it against its body and attempts.
 func (c *plainClient) message(body string, attempts uint16) answer {
 	c.t.Helper()
 	got := c.next("message " + body)
@@ -217,7 +212,7 @@ func (c *plainClient) message(body string, attempts uint16) answer {
 	return got
 }
 
-// nothing fails the test if something comes within a moment.
+// nothing fails the test if a frame arrives within a moment.
 func (c *plainClient) nothing() {
 	c.t.Helper()
 	select {
@@ -227,5 +222,5 @@ func (c *plainClient) nothing() {
 	}
 }
 
-// moment is when what must not come would have come.
+// moment is how long a frame that must not arrive gets to arrive.
 const moment = 60 * time.Millisecond

@@ -15,9 +15,9 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestOverfilledR1: messages time out all the while, since handlers hang, and nsqd sends more than RDY. No more are held than the bound, heartbeats
-// are answered for longer than nsqd waits for one, and in the end all messages are handled. Handlers that are fast hold no more
-// than MaxInFlight.
+// TestOverfilledR1: handlers hang, messages time out, and nsqd sends more than RDY. The consumer
+// never exceeds its bound, answers heartbeats, and handles all messages in the end. With fast
+// handlers it holds at most MaxInFlight messages.
 func TestOverfilledR1(t *testing.T) {
 	t.Parallel()
 	const n, concurrency, maxInFlight = 100, 2, 10
@@ -46,7 +46,8 @@ func TestOverfilledR1(t *testing.T) {
 				held := 0
 				for end := time.Now().Add(3 * beat); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 					st := c.Stats()
-					// Both are looked at one after the other: a message that a worker takes in between counts twice.
+					// The fields are not read at once: a message that a worker takes in between
+					// counts twice.
 					held = max(held, st.Queued+st.Running-concurrency)
 				}
 				if held > bound {
@@ -70,7 +71,7 @@ func TestOverfilledR1(t *testing.T) {
 	}
 }
 
-// heap is the memory in use.
+// heap returns the bytes in use.
 func heap() int {
 	runtime.GC()
 	var m runtime.MemStats
@@ -78,8 +79,8 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// TestLargestMessagesR2: messages of the largest size take the memory that MaxInFlight and MaxInFlightBytes allow, and what the
-// handlers make of them. It is not parallel: it measures memory.
+// TestLargestMessagesR2: messages of the largest size use only the memory that MaxInFlight and
+// MaxInFlightBytes allow, plus what handlers make of them. Not parallel: it measures memory.
 func TestLargestMessagesR2(t *testing.T) {
 	const (
 		n, size, concurrency = 48, 1 << 20, 4
@@ -87,7 +88,7 @@ func TestLargestMessagesR2(t *testing.T) {
 	)
 	for name, tt := range map[string]struct {
 		opts  []nsqx.ConsumerOption
-		least int // messages held at a time
+		least int // messages held at once
 		most  int
 	}{
 		"MaxInFlight":      {[]nsqx.ConsumerOption{nsqx.WithMaxInFlight(16)}, 16, 16},
@@ -111,7 +112,7 @@ func TestLargestMessagesR2(t *testing.T) {
 			before := heap()
 			r := start(t, c)
 			held := func() int { st := c.Stats(); return st.Queued + st.Running }
-			// Handlers hang, so after a while what waits is given back.
+			// Handlers hang, so after a while queued messages are requeued.
 			most, grown := 0, 0
 			eventually(t, func() bool {
 				if now := held(); now > most {
@@ -126,7 +127,7 @@ func TestLargestMessagesR2(t *testing.T) {
 			if most > tt.most {
 				t.Errorf("%d messages are held, want %d at most", most, tt.most)
 			}
-			// What was given back may come again before its memory is.
+			// A requeued message may be delivered again before its memory is released.
 			if limit := (2*tt.most+concurrency)*(size+size/8) + other; grown > limit {
 				t.Errorf("%d bytes more in use, want %d at most", grown, limit)
 			}
@@ -138,14 +139,15 @@ func TestLargestMessagesR2(t *testing.T) {
 	}
 }
 
-// TestPublishOverloadR3: far more is published than nsqd reads, which is nothing. Publishes end with their ctx, what waits takes no
-// more memory than the bound, and when nsqd reads again all goes on. It is not parallel: it measures memory.
+// TestPublishOverloadR3: far more is published than nsqd reads, which is nothing. Publishes end
+// with their ctx, and waiting publishes do not exceed the memory bound. When nsqd reads again,
+// publishing succeeds. Not parallel: it measures memory.
 func TestPublishOverloadR3(t *testing.T) {
 	steady(t, func(t testing.TB) {
 		const (
 			publishers, size = 64, 256 << 10
-			patient          = 300 * time.Millisecond
-			// What is unanswered, what callers have encoded, and as much again for buffers that grow.
+			publishTimeout   = 300 * time.Millisecond
+			// Unanswered and encoded bodies, and as much again for growing buffers.
 			most = 2 * (16<<20 + publishers*size)
 		)
 		s := testnsqd.Start(t, func(o *nsqd.Options) { o.MemQueueSize = 10 })
@@ -157,18 +159,18 @@ func TestPublishOverloadR3(t *testing.T) {
 		before := heap()
 		p.Freeze(testnsqd.ToServer)
 		var unconfirmed, notSent atomic.Int64
-		var overdue atomic.Int64 // the longest
+		var latest atomic.Int64 // the longest return after a deadline
 		var running sync.WaitGroup
 		end := time.Now().Add(2 * time.Second)
 		for range publishers {
 			running.Go(func() {
 				for time.Now().Before(end) {
-					ctx, cancel := context.WithTimeout(t.Context(), patient)
+					ctx, cancel := context.WithTimeout(t.Context(), publishTimeout)
 					err := producer.Publish(ctx, body)
 					deadline, _ := ctx.Deadline()
 					late := int64(time.Since(deadline))
 					cancel()
-					for old := overdue.Load(); late > old && !overdue.CompareAndSwap(old, late); old = overdue.Load() {
+					for old := latest.Load(); late > old && !latest.CompareAndSwap(old, late); old = latest.Load() {
 					}
 					switch kindOf(t, err) {
 					case nsqx.ErrUnconfirmed:
@@ -193,7 +195,7 @@ func TestPublishOverloadR3(t *testing.T) {
 		if unconfirmed.Load() == 0 || notSent.Load() == 0 {
 			t.Errorf("%d unconfirmed, %d not sent: want both", unconfirmed.Load(), notSent.Load())
 		}
-		if late := time.Duration(overdue.Load()); late > slack {
+		if late := time.Duration(latest.Load()); late > slack {
 			t.Errorf("a publish has returned %v after the end of its ctx", late)
 		}
 		if peak > most {

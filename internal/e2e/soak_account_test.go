@@ -1,3 +1,5 @@
+// Tests of soak_account_helper_test.go and soak_wire_helper_test.go.
+
 package e2e
 
 import (
@@ -10,15 +12,14 @@ import (
 	"github.com/nsqx/nsqx"
 )
 
-// frameOf is a message as nsqd sends it.
+// frameOf returns a message frame as nsqd sends it.
 func frameOf(id int, body string) []byte {
 	b := binary.BigEndian.AppendUint32(nil, uint32(4+26+len(body)))
 	b = append(b, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
 	return fmt.Appendf(b, "%016x%s", id, body)
 }
 
-// TestWiretap: a ledger that sees nothing proves nothing. Each violation is told by name, and what is
-// allowed is none.
+// TestWiretap: the wiretap reports each violation, and only violations.
 func TestWiretap(t *testing.T) {
 	t.Parallel()
 	type step struct {
@@ -35,7 +36,7 @@ func TestWiretap(t *testing.T) {
 	touch := answer(fmt.Sprintf("TOUCH %016x", 1))
 	for name, tt := range map[string]struct {
 		steps []step
-		want  string // a part of the only fault; none if empty
+		want  string // part of the only fault; empty for none
 	}{
 		"FIN":                      {[]step{deliver, success, fin}, ""},
 		"REQ in time":              {[]step{deliver, {after: 900 * time.Millisecond}, req, deliver, success, fin}, ""},
@@ -74,7 +75,7 @@ func TestWiretap(t *testing.T) {
 				if s.do != nil {
 					s.do(book)
 				}
-				for _, b := range s.read { // in whatever pieces
+				for _, b := range s.read { // byte by byte
 					c.in = append(c.in, b)
 					c.frames(now)
 				}
@@ -93,7 +94,7 @@ func TestWiretap(t *testing.T) {
 	}
 }
 
-// TestAccount: what is lost, or there too often, is told.
+// TestAccount: the account reports lost messages and extra deliveries, and only those.
 func TestAccount(t *testing.T) {
 	t.Parallel()
 	unconfirmed := &nsqx.PublishError{Kind: nsqx.ErrUnconfirmed}
@@ -103,29 +104,33 @@ func TestAccount(t *testing.T) {
 		a.succeed(k)
 	}
 	for name, tt := range map[string]struct {
-		do   func(a *account, k key)
-		toll toll
-		want string
+		do     func(a *account, k key)
+		totals totals
+		want   string
 	}{
-		"all is well":          {func(a *account, k key) { a.result(k, nil); handle(a, k) }, toll{accepted: 1}, ""},
-		"lost":                 {func(a *account, k key) { a.result(k, nil); a.begin(k.body(0)) }, toll{accepted: 1}, "never handled"},
-		"dead letter":          {func(a *account, k key) { a.result(k, nil); a.decide([]byte(k.body(0))); a.bury(k.body(0)) }, toll{accepted: 1}, ""},
-		"dead letter lost":     {func(a *account, k key) { a.result(k, nil); a.decide([]byte(k.body(0))) }, toll{accepted: 1}, "no dead letter"},
-		"unconfirmed is there": {func(a *account, k key) { a.result(k, unconfirmed); handle(a, k) }, toll{accepted: 1}, ""},
-		"unconfirmed is not":   {func(a *account, k key) { a.result(k, unconfirmed) }, toll{}, ""},
-		"not sent is there":    {func(a *account, k key) { a.result(k, notSent); handle(a, k) }, toll{}, "not sent or rejected"},
-		"published twice":      {func(a *account, k key) { a.result(k, nil); handle(a, k) }, toll{accepted: 2}, "nsqds took 2"},
-		"acked and not taken":  {func(a *account, k key) { a.result(k, nil); handle(a, k) }, toll{}, "nsqds took 0"},
-		"requeued":             {func(a *account, k key) { a.result(k, nil); handle(a, k); handle(a, k) }, toll{accepted: 1, requeued: 1}, ""},
-		"too often":            {func(a *account, k key) { a.result(k, nil); handle(a, k); handle(a, k) }, toll{accepted: 1}, "1 extra"},
-		"another error":        {func(a *account, k key) { a.result(k, errFailed) }, toll{}, "none of the three"},
-		"unknown":              {func(a *account, k key) { a.begin(key{0, 7}.body(0)) }, toll{requeued: 1}, "nobody has published"},
+		"all is well": {func(a *account, k key) { a.result(k, nil); handle(a, k) }, totals{accepted: 1}, ""},
+		"lost":        {func(a *account, k key) { a.result(k, nil); a.begin(k.body(0)) }, totals{accepted: 1}, "never handled"},
+		"dead letter": {func(a *account, k key) {
+			a.result(k, nil)
+			a.deadLetter([]byte(k.body(0)))
+			a.deadLetterSeen(k.body(0))
+		}, totals{accepted: 1}, ""},
+		"dead letter lost":     {func(a *account, k key) { a.result(k, nil); a.deadLetter([]byte(k.body(0))) }, totals{accepted: 1}, "no dead letter"},
+		"unconfirmed is there": {func(a *account, k key) { a.result(k, unconfirmed); handle(a, k) }, totals{accepted: 1}, ""},
+		"unconfirmed is not":   {func(a *account, k key) { a.result(k, unconfirmed) }, totals{}, ""},
+		"not sent is there":    {func(a *account, k key) { a.result(k, notSent); handle(a, k) }, totals{}, "not sent or rejected"},
+		"published twice":      {func(a *account, k key) { a.result(k, nil); handle(a, k) }, totals{accepted: 2}, "nsqds took 2"},
+		"acked and not taken":  {func(a *account, k key) { a.result(k, nil); handle(a, k) }, totals{}, "nsqds took 0"},
+		"requeued":             {func(a *account, k key) { a.result(k, nil); handle(a, k); handle(a, k) }, totals{accepted: 1, requeued: 1}, ""},
+		"too often":            {func(a *account, k key) { a.result(k, nil); handle(a, k); handle(a, k) }, totals{accepted: 1}, "1 extra"},
+		"another error":        {func(a *account, k key) { a.result(k, errFailed) }, totals{}, "none of the three"},
+		"unknown":              {func(a *account, k key) { a.begin(key{0, 7}.body(0)) }, totals{requeued: 1}, "nobody has published"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newAccount(1)
 			tt.do(a, a.issue(0))
-			a.close(tt.toll)
+			a.close(tt.totals)
 			switch {
 			case tt.want == "" && len(a.faults) > 0:
 				t.Errorf("faults %q, want none", a.faults)

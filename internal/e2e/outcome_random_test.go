@@ -14,9 +14,9 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// TestLedger: 20 000 messages of two nsqds, and handlers that succeed, fail,
-// ask for later, panic and exit, at random. Every message is handled once, and
-// has as many deliveries as that takes.
+// TestLedger: 20 000 messages from two nsqds, and handlers that succeed, fail, ask for a delay,
+// panic and exit at random. Every message is handled once and has no more deliveries than that
+// takes.
 func TestLedger(t *testing.T) {
 	t.Parallel()
 	const concurrency = 16

@@ -22,46 +22,44 @@ const (
 	soakShutdown   = time.Second
 )
 
-// soakConn is how all clients of a soak talk to nsqd.
+// soakConn is the configuration of all clients of a soak.
 var soakConn = conn.Config{
 	DialTimeout: time.Second, HandshakeTimeout: 2 * time.Second, HeartbeatInterval: time.Second,
 	PublishTimeout: 2 * time.Second, MaxMessageSize: 4096,
 }
 
-// moody is a consumer whose handlers do all that handlers do.
-type moody struct {
+// randomConsumer is a consumer whose handlers succeed, fail, panic, hang and touch at random.
+type randomConsumer struct {
 	*nsqx.Consumer[string]
 	book *account
 	tap  *wiretap
 	seed uint64
 
-	outage  atomic.Bool // every handler fails
+	outage  atomic.Bool // makes every handler fail
 	ended   atomic.Bool // Run has returned
 	running atomic.Int64
 	most    atomic.Int64
 
 	mu          sync.Mutex
 	concurrency int
-	before      int // the concurrency before
+	before      int // the previous concurrency
 	until       time.Time
 
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error         // of Run
-	drain  time.Duration // how long the shutdown took
-	since  time.Time     // when it began
+	drain  time.Duration // duration of the shutdown
+	since  time.Time     // start of the shutdown
 }
 
-// plan is how a moody consumer is made.
 type plan struct {
 	concurrency, maxInFlight int
-	compression              conn.Compression // the wiretap sees nothing then
+	compression              conn.Compression // if set, the wiretap sees nothing
 	seed                     uint64
 }
 
-// startMoody makes and runs one.
-func startMoody(book *account, p plan, redirect func(string) string, opts ...nsqx.ConsumerOption) (*moody, error) {
-	m := &moody{book: book, seed: p.seed, concurrency: p.concurrency, done: make(chan struct{})}
+func startConsumer(book *account, p plan, redirect func(string) string, opts ...nsqx.ConsumerOption) (*randomConsumer, error) {
+	m := &randomConsumer{book: book, seed: p.seed, concurrency: p.concurrency, done: make(chan struct{})}
 	m.tap = &wiretap{book: book, timeout: soakTimeout, maxTimeout: soakMaxTimeout, maxRequeue: soakRequeue,
 		redirect: redirect, conns: make(map[*tapped]struct{})}
 	m.tap.allow(inFlight(p.maxInFlight))
@@ -89,7 +87,7 @@ func startMoody(book *account, p plan, redirect func(string) string, opts ...nsq
 	return m, nil
 }
 
-// inFlight is the most that a maximum allows.
+// inFlight returns the bound that WithMaxInFlight(n) sets.
 func inFlight(n int) int {
 	if n == 0 {
 		return 2500 // automatic: nsqd's --max-rdy-count
@@ -97,14 +95,14 @@ func inFlight(n int) int {
 	return n
 }
 
-// stop cancels the ctx of Run, and waits for it. What Run returns is checked. (I9)
-func (m *moody) stop() {
+// stop cancels the context of Run, waits for Run and checks its result. (I9)
+func (m *randomConsumer) stop() {
 	if !m.since.IsZero() {
-		return // again, at the end of a test that has failed
+		return // called again after a failed test
 	}
 	select {
 	case <-m.done:
-		m.book.fault("Run has ended by itself: %v", m.err)
+		m.book.fault("Run ended before it was cancelled: %v", m.err)
 	default:
 	}
 	m.since = time.Now()
@@ -112,8 +110,8 @@ func (m *moody) stop() {
 	select {
 	case <-m.done:
 		m.drain = time.Since(m.since)
-		m.Consumer = nil // what is kept of it is not to count as memory that grows
-	case <-time.After(patience + soakShutdown):
+		m.Consumer = nil // must not count as growing memory
+	case <-time.After(waitTimeout + soakShutdown):
 		buf := make([]byte, 1<<20)
 		m.book.fault("Run has not returned\n%s", buf[:runtime.Stack(buf, true)])
 		return
@@ -126,7 +124,7 @@ func (m *moody) stop() {
 	}
 }
 
-func (m *moody) setConcurrency(n int) {
+func (m *randomConsumer) setConcurrency(n int) {
 	m.mu.Lock()
 	m.before, m.concurrency, m.until = max(m.concurrency, m.before), n, time.Now().Add(time.Second)
 	m.mu.Unlock()
@@ -135,15 +133,16 @@ func (m *moody) setConcurrency(n int) {
 	}
 }
 
-func (m *moody) setMaxInFlight(n int) {
+func (m *randomConsumer) setMaxInFlight(n int) {
 	m.tap.allow(inFlight(n))
 	if err := m.SetMaxInFlight(n); err != nil {
 		m.book.fault("SetMaxInFlight(%d): %v", n, err)
 	}
 }
 
-// allowed is how many handlers may run. A change takes a moment: a handler may just be beginning.
-func (m *moody) allowed() int {
+// allowed returns how many handlers may run. A lower concurrency takes effect late: a handler may
+// be about to start.
+func (m *randomConsumer) allowed() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if time.Now().Before(m.until) {
@@ -153,14 +152,14 @@ func (m *moody) allowed() int {
 	return m.concurrency
 }
 
-// OnSettle notes a dead letter before its FIN is written.
-func (m *moody) onSettle(msg *handler.Message) {
+// onSettle records a dead letter before its FIN is written.
+func (m *randomConsumer) onSettle(msg *handler.Message) {
 	if msg.Outcome().Disposition == handler.DeadLetter {
-		m.book.decide(msg.Body)
+		m.book.deadLetter(msg.Body)
 	}
 }
 
-func (m *moody) handle(ctx context.Context, body string) error {
+func (m *randomConsumer) handle(ctx context.Context, body string) error {
 	if m.ended.Load() {
 		m.book.fault("a handler begins after Run has returned")
 	}
@@ -176,7 +175,7 @@ func (m *moody) handle(ctx context.Context, body string) error {
 		return nil
 	}
 	msg := handler.FromContext(ctx)
-	if err := m.mood(ctx, mix(m.seed, k, msg.Attempts), msg); err != nil {
+	if err := m.behave(ctx, mix(m.seed, k, msg.Attempts), msg); err != nil {
 		m.book.failures.Add(1)
 		return err
 	}
@@ -184,36 +183,36 @@ func (m *moody) handle(ctx context.Context, body string) error {
 	return nil
 }
 
-// mix makes a number of a delivery that looks random, but is the same for the same seed.
+// mix returns a pseudo-random number for a delivery, the same for the same seed.
 func mix(seed uint64, k key, attempts uint16) uint64 {
-	x := seed ^ uint64(k.lane)<<56 ^ uint64(k.seq)<<16 ^ uint64(attempts)
+	x := seed ^ uint64(k.stream)<<56 ^ uint64(k.seq)<<16 ^ uint64(attempts)
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
 
-// mood is what a handler does, of x, before it succeeds.
-func (m *moody) mood(ctx context.Context, x uint64, msg *handler.Message) error {
+// behave does what x decides, then returns the handler's result.
+func (m *randomConsumer) behave(ctx context.Context, x uint64, msg *handler.Message) error {
 	late := time.Duration(x>>32%800) * time.Millisecond
-	switch mood := x % 10_000; {
-	case m.outage.Load() || mood < 200:
+	switch choice := x % 10_000; {
+	case m.outage.Load() || choice < 200:
 		return errFailed
-	case mood < 250:
+	case choice < 250:
 		return retry.After(late/10, nil)
-	case mood < 300:
+	case choice < 300:
 		panic("at random")
-	case mood < 320:
+	case choice < 320:
 		m.book.failures.Add(1)
 		runtime.Goexit()
-	case mood < 500:
+	case choice < 500:
 		time.Sleep(late / 40)
-	case mood < 504 && msg.Attempts < 4: // hangs past its context
+	case choice < 504 && msg.Attempts < 4: // hangs past its context
 		<-ctx.Done()
 		time.Sleep(late)
 		if x>>20%2 == 0 {
 			return ctx.Err()
 		}
-	case mood < 514: // takes its time, and touches
+	case choice < 514: // slow, and touches
 		for range 3 {
 			select {
 			case <-time.After(late):
@@ -222,7 +221,7 @@ func (m *moody) mood(ctx context.Context, x uint64, msg *handler.Message) error 
 			}
 			_ = msg.Touch() // the connection may be gone
 		}
-	case mood < 540:
+	case choice < 540:
 		return retry.Permanent(errFailed)
 	}
 	return nil

@@ -1,72 +1,14 @@
 package e2e
 
 import (
-	"context"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
-	"github.com/nsqx/nsqx/observe"
 )
 
-// checkDials fails the test unless, for each address, dials were as far apart
-// as the backoff demands, which begins with 100 ms and doubles: no storm. It is
-// for consumers whose connections lived for less than 10 s, which would begin
-// it anew, and whose addresses no lookupd has named again.
-func (w *watch) checkDials(tb testing.TB) {
-	tb.Helper()
-	type attempt struct {
-		observe.ConnEvent
-		failed bool
-	}
-	byAddr := make(map[string][]attempt)
-	for _, list := range []*[]observe.ConnEvent{&w.connects, &w.disconnects, &w.dialErrors} {
-		for _, ev := range w.events(list) {
-			byAddr[ev.NSQD] = append(byAddr[ev.NSQD], attempt{ev, list != &w.connects})
-		}
-	}
-	for addr, attempts := range byAddr {
-		slices.SortStableFunc(attempts, func(a, b attempt) int { return a.Time.Compare(b.Time) })
-		failures := 0
-		var next time.Time
-		for _, a := range attempts {
-			if a.Time.Before(next) {
-				tb.Errorf("%s was dialled %v before its time", addr, next.Sub(a.Time))
-			}
-			if !a.failed || a.Retry == 0 { // the end of the test has no next dial
-				next = time.Time{}
-				continue
-			}
-			next = a.Time.Add(a.Retry)
-			if least := min(50*time.Millisecond<<min(failures, 10), 3*time.Second); a.Retry < least {
-				tb.Errorf("failure %d of %s: the next dial after %v, want %v at least", failures+1, addr, a.Retry, least)
-			}
-			failures++
-		}
-	}
-}
-
-// connectedAgain waits until all connections of c are there.
-func connectedAgain(tb testing.TB, c interface{ Stats() nsqx.Stats }) {
-	tb.Helper()
-	eventually(tb, func() bool {
-		return !slices.ContainsFunc(c.Stats().Connections, func(s observe.ConnStats) bool { return !s.Connected })
-	}, "all connections")
-}
-
-// handles is the plainest handler.
-func handles(book *ledger) func(ctx context.Context, body string) error {
-	return func(ctx context.Context, body string) error {
-		book.begin(ctx, body)
-		book.succeed(body)
-		return nil
-	}
-}
-
-// TestCutsAtAnyMomentF2: connections are cut in whatever state they are, in
-// the middle of a dial or a handshake too.
+// TestCutsAtAnyMomentF2: connections are cut in any state, even during a dial or a handshake.
 func TestCutsAtAnyMomentF2(t *testing.T) {
 	t.Parallel()
 	const links, n = 4, 2000
@@ -106,8 +48,7 @@ func TestCutsAtAnyMomentF2(t *testing.T) {
 	t.Logf("%d cuts, %d connections, %d extra deliveries", cuts, len(w.events(&w.connects)), book.extra())
 }
 
-// TestCutIdleF2: a connection with nothing to do is cut, and the next
-// message comes all the same.
+// TestCutIdleF2: an idle connection is cut, and the next message arrives nevertheless.
 func TestCutIdleF2(t *testing.T) {
 	t.Parallel()
 	for name, cut := range map[string]func(*testnsqd.Proxy){"FIN": (*testnsqd.Proxy).Cut, "RST": (*testnsqd.Proxy).Reset} {
@@ -124,7 +65,7 @@ func TestCutIdleF2(t *testing.T) {
 				w.connected(t, i+2)
 				publish(t, s, topic, numbered("m", i+1)[i])
 				book.wait(t, i+1)
-				finished(t, s, c, i+1) // else its FIN would be cut off
+				finished(t, s, c, i+1) // else the cut would lose its FIN
 			}
 			r.mustStop()
 			if book.extra() > 0 || p.Accepted() != 4 {
@@ -140,8 +81,8 @@ func TestCutIdleF2(t *testing.T) {
 	}
 }
 
-// TestAwayForASecond: nsqd is gone for a second. Two seconds after it is back,
-// messages are handled again.
+// TestAwayForASecond: nsqd stops for a second. Two seconds after its return, messages are handled
+// again.
 func TestAwayForASecond(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -154,7 +95,7 @@ func TestAwayForASecond(t *testing.T) {
 		publish(t, s, topic, []byte("before"))
 		finished(t, s, c, 1)
 		s.Stop()
-		time.Sleep(time.Second) // this is the fault
+		time.Sleep(time.Second) // the outage
 		if err := c.Healthy(); err == nil {
 			t.Error("healthy without its nsqd")
 		}
@@ -177,25 +118,4 @@ func TestAwayForASecond(t *testing.T) {
 			t.Errorf("%d dials", dials)
 		}
 	})
-}
-
-// finishedSince waits until n messages, which are all since nsqd has started,
-// are finished.
-func finishedSince(tb testing.TB, s *testnsqd.Server, n uint64) {
-	tb.Helper()
-	eventually(tb, func() bool {
-		st := s.Channel(topic, channel)
-		return st.Messages == n && st.Unfinished() == 0
-	}, "%d messages to be finished", n)
-}
-
-// stopsWithin ends a consumer that has nothing to finish, which takes no longer
-// than d.
-func stopsWithin(tb testing.TB, r *running, d time.Duration) {
-	tb.Helper()
-	began := time.Now()
-	r.mustStop()
-	if took := time.Since(began); took > d {
-		tb.Errorf("Run returned after %v, want %v at most", took, d)
-	}
 }

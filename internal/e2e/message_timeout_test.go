@@ -1,12 +1,10 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,28 +14,8 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// commands counts the occurrences of a command in what goes to nsqd.
-func commands(p *testnsqd.Proxy, name string) *atomic.Int64 {
-	n := new(atomic.Int64)
-	p.Tap(func(d testnsqd.Direction, b []byte) []byte {
-		if d == testnsqd.ToServer {
-			n.Add(int64(bytes.Count(b, []byte(name))))
-		}
-		return b
-	})
-	return n
-}
-
-// dispositions are the ones of w, in order.
-func dispositions(w *watch) (all []handler.Disposition) {
-	for _, o := range w.settled() {
-		all = append(all, o.outcome.Disposition)
-	}
-	return all
-}
-
-// TestLost: row 1. Whatever the handler says when its connection is gone, nsqd
-// hears nothing, and delivers the message again when its timeout is over.
+// TestLost: row 1. After the connection is lost, the handler's result is not sent. nsqd delivers
+// the message again after its timeout.
 func TestLost(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -89,15 +67,15 @@ func TestLost(t *testing.T) {
 	})
 }
 
-// unanswerable waits until nsqd may have given the message to someone else.
+// unanswerable waits until nsqd may have given the message to another consumer.
 func unanswerable(m *handler.Message) {
 	for (*handler.Delivery)(m).Answerable() {
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// TestExpiredF16: row 2b. A failure that comes too late is not sent, and is no
-// reason to give the message up.
+// TestExpiredF16: row 2b. A failure that comes too late is not sent, and does not give up the
+// message.
 func TestExpiredF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -134,8 +112,8 @@ func TestExpiredF16(t *testing.T) {
 	})
 }
 
-// TestHonoursTimeout: a handler that returns when its context ends is still
-// answered, with the delay of the policy.
+// TestHonoursTimeout: a handler that returns when its context ends is still answered, with the
+// policy's delay.
 func TestHonoursTimeout(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -164,7 +142,7 @@ func TestHonoursTimeout(t *testing.T) {
 	})
 }
 
-// TestLateSuccessF16: row 2 holds after the last instant for a safe answer, too.
+// TestLateSuccessF16: row 2 applies after the last instant for a safe answer, too.
 func TestLateSuccessF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -181,7 +159,7 @@ func TestLateSuccessF16(t *testing.T) {
 		r := start(t, c)
 		finished(t, s, c, 1)
 		r.mustStop()
-		// nsqd waits a quarter of a second longer than we think it may.
+		// nsqd waits a quarter of a second longer than the consumer assumes.
 		if st := s.Channel(topic, channel); st.TimedOut == 0 && len(book.of("m")) != 1 || st.Requeued > 0 {
 			t.Errorf("%d deliveries, nsqd says %+v", len(book.of("m")), st)
 		}
@@ -193,9 +171,8 @@ func TestLateSuccessF16(t *testing.T) {
 	})
 }
 
-// TestVeryLateSuccessF16: a FIN that comes when nsqd has sent the message again
-// finishes that delivery; the answer to the delivery itself is then refused,
-// which does no harm.
+// TestVeryLateSuccessF16: a FIN after the next delivery finishes that delivery. The answer to the
+// delivery itself is then refused, without harm.
 func TestVeryLateSuccessF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -226,7 +203,7 @@ func TestVeryLateSuccessF16(t *testing.T) {
 	})
 }
 
-// TestTouchF16: a handler may take as long as it wants if it touches.
+// TestTouchF16: a handler that touches its message may run as long as it wants.
 func TestTouchF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -255,22 +232,22 @@ func TestTouchF16(t *testing.T) {
 	})
 }
 
-// TestCrashGuardF19: a message that comes with more than 2 × MaxAttempts + 8
-// attempts goes the way of MaxAttempts without a handler.
+// TestCrashGuardF19: a message with more than 2 × MaxAttempts + 8 attempts is given up without
+// running the handler.
 func TestCrashGuardF19(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
 	s.EnsureChannel("dead", channel)
-	tired := make(chan struct{})
+	tenAttempts := make(chan struct{})
 	var once sync.Once
 	publish(t, s, topic, []byte("deadly"))
 	r := start(t, newConsumer(t, func(ctx context.Context, _ string) error {
 		if handler.FromContext(ctx).Attempts >= 10 {
-			once.Do(func() { close(tired) })
+			once.Do(func() { close(tenAttempts) })
 		}
 		return retry.After(0, nil)
 	}, nsqx.WithNSQD(s.Addr())))
-	receive(t, tired, "ten attempts")
+	receive(t, tenAttempts, "ten attempts")
 	r.mustStop()
 
 	w := new(watch)

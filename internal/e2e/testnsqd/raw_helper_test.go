@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// patience is far more than anything here takes.
-const patience = 10 * time.Second
+// waitTimeout is much longer than anything here takes.
+const waitTimeout = 10 * time.Second
 
 const (
 	frameResponse = 0
@@ -21,28 +21,26 @@ const (
 	frameMessage  = 2
 )
 
-// raw speaks as much of the protocol as the tests of the harness need, and
-// shares no code with what the harness is there to test.
+// raw speaks as much of the protocol as the tests of testnsqd need. It shares no code with nsqx.
 type raw struct {
 	tb testing.TB
 	net.Conn
 }
 
-// dial connects and sends the magic bytes.
 func dial(tb testing.TB, addr string) *raw {
 	tb.Helper()
-	c, err := net.DialTimeout("tcp", addr, patience)
+	c, err := net.DialTimeout("tcp", addr, waitTimeout)
 	if err != nil {
 		tb.Fatalf("dial: %v", err)
 	}
 	tb.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(waitTimeout))
 	r := &raw{tb: tb, Conn: c}
 	r.send("  V2")
 	return r
 }
 
-// subscribe connects a consumer without a heartbeat of its own, with RDY 1.
+// subscribe connects a consumer with RDY 1 and default heartbeats.
 func subscribe(tb testing.TB, addr, topic, channel string) *raw {
 	tb.Helper()
 	r := dial(tb, addr)
@@ -60,7 +58,6 @@ func (r *raw) send(format string, args ...any) {
 	}
 }
 
-// body sends a command that carries a body.
 func (r *raw) body(command, body string) {
 	r.tb.Helper()
 	r.send("%s\n%s%s", command, binary.BigEndian.AppendUint32(nil, uint32(len(body))), body)
@@ -95,7 +92,6 @@ func (r *raw) expect(want string) {
 	}
 }
 
-// message reads a message: its id, its attempts and its body.
 func (r *raw) message() (id string, attempts uint16, body string) {
 	r.tb.Helper()
 	kind, data, err := r.frame()
@@ -105,7 +101,7 @@ func (r *raw) message() (id string, attempts uint16, body string) {
 	return string(data[10:26]), binary.BigEndian.Uint16(data[8:]), string(data[26:])
 }
 
-// silent fails the test if anything at all, the end included, comes within d.
+// silent fails the test if anything, even EOF, arrives within d.
 func (r *raw) silent(d time.Duration) {
 	r.tb.Helper()
 	r.SetReadDeadline(time.Now().Add(d))
@@ -114,10 +110,10 @@ func (r *raw) silent(d time.Duration) {
 	if n != 0 || !errors.As(err, &timeout) || !timeout.Timeout() {
 		r.tb.Fatalf("read %d bytes, error %v; want silence", n, err)
 	}
-	r.SetReadDeadline(time.Now().Add(patience))
+	r.SetReadDeadline(time.Now().Add(waitTimeout))
 }
 
-// startTLS goes on over TLS, after an IDENTIFY that asked for it.
+// startTLS switches to TLS after an IDENTIFY that requested it.
 func (r *raw) startTLS(c *tls.Config) error {
 	c.ServerName = "127.0.0.1"
 	t := tls.Client(r.Conn, c)

@@ -19,10 +19,10 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// What every nsqd of the suite is set to.
+// The settings of every nsqd of TestConformance.
 const (
 	conformMsgTimeout = time.Minute
-	// conformMaxMsgTimeout lies below what is usual, so that a test sees it.
+	// conformMaxMsgTimeout is shorter than usual, so that a test reaches it.
 	conformMaxMsgTimeout = 1500 * time.Millisecond
 	conformMaxReqTimeout = 300 * time.Millisecond
 	conformHeartbeat     = 500 * time.Millisecond
@@ -31,7 +31,7 @@ const (
 	conformMaxBodySize   = 5 << 20 // nsqd's default
 )
 
-// plainNSQD is what the suite needs of an nsqd, a real one or another.
+// plainNSQD is what a conformance case needs of an nsqd.
 type plainNSQD interface {
 	dial(t testing.TB) net.Conn
 	stats(topic string) channelCounts
@@ -41,27 +41,26 @@ type plainNSQD interface {
 // channelCounts is the state of the channel "billing" of a topic.
 type channelCounts struct{ depth, inFlight, deferred, clients int }
 
-// target is a way to reach an nsqd of a kind.
+// target is a kind of nsqd and a way to reach it.
 type target struct {
 	name string
 	asks map[string]any // of IDENTIFY
 	tls  *tls.Config
 	auth bool
 
-	memory bool // nsqxtest.Server, where waiting costs nothing
+	memory bool // nsqxtest.Server in virtual time
 
 	// run runs a case against an nsqd.
 	run func(t *testing.T, fn func(t testing.TB, s plainNSQD))
 }
 
-// timed says whether cases that take their time run: that it passes does not
-// depend on the transport.
-func timed(x *target) bool { return x.plain() || x.memory }
+// slowCases reports whether slow cases run on x: their result does not depend on the transport.
+func slowCases(x *target) bool { return x.plain() || x.memory }
 
-// plain says whether the connection needs no handshake but IDENTIFY.
+// plain reports whether the connection needs only IDENTIFY.
 func (x *target) plain() bool { return len(x.asks) == 0 && !x.auth }
 
-// targets are nsqxtest's server, as far as it can do what nsqd can, and nsqd.
+// targets returns nsqd over each transport, and nsqxtest.Server as far as it supports them.
 func targets(t *testing.T) []target {
 	ca := testnsqd.NewAuthority(t)
 	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -100,7 +99,6 @@ func conformOptions(o *nsqd.Options) {
 	o.MaxRdyCount, o.MaxMsgSize, o.MaxBodySize = conformMaxRDY, conformMaxMsgSize, conformMaxBodySize
 }
 
-// realNSQD is nsqd itself.
 type realNSQD struct{ *testnsqd.Server }
 
 func (s realNSQD) dial(t testing.TB) net.Conn {
@@ -126,8 +124,8 @@ func (s realNSQD) pause(topic string, pause bool) {
 	s.Do("/channel/" + what + "?topic=" + topic + "&channel=" + channel)
 }
 
-// inMemory runs each case against a server of its own, in a bubble, where
-// waiting costs nothing. The client is one that does what it likes: no checks.
+// inMemory runs each case against its own nsqxtest.Server in a synctest bubble. The server does not
+// check its clients, which violate the protocol on purpose.
 func inMemory(opts ...nsqxtest.ServerOption) func(*testing.T, func(testing.TB, plainNSQD)) {
 	opts = append(opts, nsqxtest.WithoutChecks(),
 		nsqxtest.WithMessageTimeout(conformMsgTimeout), nsqxtest.WithMaxMessageTimeout(conformMaxMsgTimeout),
@@ -139,7 +137,6 @@ func inMemory(opts ...nsqxtest.ServerOption) func(*testing.T, func(testing.TB, p
 	}
 }
 
-// memoryNSQD is nsqxtest's.
 type memoryNSQD struct{ *nsqxtest.Server }
 
 func (s memoryNSQD) dial(t testing.TB) net.Conn {
@@ -164,8 +161,7 @@ func (s memoryNSQD) pause(topic string, pause bool) {
 	}
 }
 
-// bench is what a case works with: an nsqd, a way to it, and a topic that no
-// other case has.
+// bench is a case's nsqd, its target, and a topic of its own.
 type bench struct {
 	testing.TB
 	plainNSQD
@@ -173,16 +169,15 @@ type bench struct {
 	topic  string
 }
 
-// conformCase is one thing that an nsqd does.
+// conformCase is one property of nsqd.
 type conformCase struct {
 	name string
-	on   func(*target) bool // which targets; nil for all
+	on   func(*target) bool // selects targets; nil for all
 	do   func(b *bench)
 }
 
-// TestConformance is what nsqd does when all is well and when a client is wrong,
-// as the design of nsqx takes it to be. What nsqxtest.Server does otherwise, the
-// tests of users would not find.
+// TestConformance checks the behaviour of nsqd that nsqx relies on, with correct and with wrong
+// clients. nsqxtest.Server must not differ from nsqd: tests of users would not notice.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	var topics atomic.Int64
@@ -205,7 +200,7 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-// connect is the handshake up to AUTH; asks are added to those of the target.
+// connect performs the handshake up to AUTH. asks is added to the target's.
 func (b *bench) connect(asks map[string]any) *plainClient {
 	b.Helper()
 	c, _ := b.identify(asks)
@@ -216,7 +211,7 @@ func (b *bench) connect(asks map[string]any) *plainClient {
 	return c
 }
 
-// identify is the handshake up to IDENTIFY and what follows from it.
+// identify performs the handshake up to IDENTIFY and the upgrades.
 func (b *bench) identify(asks map[string]any) (*plainClient, map[string]any) {
 	b.Helper()
 	all := map[string]any{"feature_negotiation": true}
@@ -226,7 +221,7 @@ func (b *bench) identify(asks map[string]any) (*plainClient, map[string]any) {
 	return c, c.identify(all, b.target.tls)
 }
 
-// bare has sent nothing but the magic bytes.
+// bare returns a client that has sent only the magic bytes.
 func (b *bench) bare() *plainClient {
 	c := newPlainClient(b.TB, b.dial(b.TB))
 	c.listen(c.nc)
@@ -243,7 +238,7 @@ func (b *bench) subscribe(rdy int, asks map[string]any) *plainClient {
 	return c
 }
 
-// publish puts bodies into the topic, over a connection of its own.
+// publish publishes bodies to the topic over its own connection.
 func (b *bench) publish(bodies ...string) {
 	b.Helper()
 	c := b.connect(nil)
@@ -254,7 +249,6 @@ func (b *bench) publish(bodies ...string) {
 	c.close()
 }
 
-// settles waits until the channel is in a state.
 func (b *bench) settles(want channelCounts) {
 	b.Helper()
 	eventually(b, func() bool { return b.stats(b.topic) == want }, "%+v to become %+v", b.stats(b.topic), want)

@@ -13,7 +13,7 @@ import (
 	"github.com/nsqx/nsqx/codec"
 )
 
-// redirected dials elsewhere.
+// redirected returns a DialContext that dials to(addr).
 func redirected(to func(addr string) string) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var d net.Dialer
@@ -21,29 +21,29 @@ func redirected(to func(addr string) string) func(context.Context, string, strin
 	}
 }
 
-// author is a producer, with goroutines that publish in all the ways there are.
-type author struct {
+// randomProducer is a producer with goroutines that publish at random in every way.
+type randomProducer struct {
 	*nsqx.Producer[string]
 	book    *account
 	stopped atomic.Bool
 	writers sync.WaitGroup
 }
 
-// pace is how long a goroutine waits at most between two publishes.
+// pace is the longest pause of a goroutine between two publishes.
 const pace = 8 * time.Millisecond
 
-// startAuthor makes a producer, whose goroutines have the lanes from first on.
-func startAuthor(book *account, random *rand.Rand, first, lanes int, opts ...nsqx.ProducerOption) (*author, error) {
+// startProducer makes a producer with one goroutine for each stream in [first, first+streams).
+func startProducer(book *account, random *rand.Rand, first, streams int, opts ...nsqx.ProducerOption) (*randomProducer, error) {
 	p, err := nsqx.NewProducer(topic, codec.String(), append(opts, nsqx.WithPublishTimeout(time.Second))...)
 	if err != nil {
 		return nil, err
 	}
-	a := &author{Producer: p, book: book}
-	for lane := first; lane < first+lanes; lane++ {
+	a := &randomProducer{Producer: p, book: book}
+	for stream := first; stream < first+streams; stream++ {
 		r := rand.New(rand.NewPCG(random.Uint64(), random.Uint64()))
 		a.writers.Go(func() {
 			for !a.stopped.Load() {
-				a.write(lane, r)
+				a.write(stream, r)
 				time.Sleep(time.Duration(r.Int64N(int64(pace))))
 			}
 		})
@@ -51,26 +51,25 @@ func startAuthor(book *account, random *rand.Rand, first, lanes int, opts ...nsq
 	return a, nil
 }
 
-// write publishes something, in one way or another.
-func (a *author) write(lane int, r *rand.Rand) {
+func (a *randomProducer) write(stream int, r *rand.Rand) {
 	ctx := context.Background()
 	if r.IntN(10) == 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.IntN(50))*time.Millisecond)
 		defer cancel()
 	}
-	way := r.IntN(100)
-	if way < 19 {
-		a.batch(ctx, lane, 1+r.IntN(10), r)
+	kind := r.IntN(100)
+	if kind < 19 {
+		a.batch(ctx, stream, 1+r.IntN(10), r)
 		return
 	}
-	k := a.book.issue(lane)
+	k := a.book.issue(stream)
 	body := k.body(r.IntN(300))
 	switch {
-	case way < 30:
+	case kind < 30:
 		delay := time.Duration(r.IntN(200)) * time.Millisecond
 		a.persist(k, r.IntN(2) == 0, func() error { return a.PublishAfter(ctx, delay, body) })
-	case way < 40:
+	case kind < 40:
 		a.writers.Add(1)
 		err := a.PublishAsync(ctx, body, func(err error) {
 			defer a.writers.Done()
@@ -80,7 +79,7 @@ func (a *author) write(lane int, r *rand.Rand) {
 			a.writers.Done()
 			a.book.result(k, err)
 		}
-	case way < 99:
+	case kind < 99:
 		a.persist(k, r.IntN(2) == 0, func() error { return a.Publish(ctx, body) })
 	default:
 		if err := a.Publish(ctx, k.body(soakConn.MaxMessageSize)); !errors.Is(err, nsqx.ErrRejected) {
@@ -91,12 +90,11 @@ func (a *author) write(lane int, r *rand.Rand) {
 	}
 }
 
-// batch publishes n messages at once.
-func (a *author) batch(ctx context.Context, lane, n int, r *rand.Rand) {
+func (a *randomProducer) batch(ctx context.Context, stream, n int, r *rand.Rand) {
 	var keys []key
 	var bodies []string
 	for range n {
-		k := a.book.issue(lane)
+		k := a.book.issue(stream)
 		keys, bodies = append(keys, k), append(bodies, k.body(r.IntN(300)))
 	}
 	confirmed, err := a.PublishAll(ctx, bodies)
@@ -112,17 +110,17 @@ func (a *author) batch(ctx context.Context, lane, n int, r *rand.Rand) {
 	}
 }
 
-// burst publishes a backlog, beside all else.
-func (a *author) burst(lane int, r *rand.Rand) {
+func (a *randomProducer) burst(stream int, r *rand.Rand) {
 	a.writers.Go(func() {
 		for range 5 {
-			a.batch(context.Background(), lane, 500, r)
+			a.batch(context.Background(), stream, 500, r)
 		}
 	})
 }
 
-// persist publishes until it is known to be there, or, if it need not be, until nobody knows.
-func (a *author) persist(k key, need bool, publish func() error) {
+// persist publishes until nsqd has confirmed or rejected the message. If need is false, an
+// unconfirmed publish ends it too.
+func (a *randomProducer) persist(k key, need bool, publish func() error) {
 	for range 5 {
 		err := publish()
 		a.book.result(k, err)
@@ -132,8 +130,7 @@ func (a *author) persist(k key, need bool, publish func() error) {
 	}
 }
 
-// stop waits until all publishes have ended.
-func (a *author) stop() {
+func (a *randomProducer) stop() {
 	a.stopped.Store(true)
 	a.writers.Wait()
 }

@@ -12,8 +12,9 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestLowerMaxInFlightKeepsConnection: a lower MaxInFlight meets messages that nsqd has sent under the RDY before, and that are
-// on their way. That is no fault of nsqd's: the connection stays, and all are handled, with none given back.
+// TestLowerMaxInFlightKeepsConnection: MaxInFlight is lowered while messages of the earlier RDY are
+// on their way. nsqd is not at fault: the connection stays, and all messages are handled, none
+// requeued.
 func TestLowerMaxInFlightKeepsConnection(t *testing.T) {
 	t.Parallel()
 	const n = 200
@@ -44,7 +45,8 @@ func TestLowerMaxInFlightKeepsConnection(t *testing.T) {
 	r.mustStop()
 }
 
-// TestMaxRequeueDelayOfAll: no REQ has a longer delay than WithMaxRequeueDelay, also of what is given back unhandled.
+// TestMaxRequeueDelayOfAll: no REQ has a longer delay than WithMaxRequeueDelay, including REQs of
+// messages that no handler has started.
 func TestMaxRequeueDelayOfAll(t *testing.T) {
 	t.Parallel()
 	const most = 100 * time.Millisecond

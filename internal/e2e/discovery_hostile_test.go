@@ -16,8 +16,8 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestLookupdsDisagreeF31: each knows another nsqd, and some answer with
-// whatever there is. The union is consumed, and nothing hostile ends that.
+// TestLookupdsDisagreeF31: each nsqlookupd knows another nsqd, and one answers with hostile data.
+// The consumer uses the union, and hostile data ends no connection.
 func TestLookupdsDisagreeF31(t *testing.T) {
 	t.Parallel()
 	real := testnsqd.StartLookupd(t)
@@ -67,8 +67,8 @@ func TestLookupdsDisagreeF31(t *testing.T) {
 	r.mustStop()
 }
 
-// TestSilentLookupdF31: (L4) a nsqlookupd that never answers holds up
-// neither the others nor the shutdown.
+// TestSilentLookupdF31: (L4) an nsqlookupd that never answers delays neither the others nor the
+// shutdown.
 func TestSilentLookupdF31(t *testing.T) {
 	t.Parallel()
 	real := testnsqd.StartLookupd(t)
@@ -84,8 +84,8 @@ func TestSilentLookupdF31(t *testing.T) {
 	stopsWithin(t, r, slack)
 }
 
-// TestThousandProducersF33: a nsqlookupd names 1000 nsqds, of which one is
-// there. What is beyond the bound is not dialled, and said.
+// TestThousandProducersF33: an nsqlookupd names 1000 nsqds, only one of which exists. Addresses
+// beyond the bound are not dialled, and an error reports them.
 func TestThousandProducersF33(t *testing.T) {
 	t.Parallel()
 	const most = 20
@@ -123,7 +123,7 @@ func TestThousandProducersF33(t *testing.T) {
 	}
 }
 
-// TestFilter: an address that the filter does not allow is not dialled.
+// TestFilter: an address that the filter rejects is not dialled.
 func TestFilter(t *testing.T) {
 	t.Parallel()
 	good, bad := testnsqd.Start(t), testnsqd.Start(t)
@@ -142,9 +142,8 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// TestNamedAnew: an nsqd that nsqlookupd names anew is dialled at once, although
-// its backoff says otherwise.
-func TestNamedAnew(t *testing.T) {
+// TestNamedAgain: an nsqd that nsqlookupd names again is dialled at once, despite its backoff.
+func TestNamedAgain(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t)
@@ -170,20 +169,20 @@ func TestNamedAnew(t *testing.T) {
 	})
 }
 
-// TestNamedWhileDialling: that an nsqd was named anew while it was being dialled
-// is no reason to skip the backoff later, when that connection is lost.
+// TestNamedWhileDialling: an nsqd is named again during a dial. That does not shorten the backoff
+// when the connection is lost later.
 func TestNamedWhileDialling(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
 	p := testnsqd.StartProxy(t, s.Addr())
 	l := startLookupAnswer(t, naming(p.Addr()))
-	dialling, goOn := make(chan struct{}, 10), make(chan struct{})
+	dialling, release := make(chan struct{}, 10), make(chan struct{})
 	var dialer net.Dialer
 	w := new(watch)
 	c := newConsumer(t, func(context.Context, string) error { return nil }, nsqx.WithLookupd(l.URL), soon, nsqx.WithHooks(w.hooks()),
 		nsqx.WithConn(conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			dialling <- struct{}{}
-			await(t, goOn)
+			await(t, release)
 			return dialer.DialContext(ctx, network, addr)
 		}}))
 	r := start(t, c)
@@ -192,7 +191,7 @@ func TestNamedWhileDialling(t *testing.T) {
 		l.set(answer)
 		polled(t, c, 2)
 	}
-	close(goOn)
+	close(release)
 	w.connected(t, 1)
 	p.Cut()
 	w.connected(t, 2)

@@ -12,25 +12,25 @@ import (
 	"time"
 )
 
-// wiretap sees all bytes of one consumer's connections, at the consumer's end, where it is certain whose
-// they are and when they were written. It knows plain NSQ only.
+// wiretap records the bytes of one consumer's connections at the consumer's end. There it is
+// certain which connection wrote them, and when. It understands plain NSQ only.
 type wiretap struct {
 	book                   *account
 	timeout, maxTimeout    time.Duration // of messages
 	maxRequeue             time.Duration
 	redirect               func(addr string) string
 	fin, req, touch, rdys  int
-	held, mostHeld, mostUp int // deliveries without an answer; the most of them; the largest sum of RDY
+	held, mostHeld, mostUp int // unanswered deliveries, their maximum, and the largest sum of RDY
 
 	mu    sync.Mutex
-	limit int // of the sum of RDY
-	old   int // the limit before
+	limit int // for the sum of RDY
+	old   int // the previous limit
 	until time.Time
 	conns map[*tapped]struct{}
 }
 
-// allow sets the limit of the sum of RDY. The one before is still good for a while, since it takes
-// time to tell.
+// allow sets the limit for the sum of RDY. The previous limit remains valid for a second, because
+// the change takes time.
 func (w *wiretap) allow(limit int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -40,7 +40,7 @@ func (w *wiretap) allow(limit int) {
 	w.old, w.limit, w.until = max(w.limit, w.old), limit, time.Now().Add(time.Second)
 }
 
-// most is the limit that holds. The caller holds mu.
+// most returns the valid limit. The caller holds mu.
 func (w *wiretap) most() int {
 	if time.Now().Before(w.until) {
 		return max(w.limit, w.old)
@@ -48,7 +48,6 @@ func (w *wiretap) most() int {
 	return w.limit
 }
 
-// dial is for DialContext.
 func (w *wiretap) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, network, w.redirect(addr))
@@ -62,22 +61,22 @@ func (w *wiretap) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return t, nil
 }
 
-// tapped is a connection with a wiretap. All but the buffers is guarded by tap.mu.
+// tapped is a connection with a wiretap. tap.mu guards all fields but the buffers.
 type tapped struct {
 	*net.TCPConn
 	tap     *wiretap
-	in, out []byte // what is not a whole frame or command yet
+	in, out []byte // incomplete frame or command
 	held    map[[16]byte][]delivered
 	rdy     int
 	magic   bool
 	cls     bool
 }
 
-// delivered is a message that was read and not answered.
+// delivered is an unanswered message.
 type delivered struct {
 	key       key
-	at, until time.Time     // read; no longer to be answered but by FIN
-	stalled   time.Duration // of the process, when it was read
+	at, until time.Time     // time of the read; the end of the time for REQ and TOUCH
+	stalled   time.Duration // stall of the process up to at
 }
 
 func (t *tapped) Read(b []byte) (int, error) {
@@ -93,7 +92,7 @@ func (t *tapped) Read(b []byte) (int, error) {
 }
 
 func (t *tapped) Write(b []byte) (int, error) {
-	// Before it is written: nsqd could answer before the tap has seen the command.
+	// Before the write: else nsqd could answer before the tap has seen the command.
 	t.out = append(t.out, b...)
 	t.commands(time.Now())
 	n, err := t.TCPConn.Write(b)
@@ -105,7 +104,7 @@ func (t *tapped) Close() error {
 	return t.TCPConn.Close()
 }
 
-// end takes the connection out of the account.
+// end removes the connection from the wiretap.
 func (t *tapped) end() {
 	w := t.tap
 	w.mu.Lock()
@@ -120,7 +119,6 @@ func (t *tapped) end() {
 	t.held = nil
 }
 
-// frames reads what nsqd has sent.
 func (t *tapped) frames(now time.Time) {
 	b := t.in
 	for len(b) >= 8 {
@@ -148,15 +146,14 @@ func (t *tapped) message(m []byte, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if t.held == nil {
-		return // it comes after the end
+		return // the connection has ended
 	}
 	id := [16]byte(m[10:26])
-	t.held[id] = append(t.held[id], delivered{k, now, now.Add(w.timeout), w.book.pulse.total(now)})
+	t.held[id] = append(t.held[id], delivered{k, now, now.Add(w.timeout), w.book.stalls.total(now)})
 	w.held++
 	w.mostHeld = max(w.mostHeld, w.held)
 }
 
-// commands reads what the consumer writes.
 func (t *tapped) commands(now time.Time) {
 	b := t.out
 	if !t.magic && len(b) >= 4 {
@@ -187,7 +184,7 @@ func (t *tapped) command(words [][]byte, now time.Time) {
 	t.tap.mu.Lock()
 	defer t.tap.mu.Unlock()
 	if t.held == nil {
-		return // nobody will read it
+		return // nsqd will not read it
 	}
 	switch name := string(words[0]); name {
 	case "RDY":
@@ -202,7 +199,7 @@ func (t *tapped) command(words [][]byte, now time.Time) {
 	}
 }
 
-// ready is I6. The caller holds mu, as for all that follow.
+// ready checks I6. Like all methods below, it needs mu held.
 func (t *tapped) ready(words [][]byte) {
 	w := t.tap
 	n, err := strconv.Atoi(string(words[1]))
@@ -222,7 +219,8 @@ func (t *tapped) ready(words [][]byte) {
 	}
 }
 
-// answer is I2 and I3: an answer for each delivery of this connection, and but for FIN in time.
+// answer checks I2 and I3: one answer for each delivery of this connection, in time unless it is a
+// FIN.
 func (t *tapped) answer(name string, words [][]byte, now time.Time) {
 	w, id := t.tap, [16]byte{}
 	copy(id[:], words[1])
@@ -231,11 +229,12 @@ func (t *tapped) answer(name string, words [][]byte, now time.Time) {
 		w.book.fault("%s %s, which this connection has not delivered, or has answered", name, words[1])
 		return
 	}
-	// An id may be there several times, after timeouts. FIN may be for any of them; the others only for the newest.
+	// After timeouts an id may have several deliveries. A FIN may answer any of them, REQ and TOUCH
+	// only the newest.
 	newest := len(list) - 1
 	d := list[newest]
-	if name != "FIN" && now.Add(d.stalled-w.book.pulse.total(now)).After(d.until) {
-		w.book.fault("%s of message %d-%d, %v after its delivery, which was %v too late", name, d.key.lane, d.key.seq, now.Sub(d.at), now.Sub(d.until))
+	if name != "FIN" && now.Add(d.stalled-w.book.stalls.total(now)).After(d.until) {
+		w.book.fault("%s of message %d-%d, %v after its delivery, which was %v too late", name, d.key.stream, d.key.seq, now.Sub(d.at), now.Sub(d.until))
 	}
 	switch name {
 	case "TOUCH":

@@ -1,3 +1,5 @@
+// Tests of docs/reliability.md.
+
 package e2e
 
 import (
@@ -46,8 +48,8 @@ func TestReliabilityNamesTests(t *testing.T) {
 	}
 }
 
-// TestReliabilityRows: the rows of docs/reliability.md are all there, the tests that it names for a row carry it in
-// their name or in that of a subtest, and it names all tests that carry a row in their own.
+// TestReliabilityRows: docs/reliability.md has all rows. The tests it names for a row have the row
+// in their name or in that of a subtest, and it names every test with a row in its name.
 func TestReliabilityRows(t *testing.T) {
 	t.Parallel()
 	doc, err := os.ReadFile("../../docs/reliability.md")
@@ -63,7 +65,7 @@ func TestReliabilityRows(t *testing.T) {
 			want = append(want, fmt.Sprint(series.letter, n+1))
 		}
 	}
-	carried := carriedRows(t, ".", "../test", "../../conn")
+	carried := carriedRows(t, ".", "../test", "../..", "../../conn")
 	named := regexp.MustCompile("`(Test\\w+)`")
 	for _, line := range regexp.MustCompile(`(?m)^\| ([FTACRXS]\d+) \| .+ \| (.+) \|$`).FindAllSubmatch(doc, -1) {
 		row := string(line[1])
@@ -91,14 +93,14 @@ func TestReliabilityRows(t *testing.T) {
 	}
 }
 
-// rowsOf are the rows that a test's name ends with: S5 and F18 of TestShutdownIgnoredS5F18.
+// rowsOf returns the rows at the end of a test's name: S5 and F18 of TestShutdownIgnoredS5F18.
 func rowsOf(name string) []string {
 	end := regexp.MustCompile(`([FTACRXS]\d+)+$`).FindString(name)
 	return regexp.MustCompile(`[FTACRXS]\d+`).FindAllString(end, -1)
 }
 
-// carriedRows are the rows that tests carry, by the names of the tests. A row that begins a text, as in "A2: wrong
-// secret", is carried by the tests of that file, whose subtests it names.
+// carriedRows returns the rows of each test by its name. A string that starts with a row, such as
+// "A2: wrong secret", names a subtest and counts for all tests of its file.
 func carriedRows(t *testing.T, dirs ...string) map[string]map[string]bool {
 	subtest := regexp.MustCompile(`^([FTACRXS]\d+)[:,] `)
 	carried := make(map[string]map[string]bool)

@@ -7,12 +7,11 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// faults are those of a soak.
 func (s *soak) faults() []chaosFault {
 	const ms = time.Millisecond
 	proxy := func(r *rand.Rand) *testnsqd.Proxy { return s.proxies[r.IntN(len(s.proxies))][r.IntN(soakNSQDs)] }
 	direction := func(r *rand.Rand) testnsqd.Direction { return testnsqd.Direction(r.IntN(2)) }
-	consumer := func(r *rand.Rand) *moody { return s.moodies[r.IntN(soakConsumers)] }
+	consumer := func(r *rand.Rand) *randomConsumer { return s.consumers[r.IntN(soakConsumers)] }
 	return []chaosFault{
 		{"cut", 20, func(r *rand.Rand) func() { proxy(r).Cut(); return nil }, 0},
 		{"reset", 20, func(r *rand.Rand) func() { proxy(r).Reset(); return nil }, 0},
@@ -71,9 +70,9 @@ func (s *soak) faults() []chaosFault {
 		}, 1000 * ms},
 		{"replace", 12, func(r *rand.Rand) func() {
 			slot := r.IntN(soakConsumers)
-			old := s.moodies[slot]
+			old := s.consumers[slot]
 			s.retired.Go(old.stop)
-			s.hire(slot, r)
+			s.addConsumer(slot, r)
 			return nil
 		}, 0},
 		{"pause", 5, func(r *rand.Rand) func() {
@@ -84,8 +83,8 @@ func (s *soak) faults() []chaosFault {
 		{"concurrency", 8, func(r *rand.Rand) func() { consumer(r).setConcurrency(1 + r.IntN(16)); return nil }, 0},
 		{"max in flight", 8, func(r *rand.Rand) func() { consumer(r).setMaxInFlight(r.IntN(200)); return nil }, 0},
 		{"burst", 6, func(r *rand.Rand) func() {
-			a := r.IntN(soakAuthors)
-			s.authors[a].burst(a*soakLanes, r)
+			a := r.IntN(soakProducers)
+			s.producers[a].burst(a*soakStreams, r)
 			return nil
 		}, 0},
 		{"outage", 2, func(r *rand.Rand) func() {

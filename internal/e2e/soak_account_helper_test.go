@@ -11,24 +11,23 @@ import (
 	"github.com/nsqx/nsqx"
 )
 
-// key identifies a message by its body. Ids do not: they collide, and a message that
-// is published twice has two.
-type key struct{ lane, seq uint32 }
+// key identifies a message by its body. Message ids would not do: they collide, and a message
+// published twice has two.
+type key struct{ stream, seq uint32 }
 
-// body is that of a key, with so many bytes behind it.
 func (k key) body(padding int) string {
-	return fmt.Sprintf("%d-%d|%s", k.lane, k.seq, bytes.Repeat([]byte{'x'}, padding))
+	return fmt.Sprintf("%d-%d|%s", k.stream, k.seq, bytes.Repeat([]byte{'x'}, padding))
 }
 
-// keyOf is the key of a body. It is called for each frame on the wire.
+// keyOf returns the key of a body. It runs for each frame on the wire.
 func keyOf[B []byte | string](body B) (k key, ok bool) {
-	n := &k.lane
+	n := &k.stream
 	for i, digits := 0, 0; i < len(body); i++ {
 		switch c := body[i]; {
 		case c >= '0' && c <= '9' && digits < 9:
 			*n = *n*10 + uint32(c-'0')
 			digits++
-		case c == '-' && n == &k.lane && digits > 0:
+		case c == '-' && n == &k.stream && digits > 0:
 			n, digits = &k.seq, 0
 		case c == '|':
 			return k, n == &k.seq && digits > 0
@@ -39,11 +38,11 @@ func keyOf[B []byte | string](body B) (k key, ok bool) {
 	return key{}, false
 }
 
-// entry is what is known of one message. It has few bytes, since a soak has millions.
+// entry is the state of one message. It is small because a soak has millions.
 type entry struct {
 	state      uint8 // acked, unknown
-	dead       uint8 // decided to be a dead letter
-	buried     uint8 // seen as a dead letter
+	dead       uint8 // confirmed dead letters
+	seenDead   uint8 // deliveries as a dead letter
 	successes  uint8
 	fins       uint8
 	deliveries uint8
@@ -51,36 +50,35 @@ type entry struct {
 
 const (
 	acked   uint8 = 1 << iota // a publish was confirmed
-	unknown                   // one was unconfirmed
+	unknown                   // a publish was unconfirmed
 )
 
-// page is how many entries are allocated at a time.
+// page is the number of entries allocated at once.
 const page = 1024
 
-// account is the ledger of a soak: what was published, and what became of it, by body. What
-// must not happen is noted when it does.
+// account records, by body, what a soak published and what became of it. It reports a violation
+// when it happens.
 type account struct {
-	lanes []lane
-	pulse pulse
+	streams []stream
+	stalls  stallMeter
 
 	published, unconfirmed, notSent, rejected     atomic.Int64 // outcomes of publishes
 	delivered, successes, failures, dead, finsOut atomic.Int64
 
 	mu     sync.Mutex
 	faults []string
-	more   int // faults beyond those
+	more   int // faults beyond the first 20
 }
 
-// lane has the messages of one goroutine that publishes.
-type lane struct {
+// stream has the messages of one publishing goroutine.
+type stream struct {
 	mu    sync.Mutex
 	next  uint32
 	pages []*[page]entry
 }
 
-func newAccount(lanes int) *account { return &account{lanes: make([]lane, lanes)} }
+func newAccount(streams int) *account { return &account{streams: make([]stream, streams)} }
 
-// fault notes a violation.
 func (a *account) fault(format string, args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -91,9 +89,8 @@ func (a *account) fault(format string, args ...any) {
 	a.faults = append(a.faults, fmt.Sprintf(format, args...))
 }
 
-// issue makes a new message.
 func (a *account) issue(n int) key {
-	l := &a.lanes[n]
+	l := &a.streams[n]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if int(l.next)%page == 0 {
@@ -103,10 +100,9 @@ func (a *account) issue(n int) key {
 	return key{uint32(n), l.next - 1}
 }
 
-// issued is how many messages each lane has had so far.
 func (a *account) issued() (n []uint32) {
-	for i := range a.lanes {
-		l := &a.lanes[i]
+	for i := range a.streams {
+		l := &a.streams[i]
 		l.mu.Lock()
 		n = append(n, l.next)
 		l.mu.Unlock()
@@ -114,12 +110,12 @@ func (a *account) issued() (n []uint32) {
 	return n
 }
 
-// change changes an entry, under its lock. It is false if there is no such message.
+// change applies f to an entry under its lock. It returns false if there is no such message.
 func (a *account) change(k key, f func(*entry)) bool {
-	if int(k.lane) >= len(a.lanes) {
+	if int(k.stream) >= len(a.streams) {
 		return false
 	}
-	l := &a.lanes[k.lane]
+	l := &a.streams[k.stream]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if k.seq >= l.next {
@@ -129,9 +125,8 @@ func (a *account) change(k key, f func(*entry)) bool {
 	return true
 }
 
-func count8(n *uint8) { *n = max(*n, *n+1) } // does not wrap
+func count8(n *uint8) { *n = max(*n, *n+1) } // saturates
 
-// result notes what a publish of a message has returned.
 func (a *account) result(k key, err error) {
 	switch {
 	case err == nil:
@@ -149,7 +144,6 @@ func (a *account) result(k key, err error) {
 	}
 }
 
-// begin notes a delivery to a handler.
 func (a *account) begin(body string) (k key, ok bool) {
 	a.delivered.Add(1)
 	k, ok = keyOf(body)
@@ -160,29 +154,28 @@ func (a *account) begin(body string) (k key, ok bool) {
 	return k, true
 }
 
-// succeed notes that a handler is about to return nil.
 func (a *account) succeed(k key) {
 	a.successes.Add(1)
 	a.change(k, func(e *entry) { count8(&e.successes) })
 }
 
-// decide notes that a dead letter has been confirmed.
-func (a *account) decide(body []byte) {
+// deadLetter records a confirmed dead letter.
+func (a *account) deadLetter(body []byte) {
 	a.dead.Add(1)
 	if k, ok := keyOf(body); ok {
 		a.change(k, func(e *entry) { count8(&e.dead) })
 	}
 }
 
-// bury notes a message on the topic of the dead letters.
-func (a *account) bury(body string) {
+// seenDead records a message on the dead-letter topic.
+func (a *account) deadLetterSeen(body string) {
 	k, ok := keyOf(body)
-	if !ok || !a.change(k, func(e *entry) { count8(&e.buried) }) {
+	if !ok || !a.change(k, func(e *entry) { count8(&e.seenDead) }) {
 		a.fault("a dead letter is %.60q, which nobody has published", body)
 	}
 }
 
-// fin notes a FIN on the wire: it needs a success, or a dead letter, of its own. (I2)
+// fin records a FIN on the wire. It needs a success or a dead letter of its own. (I2)
 func (a *account) fin(k key) {
 	a.finsOut.Add(1)
 	var e entry
@@ -192,11 +185,11 @@ func (a *account) fin(k key) {
 	})
 	if e.fins > e.successes+e.dead {
 		a.fault("FIN number %d of message %d-%d, which has succeeded %d times and been a dead letter %d times",
-			e.fins, k.lane, k.seq, e.successes, e.dead)
+			e.fins, k.stream, k.seq, e.successes, e.dead)
 	}
 }
 
-// open counts messages that were acked and are not handled yet.
+// open counts messages that are acked and not yet handled.
 func (a *account) open() (n int) {
 	a.each(func(_ key, e entry) {
 		if e.state&acked != 0 && e.successes+e.dead == 0 {
@@ -207,8 +200,8 @@ func (a *account) open() (n int) {
 }
 
 func (a *account) each(f func(key, entry)) {
-	for i := range a.lanes {
-		l := &a.lanes[i]
+	for i := range a.streams {
+		l := &a.streams[i]
 		l.mu.Lock()
 		for seq := range l.next {
 			f(key{uint32(i), seq}, l.pages[seq/page][seq%page])
@@ -217,10 +210,9 @@ func (a *account) each(f func(key, entry)) {
 	}
 }
 
-// bytes is the memory that the account takes.
 func (a *account) bytes() (n int) {
-	for i := range a.lanes {
-		l := &a.lanes[i]
+	for i := range a.streams {
+		l := &a.streams[i]
 		l.mu.Lock()
 		n += len(l.pages) * page * 6
 		l.mu.Unlock()
@@ -228,17 +220,16 @@ func (a *account) bytes() (n int) {
 	return n
 }
 
-// toll is what nsqds say of all their lives.
-type toll struct {
+// totals are the counters of all nsqds, over all restarts.
+type totals struct {
 	accepted                    int // messages taken from publishers
-	requeued, timedOut, atFault int // REQs, timeouts, in flight when nsqd was stopped
+	requeued, timedOut, atFault int // REQs, timeouts, messages in flight when nsqd stopped
 }
 
-// balance is the end of the account.
-type balance struct{ distinct, lost, extra, bound, unburied, twice int }
+type balance struct{ distinct, lost, extra, bound, noDeadLetter, twice int }
 
-// close balances the account at the quiet end: I1 and I4.
-func (a *account) close(t toll) (b balance) {
+// close balances the account after the soak: I1 and I4.
+func (a *account) close(t totals) (b balance) {
 	a.each(func(k key, e entry) {
 		if e.deliveries > 0 {
 			b.distinct++
@@ -246,12 +237,12 @@ func (a *account) close(t toll) (b balance) {
 		switch {
 		case e.state&acked != 0 && e.successes == 0 && e.dead == 0:
 			b.lost++
-			a.fault("message %d-%d was acked and never handled: %+v", k.lane, k.seq, e)
+			a.fault("message %d-%d was acked and never handled: %+v", k.stream, k.seq, e)
 		case e.state == 0 && e.deliveries > 0:
-			a.fault("message %d-%d was delivered, and its publish not sent or rejected: %+v", k.lane, k.seq, e)
-		case e.successes == 0 && e.dead > 0 && e.buried == 0:
-			b.unburied++
-			a.fault("message %d-%d was given up, and there is no dead letter: %+v", k.lane, k.seq, e)
+			a.fault("message %d-%d was delivered, and its publish not sent or rejected: %+v", k.stream, k.seq, e)
+		case e.successes == 0 && e.dead > 0 && e.seenDead == 0:
+			b.noDeadLetter++
+			a.fault("message %d-%d was given up, and there is no dead letter: %+v", k.stream, k.seq, e)
 		}
 	})
 	published, unknown := int(a.published.Load()), int(a.unconfirmed.Load())
@@ -266,7 +257,6 @@ func (a *account) close(t toll) (b balance) {
 	return b
 }
 
-// check fails the test for each fault.
 func (a *account) check(tb testing.TB) {
 	tb.Helper()
 	a.mu.Lock()

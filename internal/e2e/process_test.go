@@ -16,8 +16,8 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// TestFrozenBeforeConnectF6: the kernel accepts for a process that does
-// nothing. One deadline ends the whole handshake.
+// TestFrozenBeforeConnectF6: the kernel accepts for a stopped process. One deadline ends the whole
+// handshake.
 func TestFrozenBeforeConnectF6(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -45,8 +45,8 @@ func TestFrozenBeforeConnectF6(t *testing.T) {
 	})
 }
 
-// TestFrozenServerF7: nsqd stops in the middle of its work, and goes on
-// later. Answers to what it had sent before are dropped.
+// TestFrozenServerF7: nsqd is stopped while busy, and continues later. Answers to its earlier
+// messages are dropped.
 func TestFrozenServerF7(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -77,8 +77,8 @@ func TestFrozenServerF7(t *testing.T) {
 	})
 }
 
-// TestKilledF5: nsqd is killed under load. It loses what was in flight or
-// deferred, and nothing else; and nsqx works on with what is left, and new.
+// TestKilledF5: nsqd is killed under load. It loses only messages in flight or deferred. nsqx
+// handles the rest, and new messages.
 func TestKilledF5(t *testing.T) {
 	t.Parallel()
 	const n, enough, maxInFlight = 300, 101, 16
@@ -86,7 +86,7 @@ func TestKilledF5(t *testing.T) {
 	s.EnsureChannel(topic, channel)
 	bodies := numbered("m", n)
 	s.Publish(topic, bodies...)
-	// What is still on its way to the channel would be lost, too.
+	// A message not yet in the channel would be lost, too.
 	eventually(t, func() bool { return s.Channel(topic, channel).Depth == n }, "all messages to be in the channel")
 	book, w := newLedger(), new(watch)
 	full, killed := make(chan struct{}), make(chan struct{})
@@ -96,7 +96,7 @@ func TestKilledF5(t *testing.T) {
 		i := begun.Add(1)
 		switch {
 		case i < enough && i%20 == 0:
-			return retry.After(time.Hour, nil) // nsqd keeps these in memory alone
+			return retry.After(time.Hour, nil) // nsqd keeps deferred messages in memory only
 		case i == enough:
 			close(full)
 			fallthrough

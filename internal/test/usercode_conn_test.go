@@ -12,36 +12,8 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// hostileConn is a user's net.Conn of which one method misbehaves once.
-type hostileConn struct {
-	net.Conn
-	method string
-	do     func() // misbehaves; armed until called
-	armed  *atomic.Bool
-}
-
-func (c *hostileConn) strike(method string) {
-	if c.method == method && c.armed.CompareAndSwap(true, false) {
-		c.do()
-	}
-}
-
-func (c *hostileConn) Read(p []byte) (int, error)  { c.strike("Read"); return c.Conn.Read(p) }
-func (c *hostileConn) Write(p []byte) (int, error) { c.strike("Write"); return c.Conn.Write(p) }
-func (c *hostileConn) CloseWrite() error {
-	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
-}
-func (c *hostileConn) Close() error { c.strike("Close"); return c.Conn.Close() }
-func (c *hostileConn) SetReadDeadline(t time.Time) error {
-	c.strike("SetReadDeadline")
-	return c.Conn.SetReadDeadline(t)
-}
-func (c *hostileConn) SetWriteDeadline(t time.Time) error {
-	c.strike("SetWriteDeadline")
-	return c.Conn.SetWriteDeadline(t)
-}
-
-// TestHostileConn: a net.Conn or dialer that panics or calls Goexit costs its connection, and the address is dialled again.
+// TestHostileConn: a net.Conn or dialer that panics or calls Goexit costs its connection, and the
+// address is dialled again.
 func TestHostileConn(t *testing.T) {
 	for name, do := range map[string]func(){
 		"panics": func() { panic(errOther) },
@@ -67,11 +39,11 @@ func TestHostileConn(t *testing.T) {
 				time.Sleep(time.Second)
 				if method != "DialContext" {
 					l := d.line(nsqd1)
-					armed.Store(true) // strikes with the next message, or its answer
+					armed.Store(true) // for the next message or its answer
 					l.send(1)
 				}
 				time.Sleep(time.Hour)
-				want(t, "struck", armed.Load(), false)
+				want(t, "still armed", armed.Load(), false)
 				l := d.line(nsqd1)
 				l.send(2)
 				l.wantCommands("FIN", "FIN 2")

@@ -17,8 +17,8 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// merging holds the answer to IDENTIFY back until there is more, so that both come in one write. It is for one
-// connection at a time; merged counts them.
+// merging delays the answer to IDENTIFY and sends it with the next bytes in one write. It works on
+// one connection at a time and counts them in merged.
 func merging(merged *int) testnsqd.Tap {
 	var held []byte
 	return func(d testnsqd.Direction, b []byte) []byte {
@@ -38,8 +38,9 @@ func merging(merged *int) testnsqd.Tap {
 	}
 }
 
-// TestCoalescedOKC1: the compressed OK comes in one segment with the answer to IDENTIFY. 500 handshakes with
-// the real nsqd, over each compression, with and without TLS, succeed; and messages flow then.
+// TestCoalescedOKC1: the compressed OK arrives in one segment with the answer to IDENTIFY. 500
+// handshakes with the real nsqd succeed, with each compression, with and without TLS. Then messages
+// flow.
 func TestCoalescedOKC1(t *testing.T) {
 	t.Parallel()
 	const each = 125
@@ -54,7 +55,7 @@ func TestCoalescedOKC1(t *testing.T) {
 			s := testnsqd.Start(t, tt.nsqd...)
 			p := testnsqd.StartProxy(t, s.Addr())
 			merged := 0
-			if tt.conn.TLS == nil { // else the client has to answer in between
+			if tt.conn.TLS == nil { // with TLS, the client answers in between
 				p.Tap(merging(&merged))
 			}
 			for i := range each {
@@ -78,8 +79,9 @@ func TestCoalescedOKC1(t *testing.T) {
 	}
 }
 
-// TestCompressionAnswerC2: an nsqd that switches on what was not asked for, both at once, or nothing, is refused after its answer to
-// IDENTIFY, and hears nothing more; but for one that offers none to a client that can do without.
+// TestCompressionAnswerC2: an nsqd that enables an unrequested compression, both at once, or none,
+// is refused after its answer to IDENTIFY and receives nothing more. An nsqd without compression is
+// accepted if compression is optional.
 func TestCompressionAnswerC2(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -145,7 +147,7 @@ func TestCompressionAnswerC2(t *testing.T) {
 	}
 }
 
-// compressions are both, with what is needed to play them.
+// compressions are snappy and deflate, with the means to fake them.
 var compressions = map[conn.Compression]struct {
 	upgrade func(*fake.Peer)
 	nothing []byte // decodes to nothing
@@ -154,7 +156,8 @@ var compressions = map[conn.Compression]struct {
 	conn.Deflate: {(*fake.Peer).UpgradeDeflate, []byte{0, 0, 0, 0xff, 0xff}},
 }
 
-// TestBombC3: 64 MiB, compressed to little, are refused when their size is known. It is not parallel: it measures memory.
+// TestBombC3: a frame of 64 MiB that compresses well is refused when its size is known. Not
+// parallel: it measures memory.
 func TestBombC3(t *testing.T) {
 	for c, how := range compressions {
 		for kind, size := range map[string]int{"message": 64 << 20, "response": 64 << 20, "message of twice the limit": 2 << 20} {
@@ -189,7 +192,7 @@ func TestBombC3(t *testing.T) {
 				if e, ok := errors.AsType[*wire.FrameSizeError](err); !ok || int(e.Size) != size-4 {
 					t.Errorf("the connection has ended with %v", err)
 				}
-				// The compressors of the peer and the reader of the consumer take most of it.
+				// Most of this is for the peer's compressors and the consumer's reader.
 				if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 {
 					t.Errorf("%d bytes were allocated for a frame of %d", n, size)
 				}
@@ -198,8 +201,8 @@ func TestBombC3(t *testing.T) {
 	}
 }
 
-// TestNothingC4: compressed bytes without end that decode to nothing keep no connection alive: one deadline ends the
-// handshake, and two heartbeats end a connection.
+// TestNothingC4: endless compressed bytes that decode to nothing keep no connection alive. One
+// deadline ends the handshake, two heartbeats end a connection.
 func TestNothingC4(t *testing.T) {
 	t.Parallel()
 	for c, how := range compressions {
@@ -209,7 +212,7 @@ func TestNothingC4(t *testing.T) {
 				if _, err := p.Conn.Write(block); err != nil {
 					return
 				}
-				time.Sleep(5 * time.Millisecond) // without it, the test takes all of the CPU
+				time.Sleep(5 * time.Millisecond) // leaves some CPU for others
 			}
 		}
 		identity := map[string]any{"snappy": c == conn.Snappy, "deflate": c == conn.Deflate}
