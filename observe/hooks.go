@@ -38,8 +38,8 @@ type Hooks struct {
 	// message to another consumer.
 	OnOverdue func(OverdueEvent)
 
-	// OnGiveBack is called when messages were given back to nsqd that no handler had seen.
-	OnGiveBack func(GiveBackEvent)
+	// OnGivenBack is called when messages were given back to nsqd that no handler had seen.
+	OnGivenBack func(GivenBackEvent)
 
 	// OnSettle is called for each message that went through the chain, before nsqd is told its
 	// Outcome. It runs in the handler's goroutine, many at a time. The body is still readable.
@@ -49,7 +49,7 @@ type Hooks struct {
 // IsZero reports whether no function is set.
 func (h Hooks) IsZero() bool {
 	return h.OnConnect == nil && h.OnDisconnect == nil && h.OnDialError == nil && h.OnRefused == nil &&
-		h.OnLookup == nil && h.OnBackoff == nil && h.OnOverdue == nil && h.OnGiveBack == nil && h.OnSettle == nil
+		h.OnLookup == nil && h.OnBackoff == nil && h.OnOverdue == nil && h.OnGivenBack == nil && h.OnSettle == nil
 }
 
 // ConnEvent is an event of one connection.
@@ -87,8 +87,8 @@ type OverdueEvent struct {
 	Age            time.Duration // since the message was received
 }
 
-// GiveBackEvent is a number of messages that were given back to nsqd, which costs each an attempt.
-type GiveBackEvent struct {
+// GivenBackEvent is a number of messages that were given back to nsqd, which costs each an attempt.
+type GivenBackEvent struct {
 	Topic, Channel string
 	Time           time.Time
 	Reason         string // "stall": no worker was free; "overflow": no room; "suspended": paused, or the breaker is open
@@ -96,7 +96,7 @@ type GiveBackEvent struct {
 }
 
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
-func (e GiveBackEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
+func (e GivenBackEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
 
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
 func (e ConnEvent) MarshalJSON() ([]byte, error) { return marshal(e) }

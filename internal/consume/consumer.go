@@ -126,7 +126,7 @@ func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 	rest, err := c.pool.Put(msgs)
 	switch {
 	case err == pool.ErrClosed:
-		c.giveBackLate(rest)
+		c.requeueLate(rest)
 	case err == pool.ErrSuspended:
 		c.control.Refuse(rest)
 	case err != nil:

@@ -62,7 +62,7 @@ func (c *Control) suspend() {
 // gaveBack tells of messages that were given back.
 func (c *Control) gaveBack(n int, reason string) {
 	if n > 0 {
-		c.cfg.Post(notify.Event{Kind: notify.GiveBack, Found: n, Reason: reason})
+		c.cfg.Post(notify.Event{Kind: notify.GivenBack, Found: n, Reason: reason})
 	}
 }
 

@@ -203,7 +203,7 @@ func TestMoreServersThanInFlightF25(t *testing.T) {
 }
 
 func takeTurns(t *testing.T, servers, maxInFlight int) {
-	const n, bound, rdysPerSecond = 20, 10 * time.Second, 100
+	const n, bound, rdysPerSecond = 20, 10 * time.Second, 150 // of which turns at their shortest are half
 	var all []*testnsqd.Server
 	var addrs []string
 	var bodies [][]byte

@@ -108,7 +108,7 @@ func TestLargestMessagesR2(t *testing.T) {
 				await(t, recovered)
 				bytes.Add(int64(len(body)))
 				return nil
-			}, append(tt.opts, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency))...)
+			}, append(tt.opts, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(concurrency), nsqx.WithFixedRDY())...)
 			before := heap()
 			r := start(t, c)
 			held := func() int { st := c.Stats(); return st.Queued + st.Running }

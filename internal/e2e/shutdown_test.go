@@ -83,7 +83,7 @@ func TestShutdownPrefetchedS3(t *testing.T) {
 		s := testnsqd.Start(t) // message timeout 60 s
 		publish(t, s, topic, numbered("m", 200)...)
 		g := newGated(t)
-		c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200))
+		c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200), nsqx.WithFixedRDY())
 		r := start(t, c)
 		first := receive(t, g.began, "the handler")
 		eventually(t, func() bool { return c.Stats().Queued == 199 }, "199 prefetched messages")

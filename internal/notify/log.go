@@ -40,7 +40,7 @@ func describe(ev *Event) (level slog.Level, text string) {
 		return slog.LevelWarn, "asking for nsqds failed"
 	case Backoff:
 		return slog.LevelWarn, "nearly all messages fail: none is asked for until one may try"
-	case GiveBack:
+	case GivenBack:
 		if ev.Reason == "suspended" {
 			return slog.LevelDebug, "messages given back that no handler has seen"
 		}
@@ -64,7 +64,7 @@ func attrs(ev *Event) (attrs []slog.Attr) {
 	case Lookup:
 		add(true, slog.String("source", ev.Source))
 		add(true, slog.Int("found", ev.Found))
-	case GiveBack:
+	case GivenBack:
 		add(true, slog.String("reason", ev.Reason))
 		add(true, slog.Int("messages", ev.Found))
 	case Overdue:

@@ -22,7 +22,7 @@ const (
 	Lookup
 	Backoff
 	Overdue
-	GiveBack
+	GivenBack
 )
 
 // Event is something that happened. Which fields count depends on the kind.
@@ -141,8 +141,8 @@ func (q *Queue) tell(h observe.Hooks, ev *Event) {
 		})
 	case Backoff:
 		call(q, h.OnBackoff, observe.BackoffEvent{Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Delay: ev.Retry})
-	case GiveBack:
-		call(q, h.OnGiveBack, observe.GiveBackEvent{
+	case GivenBack:
+		call(q, h.OnGivenBack, observe.GivenBackEvent{
 			Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Reason: ev.Reason, Messages: ev.Found,
 		})
 	case Overdue:
