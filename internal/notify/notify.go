@@ -34,10 +34,10 @@ type Event struct {
 	Age     time.Duration // of Overdue
 
 	Source string        // of Lookup
-	Found  int           // of Lookup: addresses; of GiveBack: messages
+	Found  int           // of Lookup: addresses; of GivenBack: messages
 	Good   bool          // of Lookup: the answer can be relied on, whatever Err says
 	Took   time.Duration // of Lookup
-	Reason string        // of GiveBack
+	Reason string        // of GivenBack
 }
 
 // backlog is the number of events that may wait.
