@@ -58,7 +58,7 @@ type Control struct {
 	restraint   restraint // after messages were given back
 	turns       flow.Turns[*conn.Conn]
 	capacity    int                // messages that may wait in the pool
-	capacityAt  time.Time          // when capacity was last no higher than needed
+	lowered     time.Time          // since when a lower capacity would do; zero if none would
 	flood       map[*conn.Conn]int // messages beyond capacity
 
 	// Used by Run alone.
@@ -172,7 +172,7 @@ func (c *Control) idle() bool {
 func (c *Control) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.flood) == 0 && !c.yielding && !c.cfg.Watching.Load() && !c.stalled && len(c.cfg.Conns()) <= c.total
+	return len(c.flood) == 0 && !c.yielding && !c.cfg.Watching.Load() && !c.stalled && (c.paused || len(c.cfg.Conns()) <= c.total)
 }
 
 // countReceived counts the messages of the present connections.

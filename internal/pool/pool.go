@@ -85,7 +85,8 @@ func (p *Pool) SetCapacity(messages, bytes int) {
 }
 
 // Tick reclaims what waits in batches, sends the FINs of what is finished there, sets the size of a
-// batch, and gives back what cannot be answered any more.
+// batch, and gives back what cannot be answered any more. It must be called each 100 ms or so: a
+// batch assumes that the time of its messages lasts until then.
 func (p *Pool) Tick(batchSize int) {
 	p.queue.setBatchSize(min(max(batchSize, 1), maxBatch))
 	for _, m := range p.queue.dropDead() {
@@ -128,8 +129,12 @@ func (p *Pool) Wait(d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-p.done:
-		return true
 	case <-timer.C:
+	}
+	select {
+	case <-p.done:
+		return true
+	default:
 		return false
 	}
 }
