@@ -42,6 +42,7 @@ type nsqds struct {
 	answer map[string]string        // to a publish, by address; defaults to "OK". "cut" ends the connection, "hang" does nothing
 	refuse map[string]error         // dials that fail, by address
 	gate   map[string]chan struct{} // dials that wait, by address
+	hook   func(count int)          // called for each command before it is answered; may be nil
 
 	published check.Synced[string] // "address: body body", a command each
 }
@@ -57,6 +58,9 @@ func (n *nsqds) set(f func()) {
 	defer n.mu.Unlock()
 	f()
 }
+
+// onPublish calls f for each command before it is answered, with the number of commands so far.
+func (n *nsqds) onPublish(f func(count int)) { n.set(func() { n.hook = f }) }
 
 // hold makes dials of an address wait until release is called.
 func (n *nsqds) hold(addr string) (release func()) {
@@ -109,6 +113,12 @@ func (n *nsqds) serve(p *fake.Peer) {
 			continue
 		}
 		n.published.Add(p.Addr + ": " + strings.Join(bodies, " "))
+		n.mu.Lock()
+		hook := n.hook
+		n.mu.Unlock()
+		if hook != nil {
+			hook(n.published.Len())
+		}
 		n.mu.Lock()
 		answer := n.answer[p.Addr]
 		n.mu.Unlock()
