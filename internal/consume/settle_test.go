@@ -200,7 +200,7 @@ func TestExhausted(t *testing.T) {
 	})
 }
 
-// TestRequeueDelay is cut to MaxRequeueDelay, which is said once.
+// TestRequeueDelay: a delay is cut to MaxRequeueDelay, with one warning.
 func TestRequeueDelay(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		log := &records{}

@@ -185,7 +185,7 @@ func TestNotice(t *testing.T) {
 	})
 }
 
-// TestFilter has the last word on what is found, but not on static addresses.
+// TestFilter: the filter applies to found addresses, and not to static ones.
 func TestFilter(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		f := newFixture(t, Config{
@@ -254,7 +254,7 @@ func TestUserCode(t *testing.T) {
 	}
 }
 
-// TestMax: addresses beyond Max are refused, and said to be, until others are forgotten.
+// TestMax: addresses beyond Max are refused, with an error, until others are forgotten.
 func TestMax(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		f := newFixture(t, Config{Max: 2, Sources: []Source{answers(

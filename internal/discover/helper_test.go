@@ -76,7 +76,7 @@ func newFixture(t *testing.T, cfg Config, static ...string) *fixture {
 	return f
 }
 
-// run polls for the first time, and goes on until the end of the test.
+// run polls for the first time, and then until the end of the test.
 func (f *fixture) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -79,7 +79,7 @@ func TestMergedLimit(t *testing.T) {
 	}
 }
 
-// TestEncodeHeaders: what goes to nsqd, and what is counted as skipped.
+// TestEncodeHeaders: the bodies that nsqd gets, and the count of skipped envelopes.
 func TestEncodeHeaders(t *testing.T) {
 	withHeaders := func(headers, body string) string {
 		var w envelope.Writer

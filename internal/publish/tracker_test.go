@@ -67,7 +67,7 @@ func TestFlushWaitsForEarlier(t *testing.T) {
 	})
 }
 
-// TestFlushDoesNotStarve: goroutines that flush all the time do not delay another Flush.
+// TestFlushDoesNotStarve: goroutines that flush again and again do not delay another Flush.
 func TestFlushDoesNotStarve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &Tracker{}

@@ -46,7 +46,7 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// TestTransmit: the commands of one publish, what is confirmed of them, and the counters.
+// TestTransmit: the commands of one publish, the confirmed ones, and the counters.
 func TestTransmit(t *testing.T) {
 	small := conn.Config{MaxMessageSize: 20, MaxBodySize: 4 + 2*(4+2)} // two bodies a command
 	for name, tt := range map[string]struct {

@@ -103,7 +103,7 @@ func TestLazyFailure(t *testing.T) {
 			f.try(false, false)
 			time.Sleep(1)
 			f.wantState("idle")
-			<-changed // whoever waits may ask again
+			<-changed // a waiting publish may ask again
 			f.wantDials(n + 1)
 		}
 	})
@@ -119,7 +119,7 @@ func TestLazyIdle(t *testing.T) {
 		"used at once":       {[]time.Duration{0}, 60 * time.Second},
 		"used late":          {[]time.Duration{29 * time.Second}, 60 * time.Second},
 		"used twice":         {[]time.Duration{time.Second, 31 * time.Second}, 90 * time.Second},
-		"used all the time":  {[]time.Duration{1e9, 25e9, 50e9, 75e9, 100e9}, 150 * time.Second},
+		"used repeatedly":    {[]time.Duration{1e9, 25e9, 50e9, 75e9, 100e9}, 150 * time.Second},
 		"used in one period": {[]time.Duration{1e9, 2e9, 3e9, 29e9}, 60 * time.Second},
 	} {
 		check.Bubble(t, name, func(t *testing.T) {

@@ -49,7 +49,7 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// TestSchedulePermanent: 5 to 10 s from the first failure on, and the schedule goes on meanwhile.
+// TestSchedulePermanent: 5 to 10 s from the first failure. Meanwhile the schedule advances.
 func TestSchedulePermanent(t *testing.T) {
 	low, high := time.Hour, time.Duration(0)
 	s := newSchedule()

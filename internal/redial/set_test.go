@@ -154,7 +154,7 @@ func TestAfterConnect(t *testing.T) {
 	}
 }
 
-// TestForgetWhileDialling: the dial goes on. Its connection stays until it ends, and a failure is
+// TestForgetWhileDialling: the dial continues. Its connection stays until it ends, and a failure is
 // not retried, unless the address was added again.
 func TestForgetWhileDialling(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -314,7 +314,7 @@ func TestCloseInEachState(t *testing.T) {
 	}
 }
 
-// TestCloseWhileDialling: a connection that comes too late is closed, and nobody hears of it.
+// TestCloseWhileDialling: a connection that comes too late is closed, without an event.
 func TestCloseWhileDialling(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		f := newFixture(t, Config{Sub: orders}, nil)
