@@ -127,7 +127,7 @@ func (l *line) next(ctx context.Context, first bool) bool {
 		return true
 	}
 	l.running = false
-	if !l.wanted {
+	if !l.wanted && !l.unconfirmed { // an unconfirmed one must be reported
 		s.remove(l)
 	}
 	s.announce()
@@ -189,9 +189,10 @@ func (l *line) wait(ctx context.Context, kind notify.Kind, err error, pause time
 	s := l.set
 	s.mu.Lock()
 	ending := s.closed || ctx.Err() != nil
-	if ending {
+	if ending || !l.wanted {
 		pause = 0
-	} else {
+	}
+	if !ending {
 		l.lastErr, l.retryAt, l.waiting = err, time.Now().Add(pause), pause > 0
 	}
 	s.announce()
