@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nsqx/nsqx/handler"
 )
@@ -129,4 +131,95 @@ func TestAcksOnce(t *testing.T) {
 			t.Fatalf("message %d was acked %d times", i, n)
 		}
 	}
+}
+
+// TestCursor: each step on a cursor with 2 acked messages, 2 finished, the current one and 3 that wait.
+func TestCursor(t *testing.T) {
+	start := cursor{acked: 2, next: 5, end: 8, count: 4}
+	want(t, "unpacked", unpack(start.pack()), start)
+	largest := cursor{1<<16 - 1, 1<<16 - 1, 1<<16 - 1, 1<<16 - 1}
+	want(t, "the largest, unpacked", unpack(largest.pack()), largest)
+	want(t, "unacked", start.unacked(), true)
+	want(t, "unacked, without finished ones", cursor{acked: 4, next: 5, end: 8}.unacked(), false)
+	want(t, "unacked, empty", cursor{}.unacked(), false)
+	for name, tt := range map[string]struct {
+		step     func(cursor) cursor
+		from, is cursor
+	}{
+		"ackAll":                {ackAll, start, cursor{5, 5, 8, 5}},
+		"ackAll, answered":      {ackAll, cursor{5, 5, 8, 5}, cursor{5, 5, 8, 5}},
+		"ackAll, empty":         {ackAll, cursor{}, cursor{}},
+		"detach":                {detach, start, cursor{5, 5, 8, 4}},
+		"detach, answered":      {detach, cursor{5, 5, 8, 4}, cursor{5, 5, 8, 4}},
+		"keepCurrent":           {keepCurrent, start, cursor{4, 5, 5, 4}},
+		"keepCurrent, answered": {keepCurrent, cursor{5, 5, 8, 4}, cursor{5, 5, 5, 4}},
+		"keepCurrent, empty":    {keepCurrent, cursor{}, cursor{}},
+	} {
+		b := new(batch)
+		b.cursor.Store(tt.from.pack())
+		was, is := b.step(tt.step)
+		if was != tt.from || is != tt.is || unpack(b.cursor.Load()) != tt.is {
+			t.Errorf("%s: from %+v to %+v, want %+v to %+v", name, was, is, tt.from, tt.is)
+		}
+	}
+}
+
+// TestClear: an empty batch keeps no message alive and keeps its count.
+func TestClear(t *testing.T) {
+	q, src := newQueueOf(100), newSource()
+	q.setBatchSize(maxBatch)
+	worker := newBatches(q, 1)[0]
+	mustPut(t, q, src.messages(0, 3))
+	worker.inTime(take(q, worker, 3)[2])
+	worker.flushAcks()
+	worker.clear()
+	if worker.msgs != nil || worker.seen != nil || worker.read != nil || worker.ctx != nil || worker.current() != nil {
+		t.Error("the batch is not empty")
+	}
+	want(t, "finished", worker.finished(), 3)
+	worker.clear()
+	want(t, "finished after another clear", worker.finished(), 3)
+}
+
+// TestInTime: a message is in time until its context ends. Messages of one read share one look at the
+// clock.
+func TestInTime(t *testing.T) {
+	for name, tt := range map[string]struct {
+		then func(src *source, m *handler.Delivery)
+		want bool
+	}{
+		"at once":            {func(*source, *handler.Delivery) {}, true},
+		"in time":            {func(*source, *handler.Delivery) { time.Sleep(58 * time.Second) }, true},
+		"in the last second": {func(*source, *handler.Delivery) { time.Sleep(59 * time.Second) }, false},
+		"too late":           {func(*source, *handler.Delivery) { time.Sleep(time.Hour) }, false},
+		"source ended":       {func(src *source, _ *handler.Delivery) { src.end(handler.ErrShutdown) }, false},
+		"TOUCH was refused":  {func(_ *source, m *handler.Delivery) { m.Expire() }, false},
+		"own context":        {func(_ *source, m *handler.Delivery) { m.Context() }, true},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			src := newSource()
+			defer src.end(nil)
+			m := &src.messages(1, 1)[0]
+			tt.then(src, m)
+			want(t, "in time", new(batch).inTime(m), tt.want)
+			m.Release()
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		src := newSource()
+		defer src.end(nil)
+		msgs := make([]handler.Delivery, 4)
+		read := &handler.Read{Source: src, At: src.terms.Now()}
+		for i := range msgs {
+			msgs[i].Init(read, handler.ID{}, 1, 0, nil)
+		}
+		b := new(batch)
+		want(t, "first", b.inTime(&msgs[0]), true)
+		time.Sleep(2 * time.Minute)
+		want(t, "second, by the same look at the clock", b.inTime(&msgs[1]), true)
+		b.clear()
+		want(t, "third, in a new batch", b.inTime(&msgs[2]), false)
+		src.end(handler.ErrConnLost)
+		want(t, "fourth, of an ended source", b.inTime(&msgs[3]), false)
+	})
 }
