@@ -153,7 +153,7 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// TestIdleNot: neither a running nor a waiting message is quiet.
+// TestIdleNot: a tick with a running or waiting message, or with anything pending, is not quiet.
 func TestIdleNot(t *testing.T) {
 	bubble(t, "running", func(t *testing.T) {
 		handle, release := hanging()
@@ -182,6 +182,14 @@ func TestIdleNot(t *testing.T) {
 			s.measure()
 			want(t, "quiet ticks with a message that waits", s.quiet, 0)
 		}
+	})
+	bubble(t, "not settled", func(t *testing.T) {
+		s := newService(t, Config{MaxInFlight: 10}, takes(0))
+		s.measure()
+		want(t, "quiet ticks", s.quiet, 1)
+		s.locked(func() { s.yielding = true })
+		s.measure()
+		want(t, "quiet ticks while a connection yields", s.quiet, 0)
 	})
 }
 

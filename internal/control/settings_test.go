@@ -78,5 +78,11 @@ func TestPauseGivesBack(t *testing.T) {
 		s.adjust(true)
 		want(t, "running", len(s.pool.Snapshot().Running), 1)
 		release()
+		l.flood(4, 1)
+		l.wantCommands("REQ", "REQ 3 0, REQ 2 0, REQ 4 0")
+		s.Resume()
+		s.adjust(true)
+		l.flood(5, 1)
+		l.wantCommands("FIN", "FIN 1, FIN 5")
 	})
 }

@@ -64,7 +64,8 @@ func TestAcksBehindLast(t *testing.T) {
 	worker.ack = func(msgs []handler.Delivery) { acked = append(acked, pointers(msgs)...) }
 	mustPut(t, q, src.messages(0, 3))
 	take(q, worker, 3)
-	mustPut(t, q, nil) // looks whether anything waits
+	mustPut(t, q, nil)
+	want(t, "waiting", waiting(q), 0) // looks into batches
 	wantNumbers(t, "acked", acked)
 	reclaimBatches(q)
 	wantNumbers(t, "acked after a tick", acked, 0, 1)

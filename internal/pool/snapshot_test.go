@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -69,6 +70,40 @@ func TestSnapshot(t *testing.T) {
 		want(t, "results", snapshot.Results, 11)
 		want(t, "busy time at the end", snapshot.BusyTime, 11*time.Second)
 		s.wantCounts("counts", disposed{handler.Finish: 11})
+	})
+}
+
+// lateLocker is a lock that a worker gets only after release, when it has been woken.
+type lateLocker struct {
+	sync.Locker
+	release chan struct{}
+}
+
+func (l *lateLocker) Lock() {
+	<-l.release
+	l.Locker.Lock()
+}
+
+// TestIdle: a worker is idle while it sleeps and until it runs again.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, src := newQueueOf(100), newSource()
+		worker := newBatches(q, 1)[0]
+		want(t, "at first", idle(q), 0)
+		late := &lateLocker{&q.mu, make(chan struct{})}
+		worker.wake.L = late
+		var running sync.WaitGroup
+		running.Go(func() { q.take(worker) })
+		synctest.Wait()
+		want(t, "asleep", idle(q), 1)
+		mustPut(t, q, src.messages(1, 1))
+		synctest.Wait()
+		want(t, "waking up", idle(q), 1)
+		want(t, "waiting", waiting(q), 1)
+		close(late.release)
+		running.Wait()
+		want(t, "busy", idle(q), 0)
+		want(t, "waiting at last", waiting(q), 0)
 	})
 }
 
