@@ -11,17 +11,13 @@ import (
 	"github.com/nsqx/nsqx/conn"
 )
 
-// quotas returns what is set now.
-func quotasOf(lines ...*line) (quotas []int) {
-	for _, l := range lines {
-		quotas = append(quotas, l.quota())
-	}
-	return quotas
-}
-
 func wantQuotas(t *testing.T, what string, lines []*line, want ...int) {
 	t.Helper()
-	if got := quotasOf(lines...); !slices.Equal(got, want) {
+	var got []int
+	for _, l := range lines {
+		got = append(got, l.quota())
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("%s: quotas %v, want %v", what, got, want)
 	}
 }
@@ -272,17 +268,17 @@ func TestYielding(t *testing.T) {
 		s.adjust(true)
 		want(t, "quota of the only one", first.quota(), 10)
 		want(t, "yielding", s.Control.yielding, false)
-		first.flood(1, 8)
+		first.flood(1, 10)
 		synctest.Wait()
 		second := s.dial(nsqd2)
 		lines := []*line{first, second}
 		s.adjust(true)
-		want(t, "yielding with 8 in flight", s.Control.yielding, true)
+		want(t, "yielding with 10 in flight", s.Control.yielding, true)
 		want(t, "settled", s.settled(), false)
-		if q := quotasOf(lines...); q[1] > 2 {
-			t.Errorf("quotas %v while the first uses 8 of 10", q)
-		}
+		wantQuotas(t, "with 10 in flight", lines, 9, 0)
 		s.awake()
+		synctest.Wait()
+		want(t, "woken before it has yielded", s.awake(), false)
 		release()
 		synctest.Wait()
 		want(t, "woken when it has yielded", s.awake(), true)
