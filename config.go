@@ -24,7 +24,7 @@ const (
 	maxInFlight    = 1 << 20
 )
 
-// sharedConfig is what the options of all kinds of services set.
+// sharedConfig holds the options that all kinds of services share.
 type sharedConfig struct {
 	nsqds         []string
 	lookupds      []string
@@ -36,7 +36,7 @@ type sharedConfig struct {
 	hooks         []observe.Hooks
 	override      *override.Nodes // nil outside of tests
 
-	given  map[string]bool
+	given  map[string]bool // names of options
 	faults []error
 }
 
@@ -47,12 +47,12 @@ func newSharedConfig() sharedConfig {
 	}
 }
 
-// consumerConfig is what the options of a consumer set.
+// consumerConfig holds the options of a consumer.
 type consumerConfig struct {
 	sharedConfig
-	consume consume.Config // without what is shared
+	consume consume.Config // validate adds the shared part
 
-	givesUp         string // name of the option that set consume.GiveUp
+	givesUp         string // the option that set consume.GiveUp
 	plainDeadLetter bool
 }
 
@@ -74,7 +74,7 @@ func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerCo
 	return c
 }
 
-// validate returns every fault, joined. It completes the configuration of the consumer.
+// validate completes the configuration of the consumer, and returns every fault, joined.
 func (c *consumerConfig) validate() error {
 	sub := &c.consume.Sub
 	if err := wire.CheckTopic(sub.Topic); err != nil {
@@ -94,7 +94,7 @@ func (c *consumerConfig) validate() error {
 	return errors.Join(c.faults...)
 }
 
-// validateGiveUp checks what becomes of messages that are given up.
+// validateGiveUp checks the options about messages that are given up.
 func (c *consumerConfig) validateGiveUp() {
 	if c.givesUp == "" {
 		for _, bound := range []string{"WithMaxAttempts", "WithMaxAge"} {
@@ -119,7 +119,7 @@ func (c *consumerConfig) validateGiveUp() {
 	c.consume.GiveUp = dead
 }
 
-// validateShared checks where the nsqds are, and then puts those of a test in their place.
+// validateShared checks the sources of nsqds, and applies the override of a test.
 func (c *sharedConfig) validateShared() {
 	if !c.given["WithNSQD"] && !c.given["WithLookupd"] && len(c.discover.Sources) == 0 && c.override == nil {
 		c.fault("WithNSQD", "or WithLookupd or WithDiscoverer is needed, to say where the nsqds are")
@@ -158,7 +158,7 @@ func (c *sharedConfig) makeLookupds() {
 	}
 }
 
-// applyOverride puts the servers of a test in place of all other nsqds.
+// applyOverride replaces all sources of nsqds by the servers of a test.
 func (c *sharedConfig) applyOverride() {
 	c.nsqds = slices.Clone(c.override.Addrs)
 	c.discover.Lookupds, c.discover.Sources, c.discover.Filter = nil, nil, nil
@@ -175,7 +175,7 @@ func (c *sharedConfig) applyOverride() {
 	}
 }
 
-// atLeastOne faults an option that was given no address.
+// atLeastOne adds a fault if an option has no address.
 func (c *sharedConfig) atLeastOne(option string, n int, example string) {
 	if n == 0 {
 		c.fault(option, "names none, want at least one address, such as "+example)
@@ -192,7 +192,7 @@ func (c *sharedConfig) add(err error) {
 	}
 }
 
-// once notes that an option was given, and faults the second time.
+// once records that an option was given. The second time is a fault.
 func (c *sharedConfig) once(option string) {
 	if c.given[option] {
 		c.fault(option, "is given twice")
@@ -200,7 +200,7 @@ func (c *sharedConfig) once(option string) {
 	c.given[option] = true
 }
 
-// giveUp sets what becomes of a message that is given up; the options for that exclude each other.
+// giveUp sets what becomes of messages that are given up. The options for that exclude each other.
 func (c *consumerConfig) giveUp(option string, g consume.GiveUp) {
 	c.once(option)
 	if c.givesUp != "" && c.givesUp != option {
@@ -209,7 +209,7 @@ func (c *consumerConfig) giveUp(option string, g consume.GiveUp) {
 	c.givesUp, c.consume.GiveUp = option, g
 }
 
-// inRange reports whether a number may be used, and faults one that may not.
+// inRange reports whether n is in a range, and adds a fault if not.
 func (c *sharedConfig) inRange(option string, n, low, high int) bool {
 	if n < low || n > high {
 		c.fault(option, fmt.Sprintf("is %d, want %d to %d", n, low, high))

@@ -9,14 +9,14 @@ import (
 	"github.com/nsqx/nsqx/internal/consume"
 )
 
-// Consumer hands the messages of one channel of one topic to a handler, and
-// tells nsqd what became of each. The first row that fits decides:
+// Consumer passes the messages of one channel to a handler, and tells nsqd the outcome of each
+// delivery. The first matching row decides:
 //
 //	when                                              nsqd hears     disposition
 //	the connection is gone                            nothing        lost
 //	nil, also late                                    FIN            finish
 //	failed when nsqd no longer waits for an answer    nothing        expired
-//	failed, and its ctx was ended by the shutdown     REQ 0          interrupted
+//	failed, and the shutdown ended its ctx            REQ 0          interrupted
 //	retry.Drop                                        FIN            drop
 //	retry.After(d, nil)                               REQ d          requeue
 //	retry.Permanent, or the retry policy says stop    dead letter¹   dead_letter, drop
@@ -24,42 +24,45 @@ import (
 //	MaxAttempts or MaxAge is reached                  dead letter    dead_letter
 //	retry.After(d, err), any other error, a panic     REQ delay      requeue
 //
-// A dead letter is published and confirmed before the FIN; if it cannot be, the
-// message is requeued. ¹ Without a dead letter configured: FIN, and an error is
-// logged. ² Without one: as any other error, since a newer release of the
-// service may read it.
+// A dead letter is published and confirmed before the FIN; if that fails the message is requeued. ¹
+// Without a dead letter: FIN, and an error in the log. ² Without one: like any other error, since a
+// newer release of the service may read the payload.
 //
-// Only a run that failed gives a message up: deliveries that no handler saw
-// (restarts, timeouts in a queue) count as attempts for nsqd, but do not end a
-// message here. The one exception is a message that seems to kill the process:
-// if it arrives with more than 2 × MaxAttempts + 8 attempts, it goes the way of
+// Only a failed run gives a message up: deliveries that no handler saw, because of a restart or a
+// timeout in a queue, count as attempts but do not end a message. The exception is a message that
+// seems to kill the process: at more than 2 × MaxAttempts + 8 attempts it takes the row of
 // MaxAttempts unhandled.
 type Consumer[T any] struct{ c *consume.Consumer }
 
-// NewConsumer makes a consumer of a channel of a topic. Each message is decoded
-// by c and handed to fn. It connects to nothing yet: see [Consumer.Run].
+// NewConsumer returns a consumer of a channel of a topic. c decodes each message, fn handles it. No
+// connection is made before [Consumer.Run].
 //
-// All that is wrong with the arguments is reported at once: the error joins one
-// for each fault, an [*OptionError] that names the option or argument and what
-// is allowed, or, for what is in a [conn.Config], a [*conn.ConfigError].
+// The error joins all faults of the arguments: an [*OptionError] for each, which names the option
+// or argument and what is allowed, a [*conn.ConfigError] for a field of a [conn.Config], and the
+// error of the codec's Validate method, if it has one.
 //
 // Defaults:
 //
-//	concurrency           GOMAXPROCS            WithConcurrency
-//	messages in flight    automatic             WithMaxInFlight
-//	  their bodies        64 MiB                WithMaxInFlightBytes
-//	backoff               from 20 results in 10 s of which 90 % fail; 1 s doubling to 60 s   WithBackoff, WithoutBackoff
-//	retry                 1 s doubling to 10 min, with jitter; for ever   WithRetry
-//	attempts, age         unlimited             WithMaxAttempts, WithMaxAge
-//	dead letter           none                  WithDeadLetter, WithDeadLetterFunc, WithDiscard
-//	message timeout       the server's          WithMessageTimeout
-//	longest requeue delay 1 h                   WithMaxRequeueDelay
-//	shutdown              20 s                  WithShutdownTimeout
-//	nsqlookupds           asked every 60 s ± 20 %   WithLookupInterval, WithLookupdClient
-//	nsqds found           256 at most, all dialled   WithMaxNSQDs, WithNSQDFilter
-//	redial                100 ms doubling to 10 s, with jitter
-//	the wire              see conn.Config       WithConn
-//	logger                slog.Default()        WithLogger
+//	concurrency            GOMAXPROCS                        WithConcurrency
+//	messages in flight     automatic                         WithMaxInFlight
+//	their bodies           64 MiB                            WithMaxInFlightBytes
+//	backoff                opens at 90 % failures of         WithBackoff, WithoutBackoff
+//	                       20 results or more in 10 s;
+//	                       1 s doubling to 60 s
+//	retry                  1 s doubling to 10 min,           WithRetry
+//	                       with jitter, without limit
+//	attempts, age          unlimited                         WithMaxAttempts, WithMaxAge
+//	dead letter            none                              WithDeadLetter, WithDeadLetterFunc,
+//	                                                         WithDiscard
+//	message timeout        the server's                      WithMessageTimeout
+//	longest requeue delay  1 h                               WithMaxRequeueDelay
+//	shutdown               20 s                              WithShutdownTimeout
+//	nsqlookupds            polled every 60 s ± 20 %          WithLookupInterval, WithLookupdClient
+//	discovered nsqds       256 at most, all of them          WithMaxNSQDs, WithNSQDFilter
+//	redial                 100 ms doubling to 10 s,
+//	                       with jitter
+//	connections            see conn.Config                   WithConn
+//	logger                 slog.Default()                    WithLogger
 func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func[T], opts ...ConsumerOption) (*Consumer[T], error) {
 	cfg := newConsumerConfig(topic, channel, opts)
 	var raw handler.Raw
@@ -82,30 +85,26 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 	return &Consumer[T]{consume.New(cfg.consume, raw)}, nil
 }
 
-// Run connects to every nsqd that is named or found, keeps redialling those that are down (from the
-// first moment: nsqd may start after the service), and handles messages until
-// ctx is cancelled. Handlers inherit the values of ctx, not its cancellation.
+// Run connects to every configured or discovered nsqd, redials those that are down, and handles
+// messages until ctx is cancelled. nsqd may start after the service. Handlers inherit the values of
+// ctx, not its cancellation.
 //
-// Then it drains: nsqd is told to send no more; what no handler has started is
-// given back at once; running handlers may finish for the shutdown timeout
-// ([WithShutdownTimeout]), after which their contexts end with
-// [handler.ErrShutdown], and have one more second. Run returns nil when every
-// message was answered and every nsqd has confirmed that it has read the
-// answers; else a [*ShutdownError]. It returns within the shutdown timeout and
-// two seconds, and leaves no goroutine behind except handlers that ignore their
-// contexts and hooks that do not return. (It does wait for a DialContext or
-// AuthSecret of [conn.Config] or a [Discoverer] that ignores its context, and for
-// the end of the telemetry's observation.)
+// Then Run drains. nsqd is told to send no more, and messages that no handler has started are
+// requeued. Running handlers may finish within [WithShutdownTimeout]; then their contexts end with
+// [handler.ErrShutdown], and they have one more second. Run returns nil if every message was
+// answered and every nsqd confirmed that it has read the answers; otherwise a [*ShutdownError].
 //
-// A Consumer runs once: a second Run returns [ErrAlreadyRun]. Handlers must not
-// wait for Run to return; they may cancel its ctx.
+// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except handlers
+// that ignore their contexts and hooks that do not return. It waits longer only for a DialContext
+// or AuthSecret of [conn.Config] or a [Discoverer] that ignores its context, and for the stop
+// function of the telemetry.
+//
+// A second Run returns [ErrAlreadyRun]. A handler must not wait for Run, but may cancel ctx.
 func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(ctx) }
 
-// Process runs a message through the consumer's chain, without a connection to
-// an nsqd, and returns what nsqd would hear. The table of [Consumer] applies, dead
-// letters included: they are published. It is what a test of the whole consumer
-// calls. ctx is what the
-// handler gets; pass m.Context() for the one that it gets in production.
+// Process runs a message through the consumer's chain without a connection, for tests, and returns
+// what nsqd would hear. Dead letters are published. ctx is the handler's; m.Context() is that of
+// production. See package nsqxtest.
 func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.Outcome {
 	return c.c.Process(ctx, m)
 }
@@ -113,28 +112,25 @@ func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.O
 // Stats returns the consumer's counters and the state of its connections.
 func (c *Consumer[T]) Stats() Stats { return c.c.Stats() }
 
-// Ready is closed once every nsqd that is named or found is subscribed to, or was
-// at least once, and one source of nsqds has answered, if there are any: also when it
-// knows of none yet, since a topic exists from its first message on. A service may
-// report itself ready then.
+// Ready returns a channel that is closed once every known nsqd was subscribed to at least once and,
+// if there are sources of nsqds, one has answered. That no nsqd is known is no obstacle, since the
+// first message creates a topic.
 func (c *Consumer[T]) Ready() <-chan struct{} { return c.c.Ready() }
 
-// Healthy returns nil while the consumer does what it can: it is connected to an
-// nsqd, or there is none for its topic yet. Else it returns an error that is
-// [ErrNotRunning] (from the start of the drain, too), [ErrNoNSQD], with the reasons,
-// or [ErrStuck].
+// Healthy returns nil if an nsqd is connected or the topic does not exist yet. Otherwise the error
+// is [ErrNotRunning] (also during the shutdown), [ErrStuck], or [ErrNoNSQD] with the reasons.
 func (c *Consumer[T]) Healthy() error { return c.c.Healthy() }
 
-// Pause lets no further handler start, until Resume: nsqd is asked for nothing,
-// what waits for a handler is given back at once, and handlers that run go on.
-// Connections stay. It may be called before Run.
+// Pause starts no further handler until [Consumer.Resume]: nothing is requested, and messages that
+// wait for a handler are requeued. Running handlers finish, connections stay. It may be called
+// before Run.
 func (c *Consumer[T]) Pause() { c.c.Pause() }
 
-// Resume undoes Pause.
+// Resume ends [Consumer.Pause].
 func (c *Consumer[T]) Resume() { c.c.Resume() }
 
-// SetConcurrency changes how many handlers run at once: 1 to 65536. Handlers that
-// run finish, also those that are now too many.
+// SetConcurrency changes [WithConcurrency]. Running handlers finish, even if they are too many. The
+// error is an [*OptionError].
 func (c *Consumer[T]) SetConcurrency(n int) error {
 	if n < 1 || n > maxConcurrency {
 		return &OptionError{Option: "SetConcurrency", Reason: fmt.Sprintf("is %d, want 1 to %d", n, maxConcurrency)}
@@ -143,9 +139,8 @@ func (c *Consumer[T]) SetConcurrency(n int) error {
 	return nil
 }
 
-// SetMaxInFlight changes how many messages may be in flight: 1 to 1048576, or 0 for
-// automatic. nsqd takes nothing back: a lower bound holds when handlers have answered
-// what is above it.
+// SetMaxInFlight changes [WithMaxInFlight]. nsqd takes no message back: a lower limit holds once
+// handlers have answered those above it. The error is an [*OptionError].
 func (c *Consumer[T]) SetMaxInFlight(n int) error {
 	if n < 0 || n > maxInFlight {
 		return &OptionError{Option: "SetMaxInFlight", Reason: fmt.Sprintf("is %d, want 0 to %d", n, maxInFlight)}

@@ -5,19 +5,20 @@ import (
 	"net/http"
 )
 
-// Discoverer finds the nsqds that have messages of a topic. [WithLookupd] asks nsqlookupd;
-// [WithDiscoverer] takes any other source.
+// Discoverer finds the nsqds that have messages of a topic: see [WithDiscoverer]. [WithLookupd]
+// asks nsqlookupds without one.
 type Discoverer interface {
 	// Discover returns the addresses of all nsqds that have the topic, as "host:port" or
-	// "unix:///path". A publisher asks for topic "", which means all nsqds. None is a valid answer:
-	// the topic does not exist yet. Addresses returned with an error are used, but the poll counts
-	// as failed: no address is forgotten because of it.
+	// "unix:///path". A publisher asks for topic "", which means all nsqds. No address is a valid
+	// answer: the topic does not exist yet. Addresses returned with an error are used, but the poll
+	// counts as failed, so no address is forgotten because of it.
 	//
-	// It must return when ctx ends, which is after 10 s at the latest.
+	// Discover must return when ctx ends, at the latest after 10 s. It is called concurrently with
+	// other sources, but by one goroutine at a time for each service.
 	Discover(ctx context.Context, topic string) ([]string, error)
 }
 
-// DiscovererFunc is a function as a [Discoverer].
+// DiscovererFunc makes a [Discoverer] of a function.
 type DiscovererFunc func(ctx context.Context, topic string) ([]string, error)
 
 // Discover calls f.
@@ -25,14 +26,14 @@ func (f DiscovererFunc) Discover(ctx context.Context, topic string) ([]string, e
 	return f(ctx, topic)
 }
 
-// LookupdClient is how nsqlookupds are asked. The zero value is ready to use.
+// LookupdClient configures how nsqlookupds are polled. The zero value is ready to use.
 type LookupdClient struct {
-	// HTTPClient sends the requests. Redirects are not followed. Its Timeout bounds a poll. Defaults
-	// to a client without proxy and with a timeout of 5 s.
+	// HTTPClient sends the requests. Redirects are not followed. Its Timeout limits a poll.
+	// Defaults to a client without proxy and with a timeout of 5 s.
 	HTTPClient *http.Client
 
-	// Authorization returns the value of that header for each request; "" sends none. The header
-	// goes to the nsqlookupds only, in clear text unless their addresses begin with https://. It
-	// must return when ctx ends. Defaults to nil: no header.
+	// Authorization returns the value of the Authorization header for each request; "" sends none.
+	// The header is sent to nsqlookupds only, in clear text unless their addresses begin with
+	// https://. Authorization must return when ctx ends. Defaults to nil: no header.
 	Authorization func(ctx context.Context) (string, error)
 }

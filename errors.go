@@ -8,43 +8,43 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// Results of a publish that failed. Every error of a publish is exactly one of these, by errors.Is,
-// and also the ctx.Err() of a context that ended it.
+// Kinds of publish errors. With [errors.Is], the error of a publish is exactly one of them, and
+// also the ctx.Err() of a context that ended it.
 var (
-	// ErrRejected: the publish can never work, because of its topic, size, payload, headers or
+	// ErrRejected: the publish can never succeed, because of its topic, size, payload, headers or
 	// missing permissions. Nothing was published.
 	ErrRejected = conn.ErrRejected
 
-	// ErrNotSent: no nsqd has the message. It was tried for as long as ctx and
-	// [WithPublishTimeout] allow, and may be published again.
+	// ErrNotSent: no nsqd has the message, although nsqx tried for as long as ctx and
+	// [WithPublishTimeout] allow. It can safely be published again.
 	ErrNotSent = conn.ErrNotSent
 
-	// ErrUnconfirmed: an nsqd may or may not have the message. Publishing it again may publish it
-	// twice; [WithAtLeastOnce] does so.
+	// ErrUnconfirmed: an nsqd may or may not have the message. Publishing it again, as
+	// [WithAtLeastOnce] does, may publish it twice.
 	ErrUnconfirmed = conn.ErrUnconfirmed
 )
 
-// PublishError is the error of a publish: one of the three results, and what happened.
+// PublishError is the error of a publish: its kind, the topic, the nsqd and the cause.
 type PublishError = conn.PublishError
 
 // Errors of [Consumer.Healthy] and [Publisher.Healthy], alone or wrapped.
 var (
-	ErrNotRunning = observe.ErrNotRunning // Run was not called, or has begun to end
+	ErrNotRunning = observe.ErrNotRunning // before Run, or from the start of the shutdown
 	ErrNoNSQD     = observe.ErrNoNSQD     // no nsqd is connected
-	ErrStuck      = observe.ErrStuck      // no handler returns
+	ErrStuck      = observe.ErrStuck      // every handler has outlived its message
 )
 
 // ErrAlreadyRun is returned by the second Run of a consumer.
 var ErrAlreadyRun = consume.ErrAlreadyRun
 
-// ErrNoTopic is the Err of an observe.LookupEvent if no nsqd known to the nsqlookupd has the topic,
-// which is created by its first message.
+// ErrNoTopic is the Err of an [observe.LookupEvent] if no nsqd known to the nsqlookupd has the
+// topic. The first message creates it.
 var ErrNoTopic = observe.ErrNoTopic
 
-// OptionError is one fault of what was passed to a constructor.
+// OptionError is one fault in the arguments of a constructor.
 type OptionError struct {
-	Option string // name of the option or argument
-	Reason string // what is wrong, and what is allowed
+	Option string // the option or argument
+	Reason string // the fault, and what is allowed
 }
 
 // Error names the option and what is allowed.

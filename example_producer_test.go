@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
 )
 
 type Shipment struct {
@@ -19,19 +22,19 @@ type Shipment struct {
 }
 
 func ExampleNewProducer() {
-	nsqd := &pretended{}
+	nsqd := nsqxtest.NewServer(producerT{}) // in memory; a service names its nsqds with WithNSQD or WithLookupd
+	defer nsqd.Close()
 	p, err := nsqx.NewProducer("shipments", codec.JSON[Shipment](),
-		nsqx.WithNSQD("127.0.0.1:4150"),
-		nsqx.WithConn(nsqd.Config()),
+		nsqd.Option(),
 		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
 	)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
+	defer p.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	defer p.Close()
 
 	switch err := p.Publish(ctx, Shipment{7, "sent"}); {
 	case err == nil:
@@ -43,52 +46,56 @@ func ExampleNewProducer() {
 	case errors.Is(err, nsqx.ErrUnconfirmed):
 		fmt.Println("nsqd may have it, or not:", err)
 	}
-	fmt.Println(nsqd.heard[0])
+	for _, m := range nsqd.Published("shipments") {
+		fmt.Printf("%s\n", m.Body)
+	}
 	// Output:
 	// nsqd has it
-	// PUB shipments: {"id":7,"status":"sent"}
+	// {"id":7,"status":"sent"}
 }
 
 func ExampleProducer_PublishAll() {
-	nsqd := &pretended{}
+	nsqd := nsqxtest.NewServer(producerT{})
+	defer nsqd.Close()
 	p, err := nsqx.NewProducer("shipments", codec.String(),
-		nsqx.WithNSQD("127.0.0.1:4150"),
-		nsqx.WithConn(nsqd.Config()),
+		nsqd.Option(),
 		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
 	)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
+	defer p.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	defer p.Close()
 
-	// An empty body is not taken by nsqd: then nothing is sent.
+	// nsqd refuses an empty body, so nothing is sent.
 	n, err := p.PublishAll(ctx, []string{"a", "", "c"})
 	fmt.Println(n, "confirmed, rejected:", errors.Is(err, nsqx.ErrRejected))
 
-	n, err = p.PublishAll(ctx, []string{"a"})
+	n, err = p.PublishAll(ctx, []string{"a", "b"})
 	fmt.Println(n, "confirmed,", err)
+	fmt.Println("nsqd heard", nsqd.Commands("PUB", "MPUB"))
 	// Output:
 	// 0 confirmed, rejected: true
-	// 1 confirmed, <nil>
+	// 2 confirmed, <nil>
+	// nsqd heard [MPUB shipments]
 }
 
 func ExampleProducer_PublishAsync() {
-	nsqd := &pretended{}
+	nsqd := nsqxtest.NewServer(producerT{})
+	defer nsqd.Close()
 	p, err := nsqx.NewProducer("shipments", codec.String(),
-		nsqx.WithNSQD("127.0.0.1:4150"),
-		nsqx.WithConn(nsqd.Config()),
+		nsqd.Option(),
 		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
 	)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
+	defer p.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	defer p.Close()
 
 	var mu sync.Mutex
 	confirmed := 0
@@ -103,17 +110,52 @@ func ExampleProducer_PublishAsync() {
 		if err != nil {
 			fmt.Println(err)
 		}
-		if err := p.Flush(ctx); err != nil { // or once, after all of them
-			fmt.Println(err)
-		}
+	}
+	if err := p.Flush(ctx); err != nil {
+		fmt.Println(err)
 	}
 	fmt.Println(confirmed, "confirmed")
 	// Output: 3 confirmed
 }
 
-// Producers of several topics share the connections of a publisher, and what is around it.
+// Header sets a header of one publish, handler.WithHeader those of all publishes under a ctx.
+func ExampleHeader() {
+	nsqd := nsqxtest.NewServer(producerT{})
+	defer nsqd.Close()
+	p, err := nsqx.NewProducer("shipments", codec.String(),
+		nsqd.Option(),
+		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
+		nsqx.WithEnvelope(),
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer p.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	ctx = handler.WithHeader(ctx, "tenant", "acme")
+	if err := p.Publish(ctx, "shipment 7", nsqx.Header("priority", "high")); err != nil {
+		fmt.Println(err)
+	}
+	for _, m := range nsqd.Published("shipments") {
+		headers, payload, err := envelope.Split(m.Body) // nsqx consumers do this before they decode
+		fmt.Printf("%s, %v\n", payload, err)
+		for key, value := range headers.All() {
+			fmt.Printf("%s: %s\n", key, value)
+		}
+	}
+	// Output:
+	// shipment 7, <nil>
+	// tenant: acme
+	// priority: high
+}
+
+// Producers of several topics share the connections and the middleware of a publisher.
 func ExampleWithPublisher() {
-	nsqd := &pretended{}
+	nsqd := nsqxtest.NewServer(producerT{})
+	defer nsqd.Close()
 	log := func(next handler.Send) handler.Send {
 		return func(ctx context.Context, out *handler.Outgoing) error {
 			err := next(ctx, out)
@@ -122,8 +164,7 @@ func ExampleWithPublisher() {
 		}
 	}
 	pub, err := nsqx.NewPublisher(
-		nsqx.WithNSQD("127.0.0.1:4150"),
-		nsqx.WithConn(nsqd.Config()),
+		nsqd.Option(),
 		nsqx.WithSendMiddleware(log),
 		nsqx.WithLogger(slog.New(slog.DiscardHandler)),
 	)
@@ -131,9 +172,9 @@ func ExampleWithPublisher() {
 		fmt.Println(err)
 		return
 	}
+	defer pub.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	defer pub.Close()
 
 	shipments, err := nsqx.NewProducer("shipments", codec.JSON[Shipment](), nsqx.WithPublisher(pub))
 	if err != nil {
@@ -156,3 +197,11 @@ func ExampleWithPublisher() {
 	// published to mails <nil>
 	// connections: 1
 }
+
+// producerT replaces the *testing.T of a test, which an example does not have.
+type producerT struct{ testing.TB }
+
+func (producerT) Helper()                           {}
+func (producerT) Cleanup(func())                    {}
+func (producerT) Errorf(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+func (producerT) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }

@@ -16,12 +16,12 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// A card is blocked, so an order ends as a dead letter. When the card is not blocked any more, the dead letters go back to
-// where they came from.
+// A card is blocked, so an order becomes a dead letter. Once the card works again, Redrive sends the
+// dead letter back to the topic that it came from.
 func ExampleRedrive() {
-	server := nsqxtest.NewServer(inExample{}) // in production: nsqd
-	defer server.Close()
-	opts := nsqx.WithOptions(server.Option(), nsqx.WithLogger(slog.New(slog.DiscardHandler)))
+	nsqd := nsqxtest.NewServer(redriveT{}) // in memory; a service names its nsqds with WithNSQD or WithLookupd
+	defer nsqd.Close()
+	opts := nsqx.WithOptions(nsqd.Option(), nsqx.WithLogger(slog.New(slog.DiscardHandler)))
 
 	var blocked atomic.Bool
 	blocked.Store(true)
@@ -43,8 +43,8 @@ func ExampleRedrive() {
 
 	var headers envelope.Writer
 	_ = headers.Set("tenant", "acme")
-	server.Publish("orders", headers.AppendTo(nil, []byte("order 7")))
-	server.Await("orders", "billing", func(st nsqxtest.ChannelStats) bool { return st.Finished == 1 })
+	nsqd.Publish("orders", headers.AppendTo(nil, []byte("order 7")))
+	nsqd.Await("orders", "billing", func(st nsqxtest.ChannelStats) bool { return st.Finished == 1 })
 
 	blocked.Store(false)
 	report, err := nsqx.Redrive(ctx, "orders.dead", "", opts, nsqx.WithRedriveRate(50), nsqx.WithRedriveIdle(200*time.Millisecond))
@@ -59,11 +59,10 @@ func ExampleRedrive() {
 	// ended: <nil>
 }
 
-// inExample stands for the *testing.T of a test, which examples do not have.
-type inExample struct{ testing.TB }
+// redriveT replaces the *testing.T of a test, which an example does not have.
+type redriveT struct{ testing.TB }
 
-func (inExample) Helper()                           {}
-func (inExample) Context() context.Context          { return context.Background() }
-func (inExample) Cleanup(func())                    {}
-func (inExample) Errorf(format string, args ...any) { fmt.Printf(format+"\n", args...) }
-func (inExample) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+func (redriveT) Helper()                           {}
+func (redriveT) Cleanup(func())                    {}
+func (redriveT) Errorf(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+func (redriveT) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }

@@ -2,7 +2,7 @@ package nsqx
 
 import "github.com/nsqx/nsqx/observe"
 
-// What services meet most of package observe.
+// Types of package observe that most services use.
 type (
 	Hooks          = observe.Hooks          // see [WithHooks]
 	Telemetry      = observe.Telemetry      // see [WithTelemetry]

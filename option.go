@@ -6,12 +6,11 @@ import (
 	"github.com/nsqx/nsqx/conn"
 )
 
-// ConsumerOption is an option of [NewConsumer]. A nil one is ignored. An option
-// that is given twice is a fault, but for [WithMiddleware] and [WithHooks],
-// which add up.
+// ConsumerOption is an option of [NewConsumer]. A nil option is ignored. Giving an option twice is
+// an error, except [WithMiddleware] and [WithHooks], which add up.
 type ConsumerOption interface{ applyConsumer(*consumerConfig) }
 
-// Option is an option that services share, whatever they do with NSQ.
+// Option is an option that consumers, producers, publishers and [Redrive] share.
 type Option interface {
 	ConsumerOption
 	ProducerOption
@@ -29,8 +28,7 @@ type consumerOption func(*consumerConfig)
 
 func (o consumerOption) applyConsumer(c *consumerConfig) { o(c) }
 
-// WithOptions bundles options, for what the consumers and producers of a
-// service share.
+// WithOptions combines options that consumers and producers share.
 func WithOptions(opts ...Option) Option {
 	return sharedOption(func(c *sharedConfig) {
 		for _, o := range opts {
@@ -41,7 +39,7 @@ func WithOptions(opts ...Option) Option {
 	})
 }
 
-// WithConsumerOptions bundles options, for what the consumers of a service share.
+// WithConsumerOptions combines options that consumers share.
 func WithConsumerOptions(opts ...ConsumerOption) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		for _, o := range opts {
@@ -52,8 +50,8 @@ func WithConsumerOptions(opts ...ConsumerOption) ConsumerOption {
 	})
 }
 
-// WithConn sets the environment's part of the wire: TLS, AUTH, compression,
-// timeouts. Defaults to the zero [conn.Config].
+// WithConn configures connections: TLS, AUTH, compression, timeouts, limits. Defaults to the zero
+// [conn.Config].
 func WithConn(cfg conn.Config) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithConn")
@@ -61,10 +59,9 @@ func WithConn(cfg conn.Config) Option {
 	})
 }
 
-// WithLogger sets where connections that come and go, dead letters and what
-// else an operator should know are logged. Defaults to slog.Default(), as it is
-// when the consumer is made. Messages are not logged one by one: see
-// middleware.Log.
+// WithLogger sets the logger for connections, dead letters, panics and whatever else an operator
+// should know; for each message see middleware.Log. A logger that panics loses the record and
+// changes nothing else. Defaults to slog.Default() at the time of the constructor.
 func WithLogger(l *slog.Logger) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLogger")
@@ -76,8 +73,8 @@ func WithLogger(l *slog.Logger) Option {
 	})
 }
 
-// WithTelemetry lets t observe every message and the statistics of a service, and calls its hooks.
-// Defaults to none.
+// WithTelemetry lets t observe every message and the statistics of a service, and calls the hooks
+// of t. Defaults to none.
 func WithTelemetry(t Telemetry) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithTelemetry")
@@ -90,8 +87,8 @@ func WithTelemetry(t Telemetry) Option {
 	})
 }
 
-// WithHooks calls functions when something happens: see [observe.Hooks]. Given more than once, hooks
-// add up; they are called in order.
+// WithHooks calls functions on events of a service: see [observe.Hooks]. Hooks of several calls add
+// up, and are called in order. Hooks without a function are an error.
 func WithHooks(hooks ...Hooks) Option {
 	return sharedOption(func(c *sharedConfig) {
 		for _, h := range hooks {

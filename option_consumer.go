@@ -8,9 +8,9 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// WithMessageTimeout sets how long nsqd waits for an answer before it delivers
-// a message to someone else: 1 s to 15 min in whole milliseconds, and at most
-// the server's --max-msg-timeout. Defaults to the server's --msg-timeout (60 s).
+// WithMessageTimeout sets how long nsqd waits for an answer before it delivers a message to another
+// consumer: 1 s to 15 min in whole milliseconds, at most the server's --max-msg-timeout. Defaults
+// to the server's --msg-timeout (60 s).
 func WithMessageTimeout(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMessageTimeout")
@@ -22,8 +22,8 @@ func WithMessageTimeout(d time.Duration) ConsumerOption {
 	})
 }
 
-// WithSampleRate makes nsqd deliver only this percentage of the channel's
-// messages: 1 to 99. The others are lost for the whole channel. Defaults to all.
+// WithSampleRate makes nsqd deliver only this percentage of the channel's messages, 1 to 99, and
+// lose the others for the whole channel. Defaults to all.
 func WithSampleRate(percent int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithSampleRate")
@@ -33,16 +33,15 @@ func WithSampleRate(percent int) ConsumerOption {
 	})
 }
 
-// WithMiddleware wraps the handler. The first is the outermost. Given more than
-// once, later ones are further in. Middleware sees errors, not panics, and sees
-// a payload that does not decode as a [*handler.DecodeError]; what nsqd will hear is
-// decided outside of it (see OnSettle of [observe.Hooks]).
+// WithMiddleware wraps the handler. The first is the outermost; later calls add further in.
+// Middleware sees errors, not panics, and a payload that does not decode as a
+// [*handler.DecodeError]. The outcome is decided outside of it: see OnSettle of [observe.Hooks].
 func WithMiddleware(mw ...handler.Middleware) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) { c.consume.Middleware = append(c.consume.Middleware, mw...) })
 }
 
-// WithRetry sets how long a failed message waits. Defaults to
-// retry.Exponential(time.Second, 10*time.Minute).
+// WithRetry sets the delay of a failed message. Defaults to retry.Exponential(time.Second,
+// 10*time.Minute).
 func WithRetry(p retry.Policy) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithRetry")
@@ -59,15 +58,15 @@ func WithRetry(p retry.Policy) ConsumerOption {
 	})
 }
 
-// WithErrors maps the errors of a domain to the vocabulary of package retry:
+// WithErrors maps errors of a domain to those of package retry:
 //
 //	nsqx.WithErrors(retry.Match(
 //		retry.Is(sql.ErrNoRows, retry.Permanent),
 //		retry.As(func(e *QuotaError) error { return retry.After(e.Wait, e) }),
 //	))
 //
-// An error for which mapping returns nil stays as it is: a mapping never makes
-// a success of a failure. It is called by many goroutines at once.
+// An error that mapping returns nil for is not changed: a failure never becomes a success. mapping
+// is called concurrently. Defaults to none.
 func WithErrors(mapping func(error) error) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithErrors")
@@ -78,9 +77,9 @@ func WithErrors(mapping func(error) error) ConsumerOption {
 	})
 }
 
-// WithMaxAttempts gives a message up when its handler fails at the nth delivery
-// or later: 1 to 65535. nsqd counts deliveries, also those that no handler saw,
-// so leave room. It needs a dead letter, or [WithDiscard]. Defaults to no limit.
+// WithMaxAttempts gives a message up if its handler fails at the nth delivery or later: 1 to 65535.
+// Deliveries that no handler saw count, too, so leave room. Requires [WithDeadLetter],
+// [WithDeadLetterFunc] or [WithDiscard]. Defaults to no limit.
 func WithMaxAttempts(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxAttempts")
@@ -89,8 +88,8 @@ func WithMaxAttempts(n int) ConsumerOption {
 	})
 }
 
-// WithMaxAge gives a message up when its handler fails and nsqd accepted it
-// longer ago than d, by nsqd's clock against ours. It needs a dead letter, or
+// WithMaxAge gives a message up if its handler fails more than d after nsqd accepted the message,
+// by nsqd's clock against the local one. Requires [WithDeadLetter], [WithDeadLetterFunc] or
 // [WithDiscard]. Defaults to no limit.
 func WithMaxAge(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
@@ -102,10 +101,9 @@ func WithMaxAge(d time.Duration) ConsumerOption {
 	})
 }
 
-// WithMaxRequeueDelay is the longest delay that is sent with a REQ. It should
-// be nsqd's --max-req-timeout, which nsqd does not tell: a longer delay is cut
-// there silently. Longer delays of a policy are cut, and warned about once. 1 ms at
-// least. Defaults to 1 h.
+// WithMaxRequeueDelay sets the longest delay of a REQ, at least 1 ms. Set it to nsqd's
+// --max-req-timeout, at which nsqd cuts delays silently. Longer delays of a policy are cut; the
+// first is logged. Defaults to 1 h.
 func WithMaxRequeueDelay(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxRequeueDelay")
@@ -116,9 +114,9 @@ func WithMaxRequeueDelay(d time.Duration) ConsumerOption {
 	})
 }
 
-// WithShutdownTimeout sets how long running handlers may go on after the ctx of
-// Run was cancelled, before their own contexts are ended. 0 gives all messages
-// back at once. Defaults to 20 s. Run returns at most two seconds later.
+// WithShutdownTimeout sets how long running handlers may continue after the ctx of Run is
+// cancelled, before their contexts end. With 0 all messages are requeued at once. Run returns at
+// most two seconds later. Defaults to 20 s.
 func WithShutdownTimeout(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithShutdownTimeout")

@@ -8,9 +8,8 @@ import (
 	"github.com/nsqx/nsqx/internal/flow"
 )
 
-// WithConcurrency sets how many handlers run at once: 1 to 65536. Defaults to
-// GOMAXPROCS. A handler that waits for something else than the CPU wants more.
-// [Consumer.SetConcurrency] changes it later.
+// WithConcurrency sets how many handlers run at once: 1 to 65536. Handlers that wait for other
+// services need more than one a CPU. See also [Consumer.SetConcurrency]. Defaults to GOMAXPROCS.
 func WithConcurrency(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithConcurrency")
@@ -19,12 +18,13 @@ func WithConcurrency(n int) ConsumerOption {
 	})
 }
 
-// WithMaxInFlight bounds how many messages nsqd may have sent and not heard of,
-// over all connections: what handlers work on and what waits for one. 1 to
-// 1048576, or 0 for automatic, which is the default: one for each handler, and as
-// many more as the handlers get through in 100 ms or two round trips, as measured;
-// at most nsqd's max-rdy-count (2500). If there are more nsqds than that, they take
-// turns. [Consumer.SetMaxInFlight] changes it later.
+// WithMaxInFlight limits the messages that nsqd has sent and that are not answered, over all
+// connections: 1 to 1048576, or 0 for automatic. Fewer are requested if some would wait for a
+// handler for more than a second. With more nsqds than messages, the nsqds take turns. See also
+// [Consumer.SetMaxInFlight].
+//
+// Defaults to automatic: one message a handler, and as many more as the handlers are measured to
+// finish in 100 ms or two round trips, at most nsqd's max-rdy-count (2500).
 func WithMaxInFlight(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxInFlight")
@@ -34,9 +34,8 @@ func WithMaxInFlight(n int) ConsumerOption {
 	})
 }
 
-// WithMaxInFlightBytes bounds the memory that messages in flight take: no more
-// are asked for than fit in, at the mean size of the bodies so far. 1 MiB at least.
-// Defaults to 64 MiB.
+// WithMaxInFlightBytes limits the bodies in flight, in bytes, at least 1 MiB. No more messages are
+// requested than fit at the mean size so far. Defaults to 64 MiB.
 func WithMaxInFlightBytes(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxInFlightBytes")
@@ -47,10 +46,9 @@ func WithMaxInFlightBytes(n int) ConsumerOption {
 	})
 }
 
-// WithFixedRDY keeps the RDY of each connection at its share of MaxInFlight.
-// Without it RDY follows what the connection can use, so that nsqd never holds
-// messages of a quiet topic back (for its output-buffer-timeout, 250 ms). It is for
-// comparisons, and for networks that the measuring cannot cope with.
+// WithFixedRDY keeps the RDY of each connection at its quota of MaxInFlight, for comparisons and
+// for networks where measurements fail. Otherwise RDY follows what the connection can use, so that
+// nsqd never buffers messages of a quiet topic (250 ms). Defaults to off.
 func WithFixedRDY() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithFixedRDY")
@@ -58,8 +56,8 @@ func WithFixedRDY() ConsumerOption {
 	})
 }
 
-// WithBackoff tunes when the consumer stops asking for messages because nearly all
-// of them fail: see [Backoff]. Defaults to the zero Backoff, which is on.
+// WithBackoff configures when the consumer stops requesting messages because nearly all fail: see
+// [Backoff]. Defaults to the zero Backoff, which is on.
 func WithBackoff(b Backoff) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithBackoff")
@@ -74,7 +72,7 @@ func WithBackoff(b Backoff) ConsumerOption {
 	})
 }
 
-// WithoutBackoff lets the consumer ask for messages however many of them fail.
+// WithoutBackoff requests messages however many fail.
 func WithoutBackoff() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithoutBackoff")
@@ -85,26 +83,24 @@ func WithoutBackoff() ConsumerOption {
 	})
 }
 
-// Backoff are the settings of a consumer's breaker. When nearly all messages
-// fail, something that they need is down; then the consumer asks nsqd for
-// nothing for a while, lets a single message try, and goes on when that
-// succeeds. NSQ calls that backoff. Other than there it goes by the rate of
-// failures, so that one message that always fails does not stop the others.
+// Backoff configures the breaker of a consumer. It opens when nearly all messages fail: the
+// consumer requests nothing for a while, then a single message, and continues if that succeeds. NSQ
+// calls this backoff. Unlike NSQ's it depends on the rate of failures, so one message that always
+// fails does not stop the others.
 //
-// A failure is a message that is requeued for an error (the last row of the
-// table of [Consumer]). The same message counts once while its failures follow
-// closely on each other. Zero fields mean the defaults.
+// A failure is the last row of the table of [Consumer]. Repeated failures of one message count
+// once. Zero fields mean the defaults.
 type Backoff struct {
-	MinResults int           // results needed within Period to open, 1 or more. Defaults to 20
-	Failures   float64       // part of them that must have failed, above 0 and up to 1. Defaults to 0.9
-	Period     time.Duration // how far it looks back, 1 s or more. Defaults to 10 s
-	First      time.Duration // how long it is open first; doubled each time the trial fails. Defaults to 1 s
-	Max        time.Duration // how long it is open at most, no less than First. Defaults to 60 s
+	MinResults int           // results within Period that are needed to open, at least 1. Defaults to 20
+	Failures   float64       // part of the results that failed, above 0 and up to 1. Defaults to 0.9
+	Period     time.Duration // age of the oldest result that counts, at least 1 s. Defaults to 10 s
+	First      time.Duration // first time open, at least 1 ms; a failed trial doubles it. Defaults to 1 s
+	Max        time.Duration // longest time open, at least First. Defaults to 60 s
 }
 
 var defaultBackoff = Backoff{MinResults: 20, Failures: 0.9, Period: 10 * time.Second, First: time.Second, Max: time.Minute}
 
-// check fills in the defaults, and returns what is wrong.
+// check sets the defaults, and returns what is wrong.
 func (b *Backoff) check() (fault string) {
 	b.MinResults = cmp.Or(b.MinResults, defaultBackoff.MinResults)
 	b.Failures = cmp.Or(b.Failures, defaultBackoff.Failures)

@@ -7,22 +7,20 @@ import (
 	"github.com/nsqx/nsqx/internal/consume"
 )
 
-// WithDeadLetter publishes the messages that are given up to a topic: to the nsqd
-// that delivered the message, or to another one if that fails. The message is
-// finished when the publish is confirmed, and requeued otherwise. (A message can so
-// be published twice.)
+// WithDeadLetter publishes messages that are given up to a topic: to the nsqd that delivered the
+// message, or else to another one. The message is finished when that is confirmed, and requeued
+// otherwise, so a dead letter may be published twice.
 //
-// A dead letter has the body as it came, in an envelope with the headers that the
-// message had, and with those that say where it comes from and why: see the keys in
-// package envelope, [WithPlainDeadLetter] and [Redrive].
+// A dead letter is the original body in an envelope, with the headers of the message and those that
+// name its origin and the error: see package envelope, [WithPlainDeadLetter] and [Redrive].
 func WithDeadLetter(topic string) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.giveUp("WithDeadLetter", consume.DeadLetterTopic{Topic: topic})
 	})
 }
 
-// WithPlainDeadLetter publishes dead letters without an envelope: the payload alone,
-// for a topic whose consumers cannot read one. Defaults to none.
+// WithPlainDeadLetter publishes dead letters as the payload alone, for consumers that cannot read
+// an envelope. Requires [WithDeadLetter]. Defaults to off.
 func WithPlainDeadLetter() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithPlainDeadLetter")
@@ -30,9 +28,8 @@ func WithPlainDeadLetter() ConsumerOption {
 	})
 }
 
-// WithDeadLetterFunc hands the messages that are given up to fn, with the error
-// they are given up for. nil finishes the message, an error requeues it. ctx
-// does not end with the handler's, and fn may take as long as nsqd's
+// WithDeadLetterFunc passes messages that are given up, and their error, to fn. nil finishes the
+// message, an error requeues it. ctx outlives the handler's. fn may take as long as nsqd's
 // max-msg-timeout: the message is touched meanwhile.
 func WithDeadLetterFunc(fn func(ctx context.Context, m *handler.Message, err error) error) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
@@ -43,8 +40,7 @@ func WithDeadLetterFunc(fn func(ctx context.Context, m *handler.Message, err err
 	})
 }
 
-// WithDiscard finishes the messages that are given up, and keeps nothing of
-// them. They are counted as dropped.
+// WithDiscard finishes messages that are given up, without keeping them. They count as dropped.
 func WithDiscard() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.giveUp("WithDiscard", consume.Discard{})

@@ -7,10 +7,9 @@ import (
 	"github.com/nsqx/nsqx/internal/override"
 )
 
-// WithNSQD names nsqds to connect to, as "host:port" or "unix:///path". Names are
-// resolved anew at each dial. An address that is named twice is connected to once.
-// Together with [WithLookupd] or [WithDiscoverer]: the union. One of the three is
-// needed.
+// WithNSQD sets addresses of nsqds, as "host:port" or "unix:///path". Names are resolved at each
+// dial; duplicates are ignored. [WithLookupd] and [WithDiscoverer] add to them; one of the three is
+// required.
 func WithNSQD(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQD")
@@ -19,13 +18,13 @@ func WithNSQD(addrs ...string) Option {
 	})
 }
 
-// WithLookupd names nsqlookupds to ask for the nsqds that have the topic, as
-// "host:port", "http://host:port" or "https://host:port/prefix". All are asked at
-// once: at the start, and then again and again (see [WithLookupInterval]).
+// WithLookupd sets the nsqlookupds to poll for the nsqds of the topic, as "host:port",
+// "http://host:port" or "https://host:port/prefix": concurrently, at the start and at each
+// [WithLookupInterval].
 //
-// An nsqd that is no longer named is dialled no more after three good answers in a
-// row without it, of each nsqlookupd that ever named it; a connection that works is
-// kept. So a nsqlookupd that was restarted and knows nothing yet costs nothing.
+// An nsqd is no longer dialled after three successful polls without it, of each nsqlookupd that
+// named it before; a working connection is kept. So a restarted nsqlookupd, which knows nothing
+// yet, does no harm.
 func WithLookupd(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLookupd")
@@ -34,8 +33,7 @@ func WithLookupd(addrs ...string) Option {
 	})
 }
 
-// WithDiscoverer asks other sources than nsqlookupd for nsqds, at the same times
-// and by the same rules as [WithLookupd].
+// WithDiscoverer sets other sources of nsqds, polled like [WithLookupd].
 func WithDiscoverer(discoverers ...Discoverer) Option {
 	return sharedOption(func(c *sharedConfig) {
 		if len(discoverers) == 1 {
@@ -56,8 +54,8 @@ func WithDiscoverer(discoverers ...Discoverer) Option {
 	})
 }
 
-// WithLookupInterval sets how long to wait before the sources of nsqds are asked
-// again, give or take 20 %: 100 ms to 1 h. Defaults to 60 s.
+// WithLookupInterval sets the time between polls of the sources of nsqds, ± 20 %: 100 ms to 1 h.
+// Defaults to 60 s.
 func WithLookupInterval(d time.Duration) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLookupInterval")
@@ -68,7 +66,7 @@ func WithLookupInterval(d time.Duration) Option {
 	})
 }
 
-// WithLookupdClient sets how nsqlookupds are asked. Defaults to the zero
+// WithLookupdClient sets how nsqlookupds are polled. Requires [WithLookupd]. Defaults to the zero
 // [LookupdClient].
 func WithLookupdClient(client LookupdClient) Option {
 	return sharedOption(func(c *sharedConfig) {
@@ -77,11 +75,10 @@ func WithLookupdClient(client LookupdClient) Option {
 	})
 }
 
-// WithNSQDFilter lets only those nsqds be dialled, of all that [WithLookupd] and
-// [WithDiscoverer] find, for which allow returns true. Whoever controls a nsqlookupd
-// can make its clients dial any address: a filter bounds that, and TLS with a
-// certificate that is checked is the real defence. It is called for each address
-// of each answer, by several goroutines at once, and must not block. Defaults to all.
+// WithNSQDFilter dials only those nsqds from [WithLookupd] and [WithDiscoverer] for which allow
+// returns true. Whoever controls a nsqlookupd can name any address: a filter limits the damage, and
+// TLS with a verified certificate prevents it. allow is called concurrently and must not block.
+// Defaults to all.
 func WithNSQDFilter(allow func(addr string) bool) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQDFilter")
@@ -92,9 +89,8 @@ func WithNSQDFilter(allow func(addr string) bool) Option {
 	})
 }
 
-// WithMaxNSQDs bounds how many nsqds are taken from all answers of [WithLookupd]
-// and [WithDiscoverer]: 1 to 4096. Those of [WithNSQD] do not count. Defaults to
-// 256. What is beyond is reported as an error.
+// WithMaxNSQDs limits the nsqds from [WithLookupd] and [WithDiscoverer]: 1 to 4096. Further ones
+// are reported as an error. Defaults to 256.
 func WithMaxNSQDs(n int) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithMaxNSQDs")

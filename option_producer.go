@@ -10,16 +10,15 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// ProducerOption is an option of [NewPublisher] and [NewProducer]. A nil one is
-// ignored. An option that is given twice is a fault, but for [WithSendMiddleware]
-// and [WithHooks], which add up.
+// ProducerOption is an option of [NewPublisher] and [NewProducer]. A nil option is ignored. Giving
+// an option twice is an error, except [WithSendMiddleware] and [WithHooks], which add up.
 type ProducerOption interface{ applyProducer(*producerConfig) }
 
 type producerOption func(*producerConfig)
 
 func (o producerOption) applyProducer(c *producerConfig) { o(c) }
 
-// producerConfig is what the options of a producer or publisher set.
+// producerConfig holds the options of a producer or publisher.
 type producerConfig struct {
 	sharedConfig
 	publisher    *Publisher
@@ -40,7 +39,7 @@ func newProducerConfig(opts []ProducerOption) *producerConfig {
 	return c
 }
 
-// ofProducer are the options that go with WithPublisher; the others belong to the
+// ofProducer are the options that may be combined with WithPublisher. The others belong to the
 // publisher.
 var ofProducer = []string{"WithPublisher", "WithSendMiddleware", "WithEnvelope", "WithCloseTimeout"}
 
@@ -64,7 +63,7 @@ func (c *producerConfig) validate() error {
 	return errors.Join(c.faults...)
 }
 
-// WithProducerOptions bundles options, for what the producers of a service share.
+// WithProducerOptions combines options that producers share.
 func WithProducerOptions(opts ...ProducerOption) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		for _, o := range opts {
@@ -75,8 +74,9 @@ func WithProducerOptions(opts ...ProducerOption) ProducerOption {
 	})
 }
 
-// WithPublisher makes a producer publish through p, which it shares with others.
-// Besides it only [WithSendMiddleware] and [WithEnvelope] may be given.
+// WithPublisher makes a producer publish through p, which other producers may share. Only
+// [WithSendMiddleware], [WithEnvelope] and [WithCloseTimeout] may be combined with it. Defaults to
+// a publisher of the producer's own.
 func WithPublisher(p *Publisher) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithPublisher")
@@ -88,9 +88,8 @@ func WithPublisher(p *Publisher) ProducerOption {
 	})
 }
 
-// WithSendMiddleware wraps what is published, as [WithMiddleware] does what is
-// consumed. The first is the outermost; given more than once, they add up. Those of a
-// publisher stand outside those of its producers. Telemetry stands outside of all.
+// WithSendMiddleware wraps publishes. The first is the outermost; later calls add further in.
+// Middleware of a publisher is outside of its producers', telemetry outside of both.
 func WithSendMiddleware(mw ...handler.SendMiddleware) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.given["WithSendMiddleware"] = true
@@ -98,11 +97,10 @@ func WithSendMiddleware(mw ...handler.SendMiddleware) ProducerOption {
 	})
 }
 
-// WithEnvelope lets headers go out in an envelope around the payload: those of
-// handler.WithHeader and of middleware, and the trace of [WithTelemetry]. Without
-// headers the body stays as it is. All consumers of the topic must be able to
-// read it: those of nsqx are, and others call envelope.Split. Defaults to none: headers
-// are not sent.
+// WithEnvelope sends headers in an envelope around the payload: those of handler.WithHeader,
+// [Header] and middleware, and the trace of [WithTelemetry]. All consumers of the topic must be
+// able to read it: nsqx's can, others call envelope.Split. A body without headers stays plain.
+// Defaults to off: headers are not sent.
 func WithEnvelope() ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithEnvelope")
@@ -110,10 +108,9 @@ func WithEnvelope() ProducerOption {
 	})
 }
 
-// WithPublishTimeout sets how long a publish waits for an nsqd when none can be
-// reached, unless its ctx ends before: 0 to 1 h; 0 fails when all have failed.
-// Defaults to 10 s. (How long one that is connected may take to answer is
-// PublishTimeout of conn.Config.)
+// WithPublishTimeout sets how long a publish waits while no nsqd is connected, unless its ctx ends
+// first: 0 to 1 h. With 0 it fails when every nsqd has failed. (PublishTimeout of [conn.Config]
+// limits the wait for a connected nsqd.) Defaults to 10 s.
 func WithPublishTimeout(d time.Duration) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithPublishTimeout")
@@ -124,9 +121,8 @@ func WithPublishTimeout(d time.Duration) ProducerOption {
 	})
 }
 
-// WithAtLeastOnce publishes again, to another nsqd if there is one, what an nsqd may have or
-// not, instead of returning [ErrUnconfirmed]: a message may then be there
-// twice. Defaults to none.
+// WithAtLeastOnce publishes an unconfirmed message again, to another nsqd if there is one, instead
+// of returning [ErrUnconfirmed]. It may then exist twice. Defaults to off.
 func WithAtLeastOnce() ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithAtLeastOnce")
@@ -134,8 +130,7 @@ func WithAtLeastOnce() ProducerOption {
 	})
 }
 
-// WithCloseTimeout sets how long Close of a producer or publisher waits for what is under way: 0 to
-// 1 h. Defaults to 10 s.
+// WithCloseTimeout sets how long Close waits for publishes under way: 0 to 1 h. Defaults to 10 s.
 func WithCloseTimeout(d time.Duration) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithCloseTimeout")
@@ -146,23 +141,23 @@ func WithCloseTimeout(d time.Duration) ProducerOption {
 	})
 }
 
-// PublishOption is an option of one publish. A nil one is ignored.
+// PublishOption is an option of one publish. A nil option is ignored.
 type PublishOption interface{ applyPublish(*publishConfig) }
 
 type publishOption func(*publishConfig)
 
 func (o publishOption) applyPublish(c *publishConfig) { o(c) }
 
-// publishConfig is what the options of one publish set.
+// publishConfig holds the options of one publish.
 type publishConfig struct{ ctx context.Context }
 
-// Header sets a header of what one call publishes, as [handler.WithHeader] does for all that is
-// published under a ctx; of two with one key the option counts. It needs [WithEnvelope].
+// Header sets a header of one publish, as [handler.WithHeader] does for all under a ctx; it
+// replaces one with the same key. Requires [WithEnvelope].
 func Header(key, value string) PublishOption {
 	return publishOption(func(c *publishConfig) { c.ctx = handler.WithHeader(c.ctx, key, value) })
 }
 
-// withOptions returns the ctx of a publish.
+// withOptions applies the options of a publish to its ctx.
 func withOptions(ctx context.Context, opts []PublishOption) context.Context {
 	if len(opts) == 0 {
 		return ctx

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// RedriveOption is an option of [Redrive]. A nil one is ignored.
+// RedriveOption is an option of [Redrive]. A nil option is ignored.
 type RedriveOption interface{ applyRedrive(*redriveConfig) }
 
 type redriveOption func(*redriveConfig)
@@ -23,9 +23,9 @@ type redriveConfig struct {
 	idle    time.Duration
 }
 
-// WithRedriveChannel sets the channel of the dead-letter topic that is emptied.
-// Defaults to "redrive". A channel gets what is published after it was made, and the first one of a
-// topic what was before: to redrive what lies in another one, name that.
+// WithRedriveChannel sets the channel of the dead-letter topic to consume. A new channel misses
+// what was published before, unless it is the topic's first: name an existing one to redrive its
+// messages. Defaults to "redrive".
 func WithRedriveChannel(channel string) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {
 		c.once("WithRedriveChannel")
@@ -33,8 +33,7 @@ func WithRedriveChannel(channel string) RedriveOption {
 	})
 }
 
-// WithRedriveRate sets how many messages a second are redriven at most: 0.01 to
-// 1000000. Defaults to 100.
+// WithRedriveRate limits the messages redriven per second: 0.01 to 1000000. Defaults to 100.
 func WithRedriveRate(perSecond float64) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {
 		c.once("WithRedriveRate")
@@ -46,7 +45,7 @@ func WithRedriveRate(perSecond float64) RedriveOption {
 	})
 }
 
-// WithRedriveLimit sets how many messages are redriven at most. Defaults to no limit.
+// WithRedriveLimit limits the number of messages redriven, at least 1. Defaults to no limit.
 func WithRedriveLimit(n int) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {
 		c.once("WithRedriveLimit")
@@ -57,8 +56,8 @@ func WithRedriveLimit(n int) RedriveOption {
 	})
 }
 
-// WithRedriveIdle sets how long no message must have come for the redrive to be
-// over: 100 ms to 1 h. Defaults to 5 s.
+// WithRedriveIdle sets how long no message must arrive for [Redrive] to end: 100 ms to 1 h.
+// Defaults to 5 s.
 func WithRedriveIdle(d time.Duration) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {
 		c.once("WithRedriveIdle")

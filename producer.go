@@ -15,33 +15,32 @@ import (
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
-// maxAsync is how many PublishAsync of one producer may be unanswered.
+// maxAsync is the number of PublishAsync of one producer that may be under way.
 const maxAsync = 1024
 
-// Producer publishes values of one type to one topic: the typed face of a
-// [Publisher]. All methods are safe for concurrent use.
+// Producer publishes values of one type to one topic through a [Publisher]. All methods are safe
+// for concurrent use.
 //
-// Errors of a publish are exactly one of [ErrRejected], [ErrNotSent] and
-// [ErrUnconfirmed]; see [PublishError].
+// The error of a publish is exactly one of [ErrRejected], [ErrNotSent] and [ErrUnconfirmed]: see
+// [PublishError].
 type Producer[T any] struct {
 	topic string
 	codec codec.Codec[T]
 	pub   *Publisher
-	owned bool         // pub is this producer's alone
+	owned bool         // no other producer has pub
 	send  handler.Send // the whole chain
 
 	buffers sync.Pool // of *[]byte: payloads
 	closed  atomic.Bool
 	async   publish.Tracker
-	slots   chan struct{} // one for each PublishAsync under way
+	slots   chan struct{} // holds one element for each PublishAsync under way
 
 	closeTimeout time.Duration
 }
 
-// NewProducer makes a producer for a topic, whose values are encoded by c. Without
-// [WithPublisher] it has a publisher of its own, made of the options: see
-// [NewPublisher]. All that is wrong with the arguments is reported together, as by
-// [NewConsumer]. A producer must be closed: see [Producer.Close].
+// NewProducer returns a producer for a topic; c encodes the values. Without [WithPublisher] it has
+// a publisher of its own, which opts configure: see [NewPublisher]. The error joins all faults of
+// the arguments, as in [NewConsumer]. A producer must be closed: see [Producer.Close].
 func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) (*Producer[T], error) {
 	cfg := newProducerConfig(opts)
 	if err := wire.CheckTopic(topic); err != nil {
@@ -65,19 +64,19 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 	return p, nil
 }
 
-// Publish publishes v and returns nil when an nsqd has confirmed it.
+// Publish publishes v, and returns nil when an nsqd has confirmed it.
 func (p *Producer[T]) Publish(ctx context.Context, v T, opts ...PublishOption) error {
 	return p.publish(withOptions(ctx, opts), 0, v)
 }
 
-// PublishAfter publishes v so that nsqd delivers it after a delay, which is rounded up to
-// milliseconds. nsqd keeps such messages in memory. It refuses delays above its --max-req-timeout:
-// see MaxDelay of [conn.Config].
+// PublishAfter is Publish for a message that nsqd delivers after a delay, rounded up to
+// milliseconds. nsqd keeps it in memory, and refuses delays above its --max-req-timeout: see
+// MaxDelay of [conn.Config].
 func (p *Producer[T]) PublishAfter(ctx context.Context, delay time.Duration, v T, opts ...PublishOption) error {
 	return p.publish(withOptions(ctx, opts), delay, v)
 }
 
-// outgoing is an Outgoing with room for one message, so that both are one allocation.
+// outgoing is an Outgoing and its only message, in one allocation.
 type outgoing struct {
 	handler.Outgoing
 	room [1]handler.OutgoingMessage
@@ -108,12 +107,9 @@ func (p *Producer[T]) outgoing(delay time.Duration, body []byte) *handler.Outgoi
 	return &out.Outgoing
 }
 
-// PublishAll publishes values in as few commands as nsqd's limits allow (MPUB), one
-// after the other. n is how many are confirmed: the first ones. If err is
-// [ErrUnconfirmed], that is so for some of the others; those that were to come in
-// later commands have not been sent.
-//
-// All are encoded before the first is sent: if one cannot be, none is sent.
+// PublishAll publishes values with as few MPUBs, in sequence, as nsqd's limits allow. The first n
+// are confirmed. If err is an [ErrUnconfirmed], some of the others are unconfirmed; those of later
+// commands were not sent. If a value cannot be encoded, none is sent.
 func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...PublishOption) (n int, err error) {
 	ctx = withOptions(ctx, opts)
 	if len(values) == 0 {
@@ -128,7 +124,7 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...Publis
 		if all, err = p.encode(all, v); err != nil {
 			return 0, p.pub.p.Router.Reject(len(values), p.topic, err)
 		}
-		if ends[i] = len(all); i == 0 { // the others may be as large
+		if ends[i] = len(all); i == 0 { // assume that the others are as large
 			all = slices.Grow(all, min(len(all)*(len(values)-1), 4<<20))
 		}
 	}
@@ -146,11 +142,10 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...Publis
 	return n, err
 }
 
-// PublishAsync publishes v and calls done, from a goroutine of its own, with what
-// Publish would have returned. v is encoded before PublishAsync returns. It waits
-// while 1024 of them are under way, until ctx ends; the error is returned then, as that
-// of a closed producer or a value that cannot be encoded, and done is not called.
-// done may be nil. What is published asynchronously arrives in no certain order.
+// PublishAsync encodes v, returns, and calls done from another goroutine with the error that
+// Publish would return. While 1024 calls are under way it waits, until ctx ends. It returns an
+// error, and does not call done, if ctx ends first, the producer is closed, or v cannot be encoded.
+// done may be nil. The order of messages is not defined.
 func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), opts ...PublishOption) error {
 	ctx = withOptions(ctx, opts)
 	buf := p.buffer()
@@ -165,7 +160,7 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 		p.buffers.Put(buf)
 		return err
 	}
-	// From now on it is under way, so whoever closes, or flushes, waits for it.
+	// Counted in both trackers from now on, so Flush and Shutdown wait for it.
 	mine, open := p.async.Begin()
 	work, ok := 0, false
 	if open {
@@ -193,6 +188,7 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 	return nil
 }
 
+// slot waits until one more PublishAsync may be under way.
 func (p *Producer[T]) slot(ctx context.Context) error {
 	select {
 	case p.slots <- struct{}{}:
@@ -207,24 +203,23 @@ func (p *Producer[T]) slot(ctx context.Context) error {
 	}
 }
 
-// Flush waits until nothing is under way that this producer has published
-// asynchronously before, done called, or until ctx ends; it returns ctx.Err() then.
+// Flush waits until every earlier PublishAsync of this producer has ended, done included. It
+// returns ctx.Err() if ctx ends first.
 func (p *Producer[T]) Flush(ctx context.Context) error { return p.async.Flush(ctx) }
 
 // Ping is [Publisher.Ping].
 func (p *Producer[T]) Ping(ctx context.Context) error { return p.pub.Ping(ctx) }
 
-// Close is [Producer.Shutdown] with the timeout of [WithCloseTimeout]. It implements [io.Closer]:
-// defer it.
+// Close is [Producer.Shutdown] with the timeout of [WithCloseTimeout]. It implements [io.Closer].
 func (p *Producer[T]) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), p.closeTimeout)
 	defer cancel()
 	return p.Shutdown(ctx)
 }
 
-// Shutdown ends the producer: nothing more can be published, and what is published asynchronously is
-// awaited, done called, until ctx ends. A publisher of its own is shut down, too, with all that is
-// under way; a shared one is not. See [Publisher.Shutdown].
+// Shutdown closes the producer: further publishes fail with [ErrNotSent]. It waits until ctx ends
+// for every PublishAsync, done included. A publisher of its own is shut down as well, a shared one
+// is not: see [Publisher.Shutdown].
 func (p *Producer[T]) Shutdown(ctx context.Context) error {
 	p.closed.Store(true)
 	p.async.Close()
@@ -235,7 +230,7 @@ func (p *Producer[T]) Shutdown(ctx context.Context) error {
 	err = p.pub.Shutdown(ctx)
 	left, cancel := context.WithTimeout(context.WithoutCancel(ctx), publish.CloseGrace)
 	defer cancel()
-	return cmp.Or(err, p.async.Flush(left)) // done is called
+	return cmp.Or(err, p.async.Flush(left)) // until done has returned
 }
 
 // Stats returns the counters and connections of the producer's publisher.
@@ -244,7 +239,7 @@ func (p *Producer[T]) Stats() PublisherStats { return p.pub.Stats() }
 // Healthy is [Publisher.Healthy].
 func (p *Producer[T]) Healthy() error { return p.pub.Healthy() }
 
-// keptBuffer is the size of the largest payload whose memory is used again.
+// keptBuffer is the size of the largest payload buffer that is kept for reuse, in bytes.
 const keptBuffer = 64 << 10
 
 func (p *Producer[T]) buffer() *[]byte {

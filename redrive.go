@@ -16,32 +16,29 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// RedriveReport is what a [Redrive] has done.
+// RedriveReport counts what a [Redrive] did.
 type RedriveReport struct {
-	Redriven int // messages that are in their topic again, confirmed
-	Failed   int // publishes that failed; the message came again, or is still a dead letter
-	Newer    int // dead letters that were published after Redrive had begun: they stay
-	NoOrigin int // dead letters that do not say where they come from, if no topic was given: they stay
+	Redriven int // messages published again and confirmed
+	Failed   int // publishes that failed; the message is still a dead letter, or was tried again
+	Newer    int // dead letters published after the start of Redrive, which stay
+	NoOrigin int // dead letters that do not name their topic, if to is ""; they stay
 }
 
-// Redrive publishes the dead letters in the topic from to the topic to, and returns
-// when no more have come for a while ([WithRedriveIdle]), [WithRedriveLimit] is reached,
-// or ctx ends. If to is "", each goes back to the topic that it was consumed from.
-// Options are those that say where the nsqds are, as of [NewConsumer], and those of
-// Redrive. All that is wrong with them is reported together.
+// Redrive publishes the dead letters in the topic from to the topic to, or, if to is "", to the
+// topic that each came from. It returns when none has arrived for a while ([WithRedriveIdle]), when
+// [WithRedriveLimit] is reached, or when ctx ends. Options are its own and those that services
+// share, such as [WithNSQD]. All faults of the arguments are reported together.
 //
-// The while begins when all nsqds that are named or found have been reached. When ctx
-// ends, its error is returned with the report; what is on its way has 20 s to be confirmed.
+// The idle time starts when every known nsqd has been reached. If ctx ends, Redrive waits up to 20
+// s for publishes under way, and returns ctx.Err() with the report.
 //
-// A message goes out as it was before it was a dead letter, with the headers that it
-// had, its trace among them, and in an envelope only if it came in one. A dead letter is
-// finished when its publish is confirmed; so a message may be published twice, but
-// none is lost.
+// A message is published as it was before, with its own headers and trace, and in an envelope only
+// if it came in one. The dead letter is finished when that is confirmed, so a message may be
+// published twice, but is never lost.
 //
-// What fails again comes back to from. Redrive leaves what was published there after it
-// began, by nsqd's clock against ours: else it would go round and round. What it leaves it
-// requeues for twice the time of WithRedriveIdle, an hour at most: the next Redrive gets
-// it after that.
+// A message that fails again returns to from. So that none circulates, Redrive leaves dead letters
+// that nsqd accepted after its start, by nsqd's clock against the local one. What it leaves it
+// requeues for twice the time of WithRedriveIdle, at most an hour: a later Redrive gets them.
 func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (RedriveReport, error) {
 	cfg := newRedriveConfig(opts)
 	if to != "" {
@@ -52,7 +49,7 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 		}
 	}
 	both := WithOptions(cfg.shared...)
-	workers := int(min(max(cfg.rate/10, 1), 64)) // a message waits for its turn with its worker
+	workers := int(min(max(cfg.rate/10, 1), 64)) // a message occupies a worker while it waits for its turn
 	in := newConsumerConfig(from, cfg.channel, []ConsumerOption{both,
 		WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
 		WithRetry(retry.Exponential(time.Second, time.Minute)), WithoutBackoff()})
@@ -67,16 +64,16 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 		cfg: cfg, to: to, began: time.Now(), every: time.Duration(float64(time.Second) / cfg.rate),
 		send: publisher.Send, over: make(chan struct{}), left: make(map[letter]struct{}),
 	}
-	c := consume.New(in.consume, r.handle) // no codec: what does not decode is redriven, too
+	c := consume.New(in.consume, r.handle) // without a codec, to redrive what does not decode, too
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = sync.OnceFunc(func() {
-		c.Pause() // else nsqd would send again what waits here, and is given back now
+		c.Pause() // otherwise nsqd would send again what waits here and is requeued now
 		close(r.over)
 		cancel()
 	})
 	defer context.AfterFunc(ctx, r.stop)()
 	if ctx.Err() != nil {
-		r.stop() // before it begins: AfterFunc does so at some time
+		r.stop() // before Run: AfterFunc may call it later
 	}
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
@@ -91,7 +88,7 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	if ctx.Err() != nil {
 		err = errors.Join(publish.Ended(ctx), err)
 	}
-	r.mu.Lock() // a telemetry that hangs may have kept a worker
+	r.mu.Lock() // a worker may still run, if the telemetry hangs
 	defer r.mu.Unlock()
 	return r.report, err
 }
@@ -108,10 +105,10 @@ type redrive struct {
 
 	mu     sync.Mutex
 	report RedriveReport
-	last   time.Time           // when a message came
-	next   time.Time           // when the next message may go
-	taken  int                 // messages that are redriven, or on their way
-	left   map[letter]struct{} // those that stay
+	last   time.Time           // when a message last arrived or was published
+	next   time.Time           // when the next message may be published
+	taken  int                 // messages redriven or being redriven
+	left   map[letter]struct{} // messages that stay
 }
 
 // letter identifies a dead letter.
@@ -120,10 +117,10 @@ type letter struct {
 	id   handler.ID
 }
 
-// maxLeft is how many of the letters that stay are remembered, and counted.
+// maxLeft limits the length of redrive.left. Letters beyond it are not counted.
 const maxLeft = 1 << 20
 
-// watch returns when no message has come for a while, or all is over.
+// watch returns when no message has arrived for the idle time, or the redrive is stopped.
 func (r *redrive) watch(ready <-chan struct{}) {
 	select {
 	case <-ready:
@@ -142,8 +139,7 @@ func (r *redrive) watch(ready <-chan struct{}) {
 	}
 }
 
-// quiet returns for how long no message must come from now on. It is never over while
-// one is on its way.
+// quiet returns how much of the idle time is left. It is above 0 while a message is being redriven.
 func (r *redrive) quiet() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,7 +162,7 @@ func (r *redrive) handle(ctx context.Context, m *handler.Message) error {
 		return err
 	}
 	err := r.send(ctx, out)
-	if errors.Is(err, ErrRejected) { // it will be, each time
+	if errors.Is(err, ErrRejected) { // it would be rejected each time
 		err = r.leave(m, &r.report.Failed, err)
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -179,8 +175,8 @@ func (r *redrive) handle(ctx context.Context, m *handler.Message) error {
 	return err
 }
 
-// leave counts a message that stays a dead letter, and gives it back so that it does not come again
-// while this Redrive waits for others.
+// leave counts a message that stays a dead letter. It requeues the message for so long that it does
+// not return while this Redrive waits for others.
 func (r *redrive) leave(m *handler.Message, counter *int, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -188,14 +184,14 @@ func (r *redrive) leave(m *handler.Message, counter *int, err error) error {
 	if _, again := r.left[l]; !again && len(r.left) < maxLeft {
 		r.left[l] = struct{}{}
 		*counter++
-		if counter != &r.report.Newer { // those may come for ever
+		if counter != &r.report.Newer { // newer ones may never end
 			r.last = time.Now()
 		}
 	}
 	return retry.After(min(2*r.cfg.idle, time.Hour), err)
 }
 
-// turn waits until a message may go. Otherwise it returns what is to be answered.
+// turn waits until a message may be published. Otherwise it returns the answer for the message.
 func (r *redrive) turn(ctx context.Context) error {
 	for {
 		wait, ok := r.take()
@@ -214,17 +210,17 @@ func (r *redrive) turn(ctx context.Context) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		return retry.After(0, nil) // to somebody else
+		return retry.After(0, nil) // for another consumer
 	}
 }
 
-// take says how long to wait before the next message goes, or, while the limit
-// does not allow one, before asking again.
+// take reserves the next turn, and returns how long to wait for it. If the limit allows no further
+// message, ok is false and wait is the time before the next call.
 func (r *redrive) take() (wait time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cfg.limit > 0 && r.taken >= r.cfg.limit {
-		return time.Second, false // one of those on their way may fail
+		return time.Second, false // a publish under way may still fail
 	}
 	now := time.Now()
 	if r.next.Before(now) {
@@ -244,7 +240,7 @@ func (r *redrive) release() {
 	r.last = time.Now()
 }
 
-// done counts a message that was sent, and says whether it was the last.
+// done counts a publish, and reports whether it was the last.
 func (r *redrive) done(err error) (last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -258,10 +254,10 @@ func (r *redrive) done(err error) (last bool) {
 	return r.report.Redriven == r.cfg.limit
 }
 
-// outgoing makes of a dead letter what it was. Its envelope is made here: publishing
-// leaves headers out when there is no room for them, and telemetry would set another trace.
+// outgoing turns a dead letter back into the original message. It encodes the envelope itself,
+// since publishing would skip headers that do not fit, and telemetry would set another trace.
 func (r *redrive) outgoing(m *handler.Message) *handler.Outgoing {
-	headers, payload, _ := envelope.WriterOf(m.RawBody()) // what cannot be read is payload
+	headers, payload, _ := envelope.WriterOf(m.RawBody()) // an unreadable envelope is payload
 	out := &handler.Outgoing{Topic: r.to, NSQD: m.NSQD()}
 	if out.Topic == "" {
 		out.Topic, _ = headers.Get(envelope.DeadTopic)
@@ -272,8 +268,8 @@ func (r *redrive) outgoing(m *handler.Message) *handler.Outgoing {
 	return out
 }
 
-// undescribe takes off what made a dead letter: what describe has set, and what of a trace
-// came after that, which is the dead letter's.
+// undescribe removes the headers of the dead letter: those that consume sets, and the trace headers
+// after them, which are those of the dead letter.
 func undescribe(headers *envelope.Writer) {
 	trace, traced := headers.Get(envelope.OriginTrace)
 	dead, described := envelope.DeadKeys(), false
@@ -289,6 +285,6 @@ func undescribe(headers *envelope.Writer) {
 		headers.Delete(key)
 	}
 	if traced {
-		_ = headers.Set("traceparent", trace) // a header it was
+		_ = headers.Set("traceparent", trace) // cannot fail: it was a header before
 	}
 }

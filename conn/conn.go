@@ -12,6 +12,7 @@ import (
 
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/flow"
+	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // Sink receives what a connection reads. Except for Yielded, its methods are called by the read
@@ -124,14 +125,34 @@ const closeTimeout = 500 * time.Millisecond
 // [Conn.CloseWrite], which proves that nsqd has read every answer; otherwise it returns an
 // [*Error]. On return the socket is closed, the message contexts are cancelled and no goroutine is
 // left. Serve must be called at most once.
-func (c *Conn) Serve(sink Sink) error {
+//
+// A net.Conn of DialContext, or a callback of TLS, that panics or calls runtime.Goexit ends the
+// connection.
+func (c *Conn) Serve(sink Sink) (err error) {
 	written := make(chan struct{})
 	go func() {
-		defer close(written)
-		c.writeLoop(sink)
+		reason := error(handler.NewPanicError(guard.ErrGoexit))
+		defer func() { // also after runtime.Goexit
+			if reason != nil {
+				c.Abort(reason)
+			}
+			close(written)
+		}()
+		reason = guard.Call(func() { c.writeLoop(sink) })
 	}()
-	err := newReader(c, sink).loop()
-	c.Abort(c.ending(err))
+	reason := error(handler.NewPanicError(guard.ErrGoexit))
+	defer func() { // also after runtime.Goexit
+		err = c.end(reason, written)
+	}()
+	if failure := guard.Call(func() { reason = newReader(c, sink).loop() }); failure != nil {
+		reason = failure
+	}
+	return nil
+}
+
+// end waits for the end of the connection, and returns its reason.
+func (c *Conn) end(reason error, written <-chan struct{}) error {
+	c.Abort(c.ending(reason))
 	<-c.done // Abort may have been called by another goroutine
 	<-written
 	c.schedule.end()
@@ -139,12 +160,18 @@ func (c *Conn) Serve(sink Sink) error {
 	if c.forced != nil {
 		c.forced.Stop()
 	}
-	err = c.failure
 	c.mu.Unlock()
-	if err == errClosed {
+	return c.Err()
+}
+
+// Err returns what Serve has returned, or will return: nil before the end, and after an orderly one.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failure == errClosed {
 		return nil
 	}
-	return err
+	return c.failure
 }
 
 // ending returns errClosed for a read error that confirms a half-close.
@@ -182,7 +209,7 @@ func (c *Conn) Abort(reason error) {
 	if t, ok := raw.(*tls.Conn); ok {
 		raw = t.NetConn()
 	}
-	raw.Close()
+	_ = guard.Call(func() { raw.Close() })
 }
 
 // Done returns a channel that is closed when the connection has ended for any reason and its socket

@@ -38,6 +38,9 @@ type Hooks struct {
 	// message to another consumer.
 	OnOverdue func(OverdueEvent)
 
+	// OnGivenBack is called when messages were given back to nsqd that no handler had seen.
+	OnGivenBack func(GivenBackEvent)
+
 	// OnSettle is called for each message that went through the chain, before nsqd is told its
 	// Outcome. It runs in the handler's goroutine, many at a time. The body is still readable.
 	OnSettle func(*handler.Message)
@@ -46,7 +49,7 @@ type Hooks struct {
 // IsZero reports whether no function is set.
 func (h Hooks) IsZero() bool {
 	return h.OnConnect == nil && h.OnDisconnect == nil && h.OnDialError == nil && h.OnRefused == nil &&
-		h.OnLookup == nil && h.OnBackoff == nil && h.OnOverdue == nil && h.OnSettle == nil
+		h.OnLookup == nil && h.OnBackoff == nil && h.OnOverdue == nil && h.OnGivenBack == nil && h.OnSettle == nil
 }
 
 // ConnEvent is an event of one connection.
@@ -83,6 +86,17 @@ type OverdueEvent struct {
 	ID             handler.ID
 	Age            time.Duration // since the message was received
 }
+
+// GivenBackEvent is a number of messages that were given back to nsqd, which costs each an attempt.
+type GivenBackEvent struct {
+	Topic, Channel string
+	Time           time.Time
+	Reason         string // "stall": no worker was free; "overflow": no room; "suspended": paused, or the breaker is open
+	Messages       int
+}
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (e GivenBackEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
 
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
 func (e ConnEvent) MarshalJSON() ([]byte, error) { return marshal(e) }

@@ -26,6 +26,10 @@ type Stats struct {
 	Finished, Requeued, Dropped, DeadLettered uint64
 	Interrupted, Expired, Lost                uint64
 
+	// GivenBack counts deliveries, of those in Requeued, that no handler saw: they waited for too
+	// long, had no room, or the consumer was paused or its breaker opened.
+	GivenBack uint64
+
 	// EnvelopesSkipped counts dead letters published without their headers, because with them they
 	// would exceed nsqd's message size.
 	EnvelopesSkipped uint64

@@ -120,7 +120,7 @@ func TestRunning(t *testing.T) {
 		srv.Publish("orders", []byte(`"7"`))
 		synctest.Wait()
 		k.wantPoints("nsq.consumer.in_flight", "1")
-		k.wantPoints("nsq.consumer.max_in_flight", "4")
+		k.wantPoints("nsq.consumer.max_in_flight", "2")
 		k.wantPoints("nsq.consumer.handler.active", "1")
 		k.wantPoints("nsq.consumer.handler.limit", "2")
 		k.wantPoints("nsq.consumer.connection.count", "1")

@@ -7,17 +7,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// decodeAlone measures what it takes to decode as many bodies as j has messages, on as many goroutines as it has workers, and to
-// do nothing else: what of a client's figures is not its own. They are as different as those that the sender sends: a processor
-// learns few by heart.
+// decodeAlone measures decoding alone: as many bodies as j has messages, on as many goroutines as
+// it has workers. The rest of a client's figures is its own cost. The bodies differ as much as the
+// sender's, so that the CPU does not learn them.
 func decodeAlone(j job, decode func(body []byte) error) (usage, error) {
-	bodies := documents(different(j.Size), j.Size)
-	share := func(n, nth int) int { return (n - nth + j.Workers - 1) / j.Workers }
+	bodies := documents(bodyCount(j.Size), j.Size)
+	count := func(n, nth int) int { return (n - nth + j.Workers - 1) / j.Workers }
 	all := func(n int) error {
 		var running errgroup.Group
 		for nth := range j.Workers {
 			running.Go(func() error {
-				for i := range share(n, nth) {
+				for i := range count(n, nth) {
 					if err := decode(bodies[i%len(bodies)]); err != nil {
 						return err
 					}

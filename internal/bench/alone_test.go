@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// As many bodies are decoded as the job has messages, and a warm-up before them that is not measured.
+// TestDecodeAlone: the warm-up is not measured, and then there is one call for each message.
 func TestDecodeAlone(t *testing.T) {
 	j := job{Messages: 1000, Size: 200, Workers: 7}
 	var decoded atomic.Int64

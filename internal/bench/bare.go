@@ -16,8 +16,9 @@ var (
 	nop       = []byte("NOP\n")
 )
 
-// runBare is as little as a client can do: for each connection one goroutine, a reused buffer, as much in one read
-// as there is, and one write for all that a read brought. No errors, no concurrency.
+// runBare is a minimal client: for each connection one goroutine, a reused buffer, reads as large
+// as possible, and one write for the answers to a read. It handles no errors and has no
+// concurrency.
 func runBare(ctx context.Context, j job, handle func(body []byte)) error {
 	loops, loopCtx := errgroup.WithContext(ctx)
 	for _, addr := range j.Addrs {
@@ -33,7 +34,7 @@ func loopBare(ctx context.Context, j job, addr string, handle func(body []byte))
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })()
-	over, err := helloBare(conn, j)
+	over, err := handshakeBare(conn, j)
 	if err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func loopBare(ctx context.Context, j job, addr string, handle func(body []byte))
 	for ctx.Err() == nil {
 		n, err := over.Read(in[have:])
 		switch {
-		case ctx.Err() != nil: // another connection had the last message
+		case ctx.Err() != nil: // another connection received the last message
 			return nil
 		case err != nil:
 			return err
@@ -71,8 +72,8 @@ func loopBare(ctx context.Context, j job, addr string, handle func(body []byte))
 	return nil
 }
 
-// helloBare does all that comes before the first message.
-func helloBare(conn net.Conn, j job) (over stream, err error) {
+// handshakeBare performs the handshake, SUB and RDY.
+func handshakeBare(conn net.Conn, j job) (over stream, err error) {
 	ask := `{"client_id":"bare","feature_negotiation":true}`
 	if j.layered() {
 		ask = fmt.Sprintf(`{"client_id":"bare","feature_negotiation":true,%q:true}`, map[string]string{
@@ -85,11 +86,11 @@ func helloBare(conn net.Conn, j job) (over stream, err error) {
 	if err := skipFrame(conn); err != nil {
 		return over, err
 	}
-	if over, err = near(conn, j.Layer); err != nil {
+	if over, err = clientStream(conn, j.Layer); err != nil {
 		return over, err
 	}
 	if j.layered() {
-		if err := skipFrame(over); err != nil { // its OK
+		if err := skipFrame(over); err != nil { // the layer's OK
 			return over, err
 		}
 	}

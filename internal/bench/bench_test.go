@@ -8,12 +8,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain makes the test binary what the program is: its own sender and clients. In the end no goroutine may be left.
+// TestMain runs the test binary as a sender or client if its environment says so. At the end no
+// goroutine may be left.
 func TestMain(m *testing.M) {
 	if asked, err := runChild(); asked {
 		exit(err)
 	}
-	// Under the race detector each process would otherwise sleep for a second before it ends.
+	// Without this, each process sleeps for a second at exit under the race detector.
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	code := m.Run()
 	if err := goleak.Find(); err != nil && code == 0 {
@@ -23,9 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// BenchmarkDrain reports, for each client, one drain per -count. All clients take turns within a round, so the
-// samples of one lie between those of the others; that is why a round is measured when the first client asks for it, and
-// looked up when the others do.
+// BenchmarkDrain reports one drain of each client per -count. All clients take turns within a
+// round, so their samples interleave. The first client of a round measures it for all.
 func BenchmarkDrain(b *testing.B) {
 	s, j := senderScenario(), defaultJob()
 	j.Messages = s.messages(j)
@@ -33,7 +33,7 @@ func BenchmarkDrain(b *testing.B) {
 	for _, c := range s.contenders {
 		sample := -1
 		b.Run(fmt.Sprintf("client=%s", c.client), func(b *testing.B) {
-			if b.N == 1 { // each sample starts with this; a larger N only asks for more of the same
+			if b.N == 1 { // each sample starts with b.N == 1; larger values repeat it
 				sample++
 			}
 			if sample == len(rounds) {
@@ -43,7 +43,7 @@ func BenchmarkDrain(b *testing.B) {
 				}
 				rounds = append(rounds, round)
 			}
-			b.ReportMetric(0, "ns/op") // means nothing here: leave it out
+			b.ReportMetric(0, "ns/op") // not meaningful here
 			for _, m := range s.metrics(j) {
 				b.ReportMetric(m.of(rounds[sample][c.client]), m.unit)
 			}

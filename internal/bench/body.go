@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The body of a message that goes through a real nsqd begins with its number and the instant at which it was
-// published (ns since 1970; processes of one machine share that clock).
+// The body of a message through a real nsqd starts with its number and its time of publishing, in
+// ns since 1970.
 const minBody = 8 + 8
 
 func putBody(body []byte, seq uint64, published time.Time) {

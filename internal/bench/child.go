@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// jobVariable names the environment variable that makes a process of this program a part of a lap.
+// jobVariable is the environment variable with the job of a child process.
 const jobVariable = "NSQX_BENCH_JOB"
 
-// role is what such a process does: it answers on out, and one that serves does so until in ends.
+// role is the task of a child process. It answers on out; a server runs until in ends.
 type role struct {
 	run     func(j job, in io.Reader, out *json.Encoder) error
 	threads int // GOMAXPROCS; 0 for the default
@@ -26,21 +26,21 @@ func roles() map[string]role {
 		"idle":     {run: runIdle},
 		"producer": {run: runProducer},
 		"nsqd":     {run: runNSQD},
-		// The sender is one goroutine: it would only keep a second thread looking for work. So is the publisher, and
-		// a thread that waits for the network would be woken by each OK that nobody reads yet.
+		// The sender and the publisher are single goroutines. A second thread would only spin, or
+		// be woken by OKs that are read later.
 		"sender":    {run: runSender, threads: 1},
 		"publisher": {run: runPublisher, threads: 1},
-		// A goroutine that sleeps in a system call keeps its place for a while.
+		// A goroutine in a blocking system call occupies its P for a while.
 		"proxy": {run: runProxy, threads: 32},
 	}
 }
 
-// client drains from j.Addrs. Its run connects to them, calls handle with each message's body, answers FIN,
-// and returns when ctx is done and all it received is answered.
+// client drains from j.Addrs. run connects, calls handle with each body, answers FIN, and returns
+// when ctx is done and every received message is answered.
 type client struct {
 	name  string
 	run   func(ctx context.Context, j job, handle func(body []byte)) error
-	alone func(body []byte) error // what its handler does with a body; nil for nothing
+	alone func(body []byte) error // the handler's decoding alone; nil if it decodes nothing
 }
 
 func clientNamed(name string) (client, error) {
@@ -69,8 +69,8 @@ func clients() []client {
 	}
 }
 
-// runChild does the job that the environment asks for and reports it on standard output.
-// It says whether there was one: if not, this process is the parent.
+// runChild runs the job in the environment, if any, and reports it on standard output. It returns
+// false in the parent process.
 func runChild() (asked bool, err error) {
 	what, asked := os.LookupEnv(jobVariable)
 	if !asked {
@@ -87,13 +87,13 @@ func runChild() (asked bool, err error) {
 	return true, r.run(j, os.Stdin, json.NewEncoder(os.Stdout))
 }
 
-// runJob is a client's process.
+// runJob is the process of a client.
 func runJob(j job, _ io.Reader, out *json.Encoder) error {
 	c, err := clientNamed(j.Client)
 	if err != nil {
 		return err
 	}
-	before := held()
+	before := currentMemory()
 	ctx, cancel := context.WithTimeout(context.Background(), lapTimeout)
 	defer cancel()
 	m := newMeter(j, cancel)
@@ -111,7 +111,7 @@ func runJob(j job, _ io.Reader, out *json.Encoder) error {
 		return fmt.Errorf("bench: not done within %v", lapTimeout)
 	}
 	report := m.report()
-	report.Memory = held().since(before)
+	report.Memory = currentMemory().since(before)
 	if j.JSON {
 		if report.Alone, err = decodeAlone(j, c.alone); err != nil {
 			return err

@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 )
 
-// order is what a body decodes to, where it is decoded.
+// order is the decoded form of a body.
 type order struct {
 	Kind     string `json:"kind"`
 	ID       int64  `json:"id"`
@@ -23,17 +23,17 @@ type item struct {
 	Cents int64  `json:"cents"`
 }
 
-// kindOffset is where the kind of an encoded order begins.
+// kindOffset is the offset of the kind in an encoded order.
 const kindOffset = len(`{"kind":"`)
 
-// minDocument is what an order without lines takes.
+// minDocument is the size of an order without lines.
 var minDocument = len(document(random(), 0))
 
-// random is the same in each process: a client can make the bodies that the sender sends.
+// random has the same sequence in each process, so a client can make the sender's bodies.
 func random() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
 
-// documents are n bodies of size bytes, no two alike: what repeats itself would be no work for a compressor. Those that are too
-// short for an order are its first bytes.
+// documents returns n different bodies of size bytes: compressing equal ones would be too easy. A
+// body too short for an order is a prefix of one.
 func documents(n, size int) [][]byte {
 	r := random()
 	all := make([][]byte, n)
@@ -43,7 +43,8 @@ func documents(n, size int) [][]byte {
 	return all
 }
 
-// document is an order in JSON, with as many lines as go into size bytes. Its last string makes it that long.
+// document returns an order in JSON with as many lines as fit into size bytes. Its note pads it to
+// that size.
 func document(r *rand.Rand, size int) []byte {
 	const end = `],"note":"`
 	b := fmt.Appendf(nil, `{"kind":"%c","id":%d,"customer":"c-%d","cents":%d,"paid":true,"lines":[`,
@@ -60,7 +61,7 @@ func document(r *rand.Rand, size int) []byte {
 	return append(b, `"}`...)
 }
 
-// digits is a number of n digits.
+// digits returns a random number of n digits.
 func digits(r *rand.Rand, n int) int {
 	least := 1
 	for range n - 1 {

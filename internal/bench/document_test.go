@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// A body has the size that was asked for, is an order if it can be, and is the same in each process.
+// TestDocuments: a body has the requested size, is an order if it is long enough, and is the same
+// in each process.
 func TestDocuments(t *testing.T) {
 	for _, size := range []int{1, 10, minDocument, 100, 200, 1000, 16_000, 65_536} {
 		bodies, again := documents(4, size), documents(4, size)
@@ -36,7 +37,7 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// Every library decodes the same.
+// TestLibraries: all libraries decode the same.
 func TestLibraries(t *testing.T) {
 	body := documents(1, 1000)[0]
 	want, err := encodingJSON().codec.Decode(body)

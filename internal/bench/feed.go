@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-// feed is a connection that publishes, pipelined: nsqd owes it an OK for each command.
+// feed is a pipelined publishing connection. nsqd answers each command with OK.
 type feed struct {
-	conn net.Conn
-	raw  syscall.RawConn
-	in   []byte
-	have int // bytes of in: a response that has not arrived whole
-	owed int
+	conn    net.Conn
+	raw     syscall.RawConn
+	in      []byte
+	have    int // bytes of in: an incomplete response
+	pending int
 }
 
 var okFrame = responseFrame("OK")
 
-// dialFeed asks for no heartbeats, so that nothing but OKs is to be read.
+// dialFeed connects without heartbeats, so that nsqd sends only OKs.
 func dialFeed(ctx context.Context, addr string) (*feed, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
@@ -44,14 +44,14 @@ func (f *feed) send(command []byte) error { return f.sendAll(command, 1) }
 
 // sendAll sends n commands with one write.
 func (f *feed) sendAll(commands []byte, n int) error {
-	f.owed += n
+	f.pending += n
 	_, err := f.conn.Write(commands)
 	return err
 }
 
 // settle waits for all OKs.
 func (f *feed) settle() error {
-	for f.owed > 0 {
+	for f.pending > 0 {
 		if err := f.receive(); err != nil {
 			return err
 		}
@@ -59,14 +59,14 @@ func (f *feed) settle() error {
 	return nil
 }
 
-// receive waits for what arrives next.
+// receive waits for the next bytes.
 func (f *feed) receive() error {
 	n, err := f.conn.Read(f.in[f.have:])
-	return errors.Join(f.took(n), err)
+	return errors.Join(f.countOKs(n), err)
 }
 
-// glance takes in what has arrived and waits for nothing.
-func (f *feed) glance() error {
+// poll reads what has arrived, without waiting.
+func (f *feed) poll() error {
 	var n int
 	var err error
 	if failed := f.raw.Read(func(fd uintptr) bool {
@@ -83,19 +83,19 @@ func (f *feed) glance() error {
 	case n == 0:
 		return io.EOF
 	default:
-		return f.took(n)
+		return f.countOKs(n)
 	}
 }
 
-// took counts the OKs in the n bytes that were read.
-func (f *feed) took(n int) error {
+// countOKs counts the OKs in the next n bytes of in.
+func (f *feed) countOKs(n int) error {
 	rest := f.in[:f.have+n]
 	for len(rest) >= len(okFrame) {
 		if !bytes.HasPrefix(rest, okFrame) {
 			return fmt.Errorf("bench: nsqd answers %q, not OK", rest)
 		}
 		rest = rest[len(okFrame):]
-		f.owed--
+		f.pending--
 	}
 	f.have = copy(f.in, rest)
 	return nil

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// newFeed returns a feed, connected, and nsqd's end of it.
+// newFeed returns a connected feed and nsqd's end of its connection.
 func newFeed(t *testing.T) (*feed, net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -34,38 +34,38 @@ func write(t *testing.T, conn net.Conn, b []byte) {
 	}
 }
 
-// An OK may come in pieces, and must come for each command.
+// TestFeed: an OK may arrive in pieces, and each command needs one.
 func TestFeed(t *testing.T) {
 	f, peer := newFeed(t)
-	if err := f.glance(); err != nil || f.owed != 1 {
-		t.Fatalf("a glance at nothing: %v, owed %d; want nil, 1", err, f.owed)
+	if err := f.poll(); err != nil || f.pending != 1 {
+		t.Fatalf("poll without input: %v, pending %d; want nil, 1", err, f.pending)
 	}
 	if err := f.send([]byte("NOP\n")); err != nil {
 		t.Fatal(err)
 	}
 	write(t, peer, okFrame[:3])
 	for f.have == 0 { // until it has arrived
-		if err := f.glance(); err != nil {
+		if err := f.poll(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if f.owed != 2 || f.have != 3 {
-		t.Fatalf("owed %d, %d bytes of another; want 2, 3", f.owed, f.have)
+	if f.pending != 2 || f.have != 3 {
+		t.Fatalf("pending %d, %d bytes of another; want 2, 3", f.pending, f.have)
 	}
 	write(t, peer, okFrame[3:])
 	write(t, peer, okFrame)
-	if err := f.settle(); err != nil || f.owed != 0 || f.have != 0 {
-		t.Errorf("%v, owed %d, %d bytes of another; want nil, 0, 0", err, f.owed, f.have)
+	if err := f.settle(); err != nil || f.pending != 0 || f.have != 0 {
+		t.Errorf("%v, pending %d, %d bytes of another; want nil, 0, 0", err, f.pending, f.have)
 	}
 }
 
-// Whatever is not an OK is an error.
+// TestFeedFaults: any other answer is an error.
 func TestFeedFaults(t *testing.T) {
 	for name, settle := range map[string]func(f *feed) error{
 		"settle": (*feed).settle,
-		"glance": func(f *feed) (err error) {
+		"poll": func(f *feed) (err error) {
 			for err == nil {
-				err = f.glance()
+				err = f.poll()
 			}
 			return err
 		},

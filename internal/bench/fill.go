@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// fillBytes is about what one MPUB carries; nsqd takes 5 MiB by default.
+// fillBytes is the approximate size of an MPUB; nsqd accepts 5 MiB by default.
 const fillBytes = 512 << 10
 
-// fill publishes those of j's messages that are for the nth nsqd, which has addr.
+// fill publishes the nth nsqd's messages of j to addr.
 func fill(ctx context.Context, j job, addr string, nth int) error {
 	f, err := dialFeed(ctx, addr)
 	if err != nil {
@@ -28,7 +28,7 @@ func fill(ctx context.Context, j job, addr string, nth int) error {
 	return f.settle()
 }
 
-// appendMPUB takes every j.NSQDs-th of the messages from first to before end.
+// appendMPUB appends every j.NSQDs-th message from first to end, exclusive.
 func appendMPUB(b []byte, j job, first, end int) []byte {
 	count := (end - first + j.NSQDs - 1) / j.NSQDs
 	b = fmt.Appendf(b, "MPUB %s\n", j.Topic)

@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	// settleTimeout bounds how long nsqd may take to notice what its clients have done.
+	// settleTimeout bounds the wait for nsqd to process its clients' commands.
 	settleTimeout = 20 * time.Second
 	pollInterval  = 2 * time.Millisecond
 )
 
-// fleet is the nsqds that all laps of a scenario share, each in a process of its own, and the proxy between them and
-// the clients.
+// fleet is the nsqds of a scenario, used by all laps, each in its own process, and the proxy in
+// front of them.
 type fleet struct {
 	dir     string
 	nsqds   []*process
-	proxy   *process // nil without
+	proxy   *process // nil for none
 	addrs   []string // of the nsqds
-	clients []string // where clients connect to
+	clients []string // addresses for clients
 	topics  int
 }
 
@@ -84,16 +84,16 @@ func (f *fleet) close() error {
 	return errors.Join(errs...)
 }
 
-// topic makes a new topic on every nsqd. suffix is the end of its name.
+// topic creates a new topic, with suffix at the end of its name, on every nsqd.
 func (f *fleet) topic(suffix string) (string, error) {
 	f.topics++
 	name := fmt.Sprintf("bench%d%s", f.topics, suffix)
-	_, err := f.look(name)
+	_, err := f.states(name)
 	return name, err
 }
 
-// look returns the state of a topic at each nsqd.
-func (f *fleet) look(topic string) ([]nsqdState, error) {
+// states returns the state of a topic at each nsqd.
+func (f *fleet) states(topic string) ([]nsqdState, error) {
 	states := make([]nsqdState, len(f.nsqds))
 	for i, p := range f.nsqds {
 		if err := p.ask(nsqdRequest{Topic: topic}, &states[i]); err != nil {
@@ -103,12 +103,12 @@ func (f *fleet) look(topic string) ([]nsqdState, error) {
 	return states, nil
 }
 
-// until waits for a state of a topic that is right at each nsqd, and returns it.
-func (f *fleet) until(ctx context.Context, topic, what string, right func(nth int, s nsqdState) bool) ([]nsqdState, error) {
+// waitUntil waits until the state of a topic is right at each nsqd, and returns the states.
+func (f *fleet) waitUntil(ctx context.Context, topic, what string, right func(nth int, s nsqdState) bool) ([]nsqdState, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	for {
-		states, err := f.look(topic)
+		states, err := f.states(topic)
 		if err != nil {
 			return nil, err
 		}
@@ -127,10 +127,10 @@ func (f *fleet) until(ctx context.Context, topic, what string, right func(nth in
 	}
 }
 
-// finish ends a lap whose client is gone: it checks that nsqd has nothing left of the topic, adds what nsqd
-// knows to res, and deletes the topic. Before is nsqd's state when the client was started.
+// finish ends a lap whose client has exited: it checks that nsqd has no message left, adds nsqd's
+// counters to res, and deletes the topic. before is nsqd's state at the start of the client.
 func (f *fleet) finish(ctx context.Context, topic string, before []nsqdState, res *result) error {
-	after, err := f.until(ctx, topic, "the client to be gone", func(_ int, s nsqdState) bool { return s.Clients == 0 })
+	after, err := f.waitUntil(ctx, topic, "the client to be gone", func(_ int, s nsqdState) bool { return s.Clients == 0 })
 	if err != nil {
 		return err
 	}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A frame is its size (without these 4 bytes), its type, and data. A message's data is the time at which nsqd
-// took it (ns), the number of attempts, the id, and the body.
+// A frame is its size (without these 4 bytes), its type, and data. A message's data is nsqd's
+// timestamp (ns), the number of attempts, the id, and the body.
 const (
 	typeResponse = 0
 	typeMessage  = 2

@@ -13,13 +13,13 @@ func runGoNSQ(ctx context.Context, j job, handle func(body []byte)) error {
 	})
 }
 
-// consumeGoNSQ sets what the comparison needs and leaves the rest as go-nsq has it.
+// consumeGoNSQ sets what the comparison needs and uses go-nsq's defaults otherwise.
 func consumeGoNSQ(ctx context.Context, j job, handle func(body []byte) error) error {
 	config := nsq.NewConfig()
 	config.MaxInFlight = j.MaxInFlight
 	switch j.Layer {
 	case layerTLS:
-		config.TlsV1, config.TlsConfig = true, trusting()
+		config.TlsV1, config.TlsConfig = true, insecureTLS()
 	case layerSnappy:
 		config.Snappy = true
 	case layerDeflate:

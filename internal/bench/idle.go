@@ -8,13 +8,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// runIdle consumes as many times as j says. Once it is asked, when all have subscribed, it says what they hold.
+// runIdle runs j.Consumers consumers. The parent asks once all have subscribed; then runIdle
+// reports the memory.
 func runIdle(j job, in io.Reader, out *json.Encoder) error {
 	c, err := clientNamed(j.Client)
 	if err != nil {
 		return err
 	}
-	before := heldIdle()
+	before := collectedMemory()
 	ctx, cancel := context.WithTimeout(context.Background(), lapTimeout)
 	defer cancel()
 	running, runCtx := errgroup.WithContext(ctx)
@@ -25,7 +26,7 @@ func runIdle(j job, in io.Reader, out *json.Encoder) error {
 	if err := json.NewDecoder(in).Decode(&asked); err != nil {
 		return err
 	}
-	report := clientReport{Memory: heldIdle().since(before)}
+	report := clientReport{Memory: collectedMemory().since(before)}
 	cancel()
 	if err := running.Wait(); err != nil {
 		return err

@@ -5,12 +5,12 @@ import (
 	"encoding/hex"
 )
 
-// A message's id is its sequence number, scattered over all 16 characters as nsqd's ids are: a multiplication by
-// an odd number, which the multiplication by its inverse undoes.
+// A message's id is its sequence number, spread over all 16 characters as nsqd's ids are:
+// multiplied by an odd number, which multiplication by the inverse undoes.
 const (
 	idLength = 16
 	scatter  = 0x9e3779b97f4a7c15
-	gather   = 0xf1de83e19937733d
+	inverse  = 0xf1de83e19937733d
 )
 
 func putID(dst []byte, seq uint64) {
@@ -19,7 +19,7 @@ func putID(dst []byte, seq uint64) {
 	hex.Encode(dst, b[:])
 }
 
-// parseID is the inverse of putID. What putID has not made is an error or some huge number.
+// parseID is the inverse of putID. For any other id it returns an error or a huge number.
 func parseID(id []byte) (seq uint64, err error) {
 	var b [8]byte
 	if len(id) != idLength {
@@ -28,7 +28,7 @@ func parseID(id []byte) (seq uint64, err error) {
 	if _, err := hex.Decode(b[:], id); err != nil {
 		return 0, err
 	}
-	return binary.BigEndian.Uint64(b[:])*gather - 1, nil
+	return binary.BigEndian.Uint64(b[:])*inverse - 1, nil
 }
 
 // bitmap is a set of sequence numbers.

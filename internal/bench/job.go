@@ -12,20 +12,20 @@ const (
 	// maxSize is the largest message that nsqd accepts by default.
 	maxSize = 1 << 20
 
-	// maxNSQDs is how many nsqds have an id of their own.
+	// maxNSQDs is the number of nsqd node ids.
 	maxNSQDs = 1024
 
-	// maxGoroutines is as many publishes as may be unanswered everywhere.
+	// maxGoroutines is the maximum number of unanswered publishes of any client.
 	maxGoroutines = window
 
-	// maxConnections keeps a process within the number of files that it may have open.
+	// maxConnections keeps a process within its limit of open files.
 	maxConnections = 400
 
-	// channel is what every client consumes; its topic is the job's.
+	// channel is consumed by every client; the topic is the job's.
 	channel = "c"
 )
 
-// job is one lap of one client, as the parent hands it to the processes that do it.
+// job describes one lap of one client to the processes that run it.
 type job struct {
 	Role     string // of the process: see roles
 	Scenario string
@@ -34,33 +34,33 @@ type job struct {
 	Messages    int // measured messages
 	Size        int // bytes of a body
 	Workers     int // concurrent handlers
-	MaxInFlight int // RDY; 0 for what the client does by itself
+	MaxInFlight int // RDY; 0 for the client's default
 
-	// For the scenarios with a sender:
-	Connections int    // to it
+	// For scenarios with a sender:
+	Connections int    // to the sender
 	Layer       string // below the protocol
 	JSON        bool   // bodies are decoded
 
-	// For the scenarios with an nsqd:
+	// For scenarios with an nsqd:
 	NSQDs int
 	Rate  int           // messages published a second
 	RTT   time.Duration // added between client and nsqd
 	Mbit  int           // Mbit/s between client and nsqd each way; 0 for no limit
 
-	Work       time.Duration // what a handler takes
-	Goroutines int           // of the publish scenario: how many publish
+	Work       time.Duration // duration of a handler
+	Goroutines int           // publish scenario: number of publishing goroutines
 	Consumers  int           // of the idle scenario
 
 	Topic string
-	Addrs []string // whom to connect to
+	Addrs []string // addresses to connect to
 	ID    int64    // of this nsqd
 	Dir   string   // for this nsqd's files
 }
 
-// warmup is the number of messages that go before the measured ones.
+// warmup returns the number of messages before the measured ones.
 func (j job) warmup() int { return max(1, j.Messages/10) }
 
-// channel is what nsqd has besides the topic; "" for none.
+// channel returns the topic's channel; "" for none.
 func (j job) channel() string {
 	if j.Scenario == publishName {
 		return ""
@@ -93,7 +93,7 @@ func (j job) checkLayer() error {
 	return fmt.Errorf("bench: no layer named %q; there are %s", j.Layer, strings.Join(layers(), ", "))
 }
 
-// layered says whether there is anything between the protocol and TCP.
+// layered reports whether there is a layer between the protocol and TCP.
 func (j job) layered() bool { return j.Layer != "" && j.Layer != plain }
 
 func atLeast[N int | time.Duration](name string, n, least N) error {

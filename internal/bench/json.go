@@ -10,7 +10,7 @@ import (
 	"github.com/nsqx/nsqx/codec"
 )
 
-// library is a JSON library, and the codec that plugs it in.
+// library is a JSON library and its codec.
 type library struct {
 	unmarshal func(body []byte, v any) error
 	codec     codec.Codec[order]
@@ -26,7 +26,7 @@ func segmentioJSON() library {
 	return library{segmentio.Unmarshal, codec.Of[order](segmentio.Marshal, segmentio.Unmarshal)}
 }
 
-// jsonClient is nsqx with a handler that is given what the library makes of a body.
+// jsonClient is nsqx with a handler of decoded orders.
 func jsonClient(name string, l library) client {
 	return client{
 		name: name,
@@ -55,7 +55,7 @@ func jsonGoNSQ() client {
 	}
 }
 
-// mark is a kind as the meter takes it, without a copy.
+// mark returns a kind as the meter's body, without a copy.
 func mark(kind string) []byte {
 	switch kind {
 	case string(startMark):

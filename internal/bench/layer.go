@@ -16,8 +16,8 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// What lies between the protocol and TCP. Compression is klauspost's for the sender and the bare loop, as it is for nsqx: what
-// differs is then the client, not the library.
+// The layers between the protocol and TCP. The sender and the bare loop use klauspost's
+// compression, as nsqx does, so figures compare clients and not libraries.
 const (
 	plain        = "plain"
 	layerTLS     = "tls"
@@ -27,14 +27,14 @@ const (
 	// deflateLevel is nsqd's default.
 	deflateLevel = 6
 
-	// snappyBlock is what nsqd compresses at a time, and maxSnappyBlock what the format allows.
+	// snappyBlock is nsqd's block size, and maxSnappyBlock the format's maximum.
 	snappyBlock    = 16 << 10
 	maxSnappyBlock = 64 << 10
 )
 
 func layers() []string { return []string{plain, layerTLS, layerSnappy, layerDeflate} }
 
-// identity is nsqd's answer to IDENTIFY when asked for one layer.
+// identity returns nsqd's answer to an IDENTIFY that requests one layer.
 func identity(layer string) string {
 	return fmt.Sprintf(`{"max_rdy_count":2500,"version":"1.3.0","max_msg_timeout":900000,"msg_timeout":60000,"tls_v1":%t,`+
 		`"deflate":%t,"deflate_level":%d,"max_deflate_level":6,"snappy":%t,"sample_rate":0,"auth_required":false,`+
@@ -42,22 +42,22 @@ func identity(layer string) string {
 		layer == layerTLS, layer == layerDeflate, deflateLevel, layer == layerSnappy)
 }
 
-// stream is a connection over a layer: what one Write takes can be read at once.
+// stream is a connection over a layer. Each Write is flushed.
 type stream struct {
 	io.Reader
 	io.Writer
 }
 
-// near is the client's end of a layer, far is the sender's.
-func near(conn net.Conn, layer string) (stream, error) {
+// clientStream starts the client's end of a layer, serverStream the sender's.
+func clientStream(conn net.Conn, layer string) (stream, error) {
 	if layer == layerTLS {
-		secure := tls.Client(conn, trusting())
+		secure := tls.Client(conn, insecureTLS())
 		return stream{secure, secure}, secure.Handshake()
 	}
 	return compressed(conn, layer)
 }
 
-func far(conn net.Conn, layer string) (stream, error) {
+func serverStream(conn net.Conn, layer string) (stream, error) {
 	if layer != layerTLS {
 		return compressed(conn, layer)
 	}
@@ -82,7 +82,7 @@ func compressed(conn net.Conn, layer string) (stream, error) {
 	}
 }
 
-// flushing keeps nothing back.
+// flushing flushes after each write.
 type flushing struct {
 	compressor interface {
 		io.Writer
@@ -98,8 +98,8 @@ func (f flushing) Write(p []byte) (int, error) {
 	return n, f.compressor.Flush()
 }
 
-// trusting takes any certificate: the sender makes its own.
-func trusting() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
+// insecureTLS accepts any certificate: the sender makes its own.
+func insecureTLS() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
 
 func certify() (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

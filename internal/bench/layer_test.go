@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What either end writes, the other reads without waiting for more.
+// TestLayers: each end reads what the other has written, without waiting for more.
 func TestLayers(t *testing.T) {
 	for _, layer := range layers() {
 		t.Run(layer, func(t *testing.T) {
@@ -31,10 +31,10 @@ func TestLayers(t *testing.T) {
 			var server stream
 			go func() {
 				var err error
-				server, err = far(here, layer)
+				server, err = serverStream(here, layer)
 				begun <- err
 			}()
-			client, err := near(there, layer)
+			client, err := clientStream(there, layer)
 			if err != nil {
 				t.Fatal(err)
 			}

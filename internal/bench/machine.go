@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// machine is as much as the system tells.
+// machine describes the CPU and the system, as far as known.
 func machine() string {
 	processor := runtime.GOARCH
 	if all, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -25,7 +25,7 @@ func machine() string {
 	return fmt.Sprintf("%s, %d processors, %s", processor, runtime.NumCPU(), runtime.GOOS)
 }
 
-// measuredModules are those whose versions matter.
+// measuredModules are the modules whose versions matter.
 var measuredModules = []string{"github.com/nsqio/go-nsq", "github.com/nsqio/nsq", "github.com/klauspost/compress",
 	"github.com/goccy/go-json", "github.com/segmentio/encoding", "go.opentelemetry.io/otel"}
 

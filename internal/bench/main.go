@@ -1,18 +1,19 @@
-// Command bench measures clients of nsqd: nsqx, go-nsq, and a bare loop, which is as little as a client can do.
+// Command bench measures clients of nsqd: nsqx, go-nsq, and a bare loop, which is a minimal client.
 //
-// Told nothing, it runs the suite: a few minutes of everything below, which it prints, and writes with charts to docs/benchmarks.
-// With -scenario it measures one thing and prints it:
+// Without flags it runs the suite, which takes a few minutes, prints it, and writes it with charts
+// to docs/benchmarks. With -scenario it measures and prints one scenario:
 //
-//   - sender measures what one message costs: CPU, allocations, write calls and memory. nsqd is replaced by a sender that only
-//     sends prebuilt messages, as fast as RDY allows, and checks every FIN. json and telemetry do the same with handlers that
-//     decode, and with OpenTelemetry; full has large bodies and slow handlers.
-//   - drain measures the cost, and the rate, with a topic of a real nsqd that is full, and latency the time from publish to
-//     handler at a given rate; both do so with several nsqds, and through a slow network, if they are told to.
-//   - publish measures the other side: how fast, and at what cost, goroutines publish.
-//   - idle measures what consumers hold for which there is nothing to do.
+//   - sender measures the cost of a message: CPU, allocations, write calls and memory. Instead of
+//     nsqd, a sender sends prebuilt messages as fast as RDY allows and checks every FIN. json and
+//     telemetry do the same with handlers that decode, and with OpenTelemetry; full has large bodies
+//     and slow handlers.
+//   - drain measures the cost and the rate of emptying a topic of a real nsqd; latency measures the
+//     time from publish to handler at a given rate. Both support several nsqds and a slow network.
+//   - publish measures the rate and the cost of publishing from goroutines.
+//   - idle measures the memory of idle consumers.
 //
-// Client, nsqd and whatever else takes part run in processes of their own, so that what is measured is the client's
-// alone. The clients take turns within each round, so that a noisy machine is noisy for all of them.
+// Client, nsqd and all other parties run in their own processes, so only the client is measured.
+// Clients take turns within each round, so noise of the machine affects all of them.
 //
 //	go run ./internal/bench
 //	go run ./internal/bench -quick -only layers
@@ -22,7 +23,7 @@
 //	go run ./internal/bench -scenario publish -goroutines 1
 //	go test -run '^$' -bench Drain -benchtime 1x -count 5 ./internal/bench
 //
-// What of all this can be compared from one commit to the next, internal/bench/compare does.
+// To compare commits, use internal/bench/compare.
 package main
 
 import (
@@ -54,7 +55,7 @@ func exit(err error) {
 	}
 }
 
-// defaultJob is the load that the project's figures are given for; how many messages that is, the scenario says.
+// defaultJob is the load of the project's figures. The number of messages is the scenario's.
 func defaultJob() job {
 	return job{Size: 200, Workers: 8, NSQDs: 1, Rate: 1000, Goroutines: 64, Connections: 1, Layer: plain, Consumers: 100}
 }

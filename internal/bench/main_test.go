@@ -1,3 +1,6 @@
+// Tests of main.go, options.go, scenario.go and, through them, bare.go, child.go, fleet.go,
+// json.go, meter.go, nsqd.go, process.go and publisher.go.
+
 package main
 
 import (
@@ -6,7 +9,8 @@ import (
 	"testing"
 )
 
-// Each scenario runs once, with little to do. That every message was handled is checked by the scenario itself.
+// TestRun runs each scenario once, briefly. The scenario itself checks that every message was
+// handled.
 func TestRun(t *testing.T) {
 	for _, test := range []struct {
 		name     string
@@ -143,7 +147,7 @@ func TestRunFaults(t *testing.T) {
 	}
 }
 
-// How many messages a lap has is the scenario's, unless it is said.
+// TestParseMessages: the default number of messages is the scenario's.
 func TestParseMessages(t *testing.T) {
 	for args, want := range map[string]int{
 		"-scenario=sender":                1_000_000,
@@ -161,7 +165,7 @@ func TestParseMessages(t *testing.T) {
 	}
 }
 
-// What a scenario has for itself holds unless it is said, and the suite has fewer rounds.
+// TestParseDefaults: flags override a scenario's defaults, and the suite has fewer rounds.
 func TestParseDefaults(t *testing.T) {
 	for args, want := range map[string]job{
 		"-scenario=full": {Size: 64 << 10, Connections: 4, Work: fullWork},

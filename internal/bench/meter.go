@@ -5,25 +5,25 @@ import (
 	"time"
 )
 
-// meter is what a client's process measures with. Its handle is what every client's handler does; its report is
-// asked for when no handler runs any more.
+// meter measures in a client's process. Every client's handler calls handle; report is called after
+// the last handler.
 type meter interface {
 	handle(body []byte)
 	report() clientReport
 }
 
-// clientReport is what a client's process measured.
+// clientReport is the result of a client's process.
 type clientReport struct {
 	usage
-	Messages   int           // handled meanwhile; these three from a real nsqd only
-	Tail       time.Duration // from then to the last message
+	Messages   int           // handled during the measurement; this and the next two only with a real nsqd
+	Tail       time.Duration // from the end of the measurement to the last message
 	Duplicates int           // messages handled a second time
 	Latency    quantiles     // of the latency scenario
-	Memory     memory        // held in the end, beyond what the process began with
-	Alone      usage         // of decoding, and nothing else
+	Memory     memory        // at the end, less that at the start
+	Alone      usage         // decoding alone
 }
 
-// newMeter calls done when all that is to be measured has been handled.
+// newMeter returns the scenario's meter. It calls done when all measured messages are handled.
 func newMeter(j job, done func()) meter {
 	switch j.Scenario {
 	case "drain":
@@ -37,7 +37,7 @@ func newMeter(j job, done func()) meter {
 
 // markMeter takes the usage at the sender's two marks.
 type markMeter struct {
-	done func() // called at the second
+	done func() // called at the second mark
 
 	mu          sync.Mutex
 	epoch       time.Time
@@ -61,7 +61,6 @@ func (m *markMeter) handle(body []byte) {
 	}
 }
 
-// report returns what was used between the marks.
 func (m *markMeter) report() clientReport {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,35 +9,35 @@ import (
 	"github.com/nsqio/nsq/nsqd"
 )
 
-// nsqdRequest asks an nsqd's process for the state of a topic, which it makes if it is not there, with the channel
-// if the scenario has one.
+// nsqdRequest asks an nsqd's process for the state of a topic. The process creates the topic, and
+// the scenario's channel, if they do not exist.
 type nsqdRequest struct {
 	Topic  string
-	Delete bool // after the look
+	Delete bool // after reading the state
 }
 
 type nsqdState struct {
 	CPU time.Duration // of the process so far
 
-	Published                          int // messages it has taken
-	Waiting                            int // messages that are not yet in the channel
+	Published                          int // messages accepted
+	Waiting                            int // messages not yet in the channel
 	Clients, Depth, InFlight, Deferred int // of the channel
-	Requeued, TimedOut                 int // by it so far
+	Requeued, TimedOut                 int // by the channel so far
 }
 
-type silence struct{}
+type quietLogger struct{}
 
-func (silence) Output(int, string) error { return nil }
+func (quietLogger) Output(int, string) error { return nil }
 
-// runNSQD is a real nsqd with the options that it has when it is told nothing, but for where it listens and writes. It
-// announces its address, and then answers requests until there are no more.
+// runNSQD runs a real nsqd with default options, except its addresses, directory and log. It
+// announces its address and then answers requests until in ends.
 func runNSQD(j job, in io.Reader, out *json.Encoder) error {
 	o := nsqd.NewOptions()
-	o.Logger, o.LogLevel = silence{}, nsqd.LOG_FATAL
+	o.Logger, o.LogLevel = quietLogger{}, nsqd.LOG_FATAL
 	o.DataPath, o.ID = j.Dir, j.ID
 	o.TCPAddress, o.HTTPAddress, o.BroadcastAddress = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1"
 	if j.Scenario == "drain" {
-		o.MemQueueSize = int64(j.Messages) // what is measured is not its disk
+		o.MemQueueSize = int64(j.Messages) // do not measure the disk
 	}
 	d, err := nsqd.New(o)
 	if err != nil {

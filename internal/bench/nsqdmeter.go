@@ -6,27 +6,28 @@ import (
 	"time"
 )
 
-// bulkPercent is how much of a drain its rate is taken from, and bulkChecks how often that is looked for.
+// bulkPercent is the part of a drain that determines its rate; bulkChecks is how often it is
+// checked.
 const (
 	bulkPercent = 98
 	bulkChecks  = 256
 )
 
-// nsqdMeter measures what comes from a real nsqd, in any order and maybe more than once: from the first measured
-// message on.
+// nsqdMeter measures messages of a real nsqd, in any order and with duplicates, from the first
+// measured message on.
 type nsqdMeter struct {
 	done       func()
 	messages   int    // to measure
 	warmup     uint64 // the first messages published are not measured
 	bulk       int    // messages until the usage is taken
 	tally      *tally
-	latencies  []time.Duration // by message; empty if not asked for
+	latencies  []time.Duration // by message; empty if not measured
 	duplicates atomic.Int64
 
 	started, stopped atomic.Bool
 	epoch            time.Time
 	start, stop      usage
-	counted          int // messages handled when it stopped
+	counted          int // messages handled by then
 	end              time.Duration
 }
 
@@ -35,7 +36,7 @@ func newDrainMeter(messages int, done func()) *nsqdMeter {
 	return &nsqdMeter{done: done, messages: messages, bulk: messages * bulkPercent / 100, tally: newTally(messages), epoch: time.Now()}
 }
 
-// newLatencyMeter measures all messages but the first, each by itself.
+// newLatencyMeter measures each message after the warm-up.
 func newLatencyMeter(messages, warmup int, done func()) *nsqdMeter {
 	return &nsqdMeter{done: done, messages: messages, warmup: uint64(warmup), bulk: messages,
 		tally: newTally(warmup + messages), latencies: make([]time.Duration, messages), epoch: time.Now()}
@@ -58,7 +59,7 @@ func (m *nsqdMeter) handle(body []byte) {
 	}
 }
 
-// measure is for the nth of the measured messages.
+// measure measures the nth measured message.
 func (m *nsqdMeter) measure(n uint64, body []byte) {
 	if len(m.latencies) > 0 {
 		m.latencies[n] = time.Since(bodyTime(body))
@@ -89,7 +90,7 @@ func (m *nsqdMeter) report() clientReport {
 	}
 }
 
-// quantiles say how long messages took from publish to handler.
+// quantiles are times from publish to handler.
 type quantiles struct{ P50, P90, P99, Max time.Duration }
 
 // quantilesOf sorts all.

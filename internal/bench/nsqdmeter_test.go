@@ -11,7 +11,8 @@ func bodyOf(seq uint64, published time.Time) []byte {
 	return body
 }
 
-// Only messages after the warm-up are measured, each at its first delivery, and done is when all have come.
+// TestLatencyMeter: only messages after the warm-up are measured, each at its first delivery. done
+// is called when all have arrived.
 func TestLatencyMeter(t *testing.T) {
 	done := 0
 	m := newLatencyMeter(2, 1, func() { done++ })
@@ -20,7 +21,7 @@ func TestLatencyMeter(t *testing.T) {
 	m.handle(bodyOf(2, now.Add(-time.Minute)))
 	m.handle(bodyOf(2, now.Add(-time.Hour)))
 	if done != 0 {
-		t.Error("done before message 1 has come")
+		t.Error("done before message 1")
 	}
 	m.handle(bodyOf(1, now.Add(-time.Second)))
 	if done != 1 {
@@ -38,7 +39,8 @@ func TestLatencyMeter(t *testing.T) {
 	}
 }
 
-// A drain is measured until all but the last few messages have come; the rest is its tail.
+// TestDrainMeter: the drain is measured until all but the last few messages have arrived; the rest
+// is its tail.
 func TestDrainMeter(t *testing.T) {
 	done := 0
 	m := newDrainMeter(1000, func() { done++ })

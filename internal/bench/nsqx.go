@@ -8,18 +8,18 @@ import (
 	"github.com/nsqx/nsqx/conn"
 )
 
-// runNSQX consumes as a service would: codec.Bytes gives the handler a copy of each body, to keep.
+// runNSQX uses codec.Bytes, which copies each body for the handler, as a service would.
 func runNSQX(ctx context.Context, j job, handle func(body []byte)) error {
 	return consume(ctx, j, codec.Bytes(), handle)
 }
 
-// runNSQXFixed keeps RDY as it is, as other clients do.
+// runNSQXFixed keeps RDY constant, as other clients do.
 func runNSQXFixed(ctx context.Context, j job, handle func(body []byte)) error {
 	return consume(ctx, j, codec.Bytes(), handle, nsqx.WithFixedRDY())
 }
 
-// runNSQXLent shows the body itself to a handler that keeps nothing of it, as the bare loop does: what is left is
-// nsqx's own.
+// runNSQXLent gives the handler the body itself, as the bare loop does, so only nsqx's own cost is
+// measured.
 func runNSQXLent(ctx context.Context, j job, handle func(body []byte)) error {
 	return consume(ctx, j, lent(), handle)
 }
@@ -31,8 +31,8 @@ func lent() codec.Codec[[]byte] {
 	)
 }
 
-// consume sets what the comparison needs and leaves the rest as nsqx has it: its default chain, which recovers from panics and
-// settles by the retry policy, is part of all that is measured.
+// consume sets what the comparison needs and uses nsqx's defaults otherwise. The default chain,
+// which recovers from panics and applies the retry policy, is part of the measurement.
 func consume[T any](ctx context.Context, j job, c codec.Codec[T], handle func(T), opts ...nsqx.ConsumerOption) error {
 	opts = append(opts, nsqx.WithNSQD(j.Addrs...), nsqx.WithConcurrency(j.Workers))
 	if j.MaxInFlight > 0 {
@@ -40,7 +40,7 @@ func consume[T any](ctx context.Context, j job, c codec.Codec[T], handle func(T)
 	}
 	switch j.Layer {
 	case layerTLS:
-		opts = append(opts, nsqx.WithConn(conn.Config{TLS: trusting()}))
+		opts = append(opts, nsqx.WithConn(conn.Config{TLS: insecureTLS()}))
 	case layerSnappy:
 		opts = append(opts, nsqx.WithConn(conn.Config{Compression: conn.Snappy}))
 	case layerDeflate:

@@ -15,7 +15,7 @@ import (
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
 
-// runNSQXNoop has telemetry, but of providers that do nothing: what a library's user pays before a service sets up any.
+// runNSQXNoop has telemetry with no-op providers: the cost before a service configures any.
 func runNSQXNoop(ctx context.Context, j job, handle func(body []byte)) error {
 	return consume(ctx, j, codec.Bytes(), handle, nsqx.WithTelemetry(nsqotel.New(
 		nsqotel.WithTracerProvider(tracenoop.NewTracerProvider()),
@@ -23,13 +23,13 @@ func runNSQXNoop(ctx context.Context, j job, handle func(body []byte)) error {
 	)))
 }
 
-// runNSQXSDK has the metrics of the OpenTelemetry SDK, and its spans, none of which are sampled.
+// runNSQXSDK has metrics and unsampled spans of the OpenTelemetry SDK.
 func runNSQXSDK(ctx context.Context, j job, handle func(body []byte)) error {
 	return runSDK(ctx, j, handle, sdktrace.NeverSample())
 }
 
-// runNSQXSpans samples each message. Spans are batched for an exporter that throws them away; of what comes faster than that,
-// the SDK drops some.
+// runNSQXSpans samples a span of each message and batches them for an exporter that discards them.
+// The SDK drops spans that come too fast.
 func runNSQXSpans(ctx context.Context, j job, handle func(body []byte)) error {
 	return runSDK(ctx, j, handle, sdktrace.AlwaysSample())
 }

@@ -8,19 +8,19 @@ import (
 	"slices"
 )
 
-// options are what the program is told.
+// options are the parsed flags.
 type options struct {
 	scenario *scenario // nil for the suite
 	job      job
 	rounds   int
 
-	// Of the suite:
+	// Suite only:
 	quick bool
 	only  string
 	dir   string
 }
 
-// suiteFlags are those that go without a scenario.
+// suiteFlags are the flags without a scenario.
 var suiteFlags = []string{"quick", "only", "out", "rounds"}
 
 func parse(args []string, out io.Writer) (o options, err error) {
@@ -39,7 +39,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	if err != nil {
 		return o, err
 	}
-	if s.defaults != nil { // they are for what was not said
+	if s.defaults != nil { // flags override them
 		s.defaults(&o.job)
 		_, flags = o.flags(io.Discard)
 		if err := flags.Parse(args); err != nil {
@@ -57,34 +57,34 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	return o, err
 }
 
-// flags has the defaults of o's job.
+// flags returns a flag set with o's job as defaults.
 func (o *options) flags(out io.Writer) (name *string, flags *flag.FlagSet) {
 	j := &o.job
 	flags = flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(out)
-	name = flags.String("scenario", "", "what to measure, and print: "+scenarioNames()+" (default the suite: all of them, with charts)")
-	flags.IntVar(&o.rounds, "rounds", 5, "rounds; in each, every client has one lap (default of the suite: 3)")
-	flags.BoolVar(&o.quick, "quick", false, "suite: little of everything, within a minute: to see that it works")
-	flags.StringVar(&o.only, "only", "", "suite: only this section, which is printed and not written: "+sectionNames())
+	name = flags.String("scenario", "", "scenario to measure and print: "+scenarioNames()+" (default the suite: all of them, with charts)")
+	flags.IntVar(&o.rounds, "rounds", 5, "rounds with one lap of each client (default of the suite: 3)")
+	flags.BoolVar(&o.quick, "quick", false, "suite: a trial run of all sections within a minute")
+	flags.StringVar(&o.only, "only", "", "suite: print only this section and write nothing: "+sectionNames())
 	flags.StringVar(&o.dir, "out", "docs/benchmarks", "suite: `directory` to write to")
-	flags.IntVar(&j.Messages, "messages", j.Messages, "measured messages of one lap; unless nsqd's topic is full when it begins, a tenth more "+
-		"come first, as warm-up (default: the scenario's)")
+	flags.IntVar(&j.Messages, "messages", j.Messages, "measured messages of one lap; except in drain, a tenth more "+
+		"come first as warm-up (default: the scenario's)")
 	flags.IntVar(&j.Size, "size", j.Size, "bytes of a body")
 	flags.IntVar(&j.Workers, "workers", j.Workers, "all but publish: concurrent handlers")
-	flags.StringVar(&j.Layer, "layer", j.Layer, "sender: what lies above TCP: plain, tls, snappy or deflate")
-	flags.IntVar(&j.Connections, "connections", j.Connections, "sender, full: connections to it")
-	flags.IntVar(&j.MaxInFlight, "inflight", j.MaxInFlight, "sender, full: most messages in flight, over all connections (default: the client's)")
-	flags.IntVar(&j.Consumers, "consumers", j.Consumers, "idle: how many in one process")
+	flags.StringVar(&j.Layer, "layer", j.Layer, "sender: layer above TCP: plain, tls, snappy or deflate")
+	flags.IntVar(&j.Connections, "connections", j.Connections, "sender, full: number of connections")
+	flags.IntVar(&j.MaxInFlight, "inflight", j.MaxInFlight, "sender, full: maximum of messages in flight, over all connections (default: the client's)")
+	flags.IntVar(&j.Consumers, "consumers", j.Consumers, "idle: number of consumers in the process")
 	flags.IntVar(&j.NSQDs, "nsqds", j.NSQDs, "drain, latency, idle: number of nsqds")
-	flags.DurationVar(&j.RTT, "rtt", j.RTT, "drain, latency, publish: round trip that is added between client and nsqd")
+	flags.DurationVar(&j.RTT, "rtt", j.RTT, "drain, latency, publish: round trip added between client and nsqd")
 	flags.IntVar(&j.Mbit, "mbit", j.Mbit, "drain, latency, publish: bandwidth between client and nsqd in Mbit/s, each way (default no limit)")
 	flags.IntVar(&j.Rate, "rate", j.Rate, "latency: messages a second")
-	flags.DurationVar(&j.Work, "work", j.Work, "latency, full: how long a handler takes; the bare loop has none")
-	flags.IntVar(&j.Goroutines, "goroutines", j.Goroutines, "publish: how many publish at once")
+	flags.DurationVar(&j.Work, "work", j.Work, "latency, full: duration of a handler; 0 for the bare loop")
+	flags.IntVar(&j.Goroutines, "goroutines", j.Goroutines, "publish: number of publishing goroutines")
 	return name, flags
 }
 
-// allowed says which flags are given that are not among these.
+// allowed returns an error for each given flag that is not in names.
 func allowed(flags *flag.FlagSet, what string, names []string) (err error) {
 	flags.Visit(func(f *flag.Flag) {
 		if !slices.Contains(names, f.Name) {

@@ -14,11 +14,12 @@ import (
 	"time"
 )
 
-// process is this program, started again for one job. It answers in JSON on its standard output.
+// process is a child process of this program that runs one job. It answers in JSON on its standard
+// output.
 type process struct {
 	name   string
 	cmd    *exec.Cmd
-	in     io.WriteCloser // requests to one that serves; it ends when this is closed
+	in     io.WriteCloser // requests to a server; closing it ends the server
 	out    *json.Decoder
 	stderr bytes.Buffer
 }
@@ -60,12 +61,12 @@ func (p *process) read(v any) error {
 	return nil
 }
 
-// report reads all that a process has to say and waits for it to end.
+// report reads the process's report and waits for its end.
 func (p *process) report(v any) error {
 	return errors.Join(p.read(v), p.wait())
 }
 
-// ask sends a request to a process that serves, and reads what it answers.
+// ask sends a request to a server and reads the answer.
 func (p *process) ask(request, answer any) error {
 	if err := json.NewEncoder(p.in).Encode(request); err != nil {
 		return fmt.Errorf("bench: cannot ask %s: %w", p.name, err)
@@ -80,7 +81,7 @@ func (p *process) wait() error {
 	return nil
 }
 
-// close ends a process that serves.
+// close ends a server.
 func (p *process) close() error {
 	p.in.Close()
 	return p.wait()

@@ -12,23 +12,25 @@ import (
 )
 
 const (
-	// window is how many asynchronous publishes may be unanswered, over all goroutines: as many as nsqx allows.
+	// window is the maximum number of unanswered asynchronous publishes over all goroutines: nsqx's
+	// limit.
 	window = 1024
 
-	// batch is how many messages an MPUB of the multi clients has.
+	// batch is the number of messages of an MPUB.
 	batch = 100
 
-	// sampled is that of how many publishes of a single message one is timed: to look at the clock costs a tenth of what
-	// some of them do.
+	// sampled is the interval of timed single-message publishes: reading the clock costs a tenth of
+	// some of them.
 	sampled = 8
 )
 
-// producer publishes to j.Addrs. Its open connects, and returns what publishes n messages from one goroutine: it is called
-// by several at once, each with a lane of its own, and returns when all n are confirmed.
+// producer publishes to j.Addrs. open connects and returns publish, which publishes n messages and
+// returns when all are confirmed. Several goroutines call publish at once, each with its own
+// worker.
 type producer struct {
-	name string
-	open func(ctx context.Context, j job) (publish func(l *lane, n int) error, end func() error, err error)
-	lone bool // one goroutine does it all
+	name   string
+	open   func(ctx context.Context, j job) (publish func(w *worker, n int) error, end func() error, err error)
+	single bool // uses one goroutine only
 }
 
 func producers() []producer {
@@ -43,42 +45,43 @@ func producers() []producer {
 	}
 }
 
-// lane is what one goroutine has to itself.
-type lane struct {
+// worker is the state of one publishing goroutine.
+type worker struct {
 	body      []byte
 	begun     int
 	latencies []time.Duration
 }
 
-// begin is called before a publish of n messages. It returns the time if this one is to be timed.
-func (l *lane) begin(n int) (began time.Time) {
-	l.begun++
-	if n > 1 || l.begun%sampled == 0 {
+// begin is called before a publish of n messages. It returns the time, or zero if this publish is
+// not timed.
+func (w *worker) begin(n int) (began time.Time) {
+	w.begun++
+	if n > 1 || w.begun%sampled == 0 {
 		began = time.Now()
 	}
 	return began
 }
 
-// end is called when nsqd has confirmed that publish.
-func (l *lane) end(began time.Time) {
+// end is called when nsqd has confirmed a publish.
+func (w *worker) end(began time.Time) {
 	if !began.IsZero() {
-		l.latencies = append(l.latencies, time.Since(began))
+		w.latencies = append(w.latencies, time.Since(began))
 	}
 }
 
 // each calls publish for n messages in batches.
-func (l *lane) each(n, batch int, publish func(n int) error) error {
+func (w *worker) each(n, batch int, publish func(n int) error) error {
 	for left := n; left > 0; left -= batch {
-		began := l.begin(batch)
+		began := w.begin(batch)
 		if err := publish(min(left, batch)); err != nil {
 			return err
 		}
-		l.end(began)
+		w.end(began)
 	}
 	return nil
 }
 
-// runProducer is a producing client's process.
+// runProducer is the process of a producer.
 func runProducer(j job, _ io.Reader, out *json.Encoder) error {
 	all := producers()
 	i := slices.IndexFunc(all, func(p producer) bool { return p.name == j.Client })
@@ -91,16 +94,16 @@ func runProducer(j job, _ io.Reader, out *json.Encoder) error {
 	if err != nil {
 		return err
 	}
-	lanes := newLanes(j, all[i].lone)
-	if err := spread(lanes, j.warmup(), publish); err != nil {
+	workers := newWorkers(j, all[i].single)
+	if err := spread(workers, j.warmup(), publish); err != nil {
 		return err
 	}
-	for _, l := range lanes {
-		l.latencies = l.latencies[:0]
+	for _, w := range workers {
+		w.latencies = w.latencies[:0]
 	}
 	epoch := time.Now()
 	before := used(epoch)
-	if err := spread(lanes, j.Messages, publish); err != nil {
+	if err := spread(workers, j.Messages, publish); err != nil {
 		return err
 	}
 	report := clientReport{usage: used(epoch).since(before), Messages: j.Messages}
@@ -108,33 +111,33 @@ func runProducer(j job, _ io.Reader, out *json.Encoder) error {
 		return err
 	}
 	var latencies []time.Duration
-	for _, l := range lanes {
-		latencies = append(latencies, l.latencies...)
+	for _, w := range workers {
+		latencies = append(latencies, w.latencies...)
 	}
 	report.Latency = quantilesOf(latencies)
 	return out.Encode(report)
 }
 
-// newLanes makes them with room for all that they will time, so that it is not made while they publish.
-func newLanes(j job, lone bool) []*lane {
+// newWorkers returns workers with room for all latencies, so that publishing allocates none.
+func newWorkers(j job, single bool) []*worker {
 	n := j.Goroutines
-	if lone {
+	if single {
 		n = 1
 	}
 	body := make([]byte, j.Size)
-	var lanes []*lane
+	var workers []*worker
 	for range n {
-		lanes = append(lanes, &lane{body: body, latencies: make([]time.Duration, 0, j.Messages/n+1)})
+		workers = append(workers, &worker{body: body, latencies: make([]time.Duration, 0, j.Messages/n+1)})
 	}
-	return lanes
+	return workers
 }
 
-// spread publishes n messages from all lanes at once.
-func spread(lanes []*lane, n int, publish func(l *lane, n int) error) error {
+// spread publishes n messages from all workers at once.
+func spread(workers []*worker, n int, publish func(w *worker, n int) error) error {
 	var running errgroup.Group
-	for i, l := range lanes {
-		share := (n - i + len(lanes) - 1) / len(lanes)
-		running.Go(func() error { return publish(l, share) })
+	for i, w := range workers {
+		count := (n - i + len(workers) - 1) / len(workers)
+		running.Go(func() error { return publish(w, count) })
 	}
 	return running.Wait()
 }

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// openBare is as little as a client can do: one goroutine writes as many PUBs at once as other clients have goroutines, and then
-// reads their OKs.
-func openBare(ctx context.Context, j job) (publish func(l *lane, n int) error, end func() error, err error) {
+// openBare is a minimal producer: one goroutine writes as many PUBs at once as others have
+// goroutines, then reads their OKs.
+func openBare(ctx context.Context, j job) (publish func(w *worker, n int) error, end func() error, err error) {
 	f, err := dialFeed(ctx, j.Addrs[0])
 	if err == nil {
 		err = f.settle()
@@ -20,9 +20,9 @@ func openBare(ctx context.Context, j job) (publish func(l *lane, n int) error, e
 	for range j.Goroutines {
 		commands = append(commands, one...)
 	}
-	publish = func(l *lane, n int) error {
+	publish = func(w *worker, n int) error {
 		for left := n; left > 0; left -= j.Goroutines {
-			if err := publishBare(l, f, commands[:min(left, j.Goroutines)*len(one)], min(left, j.Goroutines)); err != nil {
+			if err := publishBare(w, f, commands[:min(left, j.Goroutines)*len(one)], min(left, j.Goroutines)); err != nil {
 				return err
 			}
 		}
@@ -31,19 +31,19 @@ func openBare(ctx context.Context, j job) (publish func(l *lane, n int) error, e
 	return publish, f.conn.Close, nil
 }
 
-func publishBare(l *lane, f *feed, commands []byte, n int) error {
+func publishBare(w *worker, f *feed, commands []byte, n int) error {
 	began := time.Now()
 	if err := f.sendAll(commands, n); err != nil {
 		return err
 	}
-	for f.owed > 0 {
-		before := f.owed
+	for f.pending > 0 {
+		before := f.pending
 		if err := f.receive(); err != nil {
 			return err
 		}
 		took := time.Since(began)
-		for range before - f.owed {
-			l.latencies = append(l.latencies, took)
+		for range before - f.pending {
+			w.latencies = append(w.latencies, took)
 		}
 	}
 	return nil

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// proxyRead is what the proxy passes on at once: little if it bounds the bandwidth, so that bytes trickle
-	// as they do from a slow line.
+	// proxyRead is the size of the proxy's reads. It is small for a limited bandwidth, so that
+	// bytes trickle as on a slow line.
 	proxyRead     = 64 << 10
 	proxyReadSlow = 4 << 10
 
-	// proxyBuffer is how much a slow line holds, in time: who sends more is made to wait.
+	// proxyBuffer is the buffer of a slow line as a time. A full buffer blocks the writer.
 	proxyBuffer = 20 * time.Millisecond
 
-	// proxyChunks is more than anyone writes within a round trip.
+	// proxyChunks exceeds what anyone writes within a round trip.
 	proxyChunks = 1 << 16
 )
 
@@ -35,9 +35,9 @@ type line struct {
 	chunks   chan chunk
 }
 
-// runProxy announces an address for each of j.Addrs. What connects to one is connected to the other, over a line that
-// takes half of j.RTT in each direction; only to connect takes no time, since the kernel accepts by itself. It ends
-// with in, and its connections with the process.
+// runProxy announces an address for each of j.Addrs and forwards connections to it, over a line
+// that takes half of j.RTT each way. Connecting takes no time, because the kernel accepts. The
+// proxy ends with in.
 func runProxy(j job, in io.Reader, out *json.Encoder) error {
 	var addrs []string
 	for _, to := range j.Addrs {
@@ -64,7 +64,7 @@ func accept(l net.Listener, to string, j job) {
 		}
 		far, err := net.Dial("tcp", to)
 		if err != nil {
-			near.Close() // the client sees that nobody is there
+			near.Close() // as if no nsqd listened
 			continue
 		}
 		go connect(near.(*net.TCPConn), far.(*net.TCPConn), j)
@@ -74,10 +74,10 @@ func accept(l net.Listener, to string, j job) {
 func connect(near, far *net.TCPConn, j job) {
 	back := make(chan struct{})
 	go func() {
-		newLine(far, near, j).carry()
+		newLine(far, near, j).forward()
 		close(back)
 	}()
-	newLine(near, far, j).carry()
+	newLine(near, far, j).forward()
 	<-back
 	near.Close()
 	far.Close()
@@ -87,9 +87,9 @@ func newLine(from, to *net.TCPConn, j job) *line {
 	return &line{from: from, to: to, delay: j.RTT / 2, mbit: j.Mbit, chunks: make(chan chunk, proxyChunks)}
 }
 
-// carry passes on all bytes, each when it is due, and then the end.
-func (l *line) carry() {
-	go l.take()
+// forward writes all bytes when they are due, then closes.
+func (l *line) forward() {
+	go l.readAhead()
 	for c := range l.chunks {
 		sleepUntil(c.due)
 		if _, err := l.to.Write(c.data); err != nil {
@@ -99,8 +99,8 @@ func (l *line) carry() {
 	l.to.CloseWrite()
 }
 
-// take reads ahead of carry, so that a delay is no bound on how much is on its way.
-func (l *line) take() {
+// readAhead reads ahead of forward, so that a delay does not limit the bytes on their way.
+func (l *line) readAhead() {
 	defer close(l.chunks)
 	buffer := make([]byte, proxyRead)
 	if l.mbit > 0 {
@@ -112,7 +112,7 @@ func (l *line) take() {
 		if now := time.Now(); free.Before(now) {
 			free = now
 		}
-		free = free.Add(l.takes(n))
+		free = free.Add(l.transmitTime(n))
 		l.chunks <- chunk{bytes.Clone(buffer[:n]), free.Add(l.delay)}
 		if err != nil {
 			return
@@ -121,8 +121,8 @@ func (l *line) take() {
 	}
 }
 
-// takes is how long n bytes keep the line busy.
-func (l *line) takes(n int) time.Duration {
+// transmitTime returns how long n bytes occupy the line.
+func (l *line) transmitTime(n int) time.Duration {
 	if l.mbit == 0 {
 		return 0
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// startEcho serves one connection: it sends back what it reads, and then closes.
+// startEcho serves one connection: it echoes what it reads, and then closes.
 func startEcho(t *testing.T) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -33,11 +33,11 @@ func startEcho(t *testing.T) (addr string) {
 	return l.Addr().String()
 }
 
-// dialThrough connects to an echo through a proxy, which is a process of its own.
+// dialThrough connects to an echo server through a proxy process.
 func dialThrough(t *testing.T, j job) *net.TCPConn {
 	t.Helper()
 	j.Role, j.Addrs = "proxy", []string{startEcho(t)}
-	proxy, err := start(context.WithoutCancel(t.Context()), j) // it is ended by the cleanup
+	proxy, err := start(context.WithoutCancel(t.Context()), j) // the cleanup ends it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func dialThrough(t *testing.T, j job) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-// What goes through the proxy comes out whole, in order, with its end, and no sooner than it may.
+// TestProxy: bytes arrive complete, in order, with EOF, and no earlier than the delay allows.
 func TestProxy(t *testing.T) {
 	for _, test := range []struct {
 		name  string

@@ -11,21 +11,22 @@ import (
 	"time"
 )
 
-// publisherReport says how well the publisher kept its schedule.
+// publisherReport reports how well the publisher kept its schedule.
 type publisherReport struct {
-	Lag quantiles // from the instant at which a message was due to that at which it was published
+	Lag quantiles // from the due time of a message to its publish
 }
 
-// glanceEvery is how often the publisher looks at nsqd's OKs. They are small: none has to be read at once.
-const glanceEvery = 10 * time.Millisecond
+// pollEvery is how often the publisher reads nsqd's OKs. They are small, so this can wait.
+const pollEvery = 10 * time.Millisecond
 
-// publisher publishes at instants that do not depend on how fast anyone is: intervals are exponential, and who is
-// late catches up. It spins until a message is due, since a timer would be off by more than what is measured.
+// publisher publishes at times that do not depend on any client: intervals are exponential, and a
+// late publisher catches up. It spins until a message is due, because a timer is less exact than
+// the measurement.
 type publisher struct {
-	feeds   []*feed
-	command []byte // a PUB, whole
-	body    []byte // the command's
-	glances time.Time
+	feeds    []*feed
+	command  []byte // a whole PUB
+	body     []byte // part of command
+	nextPoll time.Time
 }
 
 func runPublisher(j job, _ io.Reader, out *json.Encoder) error {
@@ -78,11 +79,11 @@ func (p *publisher) settle() error {
 	return nil
 }
 
-// publish publishes message seq when it is due, and says how late.
+// publish publishes message seq when it is due and returns the delay.
 func (p *publisher) publish(seq uint64, due time.Time) (lag time.Duration, err error) {
 	now := time.Now()
 	for ; now.Before(due); now = time.Now() {
-		if err := p.glance(now); err != nil {
+		if err := p.poll(now); err != nil {
 			return 0, err
 		}
 	}
@@ -90,13 +91,13 @@ func (p *publisher) publish(seq uint64, due time.Time) (lag time.Duration, err e
 	return now.Sub(due), p.feeds[seq%uint64(len(p.feeds))].send(p.command)
 }
 
-func (p *publisher) glance(now time.Time) error {
-	if now.Before(p.glances) {
+func (p *publisher) poll(now time.Time) error {
+	if now.Before(p.nextPoll) {
 		return nil
 	}
-	p.glances = now.Add(glanceEvery)
+	p.nextPoll = now.Add(pollEvery)
 	for _, f := range p.feeds {
-		if err := f.glance(); err != nil {
+		if err := f.poll(); err != nil {
 			return err
 		}
 	}

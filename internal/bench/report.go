@@ -10,17 +10,17 @@ import (
 	"github.com/nsqx/nsqx/internal/bench/figures"
 )
 
-// result is one lap, as all that took part in it saw it. What a scenario has not is empty.
+// result is one lap, as reported by all its processes. Fields that a scenario lacks are zero.
 type result struct {
 	Client    clientReport
 	Sender    senderReport
 	Publisher publisherReport
-	NSQDs     struct { // all of them together
+	NSQDs     struct { // the sum
 		CPU                time.Duration
 		Requeued, TimedOut int
-		InFlight           int // left without an answer
+		InFlight           int // unanswered at the end
 	}
-	Bare *result // of the bare loop in the same round
+	Bare *result // the bare loop in the same round
 }
 
 // metric is one figure of a lap.
@@ -30,8 +30,8 @@ type metric struct {
 	of     func(r result) float64
 }
 
-// writes is the number of write calls of the client; where the system does not count them, it is the sender's
-// reads: at most as many, since a read may take in several writes.
+// writes returns the client's write calls. If the system does not count them, it returns the
+// sender's reads, which are at most as many.
 func (r result) writes() int {
 	if r.Client.Writes == 0 {
 		return r.Sender.Reads
@@ -39,7 +39,7 @@ func (r result) writes() int {
 	return r.Client.Writes
 }
 
-// figure is of at least one lap.
+// figure needs at least one lap.
 func (m metric) figure(laps []result) figures.Figure {
 	var values []float64
 	for _, r := range laps {
@@ -49,7 +49,8 @@ func (m metric) figure(laps []result) figures.Figure {
 	return figures.Figure{Median: middle, Least: values[0], Most: values[len(values)-1]}
 }
 
-// writeTable writes a line for each contender, with the median of each metric over its laps, the least and the most.
+// writeTable writes a line for each contender: the median of each metric over its laps, with
+// minimum and maximum.
 func writeTable(out io.Writer, contenders []contender, metrics []metric, results map[string][]result) error {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', tabwriter.AlignRight)
 	for _, m := range metrics {

@@ -7,31 +7,30 @@ import (
 	"strings"
 )
 
-// scenario is one way to compare clients.
+// scenario is one comparison of clients.
 type scenario struct {
 	name       string
-	flags      []string     // those of its flags that not every scenario has
-	defaults   func(j *job) // what a job is unless it is told; nil for the default job
+	flags      []string     // flags that not every scenario has
+	defaults   func(j *job) // changes the default job; nil for none
 	messages   func(j job) int
 	contenders []contender
-	check      func(j job) error // what is wrong with j beyond its limits
+	check      func(j job) error // checks j beyond its limits
 	title      func(j job) string
 	metrics    func(j job) []metric
 	nsqd       bool // whether it needs nsqds
 	lap        func(ctx context.Context, f *fleet, j job) (result, error)
 }
 
-// commonFlags are those of every scenario.
+// commonFlags are the flags of every scenario.
 var commonFlags = []string{"scenario", "rounds", "messages", "size"}
 
 // contender is a client of a scenario.
 type contender struct {
 	client      string
-	maxInFlight int  // 0 for what the client does by itself
+	maxInFlight int  // 0 for the client's default
 	idle        bool // its handler does no work
 }
 
-// The first is what the program does when it is not told.
 func scenarios() []scenario {
 	return []scenario{senderScenario(), jsonScenario(), telemetryScenario(), drainScenario(), latencyScenario(), publishScenario(),
 		idleScenario(), fullScenario()}
@@ -54,7 +53,7 @@ func scenarioNamed(name string) (scenario, error) {
 	return all[i], nil
 }
 
-// run lets the contenders take turns, round by round, and returns the results of each.
+// run lets the contenders take turns, round by round, and returns the results by contender.
 func (s scenario) run(ctx context.Context, j job, rounds int) (_ map[string][]result, err error) {
 	j.Scenario = s.name
 	var f *fleet
@@ -81,7 +80,7 @@ func (s scenario) run(ctx context.Context, j job, rounds int) (_ map[string][]re
 	return results, nil
 }
 
-// round lets each contender do one lap, one after the other.
+// round runs one lap of each contender.
 func (s scenario) round(ctx context.Context, f *fleet, j job) (map[string]result, error) {
 	round := make(map[string]result)
 	for _, c := range s.contenders {
@@ -107,7 +106,7 @@ func (s scenario) round(ctx context.Context, f *fleet, j job) (map[string]result
 	return round, nil
 }
 
-// runClient lets j's client consume, in a process of its own.
+// runClient runs j's client in its own process.
 func runClient(ctx context.Context, j job) (report clientReport, err error) {
 	j.Role = "client"
 	client, err := start(ctx, j)

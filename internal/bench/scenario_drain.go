@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// drainScenario empties a topic of a real nsqd that is full when the client comes. Rate and cost are those of the
-// bulk; how long the rest took is the tail: nsqd may keep the last messages of a client that could take more for
-// as long as its output buffer timeout, 250 ms, which is a matter of latency.
+// drainScenario empties a full topic of a real nsqd. Rate and cost are those of the bulk; the rest
+// is the tail. nsqd may delay the last messages by its output buffer timeout, 250 ms, which is a
+// matter of latency.
 func drainScenario() scenario {
 	return scenario{
 		name:     "drain",
@@ -32,7 +32,7 @@ func drainScenario() scenario {
 	}
 }
 
-// network says what the client has to do with.
+// network describes the nsqds and the network.
 func network(j job) string {
 	what := "1 nsqd"
 	if j.NSQDs > 1 {
@@ -65,7 +65,7 @@ func drainMetrics(j job) []metric {
 	}
 }
 
-// lapDrain fills a topic and lets j's client drain it. It is an error if a message was never handled.
+// lapDrain fills a topic and lets j's client drain it. An unhandled message is an error.
 func lapDrain(ctx context.Context, f *fleet, j job) (res result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lapTimeout)
 	defer cancel()
@@ -83,7 +83,7 @@ func lapDrain(ctx context.Context, f *fleet, j job) (res result, err error) {
 	return res, f.finish(ctx, j.Topic, before, &res)
 }
 
-// fillAll returns when all of j's messages wait in the channels, with the state of the nsqds.
+// fillAll returns the state of the nsqds once all of j's messages are in the channels.
 func fillAll(ctx context.Context, f *fleet, j job) ([]nsqdState, error) {
 	filling, fillCtx := errgroup.WithContext(ctx)
 	for nth, addr := range f.addrs {
@@ -92,7 +92,7 @@ func fillAll(ctx context.Context, f *fleet, j job) ([]nsqdState, error) {
 	if err := filling.Wait(); err != nil {
 		return nil, err
 	}
-	return f.until(ctx, j.Topic, "all messages in the channel", func(nth int, s nsqdState) bool {
+	return f.waitUntil(ctx, j.Topic, "all messages in the channel", func(nth int, s nsqdState) bool {
 		return s.Depth == (j.Messages-nth+j.NSQDs-1)/j.NSQDs
 	})
 }

@@ -2,10 +2,10 @@ package main
 
 import "time"
 
-// fullWork is what a handler takes, unless it is told.
+// fullWork is the default duration of a handler.
 const fullWork = 2 * time.Millisecond
 
-// fullScenario sends large bodies to handlers that are slower than what arrives: a client holds as much as it lets come.
+// fullScenario sends large bodies faster than handlers run: a client holds as many as it requests.
 func fullScenario() scenario {
 	s := senderScenario()
 	s.name = "full"

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// settled is how long consumers are left alone before they are measured: by then what they only needed to connect is done.
+// settled is the wait before idle consumers are measured. By then the cost of connecting is gone.
 const settled = 200 * time.Millisecond
 
-// idleScenario has many consumers in one process, for which there is nothing to do.
+// idleScenario runs many idle consumers in one process.
 func idleScenario() scenario {
 	return scenario{
 		name:     "idle",
@@ -34,7 +34,7 @@ func idleScenario() scenario {
 func idleMetrics(j job) []metric {
 	n := float64(j.Consumers)
 	return []metric{
-		// Less one each, which called Run, or whatever the client's name for that is.
+		// Without the goroutine that called Run, or its equivalent.
 		{"goroutines/consumer", "%.1f", func(r result) float64 { return float64(r.Client.Memory.Goroutines)/n - 1 }},
 		{"rss-kB/consumer", "%.1f", func(r result) float64 { return float64(r.Client.Memory.RSS) / n / 1e3 }},
 		{"live-kB/consumer", "%.1f", func(r result) float64 { return float64(r.Client.Memory.Live) / n / 1e3 }},
@@ -53,9 +53,9 @@ func lapIdle(ctx context.Context, f *fleet, j job) (res result, err error) {
 	if err != nil {
 		return res, err
 	}
-	_, err = f.until(ctx, j.Topic, "all consumers to subscribe", func(_ int, s nsqdState) bool { return s.Clients == j.Consumers })
+	_, err = f.waitUntil(ctx, j.Topic, "all consumers to subscribe", func(_ int, s nsqdState) bool { return s.Clients == j.Consumers })
 	if err != nil {
-		cancel() // or they stay
+		cancel() // ends the client
 		return res, errors.Join(err, client.wait())
 	}
 	time.Sleep(settled)

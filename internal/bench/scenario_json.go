@@ -2,8 +2,8 @@ package main
 
 import "context"
 
-// jsonScenario decodes each body into a struct. What the library alone takes for that body, on as many goroutines, is measured in
-// the same process afterwards.
+// jsonScenario decodes each body into a struct. Afterwards the same process measures the library
+// alone, on as many goroutines.
 func jsonScenario() scenario {
 	return scenario{
 		name:     "json",

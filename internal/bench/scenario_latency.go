@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// latencySeconds is how long the measured messages of a lap are published for, unless it is told how many.
+// latencySeconds is the default duration of publishing in a lap.
 const latencySeconds = 5
 
-// latencyScenario measures the way from publish to handler, through a real nsqd, at a given rate.
+// latencyScenario measures the time from publish to handler, through a real nsqd, at a given rate.
 func latencyScenario() scenario {
 	return scenario{
 		name:     "latency",
@@ -43,7 +43,7 @@ func checkLatency(j job) error {
 	return err
 }
 
-// publishing is about how long the publisher takes.
+// publishing returns about how long the publisher takes.
 func (j job) publishing() time.Duration {
 	return time.Duration(float64(j.warmup()+j.Messages) / float64(j.Rate) * float64(time.Second))
 }
@@ -65,14 +65,14 @@ func latencyMetrics(j job) []metric {
 	}
 }
 
-// lapLatency lets j's client consume what a publisher sends. It is an error if a message was never handled.
+// lapLatency lets j's client consume a publisher's messages. An unhandled message is an error.
 func lapLatency(ctx context.Context, f *fleet, j job) (res result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lapTimeout)
 	defer cancel()
 	if j.Topic, err = f.topic(""); err != nil {
 		return res, err
 	}
-	before, err := f.look(j.Topic)
+	before, err := f.states(j.Topic)
 	if err != nil {
 		return res, err
 	}
@@ -82,7 +82,7 @@ func lapLatency(ctx context.Context, f *fleet, j job) (res result, err error) {
 		return res, err
 	}
 	if res.Publisher, err = publishAll(ctx, f, j); err != nil {
-		cancel() // or the client waits for messages that are not coming
+		cancel() // the client would wait for messages
 		return res, errors.Join(err, client.wait())
 	}
 	if err := client.report(&res.Client); err != nil {
@@ -93,7 +93,7 @@ func lapLatency(ctx context.Context, f *fleet, j job) (res result, err error) {
 
 // publishAll publishes j's messages once the client has subscribed.
 func publishAll(ctx context.Context, f *fleet, j job) (report publisherReport, err error) {
-	if _, err = f.until(ctx, j.Topic, "the client to subscribe", func(_ int, s nsqdState) bool { return s.Clients > 0 }); err != nil {
+	if _, err = f.waitUntil(ctx, j.Topic, "the client to subscribe", func(_ int, s nsqdState) bool { return s.Clients > 0 }); err != nil {
 		return report, err
 	}
 	j.Role, j.Addrs = "publisher", f.addrs

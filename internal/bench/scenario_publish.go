@@ -8,13 +8,14 @@ import (
 
 const publishName = "publish"
 
-// publishScenario lets goroutines publish to a real nsqd. bare, go-nsq and nsqx publish one message at a time in each
-// of them and wait for the OK; the others a hundred messages (multi), or without waiting (async).
+// publishScenario publishes to a real nsqd from goroutines. bare, go-nsq and nsqx publish one
+// message at a time and wait for the OK; the others publish a hundred at once (multi) or without
+// waiting (async).
 //
-// The topic is an ephemeral one without a channel: nsqd keeps the first 10 000 messages (--mem-queue-size) and, as it does
-// for every such topic that is full, drops what comes after them once it has taken it in, given it an id and encoded it for a
-// disk that is not there. So its memory is bounded, it does the same for each client, and neither a disk nor a consumer takes
-// part in what is measured. A lap's messages are counted nevertheless: it is an error if nsqd has not taken each once.
+// The topic is ephemeral and has no channel. nsqd keeps the first 10 000 messages
+// (--mem-queue-size) and drops the others after it has read, numbered and encoded them. So its
+// memory is bounded, its work is the same for each client, and neither disk nor consumer takes
+// part. It is an error if nsqd has not counted each message once.
 func publishScenario() scenario {
 	return scenario{
 		name:     publishName,
@@ -45,7 +46,7 @@ func publishMetrics(j job) []metric {
 	return []metric{
 		{"published/s", "%.0f", rate},
 		{"cpu-ns/msg", "%.0f", func(r result) float64 { return float64(r.Client.CPU.Nanoseconds()) / n }},
-		// nsqd is looked at before and after the lap, warm-up and all.
+		// The state of nsqd is read before and after the lap, including its warm-up.
 		{"nsqd-cpu-ns/msg", "%.0f", func(r result) float64 {
 			return float64(r.NSQDs.CPU.Nanoseconds()) / float64(j.warmup()+j.Messages)
 		}},
@@ -65,7 +66,7 @@ func lapPublish(ctx context.Context, f *fleet, j job) (res result, err error) {
 	if j.Topic, err = f.topic("#ephemeral"); err != nil {
 		return res, err
 	}
-	before, err := f.look(j.Topic)
+	before, err := f.states(j.Topic)
 	if err != nil {
 		return res, err
 	}
@@ -77,7 +78,7 @@ func lapPublish(ctx context.Context, f *fleet, j job) (res result, err error) {
 	if err := producer.report(&res.Client); err != nil {
 		return res, err
 	}
-	after, err := f.look(j.Topic)
+	after, err := f.states(j.Topic)
 	if err != nil {
 		return res, err
 	}

@@ -1,3 +1,5 @@
+// Tests of scenario_publish.go and produce*.go.
+
 package main
 
 import (
@@ -10,8 +12,8 @@ import (
 	"time"
 )
 
-// Each client, in its own process, gets each message confirmed, and is measured. That nsqd has them is checked by
-// the scenario itself.
+// TestPublishScenario: each client, in its own process, is measured and gets each message
+// confirmed. The scenario itself checks that nsqd has them.
 func TestPublishScenario(t *testing.T) {
 	s := publishScenario()
 	for _, goroutines := range []int{1, 7, 64} {
@@ -53,16 +55,16 @@ func TestPublishScenarioFaults(t *testing.T) {
 	}
 }
 
-// All messages are published, as evenly as can be.
+// TestSpread: all messages are published, as evenly as possible.
 func TestSpread(t *testing.T) {
 	for _, n := range []int{1, 5, 64, 1000} {
-		lanes := newLanes(job{Goroutines: 7, Messages: n, Size: 1}, false)
+		workers := newWorkers(job{Goroutines: 7, Messages: n, Size: 1}, false)
 		var published atomic.Int64
-		err := spread(lanes, n, func(l *lane, share int) error {
-			if share < n/7 || share > n/7+1 {
-				t.Errorf("a share of %d of %d for 7", share, n)
+		err := spread(workers, n, func(w *worker, count int) error {
+			if count < n/7 || count > n/7+1 {
+				t.Errorf("%d of %d messages for one of 7", count, n)
 			}
-			return l.each(share, 3, func(k int) error {
+			return w.each(count, 3, func(k int) error {
 				if k > 3 {
 					t.Errorf("%d at once, want at most 3", k)
 				}
@@ -75,25 +77,26 @@ func TestSpread(t *testing.T) {
 		}
 	}
 	failed := errors.New("failed")
-	if err := spread(newLanes(job{Size: 1}, true), 1, func(*lane, int) error { return failed }); err != failed {
+	if err := spread(newWorkers(job{Size: 1}, true), 1, func(*worker, int) error { return failed }); err != failed {
 		t.Errorf("%v, want the error", err)
 	}
 }
 
-// Every publish of many messages is timed, and one in eight of a single one.
-func TestLaneSamples(t *testing.T) {
+// TestWorkerSamples: every publish of many messages is timed, and one in eight of a single one.
+func TestWorkerSamples(t *testing.T) {
 	for size, want := range map[int]int{1: 10, batch: 80} {
-		l := new(lane)
+		w := new(worker)
 		for range 80 {
-			l.end(l.begin(size))
+			w.end(w.begin(size))
 		}
-		if len(l.latencies) != want || slices.Min(l.latencies) < 0 || slices.Max(l.latencies) > time.Minute {
-			t.Errorf("of 80 publishes of %d were timed: %v", size, l.latencies)
+		if len(w.latencies) != want || slices.Min(w.latencies) < 0 || slices.Max(w.latencies) > time.Minute {
+			t.Errorf("of 80 publishes of %d were timed: %v", size, w.latencies)
 		}
 	}
 }
 
-// No more than the window is ever unanswered, all are answered in the end, and the first error ends it.
+// TestPipeline: at most window publishes are unanswered, all are answered in the end, and the first
+// error ends the pipeline.
 func TestPipeline(t *testing.T) {
 	published, unanswered, highest := 0, 0, 0
 	publish := func() error {

@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// lapTimeout bounds one lap. The slowest client needs some ten seconds for the default job of each scenario.
+// lapTimeout bounds one lap. The slowest client needs about ten seconds for the default job of each
+// scenario.
 const lapTimeout = 5 * time.Minute
 
-// senderScenario replaces nsqd by a sender that only sends prebuilt messages, so that what is measured is the client's
-// alone.
+// senderScenario replaces nsqd by a sender of prebuilt messages, so that only the client is
+// measured.
 func senderScenario() scenario {
 	return scenario{
 		name:     "sender",
@@ -68,8 +69,8 @@ func senderMetrics(j job) []metric {
 
 func peakMB(r result) float64 { return float64(r.Client.Memory.Peak) / 1e6 }
 
-// lapSender runs a sender and j's client, each in a process of its own, and returns what both measured.
-// It is an error if a message was not answered by exactly one FIN.
+// lapSender runs a sender and j's client, each in its own process, and returns both results. A
+// message without exactly one FIN is an error.
 func lapSender(ctx context.Context, _ *fleet, j job) (res result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lapTimeout)
 	defer cancel()
@@ -84,7 +85,7 @@ func lapSender(ctx context.Context, _ *fleet, j job) (res result, err error) {
 		res.Client, err = runClient(ctx, j)
 	}
 	if err != nil {
-		cancel() // or the sender waits for a client that is not coming
+		cancel() // the sender would wait for a client
 		return res, errors.Join(err, sender.wait())
 	}
 	if err := errors.Join(sender.read(&res.Sender), sender.wait()); err != nil {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Each client, in its own process, answers each message with exactly one FIN, and is measured.
+// TestSenderScenario: each client, in its own process, is measured and answers each message with
+// exactly one FIN.
 func TestSenderScenario(t *testing.T) {
 	scenario := senderScenario()
 	for _, size := range []int{1, 100_000} {
@@ -35,7 +36,8 @@ func TestSenderScenario(t *testing.T) {
 	}
 }
 
-// go-nsq is known to allocate and to write for each message: a meter that misses either would show it here.
+// TestSenderMeasuresGoNSQ: go-nsq allocates and writes for each message, and the meter must show
+// both.
 func TestSenderMeasuresGoNSQ(t *testing.T) {
 	j := defaultJob()
 	j.Messages, j.Client, j.MaxInFlight = 5000, "go-nsq", 2500

@@ -1,6 +1,6 @@
 package main
 
-// telemetryScenario switches OpenTelemetry on, step by step.
+// telemetryScenario adds OpenTelemetry step by step.
 func telemetryScenario() scenario {
 	return scenario{
 		name:     "telemetry",

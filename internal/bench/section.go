@@ -9,20 +9,20 @@ import (
 	"github.com/nsqx/nsqx/internal/bench/figures"
 )
 
-// section is a scenario at several points: one of the suite's questions.
+// section is a scenario at several points: one question of the suite.
 type section struct {
 	name, title string
-	text        string // what its charts show
+	text        string // explains its charts
 	scenario    scenario
-	without     []string // clients that have nothing to do with the question
-	messages    float64  // of what the scenario's laps have
-	axis        string   // in what the points differ
+	without     []string // clients without a lap
+	messages    float64  // factor of the scenario's number of messages
+	axis        string   // what the points vary
 	points      []point
-	columns     []string // units of the metrics that are told
+	columns     []string // units of the printed metrics
 	charts      []figures.Chart
 }
 
-// point is what is set of a job before its number of messages is, which depends on it.
+// point changes a job before its number of messages is computed.
 type point struct {
 	label string
 	set   func(j *job)
@@ -50,17 +50,18 @@ func checkOnly(name string) error {
 	return fmt.Errorf("bench: no section named %q; there are %s", name, sectionNames())
 }
 
-// minMessages is enough for something to be measured.
+// minMessages is the minimum of a measurement.
 const minMessages = 10
 
-// run lets all points take turns, and at each point all clients. share is of the messages.
-func (s section) run(ctx context.Context, rounds int, share float64) (figures.Section, error) {
+// run lets all points take turns, and all clients at each point. scale is a factor of the number of
+// messages.
+func (s section) run(ctx context.Context, rounds int, scale float64) (figures.Section, error) {
 	s.scenario.contenders = slices.DeleteFunc(s.scenario.contenders, func(c contender) bool { return slices.Contains(s.without, c.client) })
 	laps := make([]map[string][]result, len(s.points))
 	for i := range laps {
 		laps[i] = make(map[string][]result)
 	}
-	jobs := s.jobs(share)
+	jobs := s.jobs(scale)
 	for range rounds {
 		for i, j := range jobs {
 			results, err := s.scenario.run(ctx, j, 1)
@@ -75,14 +76,14 @@ func (s section) run(ctx context.Context, rounds int, share float64) (figures.Se
 	return s.figures(jobs, laps), nil
 }
 
-func (s section) jobs(share float64) (jobs []job) {
+func (s section) jobs(scale float64) (jobs []job) {
 	for _, p := range s.points {
 		j := defaultJob()
 		if s.scenario.defaults != nil {
 			s.scenario.defaults(&j)
 		}
 		p.set(&j)
-		j.Messages = max(minMessages, int(float64(s.scenario.messages(j))*s.messages*share))
+		j.Messages = max(minMessages, int(float64(s.scenario.messages(j))*s.messages*scale))
 		jobs = append(jobs, j)
 	}
 	return jobs
@@ -111,7 +112,7 @@ func (s section) figures(jobs []job, laps []map[string][]result) figures.Section
 	return out
 }
 
-// metrics are the columns.
+// metrics returns the columns.
 func (s section) metrics(j job) (columns []metric) {
 	for _, m := range s.scenario.metrics(j) {
 		if slices.Contains(s.columns, m.unit) {

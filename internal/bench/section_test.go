@@ -1,3 +1,5 @@
+// Tests of section.go, sections.go, suite.go, targets.go and machine.go.
+
 package main
 
 import (
@@ -9,7 +11,8 @@ import (
 	"github.com/nsqx/nsqx/internal/bench/figures"
 )
 
-// A section asks for what its scenario can do and has, and its name is its own.
+// TestSections: a section is complete, its name is unique, and its scenario accepts its jobs and
+// has its columns.
 func TestSections(t *testing.T) {
 	names := make(map[string]bool)
 	for _, s := range sections() {
@@ -17,8 +20,8 @@ func TestSections(t *testing.T) {
 			t.Errorf("%s: twice, or something is missing", s.name)
 		}
 		names[s.name] = true
-		for _, share := range []float64{1, quickShare} {
-			for i, j := range s.jobs(share) {
+		for _, scale := range []float64{1, quickScale} {
+			for i, j := range s.jobs(scale) {
 				if err := j.validate(); err != nil {
 					t.Errorf("%s, %s: %v", s.name, s.points[i].label, err)
 				}
@@ -38,7 +41,7 @@ func TestSections(t *testing.T) {
 	}
 }
 
-// Each target is about something that is measured.
+// TestTargets: each target is measured.
 func TestTargets(t *testing.T) {
 	var all []figures.Section
 	for _, s := range sections() {
@@ -85,7 +88,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// One section of the suite is measured at each of its points, and printed.
+// TestSuiteOnly: one section of the suite is measured and printed.
 func TestSuiteOnly(t *testing.T) {
 	var out bytes.Buffer
 	if err := run(t.Context(), strings.Fields("-quick -only telemetry -rounds 2"), &out); err != nil {
@@ -98,7 +101,7 @@ func TestSuiteOnly(t *testing.T) {
 	}
 }
 
-// Clients that a section does without have no lap, and the points keep their order.
+// TestSectionRun: excluded clients have no lap, and the points keep their order.
 func TestSectionRun(t *testing.T) {
 	s := growth("inflight", "t", 0.001, func(j *job, n int) { j.MaxInFlight = n }, "text", 10, 2)
 	got, err := s.run(t.Context(), 1, 0.1)

@@ -13,24 +13,24 @@ import (
 	"time"
 )
 
-// writeSize is about what the sender hands to one write: enough to make the call itself cheap.
+// writeSize is the approximate size of the sender's writes, which makes the call itself cheap.
 const writeSize = 256 << 10
 
-// senderReport is what the sender saw of its client.
+// senderReport is the sender's result.
 type senderReport struct {
-	Messages int // sent, all of them
+	Messages int // sent in all
 	FINs     int // of messages in flight
-	REQs     int // of messages in flight; nothing is sent a second time
-	Unknown  int // FIN or REQ of an id that was never sent
-	Double   int // FIN or REQ of a message that was answered before
+	REQs     int // of messages in flight; the sender repeats none
+	Unknown  int // FIN or REQ with an id that was never sent
+	Double   int // FIN or REQ of an answered message
 
-	// Of the measured part:
-	Reads int // read calls; the client made at least as many write calls, give or take one that was read in two parts
+	// During the measurement:
+	Reads int // read calls; at most the client's write calls, plus or minus one
 	CPU   time.Duration
 }
 
-// check says whether the client answered each message of j with exactly one FIN. Only the last, the mark that makes
-// it stop, may be without: go-nsq, told to stop, at times closes its connection before that FIN is written.
+// check returns an error unless the client answered each message of j with exactly one FIN. The
+// last mark may be unanswered: go-nsq sometimes closes its connection before it writes that FIN.
 func (r senderReport) check(j job) error {
 	if n := j.deliveries(); r.Messages != n || r.FINs < n-1 || r.REQs+r.Unknown+r.Double != 0 {
 		return fmt.Errorf("%d messages to send, %d sent: %d FIN, %d REQ, %d answers with an unknown id, %d second answers",
@@ -39,9 +39,9 @@ func (r senderReport) check(j job) error {
 	return nil
 }
 
-// sender plays nsqd on one connection: it sends messages while fewer than RDY are in flight, and checks the answers.
-// It is one goroutine, which reads only once the window is full: a client must read while it writes, or
-// have written no more than a socket holds.
+// sender plays nsqd on one connection: it keeps up to RDY messages in flight and checks the
+// answers. It is one goroutine and reads only when the window is full, so a client must read while
+// it writes, or write no more than a socket buffers.
 type sender struct {
 	conn  net.Conn
 	over  stream // the layer above conn
@@ -49,9 +49,9 @@ type sender struct {
 	in    *bufio.Reader
 	reads int
 
-	frames    []byte // prebuilt; an id is put in before each write
+	frames    []byte // prebuilt; each write fills in the ids
 	frameSize int
-	markAt    int // in a frame
+	markAt    int // offset of the mark in a frame
 
 	firstID  uint64
 	ready    int
@@ -70,37 +70,37 @@ func newSender(conn net.Conn, j job) *sender {
 		s.markAt += kindOffset
 	}
 	s.frameSize = bodyOffset + j.Size
-	for _, body := range documents(different(j.Size), j.Size) {
+	for _, body := range documents(bodyCount(j.Size), j.Size) {
 		s.frames = append(s.frames, messageFrame(body, time.Now())...)
 	}
 	return s
 }
 
-// different is how many different bodies of a size the sender has.
-func different(size int) int { return max(1, writeSize/(bodyOffset+size)) }
+// bodyCount returns the number of different bodies of the sender.
+func bodyCount(size int) int { return max(1, writeSize/(bodyOffset+size)) }
 
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// serve sends its part of j and stays until the client has gone. It meets the other senders between the parts, and the first of
-// them sends the marks.
+// serve sends its part of j and waits until the client has closed. The senders synchronize between
+// the phases, and the first sends the marks.
 func (s *sender) serve(j job, p part) (senderReport, error) {
 	s.firstID = p.firstID()
 	if err := s.magic(); err != nil {
 		return s.report, err
 	}
-	if err := s.deliver(p.share(j.warmup()), ordinary); err != nil {
+	if err := s.deliver(p.count(j.warmup()), ordinary); err != nil {
 		return s.report, err
 	}
-	if err := p.alone(s, startMark); err != nil {
+	if err := p.sendMark(s, startMark); err != nil {
 		return s.report, err
 	}
 	reads, cpu := s.reads, cpuTime()
-	if err := s.deliver(p.share(j.Messages), ordinary); err != nil {
+	if err := s.deliver(p.count(j.Messages), ordinary); err != nil {
 		return s.report, err
 	}
-	err := p.meet(s) // if another was later, the client may have gone by now
+	err := p.await(s) // the client may close before another sender arrives
 	s.report.Reads, s.report.CPU = s.reads-reads, cpuTime()-cpu
 	if err == nil {
 		err = s.deliver(p.marks(), stopMark)
@@ -114,7 +114,7 @@ func (s *sender) serve(j job, p part) (senderReport, error) {
 	return s.report, err
 }
 
-// gone reports whether err says that the client has closed the connection, however it did that.
+// gone reports whether err means that the client has closed the connection.
 func gone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
@@ -130,7 +130,7 @@ func (s *sender) magic() error {
 	return nil
 }
 
-// deliver sends n messages of a kind, and returns when all of them are answered.
+// deliver sends n messages of a kind and returns when all are answered.
 func (s *sender) deliver(n int, kind byte) error {
 	for n > 0 || s.inFlight() > 0 {
 		for window := s.window(n); window > 0; {
@@ -148,8 +148,9 @@ func (s *sender) deliver(n int, kind byte) error {
 	return nil
 }
 
-// window is how many of n more messages to send now. It is 0 until an eighth of RDY is free: who answers one by
-// one would be sent to one by one, and lose half of its rate to the sender's system calls on the same machine.
+// window returns how many of n messages to send now. It is 0 until an eighth of RDY is free: a
+// client that answers one by one would get messages one by one, and the sender's system calls would
+// halve its rate.
 func (s *sender) window(n int) int {
 	free := s.ready - s.inFlight()
 	if s.closing || free < min(n, s.ready/8) {
@@ -173,14 +174,14 @@ func (s *sender) send(n int, kind byte) (sent int, err error) {
 	return n, err
 }
 
-// receive waits for a command, and obeys it and all that came with it.
+// receive waits for a command and executes it and all that arrived with it.
 func (s *sender) receive() error {
 	for {
 		line, err := s.in.ReadSlice('\n')
 		if err != nil {
 			return err
 		}
-		if err := s.obey(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+		if err := s.execute(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
 			return err
 		}
 		if s.in.Buffered() == 0 {
@@ -189,7 +190,7 @@ func (s *sender) receive() error {
 	}
 }
 
-func (s *sender) obey(line []byte) error {
+func (s *sender) execute(line []byte) error {
 	name, args, _ := bytes.Cut(line, []byte(" "))
 	switch string(name) {
 	case "FIN":
@@ -224,7 +225,7 @@ func (s *sender) obey(line []byte) error {
 	}
 }
 
-// settle reports whether id was in flight, and is no longer.
+// settle reports whether id was in flight, and marks it answered.
 func (s *sender) settle(id []byte) bool {
 	seq, err := parseID(id)
 	seq -= s.firstID
@@ -249,7 +250,7 @@ func (s *sender) skipBody() error {
 	return err
 }
 
-// negotiate answers IDENTIFY, and begins the layer.
+// negotiate answers IDENTIFY and starts the layer.
 func (s *sender) negotiate() error {
 	if err := s.respond(identity(s.layer)); err != nil {
 		return err
@@ -258,7 +259,7 @@ func (s *sender) negotiate() error {
 		return nil
 	}
 	var err error
-	if s.over, err = far(s.conn, s.layer); err != nil {
+	if s.over, err = serverStream(s.conn, s.layer); err != nil {
 		return err
 	}
 	return s.respond("OK")

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// peer is a client by hand, on one end of a loopback connection whose other end is a sender.
+// peer is a scripted client, connected to a sender over loopback.
 type peer struct {
 	t      *testing.T
 	conn   *net.TCPConn
@@ -78,8 +78,8 @@ func (p *peer) message(wantFirst byte) (id string) {
 	return data[10:26]
 }
 
-// silent fails the test if anything arrives before the sender has obeyed all that was written to it.
-// SUB makes it say when that is.
+// silent fails the test if anything arrives before the sender has executed all earlier commands.
+// The answer to SUB marks that point.
 func (p *peer) silent() {
 	p.t.Helper()
 	p.write("SUB t c\n")
@@ -104,7 +104,7 @@ func TestSenderSession(t *testing.T) {
 	p.write("RDY 2\n")
 	p.write("FIN " + p.message(ordinary) + "\n") // the warm-up
 	start := p.message(startMark)
-	p.silent() // the mark stands alone, though RDY is 2
+	p.silent() // the mark is sent alone, although RDY is 2
 	p.write("FIN " + start + "\n")
 
 	first, second := p.message(ordinary), p.message(ordinary)
@@ -128,7 +128,7 @@ func TestSenderSession(t *testing.T) {
 	}
 }
 
-// Only the mark at the end may stay without an answer.
+// TestSenderStopMark: only the mark at the end may be unanswered.
 func TestSenderStopMark(t *testing.T) {
 	j := job{Messages: 1, Size: 1}
 	p := newPeer(t, j)
@@ -150,7 +150,8 @@ func TestSenderStopMark(t *testing.T) {
 	}
 }
 
-// Each wrong answer is counted as what it is, is not taken for a FIN, and fails the check.
+// TestSenderCountsWrongAnswers: each wrong answer is counted by its kind, is no FIN, and fails the
+// check.
 func TestSenderCountsWrongAnswers(t *testing.T) {
 	const never = "ffffffffffffffff"
 	for _, test := range []struct {
@@ -207,7 +208,7 @@ func TestSenderFaults(t *testing.T) {
 	}
 }
 
-// A window is filled again when an eighth of it is free, and never beyond RDY.
+// TestSenderWindow: a window is refilled when an eighth of it is free, and never beyond RDY.
 func TestSenderWindow(t *testing.T) {
 	for _, test := range []struct {
 		ready, inFlight, left, want int

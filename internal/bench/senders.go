@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// runSender announces an address for each of j's connections, serves the first client that connects to it, and reports on out.
+// runSender announces an address for each of j's connections, serves the first client of each, and
+// reports on out.
 func runSender(j job, _ io.Reader, out *json.Encoder) error {
 	deadline := time.Now().Add(lapTimeout)
 	var addrs []string
@@ -46,11 +47,12 @@ func runSender(j job, _ io.Reader, out *json.Encoder) error {
 	return out.Encode(report)
 }
 
-// serve sends j over n connections at once, each as soon as it is there: a client may open one after the other.
+// serve sends j over n connections at once, each as soon as it is connected: a client may open them
+// one by one.
 func serve(n int, connect func(nth int) (net.Conn, error), j job) (all senderReport, err error) {
 	reports := make([]senderReport, n)
 	senders, ctx := errgroup.WithContext(context.Background())
-	meeting := newMeeting(n)
+	barrier := newBarrier(n)
 	for nth := range n {
 		senders.Go(func() error {
 			conn, err := connect(nth)
@@ -58,8 +60,8 @@ func serve(n int, connect func(nth int) (net.Conn, error), j job) (all senderRep
 				return err
 			}
 			defer conn.Close()
-			defer context.AfterFunc(ctx, func() { conn.Close() })() // another has failed: do not wait for what is not coming
-			reports[nth], err = newSender(conn, j).serve(j, part{ctx: ctx, nth: nth, of: n, meeting: meeting})
+			defer context.AfterFunc(ctx, func() { conn.Close() })() // another sender has failed
+			reports[nth], err = newSender(conn, j).serve(j, part{ctx: ctx, nth: nth, of: n, barrier: barrier})
 			return err
 		})
 	}
@@ -77,25 +79,26 @@ func (r *senderReport) add(other senderReport) {
 	r.Unknown += other.Unknown
 	r.Double += other.Double
 	r.Reads += other.Reads
-	r.CPU = max(r.CPU, other.CPU) // of the process, each time
+	r.CPU = max(r.CPU, other.CPU) // each is that of the whole process
 }
 
-// part is what one of several senders has to do.
+// part is the task of one of several senders.
 type part struct {
-	ctx     context.Context // ends when another has failed
+	ctx     context.Context // ends when another sender fails
 	nth, of int
-	meeting *meeting
+	barrier *barrier
 }
 
-// idSpace is how many ids each sender has: a FIN on another connection than its message's is unknown there.
+// idSpace is the number of ids of each sender. A FIN on another connection than its message's is
+// unknown there.
 const idSpace = 1 << 40
 
 func (p part) firstID() uint64 { return uint64(p.nth) * idSpace }
 
-// share is how many of n messages are its own.
-func (p part) share(n int) int { return (n - p.nth + p.of - 1) / p.of }
+// count returns how many of n messages this sender sends.
+func (p part) count(n int) int { return (n - p.nth + p.of - 1) / p.of }
 
-// marks is 1 for the one that sends them.
+// marks returns 1 for the sender of the marks, else 0.
 func (p part) marks() int {
 	if p.nth == 0 {
 		return 1
@@ -103,32 +106,33 @@ func (p part) marks() int {
 	return 0
 }
 
-// alone sends a mark when all have been answered, and returns when the mark has.
-func (p part) alone(s *sender, mark byte) error {
-	if err := p.meet(s); err != nil {
+// sendMark sends a mark when all senders are answered, and returns when the mark is answered.
+func (p part) sendMark(s *sender, mark byte) error {
+	if err := p.await(s); err != nil {
 		return err
 	}
 	if err := s.deliver(p.marks(), mark); err != nil {
 		return err
 	}
-	return p.meet(s)
+	return p.await(s)
 }
 
-// meet waits for the others. What the client has said meanwhile, of RDY above all, is heard.
-func (p part) meet(s *sender) error {
+// await waits for the other senders. Commands that arrived meanwhile, above all RDY, are executed.
+func (p part) await(s *sender) error {
 	if p.of == 1 {
 		return nil
 	}
-	if err := p.meeting.wait(p.ctx); err != nil {
+	if err := p.barrier.wait(p.ctx); err != nil {
 		return err
 	}
 	return s.catchUp()
 }
 
-// catchUpTime is enough for what has already been written.
+// catchUpTime is enough to read what is already written.
 const catchUpTime = time.Millisecond
 
-// catchUp obeys what has been sent so far. It must not be used over a layer, which a deadline would break.
+// catchUp executes the commands that have arrived. It must not be used over a layer, which a
+// deadline would break.
 func (s *sender) catchUp() error {
 	for {
 		if err := s.conn.SetReadDeadline(time.Now().Add(catchUpTime)); err != nil {
@@ -146,27 +150,27 @@ func (s *sender) catchUp() error {
 	}
 }
 
-// meeting lets a number of goroutines wait for each other, again and again.
-type meeting struct {
+// barrier lets a number of goroutines wait for each other, repeatedly.
+type barrier struct {
 	size int
 
-	mu      sync.Mutex
-	waiting int
-	begun   chan struct{}
+	mu       sync.Mutex
+	waiting  int
+	released chan struct{}
 }
 
-func newMeeting(size int) *meeting { return &meeting{size: size, begun: make(chan struct{})} }
+func newBarrier(size int) *barrier { return &barrier{size: size, released: make(chan struct{})} }
 
-func (m *meeting) wait(ctx context.Context) error {
-	m.mu.Lock()
-	begun := m.begun
-	if m.waiting++; m.waiting == m.size {
-		m.waiting, m.begun = 0, make(chan struct{})
-		close(begun)
+func (b *barrier) wait(ctx context.Context) error {
+	b.mu.Lock()
+	released := b.released
+	if b.waiting++; b.waiting == b.size {
+		b.waiting, b.released = 0, make(chan struct{})
+		close(released)
 	}
-	m.mu.Unlock()
+	b.mu.Unlock()
 	select {
-	case <-begun:
+	case <-released:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 )
 
-// connected is both ends of a loopback connection.
+// connected returns both ends of a loopback connection.
 func connected(t *testing.T) (near, far net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -27,7 +27,7 @@ func connected(t *testing.T) (near, far net.Conn) {
 	return near, far
 }
 
-// newPeers are the client's ends of several connections to one sender.
+// newPeers returns the client's ends of several connections to one sender.
 func newPeers(t *testing.T, n int, j job) (peers []*peer, end func() (senderReport, error)) {
 	t.Helper()
 	var ends []net.Conn
@@ -54,7 +54,8 @@ func newPeers(t *testing.T, n int, j job) (peers []*peer, end func() (senderRepo
 	}
 }
 
-// Each connection has its share, and the marks are the first one's, alone.
+// TestSeveralConnections: each connection gets its part of the messages, and the first one gets the
+// marks, alone.
 func TestSeveralConnections(t *testing.T) {
 	j := job{Messages: 5, Size: 1}
 	peers, end := newPeers(t, 2, j)
@@ -70,7 +71,7 @@ func TestSeveralConnections(t *testing.T) {
 		seen[id] = true
 		peers[nth].write("FIN " + id + "\n")
 	}
-	answer(0, ordinary) // the warm-up, which is one message
+	answer(0, ordinary) // the warm-up: one message
 	answer(0, startMark)
 	for _, nth := range []int{0, 1, 0, 1, 0} {
 		answer(nth, ordinary)
@@ -85,11 +86,12 @@ func TestSeveralConnections(t *testing.T) {
 	}
 }
 
-// RDY that was lowered while a connection waited for the others holds when it goes on.
+// TestRDYWhileWaiting: a lower RDY applies although it arrived while its sender waited for the
+// others.
 func TestRDYWhileWaiting(t *testing.T) {
 	j := job{Messages: 4, Size: 1}
 	peers, end := newPeers(t, 2, j)
-	peers[1].write("  V2RDY 2\nRDY 0\n") // it waits: the warm-up is the other's
+	peers[1].write("  V2RDY 2\nRDY 0\n") // waits: the other sender has the warm-up
 	peers[0].write("  V2RDY 1\n")
 	peers[0].write("FIN " + peers[0].message(ordinary) + "\n")
 	peers[0].write("FIN " + peers[0].message(startMark) + "\n")
@@ -107,7 +109,7 @@ func TestRDYWhileWaiting(t *testing.T) {
 	}
 }
 
-// A FIN must come on the connection that its message came on.
+// TestFINOnOtherConnection: a FIN must come on the connection of its message.
 func TestFINOnOtherConnection(t *testing.T) {
 	j := job{Messages: 1, Size: 1}
 	peers, end := newPeers(t, 2, j)
@@ -128,7 +130,7 @@ func TestFINOnOtherConnection(t *testing.T) {
 	}
 }
 
-// One connection that fails ends the others.
+// TestSendersFail: one failed connection ends the others.
 func TestSendersFail(t *testing.T) {
 	peers, end := newPeers(t, 2, job{Messages: 1, Size: 1})
 	peers[0].write("  V2RDY 1\n")
@@ -138,9 +140,9 @@ func TestSendersFail(t *testing.T) {
 	}
 }
 
-func TestMeeting(t *testing.T) {
+func TestBarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMeeting(3)
+		m := newBarrier(3)
 		var through atomic.Int64
 		for range 2 {
 			go func() {

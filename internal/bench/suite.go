@@ -11,16 +11,17 @@ import (
 )
 
 const (
-	// suiteRounds are those of the suite, unless it is told, and quickShare what of its messages is left when it has to be quick.
+	// suiteRounds is the default of the suite, and quickScale the factor of its messages with
+	// -quick.
 	suiteRounds = 3
-	quickShare  = 0.02
+	quickScale  = 0.02
 )
 
-// runSuite prints all sections, and writes them as a page.
+// runSuite prints all sections and writes them as a page.
 func runSuite(ctx context.Context, o options, args []string, out io.Writer) error {
-	share := 1.0
+	scale := 1.0
 	if o.quick {
-		share = quickShare
+		scale = quickScale
 	}
 	write := func(figures.Report) error { return nil }
 	if o.only == "" {
@@ -38,7 +39,7 @@ func runSuite(ctx context.Context, o options, args []string, out io.Writer) erro
 		if o.only != "" && o.only != s.name {
 			continue
 		}
-		measured, err := s.run(ctx, o.rounds, share)
+		measured, err := s.run(ctx, o.rounds, scale)
 		if err != nil {
 			return err
 		}

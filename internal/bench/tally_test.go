@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Whatever the number of messages, each is new once, and the one that is seen last is the last.
+// TestTally: for any number of messages, each is new once, and only the last completes the tally.
 func TestTally(t *testing.T) {
 	for _, n := range []int{1, 2, 63, 64, 65, 1000, 4096} {
 		tally := newTally(n)

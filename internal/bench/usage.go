@@ -10,34 +10,34 @@ import (
 	"time"
 )
 
-// usage is what this process has used so far, or between two instants.
+// usage is what this process has used so far, or between two times.
 type usage struct {
 	CPU    time.Duration // user and system
 	Wall   time.Duration
 	Allocs uint64 // heap objects
 	Bytes  uint64 // of heap objects
-	Writes int    // write calls of any kind; 0 where the system does not count them
+	Writes int    // write calls of any kind; 0 where not counted
 }
 
-// memory is what this process holds.
+// memory is this process's memory.
 type memory struct {
 	Goroutines int
-	RSS        int // bytes; 0 where the system does not tell
-	Peak       int // of RSS so far
-	Live       int // bytes of heap objects that are in use, and of stacks; only where it was collected
+	RSS        int // bytes; 0 where unknown
+	Peak       int // maximum of RSS so far
+	Live       int // bytes of live heap objects and stacks; only after a collection
 }
 
-// held does not count what a child has of its parent, as getrusage does.
-func held() memory {
+// currentMemory does not include the parent's peak, as getrusage does.
+func currentMemory() memory {
 	return memory{Goroutines: runtime.NumGoroutine(), RSS: status("VmRSS:"), Peak: status("VmHWM:")}
 }
 
-// heldIdle collects first.
-func heldIdle() memory {
+// collectedMemory collects garbage first.
+func collectedMemory() memory {
 	debug.FreeOSMemory()
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	m := held()
+	m := currentMemory()
 	m.Live = int(mem.HeapAlloc + mem.StackInuse)
 	return m
 }
@@ -51,7 +51,7 @@ func (m memory) since(start memory) memory {
 	}
 }
 
-// status is a line of what Linux knows of this process, in bytes.
+// status returns a value of /proc/self/status in bytes.
 func status(name string) int {
 	all, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -96,8 +96,8 @@ func cpuTime() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// writeCalls asks the kernel, since not every client lets its connection be wrapped. Linux counts them by process;
-// the runtime's own writes, to wake its poller, are among them.
+// writeCalls asks the kernel, because not every client lets its connection be wrapped. Linux counts
+// calls by process, including those that wake the runtime's poller.
 func writeCalls() int {
 	stat, err := os.ReadFile("/proc/self/io")
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/nsqx/nsqx/internal/bench/figures"
 )
 
-// pagePackage makes the page. It is another program: its fonts would take part in what the clients' processes hold.
+// pagePackage makes the page. It is a separate program, so that its fonts do not count as memory of
+// the clients' processes.
 const pagePackage = "github.com/nsqx/nsqx/internal/bench/page"
 
 type page struct {
@@ -22,7 +23,7 @@ type page struct {
 	dir     string // to write to
 }
 
-// newPage builds the program first: that it cannot be is better known before everything is measured.
+// newPage builds the program before the measurement, so that a build error shows early.
 func newPage(ctx context.Context, dir string) (p page, err error) {
 	program, err := os.MkdirTemp("", "nsqx-bench-page-")
 	if err != nil {
@@ -30,7 +31,7 @@ func newPage(ctx context.Context, dir string) (p page, err error) {
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(program, "page"), pagePackage)
 	if said, err := build.CombinedOutput(); err != nil {
-		return p, errors.Join(fmt.Errorf("bench: cannot build what makes the page: %w: %s", err, said), os.RemoveAll(program))
+		return p, errors.Join(fmt.Errorf("bench: cannot build the page program: %w: %s", err, said), os.RemoveAll(program))
 	}
 	return page{ctx, program, dir}, nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/nsqx/nsqx/internal/bench/figures"
 )
 
-// The page is made by the program that is built for it.
+// TestWritePage builds the page program and writes a page with it.
 func TestWritePage(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
 	p, err := newPage(t.Context(), dir)

@@ -77,7 +77,8 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 	})
 	c.control = control.New(control.Config{
 		Concurrency: cfg.Concurrency, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes, Backoff: cfg.Backoff,
-		Pool: c.pool, Conns: c.links.Conns, Post: c.events.Post, Watching: &c.watching,
+		FixedRDY: cfg.Sub.FixedRDY,
+		Pool:     c.pool, Conns: c.links.Conns, Post: c.events.Post, Watching: &c.watching,
 	})
 	cfg.Discover.Topic = topic
 	c.discovery = discover.New(cfg.Discover, owner{c}, cfg.NSQDs)
@@ -125,7 +126,7 @@ func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 	rest, err := c.pool.Put(msgs)
 	switch {
 	case err == pool.ErrClosed:
-		c.giveBackLate(rest)
+		c.requeueLate(rest)
 	case err == pool.ErrSuspended:
 		c.control.Refuse(rest)
 	case err != nil:

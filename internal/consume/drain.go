@@ -94,8 +94,8 @@ func (c *Consumer) abandon() (abandoned []observe.Abandoned) {
 	return abandoned
 }
 
-// giveBackLate gives back messages that arrived in the drain.
-func (c *Consumer) giveBackLate(msgs []handler.Delivery) {
+// requeueLate gives back messages that arrived in the drain.
+func (c *Consumer) requeueLate(msgs []handler.Delivery) {
 	var left []observe.Abandoned
 	for i := range msgs {
 		if d := &msgs[i]; !c.pool.Requeue(d, handler.Interrupted, 0) {

@@ -18,7 +18,7 @@ func (c *Consumer) Stats() observe.Stats {
 		Finished: n[handler.Finish], Requeued: n[handler.Requeue], Dropped: n[handler.Drop], DeadLettered: n[handler.DeadLetter],
 		Interrupted: n[handler.Interrupted], Expired: n[handler.Expired], Lost: n[handler.Lost],
 
-		EnvelopesSkipped: c.dead.Skipped(), EventsDropped: c.events.Dropped(),
+		GivenBack: snapshot.GivenBack, EnvelopesSkipped: c.dead.Skipped(), EventsDropped: c.events.Dropped(),
 		Connections: c.links.Stats(), Lookups: c.discovery.Stats(),
 	}
 }

@@ -6,50 +6,59 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/flow"
+	"github.com/nsqx/nsqx/internal/pool"
 )
 
-// adjust shares out what may be in flight.
-func (c *Control) adjust(tick bool) {
+// adjust shares out what may be in flight, and returns when to call it again: 0 if nothing changes
+// with time alone before the next tick.
+func (c *Control) adjust(tick bool) (next time.Duration) {
 	conns := c.cfg.Conns()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	loads := c.look(tick, conns)
 	s := c.pool.Snapshot()
 	allowed := c.allowed()
-	c.total = min(c.limit(conns, loads, s.Idle > 0 && s.Waiting == 0), allowed)
+	c.total = min(c.limit(conns, loads, s), allowed)
 	c.setCapacity(conns)
 	c.yielding = false
 	if allowed == 0 {
+		c.turns.Reset()
 		c.suspend()
-		return
+		return 0
 	}
 	c.pool.Resume()
 	if c.stalled || s.OverCapacity {
+		c.turns.Reset()
 		c.closeRDY()
-		return
+		return 0
 	}
-	c.takeTurns(tick, loads)
-	for i, n := range flow.Quotas(c.total, c.quotas(conns, loads), c.turn) {
+	var quotas []int
+	if len(conns) > c.total {
+		quotas, next = c.turns.Step(time.Since(c.start), turnConns(conns, loads), flow.TurnLimits{
+			Slots: c.total, Open: c.mayOpen(len(conns), allowed, s), Patience: patience(conns),
+		})
+	} else {
+		c.turns.Reset()
+		quotas = flow.Quotas(c.total, c.quotas(conns, loads))
+	}
+	if c.openTurns.Store(c.turns.Open()); c.turns.Open() {
+		c.total = len(conns)
+	}
+	for i, n := range quotas {
 		if n != loads[i].Quota {
 			conns[i].SetQuota(n)
 		}
 		c.yielding = c.yielding || loads[i].Held > n
 	}
+	return next
 }
 
-// takeTurns moves on to the next connections if there are more of them than messages may be in
-// flight. The caller holds mu.
-func (c *Control) takeTurns(tick bool, loads []conn.Load) {
-	if !tick || len(loads) <= c.total {
-		return
-	}
-	given := 0
-	for _, l := range loads {
-		given += min(l.Quota, 1)
-	}
-	if given >= c.total {
-		c.turn = (c.turn + c.total) % len(loads)
-	}
+// mayOpen reports whether each of more connections than messages may be in flight may have one: all
+// is idle, so the first message closes the others before a second one is likely to arrive. The
+// caller holds mu.
+func (c *Control) mayOpen(conns, allowed int, s pool.Snapshot) bool {
+	return c.fixed == 0 && allowed == math.MaxInt && c.stuck == 0 && c.total > 0 && !c.restrained() &&
+		len(s.Running) == 0 && s.Waiting == 0 && c.size.Fit(c.cfg.MaxInFlightBytes, conns) == conns
 }
 
 // allowed is how many messages pause and breaker let be in flight. The caller holds mu.
@@ -63,30 +72,52 @@ func (c *Control) allowed() int {
 	return math.MaxInt
 }
 
-// limit is how many messages the consumer could do with in flight now. free is true if workers wait
-// and messages do not. The caller holds mu.
-func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, free bool) int {
+// limit is how many messages the consumer could do with in flight now: it never asks for one that it
+// cannot start. The caller holds mu.
+func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, s pool.Snapshot) int {
 	var rtt time.Duration
 	var most int
 	for i, l := range loads {
 		rtt, most = max(rtt, l.RTT), max(most, conns[i].MaxRDY())
 	}
-	auto := c.concurrency + c.service.Ahead(c.concurrency, rtt, most)
-	if free {
+	workers := max(c.concurrency-c.stuck, 0)
+	capacity, auto := workers, workers
+	if !c.restrained() {
+		capacity = c.service.Capacity(workers, patience(conns))
+		auto += c.service.Ahead(workers, rtt, most)
+	}
+	if s.Idle > 0 && s.Waiting == 0 {
 		auto = max(auto, len(conns))
 	}
 	n := min(auto, most)
 	if c.fixed > 0 {
-		c.conservative = c.conservative && auto < min(c.fixed, most)
-		if c.conservative {
-			n = min(n, c.fixed)
-		} else {
-			n = c.fixed
-		}
+		n = c.fixed
 	}
 	n = c.size.Fit(c.cfg.MaxInFlightBytes, n)
-	if c.stalled {
-		n = min(n, c.concurrency)
+	if c.cfg.FixedRDY && workers > 0 && !c.restrained() {
+		return max(n-c.stuck, 0)
 	}
-	return max(n-c.timedOut, 0)
+	if c.stalled {
+		capacity = min(capacity, workers)
+	}
+	return min(n, capacity)
+}
+
+// patience is how long a message may wait for a worker before it is given back.
+func patience(conns []*conn.Conn) time.Duration {
+	p := time.Second
+	for _, conn := range conns {
+		if timeout := conn.Terms().MessageTimeout; timeout > 0 {
+			p = min(p, timeout/4)
+		}
+	}
+	return p
+}
+
+func turnConns(conns []*conn.Conn, loads []conn.Load) []flow.TurnConn[*conn.Conn] {
+	turns := make([]flow.TurnConn[*conn.Conn], len(conns))
+	for i, l := range loads {
+		turns[i] = flow.TurnConn[*conn.Conn]{Key: conns[i], Received: l.Received, Held: l.Held, InFlight: l.InFlight, RTT: l.RTT}
+	}
+	return turns
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/internal/pool"
 )
 
 func wantQuotas(t *testing.T, what string, lines []*line, want ...int) {
@@ -22,63 +23,6 @@ func wantQuotas(t *testing.T, what string, lines []*line, want ...int) {
 	}
 }
 
-// TestTakeTurns: the turn moves on at a tick, once all of the quotas of this turn are set.
-func TestTakeTurns(t *testing.T) {
-	for name, tt := range map[string]struct {
-		tick   bool
-		total  int
-		quotas []int
-		turn   int
-		want   int
-	}{
-		"next":                     {true, 2, []int{1, 1, 0, 0, 0}, 0, 2},
-		"next but one":             {true, 2, []int{0, 0, 1, 1, 0}, 2, 4},
-		"wraps around":             {true, 2, []int{1, 0, 0, 0, 1}, 4, 1},
-		"one of two":               {true, 1, []int{0, 1}, 1, 0},
-		"between ticks":            {false, 2, []int{1, 1, 0, 0, 0}, 0, 0},
-		"not all are set":          {true, 2, []int{1, 0, 0, 0, 0}, 0, 0},
-		"one connection has two":   {true, 2, []int{2, 0, 0, 0, 0}, 0, 0},
-		"as many as connections":   {true, 2, []int{1, 1}, 0, 0},
-		"more than connections":    {true, 9, []int{5, 4}, 0, 0},
-		"no connections":           {true, 0, nil, 0, 0},
-		"nothing may be in flight": {true, 0, []int{0, 0}, 1, 1},
-		"more than before":         {true, 2, []int{1, 1, 1, 0}, 0, 2},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			s := newService(t, Config{}, takes(0))
-			var loads []conn.Load
-			for _, n := range tt.quotas {
-				loads = append(loads, conn.Load{Quota: n})
-			}
-			s.total, s.turn = tt.total, tt.turn
-			s.locked(func() { s.takeTurns(tt.tick, loads) })
-			want(t, name, s.turn, tt.want)
-		})
-	}
-}
-
-// TestTurns: with more connections than messages in flight each has its turn, and only at ticks.
-func TestTurns(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := newService(t, Config{MaxInFlight: 2}, takes(0))
-		s.Start()
-		var lines []*line
-		for i := range 5 {
-			lines = append(lines, s.dial("nsqd-"+strconv.Itoa(i)+":4150"))
-		}
-		s.adjust(true)
-		wantQuotas(t, "first turn", lines, 1, 1, 0, 0, 0)
-		s.adjust(false)
-		wantQuotas(t, "between ticks", lines, 1, 1, 0, 0, 0)
-		for _, after := range [][]int{{0, 0, 1, 1, 0}, {1, 0, 0, 0, 1}, {0, 1, 1, 0, 0}} {
-			s.adjust(true)
-			for s.settleQuotas(); s.Control.yielding; s.settleQuotas() {
-			}
-			wantQuotas(t, "next turn", lines, after...)
-		}
-	})
-}
-
 // settleQuotas adjusts quotas when connections have yielded what they had to.
 func (s *service) settleQuotas() {
 	time.Sleep(time.Millisecond)
@@ -86,68 +30,106 @@ func (s *service) settleQuotas() {
 	s.adjust(false)
 }
 
-// TestLimit: how many messages may be in flight, of one connection with max-rdy-count 2500 unless the
-// case says otherwise.
+// TestLimit: how many messages may be in flight, with four workers that are busy and one connection
+// with max-rdy-count 2500 unless the case says otherwise.
 func TestLimit(t *testing.T) {
 	type limit struct {
-		fixed        int
-		service      time.Duration // 0: unknown
-		rtt          time.Duration
-		conns, most  int // connections, and their max-rdy-count
-		free         bool
-		size         int // of messages
-		conservative bool
-		stalled      bool
-		timedOut     int
+		fixed       int
+		fixedRDY    bool
+		service     time.Duration // 0: unknown
+		rtt         time.Duration
+		timeout     int // of messages, in milliseconds
+		conns, most int // connections, and their max-rdy-count
+		idle        int // workers
+		waiting     int
+		size        int // of messages
+		restraint   time.Duration
+		stalled     bool
+		stuck       int
 
-		want             int
-		stayConservative bool
+		want int
 	}
 	const concurrency, maxBytes = 4, 1000
 	for name, tt := range map[string]limit{
 		"service time unknown":   {want: 4},
-		"10 ms":                  {service: 10 * ms, want: 4 + 40},
-		"10 ms, far away":        {service: 10 * ms, rtt: 200 * ms, want: 4 + 160},
+		"10 ms":                  {service: 10 * ms, want: 4 + 40}, // what workers do in 100 ms
 		"10 ms, near":            {service: 10 * ms, rtt: ms, want: 4 + 40},
+		"10 ms, far away":        {service: 10 * ms, rtt: 200 * ms, want: 4 + 160},
+		"10 ms, farther":         {service: 10 * ms, rtt: 400 * ms, want: 4 * (1 + 50)},
+		"200 ms":                 {service: 200 * ms, want: 4 + 2},
+		"200 ms, far away":       {service: 200 * ms, rtt: 400 * ms, want: 4 * (1 + 2)},
+		"500 ms":                 {service: 500 * ms, want: 4 + 1},
+		"more than 500 ms":       {service: 500*ms + 1, want: 4}, // the second one might wait for a second
 		"1 h":                    {service: time.Hour, want: 4},
 		"1 µs":                   {service: time.Microsecond, want: 2500},
+		"short message timeout":  {service: 10 * ms, timeout: 400, want: 4 * (1 + 5)},
 		"max-rdy-count":          {service: time.Microsecond, most: 50, want: 50},
 		"small max-rdy-count":    {most: 3, want: 3},
-		"busy, 6 connections":    {conns: 6, want: 4},
-		"free, 6 connections":    {conns: 6, free: true, want: 6},
-		"free, 2 connections":    {conns: 2, free: true, want: 4},
+		"6 connections":          {conns: 6, want: 4},
+		"6 connections, idle":    {conns: 6, idle: 1, want: 4}, // they take turns
+		"50 connections":         {service: 10 * ms, conns: 50, want: 44},
+		"50 connections, idle":   {service: 10 * ms, conns: 50, idle: 1, want: 50},
+		"50 connections, wakeup": {service: 10 * ms, conns: 50, idle: 1, waiting: 1, want: 44},
+		"2 connections, idle":    {conns: 2, idle: 1, want: 4},
 		"no connections":         {conns: -1, want: 0},
 		"large":                  {service: 10 * ms, size: 100, want: 10},
 		"small":                  {service: 10 * ms, size: 10, want: 44},
 		"larger than all":        {size: 10 * maxBytes, want: 1},
-		"fixed":                  {fixed: 100, want: 100},
-		"fixed, 10 ms":           {fixed: 100, service: 10 * ms, want: 100},
-		"fixed, low":             {fixed: 2, service: 10 * ms, want: 2},
-		"fixed, max-rdy-count":   {fixed: 100, most: 10, want: 100}, // two connections may take it
-		"fixed, 6 connections":   {fixed: 2, conns: 6, free: true, want: 2},
-		"fixed, no connections":  {fixed: 100, conns: -1, want: 100},
-		"fixed, large":           {fixed: 100, size: 100, want: 10},
-		"conservative":           {fixed: 100, conservative: true, want: 4, stayConservative: true},
-		"conservative, 10 ms":    {fixed: 100, service: 10 * ms, conservative: true, want: 44, stayConservative: true},
-		"conservative, free":     {fixed: 100, conns: 6, free: true, conservative: true, want: 6, stayConservative: true},
-		"quick enough again":     {fixed: 100, service: ms, conservative: true, want: 100},
-		"quick enough for 44":    {fixed: 44, service: 10 * ms, conservative: true, want: 44},
-		"not quick enough":       {fixed: 45, service: 10 * ms, conservative: true, want: 44, stayConservative: true},
-		"as quick as nsqd":       {fixed: 100, service: 10 * ms, most: 44, conservative: true, want: 100},
-		"automatic ignores it":   {service: 10 * ms, conservative: true, want: 44, stayConservative: true},
-		"stalled":                {service: 10 * ms, stalled: true, want: 4},
-		"stalled, fixed":         {fixed: 100, stalled: true, want: 4},
-		"stalled, fixed, low":    {fixed: 2, stalled: true, want: 2},
-		"timed out":              {fixed: 100, timedOut: 3, want: 97},
-		"timed out, automatic":   {service: 10 * ms, timedOut: 3, want: 41},
-		"timed out, stalled":     {fixed: 100, stalled: true, timedOut: 3, want: 1},
-		"all timed out, stalled": {fixed: 100, stalled: true, timedOut: 4, want: 0},
-		"more timed out":         {fixed: 2, timedOut: 4, want: 0},
+
+		"fixed, service time unknown": {fixed: 100, want: 4},
+		"fixed, 10 ms":                {fixed: 100, service: 10 * ms, want: 100},
+		"fixed, as 10 ms":             {fixed: 204, service: 10 * ms, want: 204},
+		"fixed, above 10 ms":          {fixed: 205, service: 10 * ms, want: 204},
+		"fixed, 1 h":                  {fixed: 100, service: time.Hour, want: 4},
+		"fixed, low":                  {fixed: 2, service: 10 * ms, want: 2},
+		"fixed, low, unknown":         {fixed: 2, want: 2},
+		"fixed, max-rdy-count":        {fixed: 100, service: 10 * ms, most: 10, want: 100}, // two connections may take it
+		"fixed, 6 connections":        {fixed: 2, service: 10 * ms, conns: 6, idle: 1, want: 2},
+		"fixed, no connections":       {fixed: 100, service: 10 * ms, conns: -1, want: 100},
+		"fixed, large":                {fixed: 100, service: 10 * ms, size: 100, want: 10},
+
+		"FixedRDY":                       {fixed: 100, fixedRDY: true, want: 100},
+		"FixedRDY, 1 h":                  {fixed: 300, fixedRDY: true, service: time.Hour, want: 300},
+		"FixedRDY, large":                {fixed: 100, fixedRDY: true, size: 100, want: 10},
+		"FixedRDY, stuck":                {fixed: 100, fixedRDY: true, stuck: 3, want: 97},
+		"FixedRDY, low, stuck":           {fixed: 2, fixedRDY: true, stuck: 3, want: 0},
+		"FixedRDY, all stuck":            {fixed: 100, fixedRDY: true, stuck: 4, want: 0},
+		"FixedRDY, restrained":           {fixed: 100, fixedRDY: true, service: 10 * ms, restraint: 1, want: 4},
+		"FixedRDY, restrained, stuck":    {fixed: 100, fixedRDY: true, service: 10 * ms, restraint: 1, stuck: 1, want: 3},
+		"FixedRDY, restrained, low":      {fixed: 2, fixedRDY: true, restraint: 1, want: 2},
+		"FixedRDY, automatic":            {fixedRDY: true, service: 10 * ms, want: 44},
+		"FixedRDY, automatic, unknown":   {fixedRDY: true, want: 4},
+		"restrained":                     {service: 10 * ms, restraint: 1, want: 4},
+		"restrained, idle":               {service: 10 * ms, restraint: 1, conns: 6, idle: 1, want: 4},
+		"restrained, fixed":              {fixed: 100, service: 10 * ms, restraint: 1, want: 4},
+		"restrained, fixed, low":         {fixed: 2, service: 10 * ms, restraint: 1, want: 2},
+		"restrained, stuck":              {fixed: 100, service: 10 * ms, restraint: 1, stuck: 3, want: 1},
+		"no longer restrained":           {service: 10 * ms, restraint: -1, want: 44},
+		"stalled":                        {service: 10 * ms, stalled: true, want: 4},
+		"stalled, fixed":                 {fixed: 100, service: 10 * ms, stalled: true, want: 4},
+		"stalled, fixed, low":            {fixed: 2, service: 10 * ms, stalled: true, want: 2},
+		"stalled, stuck":                 {fixed: 100, service: 10 * ms, stalled: true, stuck: 3, want: 1},
+		"stalled, all stuck":             {fixed: 100, service: 10 * ms, stalled: true, stuck: 4, want: 0},
+		"stuck":                          {service: 10 * ms, stuck: 3, want: 1 + 10},
+		"stuck, service time unknown":    {stuck: 3, want: 1},
+		"stuck, fixed":                   {fixed: 100, service: 10 * ms, stuck: 3, want: 1 + 50},
+		"stuck, fixed, low":              {fixed: 2, service: 10 * ms, stuck: 3, want: 2},
+		"all stuck":                      {service: 10 * ms, stuck: 4, want: 0},
+		"all stuck, fixed":               {fixed: 100, service: 10 * ms, stuck: 4, want: 0},
+		"more stuck than workers":        {fixed: 100, service: 10 * ms, stuck: 9, want: 0}, // after SetConcurrency
+		"all stuck, a new one is idle":   {service: 10 * ms, stuck: 4, conns: 6, idle: 1, want: 0},
+		"restrained and stalled and low": {fixed: 3, restraint: 1, stalled: true, stuck: 2, want: 2},
 	} {
 		bubble(t, name, func(t *testing.T) {
-			s := newService(t, Config{Concurrency: concurrency, MaxInFlight: tt.fixed, MaxInFlightBytes: maxBytes}, takes(0))
+			s := newService(t, Config{
+				Concurrency: concurrency, MaxInFlight: tt.fixed, FixedRDY: tt.fixedRDY, MaxInFlightBytes: maxBytes,
+			}, takes(0))
+			s.identify = map[string]any{}
 			if tt.most > 0 {
-				s.identify = map[string]any{"max_rdy_count": tt.most}
+				s.identify["max_rdy_count"] = tt.most
+			}
+			if tt.timeout > 0 {
+				s.identify["msg_timeout"] = tt.timeout
 			}
 			var conns []*conn.Conn
 			var loads []conn.Load
@@ -161,11 +143,32 @@ func TestLimit(t *testing.T) {
 				s.Control.service.Add(10*tt.service, 10)
 			}
 			s.size.Add(10, uint64(10*tt.size))
-			s.conservative, s.stalled, s.timedOut = tt.conservative, tt.stalled, tt.timedOut
-			s.locked(func() { want(t, "limit", s.limit(conns, loads, tt.free), tt.want) })
-			want(t, "conservative", s.conservative, tt.stayConservative)
+			s.stalled, s.stuck = tt.stalled, tt.stuck
+			if tt.restraint != 0 {
+				s.restraint.until = time.Now().Add(tt.restraint)
+			}
+			s.locked(func() {
+				want(t, "limit", s.limit(conns, loads, pool.Snapshot{Idle: tt.idle, Waiting: tt.waiting}), tt.want)
+			})
 		})
 	}
+}
+
+// TestPatience: a message may wait for a second, or for a quarter of the shortest message timeout.
+func TestPatience(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{}, takes(0))
+		want(t, "without connections", patience(nil), time.Second)
+		var conns []*conn.Conn
+		for _, tt := range []struct {
+			timeout int // in milliseconds
+			want    time.Duration
+		}{{60000, time.Second}, {4000, time.Second}, {2000, 500 * ms}, {3000, 500 * ms}, {400, 100 * ms}} {
+			s.identify = map[string]any{"msg_timeout": tt.timeout}
+			conns = append(conns, s.dial("nsqd-"+strconv.Itoa(tt.timeout)+":4150").conn)
+			want(t, "with a timeout of "+strconv.Itoa(tt.timeout)+" ms", patience(conns), tt.want)
+		}
+	})
 }
 
 // TestAllowed: what a pause and the breaker allow.
@@ -202,6 +205,7 @@ func TestAllowed(t *testing.T) {
 func TestAdjust(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 10}, takes(0))
+		s.Control.service.Add(10*10*ms, 10)
 		s.Start()
 		lines := []*line{s.dial(nsqd1), s.dial(nsqd2)}
 		wantQuotas(t, "before", lines, 0, 0)
@@ -237,7 +241,7 @@ func TestAdjust(t *testing.T) {
 func TestAdjustOverCapacity(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
-		s := newService(t, Config{MaxInFlight: 2}, handle)
+		s := newService(t, Config{MaxInFlight: 2, FixedRDY: true}, handle)
 		s.Start()
 		l := s.dial(nsqd1)
 		s.adjust(false)

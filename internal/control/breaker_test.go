@@ -14,7 +14,7 @@ import (
 func failing(t *testing.T, n int) (s *service, l *line, running []*handler.Delivery, release func()) {
 	t.Helper()
 	handle, release := hanging()
-	s = newService(t, Config{Backoff: backoff(), Concurrency: n, MaxInFlight: 50}, handle)
+	s = newService(t, Config{Backoff: backoff(), Concurrency: n, MaxInFlight: 50, FixedRDY: true}, handle)
 	s.Start()
 	l = s.dial(nsqd1)
 	s.adjust(true)

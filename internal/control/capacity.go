@@ -24,10 +24,14 @@ func (c *Control) setCapacity(conns []*conn.Conn) {
 			most = max(most, conn.MaxRDY())
 		}
 	}
-	if n, now := 2*most+len(conns), time.Now(); n >= c.capacity {
-		c.capacity, c.capacityAt = n, now
-	} else if now.Sub(c.capacityAt) > inTransit {
-		c.capacity = n
+	n, now := 2*most+len(conns), time.Now()
+	switch {
+	case n >= c.capacity:
+		c.capacity, c.lowered = n, time.Time{}
+	case c.lowered.IsZero(): // the need has just fallen
+		c.lowered = now
+	case now.Sub(c.lowered) > inTransit:
+		c.capacity, c.lowered = n, time.Time{}
 	}
 	c.pool.SetCapacity(c.capacity, 2*c.cfg.MaxInFlightBytes)
 }
@@ -50,6 +54,7 @@ func (c *Control) Overflow(from *conn.Conn, msgs []handler.Delivery, why error) 
 	for i := range msgs {
 		c.pool.Requeue(&msgs[i], handler.Requeue, time.Second)
 	}
+	c.gaveBack(len(msgs), "overflow")
 	c.Arrived()
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
 )
 
@@ -40,35 +41,75 @@ func TestSetCapacity(t *testing.T) {
 	}
 }
 
-// TestSetCapacityDown: the capacity goes up at once and down after a minute, as messages sent before
-// may be on their way.
+// TestSetCapacityDown: the capacity goes up at once, and down a minute after the need for it has
+// fallen, as messages sent before may be on their way.
 func TestSetCapacityDown(t *testing.T) {
+	for name, tick := range map[string]time.Duration{"awake": 100 * ms, "asleep": time.Hour} {
+		bubble(t, name, func(t *testing.T) {
+			s := newService(t, Config{MaxInFlight: 10}, takes(0))
+			set := func(fixed int) int {
+				s.locked(func() {
+					s.fixed = fixed
+					s.setCapacity(nil)
+				})
+				return s.capacity
+			}
+			// stay is what happens for an hour with this need.
+			stay := func(fixed int) {
+				for range time.Hour / tick {
+					set(fixed)
+					time.Sleep(tick)
+				}
+			}
+			want(t, "at the start", s.capacity, 20)
+			want(t, "higher", set(100), 200)
+			stay(100)
+			want(t, "lower", set(5), 200)
+			for range 600 {
+				want(t, "lower, within a minute", set(5), 200)
+				time.Sleep(100 * ms)
+			}
+			want(t, "lower, after a minute", set(5), 200)
+			time.Sleep(time.Nanosecond)
+			want(t, "lower, after more than a minute", set(5), 10)
+			stay(5)
+			want(t, "higher again", set(50), 100)
+			want(t, "lower again", set(5), 100)
+			time.Sleep(30 * time.Second)
+			want(t, "as high as needed", set(50), 100)
+			stay(50)
+			want(t, "lower after that", set(40), 100) // a minute from now
+			time.Sleep(time.Minute)
+			want(t, "lower still, after a minute", set(5), 100)
+			time.Sleep(time.Nanosecond)
+			want(t, "lower still, after more than a minute", set(30), 60) // as needed now
+			want(t, "lower once more", set(20), 60)
+			time.Sleep(time.Minute + 1)
+			want(t, "lower once more, after more than a minute", set(20), 40)
+		})
+	}
+}
+
+// TestCapacityAfterSleep: what nsqd sent before MaxInFlight was lowered finds room, although Run slept
+// for an hour before.
+func TestCapacityAfterSleep(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := newService(t, Config{MaxInFlight: 10}, takes(0))
-		set := func(fixed int) int {
-			s.locked(func() {
-				s.fixed = fixed
-				s.setCapacity(nil)
-			})
-			return s.capacity
-		}
-		want(t, "at the start", s.capacity, 20)
-		want(t, "higher", set(100), 200)
-		for range 600 { // ticks
-			want(t, "lower, within a minute", set(5), 200)
-			time.Sleep(100 * ms)
-		}
-		want(t, "lower, after a minute", set(5), 200)
-		time.Sleep(time.Nanosecond)
-		want(t, "lower, after more than a minute", set(5), 10)
-		want(t, "higher again", set(50), 100)
-		want(t, "lower again", set(5), 100)
-		time.Sleep(30 * time.Second)
-		want(t, "as high as needed", set(50), 100) // a minute from now
-		time.Sleep(60 * time.Second)
-		want(t, "lower, within a minute of that", set(5), 100)
-		time.Sleep(time.Nanosecond)
-		want(t, "lower, after that minute", set(5), 10)
+		handle, release := hanging()
+		s := newService(t, Config{MaxInFlight: 100, FixedRDY: true}, handle)
+		s.run()
+		l := s.dial(nsqd1)
+		time.Sleep(time.Hour)
+		want(t, "asleep", s.asleep.Load(), true)
+		want(t, "quota", l.quota(), 100)
+		s.SetMaxInFlight(2)
+		synctest.Wait()
+		want(t, "quota after SetMaxInFlight", l.quota(), 2)
+		l.flood(1, 100) // was on its way
+		synctest.Wait()
+		want(t, "waiting", s.pool.Snapshot().Waiting, 99)
+		l.wantCommands("REQ", "")
+		want(t, "events", len(s.posted(notify.GivenBack)), 0)
+		release()
 	})
 }
 
@@ -103,7 +144,7 @@ func TestOverflow(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
 		defer release()
-		s := newService(t, Config{MaxInFlight: 2}, handle)
+		s := newService(t, Config{MaxInFlight: 2, FixedRDY: true}, handle)
 		s.Start()
 		l, other := s.dial(nsqd1), s.dial(nsqd2)
 		s.adjust(false)

@@ -20,6 +20,7 @@ type Config struct {
 	Concurrency      int
 	MaxInFlight      int // 0: automatic
 	MaxInFlightBytes int
+	FixedRDY         bool          // WithFixedRDY: MaxInFlight is not a ceiling but a wish
 	Backoff          *flow.Backoff // nil: no breaker
 
 	Pool     *pool.Pool
@@ -37,25 +38,28 @@ type Control struct {
 	start time.Time
 	wake  chan struct{} // holds one
 
-	asleep atomic.Bool // Run waits for a message, without a ticker
+	asleep    atomic.Bool // Run waits for a message, without a ticker
+	openTurns atomic.Bool // every connection may deliver: the first message closes the others
 
 	// mu is held while quotas are set, so that whoever has closed RDY finds it closed. It comes
 	// before the locks of the pool and of connections.
-	mu           sync.Mutex
-	running      bool // from Start to Stop
-	concurrency  int
-	fixed        int // WithMaxInFlight; 0: automatic
-	paused       bool
-	breaker      *flow.Breaker // nil: none
-	failures     failures
-	total        int                // shared out last
-	yielding     bool               // a connection may still use more than its quota: others wait for that
-	timedOut     int                // messages held that nsqd has given to others
-	stalled      bool               // no worker is free, and messages have waited for too long
-	conservative bool               // after a stall: MaxInFlight may be more than workers can do
-	capacity     int                // messages that may wait in the pool
-	capacityAt   time.Time          // when capacity was last no higher than needed
-	flood        map[*conn.Conn]int // messages beyond capacity
+	mu          sync.Mutex
+	running     bool // from Start to Stop
+	concurrency int
+	fixed       int // WithMaxInFlight; 0: automatic
+	paused      bool
+	breaker     *flow.Breaker // nil: none
+	failures    failures
+	total       int       // shared out last
+	yielding    bool      // a connection may still use more than its quota: others wait for that
+	stuck       int       // workers with a message that is beyond its time or whose connection is lost
+	overdue     int       // of those, workers with a message that is beyond its time
+	stalled     bool      // no worker is free, and messages have waited for too long
+	restraint   restraint // after messages were given back
+	turns       flow.Turns[*conn.Conn]
+	capacity    int                // messages that may wait in the pool
+	lowered     time.Time          // since when a lower capacity would do; zero if none would
+	flood       map[*conn.Conn]int // messages beyond capacity
 
 	// Used by Run alone.
 	service  flow.Service
@@ -64,7 +68,6 @@ type Control struct {
 	results  uint64                   // when they were last counted
 	busyTime time.Duration            // when it was last read
 	warned   map[*handler.Delivery]bool
-	turn     int
 	quiet    int    // ticks without a message
 	received uint64 // messages, when they were last counted
 }
@@ -94,9 +97,9 @@ func (c *Control) Wake() {
 	}
 }
 
-// Arrived wakes Run if it sleeps: messages have arrived.
+// Arrived wakes Run if it must act on messages that have arrived.
 func (c *Control) Arrived() {
-	if c.asleep.Load() && c.asleep.Swap(false) {
+	if c.openTurns.Load() || c.asleep.Load() && c.asleep.Swap(false) {
 		c.Wake()
 	}
 }
@@ -106,21 +109,27 @@ func (c *Control) Run(done <-chan struct{}) {
 	pace := c.firstTick()
 	ticker := time.NewTicker(pace)
 	defer ticker.Stop()
+	turn := time.NewTimer(time.Hour) // for the next end of a turn
+	defer turn.Stop()
+	turn.Stop()
 	ticking := true
 	for {
+		next := time.Duration(0)
 		select {
 		case <-done:
 			return
+		case <-turn.C:
+			next = c.adjust(false)
 		case <-c.wake:
 			if !ticking {
 				ticking = true
 				pace = c.firstTick()
 				ticker.Reset(pace)
 			}
-			c.adjust(false)
+			next = c.adjust(false)
 		case <-ticker.C:
 			c.measure()
-			c.adjust(true)
+			next = c.adjust(true)
 			switch {
 			case pace < flow.Tick:
 				pace = min(2*pace, flow.Tick)
@@ -129,6 +138,9 @@ func (c *Control) Run(done <-chan struct{}) {
 				ticking = false
 				ticker.Stop()
 			}
+		}
+		if turn.Stop(); next > 0 {
+			turn.Reset(next)
 		}
 	}
 }
@@ -160,7 +172,7 @@ func (c *Control) idle() bool {
 func (c *Control) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.flood) == 0 && !c.yielding && !c.cfg.Watching.Load() && !c.stalled && len(c.cfg.Conns()) <= c.total
+	return len(c.flood) == 0 && !c.yielding && !c.cfg.Watching.Load() && !c.stalled && (c.paused || len(c.cfg.Conns()) <= c.total)
 }
 
 // countReceived counts the messages of the present connections.

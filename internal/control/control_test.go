@@ -32,7 +32,7 @@ func TestFirstTick(t *testing.T) {
 // TestSleep: ticks double up to [flow.Tick]; then Run sleeps until something happens.
 func TestSleep(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := newService(t, Config{MaxInFlight: 10}, takes(0))
+		s := newService(t, Config{MaxInFlight: 10, FixedRDY: true}, takes(0))
 		began := time.Now()
 		s.run()
 		time.Sleep(time.Hour)

@@ -17,10 +17,10 @@ func (c *Control) measure() {
 	c.service.Add(s.BusyTime-c.busyTime, s.Results-c.results)
 	c.busyTime = s.BusyTime
 	c.pool.Tick(c.batchSize())
-	timedOut := c.countTimedOut(s.Running)
+	stuck, overdue := c.countStuck(s.Running)
 
 	c.mu.Lock()
-	c.timedOut = timedOut
+	c.stuck, c.overdue = stuck, overdue
 	for conn, n := range c.flood {
 		if c.flood[conn] = n / 2; n < 2 {
 			delete(c.flood, conn)
@@ -42,13 +42,21 @@ func (c *Control) measure() {
 	c.unstall(s, moved)
 }
 
-// countTimedOut counts the running messages that nsqd has given to others, tells their connections,
-// and warns once of each.
-func (c *Control) countTimedOut(running []*handler.Delivery) (total int) {
+// countStuck counts the workers that hold a message beyond its time, and with them those that hold
+// one of a lost connection. It tells connections how many of their messages nsqd has given to
+// others, and warns once of each.
+func (c *Control) countStuck(running []*handler.Delivery) (stuck, overdue int) {
 	var late map[*conn.Conn]int
 	var warned map[*handler.Delivery]bool
 	for _, m := range running {
-		if pool.Lost(m) || m.Answerable() {
+		lost, beyond := pool.Lost(m), !m.Answerable()
+		if beyond {
+			overdue++
+		}
+		if lost || beyond {
+			stuck++
+		}
+		if lost || !beyond {
 			continue
 		}
 		if late == nil {
@@ -63,11 +71,9 @@ func (c *Control) countTimedOut(running []*handler.Delivery) (total int) {
 	}
 	c.warned = warned
 	for _, conn := range c.cfg.Conns() {
-		n := late[conn]
-		conn.SetTimedOut(n)
-		total += n
+		conn.SetTimedOut(late[conn])
 	}
-	return total
+	return stuck, overdue
 }
 
 // batchSize is how many messages a worker does in a fraction of a millisecond.

@@ -12,15 +12,15 @@ import (
 	"github.com/nsqx/nsqx/internal/notify"
 )
 
-// TestCountTimedOut: running messages that nsqd has given to others are counted by connection, and
-// warned of once a message.
-func TestCountTimedOut(t *testing.T) {
+// TestCountStuck: workers are stuck with a message that nsqd has given to others, and with one of a
+// lost connection. Those given to others are counted by connection, and warned of once a message.
+func TestCountStuck(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		returns := map[string]chan struct{}{}
-		for n := range 5 {
+		for n := range 6 {
 			returns[idOf(n)] = make(chan struct{})
 		}
-		s := newService(t, Config{Concurrency: 4, MaxInFlight: 10}, func(d *handler.Delivery) error {
+		s := newService(t, Config{Concurrency: 5, MaxInFlight: 10}, func(d *handler.Delivery) error {
 			<-returns[d.ID.String()]
 			return nil
 		})
@@ -29,20 +29,24 @@ func TestCountTimedOut(t *testing.T) {
 		first, second := s.dial(nsqd1), s.dial(nsqd2)
 		first.flood(1, 2)
 		second.flood(3, 1)
-		count := func() int {
+		check := func(what string, stuck, overdue, warnings, kept int) {
+			t.Helper()
 			synctest.Wait()
-			return s.countTimedOut(s.pool.Snapshot().Running)
+			gotStuck, gotOverdue := s.countStuck(s.pool.Snapshot().Running)
+			want(t, what+": stuck", gotStuck, stuck)
+			want(t, what+": overdue", gotOverdue, overdue)
+			want(t, what+": warnings", len(s.posted(notify.Overdue)), warnings)
+			want(t, what+": warned messages kept", len(s.warned), kept)
 		}
-		warnings := func() int { return len(s.posted(notify.Overdue)) }
 		time.Sleep(3 * time.Second)
-		want(t, "timed out, too early", count(), 0)
+		check("too early", 0, 0, 0, 0)
 		want(t, "held, too early", first.conn.Load(false).Held, 2)
 		time.Sleep(2 * time.Second)
 		for range 3 {
-			want(t, "timed out", count(), 3)
-			want(t, "warnings", warnings(), 3)
+			check("beyond their time", 3, 3, 3, 3)
 		}
 		want(t, "held", first.conn.Load(false).Held, 0) // nsqd counts them no more
+		want(t, "held, of the second", second.conn.Load(false).Held, 0)
 		ages := map[string]string{}
 		for _, ev := range s.posted(notify.Overdue) {
 			ages[ev.Message.String()] = ev.NSQD + " " + ev.Age.String()
@@ -53,47 +57,83 @@ func TestCountTimedOut(t *testing.T) {
 
 		second.flood(4, 1)
 		time.Sleep(5 * time.Second)
-		want(t, "timed out, with another", count(), 4)
-		want(t, "warnings, with another", warnings(), 4)
+		check("with another", 4, 4, 4, 4)
+		second.flood(5, 1)
+		check("with one in time", 4, 4, 4, 4)
+		want(t, "held, with one in time", second.conn.Load(false).Held, 1)
 		close(returns[idOf(1)])
-		want(t, "timed out, when one has returned", count(), 3)
-		want(t, "warned messages kept", len(s.warned), 3)
+		check("when one has returned", 3, 3, 4, 3)
 		second.end()
-		want(t, "timed out, when a connection has ended", count(), 1)
-		want(t, "warnings at last", warnings(), 4)
+		check("when a connection has ended", 4, 3, 4, 1) // one of three is lost in time
+		time.Sleep(5 * time.Second)
+		check("when that one is beyond its time, too", 4, 4, 4, 1)
+		close(returns[idOf(5)])
+		check("when the lost one has returned", 3, 3, 4, 1)
 		close(returns[idOf(2)])
-		want(t, "timed out at last", count(), 0)
-		want(t, "warned messages kept at last", len(s.warned), 0)
+		check("lost and beyond their time", 2, 2, 4, 0)
 		close(returns[idOf(3)])
 		close(returns[idOf(4)])
+		check("at last", 0, 0, 4, 0)
+		want(t, "held at last", first.conn.Load(false).Held, 0)
 	})
 }
 
-// TestMeasureTimedOut: a tick counts them for Stuck and for what may be in flight.
-func TestMeasureTimedOut(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+// TestMeasureStuck: a tick counts stuck workers for what may be in flight, and overdue ones for Stuck.
+func TestMeasureStuck(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cfg              Config
+		most, one, third int // in flight: at first, with one of two workers stuck, with two of three
+	}{
+		"fixed RDY": {Config{Concurrency: 2, MaxInFlight: 10, FixedRDY: true}, 10, 9, 8},
+		"automatic": {Config{Concurrency: 2}, 2, 1, 1},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			handle, release := hanging()
+			s := newService(t, tt.cfg, handle)
+			s.identify = map[string]any{"msg_timeout": 4000}
+			s.Start()
+			l := s.dial(nsqd1)
+			check := func(what string, most int, stuck bool) {
+				t.Helper()
+				synctest.Wait()
+				s.measure()
+				s.adjust(true)
+				want(t, what+": max in flight", s.State().MaxInFlight, most)
+				want(t, what+": stuck", s.Stuck(), stuck)
+			}
+			l.flood(1, 1)
+			check("before its time", tt.most, false)
+			time.Sleep(5 * time.Second)
+			check("one of two", tt.one, false)
+			l.flood(2, 1)
+			time.Sleep(5 * time.Second)
+			check("all", 0, true)
+			want(t, "quota", l.quota(), 0)
+			s.SetConcurrency(3)
+			want(t, "stuck with a third worker", s.Stuck(), false)
+			check("a third worker", tt.third, false)
+			s.SetConcurrency(2)
+			release()
+			synctest.Wait()
+			check("at last", tt.most, false)
+		})
+	}
+	bubble(t, "lost", func(t *testing.T) {
 		handle, release := hanging()
-		s := newService(t, Config{Concurrency: 2, MaxInFlight: 10}, handle)
-		s.identify = map[string]any{"msg_timeout": 4000}
+		s := newService(t, Config{Concurrency: 2}, handle)
 		s.Start()
-		l := s.dial(nsqd1)
-		l.flood(1, 1)
-		time.Sleep(5 * time.Second)
-		s.measure()
-		s.adjust(true)
-		want(t, "max in flight", s.State().MaxInFlight, 9)
-		want(t, "stuck, one of two", s.Stuck(), false)
-		l.flood(2, 1)
-		time.Sleep(5 * time.Second)
-		s.measure()
-		want(t, "stuck", s.Stuck(), true)
-		s.SetConcurrency(3)
-		want(t, "stuck with a third worker", s.Stuck(), false)
-		release()
+		gone := s.dial(nsqd1)
+		gone.flood(1, 2)
 		synctest.Wait()
+		gone.end()
+		l := s.dial(nsqd2)
 		s.measure()
 		s.adjust(true)
-		want(t, "max in flight at last", s.State().MaxInFlight, 10)
+		want(t, "max in flight", s.State().MaxInFlight, 0)
+		want(t, "quota", l.quota(), 0)
+		want(t, "stuck in time", s.Stuck(), false) // overdue ones alone count
+		want(t, "warnings", len(s.posted(notify.Overdue)), 0)
+		release()
 	})
 }
 

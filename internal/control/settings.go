@@ -46,7 +46,7 @@ func (c *Control) SetConcurrency(n int) {
 // SetMaxInFlight changes how many messages may be in flight; 0 is automatic.
 func (c *Control) SetMaxInFlight(n int) {
 	c.mu.Lock()
-	c.fixed, c.conservative = n, false
+	c.fixed, c.restraint = n, restraint{}
 	c.mu.Unlock()
 	c.Wake()
 }
@@ -55,7 +55,7 @@ func (c *Control) SetMaxInFlight(n int) {
 func (c *Control) Stuck() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.timedOut >= c.concurrency
+	return c.overdue >= c.concurrency
 }
 
 // State is what Stats show of a Control.

@@ -44,7 +44,7 @@ func TestState(t *testing.T) {
 			}
 		}
 		check("automatic", newService(t, Config{Concurrency: 3}, takes(0)), State{Concurrency: 3, MaxInFlight: 3})
-		s := newService(t, Config{Concurrency: 3, MaxInFlight: 10, Backoff: backoff()}, takes(0))
+		s := newService(t, Config{Concurrency: 3, MaxInFlight: 10, FixedRDY: true, Backoff: backoff()}, takes(0))
 		check("fixed", s, State{Concurrency: 3, MaxInFlight: 10})
 		s.Pause()
 		check("paused", s, State{Concurrency: 3, MaxInFlight: 10, Paused: true})
@@ -64,7 +64,7 @@ func TestState(t *testing.T) {
 func TestPauseGivesBack(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
-		s := newService(t, Config{Concurrency: 1, MaxInFlight: 10}, handle)
+		s := newService(t, Config{Concurrency: 1, MaxInFlight: 10, FixedRDY: true}, handle)
 		s.Start()
 		l := s.dial(nsqd1)
 		s.adjust(false)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
 )
 
@@ -40,21 +41,29 @@ func (c *Control) unstall(s pool.Snapshot, moved bool) {
 		return
 	}
 	keep := 0
-	if waited < limit+limit/2 {
-		keep = c.concurrency + c.service.Ahead(c.concurrency, 0, s.Waiting)
+	if workers := max(c.concurrency-c.stuck, 0); waited < limit+limit/2 {
+		keep = workers + c.service.Ahead(workers, 0, s.Waiting)
 	}
 	if s.Waiting <= keep {
 		return
 	}
-	c.stalled, c.conservative = true, true
+	c.stalled = true
+	c.restraint.gaveBack(time.Now())
 	c.closeRDY()
-	c.pool.Shed(keep)
+	c.gaveBack(c.pool.Shed(keep), "stall")
 }
 
 // suspend starts no handler, and gives back all that waits. The caller holds mu.
 func (c *Control) suspend() {
 	c.closeRDY()
-	c.pool.Suspend(c.delay())
+	c.gaveBack(c.pool.Suspend(c.delay()), "suspended")
+}
+
+// gaveBack tells of messages that were given back.
+func (c *Control) gaveBack(n int, reason string) {
+	if n > 0 {
+		c.cfg.Post(notify.Event{Kind: notify.GivenBack, Found: n, Reason: reason})
+	}
 }
 
 // Refuse gives back messages that arrived while no handler is to be started: they were on their way.
@@ -65,6 +74,7 @@ func (c *Control) Refuse(msgs []handler.Delivery) {
 	for i := range msgs {
 		c.pool.Requeue(&msgs[i], handler.Requeue, delay)
 	}
+	c.gaveBack(len(msgs), "suspended")
 }
 
 // delay is the delay of messages that are given back because no handler is to be started. The

@@ -12,7 +12,7 @@ import (
 func stalling(t *testing.T, n int) (s *service, l *line, release func()) {
 	t.Helper()
 	handle, release := hanging()
-	s = newService(t, Config{Concurrency: 2, MaxInFlight: 50}, handle)
+	s = newService(t, Config{Concurrency: 2, MaxInFlight: 50, FixedRDY: true}, handle)
 	s.identify = map[string]any{"msg_timeout": 4000}
 	s.Start()
 	l = s.dial(nsqd1)
@@ -25,10 +25,10 @@ func stalling(t *testing.T, n int) (s *service, l *line, release func()) {
 // tick calls unstall as a tick does.
 func (s *service) tick(moved bool) { s.unstall(s.pool.Snapshot(), moved) }
 
-func (s *service) wantStall(what string, stalled, conservative bool, waiting, quota int) {
+func (s *service) wantStall(what string, stalled, restrained bool, waiting, quota int) {
 	s.t.Helper()
 	want(s.t, what+": stalled", s.stalled, stalled)
-	want(s.t, what+": conservative", s.conservative, conservative)
+	want(s.t, what+": restrained", s.restrained(), restrained)
 	want(s.t, what+": waiting", s.pool.Snapshot().Waiting, waiting)
 	want(s.t, what+": quota", s.lines[0].quota(), quota)
 }
@@ -61,9 +61,9 @@ func TestUnstall(t *testing.T) {
 		s.wantStall("later", true, true, 0, 0)
 		s.tick(true)
 		want(t, "stalled when a worker has come", s.stalled, false)
-		want(t, "conservative when a worker has come", s.conservative, true)
+		want(t, "restrained when a worker has come", s.restrained(), true)
 		s.SetMaxInFlight(50)
-		want(t, "conservative after SetMaxInFlight", s.conservative, false)
+		want(t, "restrained after SetMaxInFlight", s.restrained(), false)
 		release()
 	})
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestAddresses: nsqd on a unix socket and on IPv6, which may be named or found.
+// TestAddresses consumes from nsqd on a unix socket and on IPv6, configured and discovered.
 func TestAddresses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "nsqd.sock")
 	l := testnsqd.StartLookupd(t)
@@ -28,7 +28,7 @@ func TestAddresses(t *testing.T) {
 		"unix": {path, func(*testnsqd.Server) (nsqx.Option, string) { return nsqx.WithNSQD("unix://" + path), "unix://" + path }},
 		"IPv6": {"[::1]:0", func(s *testnsqd.Server) (nsqx.Option, string) { return nsqx.WithNSQD(s.Addr()), s.Addr() }},
 		"IPv6, found": {"[::1]:0", func(s *testnsqd.Server) (nsqx.Option, string) {
-			// nsqd may tell of its topic after the first question.
+			// nsqd may register its topic after the first poll.
 			return nsqx.WithOptions(nsqx.WithLookupd(l.HTTPAddr()), soon), s.Addr()
 		}},
 	} {
@@ -52,14 +52,13 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// nameServer answers every question for an IPv4 address with the one it has.
+// nameServer answers every query for an IPv4 address with addr.
 type nameServer struct {
 	mu        sync.Mutex
 	addr      net.IP
 	questions int
 }
 
-// resolver asks it.
 func (n *nameServer) resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
@@ -72,7 +71,7 @@ func (n *nameServer) resolver() *net.Resolver {
 }
 
 func (n *nameServer) answer(c net.Conn) {
-	// A pipe is no packet connection, so messages have their lengths before them.
+	// Over a stream, each DNS message is preceded by its length.
 	var size [2]byte
 	for {
 		if _, err := io.ReadFull(c, size[:]); err != nil {
@@ -82,7 +81,7 @@ func (n *nameServer) answer(c net.Conn) {
 		if _, err := io.ReadFull(c, query); err != nil {
 			return
 		}
-		end := 12 // of the question: a name, its type and its class
+		end := 12 // end of the question: name, type and class
 		for query[end] != 0 {
 			end += 1 + int(query[end])
 		}
@@ -105,9 +104,8 @@ func (n *nameServer) answer(c net.Conn) {
 	}
 }
 
-// TestNamesAreResolvedAnew: an nsqd has a name, and moves to another address. The
-// next dial finds it there.
-func TestNamesAreResolvedAnew(t *testing.T) {
+// TestNamesAreResolvedAgain: an nsqd with a name moves to another address. The next dial finds it.
+func TestNamesAreResolvedAgain(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
 	here := testnsqd.StartProxy(t, s.Addr())

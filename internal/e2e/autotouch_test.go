@@ -14,13 +14,11 @@ import (
 	"github.com/nsqx/nsqx/middleware"
 )
 
-// touchTimeout is a message timeout, half of which leaves a busy machine the
-// time for a TOUCH.
+// touchTimeout is a message timeout. Half of it is enough for a TOUCH on a busy machine.
 const touchTimeout = 2 * time.Second
 
-// TestAutoTouchF16: a handler that takes longer than two message timeouts
-// has one delivery. What happens without, TestLateSuccessF16, TestVeryLateSuccessF16
-// and TestExpiredF16 show.
+// TestAutoTouchF16: a handler that runs longer than two message timeouts gets one delivery.
+// TestLateSuccessF16, TestVeryLateSuccessF16 and TestExpiredF16 show the same without AutoTouch.
 func TestAutoTouchF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -47,7 +45,7 @@ func TestAutoTouchF16(t *testing.T) {
 		if st := s.Channel(topic, channel); st.TimedOut > 0 || st.Requeued > 0 || book.extra() > 0 {
 			t.Errorf("%d deliveries too many, nsqd says %+v", book.extra(), st)
 		}
-		// One at each half of the timeout; a machine that is late loses the last.
+		// One TOUCH at each half of the timeout. A slow machine may miss the last one.
 		if got := touches.Load(); got < 3*4 || got > 4*4 {
 			t.Errorf("%d TOUCHes of 4 messages", got)
 		}
@@ -57,8 +55,8 @@ func TestAutoTouchF16(t *testing.T) {
 	})
 }
 
-// TestAutoTouchCappedF16: no TOUCH helps beyond nsqd's max-msg-timeout. The
-// handler's context ends before that, in time for an answer.
+// TestAutoTouchCappedF16: no TOUCH extends a message beyond nsqd's max-msg-timeout. The handler's
+// context ends before that, early enough to answer.
 func TestAutoTouchCappedF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -92,9 +90,9 @@ func TestAutoTouchCappedF16(t *testing.T) {
 	})
 }
 
-// TestTouchRefusedF16: (M23) when nsqd no longer knows a message that is
-// touched, its handler's context ends, its failure is not sent, and the
-// connection and the other handlers go on.
+// TestTouchRefusedF16: (M23) nsqd refuses a TOUCH because it no longer knows the message. The
+// handler's context ends and its failure is not sent. The connection and the other handlers
+// continue.
 func TestTouchRefusedF16(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -108,7 +106,7 @@ func TestTouchRefusedF16(t *testing.T) {
 			}
 			running <- struct{}{}
 			<-ctx.Done()
-			if m := handler.FromContext(ctx); context.Cause(ctx) != handler.ErrMessageTimeout || (*handler.Delivery)(m).Answerable() { // by the clock it would be
+			if m := handler.FromContext(ctx); context.Cause(ctx) != handler.ErrMessageTimeout || (*handler.Delivery)(m).Answerable() { // before its deadline
 				t.Errorf("context ended %v after delivery: %v; answerable: %v", time.Since(m.Received()), context.Cause(ctx), (*handler.Delivery)(m).Answerable())
 			}
 			return errFailed
@@ -123,7 +121,7 @@ func TestTouchRefusedF16(t *testing.T) {
 		}
 		eventually(t, func() bool { return len(w.settled()) == 2 }, "both handlers to end")
 		publish(t, s, topic, []byte("late"))
-		eventually(t, func() bool { return c.Stats().Finished == 1 }, "the connection to go on")
+		eventually(t, func() bool { return c.Stats().Finished == 1 }, "the connection to continue")
 		r.mustStop()
 
 		for _, o := range w.settled()[:2] {

@@ -18,21 +18,19 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// asked watches the RDYs of connections through proxies: the highest of each,
-// and the highest sum at one time.
-type asked struct {
+// rdyWatch records the RDYs of connections through proxies.
+type rdyWatch struct {
 	mu       sync.Mutex
 	now      map[int]int
-	most     int // of one connection
+	most     int // the highest of one connection
 	sum      int
 	since    time.Time
-	mostSum  int // that has lasted: two proxies may see what was written to them in another order
+	mostSum  int // the highest sum that lasted: two proxies may see concurrent RDYs in another order
 	sequence []int
 }
 
-// watch looks at what goes to nsqd through p, which must carry one connection
-// at a time.
-func (a *asked) watch(i int, p *testnsqd.Proxy) {
+// watch records the RDYs that pass p. p must carry one connection at a time.
+func (a *rdyWatch) watch(i int, p *testnsqd.Proxy) {
 	p.Tap(func(d testnsqd.Direction, b []byte) []byte {
 		if d == testnsqd.ToServer {
 			a.note(i, string(b))
@@ -41,7 +39,7 @@ func (a *asked) watch(i int, p *testnsqd.Proxy) {
 	})
 }
 
-func (a *asked) note(i int, text string) {
+func (a *rdyWatch) note(i int, text string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.now == nil {
@@ -65,15 +63,14 @@ func (a *asked) note(i int, text string) {
 	}
 }
 
-// TestMaxRDYF22: nsqd's --max-rdy-count is never exceeded, which nsqd would
-// answer with the end of the connection.
+// TestMaxRDYF22: no RDY exceeds nsqd's --max-rdy-count, at which nsqd would close the connection.
 func TestMaxRDYF22(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const n, most = 500, 10
 		s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxRdyCount = most })
 		p := testnsqd.StartProxy(t, s.Addr())
-		var rdy asked
+		var rdy rdyWatch
 		rdy.watch(0, p)
 		book := newLedger()
 		c := newConsumer(t, handles(book), nsqx.WithNSQD(p.Addr()), nsqx.WithConcurrency(32), nsqx.WithMaxInFlight(100))
@@ -87,8 +84,8 @@ func TestMaxRDYF22(t *testing.T) {
 	})
 }
 
-// TestPausedChannelF23: nsqd's own pause of a channel, and of a topic, is no
-// fault. Nothing comes, and then it does, over the same connection.
+// TestPausedChannelF23: pausing a channel or a topic in nsqd is no fault. After the pause, messages
+// arrive over the same connection.
 func TestPausedChannelF23(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"channel", "topic"} {
@@ -121,9 +118,8 @@ func TestPausedChannelF23(t *testing.T) {
 	}
 }
 
-// TestDeletedF24: the channel or its topic is deleted under load. nsqd ends
-// the connection; the consumer subscribes anew, and is answered nothing for what
-// was deleted.
+// TestDeletedF24: the channel or its topic is deleted under load. nsqd closes the connection. The
+// consumer subscribes again and sends no answers to the deleted messages.
 func TestDeletedF24(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"channel", "topic"} {
@@ -161,8 +157,8 @@ func TestDeletedF24(t *testing.T) {
 	}
 }
 
-// TestEmptiedF24: the channel is emptied while handlers run. Their FINs are
-// refused, which ends nothing.
+// TestEmptiedF24: the channel is emptied while handlers run. nsqd refuses their FINs, and the
+// connection stays.
 func TestEmptiedF24(t *testing.T) {
 	t.Parallel()
 	const concurrency = 4
@@ -176,8 +172,7 @@ func TestEmptiedF24(t *testing.T) {
 	}
 	s.Do("/channel/empty?topic=" + topic + "&channel=" + channel)
 	close(g.gate)
-	// nsqd's own count of what is in flight misses those it has thrown away, and
-	// is right again with the refused FINs.
+	// nsqd's in-flight count includes the discarded messages until it has refused their FINs.
 	eventually(t, func() bool { return len(w.events(&w.refused)) >= concurrency }, "refused FINs")
 	s.Publish(topic, []byte("fresh"))
 	for body := ""; body != "fresh"; {
@@ -194,9 +189,9 @@ func TestEmptiedF24(t *testing.T) {
 	}
 }
 
-// TestMoreServersThanInFlightF25: several nsqds share fewer messages in
-// flight. Each is served within ten seconds, the sum of RDY is never above
-// that, and taking turns is no storm of RDYs, also when all is done.
+// TestMoreServersThanInFlightF25: more nsqds than messages in flight. Each is served within ten
+// seconds, the sum of RDY never exceeds MaxInFlight, and there is no storm of RDYs, even with empty
+// channels.
 func TestMoreServersThanInFlightF25(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ servers, maxInFlight int }{{5, 2}, {3, 1}, {4, 2}} {
@@ -208,11 +203,11 @@ func TestMoreServersThanInFlightF25(t *testing.T) {
 }
 
 func takeTurns(t *testing.T, servers, maxInFlight int) {
-	const n, bound, rdysPerSecond = 20, 10 * time.Second, 100
+	const n, bound, rdysPerSecond = 20, 10 * time.Second, 150 // of which turns at their shortest are half
 	var all []*testnsqd.Server
 	var addrs []string
 	var bodies [][]byte
-	var rdy asked
+	var rdy rdyWatch
 	for i := range servers {
 		s := testnsqd.Start(t)
 		p := testnsqd.StartProxy(t, s.Addr())
@@ -239,7 +234,7 @@ func takeTurns(t *testing.T, servers, maxInFlight int) {
 	} else {
 		book.complete(t, bodies)
 	}
-	time.Sleep(time.Until(began.Add(time.Second))) // RDYs are counted for a second at least
+	time.Sleep(time.Until(began.Add(time.Second))) // count RDYs for a second at least
 	r.mustStop()
 	rdy.mu.Lock()
 	defer rdy.mu.Unlock()
@@ -251,8 +246,8 @@ func takeTurns(t *testing.T, servers, maxInFlight int) {
 	}
 }
 
-// TestTooManyConsumersF26: the channel takes no more consumers. SUB is
-// refused, which is tried again without a storm until there is room.
+// TestTooManyConsumersF26: the channel accepts no more consumers. The consumer retries the refused
+// SUB, without a storm, until it succeeds.
 func TestTooManyConsumersF26(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -292,10 +287,9 @@ func TestTooManyConsumersF26(t *testing.T) {
 	})
 }
 
-// TestBackoffMeetsFlappingF27: all messages fail, so the breaker opens; in
-// the meantime connections are cut, so that at times there is none to probe
-// with. Nothing more than probes is asked for, and when all is well again
-// everything is handled.
+// TestBackoffMeetsFlappingF27: all messages fail, so the breaker opens. Meanwhile connections are
+// cut, so at times none can carry a probe. Only probes are requested, and after recovery everything
+// is handled.
 func TestBackoffMeetsFlappingF27(t *testing.T) {
 	t.Parallel()
 	const n = 100
@@ -336,8 +330,8 @@ func TestBackoffMeetsFlappingF27(t *testing.T) {
 	w.checkDials(t)
 }
 
-// TestRequeueDelayClampedF21: nsqd cuts a delay above its --max-req-timeout,
-// which ends nothing.
+// TestRequeueDelayClampedF21: nsqd shortens a delay above its --max-req-timeout, and the connection
+// stays.
 func TestRequeueDelayClampedF21(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -362,7 +356,7 @@ func TestRequeueDelayClampedF21(t *testing.T) {
 	})
 }
 
-// TestOneHangsF18: a handler that never returns holds up nothing but itself.
+// TestOneHangsF18: a handler that never returns does not block the others.
 func TestOneHangsF18(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -386,7 +380,7 @@ func TestOneHangsF18(t *testing.T) {
 		}
 		close(g.gate)
 		if left := collect(t, s, topic, channel, 1); left[0] != "hangs" || book.extra() > 0 {
-			t.Errorf("left is %q, %d extra deliveries", left, book.extra())
+			t.Errorf("%q left, %d extra deliveries", left, book.extra())
 		}
 	})
 }

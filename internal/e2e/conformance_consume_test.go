@@ -4,17 +4,17 @@ import (
 	"time"
 )
 
-// asksTimeout is the shortest that a client may ask for.
+// asksTimeout is the shortest message timeout a client may request.
 const asksTimeout = time.Second
 
 func shortTimeout() map[string]any {
 	return map[string]any{"msg_timeout": asksTimeout.Milliseconds()}
 }
 
-// early is how much before its time nsqd, which counts in milliseconds, may do something.
+// early is how much too early nsqd, which counts in milliseconds, may act.
 const early = 2 * time.Millisecond
 
-// after fails the test unless a came d after start.
+// after fails the test unless a came at least d after start.
 func (b *bench) after(a answer, start time.Time, d time.Duration) {
 	b.Helper()
 	if took := a.at.Sub(start); took < d-early {
@@ -22,7 +22,7 @@ func (b *bench) after(a answer, start time.Time, d time.Duration) {
 	}
 }
 
-// consumeCases are what a subscribed client is sent.
+// consumeCases are deliveries to a subscribed client.
 func consumeCases() []conformCase {
 	return []conformCase{
 		{"RDY is a window", nil, func(b *bench) {
@@ -73,7 +73,7 @@ func consumeCases() []conformCase {
 			b.pause(b.topic, false)
 			c.message("1", 1)
 		}},
-		{"message timeout and redelivery", timed, func(b *bench) {
+		{"message timeout and redelivery", slowCases, func(b *bench) {
 			b.publish("m")
 			c := b.subscribe(1, shortTimeout())
 			first := c.message("m", 1)
@@ -85,7 +85,7 @@ func consumeCases() []conformCase {
 			c.send("FIN %s\n", second.id)
 			b.settles(channelCounts{clients: 1})
 		}},
-		{"a late answer acts on the next delivery", timed, func(b *bench) {
+		{"a late answer acts on the next delivery", slowCases, func(b *bench) {
 			b.publish("m")
 			c := b.subscribe(1, shortTimeout())
 			first := c.message("m", 1)
@@ -95,7 +95,7 @@ func consumeCases() []conformCase {
 			c.send("REQ %s 0\n", first.id)
 			c.refused("E_REQ_FAILED")
 		}},
-		{"a timeout frees the place", timed, func(b *bench) {
+		{"a timeout frees the place", slowCases, func(b *bench) {
 			b.publish("1", "2")
 			c := b.subscribe(1, shortTimeout())
 			c.message("1", 1)
@@ -106,7 +106,7 @@ func consumeCases() []conformCase {
 			b.publish("1", "2", "3", "4")
 			c := b.subscribe(3, nil)
 			one, two, three := c.message("1", 1), c.message("2", 1), c.message("3", 1)
-			c.send("CLS\nRDY 5\nRDY 1000\n") // RDY is ignored from now on, a bad one too
+			c.send("CLS\nRDY 5\nRDY 1000\n") // from here on nsqd ignores RDY, even a bad one
 			c.expect("CLOSE_WAIT")
 			c.send("FIN %s\nTOUCH %s\nREQ %s 0\nREQ %s 0\n%s", one.id, two.id, two.id, three.id, withBody("PUB "+b.topic, "5"))
 			c.expect("OK")
@@ -115,7 +115,7 @@ func consumeCases() []conformCase {
 			c.send("CLS\n")
 			c.refused("E_INVALID")
 		}},
-		{"the half-close is an order and an answer", nil, func(b *bench) {
+		{"nsqd answers a half-close by closing", nil, func(b *bench) {
 			b.publish("m")
 			c := b.subscribe(1, nil)
 			c.send("CLS\nREQ %s 0\n", c.message("m", 1).id)
@@ -125,7 +125,7 @@ func consumeCases() []conformCase {
 			b.settles(channelCounts{depth: 1})
 			b.subscribe(1, nil).message("m", 2)
 		}},
-		{"a connection that goes keeps its messages", timed, func(b *bench) {
+		{"a closed connection keeps its messages", slowCases, func(b *bench) {
 			b.publish("m")
 			c := b.subscribe(1, shortTimeout())
 			first := c.message("m", 1)
@@ -182,7 +182,7 @@ func answerCases() []conformCase {
 			c.send("REQ %s 3600000\n", id)
 			b.after(c.message("m", 2), start, conformMaxReqTimeout)
 		}},
-		{"TOUCH moves the timeout", timed, func(b *bench) {
+		{"TOUCH moves the timeout", slowCases, func(b *bench) {
 			const wait = asksTimeout * 2 / 5
 			b.publish("m")
 			c := b.subscribe(1, shortTimeout())
@@ -192,7 +192,7 @@ func answerCases() []conformCase {
 			c.send("TOUCH %s\n", first.id)
 			b.after(c.message("m", 2), touched, asksTimeout)
 		}},
-		{"TOUCH is capped", timed, func(b *bench) {
+		{"TOUCH is capped", slowCases, func(b *bench) {
 			const wait = asksTimeout / 2
 			b.publish("m")
 			c := b.subscribe(1, shortTimeout())
@@ -217,19 +217,19 @@ func answerCases() []conformCase {
 		}
 		code := "E_" + command + "_FAILED"
 		cases = append(cases,
-			conformCase{command + " of nothing", nil, func(b *bench) {
+			conformCase{command + " of an unknown id", nil, func(b *bench) {
 				c := b.subscribe(1, nil)
 				c.send("%s", line("0123456789abcdef"))
 				c.refused(code)
 			}},
-			conformCase{command + " of what is finished", nil, func(b *bench) {
+			conformCase{command + " of a finished message", nil, func(b *bench) {
 				b.publish("m")
 				c := b.subscribe(1, nil)
 				id := c.message("m", 1).id
 				c.send("FIN %s\n%s", id, line(id))
 				c.refused(code)
 			}},
-			conformCase{command + " of what another has", timed, func(b *bench) {
+			conformCase{command + " of another client's message", slowCases, func(b *bench) {
 				b.publish("m")
 				c := b.subscribe(1, shortTimeout())
 				id := c.message("m", 1).id
@@ -243,7 +243,7 @@ func answerCases() []conformCase {
 				other.send("FIN %s\n", id)
 				b.settles(channelCounts{clients: 2})
 			}},
-			conformCase{command + " after CLS of what has timed out", timed, func(b *bench) {
+			conformCase{command + " after CLS of a timed-out message", slowCases, func(b *bench) {
 				b.publish("m")
 				c := b.subscribe(1, shortTimeout())
 				id := c.message("m", 1).id

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// identifyCases are the answers to IDENTIFY, all fields of them.
+// identifyCases are answers to IDENTIFY, with all fields.
 func identifyCases() []conformCase {
 	var cases []conformCase
 	for _, r := range []struct {
@@ -69,7 +69,7 @@ func identifyCases() []conformCase {
 	)
 }
 
-// heartbeatCases are about silence.
+// heartbeatCases are heartbeats and missing ones.
 func heartbeatCases() []conformCase {
 	return []conformCase{
 		{"heartbeats come before IDENTIFY and need an answer", isPlain, func(b *bench) {

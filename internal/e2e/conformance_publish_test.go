@@ -10,7 +10,6 @@ import (
 func isPlain(x *target) bool { return x.plain() }
 func isAuth(x *target) bool  { return x.auth }
 
-// largest is a body as large as may be.
 func largest() string { return strings.Repeat("x", conformMaxMsgSize) }
 
 // publishCases are PUB, MPUB and DPUB that succeed.
@@ -75,7 +74,7 @@ func publishCases() []conformCase {
 	}
 }
 
-// refusalCases are what nsqd does not take. T stands for the topic.
+// refusalCases are commands that nsqd rejects. T stands for the topic.
 func refusalCases() []conformCase {
 	const id = "0123456789abcdef"
 	cases := []conformCase{
@@ -94,7 +93,7 @@ func refusalCases() []conformCase {
 			c.send("%s", strings.Repeat("x", 17<<10))
 			c.expect("end")
 		}},
-		{"AUTH that nobody asks for", isPlain, func(b *bench) {
+		{"AUTH that nsqd does not require", isPlain, func(b *bench) {
 			c := b.connect(nil)
 			c.send("%s", withBody("AUTH", "x"))
 			c.refused("E_AUTH_DISABLED")
@@ -199,7 +198,7 @@ func refusalCases() []conformCase {
 	return cases
 }
 
-// onTopic puts the topic in the place of T.
+// onTopic replaces T by the topic.
 func (b *bench) onTopic(command string) string {
 	name, rest, _ := strings.Cut(command, " T")
 	if rest == "" {

@@ -15,7 +15,7 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestDeadLetterHeaders: what nsqd has of a dead letter, and that of one which has no room for headers.
+// TestDeadLetterHeaders checks dead letters in nsqd, including one with no room for headers.
 func TestDeadLetterHeaders(t *testing.T) {
 	t.Parallel()
 	const limit = 2048

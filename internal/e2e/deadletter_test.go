@@ -18,8 +18,8 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// publishVia lets the first connection, which is the consumer's, go to nsqd
-// itself, and all later ones, which publish, through p.
+// publishVia connects the first connection, the consumer's, directly to nsqd, and all later ones,
+// which publish, through p.
 func publishVia(p *testnsqd.Proxy) conn.Config {
 	var dials atomic.Int64
 	var d net.Dialer
@@ -31,14 +31,14 @@ func publishVia(p *testnsqd.Proxy) conn.Config {
 	}}
 }
 
-// TestDeadLetterFailsF19: while the dead letter is not confirmed the message is
-// requeued, never finished; and when all is well again it gets there.
+// TestDeadLetterFailsF19: until nsqd confirms the dead letter, the message is requeued and never
+// finished. After recovery it becomes a dead letter.
 func TestDeadLetterFailsF19(t *testing.T) {
 	t.Parallel()
 	ok := []byte("\x00\x00\x00\x06\x00\x00\x00\x00OK")
 	tests := map[string]struct {
 		breaks, heals func(p *testnsqd.Proxy)
-		each          bool // the dead letter gets there more than once
+		each          bool // the dead letter may be published more than once
 	}{
 		"dial refused": {breaks: (*testnsqd.Proxy).Refuse, heals: (*testnsqd.Proxy).Allow},
 		"cut within PUB": {
@@ -92,7 +92,7 @@ func TestDeadLetterFailsF19(t *testing.T) {
 			}
 			letters := 1
 			if tt.each {
-				// The first and the last; others may find that the nsqd is given a rest.
+				// At least two; other attempts may find the nsqd in backoff.
 				if letters = int(s.Channel("dead", channel).Messages); letters < 2 || letters > len(outcomes) {
 					t.Errorf("%d dead letters of %d attempts", letters, len(outcomes))
 				}
@@ -104,7 +104,7 @@ func TestDeadLetterFailsF19(t *testing.T) {
 	}
 }
 
-// TestDeadLetterDeniedF19A3: a secret that may not publish there.
+// TestDeadLetterDeniedF19A3: the secret does not permit publishing the dead letter.
 func TestDeadLetterDeniedF19A3(t *testing.T) {
 	t.Parallel()
 	auth := testnsqd.StartAuth(t)
@@ -128,9 +128,9 @@ func TestDeadLetterDeniedF19A3(t *testing.T) {
 	}
 }
 
-// TestAuthExpiresA4: nsqd asks again about a secret, and the auth server
-// fails. Then dead letters cannot be published: messages are requeued until they
-// can, and the consumer's own connection, of which nsqd asks no more, goes on.
+// TestAuthExpiresA4: nsqd checks a secret again and the auth server fails. Dead letters cannot be
+// published, so messages are requeued until it recovers. The consumer's own connection, which nsqd
+// does not check again, stays.
 func TestAuthExpiresA4(t *testing.T) {
 	t.Parallel()
 	auth := testnsqd.StartAuth(t)
@@ -168,8 +168,8 @@ func TestAuthExpiresA4(t *testing.T) {
 	}
 }
 
-// TestDeadLetterElsewhere: if the nsqd that delivered the message takes no dead
-// letter, another one does.
+// TestDeadLetterElsewhere: if the nsqd that delivered the message accepts no dead letter, another
+// one gets it.
 func TestDeadLetterElsewhere(t *testing.T) {
 	t.Parallel()
 	a, b := testnsqd.Start(t), testnsqd.Start(t)
@@ -191,8 +191,8 @@ func TestDeadLetterElsewhere(t *testing.T) {
 	}
 }
 
-// TestDeadLetterFunc: it may fail, and may take longer than the message
-// timeout, since the message is touched meanwhile.
+// TestDeadLetterFunc: the function may fail, and may take longer than the message timeout because
+// the message is touched meanwhile.
 func TestDeadLetterFunc(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -211,7 +211,7 @@ func TestDeadLetterFunc(t *testing.T) {
 				if calls.Add(1) == 1 {
 					return errDomain
 				}
-				time.Sleep(5 * timeout / 2) // it is slow
+				time.Sleep(5 * timeout / 2) // longer than the message timeout
 				return ctx.Err()
 			}))
 		publish(t, s, topic, []byte("m"))
@@ -224,8 +224,8 @@ func TestDeadLetterFunc(t *testing.T) {
 	})
 }
 
-// TestDeadLetterAtShutdown: what fails for good during the drain still gets its
-// dead letter; where that is not confirmed in time, the message stays.
+// TestDeadLetterAtShutdown: a message that fails permanently during the drain still becomes a dead
+// letter. If nsqd does not confirm it in time, the message is requeued.
 func TestDeadLetterAtShutdown(t *testing.T) {
 	t.Parallel()
 	for name, frozen := range map[string]bool{"confirmed": false, "not confirmed": true} {
@@ -234,10 +234,10 @@ func TestDeadLetterAtShutdown(t *testing.T) {
 			s := testnsqd.Start(t)
 			p := testnsqd.StartProxy(t, s.Addr())
 			s.EnsureChannel("dead", channel)
-			began, goOn := make(chan struct{}, 1), make(chan struct{})
+			began, release := make(chan struct{}, 1), make(chan struct{})
 			c := newConsumer(t, func(context.Context, string) error {
 				began <- struct{}{}
-				await(t, goOn)
+				await(t, release)
 				return retry.Permanent(errFailed)
 			}, nsqx.WithNSQD(s.Addr()), nsqx.WithConn(publishVia(p)), nsqx.WithDeadLetter("dead"),
 				nsqx.WithConcurrency(1), nsqx.WithShutdownTimeout(2*time.Second))
@@ -248,7 +248,7 @@ func TestDeadLetterAtShutdown(t *testing.T) {
 				p.Freeze(testnsqd.ToClient)
 			}
 			r.cancel()
-			close(goOn)
+			close(release)
 			err := r.stop()
 			p.Thaw(testnsqd.ToClient)
 
@@ -262,7 +262,7 @@ func TestDeadLetterAtShutdown(t *testing.T) {
 			}
 			collect(t, s, "dead", channel, letters)
 			if frozen && (!isA[*nsqx.ShutdownError](err) || st.Depth != 1 || st.InFlight > 0) {
-				t.Errorf("Run: %v; nsqd says %+v, want the message back", err, st)
+				t.Errorf("Run: %v; nsqd says %+v, want the message requeued", err, st)
 			}
 		})
 	}

@@ -2,15 +2,8 @@ package e2e
 
 import (
 	"errors"
-	"fmt"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"slices"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,79 +12,8 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// soon asks nsqlookupds as often as can be.
-var soon = nsqx.WithLookupInterval(100 * time.Millisecond)
-
-// polled waits for n more polls of each source.
-func polled(tb testing.TB, c interface{ Stats() nsqx.Stats }, n uint64) {
-	tb.Helper()
-	before := c.Stats().Lookups
-	eventually(tb, func() bool {
-		for i, l := range c.Stats().Lookups {
-			if l.Polls < before[i].Polls+n {
-				return false
-			}
-		}
-		return true
-	}, "%d polls", n)
-}
-
-// addresses are those that c knows.
-func addresses(c interface{ Stats() nsqx.Stats }) (addrs []string) {
-	for _, s := range c.Stats().Connections {
-		addrs = append(addrs, s.Addr)
-	}
-	slices.Sort(addrs)
-	return addrs
-}
-
-// lookupAnswer is a nsqlookupd that says what it is told to.
-type lookupAnswer struct {
-	*httptest.Server
-	mu     sync.Mutex
-	answer http.HandlerFunc
-	polls  atomic.Int64
-}
-
-func startLookupAnswer(tb testing.TB, answer http.HandlerFunc) *lookupAnswer {
-	l := &lookupAnswer{answer: answer}
-	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		l.polls.Add(1)
-		l.mu.Lock()
-		answer := l.answer
-		l.mu.Unlock()
-		answer(w, r)
-	}))
-	tb.Cleanup(l.Close)
-	return l
-}
-
-// set changes the answers from now on.
-func (l *lookupAnswer) set(answer http.HandlerFunc) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.answer = answer
-}
-
-// naming answers with nsqds.
-func naming(addrs ...string) http.HandlerFunc {
-	var producers []string
-	for _, addr := range addrs {
-		host, port, _ := net.SplitHostPort(addr)
-		producers = append(producers, fmt.Sprintf(`{"broadcast_address":%q,"tcp_port":%s}`, host, port))
-	}
-	return saying(http.StatusOK, `{"channels":[],"producers":[`+strings.Join(producers, ",")+`]}`)
-}
-
-func saying(status int, body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		fmt.Fprint(w, body)
-	}
-}
-
-// TestTopicAppears: nobody knows the topic, which is no failure. When it has its
-// first message, and so exists, that is handled.
+// TestTopicAppears: the topic does not exist yet, which is no failure. Its first message is
+// handled.
 func TestTopicAppears(t *testing.T) {
 	t.Parallel()
 	a, b := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
@@ -128,8 +50,8 @@ func TestTopicAppears(t *testing.T) {
 	}
 }
 
-// TestLookupdDownF28: one nsqlookupd is down, then all are. What is connected
-// stays so, redialling goes on, and the failures are counted.
+// TestLookupdDownF28: one nsqlookupd stops, then all. Connections stay, lost ones are redialled,
+// and the failures are counted.
 func TestLookupdDownF28(t *testing.T) {
 	t.Parallel()
 	a, b := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
@@ -156,7 +78,7 @@ func TestLookupdDownF28(t *testing.T) {
 	if n := len(w.events(&w.connects)); n != 1 || len(w.events(&w.disconnects)) > 0 {
 		t.Errorf("%d connections", n)
 	}
-	// nsqd goes, too, and comes again: nobody but nsqx remembers its address.
+	// nsqd restarts, too. Only nsqx still knows its address.
 	s.Restart()
 	w.connected(t, 2)
 	s.Publish(topic, []byte("m-3"))
@@ -164,8 +86,8 @@ func TestLookupdDownF28(t *testing.T) {
 	r.mustStop()
 }
 
-// TestLookupdDownAtStartF28: no nsqlookupd answers, so nobody knows where to
-// go. It is neither ready nor healthy until one does.
+// TestLookupdDownAtStartF28: no nsqlookupd answers, so no address is known. The consumer is neither
+// ready nor healthy until one answers.
 func TestLookupdDownAtStartF28(t *testing.T) {
 	t.Parallel()
 	l := testnsqd.StartLookupd(t)
@@ -193,8 +115,8 @@ func TestLookupdDownAtStartF28(t *testing.T) {
 	r.mustStop()
 }
 
-// TestLookupdRestartedF29: (L13) a fresh nsqlookupd knows nothing, for
-// longer than it takes to forget an address. No connection ends for that.
+// TestLookupdRestartedF29: (L13) a restarted nsqlookupd knows nothing for longer than it takes to
+// forget an address. No connection ends.
 func TestLookupdRestartedF29(t *testing.T) {
 	t.Parallel()
 	l := testnsqd.StartLookupd(t)
@@ -221,9 +143,8 @@ func TestLookupdRestartedF29(t *testing.T) {
 	r.mustStop()
 }
 
-// TestDeadServerListedF30: nsqlookupd goes on naming an nsqd that is gone. It
-// is dialled no more often than the backoff allows, however often it is named,
-// and the other one is served.
+// TestDeadServerListedF30: nsqlookupd still names a stopped nsqd. It is dialled no more often than
+// its backoff allows, and the other one is served.
 func TestDeadServerListedF30(t *testing.T) {
 	t.Parallel()
 	l := testnsqd.StartLookupd(t)
@@ -236,8 +157,8 @@ func TestDeadServerListedF30(t *testing.T) {
 	r := start(t, c)
 	book.wait(t, 2)
 	finished(t, alive, c, 1)
-	corpse := dead.NSQD() // its connection to nsqlookupd stays open until it is collected
-	defer runtime.KeepAlive(corpse)
+	stopped := dead.NSQD() // keeps its connection to nsqlookupd open
+	defer runtime.KeepAlive(stopped)
 	dead.Stop()
 	eventually(t, func() bool { return len(w.events(&w.dialErrors)) >= 3 }, "dials that fail")
 	polled(t, c, 5)
@@ -255,9 +176,8 @@ func TestDeadServerListedF30(t *testing.T) {
 	r.mustStop()
 }
 
-// TestServerListedTwiceF30: nsqlookupd names an nsqd twice, since it was
-// restarted, and another nsqlookupd and WithNSQD name it too. It has one
-// connection.
+// TestServerListedTwiceF30: nsqlookupd names a restarted nsqd twice, and another nsqlookupd and
+// WithNSQD name it too. It gets one connection.
 func TestServerListedTwiceF30(t *testing.T) {
 	t.Parallel()
 	a, b := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
@@ -279,8 +199,8 @@ func TestServerListedTwiceF30(t *testing.T) {
 	}
 }
 
-// TestServerMovesF32: an nsqd comes back on another port. The new address is
-// found, and the old one is dialled no more.
+// TestServerMovesF32: an nsqd restarts on another port. The new address is discovered, and the old
+// one is no longer dialled.
 func TestServerMovesF32(t *testing.T) {
 	t.Parallel()
 	l := testnsqd.StartLookupd(t, func(o *nsqlookupd.Options) { o.InactiveProducerTimeout = 300 * time.Millisecond })
@@ -304,8 +224,7 @@ func TestServerMovesF32(t *testing.T) {
 	if got := len(w.events(&w.dialErrors)); got != failures {
 		t.Errorf("%d dials of an address that was forgotten", got-failures)
 	}
-	// nsqlookupd forgets the nsqd, too, since it pings only each 15 s. Its
-	// connection is kept all the same.
+	// nsqlookupd forgets the nsqd, too, which pings only every 15 s. Its connection stays.
 	publish(t, s, topic, []byte("last"))
 	book.wait(t, 3)
 	if n := len(w.events(&w.connects)); n != 2 {

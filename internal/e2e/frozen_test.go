@@ -15,34 +15,10 @@ import (
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 	"github.com/nsqx/nsqx/internal/fake"
-	"github.com/nsqx/nsqx/observe"
 )
 
-const (
-	beat = time.Second // the shortest heartbeat that nsqd takes
-
-	// noticed is when a peer that says nothing is known to be dead.
-	noticed = 2*beat + time.Second
-	slack   = 3 * time.Second // for a machine with much to do
-)
-
-// quick notices soon that a peer is dead.
-var quick = conn.Config{HeartbeatInterval: beat, HandshakeTimeout: 500 * time.Millisecond}
-
-// lostSoon waits for the end of the first connection, which must come in time
-// after the instant of its fault.
-func (w *watch) lostSoon(tb testing.TB, since time.Time) observe.ConnEvent {
-	tb.Helper()
-	eventually(tb, func() bool { return len(w.events(&w.disconnects)) > 0 }, "the connection to be given up")
-	ev := w.events(&w.disconnects)[0]
-	if took := ev.Time.Sub(since); took > noticed+slack {
-		tb.Errorf("the fault was noticed after %v, want %v at most", took, noticed)
-	}
-	return ev
-}
-
-// orphaned is a handler whose first run waits for the end of its context, and
-// then succeeds, too late.
+// orphaned returns a handler whose first run waits for the end of its context and then succeeds,
+// too late.
 func orphaned(tb testing.TB, book *ledger, running chan<- struct{}) func(context.Context, string) error {
 	return func(ctx context.Context, body string) error {
 		book.begin(ctx, body)
@@ -59,10 +35,9 @@ func orphaned(tb testing.TB, book *ledger, running chan<- struct{}) func(context
 	}
 }
 
-// TestFrozenPathF8F9: bytes no longer come through, in both directions
-// or one of them. Within two heartbeats and a second the connection is given
-// up; what its handler says then is dropped, with the bytes that come late; and
-// the message is delivered again when the path is open.
+// TestFrozenPathF8F9: bytes stop passing, in one direction or both. Within two heartbeats and a
+// second the connection is closed. The handler's result and late bytes are dropped, and the message
+// is delivered again once the path is open.
 func TestFrozenPathF8F9(t *testing.T) {
 	t.Parallel()
 	both := []testnsqd.Direction{testnsqd.ToServer, testnsqd.ToClient}
@@ -115,8 +90,8 @@ func TestFrozenPathF8F9(t *testing.T) {
 	}
 }
 
-// TestLostFINsF9: handlers succeed, but the way to nsqd is frozen. nsqd ends
-// the connection, and delivers again what it has heard nothing of.
+// TestLostFINsF9: handlers succeed, but the path to nsqd is frozen. nsqd closes the connection and
+// delivers the messages again.
 func TestLostFINsF9(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -148,16 +123,15 @@ func TestLostFINsF9(t *testing.T) {
 		}, "all to be finished")
 		r.mustStop()
 		book.complete(t, bodies)
-		// What waits in the proxy may still reach nsqd before it has forgotten the
-		// connection.
+		// Bytes in the proxy may still reach nsqd before it forgets the connection.
 		if st := s.Channel(topic, channel); book.extra() != int(st.TimedOut) || st.Requeued > 0 {
 			t.Errorf("%d extra deliveries, nsqd says %+v", book.extra(), st)
 		}
 	})
 }
 
-// TestDeafPeerF10: nsqd sends, and reads nothing. The write deadline ends the
-// connection, handlers are not held up, and so is no shutdown.
+// TestDeafPeerF10: nsqd sends but does not read. The write deadline ends the connection. Handlers
+// and the shutdown are not delayed.
 func TestDeafPeerF10(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {

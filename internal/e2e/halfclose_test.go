@@ -14,8 +14,7 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// finisher finishes so many messages, and then ends the connection while more
-// come in.
+// finisher finishes left messages, then half-closes the connection while more arrive.
 type finisher struct{ left int }
 
 func (f *finisher) Deliver(c *conn.Conn, msgs []handler.Delivery) {
@@ -38,9 +37,8 @@ func (f *finisher) Deliver(c *conn.Conn, msgs []handler.Delivery) {
 func (*finisher) Refused(*conn.Conn, error) {}
 func (*finisher) Yielded(*conn.Conn)        {}
 
-// TestHalfClose: to close a socket with unread input throws away FINs that were
-// written already, most of them. (3236 of 4000 in a prototype.) The half-close
-// loses none, although nsqd still sends.
+// TestHalfClose: closing a socket with unread input discards most FINs already written (3236 of
+// 4000 in a prototype). The half-close loses none, although nsqd still sends.
 func TestHalfClose(t *testing.T) {
 	t.Parallel()
 	const rounds, n, enough = 12, 400, 100
@@ -60,7 +58,7 @@ func TestHalfClose(t *testing.T) {
 					if err := c.Serve(&finisher{left: enough}); err != nil {
 						t.Errorf("round %d: %v", round, err)
 					}
-					stragglers(t, s, topic, 200, n-enough) // nsqd has not stopped to send
+					stragglers(t, s, topic, 200, n-enough) // nsqd still sends
 					if got := c.Stats().Finished; got != enough {
 						t.Errorf("round %d: %d FINs were written, want %d", round, got, enough)
 					}
@@ -70,8 +68,8 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
-// TestHalfCloseMeetsCut: nsqd closes in the middle of what it sends. That it has
-// closed after the half-close is the proof, whatever it has cut off.
+// TestHalfCloseMeetsCut: nsqd closes in the middle of a frame. Its close after our half-close
+// proves that it has read everything, whatever it cut off.
 func TestHalfCloseMeetsCut(t *testing.T) {
 	begun := map[string][]byte{
 		"frame":        {0, 0, 0, 40, 0, 0},
@@ -107,8 +105,7 @@ func TestHalfCloseMeetsCut(t *testing.T) {
 	}
 }
 
-// TestShutdownProven: when Run has returned, nsqd has read the last answer,
-// however long that takes.
+// TestShutdownProven: when Run returns, nsqd has read the last answer, however long that takes.
 func TestShutdownProven(t *testing.T) {
 	t.Parallel()
 	const running, n = 32, 100
@@ -146,8 +143,8 @@ func TestShutdownProven(t *testing.T) {
 	}
 }
 
-// TestShutdownLosesNoAnswer shuts down at many moments of full load: nsqd has
-// processed every answer then.
+// TestShutdownLosesNoAnswer shuts down at many moments under full load. Each time nsqd has
+// processed every answer.
 func TestShutdownLosesNoAnswer(t *testing.T) {
 	t.Parallel()
 	const rounds, n = 12, 500

@@ -19,33 +19,19 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// shortly is when a handshake times out that gets no answer: long enough for
-// all that comes before it.
+// shortly is the timeout of a handshake that gets no answer. It leaves time for all earlier phases.
 const shortly = 400 * time.Millisecond
 
-// failingHandshake is one that gets as far as a phase.
+// failingHandshake is a handshake that fails in a phase.
 type failingHandshake struct {
 	name  string
 	addr  string
 	conn  conn.Config
 	phase conn.Phase
-	ctx   time.Duration // of the caller's ctx; 0 for none
+	ctx   time.Duration // timeout of the caller's ctx; 0 for none
 }
 
-// silent is a script that goes as far as steps, and then says nothing more.
-func silent(steps func(p *fake.Peer)) func(p *fake.Peer) {
-	return func(p *fake.Peer) {
-		steps(p)
-		for {
-			if _, err := p.Next(); err != nil {
-				return
-			}
-		}
-	}
-}
-
-// failingHandshakes are from the real nsqd as far as it can be brought to
-// that, and else from a script.
+// failingHandshakes uses the real nsqd where it can fail that way, else a script.
 func failingHandshakes(t *testing.T) []failingHandshake {
 	ca, stranger := testnsqd.NewAuthority(t), testnsqd.NewAuthority(t)
 	real := func(mutate ...func(*nsqd.Options)) string { return testnsqd.Start(t, mutate...).Addr() }
@@ -55,7 +41,7 @@ func failingHandshakes(t *testing.T) []failingHandshake {
 	full := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxChannelConsumers = 1 })
 	occupy(t, full.Addr())
 
-	// Unlike testnsqd's, it keeps no idle connection to nsqd for each AUTH.
+	// Unlike testnsqd's, this server keeps no idle connection to nsqd after each AUTH.
 	denies := httptest.NewUnstartedServer(http.NotFoundHandler())
 	denies.Config.SetKeepAlivesEnabled(false)
 	denies.Start()
@@ -67,7 +53,7 @@ func failingHandshakes(t *testing.T) []failingHandshake {
 	}
 	authenticated := func(p *fake.Peer) {
 		p.Identify(map[string]any{"auth_required": true})
-		_, _ = p.Next() // or it was too slow for the client
+		_, _ = p.Next() // an error if the client has timed out
 	}
 	subscribed := func(p *fake.Peer) {
 		p.Identify(nil)
@@ -86,7 +72,7 @@ func failingHandshakes(t *testing.T) []failingHandshake {
 	tlsWanted := with(func(c *conn.Config) { c.TLS = ca.ClientConfig() })
 	snappy, deflate := with(func(c *conn.Config) { c.Compression = conn.Snappy }), with(func(c *conn.Config) { c.Compression = conn.Deflate })
 	known := with(func(c *conn.Config) { c.AuthSecret, c.AllowPlaintextAuth = secret, true })
-	patient := conn.Config{AuthSecret: secret, AllowPlaintextAuth: true}
+	unhurried := conn.Config{AuthSecret: secret, AllowPlaintextAuth: true}
 
 	return []failingHandshake{
 		{"refused", gone.Addr(), conn.Config{}, conn.PhaseDial, 0},
@@ -106,7 +92,7 @@ func failingHandshakes(t *testing.T) []failingHandshake {
 		{"garbage", script(garbage), snappy, conn.PhaseCompression, 0},
 		{"no answer", script(silent(identified(map[string]any{"snappy": true}))), snappy, conn.PhaseCompression, 0},
 		{"no secret", real(testnsqd.StartAuth(t).Require), conn.Config{}, conn.PhaseAuth, 0},
-		{"denied", real(denied), patient, conn.PhaseAuth, 0},
+		{"denied", real(denied), unhurried, conn.PhaseAuth, 0},
 		{"no answer", script(silent(authenticated)), known, conn.PhaseAuth, 0},
 		{"too many consumers", full.Addr(), conn.Config{}, conn.PhaseSubscribe, 0},
 		{"TLS required", real(ca.RequireTLS), conn.Config{}, conn.PhaseSubscribe, 0},
@@ -115,7 +101,7 @@ func failingHandshakes(t *testing.T) []failingHandshake {
 	}
 }
 
-// occupy subscribes, until the test ends.
+// occupy holds a subscription until the test ends.
 func occupy(t *testing.T, addr string) {
 	t.Helper()
 	c, err := conn.Dial(context.Background(), addr, conn.Config{}, &conn.Subscription{Topic: topic, Channel: channel})
@@ -125,8 +111,7 @@ func occupy(t *testing.T, addr string) {
 	t.Cleanup(func() { c.Abort(nil) })
 }
 
-// calm waits until the process has as many files and goroutines as it had a
-// little earlier, and returns how many.
+// calm waits until the numbers of files and goroutines of the process are stable, and returns them.
 func calm() (files, routines int) {
 	since := time.Now()
 	for time.Since(since) < 100*time.Millisecond {
@@ -138,8 +123,8 @@ func calm() (files, routines int) {
 	return files, routines
 }
 
-// uncollected keeps the garbage collector, which would close forgotten sockets,
-// away until the test ends.
+// uncollected disables the garbage collector, which would close forgotten sockets, until the test
+// ends.
 func uncollected(t *testing.T) {
 	percent := debug.SetGCPercent(-1)
 	t.Cleanup(func() {
@@ -148,11 +133,10 @@ func uncollected(t *testing.T) {
 	})
 }
 
-// errSlow is a handshake that has timed out before it came to its phase, as a
-// few may on a machine with much to do.
+// errSlow reports a handshake that timed out before its phase, as a few may on a busy machine.
 var errSlow = errors.New("timed out early")
 
-// attempt is nil if the handshake has failed as it should.
+// attempt returns nil if the handshake fails as it should.
 func (h *failingHandshake) attempt() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	if h.ctx > 0 {
@@ -174,9 +158,9 @@ func (h *failingHandshake) attempt() error {
 	return fmt.Errorf("error is %w, want one of phase %s", err, h.phase)
 }
 
-// together is how many of these handshakes go on at once. The detector takes the
-// cache of parsed certificates in crypto/tls for a data race when two handshakes
-// fill it at once, so those that get to see nsqd's certificate go one by one.
+// together returns how many of these handshakes run concurrently. The race detector reports the
+// certificate cache of crypto/tls when two handshakes fill it, so handshakes that reach nsqd's
+// certificate run one by one.
 func (h *failingHandshake) together() int {
 	if h.phase == conn.PhaseTLS && h.conn.HandshakeTimeout != shortly {
 		return 1
@@ -184,13 +168,13 @@ func (h *failingHandshake) together() int {
 	return 100
 }
 
-// TestFailedHandshakes: 200 of each kind leave no file descriptor and no
-// goroutine. It is not parallel, since it counts those of the process.
+// TestFailedHandshakes: 200 failures of each kind leave no file descriptor and no goroutine. Not
+// parallel: it counts those of the process.
 func TestFailedHandshakes(t *testing.T) {
 	const n = 200
 	rows := failingHandshakes(t)
 	for _, h := range rows {
-		_ = h.attempt() // for what nsqd does once
+		_ = h.attempt() // warms up nsqd
 	}
 	files, routines := calm()
 	for _, h := range rows {
@@ -218,7 +202,7 @@ func TestFailedHandshakes(t *testing.T) {
 			if slow > n/2 {
 				t.Errorf("%d of %d handshakes have timed out before", slow, n)
 			}
-			// One more is the goroutine of this subtest.
+			// The goroutine of this subtest is one more.
 			if !settles(func() bool { return len(openFiles()) <= files && runtime.NumGoroutine() <= routines+1 }) {
 				t.Errorf("%d files and %d goroutines, before it %d and %d; ours: %s",
 					len(openFiles()), runtime.NumGoroutine(), files, routines+1, ours())
@@ -227,9 +211,9 @@ func TestFailedHandshakes(t *testing.T) {
 	}
 }
 
-// TestUnservedConnections: a connection that is aborted instead of served.
+// TestUnservedConnections: a connection that is aborted instead of served leaves nothing behind.
 func TestUnservedConnections(t *testing.T) {
-	for _, tt := range transports(t)[:7] { // AUTH leaves something behind in nsqd
+	for _, tt := range transports(t)[:7] { // AUTH leaves connections behind in nsqd
 		t.Run(tt.name, func(t *testing.T) {
 			s := testnsqd.Start(t, tt.nsqd...)
 			uncollected(t)

@@ -13,9 +13,8 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestHang: all handlers hang for three message timeouts, and then recover.
-// Every message is handled at last, whatever that has cost it in attempts, and
-// none is given up, since no run of a handler has ended in a failure.
+// TestHang: all handlers hang for three message timeouts, then recover. Every message is handled in
+// the end, however many attempts it took. None is given up, because no handler has failed.
 func TestHang(t *testing.T) {
 	t.Parallel()
 	const (
@@ -75,11 +74,10 @@ func TestHang(t *testing.T) {
 	}
 }
 
-// TestHangWithManners is TestHang for handlers that return when their context
-// ends. Those runs have failed, so a bound on attempts counts them; but what
-// waited in the queue meanwhile is not run with a context that is over: it is
-// given back, for a delivery that has time.
-func TestHangWithManners(t *testing.T) {
+// TestHangHonoursContext is TestHang with handlers that return when their context ends. These runs
+// fail, so MaxAttempts counts them. A message whose context has ended in the queue does not reach a
+// handler: it is requeued.
+func TestHangHonoursContext(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const n = 40
@@ -111,7 +109,7 @@ func TestHangWithManners(t *testing.T) {
 		finished(t, s, c, n)
 		r.mustStop()
 		book.complete(t, bodies)
-		if late.Load() > runs.Load()/8 { // a context may end just as its handler begins
+		if late.Load() > runs.Load()/8 { // a context may end just as its handler starts
 			t.Errorf("%d of %d runs began with a context that had ended", late.Load(), runs.Load())
 		}
 		if letters := s.Channel("dead", channel).Messages; letters > 0 {

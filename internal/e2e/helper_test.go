@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,31 +21,29 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
+	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
 
 const (
-	// patience is how long what should happen at once may take on a machine
-	// that is busy with something else.
-	patience = 20 * time.Second
+	// waitTimeout is the longest wait for something that should happen at once, on a busy machine.
+	waitTimeout = 20 * time.Second
 
 	topic, channel = "orders", "billing"
 )
 
 var errFailed = errors.New("handler failed")
 
-// at is a retry policy without jitter: the same delay always.
+// at is a retry policy with a constant delay.
 func at(d time.Duration) nsqx.ConsumerOption {
 	return nsqx.WithRetry(retry.PolicyFunc(func(int, error) time.Duration { return d }))
 }
 
-// messageTimeout sets nsqd's --msg-timeout.
 func messageTimeout(d time.Duration) func(*nsqd.Options) {
 	return func(o *nsqd.Options) { o.MsgTimeout = d }
 }
 
-// newConsumer makes a consumer of strings from orders/billing.
 func newConsumer(tb testing.TB, fn handler.Func[string], opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
 	tb.Helper()
 	return newConsumerOf(tb, topic, channel, fn, opts...)
@@ -58,7 +58,6 @@ func newConsumerOf(tb testing.TB, topic, channel string, fn handler.Func[string]
 	return c
 }
 
-// running is a service between the call of its Run and its return.
 type running struct {
 	tb     testing.TB
 	cancel context.CancelFunc
@@ -66,7 +65,7 @@ type running struct {
 	err    error // of Run
 }
 
-// start runs a service until stop is called, or the test ends.
+// start runs a service until stop or the end of the test.
 func start(tb testing.TB, s nsqx.Service) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{tb: tb, cancel: cancel, ended: make(chan struct{})}
@@ -78,14 +77,13 @@ func start(tb testing.TB, s nsqx.Service) *running {
 	return r
 }
 
-// stop cancels the ctx of Run, and returns what it returns.
 func (r *running) stop() error {
 	r.tb.Helper()
 	r.cancel()
 	select {
 	case <-r.ended:
 		return r.err
-	case <-time.After(patience + 22*time.Second): // the longest that any consumer here may take
+	case <-time.After(waitTimeout + 22*time.Second): // the longest shutdown of any consumer here
 		buf := make([]byte, 1<<20)
 		r.tb.Errorf("Run has not returned\n%s", buf[:runtime.Stack(buf, true)])
 		return errors.New("Run has not returned")
@@ -94,33 +92,31 @@ func (r *running) stop() error {
 
 // mustStop is stop for a drain that must succeed.
 //
-// If this process got no processor meanwhile, nor did nsqd in it, which then may
-// have taken more than half a second to close its half of a connection.
+// A process without a CPU stops nsqd as well, which then may not close its half of a connection in
+// time.
 func (r *running) mustStop() {
 	r.tb.Helper()
-	before := heart.total(time.Now())
+	before := stalls.total(time.Now())
 	err := r.stop()
-	if errors.Is(err, conn.ErrNotConfirmed) && heart.total(time.Now())-before > standstill {
-		r.tb.Logf("Run, on a machine that stood still: %v", err)
+	if errors.Is(err, conn.ErrNotConfirmed) && stalls.total(time.Now())-before > minStall {
+		r.tb.Logf("Run, while the process was stalled: %v", err)
 	} else if err != nil {
 		r.tb.Errorf("Run: %v", err)
 	}
 }
 
-// receive waits for something on a channel.
 func receive[T any](tb testing.TB, ch <-chan T, what string) T {
 	tb.Helper()
 	select {
 	case v := <-ch:
 		return v
-	case <-time.After(patience):
-		tb.Fatalf("waited %v for %s", patience, what)
+	case <-time.After(waitTimeout):
+		tb.Fatalf("waited %v for %s", waitTimeout, what)
 		panic("not reached")
 	}
 }
 
-// await waits for a channel to be closed, or for the end of the test: no handler
-// outlives one that has failed.
+// await waits until ch is closed or the test ends, so no handler outlives a failed test.
 func await(tb testing.TB, ch <-chan struct{}) {
 	select {
 	case <-ch:
@@ -128,15 +124,15 @@ func await(tb testing.TB, ch <-chan struct{}) {
 	}
 }
 
-// eventually waits for what nsqd would have to be asked for.
+// eventually polls cond until it is true. Use it only for what no channel reports.
 func eventually(tb testing.TB, cond func() bool, format string, args ...any) {
 	tb.Helper()
-	testnsqd.Eventually(tb, patience, cond, format, args...)
+	testnsqd.Eventually(tb, waitTimeout, cond, format, args...)
 }
 
-// settles says whether cond becomes true, for where there is no test to fail.
+// settles reports whether cond becomes true, for callers that must not fail the test.
 func settles(cond func() bool) bool {
-	for deadline := time.Now().Add(patience / 4); !cond(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout / 4); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
 		}
@@ -144,7 +140,6 @@ func settles(cond func() bool) bool {
 	return true
 }
 
-// numbered are n distinct bodies.
 func numbered(prefix string, n int) (bodies [][]byte) {
 	for i := range n {
 		bodies = append(bodies, fmt.Appendf(nil, "%s-%d", prefix, i))
@@ -152,161 +147,8 @@ func numbered(prefix string, n int) (bodies [][]byte) {
 	return bodies
 }
 
-// delivery is one of a message, as the handler had it.
-type delivery struct {
-	attempts uint16
-	at       time.Time
-}
-
-// ledger notes, by body, what handlers have seen and what they have answered.
-// Ids are no keys: they are not unique.
-type ledger struct {
-	mu         sync.Mutex
-	deliveries map[string][]delivery
-	successes  map[string]int
-	changed    chan struct{} // has a token after each success
-}
-
-func newLedger() *ledger {
-	return &ledger{deliveries: make(map[string][]delivery), successes: make(map[string]int), changed: make(chan struct{}, 1)}
-}
-
-// begin notes a delivery.
-func (l *ledger) begin(ctx context.Context, body string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.deliveries[body] = append(l.deliveries[body], delivery{handler.FromContext(ctx).Attempts, time.Now()})
-}
-
-// succeed notes that a handler is about to return nil.
-func (l *ledger) succeed(body string) {
-	l.mu.Lock()
-	l.successes[body]++
-	l.mu.Unlock()
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
-}
-
-// handled counts the messages with a success.
-func (l *ledger) handled() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.successes)
-}
-
-// has says whether a message has a success.
-func (l *ledger) has(body string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.successes[body] > 0
-}
-
-// of returns the deliveries of a message.
-func (l *ledger) of(body string) []delivery {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.deliveries[body])
-}
-
-// extra counts the deliveries beyond the first of each message.
-func (l *ledger) extra() (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, d := range l.deliveries {
-		n += len(d) - 1
-	}
-	return n
-}
-
-// wait waits until n messages have a success.
-func (l *ledger) wait(tb testing.TB, n int) {
-	tb.Helper()
-	timeout := time.After(3 * patience)
-	for l.handled() < n {
-		select {
-		case <-l.changed:
-		case <-timeout:
-			tb.Fatalf("%d of %d messages were handled", l.handled(), n)
-		}
-	}
-}
-
-// complete fails the test, on any machine, unless each of bodies has a success, and nothing else has.
-func (l *ledger) complete(tb testing.TB, bodies [][]byte) {
-	tb = outright(tb)
-	tb.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	missing := 0
-	for _, b := range bodies {
-		if l.successes[string(b)] == 0 {
-			missing++
-		}
-	}
-	if missing > 0 || len(l.successes) != len(bodies) {
-		tb.Errorf("%d of %d messages were never handled; %d were in all", missing, len(bodies), len(l.successes))
-	}
-}
-
-// settled is a message with its outcome, as OnSettle has it.
-type settled struct {
-	body     string
-	attempts uint16
-	outcome  handler.Outcome
-}
-
-// watch is a hook for everything.
-type watch struct {
-	mu                                         sync.Mutex
-	connects, disconnects, dialErrors, refused []observe.ConnEvent
-	outcomes                                   []settled
-}
-
-func (w *watch) note(list *[]observe.ConnEvent, ev observe.ConnEvent) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	*list = append(*list, ev)
-}
-
-func (w *watch) hooks() nsqx.Hooks {
-	notes := func(list *[]observe.ConnEvent) func(observe.ConnEvent) {
-		return func(ev observe.ConnEvent) { w.note(list, ev) }
-	}
-	return nsqx.Hooks{
-		OnConnect: notes(&w.connects), OnDisconnect: notes(&w.disconnects), OnDialError: notes(&w.dialErrors), OnRefused: notes(&w.refused),
-		OnSettle: w.onSettle,
-	}
-}
-
-func (w *watch) onSettle(m *handler.Message) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.outcomes = append(w.outcomes, settled{string(m.Body), m.Attempts, m.Outcome()})
-}
-
-func (w *watch) events(list *[]observe.ConnEvent) []observe.ConnEvent {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(*list)
-}
-
-// settled returns the outcomes so far.
-func (w *watch) settled() []settled {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.outcomes)
-}
-
-// connected waits for n connections in all.
-func (w *watch) connected(tb testing.TB, n int) {
-	tb.Helper()
-	eventually(tb, func() bool { return len(w.events(&w.connects)) >= n }, "%d connections", n)
-}
-
-// publish puts messages into a topic, and waits until they are in the channel:
-// until then nsqd's statistics do not count them.
+// publish publishes messages and waits until they are in the channel. Until then nsqd's statistics
+// do not count them.
 func publish(tb testing.TB, s *testnsqd.Server, topic string, bodies ...[]byte) {
 	tb.Helper()
 	s.EnsureChannel(topic, channel)
@@ -317,9 +159,8 @@ func publish(tb testing.TB, s *testnsqd.Server, topic string, bodies ...[]byte) 
 	}, "%d messages to be in %s/%s", len(bodies), topic, channel)
 }
 
-// finished waits until c has said FIN n times, and nsqd has no message of its
-// channel left, of n in all. (nsqd's statistics alone prove nothing: a message
-// that it just moves is nowhere.)
+// finished waits until c has settled n messages and nsqd has finished all n messages of its
+// channel. nsqd's statistics alone are not enough: they miss a message that nsqd is moving.
 func finished(tb testing.TB, s *testnsqd.Server, c interface{ Stats() nsqx.Stats }, n int) {
 	tb.Helper()
 	topic := c.Stats().Topic
@@ -334,14 +175,13 @@ func finished(tb testing.TB, s *testnsqd.Server, c interface{ Stats() nsqx.Stats
 	}
 }
 
-// stragglers fails the test unless n messages of a topic are left now that its
-// consumers have ended, and returns how many of them are in flight.
+// stragglers fails the test unless n messages of a topic are left after its consumers have ended.
+// It returns how many of them are in flight.
 //
-// None should be. But nsqd may take a message from the queue before CLS and
-// send it after its answer to CLS, once for each connection; on a machine with
-// too much to do that may be after the half-close, when no answer is possible.
-// Such a message waits for its timeout. More than one for a connection, or
-// more than n messages left, are answers that were not processed.
+// None should be. But nsqd may take a message from the queue before CLS and send it after its
+// answer to CLS, once for each connection. On a busy machine that may be after the half-close, when
+// no answer is possible, and the message waits for its timeout. More than one for each connection,
+// or more than n messages left, are unprocessed answers.
 func stragglers(tb testing.TB, s *testnsqd.Server, topic string, connections, n int) int {
 	tb.Helper()
 	at := s.Channel(topic, channel)
@@ -352,8 +192,7 @@ func stragglers(tb testing.TB, s *testnsqd.Server, topic string, connections, n 
 	return s.Channel(topic, channel).InFlight
 }
 
-// collect consumes n messages, which must be all there are, and returns their
-// bodies in order.
+// collect consumes n messages, which must be all there are, and returns their sorted bodies.
 func collect(tb testing.TB, s *testnsqd.Server, topic, channel string, n int, opts ...nsqx.ConsumerOption) []string {
 	tb.Helper()
 	s.EnsureChannel(topic, channel)
@@ -375,7 +214,7 @@ func collect(tb testing.TB, s *testnsqd.Server, topic, channel string, n int, op
 	return bodies
 }
 
-// logBuffer is a log that can be searched.
+// logBuffer is a log that tests can search. It is safe for concurrent use.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -397,7 +236,7 @@ func (b *logBuffer) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// ours are the goroutines that run code of nsqx, but for tests.
+// ours returns the stacks of goroutines that run code of nsqx, except tests.
 func ours() (stacks []string) {
 	buf := make([]byte, 4<<20)
 	buf = buf[:runtime.Stack(buf, true)]
@@ -410,4 +249,99 @@ func ours() (stacks []string) {
 		}
 	}
 	return stacks
+}
+
+const (
+	beat = time.Second // the shortest heartbeat interval nsqd accepts
+
+	// noticed is how long it takes to detect a silent peer.
+	noticed = 2*beat + time.Second
+	slack   = 3 * time.Second // allowance for a busy machine
+)
+
+// quick detects a dead peer soon.
+var quick = conn.Config{HeartbeatInterval: beat, HandshakeTimeout: 500 * time.Millisecond}
+
+// seeded returns a random source and logs its seed, so that a failure can be repeated as far as the
+// scheduler allows.
+func seeded(t *testing.T) *rand.Rand {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, seed))
+}
+
+func connectedAgain(tb testing.TB, c interface{ Stats() nsqx.Stats }) {
+	tb.Helper()
+	eventually(tb, func() bool {
+		return !slices.ContainsFunc(c.Stats().Connections, func(s observe.ConnStats) bool { return !s.Connected })
+	}, "all connections")
+}
+
+// finishedSince waits until n messages are finished. All of them must be published after nsqd's
+// start.
+func finishedSince(tb testing.TB, s *testnsqd.Server, n uint64) {
+	tb.Helper()
+	eventually(tb, func() bool {
+		st := s.Channel(topic, channel)
+		return st.Messages == n && st.Unfinished() == 0
+	}, "%d messages to be finished", n)
+}
+
+// stopsWithin stops an idle consumer and fails the test if that takes longer than d.
+func stopsWithin(tb testing.TB, r *running, d time.Duration) {
+	tb.Helper()
+	began := time.Now()
+	r.mustStop()
+	if took := time.Since(began); took > d {
+		tb.Errorf("Run returned after %v, want %v at most", took, d)
+	}
+}
+
+// commands counts the occurrences of a command in the bytes to nsqd.
+func commands(p *testnsqd.Proxy, name string) *atomic.Int64 {
+	n := new(atomic.Int64)
+	p.Tap(func(d testnsqd.Direction, b []byte) []byte {
+		if d == testnsqd.ToServer {
+			n.Add(int64(bytes.Count(b, []byte(name))))
+		}
+		return b
+	})
+	return n
+}
+
+// gated is a handler that reports each start and then waits until gate is closed or the test ends.
+type gated struct {
+	began chan string
+	gate  chan struct{}
+	ended <-chan struct{}
+}
+
+func newGated(tb testing.TB) *gated {
+	return &gated{began: make(chan string, 1000), gate: make(chan struct{}), ended: tb.Context().Done()}
+}
+
+func (g *gated) handle(_ context.Context, body string) error {
+	g.began <- body
+	select {
+	case <-g.gate:
+	case <-g.ended:
+	}
+	return nil
+}
+
+// silent returns a script that runs steps and then sends nothing more.
+func silent(steps func(p *fake.Peer)) func(p *fake.Peer) {
+	return func(p *fake.Peer) {
+		steps(p)
+		for {
+			if _, err := p.Next(); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func isA[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }

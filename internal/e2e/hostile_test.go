@@ -27,18 +27,18 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// These are the cases in which go-nsq panics, hangs, runs out of memory, or
-// gives the secret away. Each nsqd here is a script in memory, in virtual time.
-// The tests are not parallel: some measure what the process allocates.
+// In these cases go-nsq panics, hangs, runs out of memory, or reveals the secret. Most run against
+// a scripted nsqd in memory, in virtual time. Not parallel: some measure the allocations of the
+// process.
 
-// enemy is a script, and what the client has sent to it.
-type enemy struct {
+// hostilePeer records the commands a client sends to a script.
+type hostilePeer struct {
 	mu   sync.Mutex
 	sent []string
 }
 
-// play runs script for each connection, then reads to the end of what comes.
-func (e *enemy) play(script func(p *fake.Peer)) func(p *fake.Peer) {
+// play runs script for each connection, then reads until the client closes.
+func (e *hostilePeer) play(script func(p *fake.Peer)) func(p *fake.Peer) {
 	return func(p *fake.Peer) {
 		script(p)
 		for {
@@ -54,21 +54,21 @@ func (e *enemy) play(script func(p *fake.Peer)) func(p *fake.Peer) {
 	}
 }
 
-// heard are the names of the commands that came, over all connections that have ended.
-func (e *enemy) heard() []string {
+// commands returns the names of the commands received over all connections that have ended.
+func (e *hostilePeer) commands() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.sent)
 }
 
-// meet runs a consumer against script until its first connection has failed, and
-// returns what it had sent by then, and why it has failed. It must not take longer than within,
-// the consumer must be alive after it, and its memory must not have grown.
-func meet(t *testing.T, script func(p *fake.Peer), cfg conn.Config, within time.Duration) (sent []string, err error) {
+// runAgainst runs a consumer against script until its first connection fails. It returns the
+// commands sent by then and the error. The failure must come in time, the consumer must survive it,
+// and its memory must not grow.
+func runAgainst(t *testing.T, script func(p *fake.Peer), cfg conn.Config, within time.Duration) (sent []string, err error) {
 	t.Helper()
 	const budget = 8 << 20
 	synctest.Test(t, func(t *testing.T) {
-		var e enemy
+		var e hostilePeer
 		n := fake.NewNetwork(t, e.play(script))
 		cfg.DialContext = n.DialContext
 		w := new(watch)
@@ -77,14 +77,14 @@ func meet(t *testing.T, script func(p *fake.Peer), cfg conn.Config, within time.
 		r := start(t, c)
 		failures := func() []observe.ConnEvent { return append(w.events(&w.dialErrors), w.events(&w.disconnects)...) }
 		eventually(t, func() bool { return len(failures()) > 0 }, "the connection to fail")
-		if took := time.Since(began); took > within+5*time.Millisecond { // which is how often eventually looks
+		if took := time.Since(began); took > within+5*time.Millisecond { // eventually polls that often
 			t.Errorf("it took %v, want %v at most", took, within)
 		}
 		if grown := allocatedBytes() - before; grown > budget {
 			t.Errorf("%d bytes were allocated, want %d at most", grown, budget)
 		}
 		synctest.Wait()
-		sent, err = e.heard(), failures()[0].Err
+		sent, err = e.commands(), failures()[0].Err
 		if c.Healthy() == nil {
 			t.Error("the consumer calls itself healthy")
 		}
@@ -99,10 +99,10 @@ func allocatedBytes() uint64 {
 	return m.TotalAlloc
 }
 
-// TestHostileEmptyIdentify: the answer to IDENTIFY has no byte. It is an error
-// that names the answer and is not retried soon; nothing else is sent.
+// TestHostileEmptyIdentify: an empty answer to IDENTIFY is an error that names the answer and is
+// not retried soon. Nothing else is sent.
 func TestHostileEmptyIdentify(t *testing.T) {
-	sent, err := meet(t, func(p *fake.Peer) {
+	sent, err := runAgainst(t, func(p *fake.Peer) {
 		p.Magic()
 		p.Expect("IDENTIFY")
 		p.Response("")
@@ -113,11 +113,11 @@ func TestHostileEmptyIdentify(t *testing.T) {
 	}
 }
 
-// TestHostileFrameOf2GiB: a frame header announces 2 GiB. The connection is
-// closed at once, before memory is taken.
+// TestHostileFrameOf2GiB: a frame header announces 2 GiB. The connection is closed at once, before
+// memory is allocated.
 func TestHostileFrameOf2GiB(t *testing.T) {
 	for typ := range int32(3) {
-		_, err := meet(t, func(p *fake.Peer) {
+		_, err := runAgainst(t, func(p *fake.Peer) {
 			p.Subscribe(nil)
 			p.Raw([]byte{0x7f, 0xff, 0xff, 0xff, 0, 0, 0, byte(typ)})
 		}, conn.Config{}, 0)
@@ -127,18 +127,18 @@ func TestHostileFrameOf2GiB(t *testing.T) {
 	}
 }
 
-// TestHostileTLSStripT1: TLS is configured, and what answers says that it has none,
-// and asks for AUTH. The connection fails closed: the secret is not even asked for.
+// TestHostileTLSStripT1: TLS is configured, but the peer offers none and requires AUTH. The
+// connection fails closed, and AuthSecret is not even called.
 func TestHostileTLSStripT1(t *testing.T) {
 	cfg := conn.Config{
 		TLS:                testnsqd.NewAuthority(t).ClientConfig(),
-		AllowPlaintextAuth: true, // is about connections without TLS in their Config
+		AllowPlaintextAuth: true, // applies only to configurations without TLS
 		AuthSecret: func(context.Context) (string, error) {
 			t.Error("the secret was asked for")
 			return canary, nil
 		},
 	}
-	sent, err := meet(t, func(p *fake.Peer) {
+	sent, err := runAgainst(t, func(p *fake.Peer) {
 		p.Identify(map[string]any{"tls_v1": false, "auth_required": true})
 	}, cfg, 0)
 	if !errors.Is(err, conn.ErrNoTLS) || !slices.Equal(sent, []string{"IDENTIFY"}) {
@@ -146,22 +146,22 @@ func TestHostileTLSStripT1(t *testing.T) {
 	}
 }
 
-// TestHostileNegativeMaxRDY: max_rdy_count is below 1. It is a protocol error, and
-// never becomes a RDY.
+// TestHostileNegativeMaxRDY: max_rdy_count is below 1. That is a protocol error and never becomes a
+// RDY.
 func TestHostileNegativeMaxRDY(t *testing.T) {
 	for _, n := range []int{-5, 0, -1 << 62} {
-		sent, err := meet(t, func(p *fake.Peer) { p.Identify(map[string]any{"max_rdy_count": n}) }, conn.Config{}, 0)
+		sent, err := runAgainst(t, func(p *fake.Peer) { p.Identify(map[string]any{"max_rdy_count": n}) }, conn.Config{}, 0)
 		if e, ok := errors.AsType[*conn.AnswerError](err); !ok || e.Field != "max_rdy_count" || slices.Contains(sent, "RDY") {
 			t.Errorf("%d: error is %v; sent %v", n, err, sent)
 		}
 	}
 }
 
-// TestHostileDrippedHandshake: each byte comes just before anybody would lose
-// patience with it. One deadline holds for the whole handshake.
+// TestHostileDrippedHandshake: each byte comes before a read deadline would end. One deadline ends
+// the whole handshake.
 func TestHostileDrippedHandshake(t *testing.T) {
 	const timeout = 3 * time.Second
-	_, err := meet(t, func(p *fake.Peer) {
+	_, err := runAgainst(t, func(p *fake.Peer) {
 		p.Magic()
 		p.Expect("IDENTIFY")
 		for _, b := range fake.Frame(fake.FrameResponse, []byte(`{"version":"`+strings.Repeat("1", 200)+`"}`)) {
@@ -174,8 +174,8 @@ func TestHostileDrippedHandshake(t *testing.T) {
 	}
 }
 
-// TestHostileBomb: a frame of 64 MiB of zeros is 65 KB of deflate. It is refused
-// when its size is seen, and is not unpacked.
+// TestHostileBomb: a frame of 64 MiB of zeros is 65 KB of deflate. It is refused by its size and
+// not decompressed.
 func TestHostileBomb(t *testing.T) {
 	const size = 64 << 20
 	var bomb bytes.Buffer
@@ -193,20 +193,20 @@ func TestHostileBomb(t *testing.T) {
 	if err := z.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	_, err = meet(t, func(p *fake.Peer) {
+	_, err = runAgainst(t, func(p *fake.Peer) {
 		p.Identify(map[string]any{"deflate": true})
 		p.UpgradeDeflate()
 		p.Expect("SUB")
 		p.Response("OK")
-		_, _ = p.Conn.Write(bomb.Bytes()) // fails when the client has had enough
+		_, _ = p.Conn.Write(bomb.Bytes()) // fails once the client has closed
 	}, conn.Config{Compression: conn.Deflate}, 0)
 	if !isA[*wire.FrameSizeError](err) {
 		t.Errorf("error is %v", err)
 	}
 }
 
-// TestHostileLookupBody: a nsqlookupd answers without end. The answer is cut at
-// 1 MiB and counts as an error; what works goes on to work.
+// TestHostileLookupBody: an nsqlookupd sends an endless answer. The answer is cut at 1 MiB and
+// counts as an error. The connection to nsqd still works.
 func TestHostileLookupBody(t *testing.T) {
 	s := testnsqd.Start(t)
 	var sent atomic.Int64
@@ -226,14 +226,14 @@ func TestHostileLookupBody(t *testing.T) {
 	publish(t, s, topic, []byte("m"))
 	book.wait(t, 1)
 	r.mustStop()
-	l, most := c.Stats().Lookups[0], int64(64<<20) // what the kernel takes meanwhile
+	l, most := c.Stats().Lookups[0], int64(64<<20) // includes what the kernel buffers
 	if l.LastErr == nil || !strings.Contains(l.LastErr.Error(), "larger than 1 MiB") || l.Found != 0 || sent.Load() > most {
 		t.Errorf("%+v after %d bytes", l, sent.Load())
 	}
 }
 
-// TestHostileRedirect: a nsqlookupd redirects to another port of its host, to
-// which Go would send the Authorization along. No redirect is followed at all.
+// TestHostileRedirect: an nsqlookupd redirects to another port of its host. Go would send the
+// Authorization there, so no redirect is followed.
 func TestHostileRedirect(t *testing.T) {
 	trap := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("%s was asked, with Authorization %q", r.URL, r.Header.Get("Authorization"))
@@ -260,8 +260,8 @@ func TestHostileRedirect(t *testing.T) {
 	}
 }
 
-// TestHostilePanicF17: a message makes the handler panic. The panic is an error with
-// a stack, the message is requeued, and neither the process nor the worker dies.
+// TestHostilePanicF17: a message makes the handler panic. The panic becomes an error with a stack,
+// the message is requeued, and the process and the worker survive.
 func TestHostilePanicF17(t *testing.T) {
 	s := testnsqd.Start(t)
 	book, w := newLedger(), new(watch)

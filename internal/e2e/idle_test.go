@@ -15,8 +15,8 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestLoneAnswer: on an idle connection the answer to a single message goes out
-// by itself: no other traffic, and no timer of ours, is needed to push it.
+// TestLoneAnswer: on an idle connection the answer to a single message is written at once, without
+// other traffic or a timer.
 func TestLoneAnswer(t *testing.T) {
 	t.Parallel()
 	for _, compression := range []conn.Compression{conn.NoCompression, conn.Snappy, conn.Deflate} {
@@ -35,10 +35,10 @@ func TestLoneAnswer(t *testing.T) {
 			c := newConsumer(t, func(ctx context.Context, body string) error {
 				ids <- handler.FromContext(ctx).ID
 				return nil
-			}, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(conn.Config{Compression: compression, HeartbeatInterval: time.Minute}), nsqx.WithMaxInFlight(1)) // so that RDY stays as it is
+			}, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(conn.Config{Compression: compression, HeartbeatInterval: time.Minute}), nsqx.WithMaxInFlight(1)) // keeps RDY constant
 			r := start(t, c)
 			eventually(t, func() bool { return c.Stats().Connections[0].RDY > 0 }, "RDY")
-			// Until everything that belongs to the handshake is through.
+			// Each message is sent alone.
 			for i := range 3 {
 				publish(t, s, topic, fmt.Appendf(nil, "message %d", i))
 				id := receive(t, ids, "a message")
@@ -55,9 +55,8 @@ func TestLoneAnswer(t *testing.T) {
 	}
 }
 
-// BenchmarkIdleFIN is how long it takes from the return of a handler to the
-// FIN on the wire, on a connection with nothing else to do; a hop through a
-// proxy is included. The goal is 1 ms.
+// BenchmarkIdleFIN measures the time from the return of a handler to the FIN on the wire, on an
+// idle connection through a proxy. The goal is 1 ms.
 func BenchmarkIdleFIN(b *testing.B) {
 	s := testnsqd.Start(b)
 	p := testnsqd.StartProxy(b, s.Addr())

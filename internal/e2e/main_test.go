@@ -1,5 +1,4 @@
-// Package e2e tests nsqx against the real nsqd, which runs in the process of
-// the test: see package testnsqd.
+// Package e2e tests nsqx against the real nsqd, which package testnsqd runs in the test process.
 package e2e
 
 import (
@@ -20,32 +19,32 @@ func TestMain(m *testing.M) {
 		return
 	}
 	moreParallel()
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // thousands of failures are wanted here
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // tests provoke thousands of failures
 	goleak.VerifyTestMain(leakChecked{m}, testnsqd.Leaks()...)
 }
 
-// moreParallel runs more tests at once than there are processors, unless
-// -parallel says how many: most of the time they wait for a timeout.
+// moreParallel runs more tests at once than there are CPUs, unless -parallel is set: most of the
+// time tests wait for a timeout.
 func moreParallel() {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		_ = flag.Set("test.parallel", "8") // what is wrong with it, every test run would show
+		_ = flag.Set("test.parallel", "8") // an error would show in every test
 	}
 }
 
-// leakChecked fails a run that leaves sockets open: goleak sees goroutines only.
-// The heart beats as long as it lasts.
+// leakChecked fails a run that leaves sockets open, which goleak does not see. It runs stalls
+// meanwhile.
 type leakChecked struct{ m *testing.M }
 
 func (l leakChecked) Run() int {
 	before := len(openFiles())
-	ended, beating := make(chan struct{}), sync.WaitGroup{}
-	beating.Go(func() { heart.run(ended) })
+	ended, ticking := make(chan struct{}), sync.WaitGroup{}
+	ticking.Go(func() { stalls.run(ended) })
 	code := l.m.Run()
 	close(ended)
-	beating.Wait()
+	ticking.Wait()
 	if code == 0 && !settles(func() bool { return len(openFiles()) <= before }) {
 		fmt.Fprintf(os.Stderr, "e2e: %d files are open, %d were before\n", len(openFiles()), before)
 		return 1
@@ -53,8 +52,8 @@ func (l leakChecked) Run() int {
 	return code
 }
 
-// openFiles are the targets of this process's file descriptors, without those
-// that the runtime's poller keeps.
+// openFiles returns the targets of this process's file descriptors, without those of the runtime's
+// poller.
 func openFiles() (targets []string) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

@@ -18,8 +18,7 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// answers are what a handler does at each delivery of a message; at the last
-// one and after it, the last.
+// answers are a handler's results by attempt. The last one repeats.
 type answers []func() error
 
 func (a answers) give(attempts uint16) error { return a[min(int(attempts), len(a))-1]() }
@@ -36,13 +35,13 @@ var errDomain = errors.New("domain error")
 
 // outcomeRow is a row of the table of nsqx.Consumer, as nsqd sees it.
 type outcomeRow struct {
-	name    string                // with the number of that row
-	opts    []nsqx.ConsumerOption // a retry policy with policyDelay is added
-	stop    bool                  // that policy says retry.Stop
-	dead    bool                  // a dead letter topic is added
+	name    string                // starts with the number of the row
+	opts    []nsqx.ConsumerOption // in addition to a retry policy with policyDelay
+	stop    bool                  // the policy returns retry.Stop
+	dead    bool                  // adds a dead-letter topic
 	answers answers
-	want    []handler.Outcome // of each delivery; Err is not looked at
-	log     string            // in a log line of level error
+	want    []handler.Outcome // one for each delivery; Err is not compared
+	log     string            // part of a log line of level error
 }
 
 func outcomeRows() []outcomeRow {
@@ -92,7 +91,7 @@ func outcomeRows() []outcomeRow {
 	}
 }
 
-// TestOutcomes goes through the rows that the answer of the handler decides.
+// TestOutcomes covers the rows that the handler's result decides.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	t.Run("F17: no handler", func(t *testing.T) {
@@ -145,51 +144,8 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// checkOutcomes compares what was decided, and whether nsqd has kept to it.
-func checkOutcomes(t testing.TB, w *watch, deliveries []delivery, want []handler.Outcome) {
-	t.Helper()
-	got := w.settled()
-	if len(got) != len(want) || len(deliveries) != len(want) {
-		t.Errorf("%d deliveries with outcomes %v, want %v", len(deliveries), got, want)
-		return
-	}
-	for i, d := range deliveries {
-		out := got[i].outcome
-		if out.Disposition != want[i].Disposition || out.Delay != want[i].Delay {
-			t.Errorf("outcome %d is %s after %v (%v), want %s after %v", i+1,
-				out.Disposition, out.Delay, out.Err, want[i].Disposition, want[i].Delay)
-		}
-		if (out.Err == nil) != (out.Disposition == handler.Finish) {
-			t.Errorf("outcome %d is %s with error %v", i+1, out.Disposition, out.Err)
-		}
-		if int(d.attempts) != i+1 {
-			t.Errorf("delivery %d has attempts %d", i+1, d.attempts)
-		}
-		if i > 0 && d.at.Sub(deliveries[i-1].at) < want[i-1].Delay {
-			t.Errorf("delivery %d came %v after the one before, want %v at least", i+1, d.at.Sub(deliveries[i-1].at), want[i-1].Delay)
-		}
-	}
-}
-
-// checkCounts compares Stats and nsqd's own.
-func checkCounts(t testing.TB, s *testnsqd.Server, stats nsqx.Stats, want []handler.Outcome) {
-	t.Helper()
-	var n [handler.Lost + 1]uint64
-	for _, o := range want {
-		n[o.Disposition]++
-	}
-	got := [...]uint64{stats.Finished, stats.Requeued, stats.Dropped, stats.DeadLettered, stats.Interrupted, stats.Expired, stats.Lost}
-	if !slices.Equal(got[:], n[handler.Finish:]) {
-		t.Errorf("stats %+v, want %v", stats, want)
-	}
-	st := s.Channel(stats.Topic, stats.Channel)
-	if st.Requeued != n[handler.Requeue]+n[handler.Interrupted] || st.TimedOut != n[handler.Expired]+n[handler.Lost] {
-		t.Errorf("nsqd says %+v, want outcomes %v", st, want)
-	}
-}
-
-// TestDoesNotDecodeF19: row 7. The dead letter has the bytes as they came; without
-// one the message waits for a release that can read it.
+// TestDoesNotDecodeF19: row 7. The dead letter has the original bytes. Without a dead letter, the
+// message is requeued until a release can decode it.
 func TestDoesNotDecodeF19(t *testing.T) {
 	t.Parallel()
 	type order struct{ ID int }

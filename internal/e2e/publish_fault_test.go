@@ -17,13 +17,13 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestPublishCutF14: the connection is lost after the PUB was written, before its OK is read.
+// TestPublishCutF14: the connection is lost after the PUB is written and before its OK is read.
 func TestPublishCutF14(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		to   testnsqd.Direction
-		part []byte // with which the connection is cut
-		has  int    // how many nsqd has got by then
+		part []byte // bytes that trigger the cut
+		has  int    // copies in nsqd by then
 	}{
 		"before OK":            {testnsqd.ToClient, okFrame, 1},
 		"before nsqd has read": {testnsqd.ToServer, []byte("PUB "), 0},
@@ -60,11 +60,11 @@ func TestPublishCutF14(t *testing.T) {
 	}
 }
 
-// TestPublishLateAnswerF15: publishes end with their ctx, and their answers come later. They go
-// to nobody: the next publish, which nsqd refuses, is the one that is rejected. (I14)
+// TestPublishLateAnswerF15: publishes end with their ctx, and their answers come later. The late
+// answers are ignored: the next publish, which nsqd refuses, is the one rejected. (I14)
 func TestPublishLateAnswerF15(t *testing.T) {
 	t.Parallel()
-	const given = 2 // writes that may wait for an answer
+	const given = 2 // writes that may await an answer
 	s := testnsqd.Start(t, func(o *nsqd.Options) { o.MaxMsgSize = 1000 })
 	s.EnsureChannel(topic, channel)
 	p := testnsqd.StartProxy(t, s.Addr())
@@ -99,8 +99,8 @@ func TestPublishLateAnswerF15(t *testing.T) {
 	wantOnce(t, s, topic, want)
 }
 
-// TestPublishSilent: an nsqd that says nothing holds nobody up beyond the deadline of his ctx; when it
-// speaks again, all goes on.
+// TestPublishSilent: a silent nsqd blocks no publish beyond the deadline of its ctx. When it
+// answers again, publishing succeeds.
 func TestPublishSilent(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
@@ -110,7 +110,7 @@ func TestPublishSilent(t *testing.T) {
 	connectTo(t, producer)
 	p.Freeze(testnsqd.ToServer)
 	p.Freeze(testnsqd.ToClient)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // time to write them all
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // enough to write all of them
 	defer cancel()
 	calls := map[string]func() error{
 		"Publish":      func() error { return producer.Publish(ctx, "m") },
@@ -151,7 +151,7 @@ func TestPublishSilent(t *testing.T) {
 	}
 }
 
-// handshakeBytes is how many bytes go each way before the first publish.
+// handshakeBytes returns the number of bytes in each direction before the first publish.
 func handshakeBytes(t *testing.T, p *testnsqd.Proxy) (n [2]int) {
 	t.Helper()
 	var passed [2]atomic.Int64
@@ -166,8 +166,8 @@ func handshakeBytes(t *testing.T, p *testnsqd.Proxy) (n [2]int) {
 	return [2]int{int(passed[0].Load()), int(passed[1].Load())}
 }
 
-// TestPublishCutOften: nsqd drops each connection after 20 publishes. Of 2400 from 8 goroutines none is
-// lost, none hangs, none is there twice, and no error but ErrUnconfirmed is seen.
+// TestPublishCutOften: each connection is cut after 20 publishes. Of 2400 publishes from 8
+// goroutines none is lost, hangs or is stored twice, and the only error is ErrUnconfirmed.
 func TestPublishCutOften(t *testing.T) {
 	t.Parallel()
 	const n, goroutines, each = 2400, 8, 20
@@ -213,7 +213,7 @@ func TestPublishCutOften(t *testing.T) {
 			receive(t, ended, "the publishes")
 			p.Refuse()
 			p.Cut()
-			s.Quiesce() // what has been cut may still be read
+			s.Quiesce() // nsqd may still read bytes sent before the cut
 
 			r.check(t, onTopic(t, s, topic))
 			cuts := p.Accepted() - 1
@@ -231,16 +231,16 @@ func TestPublishCutOften(t *testing.T) {
 	}
 }
 
-// TestPublishRestart: of three nsqds one is stopped and started again. Publishes go on
-// meanwhile, and reach it again when it is back.
+// TestPublishRestart: one of three nsqds is stopped and restarted. Publishes continue meanwhile,
+// and reach it again afterwards.
 func TestPublishRestart(t *testing.T) {
 	t.Parallel()
 	servers := []*testnsqd.Server{testnsqd.Start(t), testnsqd.Start(t), testnsqd.Start(t)}
 	for _, s := range servers {
 		s.EnsureChannel(topic, channel)
 	}
-	sick := servers[1]
-	p := testnsqd.StartProxy(t, sick.Addr())
+	restarted := servers[1]
+	p := testnsqd.StartProxy(t, restarted.Addr())
 	w := new(watch)
 	producer := newProducer(t, topic, nsqx.WithNSQD(servers[0].Addr(), p.Addr(), servers[2].Addr()), nsqx.WithHooks(w.hooks()))
 	w.connected(t, 3)
@@ -261,20 +261,20 @@ func TestPublishRestart(t *testing.T) {
 	}
 	p.Refuse()
 	p.Cut()
-	for range 60 { // it is just going
+	for range 60 { // the stop begins
 		next()
 	}
-	sick.Quiesce()
-	kept := count(sick, topic) // on its disk, soon
-	sick.Stop()
+	restarted.Quiesce()
+	kept := count(restarted, topic) // will be on disk
+	restarted.Stop()
 	for range 60 {
 		next()
 	}
-	sick.Restart()
+	restarted.Restart()
 	p.Allow()
 	eventually(t, func() bool {
 		next()
-		return count(sick, topic) >= 5
+		return count(restarted, topic) >= 5
 	}, "publishes to reach the nsqd that was restarted")
 	if len(r.unconfirmed) > 1 {
 		t.Errorf("%d publishes are unconfirmed, but one was under way at a time", len(r.unconfirmed))
@@ -282,7 +282,7 @@ func TestPublishRestart(t *testing.T) {
 	there := make(map[string]int)
 	for _, s := range servers {
 		n := count(s, topic)
-		if s == sick {
+		if s == restarted {
 			n += kept
 		}
 		for _, body := range collect(t, s, topic, channel, n) {
@@ -292,24 +292,24 @@ func TestPublishRestart(t *testing.T) {
 	r.check(t, there)
 }
 
-// TestPublishBeforeNSQD: a producer may be there before nsqd is. Publishes wait for it, or do not if they are not
-// to.
+// TestPublishBeforeNSQD: a producer starts before nsqd. Publishes wait for it, unless
+// WithPublishTimeout(0) is set.
 func TestPublishBeforeNSQD(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
 	s.Stop()
 	w := new(watch)
-	patient := newProducer(t, topic, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w.hooks()))
+	waiting := newProducer(t, topic, nsqx.WithNSQD(s.Addr()), nsqx.WithHooks(w.hooks()))
 	hasty := newProducer(t, topic, nsqx.WithNSQD(s.Addr()), nsqx.WithPublishTimeout(0))
 	published := make(chan error, 1)
-	go func() { published <- patient.Publish(t.Context(), "waits") }()
-	wantKind(t, "without patience", hasty.Publish(t.Context(), "does not wait"), nsqx.ErrNotSent)
+	go func() { published <- waiting.Publish(t.Context(), "waits") }()
+	wantKind(t, "without a publish timeout", hasty.Publish(t.Context(), "does not wait"), nsqx.ErrNotSent)
 	if err := hasty.Healthy(); !errors.Is(err, nsqx.ErrNoNSQD) {
 		t.Errorf("healthy: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	err := patient.Publish(ctx, "ends with its ctx")
+	err := waiting.Publish(ctx, "ends with its ctx")
 	wantKind(t, "without nsqd", err, nsqx.ErrNotSent)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v is not the end of its ctx", err)
@@ -320,14 +320,14 @@ func TestPublishBeforeNSQD(t *testing.T) {
 	s.EnsureChannel(topic, channel)
 	must(t, receive(t, published, "the publish that waits"))
 	eventually(t, func() bool { return hasty.Publish(t.Context(), "later") == nil }, "the other to reach nsqd")
-	if err := errors.Join(patient.Healthy(), hasty.Healthy()); err != nil {
+	if err := errors.Join(waiting.Healthy(), hasty.Healthy()); err != nil {
 		t.Errorf("healthy: %v", err)
 	}
 	wantOnce(t, s, topic, []string{"waits", "later"})
 }
 
-// TestPublishDiscovery: nsqds are found by nsqlookupd, for a topic that nobody knows yet; also one that
-// comes later.
+// TestPublishDiscovery: nsqlookupd names the nsqds for a topic that does not exist yet, and later
+// one more.
 func TestPublishDiscovery(t *testing.T) {
 	t.Parallel()
 	l := testnsqd.StartLookupd(t)

@@ -15,7 +15,6 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// newProducer makes a producer of strings to a topic, and closes it when the test ends.
 func newProducer(tb testing.TB, topic string, opts ...nsqx.ProducerOption) *nsqx.Producer[string] {
 	tb.Helper()
 	p, err := nsqx.NewProducer(topic, codec.String(), opts...)
@@ -26,7 +25,6 @@ func newProducer(tb testing.TB, topic string, opts ...nsqx.ProducerOption) *nsqx
 	return p
 }
 
-// newPublisher is newProducer for what several producers share.
 func newPublisher(tb testing.TB, opts ...nsqx.ProducerOption) *nsqx.Publisher {
 	tb.Helper()
 	p, err := nsqx.NewPublisher(opts...)
@@ -37,17 +35,15 @@ func newPublisher(tb testing.TB, opts ...nsqx.ProducerOption) *nsqx.Publisher {
 	return p
 }
 
-// closeIn closes with what time there is.
 func closeIn(tb testing.TB, end func(context.Context) error) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	if err := end(ctx); err != nil {
 		tb.Errorf("close: %v", err)
 	}
 }
 
-// must is for what must not fail.
 func must(tb testing.TB, err error) {
 	tb.Helper()
 	if err != nil {
@@ -55,13 +51,12 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// connectTo waits until p is connected.
 func connectTo(tb testing.TB, p interface{ Ping(context.Context) error }) {
 	tb.Helper()
 	must(tb, p.Ping(tb.Context()))
 }
 
-// kindOf returns which of the three a publish error is. It must be exactly one.
+// kindOf returns the kind of a publish error, which must be exactly one of three.
 func kindOf(tb testing.TB, err error) (kind error) {
 	tb.Helper()
 	n := 0
@@ -77,7 +72,6 @@ func kindOf(tb testing.TB, err error) (kind error) {
 	return kind
 }
 
-// wantKind fails the test unless err is of that kind alone.
 func wantKind(tb testing.TB, what string, err, kind error) {
 	tb.Helper()
 	if got := kindOf(tb, err); got != kind {
@@ -85,7 +79,6 @@ func wantKind(tb testing.TB, what string, err, kind error) {
 	}
 }
 
-// wantCode fails the test unless err comes from that answer of nsqd.
 func wantCode(tb testing.TB, err error, code string) {
 	tb.Helper()
 	if e, ok := errors.AsType[*conn.ServerError](err); !ok || e.Code != code {
@@ -93,7 +86,7 @@ func wantCode(tb testing.TB, err error, code string) {
 	}
 }
 
-// count is how many messages nsqd has taken for a topic, since it was started.
+// count returns how many messages of a topic nsqd has accepted since it started.
 func count(s *testnsqd.Server, topic string) int {
 	for _, t := range s.NSQD().GetStats(topic, "", false).Topics {
 		return int(t.MessageCount)
@@ -101,8 +94,7 @@ func count(s *testnsqd.Server, topic string) int {
 	return 0
 }
 
-// onTopic returns all that is on a topic, each body with how often it is there. Nobody may
-// publish there any more.
+// onTopic returns how often each body is on a topic. Nothing may be published there meanwhile.
 func onTopic(tb testing.TB, s *testnsqd.Server, topic string, opts ...nsqx.ConsumerOption) map[string]int {
 	tb.Helper()
 	bodies := make(map[string]int)
@@ -122,15 +114,14 @@ func wantOnce(tb testing.TB, s *testnsqd.Server, topic string, bodies []string, 
 	}
 }
 
-// results are what became of publishes, by body.
+// results are the results of publishes, by body.
 type results struct {
 	mu          sync.Mutex
 	confirmed   []string
 	unconfirmed []string
-	others      []error // any other error
+	others      []error // all other errors
 }
 
-// note notes the result of a publish.
 func (r *results) note(body string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,15 +135,14 @@ func (r *results) note(body string, err error) {
 	}
 }
 
-// publish publishes and notes what becomes of it.
 func (r *results) publish(ctx context.Context, p *nsqx.Producer[string], body string) error {
 	err := p.Publish(ctx, body)
 	r.note(body, err)
 	return err
 }
 
-// check fails the test if a publish had another error than ErrUnconfirmed, or what is
-// confirmed is not there, or anything is there twice.
+// check fails the test if a publish had an error other than ErrUnconfirmed, a confirmed message is
+// missing, or a message is there twice.
 func (r *results) check(tb testing.TB, there map[string]int) {
 	tb.Helper()
 	if len(r.others) > 0 {
@@ -177,7 +167,7 @@ func (r *results) check(tb testing.TB, there map[string]int) {
 // okFrame is nsqd's answer to a publish.
 var okFrame = []byte("\x00\x00\x00\x06\x00\x00\x00\x00OK")
 
-// firstTo calls f for the first piece in one direction that contains part, which it swallows.
+// firstTo calls f for the first bytes to d that contain part, and swallows them.
 func firstTo(d testnsqd.Direction, part []byte, f func()) testnsqd.Tap {
 	var once sync.Once
 	return func(at testnsqd.Direction, b []byte) []byte {
@@ -191,35 +181,34 @@ func firstTo(d testnsqd.Direction, part []byte, f func()) testnsqd.Tap {
 	}
 }
 
-// gate holds up what a client writes while it is shut.
+// gate blocks the writes of a client while it is closed.
 type gate struct {
-	mu   sync.Mutex
-	open chan struct{} // nil while it is open
+	mu     sync.Mutex
+	opened chan struct{} // nil while open
 }
 
-func (g *gate) shut() {
+func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.open = make(chan struct{})
+	g.opened = make(chan struct{})
 }
 
-func (g *gate) lift() {
+func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	close(g.open)
-	g.open = nil
+	close(g.opened)
+	g.opened = nil
 }
 
-func (g *gate) pass() {
+func (g *gate) wait() {
 	g.mu.Lock()
-	open := g.open
+	opened := g.opened
 	g.mu.Unlock()
-	if open != nil {
-		<-open
+	if opened != nil {
+		<-opened
 	}
 }
 
-// dial is for DialContext.
 func (g *gate) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, network, addr)
@@ -235,6 +224,6 @@ type gatedConn struct {
 }
 
 func (c gatedConn) Write(b []byte) (int, error) {
-	c.gate.pass()
+	c.gate.wait()
 	return c.TCPConn.Write(b)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// goNSQ consumes n messages with go-nsq, and returns what handle makes of their bodies, sorted.
+// goNSQ consumes n messages with go-nsq and returns the sorted results of handle.
 func goNSQ(tb testing.TB, s *testnsqd.Server, n int, handle func(body []byte) string) (got []string) {
 	tb.Helper()
 	consumer, err := nsq.NewConsumer(topic, channel, nsq.NewConfig())
@@ -38,7 +38,7 @@ func goNSQ(tb testing.TB, s *testnsqd.Server, n int, handle func(body []byte) st
 	return got
 }
 
-// threeWays publishes by PUB, MPUB and DPUB, and returns what, sorted.
+// threeWays publishes by PUB, MPUB and DPUB and returns the bodies, sorted.
 func threeWays(tb testing.TB, ctx context.Context, p *nsqx.Producer[string]) []string {
 	tb.Helper()
 	must(tb, p.Publish(ctx, "by PUB"))
@@ -51,7 +51,8 @@ func threeWays(tb testing.TB, ctx context.Context, p *nsqx.Producer[string]) []s
 	return []string{"by DPUB", "by MPUB 1", "by MPUB 2", "by MPUB 3", "by PUB"}
 }
 
-// TestPublishToGoNSQ: a plain go-nsq consumer reads a plain topic as it is. Headers are not sent there.
+// TestPublishToGoNSQ: a go-nsq consumer reads plain bodies unchanged. Without an envelope no
+// headers are sent.
 func TestPublishToGoNSQ(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
@@ -79,7 +80,7 @@ func TestPublishFromGoNSQ(t *testing.T) {
 	wantOnce(t, s, topic, []string{"by PUB", "by MPUB 1", "by MPUB 2", "by DPUB"})
 }
 
-// TestPublishEnvelopeToGoNSQ: envelope.Split is all that a go-nsq handler needs for headers.
+// TestPublishEnvelopeToGoNSQ: a go-nsq handler needs only envelope.Split to read headers.
 func TestPublishEnvelopeToGoNSQ(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)

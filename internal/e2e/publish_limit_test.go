@@ -14,14 +14,14 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestPublishServerLimits: nsqd takes less than conn.Config says. What is too large for it is rejected; those with
-// which it shared an MPUB are confirmed, and all are there once. (I14)
+// TestPublishServerLimits: nsqd's limits are lower than those of conn.Config. A message that is too
+// large is rejected. Others in the same MPUB are confirmed, and each is there once. (I14)
 func TestPublishServerLimits(t *testing.T) {
 	t.Parallel()
 	const n, size = 9, 500
 	for name, tt := range map[string]struct {
 		limit   func(*nsqd.Options)
-		culprit bool // one message is too large by itself
+		culprit bool // one message exceeds the limit alone
 	}{
 		"max-msg-size":  {func(o *nsqd.Options) { o.MaxMsgSize = 1000 }, true},
 		"max-body-size": {func(o *nsqd.Options) { o.MaxBodySize = 1000 }, false},
@@ -42,7 +42,7 @@ func TestPublishServerLimits(t *testing.T) {
 			producer := newProducer(t, topic, nsqx.WithNSQD(p.Addr()), nsqx.WithConn(conn.Config{DialContext: g.dial}))
 			connectTo(t, producer)
 
-			g.shut()
+			g.close()
 			var bodies []string
 			for i := range n {
 				bodies = append(bodies, fmt.Sprint(i, strings.Repeat("x", size)))
@@ -57,7 +57,7 @@ func TestPublishServerLimits(t *testing.T) {
 				go func() { result <- producer.Publish(t.Context(), body) }()
 				eventually(t, func() bool { return producer.Stats().InFlight == i+1 }, "%d publishes to be under way", i+1)
 			}
-			g.lift()
+			g.open()
 			var want []string
 			for i, body := range bodies {
 				err := receive(t, results[i], "a publish")
@@ -85,8 +85,9 @@ func TestPublishServerLimits(t *testing.T) {
 	}
 }
 
-// TestPublishDelayF21: a delay above nsqd's --max-req-timeout would end the connection, so it is rejected before it is
-// sent. Where nsqd's limit is lower than conn.Config says, nsqd rejects it, and the next publish finds another connection.
+// TestPublishDelayF21: a delay above nsqd's --max-req-timeout would end the connection, so it is
+// rejected before it is sent. If nsqd's limit is lower than conn.Config's, nsqd rejects it, and the
+// next publish gets a new connection.
 func TestPublishDelayF21(t *testing.T) {
 	t.Parallel()
 	const most = 300 * time.Millisecond
@@ -120,7 +121,7 @@ func TestPublishDelayF21(t *testing.T) {
 	}
 }
 
-// TestPublishAllSplits: 20 MB are more than nsqd takes at once.
+// TestPublishAllSplits: 20 MB exceed the maximum size of an MPUB.
 func TestPublishAllSplits(t *testing.T) {
 	t.Parallel()
 	const n, size = 200, 100 << 10
@@ -144,7 +145,7 @@ func TestPublishAllSplits(t *testing.T) {
 	if got != n || err != nil {
 		t.Errorf("PublishAll: %d, %v, want %d", got, err, n)
 	}
-	if commands := (int(answers.Load()) - before) / len(okFrame); commands != 4 { // 51 of them fit into 5 MiB
+	if commands := (int(answers.Load()) - before) / len(okFrame); commands != 4 { // 51 bodies fit into 5 MiB
 		t.Errorf("%d MPUBs, want 4", commands)
 	}
 	wantOnce(t, s, topic, bodies)

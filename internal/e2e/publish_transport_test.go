@@ -11,12 +11,11 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
-	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestPublishTransports publishes over everything that nsqd speaks: PUB and MPUB by
-// many goroutines, an MPUB of bodies of all sizes, and a DPUB.
+// TestPublishTransports publishes over each transport: PUB and MPUB from many goroutines, an MPUB
+// of bodies of all sizes, and a DPUB.
 func TestPublishTransports(t *testing.T) {
 	t.Parallel()
 	const goroutines, each = 16, 20
@@ -76,11 +75,8 @@ func TestPublishTransports(t *testing.T) {
 	}
 }
 
-// authorized is for an nsqd that asks for a secret.
-var authorized = conn.Config{AuthSecret: secret, AllowPlaintextAuth: true}
-
-// TestPublishDeniedA3: the secret is for one topic. Publishes to another are rejected, which costs
-// the connection, but not those to the first, over the same publisher. (I14)
+// TestPublishDeniedA3: the secret permits one topic. Publishes to another are rejected, at the cost
+// of the connection. Publishes to the first, over the same publisher, succeed. (I14)
 func TestPublishDeniedA3(t *testing.T) {
 	t.Parallel()
 	const goroutines, each = 8, 25
@@ -101,7 +97,7 @@ func TestPublishDeniedA3(t *testing.T) {
 		wantCode(t, err, "E_UNAUTHORIZED")
 	}
 
-	refused() // the very first of a connection
+	refused() // the first publish of a connection
 	must(t, allowed.Publish(t.Context(), "first"))
 	var r results
 	var running sync.WaitGroup
@@ -126,8 +122,8 @@ func TestPublishDeniedA3(t *testing.T) {
 	}
 }
 
-// TestPublishAuthExpiresA4: nsqd asks again about a secret, and the auth server fails. What nsqd refuses
-// then is not sent, until all is well.
+// TestPublishAuthExpiresA4: nsqd checks a secret again and the auth server fails. Publishes that
+// nsqd refuses then are not sent, until the server recovers.
 func TestPublishAuthExpiresA4(t *testing.T) {
 	t.Parallel()
 	auth := testnsqd.StartAuth(t)
@@ -143,7 +139,7 @@ func TestPublishAuthExpiresA4(t *testing.T) {
 		return r.publish(t.Context(), producer, fmt.Sprint("m", published))
 	}
 	must(t, next())
-	p.Refuse() // a handshake with that auth server would not be tried again for seconds
+	p.Refuse() // a failed handshake would delay the next by seconds
 	auth.SetMode(testnsqd.AuthError)
 	var err error
 	eventually(t, func() bool { err = next(); return err != nil }, "the TTL to end")

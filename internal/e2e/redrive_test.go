@@ -16,19 +16,20 @@ import (
 
 const redriveIdle = 2 * time.Second
 
-// patient is a consumer of orders/billing that fails for good while it is sick, and notes what it handles otherwise.
-type patient struct {
+// failingConsumer consumes orders/billing. While failing is set it fails permanently; otherwise it
+// records messages.
+type failingConsumer struct {
 	*nsqx.Consumer[string]
-	sick    atomic.Bool
+	failing atomic.Bool
 	book    *ledger
-	headers atomic.Int64 // messages that had theirs, and none of a dead letter
+	headers atomic.Int64 // messages with their own headers and none of a dead letter
 }
 
-func newPatient(t *testing.T, s *testnsqd.Server) *patient {
-	p := &patient{book: newLedger()}
-	p.sick.Store(true)
+func newFailingConsumer(t *testing.T, s *testnsqd.Server) *failingConsumer {
+	p := &failingConsumer{book: newLedger()}
+	p.failing.Store(true)
 	p.Consumer = newConsumer(t, func(ctx context.Context, body string) error {
-		if p.sick.Load() {
+		if p.failing.Load() {
 			return retry.Permanent(errFailed)
 		}
 		p.book.begin(ctx, body)
@@ -42,7 +43,7 @@ func newPatient(t *testing.T, s *testnsqd.Server) *patient {
 	return p
 }
 
-// enveloped are n distinct bodies with headers of their own.
+// enveloped returns n distinct bodies with headers, and their payloads.
 func enveloped(n int) (bodies, payloads [][]byte) {
 	for i := range n {
 		var w envelope.Writer
@@ -55,10 +56,10 @@ func enveloped(n int) (bodies, payloads [][]byte) {
 	return bodies, payloads
 }
 
-// redrive sends the n dead letters home, and returns how many have come after that.
+// redrive redrives the n dead letters and returns the number of newer ones.
 func redrive(t *testing.T, s *testnsqd.Server, n int) (newer int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	got, err := nsqx.Redrive(ctx, "dead", "", nsqx.WithNSQD(s.Addr()), nsqx.WithRedriveRate(2000), nsqx.WithRedriveIdle(redriveIdle))
 	if err != nil {
@@ -70,18 +71,19 @@ func redrive(t *testing.T, s *testnsqd.Server, n int) (newer int) {
 	return got.Newer
 }
 
-// TestRedrive: what was given up is handled by the same consumer, once it is healthy, with the headers that it had.
+// TestRedrive: the same consumer handles the dead letters after its recovery, with their original
+// headers.
 func TestRedrive(t *testing.T) {
 	t.Parallel()
 	const n = 200
 	s := testnsqd.Start(t)
-	p := newPatient(t, s)
+	p := newFailingConsumer(t, s)
 	bodies, payloads := enveloped(n)
 	publish(t, s, topic, bodies...)
 	r := start(t, p)
 	finished(t, s, p, n)
 
-	p.sick.Store(false)
+	p.failing.Store(false)
 	redrive(t, s, n)
 	p.book.wait(t, n)
 	finished(t, s, p, 2*n)
@@ -95,12 +97,13 @@ func TestRedrive(t *testing.T) {
 	}
 }
 
-// TestRedriveWhileFailing: it ends by itself, and what has come back to it is there for the next one.
+// TestRedriveWhileFailing: Redrive returns although its messages become dead letters again. Those
+// are left for the next Redrive.
 func TestRedriveWhileFailing(t *testing.T) {
 	t.Parallel()
 	const n = 50
 	s := testnsqd.Start(t)
-	p := newPatient(t, s)
+	p := newFailingConsumer(t, s)
 	bodies, payloads := enveloped(n)
 	publish(t, s, topic, bodies...)
 	r := start(t, p)
@@ -113,7 +116,7 @@ func TestRedriveWhileFailing(t *testing.T) {
 	if st := s.Channel("dead", "redrive"); st.Unfinished() != n {
 		t.Errorf("%d dead letters should be left: %+v", n, st)
 	}
-	p.sick.Store(false)
+	p.failing.Store(false)
 	eventually(t, func() bool { return s.Channel("dead", "redrive").Depth == n }, "dead letters to be there again")
 	redrive(t, s, n)
 	p.book.wait(t, n)

@@ -14,32 +14,8 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// seeded is a source of randomness that a failure can be repeated with, as far
-// as the scheduler allows.
-func seeded(t *testing.T) *rand.Rand {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, seed))
-}
-
-// unreliable handles, but fails now and then.
-func unreliable(book *ledger) func(ctx context.Context, body string) error {
-	return func(ctx context.Context, body string) error {
-		book.begin(ctx, body)
-		switch rand.IntN(20) {
-		case 0:
-			return errFailed
-		case 1:
-			time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
-		}
-		book.succeed(body)
-		return nil
-	}
-}
-
-// TestRestartsF3: nsqd is restarted under load, quiesced, so that it loses
-// nothing itself. Every message is handled, and only those that were in flight
-// or requeued come more than once. (I1, I3, I4)
+// TestRestartsF3: nsqd is quiesced and restarted under load, so it loses nothing itself. Every
+// message is handled, and only messages in flight or requeued arrive more than once. (I1, I3, I4)
 func TestRestartsF3(t *testing.T) {
 	t.Parallel()
 	random := seeded(t)
@@ -80,9 +56,9 @@ func restarts(t testing.TB, random *rand.Rand) {
 	t.Logf("%d extra deliveries, %d requeued, %d lost", book.extra(), stats.Requeued, stats.Lost)
 }
 
-// TestCutsF2: 100 times connections are cut at random moments under load, in good
-// order and with RST. Every message is handled, and no connection is dialled
-// more often than it was cut. (I1, I3, I4, I7)
+// TestCutsF2: connections are cut 100 times at random moments under load, with FIN and with RST.
+// Every message is handled, and no connection is dialled more often than it was cut. (I1, I3, I4,
+// I7)
 func TestCutsF2(t *testing.T) {
 	t.Parallel()
 	random := seeded(t)
@@ -93,7 +69,7 @@ func TestCutsF2(t *testing.T) {
 
 func cuts(t testing.TB, random *rand.Rand) {
 	const (
-		cuts, links, batch = 100, 25, 45 // a connection is redialled later each time, so there are several
+		cuts, links, batch = 100, 25, 45 // many, because each redial of a connection waits longer
 		maxInFlight        = 60
 	)
 	s := testnsqd.Start(t, messageTimeout(2*time.Second))
@@ -134,7 +110,7 @@ func cuts(t testing.TB, random *rand.Rand) {
 	if extra := book.extra(); extra > int(st.TimedOut+st.Requeued) || st.TimedOut > cuts*maxInFlight {
 		t.Errorf("%d messages came again, nsqd says %+v", extra, st)
 	}
-	if n := len(w.events(&w.disconnects)); n != cuts+links { // and those of the end
+	if n := len(w.events(&w.disconnects)); n != cuts+links { // plus those at the end
 		t.Errorf("%d disconnects, want %d", n, cuts+links)
 	}
 	if refused := w.events(&w.refused); len(refused) > 0 {
@@ -149,9 +125,8 @@ func cuts(t testing.TB, random *rand.Rand) {
 	t.Logf("%d extra deliveries, %d requeued, %d timed out, %d lost", book.extra(), st.Requeued, st.TimedOut, stats.Lost)
 }
 
-// TestRestartRedeliversF3: what was in flight comes again at once after a
-// restart, and so does what was deferred: nsqd keeps no timers on disk. Both are
-// counted as attempts.
+// TestRestartRedeliversF3: after a restart, messages in flight are delivered again at once, and so
+// are deferred ones: nsqd keeps no timers on disk. Both count as attempts.
 func TestRestartRedeliversF3(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
@@ -186,8 +161,8 @@ func TestRestartRedeliversF3(t *testing.T) {
 	}
 }
 
-// TestAbruptRestartsF4: nsqd is restarted in the middle of its work, when it
-// may lose messages itself: how many is reported. What it still has is handled.
+// TestAbruptRestartsF4: nsqd is restarted while busy and may lose messages itself; the test logs
+// how many. The remaining ones are handled.
 func TestAbruptRestartsF4(t *testing.T) {
 	t.Parallel()
 	const restarts, batch, concurrency, maxInFlight = 4, 300, 8, 32

@@ -27,20 +27,20 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// awkward is a secret that looks different once it is quoted.
+// awkward is a secret that changes when it is quoted.
 const awkward = canary + "\"\\\n\x00é\xff"
 
-// shown is all that nsqx has let anybody see: it is a hook for everything, a
-// log, and what it is given by hand. It may be used by several goroutines at once.
+// shown collects everything nsqx reveals: events of all hooks, the log, bytes on the wire, and
+// values a test adds. It is safe for concurrent use.
 type shown struct {
 	log, wire logBuffer
 
 	mu    sync.Mutex
 	texts []string
-	ended int // connections and attempts that failed, refused answers and polls
+	ended int // failed connections, attempts and polls, and refused answers
 }
 
-// add shows values in every way that Go has, and errors with all they wrap.
+// add formats values in every way, and errors with all they wrap.
 func (s *shown) add(values ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,7 +50,7 @@ func (s *shown) add(values ...any) {
 }
 
 func (s *shown) show(v any) {
-	text, _ := json.Marshal(v) // what has no JSON shows nothing
+	text, _ := json.Marshal(v) // a value without JSON reveals nothing
 	s.texts = append(s.texts, string(text), fmt.Sprintf("%v\n%+v\n%#v\n%s\n%q", v, v, v, v, v))
 	switch e := v.(type) {
 	case interface{ Unwrap() error }:
@@ -82,21 +82,19 @@ func (s *shown) hooks() nsqx.Hooks {
 	}
 }
 
-// failures is how many of the events were errors.
 func (s *shown) failures() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ended
 }
 
-// options are hooks, and a log of both kinds.
 func (s *shown) options() nsqx.Option {
 	all := &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}
 	logger := slog.New(slog.NewMultiHandler(slog.NewTextHandler(&s.log, all), slog.NewJSONHandler(&s.log, all)))
 	return nsqx.WithOptions(nsqx.WithHooks(s.hooks()), nsqx.WithLogger(logger))
 }
 
-// tap is a proxy that shows what goes over it.
+// tap returns the address of a proxy that records the bytes to and from addr.
 func (s *shown) tap(t *testing.T, addr string) string {
 	p := testnsqd.StartProxy(t, addr)
 	p.Tap(func(_ testnsqd.Direction, b []byte) []byte {
@@ -106,7 +104,7 @@ func (s *shown) tap(t *testing.T, addr string) string {
 	return p.Addr()
 }
 
-// finds returns what shows a secret, or half of one: its beginning would.
+// finds returns the places with the first half of a secret, in any of its forms.
 func (s *shown) finds(secret string) (found []string) {
 	begin := secret[:12]
 	raw := []byte(begin)
@@ -131,7 +129,7 @@ func (s *shown) check(t *testing.T, secret string) {
 	}
 }
 
-// TestSecretWouldBeSeen is the proof that the search finds what it looks for.
+// TestSecretWouldBeSeen proves that the search finds a secret.
 func TestSecretWouldBeSeen(t *testing.T) {
 	t.Parallel()
 	for name, leak := range map[string]func(s *shown){
@@ -154,7 +152,7 @@ func TestSecretWouldBeSeen(t *testing.T) {
 	}
 }
 
-// sayings are what nsqd may answer to AUTH, or later, to have the secret shown.
+// sayings are answers of nsqd that quote the secret, to AUTH or later.
 func sayings(secret string) map[string]func(p *fake.Peer) {
 	quoted := fmt.Sprintf("%q", secret)
 	subscribed := func(then func(p *fake.Peer)) func(p *fake.Peer) {
@@ -193,8 +191,8 @@ func sayings(secret string) map[string]func(p *fake.Peer) {
 	}
 }
 
-// first runs a script for the first connection, and closes those after it: a
-// test may end in the middle of one.
+// first runs a script for the first connection and closes all later ones, in which a test might
+// end.
 func first(script func(p *fake.Peer)) func(p *fake.Peer) {
 	return func(p *fake.Peer) {
 		if p.N == 1 {
@@ -203,8 +201,8 @@ func first(script func(p *fake.Peer)) func(p *fake.Peer) {
 	}
 }
 
-// TestSecretOfAUTH: nsqd quotes the secret wherever it can; it is in no log
-// record, error, event or statistic, and not on the wire but inside TLS. (I12)
+// TestSecretOfAUTH: nsqd quotes the secret wherever it can. The secret is in no log record, error,
+// event or statistic, and on the wire only inside TLS. (I12)
 func TestSecretOfAUTH(t *testing.T) {
 	t.Parallel()
 	ca := testnsqd.NewAuthority(t)
@@ -217,7 +215,7 @@ func TestSecretOfAUTH(t *testing.T) {
 				addr := s.tap(t, fake.Listen(t, first(func(p *fake.Peer) {
 					p.Identify(map[string]any{"tls_v1": true, "auth_required": true})
 					if p.UpgradeTLS(server) != nil {
-						return // the end of the test
+						return // the test has ended
 					}
 					if cmd, err := p.Next(); err != nil || string(cmd.Body) != secret {
 						return
@@ -237,7 +235,7 @@ func TestSecretOfAUTH(t *testing.T) {
 	}
 }
 
-// checkKey looks for a private key.
+// checkKey fails the test if the private key of pair was revealed.
 func (s *shown) checkKey(t *testing.T, pair testnsqd.Pair) {
 	t.Helper()
 	key, err := pair.Cert.PrivateKey.(*ecdsa.PrivateKey).Bytes()
@@ -248,8 +246,8 @@ func (s *shown) checkKey(t *testing.T, pair testnsqd.Pair) {
 	s.check(t, new(big.Int).SetBytes(key).String())
 }
 
-// TestSecretThatIsNotSent: where AuthSecret fails, or what it returns cannot be a
-// secret, it is not shown either.
+// TestSecretThatIsNotSent: if AuthSecret fails or returns an invalid secret, the value is not
+// revealed either.
 func TestSecretThatIsNotSent(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]conn.Config{
@@ -271,8 +269,8 @@ func TestSecretThatIsNotSent(t *testing.T) {
 	}
 }
 
-// TestSecretOfAPublisher: a publisher keeps the secret as a consumer does, when
-// it succeeds and when nsqd quotes it in its refusal.
+// TestSecretOfAPublisher: a publisher keeps the secret, too, when it succeeds and when nsqd quotes
+// the secret in a refusal.
 func TestSecretOfAPublisher(t *testing.T) {
 	t.Parallel()
 	ca := testnsqd.NewAuthority(t)
@@ -302,7 +300,7 @@ func TestSecretOfAPublisher(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 			defer cancel()
 			err = pub.Publish(ctx, "m")
 			if (err == nil) != (name == "success") {
@@ -314,8 +312,8 @@ func TestSecretOfAPublisher(t *testing.T) {
 	}
 }
 
-// TestSecretOfLookupd: nsqlookupd, or what is in its place, quotes the
-// Authorization wherever it can.
+// TestSecretOfLookupd: nsqlookupd, or a server in its place, quotes the Authorization wherever it
+// can.
 func TestSecretOfLookupd(t *testing.T) {
 	t.Parallel()
 	raw := func(answer string) http.HandlerFunc {
@@ -374,7 +372,8 @@ func TestSecretOfLookupd(t *testing.T) {
 	}
 }
 
-// TestSecretInAnAddress: credentials in an address are refused, and not repeated.
+// TestSecretInAnAddress: an address with credentials is refused, and the error does not repeat
+// them.
 func TestSecretInAnAddress(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{"http://user:" + canary + "@127.0.0.1:4161", "http://" + canary + "@127.0.0.1:4161", "http://127.0.0.1:4161?key=" + canary, "user:" + canary + "@127.0.0.1:4161"} {
@@ -388,8 +387,8 @@ func TestSecretInAnAddress(t *testing.T) {
 	}
 }
 
-// TestSecretOfARealNSQD: everything goes well, over TLS, with a client certificate
-// and AUTH, through a restart and a drain.
+// TestSecretOfARealNSQD: a session over TLS, with a client certificate and AUTH, through a restart
+// and a drain.
 func TestSecretOfARealNSQD(t *testing.T) {
 	t.Parallel()
 	ca, auth := testnsqd.NewAuthority(t), testnsqd.StartAuth(t)

@@ -21,7 +21,7 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// refusal is a connection that must not come about.
+// refusal is a connection that must not succeed.
 type refusal struct {
 	name  string
 	nsqd  []func(*nsqd.Options)
@@ -30,8 +30,8 @@ type refusal struct {
 	want  func(error) bool
 }
 
-// refusals are the ways in which nsqd and the configuration do not fit. All
-// have a secret to lose.
+// refusals are the ways in which nsqd and the configuration do not match. All have a secret to
+// lose.
 func refusals(t *testing.T) []refusal {
 	ca, stranger := testnsqd.NewAuthority(t), testnsqd.NewAuthority(t)
 	good := ca.ClientConfig()
@@ -84,12 +84,7 @@ func refusals(t *testing.T) []refusal {
 	}
 }
 
-func isA[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
-}
-
-// alert looks for what nsqd said before it ended TLS.
+// alert matches nsqd's TLS alert.
 func alert(text string) func(error) bool {
 	return func(err error) bool {
 		e, ok := errors.AsType[*net.OpError](err)
@@ -97,11 +92,11 @@ func alert(text string) func(error) bool {
 	}
 }
 
-// TestRefusals: what does not fit fails closed, says so by type, is not tried in a storm, and shows the secret to
-// nobody.
+// TestRefusals: each mismatch fails closed with a typed error, is not retried in a storm, and
+// reveals no secret.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
-	const watched = 400 * time.Millisecond // a storm would have dialled often by then
+	const watched = 400 * time.Millisecond // in a storm there would be many dials by then
 	for _, tt := range refusals(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -159,7 +154,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestUnreachableF1: nobody listens, and then somebody does.
+// TestUnreachableF1: no nsqd listens at first.
 func TestUnreachableF1(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
@@ -183,7 +178,7 @@ func TestUnreachableF1(t *testing.T) {
 	finished(t, s, c, 1)
 	r.mustStop()
 
-	var want time.Duration // with the most jitter
+	var want time.Duration // jitter included
 	for i, ev := range w.events(&w.dialErrors) {
 		e, ok := errors.AsType[*conn.Error](ev.Err)
 		if !ok || e.Phase != conn.PhaseDial || e.Permanent() || ev.Retry < 50*time.Millisecond<<i {
@@ -198,7 +193,7 @@ func TestUnreachableF1(t *testing.T) {
 	}
 }
 
-// TestSecretRotatesA5: each connection asks for the secret anew.
+// TestSecretRotatesA5: each connection calls AuthSecret again.
 func TestSecretRotatesA5(t *testing.T) {
 	t.Parallel()
 	ca, auth := testnsqd.NewAuthority(t), testnsqd.StartAuth(t)
@@ -229,8 +224,7 @@ func TestSecretRotatesA5(t *testing.T) {
 	}
 }
 
-// TestPlaintextAuthAllowed is the proof that the taps of this file would see
-// the secret.
+// TestPlaintextAuthAllowed proves that the taps of this file would see the secret.
 func TestPlaintextAuthAllowed(t *testing.T) {
 	t.Parallel()
 	auth := testnsqd.StartAuth(t)

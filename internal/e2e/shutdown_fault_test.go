@@ -17,18 +17,18 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// frozenAt is a consumer that has come to a point and gets no further.
+// frozenAt is a consumer that has reached a point and stays there.
 type frozenAt struct {
 	opts    []nsqx.ConsumerOption
 	reached func() bool
 }
 
-// TestShutdownFrozenS8: the shutdown comes while the consumer waits for
-// something that never comes. It waits no longer, and leaves nothing behind.
+// TestShutdownFrozenS8: the shutdown comes while the consumer waits for something that never
+// happens. Run returns and leaves nothing behind.
 func TestShutdownFrozenS8(t *testing.T) {
 	t.Parallel()
 	ca := testnsqd.NewAuthority(t)
-	// at freezes what goes to the client, once what goes to nsqd begins with a byte.
+	// at freezes bytes to the client once bytes to nsqd begin with first.
 	at := func(t testing.TB, p *testnsqd.Proxy, first byte) func() bool {
 		var frozen atomic.Bool
 		p.Tap(func(d testnsqd.Direction, b []byte) []byte {
@@ -107,9 +107,9 @@ func TestShutdownFrozenS8(t *testing.T) {
 	}
 }
 
-// TestShutdownOverdueS9: all handlers hang, and nsqd has given their messages
-// up. They are named, and nothing is said of them any more.
-func TestShutdownOverdueS9(t *testing.T) {
+// TestShutdownTimedOutS9: all handlers hang, and their messages have timed out in nsqd. The error
+// names them, and no answer is sent.
+func TestShutdownTimedOutS9(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		const n, concurrency = 30, 4
@@ -135,7 +135,7 @@ func TestShutdownOverdueS9(t *testing.T) {
 		}
 		for _, a := range e.Abandoned {
 			if a.Requeued {
-				t.Errorf("%+v is not for us to requeue", a)
+				t.Errorf("%+v was requeued after its message timeout", a)
 			}
 		}
 		close(g.gate)
@@ -146,12 +146,12 @@ func TestShutdownOverdueS9(t *testing.T) {
 	})
 }
 
-// TestShutdownOverBoundS9: nsqd has sent more than anybody asked for. Each
-// message is answered once, those with a handler that hangs too.
+// TestShutdownOverBoundS9: nsqd sends more than RDY. Each message is answered once, including those
+// whose handlers hang.
 func TestShutdownOverBoundS9(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
-		const n, concurrency, maxInFlight = 30, 4, 8 // above 2 × 8 + 1 a message is refused
+		const n, concurrency, maxInFlight = 30, 4, 8 // above 2 × 8 + 1 messages are requeued
 		answers := make(chan []fake.Command, 1)
 		addr := fake.Listen(t, func(p *fake.Peer) {
 			p.Subscribe(nil)
@@ -202,8 +202,8 @@ func TestShutdownOverBoundS9(t *testing.T) {
 	})
 }
 
-// TestShutdownFrozenPeerS10: nsqd says nothing more. The shutdown keeps its
-// deadline, and says that nothing is proven.
+// TestShutdownFrozenPeerS10: nsqd is silent. The shutdown keeps its deadline and reports
+// unconfirmed answers.
 func TestShutdownFrozenPeerS10(t *testing.T) {
 	t.Parallel()
 	for name, busy := range map[string]bool{"idle": false, "busy": true} {
@@ -244,9 +244,8 @@ func TestShutdownFrozenPeerS10(t *testing.T) {
 	}
 }
 
-// TestShutdownMeetsRestartS11: nsqd is restarted during the drain. Nothing is
-// dialled again, the answers to what it had sent are dropped, and nsqd has the
-// messages.
+// TestShutdownMeetsRestartS11: nsqd restarts during the drain. It is not dialled again, answers to
+// its earlier messages are dropped, and nsqd keeps the messages.
 func TestShutdownMeetsRestartS11(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -276,8 +275,7 @@ func TestShutdownMeetsRestartS11(t *testing.T) {
 	})
 }
 
-// TestShutdownCLSS12: nsqd answers CLS late, never, with an error, or with
-// the end of the connection.
+// TestShutdownCLSS12: nsqd answers CLS late, never, with an error, or by closing the connection.
 func TestShutdownCLSS12(t *testing.T) {
 	t.Parallel()
 	const timeout = 300 * time.Millisecond
@@ -329,9 +327,9 @@ func TestShutdownCLSS12(t *testing.T) {
 	}
 }
 
-// TestOrphans: a connection is cut, and the handlers of its messages do not care.
-// Their contexts have ended, the next connection does not wait for them, what
-// they say late is dropped, and Run returns while the last of them still runs.
+// TestOrphans: a connection is cut, and the handlers of its messages ignore it. Their contexts end,
+// the next connection does not wait for them, their late results are dropped, and Run returns while
+// the last one still runs.
 func TestOrphans(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -363,7 +361,7 @@ func TestOrphans(t *testing.T) {
 		p.Cut()
 		w.connected(t, 2)
 		publish(t, s, topic, []byte("other"))
-		finished(t, s, c, 3) // one worker is left for all of them
+		finished(t, s, c, 3) // by the one free worker
 		if c.Stats().Running < 2 {
 			t.Errorf("stats %+v", c.Stats())
 		}

@@ -14,12 +14,11 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// serviceFunc is a service of its own.
 type serviceFunc func(ctx context.Context) error
 
 func (f serviceFunc) Run(ctx context.Context) error { return f(ctx) }
 
-// relay is a service that publishes each message that it consumes to another topic.
+// relay is a service that publishes each message it consumes to another topic.
 type relay struct {
 	results
 	c *nsqx.Consumer[string]
@@ -27,15 +26,15 @@ type relay struct {
 	w watch
 
 	began chan struct{}
-	held  func(i int) bool // whether the i-th message waits for release
+	held  func(i int) bool // reports whether the i-th message waits for gate
 	gate  chan struct{}
 
-	closes time.Duration // what Close has
+	closes time.Duration // timeout of the producer's Shutdown
 }
 
 const relayWorkers = 8
 
-// newRelay makes one that publishes by way of an address.
+// newRelay makes a relay that publishes to the nsqd at via.
 func newRelay(tb testing.TB, s *testnsqd.Server, from, to, via string, drain, closes time.Duration) *relay {
 	x := &relay{began: make(chan struct{}, 10000), gate: make(chan struct{}), closes: closes}
 	x.held = func(int) bool { return false }
@@ -52,14 +51,13 @@ func newRelay(tb testing.TB, s *testnsqd.Server, from, to, via string, drain, cl
 	return x
 }
 
-// close is what a service does with its producer in the end.
 func (x *relay) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), x.closes)
 	defer cancel()
 	return x.p.Shutdown(ctx)
 }
 
-// inOrder ends the producer when the handlers have ended.
+// inOrder closes the producer after the handlers have ended.
 func (x *relay) inOrder(ctx context.Context) error {
 	err := nsqx.Run(ctx, x.c)
 	return errors.Join(err, x.close())
@@ -73,11 +71,11 @@ func (x *relay) together(ctx context.Context) error {
 	}))
 }
 
-// TestShutdownPublishersS13: a shutdown finds handlers that are about to publish, or wait for the answer. Whether
-// their producer is closed when they have ended, or at the same time, and even if nsqd does not answer it: the
-// shutdown keeps its time, each publish has one result, and a message is finished if, and only if, its publish is
-// confirmed. The others are there for the next instance of the service, and only what was unconfirmed is published
-// twice. It is not parallel, so that what is left would be ours.
+// TestShutdownPublishersS13: a shutdown finds handlers that are about to publish or await an
+// answer. Their producer is closed after they end, or at the same time, and nsqd may be silent. In
+// each case the shutdown keeps its time, each publish has one result, and a message is finished if
+// and only if its publish is confirmed. The next instance handles the others, and only unconfirmed
+// messages are published twice. Not parallel: it checks what this process leaves behind.
 func TestShutdownPublishersS13(t *testing.T) {
 	for name, tt := range map[string]struct{ together, silent bool }{
 		"in order":                     {false, false},
@@ -104,7 +102,7 @@ func shutdownPublishers(t testing.TB, s *testnsqd.Server, from, to string, toget
 	p := testnsqd.StartProxy(t, s.Addr())
 	drain, closes := 5*time.Second, 5*time.Second
 	if silent && together {
-		closes = brief // the end of the producer is what ends the handlers
+		closes = brief // closing the producer ends the handlers
 	} else if silent {
 		drain = brief
 	}
@@ -128,7 +126,7 @@ func shutdownPublishers(t testing.TB, s *testnsqd.Server, from, to string, toget
 	r.cancel()
 	cancelled := time.Now()
 	if !silent {
-		// Those that are held publish when the consumer drains, or when the producer is closed.
+		// Waiting handlers publish during the drain, or after the producer is closed.
 		ends := x.c.Healthy
 		if together {
 			ends = x.p.Healthy
@@ -155,7 +153,7 @@ func shutdownPublishers(t testing.TB, s *testnsqd.Server, from, to string, toget
 	left := n - len(x.confirmed)
 	eventually(t, func() bool { return s.Channel(from, channel).Unfinished() == left }, "%d messages of %s to be left", left, from)
 
-	next := newRelay(t, s, from, to, s.Addr(), patience, patience)
+	next := newRelay(t, s, from, to, s.Addr(), waitTimeout, waitTimeout)
 	r = start(t, serviceFunc(next.inOrder))
 	eventually(t, func() bool {
 		return next.c.Stats().Finished >= uint64(left) && s.Channel(from, channel).Unfinished() == 0
@@ -166,7 +164,7 @@ func shutdownPublishers(t testing.TB, s *testnsqd.Server, from, to string, toget
 	t.Logf("%s: %d confirmed, %d not sent, %d unconfirmed, %d left", from, len(x.confirmed), len(x.others), len(x.unconfirmed), left)
 }
 
-// check compares what became of publishes and of the messages.
+// check compares the results of publishes with the outcomes of messages.
 func (x *relay) check(t testing.TB, together, silent bool) {
 	t.Helper()
 	finished := 0
@@ -189,9 +187,9 @@ func (x *relay) check(t testing.TB, together, silent bool) {
 	}
 }
 
-// accounted compares what is there with the results of several relays.
+// accounted compares the messages on a topic with the results of several relays.
 func accounted(t testing.TB, there map[string]int, bodies [][]byte, relays ...*relay) {
-	t = outright(t) // no machine is to blame for it
+	t = outright(t) // no stall explains a wrong count
 	t.Helper()
 	least, most := make(map[string]int), make(map[string]int)
 	for _, x := range relays {

@@ -11,9 +11,8 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// TestShutdownRollingS14 replaces three consumers one after another, under load:
-// each message is handled (I1), and once; what a consumer gives back another has
-// long before the message timeout.
+// TestShutdownRollingS14 replaces three consumers one after another, under load. Each message is
+// handled once (I1). A message that one consumer requeues reaches another long before its timeout.
 func TestShutdownRollingS14(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {

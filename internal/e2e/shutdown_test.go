@@ -16,27 +16,7 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// gated is a handler that tells of each start, and waits until the gate is opened, or the test ends.
-type gated struct {
-	began chan string
-	gate  chan struct{}
-	ended <-chan struct{}
-}
-
-func newGated(tb testing.TB) *gated {
-	return &gated{began: make(chan string, 1000), gate: make(chan struct{}), ended: tb.Context().Done()}
-}
-
-func (g *gated) handle(_ context.Context, body string) error {
-	g.began <- body
-	select {
-	case <-g.gate:
-	case <-g.ended:
-	}
-	return nil
-}
-
-// TestShutdownIdleS1: it is not parallel, so that what is left would be ours.
+// TestShutdownIdleS1 is not parallel: it checks what this process leaves behind.
 func TestShutdownIdleS1(t *testing.T) {
 	a, b, gone := testnsqd.Start(t), testnsqd.Start(t), testnsqd.Start(t)
 	gone.Stop()
@@ -63,8 +43,7 @@ func TestShutdownIdleS1(t *testing.T) {
 	}
 }
 
-// TestShutdownBusyS2: running handlers finish, and what they have finished
-// does not come back.
+// TestShutdownBusyS2: running handlers finish, and their messages do not come back.
 func TestShutdownBusyS2(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -78,7 +57,7 @@ func TestShutdownBusyS2(t *testing.T) {
 			handled = append(handled, receive(t, g.began, "eight handlers"))
 		}
 		r.cancel()
-		eventually(t, func() bool { return s.Channel(topic, channel).InFlight == 8 }, "the others to be given back")
+		eventually(t, func() bool { return s.Channel(topic, channel).InFlight == 8 }, "the others to be requeued")
 		close(g.gate)
 		r.mustStop()
 		if st := s.Channel(topic, channel); st.InFlight > 0 || st.Depth != 92 || st.TimedOut > 0 {
@@ -96,15 +75,15 @@ func TestShutdownBusyS2(t *testing.T) {
 	})
 }
 
-// TestShutdownPrefetchedS3: (I16) what no handler has started is with another
-// consumer at once, while the handler of the first still works.
+// TestShutdownPrefetchedS3: (I16) messages that no handler has started reach another consumer at
+// once, while the first one's handler still runs.
 func TestShutdownPrefetchedS3(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
 		s := testnsqd.Start(t) // message timeout 60 s
 		publish(t, s, topic, numbered("m", 200)...)
 		g := newGated(t)
-		c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200))
+		c := newConsumer(t, g.handle, nsqx.WithNSQD(s.Addr()), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(200), nsqx.WithFixedRDY())
 		r := start(t, c)
 		first := receive(t, g.began, "the handler")
 		eventually(t, func() bool { return c.Stats().Queued == 199 }, "199 prefetched messages")
@@ -137,9 +116,8 @@ func TestShutdownPrefetchedS3(t *testing.T) {
 	})
 }
 
-// TestShutdownHonouredS4: row 3 of the outcomes. A handler that fails
-// because of the shutdown has its message requeued at once, whatever bounds
-// there are; one that returns nil has it finished.
+// TestShutdownHonouredS4: row 3 of the outcomes. If a handler fails because of the shutdown, its
+// message is requeued at once, whatever the bounds. If it returns nil, the message is finished.
 func TestShutdownHonouredS4(t *testing.T) {
 	t.Parallel()
 	for name, timeout := range map[string]time.Duration{"after the timeout": 50 * time.Millisecond, "at once": 0} {
@@ -180,10 +158,10 @@ func TestShutdownHonouredS4(t *testing.T) {
 				}
 				left := collect(t, s, topic, channel, int(st.Depth))
 				if timeout == 0 {
-					return // who was first, the handler or the drain, is open
+					return // handler and drain race
 				}
 				if want := []string{"interrupted", "permanent"}; !slices.Equal(left, want) {
-					t.Errorf("left are %q, want %q", left, want)
+					t.Errorf("%q left, want %q", left, want)
 				}
 				for _, o := range w.settled() {
 					want := handler.Interrupted
@@ -199,8 +177,8 @@ func TestShutdownHonouredS4(t *testing.T) {
 	}
 }
 
-// TestShutdownIgnoredS5F18: a handler that ignores its context is left behind;
-// its message is not, and its late nil changes nothing.
+// TestShutdownIgnoredS5F18: Run does not wait for a handler that ignores its context. Its message
+// is requeued, and its late nil has no effect.
 func TestShutdownIgnoredS5F18(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -227,20 +205,20 @@ func TestShutdownIgnoredS5F18(t *testing.T) {
 			t.Errorf("abandoned %+v", a)
 		}
 		if st := s.Channel(topic, channel); st.Depth != 1 || st.InFlight > 0 || st.Clients > 0 {
-			t.Errorf("nsqd says %+v, want the message back", st)
+			t.Errorf("nsqd says %+v, want the message requeued", st)
 		}
 		close(g.gate)
 		if !settles(func() bool { return c.Stats().Running == 0 }) {
 			t.Error("the handler was released, and still runs")
 		}
 		if got := collect(t, s, topic, channel, 1); got[0] != "m" || fins.Load() > 0 {
-			t.Errorf("left is %q, after %d FIN", got, fins.Load())
+			t.Errorf("%q left, after %d FIN", got, fins.Load())
 		}
 	})
 }
 
-// TestShutdownAtOnceS6: without a timeout all messages are requeued at once, also
-// those whose handlers return just then. Each is answered once, by whoever is first.
+// TestShutdownAtOnceS6: without a timeout all messages are requeued at once, even if their handlers
+// return just then. Each is answered once, by the handler or the shutdown.
 func TestShutdownAtOnceS6(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -276,7 +254,7 @@ func TestShutdownAtOnceS6(t *testing.T) {
 	})
 }
 
-// TestShutdownBeforeS6S7: a ctx that is cancelled already.
+// TestShutdownBeforeS6S7: the ctx is cancelled before Run.
 func TestShutdownBeforeS6S7(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -301,8 +279,8 @@ func TestShutdownBeforeS6S7(t *testing.T) {
 	})
 }
 
-// TestShutdownAtAnyTime cancels at every moment of the connect and after it. It is not parallel: how many messages nsqd sends
-// after its answer to CLS depends on what else the machine does.
+// TestShutdownAtAnyTime cancels at every moment of the connect and after it. Not parallel: the
+// number of messages after CLOSE_WAIT depends on the load.
 func TestShutdownAtAnyTime(t *testing.T) {
 	const rounds, n = 50, 50
 	s := testnsqd.Start(t)
@@ -339,7 +317,7 @@ func TestShutdownTwiceS7(t *testing.T) {
 				cancels.Go(cancel)
 			}
 			cancels.Wait()
-			return inner.Err() // nil: the handler's own context goes on
+			return inner.Err() // nil: the handler's own context has not ended
 		}, nsqx.WithNSQD(s.Addr()))
 		var refused atomic.Int64
 		var runs sync.WaitGroup
@@ -364,7 +342,7 @@ func TestShutdownTwiceS7(t *testing.T) {
 	})
 }
 
-// TestShutdownAfterFailureS7: the connection is gone, and nsqd with it.
+// TestShutdownAfterFailureS7: the connection is lost, and nsqd is gone.
 func TestShutdownAfterFailureS7(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -390,7 +368,7 @@ func TestShutdownAfterFailureS7(t *testing.T) {
 	})
 }
 
-// TestShutdownOfSeveral: nsqx.Run stops all, and each leaves in good order.
+// TestShutdownOfSeveral: nsqx.Run stops all services, and each shuts down in order.
 func TestShutdownOfSeveral(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {

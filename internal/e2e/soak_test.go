@@ -19,28 +19,28 @@ import (
 
 // soak is X1: everything at once.
 type soak struct {
-	t       *testing.T
-	random  *rand.Rand
-	book    *account
-	lookups []*testnsqd.Lookupd
-	nsqds   []*testnsqd.Server
-	proxies [][]*testnsqd.Proxy // by client, then nsqd
-	moodies []*moody            // by slot
-	authors []*author
+	t         *testing.T
+	random    *rand.Rand
+	book      *account
+	lookups   []*testnsqd.Lookupd
+	nsqds     []*testnsqd.Server
+	proxies   [][]*testnsqd.Proxy // by client, then nsqd
+	consumers []*randomConsumer   // by slot
+	producers []*randomProducer
 
-	retired sync.WaitGroup // consumers that are being stopped
-	pulsing sync.WaitGroup
-	mu      sync.Mutex
-	all     []*moody
-	toll    toll
-	journal []string // of restarts
+	retired  sync.WaitGroup // consumers being stopped
+	metering sync.WaitGroup
+	mu       sync.Mutex
+	all      []*randomConsumer
+	totals   totals
+	journal  []string // restarts
 }
 
 const (
-	soakNSQDs, soakConsumers, soakAuthors, soakLanes = 3, 4, 2, 4 // lanes of each author
+	soakNSQDs, soakConsumers, soakProducers, soakStreams = 3, 4, 2, 4 // streams of each producer
 )
 
-// soakTime is how long a soak goes on: NSQX_SOAK, or 2 s.
+// soakTime returns the duration of a soak: NSQX_SOAK, or 2 s.
 func soakTime(tb testing.TB) time.Duration {
 	tb.Helper()
 	v, ok := os.LookupEnv("NSQX_SOAK")
@@ -54,10 +54,10 @@ func soakTime(tb testing.TB) time.Duration {
 	return d
 }
 
-// TestSoakX1 lets everything happen at once, for NSQX_SOAK, and then balances the account: nothing acked is lost
-// (I1), no FIN without a success (I2), no stale answer (I3), no more duplicates than the faults explain (I4), no
-// more handlers (I5) and RDY (I6) than allowed, all connections come back (I7), shutdowns keep their time (I9), and at
-// the end there is no goroutine, descriptor or memory more than before (I10, I11).
+// TestSoakX1 runs everything at once for NSQX_SOAK, then balances the account: nothing acked is
+// lost (I1), no FIN without a success (I2), no stale answer (I3), no more duplicates than the
+// faults explain (I4), no more handlers (I5) and RDY (I6) than allowed, all connections return
+// (I7), shutdowns keep their time (I9), and no goroutine, descriptor or memory remains (I10, I11).
 func TestSoakX1(t *testing.T) {
 	seed, d := soakSeed(t), soakTime(t)
 	before := takeVitals(0)
@@ -69,10 +69,10 @@ func TestSoakX1(t *testing.T) {
 }
 
 func runSoak(t *testing.T, seed uint64, d time.Duration) {
-	s := &soak{t: t, random: rand.New(rand.NewPCG(seed, 0)), book: newAccount(soakAuthors * soakLanes)}
+	s := &soak{t: t, random: rand.New(rand.NewPCG(seed, 0)), book: newAccount(soakProducers * soakStreams)}
 	ended := make(chan struct{})
-	s.pulsing.Go(func() { s.book.pulse.run(ended) })
-	t.Cleanup(func() { s.pulsing.Wait() })
+	s.metering.Go(func() { s.book.stalls.run(ended) })
+	t.Cleanup(func() { s.metering.Wait() })
 	t.Cleanup(func() { close(ended) })
 	s.start(seed)
 	sched := newScheduler(seed, s.faults()...)
@@ -95,7 +95,7 @@ func runSoak(t *testing.T, seed uint64, d time.Duration) {
 		a.published.Load(), a.unconfirmed.Load(), a.notSent.Load(), a.rejected.Load(),
 		a.delivered.Load(), a.successes.Load(), a.failures.Load(), a.dead.Load())
 	t.Logf("lost %d; published twice at most %d, of %d unconfirmed; %d extra deliveries, bound %d: %+v",
-		b.lost, max(b.twice, 0), a.unconfirmed.Load(), b.extra, b.bound, s.toll)
+		b.lost, max(b.twice, 0), a.unconfirmed.Load(), b.extra, b.bound, s.totals)
 	s.logTaps()
 	if b.lost > 0 {
 		t.Logf("restarts:\n%s", strings.Join(s.journal, "\n"))
@@ -119,7 +119,6 @@ func (s *soak) logTaps() {
 	s.t.Logf("on the wire: %d FIN, %d REQ, %d TOUCH, %d RDY; longest shutdown %v", fin, req, touch, rdy, drain.Round(time.Millisecond))
 }
 
-// start brings all to life.
 func (s *soak) start(seed uint64) {
 	t := s.t
 	s.lookups = []*testnsqd.Lookupd{testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)}
@@ -132,19 +131,19 @@ func (s *soak) start(seed uint64) {
 		n.EnsureChannel("dead", channel)
 		s.nsqds = append(s.nsqds, n)
 	}
-	s.proxies = make([][]*testnsqd.Proxy, soakConsumers+soakAuthors)
+	s.proxies = make([][]*testnsqd.Proxy, soakConsumers+soakProducers)
 	for client := range s.proxies {
 		for _, n := range s.nsqds {
 			s.proxies[client] = append(s.proxies[client], testnsqd.StartProxy(t, n.Addr()))
 		}
 	}
-	s.moodies = make([]*moody, soakConsumers)
-	for slot := range s.moodies {
-		s.hire(slot, s.random)
+	s.consumers = make([]*randomConsumer, soakConsumers)
+	for slot := range s.consumers {
+		s.addConsumer(slot, s.random)
 	}
-	// Whatever fails the test, all ends.
+	// Runs even if the soak fails.
 	t.Cleanup(func() {
-		for _, a := range s.authors {
+		for _, a := range s.producers {
 			a.stop()
 			closeIn(t, a.Shutdown)
 		}
@@ -153,34 +152,34 @@ func (s *soak) start(seed uint64) {
 			m.stop()
 		}
 	})
-	for i := range soakAuthors {
+	for i := range soakProducers {
 		cfg := soakConn
-		cfg.DialContext = redirected(s.way(soakConsumers + i))
+		cfg.DialContext = redirected(s.proxied(soakConsumers + i))
 		var addrs []string
 		for _, n := range s.nsqds {
 			addrs = append(addrs, n.Addr())
 		}
-		a, err := startAuthor(s.book, s.random, i*soakLanes, soakLanes, nsqx.WithNSQD(addrs...), nsqx.WithConn(cfg))
+		a, err := startProducer(s.book, s.random, i*soakStreams, soakStreams, nsqx.WithNSQD(addrs...), nsqx.WithConn(cfg))
 		must(t, err)
-		s.authors = append(s.authors, a)
+		s.producers = append(s.producers, a)
 	}
 }
 
-// way leads a client to its own proxies.
-func (s *soak) way(client int) func(addr string) string {
+// proxied maps the address of an nsqd to the client's own proxy.
+func (s *soak) proxied(client int) func(addr string) string {
 	return func(addr string) string {
 		for i, n := range s.nsqds {
 			if n.Addr() == addr {
 				return s.proxies[client][i].Addr()
 			}
 		}
-		s.book.fault("dialled %s, where nobody is", addr)
+		s.book.fault("dialled %s, which is no nsqd", addr)
 		return addr
 	}
 }
 
-// hire starts a consumer in a slot. The last one compresses, so it has no wiretap.
-func (s *soak) hire(slot int, r *rand.Rand) {
+// addConsumer starts a consumer in a slot. The last slot compresses, so it has no wiretap.
+func (s *soak) addConsumer(slot int, r *rand.Rand) {
 	p := plan{concurrency: 1 + r.IntN(16), seed: r.Uint64()}
 	if r.IntN(2) == 0 {
 		p.maxInFlight = 1 + r.IntN(200)
@@ -188,16 +187,16 @@ func (s *soak) hire(slot int, r *rand.Rand) {
 	if slot == soakConsumers-1 {
 		p.compression = []conn.Compression{conn.Snappy, conn.Deflate}[r.IntN(2)]
 	}
-	m, err := startMoody(s.book, p, s.way(slot),
+	m, err := startConsumer(s.book, p, s.proxied(slot),
 		nsqx.WithLookupd(s.lookups[0].HTTPAddr(), s.lookups[1].HTTPAddr()), nsqx.WithLookupInterval(200*time.Millisecond))
 	must(s.t, err)
-	s.moodies[slot] = m
+	s.consumers[slot] = m
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all = append(s.all, m)
 }
 
-// restart restarts an nsqd that has no client any more, and takes down what it knows.
+// restart restarts an nsqd without clients and keeps its counters.
 func (s *soak) restart(i int) {
 	for _, client := range s.proxies {
 		client[i].Refuse()
@@ -205,57 +204,57 @@ func (s *soak) restart(i int) {
 	}
 	s.nsqds[i].Quiesce()
 	s.count(i)
-	s.journal = append(s.journal, fmt.Sprintf("nsqd %d, lanes at %v", i, s.book.issued()))
+	s.journal = append(s.journal, fmt.Sprintf("nsqd %d, streams at %v", i, s.book.issued()))
 	before := s.nsqds[i].Unfinished()
 	s.nsqds[i].Restart()
 	if !settles(func() bool { return s.nsqds[i].Unfinished() >= before }) {
-		s.book.fault("nsqd %d had %d messages before its restart, and has %d: it loses some by itself", i, before, s.nsqds[i].Unfinished())
+		s.book.fault("nsqd %d had %d messages before its restart, and has %d: it has lost some itself", i, before, s.nsqds[i].Unfinished())
 	}
 	for _, client := range s.proxies {
 		client[i].Heal()
 	}
 }
 
-// count adds up what an nsqd knows, before it forgets that.
+// count adds an nsqd's counters to the totals before a restart resets them.
 func (s *soak) count(i int) {
 	at := s.nsqds[i].Channel(topic, channel)
-	s.toll.accepted += count(s.nsqds[i], topic)
-	s.toll.requeued += int(at.Requeued)
-	s.toll.timedOut += int(at.TimedOut)
-	s.toll.atFault += at.InFlight
+	s.totals.accepted += count(s.nsqds[i], topic)
+	s.totals.requeued += int(at.Requeued)
+	s.totals.timedOut += int(at.TimedOut)
+	s.totals.atFault += at.InFlight
 }
 
-// end waits until all is quiet, ends everything, and balances the account.
+// end waits until all messages are handled, ends everything, and balances the account.
 func (s *soak) end() balance {
 	t := s.t
-	for _, a := range s.authors {
+	for _, a := range s.producers {
 		a.stop()
 	}
 	s.retired.Wait()
-	for slot, m := range s.moodies {
-		testnsqd.Eventually(t, patience, func() bool { return allConnected(m) }, "consumer %d to be connected everywhere again", slot)
+	for slot, m := range s.consumers {
+		testnsqd.Eventually(t, waitTimeout, func() bool { return allConnected(m) }, "consumer %d to be connected everywhere again", slot)
 	}
 	for last, since := int64(0), time.Now(); s.book.open() > 0 || s.unfinished() > 0; time.Sleep(20 * time.Millisecond) {
 		if n := s.book.successes.Load(); n > last {
 			last, since = n, time.Now()
 		}
-		if time.Since(since) > patience {
-			break // what is left is lost
+		if time.Since(since) > waitTimeout {
+			break // the rest is lost
 		}
 	}
-	for _, m := range s.moodies {
+	for _, m := range s.consumers {
 		m.stop()
 		if m.err != nil {
 			t.Errorf("Run, when all was well: %v", m.err)
 		}
 	}
-	for _, a := range s.authors {
+	for _, a := range s.producers {
 		closeIn(t, a.Shutdown)
 		if n := a.Stats().InFlight; n != 0 {
 			t.Errorf("%d messages in flight after Close", n)
 		}
 	}
-	s.exhume()
+	s.readDeadLetters()
 	for i, n := range s.nsqds {
 		n.Quiesce()
 		s.count(i)
@@ -263,10 +262,10 @@ func (s *soak) end() balance {
 	if stacks := ours(); len(stacks) > 0 && !settles(func() bool { return len(ours()) == 0 }) {
 		t.Errorf("%d goroutines are left, such as\n%s", len(stacks), stacks[0])
 	}
-	return s.book.close(s.toll)
+	return s.book.close(s.totals)
 }
 
-func allConnected(m *moody) bool {
+func allConnected(m *randomConsumer) bool {
 	n := 0
 	for _, c := range m.Stats().Connections {
 		if c.Connected {
@@ -283,14 +282,13 @@ func (s *soak) unfinished() (n int) {
 	return n
 }
 
-// exhume reads all dead letters.
-func (s *soak) exhume() {
+func (s *soak) readDeadLetters() {
 	var addrs []string
 	for _, n := range s.nsqds {
 		addrs = append(addrs, n.Addr())
 	}
 	c := newConsumerOf(s.t, "dead", channel, func(_ context.Context, body string) error {
-		s.book.bury(body)
+		s.book.deadLetterSeen(body)
 		return nil
 	}, nsqx.WithNSQD(addrs...))
 	r := start(s.t, c)
@@ -301,15 +299,15 @@ func (s *soak) exhume() {
 	r.mustStop()
 }
 
-// vitals are what must not grow.
+// vitals are quantities that must not grow.
 type vitals struct {
 	goroutines, files int
-	heap              int // bytes, without those of the ledger
+	heap              int // bytes, without the account
 }
 
 func takeVitals(ledger int) vitals {
 	runtime.GC()
-	runtime.GC() // what finalizers and pools held
+	runtime.GC() // frees what finalizers and pools held
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return vitals{runtime.NumGoroutine(), len(openFiles()), int(m.HeapAlloc) - ledger}
@@ -319,7 +317,7 @@ func (v vitals) String() string {
 	return fmt.Sprintf("%d goroutines, %d files, %.1f MiB", v.goroutines, v.files, float64(v.heap)/(1<<20))
 }
 
-// noMoreThan allows for what servers and the runtime keep.
+// noMoreThan allows for memory that servers and the runtime keep.
 func (v vitals) noMoreThan(before vitals) bool {
 	return v.goroutines <= before.goroutines && v.files <= before.files && v.heap <= before.heap+8<<20
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// traced is a telemetry and the spans that have come to it.
+// traced is a telemetry option and a recorder of its spans.
 type traced struct {
 	nsqx.Option
 	t     *testing.T
@@ -36,7 +36,7 @@ func newTraced(t *testing.T, opts ...nsqotel.Option) *traced {
 	return &traced{nsqx.WithTelemetry(nsqotel.New(opts...)), t, spans}
 }
 
-// span waits for the nth span of a name, from 0, in the order in which they began.
+// span waits for the nth span of a name, from 0, in the order of their starts.
 func (tr *traced) span(name string, n int) sdktrace.ReadOnlySpan {
 	tr.t.Helper()
 	var found []sdktrace.ReadOnlySpan
@@ -48,7 +48,7 @@ func (tr *traced) span(name string, n int) sdktrace.ReadOnlySpan {
 	return found[n]
 }
 
-// wantParent checks who a span's parent is, nil for none, and that it is linked to link, if that is not nil.
+// wantParent checks the parent of s, nil for none, and its link, nil for none.
 func (tr *traced) wantParent(s, parent, link sdktrace.ReadOnlySpan) {
 	tr.t.Helper()
 	switch {
@@ -83,8 +83,8 @@ func (tr *traced) wantAttribute(s sdktrace.ReadOnlySpan, key attribute.Key, want
 	tr.t.Errorf("%s has no %s", s.Name(), key)
 }
 
-// TestOneTrace: from the publish into the handler and on to the dead letter, through nsqd; and when that is redriven, the
-// message is in the trace that it came with.
+// TestOneTrace: publish, handler and dead letter are in one trace, through nsqd. A redriven message
+// is in its original trace again.
 func TestOneTrace(t *testing.T) {
 	t.Parallel()
 	for name, linkOnly := range map[string]bool{"children": false, "links only": true} {
@@ -97,12 +97,12 @@ func TestOneTrace(t *testing.T) {
 				telemetryOpts = append(telemetryOpts, nsqotel.WithLinkOnly())
 			}
 			tr := newTraced(t, telemetryOpts...)
-			var sick atomic.Bool
-			sick.Store(true)
+			var failing atomic.Bool
+			failing.Store(true)
 			seen := make(chan trace.SpanContext, 4) // by the handler
 			c := newConsumer(t, func(ctx context.Context, body string) error {
 				seen <- trace.SpanContextFromContext(ctx)
-				if sick.Load() {
+				if failing.Load() {
 					return retry.Permanent(errFailed)
 				}
 				return nil
@@ -134,7 +134,7 @@ func TestOneTrace(t *testing.T) {
 				t.Errorf("status of the process span %v, of the dead letter %v", processed.Status(), dead.Status())
 			}
 
-			sick.Store(false)
+			failing.Store(false)
 			report, err := nsqx.Redrive(t.Context(), "orders.dead", "", at, tr, nsqx.WithRedriveIdle(redriveIdle))
 			if err != nil || report.Redriven != 1 {
 				t.Fatalf("Redrive: %+v, %v", report, err)
@@ -150,7 +150,7 @@ func TestOneTrace(t *testing.T) {
 			if parent != nil {
 				parent = published
 			}
-			tr.wantParent(again, parent, published) // as it was at first
+			tr.wantParent(again, parent, published) // as before the dead letter
 			if got := receive(t, seen, "the handler"); !got.Equal(again.SpanContext()) {
 				t.Errorf("the handler is in %v, want %v", got, again.SpanContext())
 			}

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"hash/fnv"
-	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nsqio/nsq/nsqd"
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
@@ -18,41 +15,7 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// canary is a secret that must not be seen anywhere.
-const canary = "canary-5ec7e7-0123456789"
-
-func secret(context.Context) (string, error) { return canary, nil }
-
-// transport is a way to talk to nsqd.
-type transport struct {
-	name string
-	nsqd []func(*nsqd.Options)
-	conn conn.Config
-
-	opaque bool // bodies must not be seen on the wire
-}
-
-// transports are all of them. An auth server that they need lives as long as tb.
-func transports(tb testing.TB) []transport {
-	ca := testnsqd.NewAuthority(tb)
-	auth := testnsqd.StartAuth(tb)
-	anonymous, known := ca.ClientConfig(), ca.ClientConfig(ca.Client)
-	options := func(o ...func(*nsqd.Options)) []func(*nsqd.Options) { return o }
-	return []transport{
-		{name: "plain"},
-		{name: "tls", nsqd: options(ca.RequireTLS), conn: conn.Config{TLS: anonymous}, opaque: true},
-		{name: "mtls", nsqd: options(ca.RequireClientCert), conn: conn.Config{TLS: known}, opaque: true},
-		{name: "snappy", conn: conn.Config{Compression: conn.Snappy}},
-		{name: "deflate", conn: conn.Config{Compression: conn.Deflate}},
-		{name: "tls and snappy", nsqd: options(ca.RequireTLS), conn: conn.Config{TLS: anonymous, Compression: conn.Snappy}, opaque: true},
-		{name: "tls and deflate", nsqd: options(ca.RequireTLS), conn: conn.Config{TLS: anonymous, Compression: conn.Deflate}, opaque: true},
-		{name: "auth", nsqd: options(auth.Require), conn: conn.Config{AuthSecret: secret, AllowPlaintextAuth: true}},
-		{name: "auth and tls", nsqd: options(auth.Require, ca.RequireTLS),
-			conn: conn.Config{AuthSecret: secret, RequireAuth: true, TLS: anonymous}, opaque: true},
-	}
-}
-
-// failures is how often the handler of TestTransports fails for a message.
+// failures returns how often the handler of TestTransports fails for message i.
 func failures(i int) int {
 	switch {
 	case i%15 == 0:
@@ -63,9 +26,8 @@ func failures(i int) int {
 	return 0
 }
 
-// TestTransports is the plain behaviour, over everything that nsqd speaks:
-// whole bodies of all sizes, attempts that count, delays that are kept, dead
-// letters, and nothing left at the end.
+// TestTransports checks the basics over each transport: whole bodies of all sizes, attempts,
+// delays, dead letters, and nothing left at the end.
 func TestTransports(t *testing.T) {
 	t.Parallel()
 	const (
@@ -90,7 +52,7 @@ func TestTransports(t *testing.T) {
 				return b
 			})
 			s.EnsureChannel("dead", channel)
-			want := make(map[string]uint64) // the sum of each body, by its number
+			want := make(map[string]uint64) // checksum by number of the body
 			for i, body := range mixedBodies(n) {
 				want[fmt.Sprint(i)] = sum(body)
 				total += len(body)
@@ -176,35 +138,4 @@ func TestTransports(t *testing.T) {
 			}
 		})
 	}
-}
-
-// mixedBodies are n bodies, from tiny to several blocks of read memory, half of
-// them incompressible.
-func mixedBodies(n int) (bodies [][]byte) {
-	random := rand.New(rand.NewPCG(1, 2))
-	for i := range n {
-		size := 16 + random.IntN(400)
-		switch {
-		case i%50 == 7:
-			size = 300<<10 + random.IntN(1000)
-		case i%10 == 3:
-			size = random.IntN(40 << 10)
-		}
-		body := fmt.Appendf(nil, "#300-%d-%d ", i, max(size, 16))
-		for len(body) < size {
-			if i%2 == 0 {
-				body = append(body, byte(random.Uint32()))
-			} else {
-				body = append(body, 'x')
-			}
-		}
-		bodies = append(bodies, body[:max(size, 16)])
-	}
-	return bodies
-}
-
-func sum(b []byte) uint64 {
-	h := fnv.New64a()
-	h.Write(b)
-	return h.Sum64()
 }

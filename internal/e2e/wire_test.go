@@ -16,7 +16,7 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestSlowLinkF11: every byte takes its time and comes alone.
+// TestSlowLinkF11: each byte is delayed and arrives alone.
 func TestSlowLinkF11(t *testing.T) {
 	t.Parallel()
 	const n = 20
@@ -46,7 +46,7 @@ func TestSlowLinkF11(t *testing.T) {
 	}
 }
 
-// measured is how many bytes nsqd sends until a consumer has its first message.
+// measured returns the number of bytes nsqd sends until a consumer has its first message.
 func measured(t *testing.T, s *testnsqd.Server, topic string, opts ...nsqx.ConsumerOption) (n int) {
 	p := testnsqd.StartProxy(t, s.Addr())
 	var sent atomic.Int64
@@ -68,9 +68,8 @@ func measured(t *testing.T, s *testnsqd.Server, topic string, opts ...nsqx.Consu
 
 const whole = "whole message"
 
-// TestCutWithinFrameF12: the connection is cut at each byte of a message
-// frame, and a few before and after it. No part of a message gets to a handler,
-// and the whole one does, over the next connection.
+// TestCutWithinFrameF12: the connection is cut at each byte of a message frame, and at a few before
+// and after it. No handler gets a partial message. The next connection delivers the whole one.
 func TestCutWithinFrameF12(t *testing.T) {
 	t.Parallel()
 	const frame = 4 + 4 + 8 + 2 + 16 + len(whole)
@@ -102,7 +101,7 @@ func cutWithinFrame(t *testing.T, s *testnsqd.Server, k, limit int) {
 	s.EnsureChannel(topic, channel)
 	s.Publish(topic, []byte(whole))
 	r := start(t, c)
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitTimeout)
 	for p.Accepted() < 2 && c.Stats().Finished == 0 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
@@ -116,8 +115,8 @@ func cutWithinFrame(t *testing.T, s *testnsqd.Server, k, limit int) {
 	}
 }
 
-// TestSwallowedFINF13: the FIN is written, and nsqd never gets it. There is
-// one duplicate.
+// TestSwallowedFINF13: the FIN is written, and nsqd never receives it. The message is delivered
+// once more.
 func TestSwallowedFINF13(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -137,7 +136,7 @@ func TestSwallowedFINF13(t *testing.T) {
 		r := start(t, c)
 		finished(t, s, c, 1)
 		eventually(t, func() bool {
-			// nsqd counts a message nowhere while it moves it from one place to another.
+			// nsqd counts a message nowhere while it moves it.
 			return len(book.of("m")) == 2 && s.Channel(topic, channel).TimedOut >= 1 && s.Channel(topic, channel).Unfinished() == 0
 		}, "the FIN of the second delivery")
 		r.mustStop()
@@ -147,7 +146,8 @@ func TestSwallowedFINF13(t *testing.T) {
 	})
 }
 
-// sizeOfHandshake is how many bytes of a handshake go in one direction, give or take the length of a signature.
+// sizeOfHandshake returns the number of bytes of a handshake in one direction, give or take the
+// length of a signature.
 func sizeOfHandshake(t testing.TB, addr string, cfg conn.Config, d testnsqd.Direction) int {
 	p := testnsqd.StartProxy(t, addr)
 	var passed atomic.Int64
@@ -165,12 +165,11 @@ func sizeOfHandshake(t testing.TB, addr string, cfg conn.Config, d testnsqd.Dire
 	return int(passed.Load())
 }
 
-// TestCutWithinHandshakeT5: F12 for what comes before the messages: the
-// connection is cut after any number of bytes of the handshake, in either
-// direction. The handshake fails with an error that is not permanent.
+// TestCutWithinHandshakeT5: like F12 for the handshake. The connection is cut after any number of
+// bytes, in either direction. The handshake fails with an error that is not permanent.
 func TestCutWithinHandshakeT5(t *testing.T) {
 	t.Parallel()
-	for _, tt := range transports(t)[:7] { // AUTH leaves something behind in nsqd
+	for _, tt := range transports(t)[:7] { // AUTH leaves connections behind in nsqd
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := testnsqd.Start(t, tt.nsqd...)
@@ -178,12 +177,12 @@ func TestCutWithinHandshakeT5(t *testing.T) {
 			for _, d := range []testnsqd.Direction{testnsqd.ToServer, testnsqd.ToClient} {
 				p := testnsqd.StartProxy(t, s.Addr())
 				total := sizeOfHandshake(t, s.Addr(), tt.conn, d)
-				needless := 8 // bytes at the end, at most: a signature may be shorter the next time
+				needless := 8 // last bytes that may be missing: signatures differ in length
 				switch {
 				case tt.conn.Compression != conn.Deflate:
-				case tt.conn.TLS == nil: // nsqd flushes once or twice more than it must
+				case tt.conn.TLS == nil: // nsqd flushes more often than necessary
 					needless += 16
-				default: // in records
+				default: // TLS records
 					needless += 160
 				}
 				for k, step := 0, total/40; k < total-needless; k += step {
@@ -206,8 +205,7 @@ func TestCutWithinHandshakeT5(t *testing.T) {
 	}
 }
 
-// TestCutHandshakeHealsT5: a consumer whose handshakes were cut connects when
-// they are no more.
+// TestCutHandshakeHealsT5: a consumer connects once its handshakes are no longer cut.
 func TestCutHandshakeHealsT5(t *testing.T) {
 	t.Parallel()
 	ca := testnsqd.NewAuthority(t)
@@ -218,7 +216,7 @@ func TestCutHandshakeHealsT5(t *testing.T) {
 	}{
 		"in IDENTIFY":          {func(int) int { return 100 }, conn.PhaseIdentify},
 		"in TLS":               {func(int) int { return 600 }, conn.PhaseTLS},
-		"in the compressed OK": {func(total int) int { return total - 100 }, conn.PhaseCompression}, // that to SUB has 62 bytes
+		"in the compressed OK": {func(total int) int { return total - 100 }, conn.PhaseCompression}, // the OK to SUB has 62 bytes
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -243,8 +241,8 @@ func TestCutHandshakeHealsT5(t *testing.T) {
 	}
 }
 
-// TestSlowTLST4: the TLS handshake is not answered, or byte by byte. One
-// deadline ends the whole handshake.
+// TestSlowTLST4: the TLS handshake is answered never, or byte by byte. One deadline ends the whole
+// handshake.
 func TestSlowTLST4(t *testing.T) {
 	t.Parallel()
 	ca := testnsqd.NewAuthority(t)
@@ -255,7 +253,7 @@ func TestSlowTLST4(t *testing.T) {
 			s := testnsqd.Start(t, ca.RequireTLS)
 			p := testnsqd.StartProxy(t, s.Addr())
 			p.Tap(func(d testnsqd.Direction, b []byte) []byte {
-				if d == testnsqd.ToServer && b[0] == 0x16 { // of the TLS handshake
+				if d == testnsqd.ToServer && b[0] == 0x16 { // a TLS handshake record
 					p.Freeze(testnsqd.ToClient)
 				}
 				return b
@@ -267,7 +265,7 @@ func TestSlowTLST4(t *testing.T) {
 		t.Parallel()
 		slowHandshake(t, fake.Listen(t, func(p *fake.Peer) {
 			p.Identify(map[string]any{"tls_v1": true})
-			p.Raw([]byte("\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")) // a long message of the handshake begins
+			p.Raw([]byte("\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")) // start of a long handshake message
 			for p.WriteErr() == nil {
 				p.Raw([]byte{3})
 				time.Sleep(cfg.HandshakeTimeout / 4)

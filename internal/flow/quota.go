@@ -10,12 +10,12 @@ type Quota struct {
 
 // Quotas returns the quota to set now for each connection. Each connection gets 1, then up to its
 // demand as evenly as possible; the rest is spread evenly. With more connections than total they
-// take turns: total of them get 1, beginning with number turn.
+// must take turns: see [Turns].
 //
 // A connection gets what another one loses only after nsqd obeys the lower quota, so the sum of
 // what nsqd may be using never exceeds total. Repeated calls approach the goal.
-func Quotas(total int, conns []Quota, turn int) []int {
-	quotas := aim(max(total, 0), conns, turn)
+func Quotas(total int, conns []Quota) []int {
+	quotas := aim(max(total, 0), conns)
 	free := total
 	for _, c := range conns {
 		free -= c.Held
@@ -31,15 +31,8 @@ func Quotas(total int, conns []Quota, turn int) []int {
 }
 
 // aim returns the quotas that would result if all could change at once.
-func aim(total int, conns []Quota, turn int) []int {
+func aim(total int, conns []Quota) []int {
 	n := len(conns)
-	if total < n {
-		aim := make([]int, n)
-		for k := range total {
-			aim[(turn+k)%n] = 1
-		}
-		return aim
-	}
 	wants, limits := make([]int, n), make([]int, n)
 	for i, c := range conns {
 		limits[i] = c.Max

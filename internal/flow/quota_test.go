@@ -23,32 +23,29 @@ func TestQuotas(t *testing.T) {
 		name  string
 		total int
 		conns []flow.Quota
-		turn  int
 		want  []int
 	}{
-		{"none", 10, nil, 0, nil},
-		{"alone", 10, free(all), 0, []int{10}},
-		{"alone and idle", 10, free(0), 0, []int{10}},
-		{"nothing to divide", 0, free(all, all), 1, []int{0, 0}},
-		{"less than nothing", -5, free(all, all), 1, []int{0, 0}},
-		{"even", 10, free(all, all, all), 0, []int{4, 3, 3}},
-		{"idle ones lend", 100, free(all, 0, 0), 0, []int{98, 1, 1}},
-		{"some use", 100, free(all, 10, 0), 0, []int{89, 10, 1}},
-		{"what nobody has a use for is spread", 30, free(1, 1, 10), 0, []int{7, 7, 16}},
-		{"max-rdy-count", 100, []flow.Quota{{Max: 5, Demand: all}, {Max: 2500, Demand: all}}, 0, []int{5, 95}},
-		{"more than all may have", 100, []flow.Quota{{Max: 5, Demand: all}, {Max: 7}}, 0, []int{5, 7}},
-		{"turns", 2, free(all, all, all, all, all), 0, []int{1, 1, 0, 0, 0}},
-		{"turns, later", 2, free(all, all, all, all, all), 4, []int{1, 0, 0, 0, 1}},
-		{"turns of one", 1, free(0, all, 0), 2, []int{0, 0, 1}},
-		{"waits for the other", 10, []flow.Quota{{Set: 10, Held: 10, Max: 2500, Demand: 2}, {Max: 2500, Demand: all}}, 0, []int{2, 0}},
-		{"takes what is free already", 10, []flow.Quota{{Set: 2, Held: 6, Max: 2500, Demand: 2}, {Max: 2500, Demand: all}}, 0, []int{2, 4}},
-		{"all of it", 10, []flow.Quota{{Set: 2, Held: 2, Max: 2500, Demand: 2}, {Set: 4, Held: 4, Max: 2500, Demand: all}}, 0, []int{2, 8}},
-		{"over the total", 4, []flow.Quota{{Set: 8, Held: 8, Max: 2500, Demand: all}, {Max: 2500, Demand: all}}, 0, []int{2, 0}},
-		{"raised within what is held", 10, []flow.Quota{{Set: 0, Held: 5, Max: 2500, Demand: all}, {Set: 5, Held: 5, Max: 2500, Demand: all}}, 0, []int{5, 5}},
+		{"none", 10, nil, nil},
+		{"alone", 10, free(all), []int{10}},
+		{"alone and idle", 10, free(0), []int{10}},
+		{"nothing to divide", 0, free(all, all), []int{0, 0}},
+		{"less than nothing", -5, free(all, all), []int{0, 0}},
+		{"even", 10, free(all, all, all), []int{4, 3, 3}},
+		{"idle ones lend", 100, free(all, 0, 0), []int{98, 1, 1}},
+		{"some use", 100, free(all, 10, 0), []int{89, 10, 1}},
+		{"what nobody has a use for is spread", 30, free(1, 1, 10), []int{7, 7, 16}},
+		{"max-rdy-count", 100, []flow.Quota{{Max: 5, Demand: all}, {Max: 2500, Demand: all}}, []int{5, 95}},
+		{"more than all may have", 100, []flow.Quota{{Max: 5, Demand: all}, {Max: 7}}, []int{5, 7}},
+		{"fewer than connections", 2, free(all, all, all, all, all), []int{1, 1, 0, 0, 0}},
+		{"waits for the other", 10, []flow.Quota{{Set: 10, Held: 10, Max: 2500, Demand: 2}, {Max: 2500, Demand: all}}, []int{2, 0}},
+		{"takes what is free already", 10, []flow.Quota{{Set: 2, Held: 6, Max: 2500, Demand: 2}, {Max: 2500, Demand: all}}, []int{2, 4}},
+		{"all of it", 10, []flow.Quota{{Set: 2, Held: 2, Max: 2500, Demand: 2}, {Set: 4, Held: 4, Max: 2500, Demand: all}}, []int{2, 8}},
+		{"over the total", 4, []flow.Quota{{Set: 8, Held: 8, Max: 2500, Demand: all}, {Max: 2500, Demand: all}}, []int{2, 0}},
+		{"raised within what is held", 10, []flow.Quota{{Set: 0, Held: 5, Max: 2500, Demand: all}, {Set: 5, Held: 5, Max: 2500, Demand: all}}, []int{5, 5}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := flow.Quotas(tt.total, tt.conns, tt.turn); !slices.Equal(got, tt.want) {
+			if got := flow.Quotas(tt.total, tt.conns); !slices.Equal(got, tt.want) {
 				t.Errorf("quotas %v, want %v", got, tt.want)
 			}
 		})
@@ -99,7 +96,7 @@ func TestQuotasProperties(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		n := &nsqds{random: random}
-		total, turn := random.IntN(60), 0
+		total := random.IntN(60)
 		for step := range 200 {
 			switch random.IntN(12) {
 			case 0:
@@ -114,12 +111,9 @@ func TestQuotasProperties(t *testing.T) {
 					n.conns = slices.Delete(n.conns, i, i+1)
 				}
 			}
-			if len(n.conns) > 0 {
-				turn = (turn + total) % len(n.conns)
-			}
 			before := n.held()
-			quotas := flow.Quotas(total, n.conns, turn)
-			what := fmt.Sprintf("seed %d, step %d: Quotas(%d, %+v, %d) = %v", seed, step, total, n.conns, turn, quotas)
+			quotas := flow.Quotas(total, n.conns)
+			what := fmt.Sprintf("seed %d, step %d: Quotas(%d, %+v) = %v", seed, step, total, n.conns, quotas)
 			sum := 0
 			for i, s := range quotas {
 				sum += s
@@ -149,7 +143,7 @@ func settle(t *testing.T, n *nsqds, total int) {
 			c := &n.conns[i]
 			c.Held, c.Demand = c.Set, all
 		}
-		n.set(flow.Quotas(total, n.conns, 0))
+		n.set(flow.Quotas(total, n.conns))
 	}
 	capacity, sum, least, most := 0, 0, total, 0
 	for _, c := range n.conns {
@@ -160,27 +154,5 @@ func settle(t *testing.T, n *nsqds, total int) {
 	}
 	if sum != min(total, capacity) || most > least+1 {
 		t.Fatalf("%d divided as %+v", total, n.conns)
-	}
-}
-
-// TestTurns checks that, with more connections than total, all connections have equally many turns.
-func TestTurns(t *testing.T) {
-	for conns := 1; conns <= 12; conns++ {
-		for total := 1; total < conns; total++ {
-			had, turn := make([]int, conns), 0
-			list := make([]flow.Quota, conns)
-			for i := range list {
-				list[i].Max = 2500
-			}
-			for range conns {
-				for i, s := range flow.Quotas(total, list, turn) {
-					had[i] += s
-				}
-				turn = (turn + total) % conns
-			}
-			if slices.Min(had) != total || slices.Max(had) != total {
-				t.Errorf("%d for %d connections: they had %v", total, conns, had)
-			}
-		}
 	}
 }

@@ -44,3 +44,17 @@ func (s *Service) Ahead(workers int, rtt time.Duration, limit int) int {
 	n := float64(workers)*float64(max(ahead, 2*rtt))/max(float64(mean), 1) + 0.5
 	return int(min(n, float64(limit)))
 }
+
+// Capacity returns how many messages may be in flight so that a worker starts each within patience
+// of its arrival, however the messages are spread: workers × (1 + ⌊patience / (2 × service time)⌋).
+// Before the first result it is one a worker. It saturates.
+func (s *Service) Capacity(workers int, patience time.Duration) int {
+	mean, ok := s.Time()
+	if !ok {
+		return workers
+	}
+	return workers * int(min(1+patience/(2*max(mean, 1)), maxAhead))
+}
+
+// maxAhead bounds how many messages wait for one worker.
+const maxAhead = 1 << 15

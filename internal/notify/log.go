@@ -40,6 +40,11 @@ func describe(ev *Event) (level slog.Level, text string) {
 		return slog.LevelWarn, "asking for nsqds failed"
 	case Backoff:
 		return slog.LevelWarn, "nearly all messages fail: none is asked for until one may try"
+	case GivenBack:
+		if ev.Reason == "suspended" {
+			return slog.LevelDebug, "messages given back that no handler has seen"
+		}
+		return slog.LevelWarn, "messages given back that no handler has seen"
 	case Overdue:
 		return slog.LevelWarn, "handler outlives its message: nsqd has given it to someone else"
 	}
@@ -59,6 +64,9 @@ func attrs(ev *Event) (attrs []slog.Attr) {
 	case Lookup:
 		add(true, slog.String("source", ev.Source))
 		add(true, slog.Int("found", ev.Found))
+	case GivenBack:
+		add(true, slog.String("reason", ev.Reason))
+		add(true, slog.Int("messages", ev.Found))
 	case Overdue:
 		add(true, slog.String("message", ev.Message.String()))
 		add(true, slog.Duration("age", ev.Age.Round(time.Millisecond)))

@@ -22,6 +22,7 @@ const (
 	Lookup
 	Backoff
 	Overdue
+	GivenBack
 )
 
 // Event is something that happened. Which fields count depends on the kind.
@@ -33,9 +34,10 @@ type Event struct {
 	Age     time.Duration // of Overdue
 
 	Source string        // of Lookup
-	Found  int           // of Lookup
+	Found  int           // of Lookup: addresses; of GivenBack: messages
 	Good   bool          // of Lookup: the answer can be relied on, whatever Err says
 	Took   time.Duration // of Lookup
+	Reason string        // of GivenBack
 }
 
 // backlog is the number of events that may wait.
@@ -139,6 +141,10 @@ func (q *Queue) tell(h observe.Hooks, ev *Event) {
 		})
 	case Backoff:
 		call(q, h.OnBackoff, observe.BackoffEvent{Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Delay: ev.Retry})
+	case GivenBack:
+		call(q, h.OnGivenBack, observe.GivenBackEvent{
+			Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Reason: ev.Reason, Messages: ev.Found,
+		})
 	case Overdue:
 		call(q, h.OnOverdue, observe.OverdueEvent{
 			NSQD: ev.NSQD, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, ID: ev.Message, Age: ev.Age,

@@ -42,7 +42,8 @@ type Pool struct {
 	settled counts        // by workers that have ended
 	done    chan struct{} // closed when the last worker has ended
 
-	skipped [handler.Lost + 1]atomic.Uint64 // messages that no worker handled, by disposition
+	skipped   [handler.Lost + 1]atomic.Uint64 // messages that no worker handled, by disposition
+	givenBack atomic.Uint64                   // of them, those that nsqd was sent a REQ for, except in the drain
 }
 
 // New returns a pool without workers.
@@ -84,7 +85,8 @@ func (p *Pool) SetCapacity(messages, bytes int) {
 }
 
 // Tick reclaims what waits in batches, sends the FINs of what is finished there, sets the size of a
-// batch, and gives back what cannot be answered any more.
+// batch, and gives back what cannot be answered any more. It must be called each 100 ms or so: a
+// batch assumes that the time of its messages lasts until then.
 func (p *Pool) Tick(batchSize int) {
 	p.queue.setBatchSize(min(max(batchSize, 1), maxBatch))
 	for _, m := range p.queue.dropDead() {
@@ -92,18 +94,23 @@ func (p *Pool) Tick(batchSize int) {
 	}
 }
 
-// Shed gives back what waits beyond keep messages: the newest first.
-func (p *Pool) Shed(keep int) {
-	for _, m := range p.queue.shed(keep) {
+// Shed gives back what waits beyond keep messages: the newest first. It returns how many.
+func (p *Pool) Shed(keep int) int {
+	msgs := p.queue.shed(keep)
+	for _, m := range msgs {
 		p.Requeue(m, handler.Requeue, 0)
 	}
+	return len(msgs)
 }
 
-// Suspend gives back all that waits, with a delay, and starts no handler until Resume.
-func (p *Pool) Suspend(delay time.Duration) {
-	for _, m := range p.queue.suspend() {
+// Suspend gives back all that waits, with a delay, and starts no handler until Resume. It returns how
+// many messages it gave back.
+func (p *Pool) Suspend(delay time.Duration) int {
+	msgs := p.queue.suspend()
+	for _, m := range msgs {
 		p.Requeue(m, handler.Requeue, delay)
 	}
+	return len(msgs)
 }
 
 // Resume ends Suspend.
@@ -122,8 +129,12 @@ func (p *Pool) Wait(d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-p.done:
-		return true
 	case <-timer.C:
+	}
+	select {
+	case <-p.done:
+		return true
+	default:
 		return false
 	}
 }
@@ -133,6 +144,8 @@ func (p *Pool) Wait(d time.Duration) bool {
 func (p *Pool) Requeue(m *handler.Delivery, d handler.Disposition, delay time.Duration) (sent bool) {
 	if sent = m.Source().(*conn.Conn).Requeue(m, min(delay, p.cfg.MaxRequeueDelay)); !sent {
 		d = unanswered(m)
+	} else if d == handler.Requeue {
+		p.givenBack.Add(1)
 	}
 	m.Release()
 	p.skipped[d].Add(1)

@@ -70,7 +70,7 @@ func (q *queue) put(msgs []handler.Delivery) (dead []*handler.Delivery, rest []h
 	}
 	if len(rest) > 0 {
 		q.overCapacity = true
-		err = fmt.Errorf("%w: %d of %d bytes wait for a handler, at most %d of %d bytes may",
+		err = fmt.Errorf("%w: %d messages (%d bytes) wait for a handler, at most %d (%d bytes) may",
 			ErrFlood, q.deque.n, q.deque.bytes, q.capacity.messages, q.capacity.bytes)
 	}
 	return dead, rest, err

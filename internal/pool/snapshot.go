@@ -25,15 +25,16 @@ type Snapshot struct {
 	Oldest       *handler.Delivery   // of those that wait; nil if none does. A worker may take it at any time
 	OverCapacity bool                // a message found no room, and half of the capacity still waits
 
-	Results  uint64        // messages settled by workers, those included whose FIN is not sent yet
-	BusyTime time.Duration // of all workers together, running handlers included
+	Results   uint64        // messages settled by workers, those included whose FIN is not sent yet
+	GivenBack uint64        // messages that nsqd was given back because no worker came for them
+	BusyTime  time.Duration // of all workers together, running handlers included
 }
 
 // Snapshot returns the pool's state.
 func (p *Pool) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Snapshot{Workers: len(p.all)}
+	s := Snapshot{Workers: len(p.all), GivenBack: p.givenBack.Load()}
 	for _, n := range p.settled {
 		s.Results += n
 	}

@@ -67,7 +67,20 @@ func (l *line) dialNow() {
 
 // run dials and serves until ctx ends, the set is closed, or the address is not wanted any more; a
 // lazy line dials once. A connection outlives ctx: its owner ends it.
+//
+// If a net.Conn of the user's ends the goroutine by runtime.Goexit, another one continues after a
+// pause.
 func (l *line) run(ctx context.Context) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		l.set.running.Go(func() {
+			l.wait(ctx, notify.Disconnect, l.failure(), dialPause(l.schedule, nil))
+			l.run(ctx)
+		})
+	}()
 	for first := true; l.next(ctx, first); first = false {
 		c, err := l.dial(ctx)
 		if err != nil {
@@ -83,6 +96,14 @@ func (l *line) run(ctx context.Context) {
 		err = l.serve(c)
 		l.wait(ctx, notify.Disconnect, err, l.pause(c, err, time.Since(began)))
 	}
+	returned = true
+}
+
+// failure returns the last error.
+func (l *line) failure() error {
+	l.set.mu.Lock()
+	defer l.set.mu.Unlock()
+	return l.lastErr
 }
 
 // dial connects. Dialer, secret and callbacks of TLS are user code.
@@ -136,15 +157,22 @@ func (l *line) attach(c *conn.Conn) bool {
 }
 
 // serve runs a connection to its end.
-func (l *line) serve(c *conn.Conn) error {
+func (l *line) serve(c *conn.Conn) (err error) {
 	s := l.set
 	var helpers sync.WaitGroup
 	if s.cfg.Lazy {
 		helpers.Go(func() { closeIdle(c) })
 	}
-	err := c.Serve(s.cfg.Sink)
-	helpers.Wait()
+	defer func() { // also after runtime.Goexit
+		helpers.Wait()
+		l.detach(c, c.Err())
+	}()
+	return c.Serve(s.cfg.Sink)
+}
 
+// detach removes a connection that has ended.
+func (l *line) detach(c *conn.Conn, err error) {
+	s := l.set
 	s.mu.Lock()
 	l.conn, l.lastErr = nil, err
 	l.unconfirmed = s.closed && err != nil
@@ -154,7 +182,6 @@ func (l *line) serve(c *conn.Conn) error {
 	if s.cfg.Detached != nil {
 		s.cfg.Detached(c)
 	}
-	return err
 }
 
 // wait tells what has failed, and waits before the next dial.

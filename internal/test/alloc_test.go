@@ -7,19 +7,13 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx"
-	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/observe"
 )
 
-// lent is a codec that copies nothing, which a real one may not do.
-type lent struct{}
-
-func (lent) Append(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
-func (lent) Decode(body []byte) ([]byte, error)   { return body, nil }
-
-// TestProcessAllocatesNothing: nsqx's part of the way of a message costs no memory, whatever is around the handler.
+// TestProcessAllocatesNothing: Process itself allocates nothing, whatever options surround the
+// handler.
 func TestProcessAllocatesNothing(t *testing.T) {
 	pass := func(next handler.Raw) handler.Raw {
 		return func(ctx context.Context, m *handler.Message) error { return next(ctx, m) }
@@ -40,11 +34,11 @@ func TestProcessAllocatesNothing(t *testing.T) {
 			_ = handler.FromContext(ctx).ID
 			return ctx.Err()
 		}, nil, 0},
-		"failing": {func(context.Context, []byte) error { return errBill }, nil, 1}, // where the outcome is kept
+		"failing": {func(context.Context, []byte) error { return errBill }, nil, 1}, // for the outcome
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c, err := nsqx.NewConsumer("orders", "billing", lent{}, tt.handle, append(tt.opts, nsqx.WithNSQD(nsqd1))...)
+			c, err := nsqx.NewConsumer("orders", "billing", noCopy{}, tt.handle, append(tt.opts, nsqx.WithNSQD(nsqd1))...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +65,8 @@ func TestProcessAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestMessagesAllocateLittle: from the socket to the answer, in the steady state, far less than one allocation a message.
+// TestMessagesAllocateLittle: from the socket to the answer, the steady state needs far less than
+// one allocation a message.
 func TestMessagesAllocateLittle(t *testing.T) {
 	const batch, runs = 500, 20
 	finished := make(chan struct{}, 1)
@@ -93,7 +88,7 @@ func TestMessagesAllocateLittle(t *testing.T) {
 			finished <- struct{}{}
 		}
 	})
-	c, err := nsqx.NewConsumer("orders", "billing", lent{}, func(context.Context, []byte) error { return nil },
+	c, err := nsqx.NewConsumer("orders", "billing", noCopy{}, func(context.Context, []byte) error { return nil },
 		nsqx.WithNSQD(addr), nsqx.WithMaxInFlight(batch), nsqx.WithConcurrency(4), nsqx.WithLogger(discard))
 	if err != nil {
 		t.Fatal(err)
@@ -108,23 +103,10 @@ func TestMessagesAllocateLittle(t *testing.T) {
 		start <- struct{}{}
 		<-finished
 	})
-	close(start) // nsqd goes away
+	close(start) // ends nsqd
 	cancel()
 	<-ended
 	if per := got / batch; per > 0.1 {
 		t.Errorf("%.2f allocations a message, want at most 0.1", per)
 	}
-}
-
-// TestCodecIsAsked: what the handler gets is what the codec has made of the body.
-func TestCodecIsAsked(t *testing.T) {
-	type order struct{ ID int }
-	var got order
-	c, err := nsqx.NewConsumer("orders", "billing", codec.JSON[order](), func(_ context.Context, o order) error { got = o; return nil }, nsqx.WithNSQD(nsqd1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := c.Process(context.Background(), newSource(t).message(1, 0, `{"ID":7}`))
-	want(t, "outcome", out, handler.Outcome{Disposition: handler.Finish})
-	want(t, "order", got, order{7})
 }

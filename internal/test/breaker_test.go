@@ -15,85 +15,11 @@ import (
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/nsqxtest"
-	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
 
-var errDown = errors.New("database is down")
-
-// dependency is what a handler needs. It takes 10 ms, whether it is up or down.
-type dependency struct {
-	down  atomic.Bool
-	start time.Time
-
-	running, most atomic.Int32
-	runs          synced[time.Duration] // since start, when they began
-	backoffs      synced[observe.BackoffEvent]
-}
-
-func newDependency(down bool) *dependency {
-	d := &dependency{start: time.Now()}
-	d.down.Store(down)
-	return d
-}
-
-func (d *dependency) handle(context.Context, string) error {
-	d.runs.add(time.Since(d.start))
-	n := d.running.Add(1)
-	for most := d.most.Load(); n > most && !d.most.CompareAndSwap(most, n); most = d.most.Load() {
-	}
-	defer d.running.Add(-1)
-	time.Sleep(10 * time.Millisecond)
-	if d.down.Load() {
-		return errDown
-	}
-	return nil
-}
-
-func (d *dependency) hook() nsqx.ConsumerOption {
-	return nsqx.WithHooks(observe.Hooks{OnBackoff: d.backoffs.add})
-}
-
-// runsBetween counts the runs that began between two instants.
-func (d *dependency) runsBetween(from, to time.Time) (n int) {
-	for _, at := range d.runs.all() {
-		if began := d.start.Add(at); !began.Before(from) && began.Before(to) {
-			n++
-		}
-	}
-	return n
-}
-
-// wantBackoffs checks the delays of the events, and that between one and the next nothing ran but one message, when the delay
-// was over.
-func (d *dependency) wantBackoffs(t *testing.T, delays ...time.Duration) {
-	t.Helper()
-	events := d.backoffs.all()
-	if len(events) < len(delays) {
-		t.Fatalf("%d backoffs, want %d", len(events), len(delays))
-	}
-	for i, e := range events[:len(delays)] {
-		if e.Delay != delays[i] || e.Topic != "orders" || e.Channel != "billing" {
-			t.Errorf("backoff %d is %+v, want %v", i, e, delays[i])
-		}
-		if i == 0 {
-			continue
-		}
-		before := events[i-1]
-		if waited := e.Time.Sub(before.Time); waited < before.Delay || waited > before.Delay+250*time.Millisecond {
-			t.Errorf("backoff %d comes %v after the one before, which was of %v", i, waited, before.Delay)
-		}
-		from := before.Time.Add(time.Millisecond)
-		if n := d.runsBetween(from, before.Time.Add(before.Delay)); n != 0 {
-			t.Errorf("%d handlers ran while the breaker was open for %v", n, before.Delay)
-		}
-		if n := d.runsBetween(from, e.Time); n != 1 {
-			t.Errorf("%d handlers ran between backoff %d and %d, want one that tries", n, i-1, i)
-		}
-	}
-}
-
-// TestDependencyDown for five minutes: no message is given up for it, and all are handled after its return.
+// TestDependencyDown: while a dependency is down for five minutes, no message is given up, and all
+// are handled after its return.
 func TestDependencyDown(t *testing.T) {
 	for name, opts := range map[string][]nsqx.ConsumerOption{
 		"automatic":     nil,
@@ -110,7 +36,7 @@ func TestDependencyDown(t *testing.T) {
 			d := newDependency(true)
 			c, _ := consume(t, servers, d.handle, append(opts, d.hook(), nsqx.WithConcurrency(8), nsqx.WithMaxAttempts(8), nsqx.WithDeadLetter("dead"))...)
 			publish(s, 1000)
-			time.Sleep(5 * time.Second) // it is open, for 4 s since 3 s
+			time.Sleep(5 * time.Second) // the breaker is open, from 3 s to 7 s
 			want(t, "RDY in backoff", rdy(t, s), 0)
 			want(t, "in flight in backoff", billing(s).InFlight, 0)
 			want(t, "backoff", c.Stats().Backoff, true)
@@ -136,7 +62,7 @@ func TestDependencyDown(t *testing.T) {
 			want(t, "dead letters", len(s.Published("dead")), 0)
 			want(t, "given up", c.Stats().DeadLettered+c.Stats().Dropped, 0)
 			want(t, "runs after its return", len(d.runs.all())-tries, 1000)
-			want(t, "backoff at last", c.Stats().Backoff, false)
+			want(t, "backoff at the end", c.Stats().Backoff, false)
 			const s1 = time.Second
 			d.wantBackoffs(t, s1, 2*s1, 4*s1, 8*s1, 16*s1, 32*s1, 60*s1, 60*s1, 60*s1)
 			want(t, "most at once", d.most.Load(), 8)
@@ -144,7 +70,8 @@ func TestDependencyDown(t *testing.T) {
 	}
 }
 
-// TestBackoffEnds: a trial that succeeds lets one more through for each success, and then everything is as before.
+// TestBackoffEnds: after a successful trial, each success admits one more message until the
+// consumer is at full speed again.
 func TestBackoffEnds(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(40, time.Millisecond))
@@ -163,11 +90,11 @@ func TestBackoffEnds(t *testing.T) {
 		want(t, "at once during the trial", d.most.Load(), 1)
 		s.Await("orders", "billing", finished(200))
 		want(t, "max in flight", c.Stats().MaxInFlight, 40)
-		want(t, "backoffs at last", len(d.backoffs.all()), 1)
+		want(t, "backoffs at the end", len(d.backoffs.all()), 1)
 		want(t, "at once", d.most.Load(), 4)
 
 		time.Sleep(11 * time.Second)
-		d.down.Store(true) // the next time begins anew
+		d.down.Store(true) // the first delay again
 		publish(s, 200)
 		time.Sleep(900 * time.Millisecond)
 		events := d.backoffs.all()
@@ -179,7 +106,7 @@ func TestBackoffEnds(t *testing.T) {
 	})
 }
 
-// TestPoison is a message that always fails. It does not stop the others, nor itself.
+// TestPoison: a message that always fails stops neither the others nor its own retries.
 func TestPoison(t *testing.T) {
 	for name, policy := range map[string]retry.Policy{
 		"default policy": retry.Exponential(time.Second, 10*time.Minute),
@@ -205,14 +132,15 @@ func TestPoison(t *testing.T) {
 				want(t, "finished", billing(s).Finished, good)
 				want(t, "backoffs", len(d.backoffs.all()), 0)
 				if n := failed.Load(); n < 4 || strings.HasPrefix(name, "no delay") && n < 5000 {
-					t.Errorf("the poison has run %d times: it was stopped", n)
+					t.Errorf("the poison message ran %d times: it was stopped", n)
 				}
 			})
 		}
 	}
 }
 
-// TestPoisonCostsNothing: 1000 good messages take as long with a poison among them as without.
+// TestPoisonCostsNothing: 1000 good messages take as long with a poison message among them as
+// without.
 func TestPoisonCostsNothing(t *testing.T) {
 	took := make(map[bool]time.Duration)
 	for _, poison := range []bool{false, true} {
@@ -240,8 +168,8 @@ func TestPoisonCostsNothing(t *testing.T) {
 	}
 }
 
-// TestTenPoisonous messages are not everything, either.
-func TestTenPoisonous(t *testing.T) {
+// TestTenPoisonMessages: ten messages that always fail do not open the breaker; forty do.
+func TestTenPoisonMessages(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		d := newDependency(false)
@@ -252,14 +180,14 @@ func TestTenPoisonous(t *testing.T) {
 		publish(s, 10)
 		time.Sleep(30 * time.Second)
 		want(t, "backoffs", len(d.backoffs.all()), 0)
-		publish(s, 30) // 40 are
+		publish(s, 30) // 40 do
 		time.Sleep(5 * time.Second)
 		want(t, "backoffs", len(d.backoffs.all()) > 0, true)
 	})
 }
 
-// TestNoFailure: what is no failure of what handlers need does not open the breaker.
-func TestNoFailure(t *testing.T) {
+// TestNotCountedAsFailure: errors that do not point to a broken dependency do not open the breaker.
+func TestNotCountedAsFailure(t *testing.T) {
 	for name, err := range map[string]error{
 		"again later": retry.After(time.Second, nil),
 		"drop":        retry.Drop(errBill),
@@ -279,6 +207,7 @@ func TestNoFailure(t *testing.T) {
 	}
 }
 
+// TestWithoutBackoff: WithoutBackoff keeps the breaker closed.
 func TestWithoutBackoff(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -295,7 +224,7 @@ func TestWithoutBackoff(t *testing.T) {
 	})
 }
 
-// TestBackoffOptions are obeyed.
+// TestBackoffOptions: the breaker uses the values of WithBackoff.
 func TestBackoffOptions(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -309,8 +238,8 @@ func TestBackoffOptions(t *testing.T) {
 	})
 }
 
-// TestHalfFails: a breaker goes by the rate.
-func TestHalfFails(t *testing.T) {
+// TestFailureRate: the breaker opens by the rate of failures.
+func TestFailureRate(t *testing.T) {
 	for percent, opens := range map[int]bool{50: false, 70: false, 95: true} {
 		bubble(t, fmt.Sprint(percent), func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
@@ -318,7 +247,7 @@ func TestHalfFails(t *testing.T) {
 			var n atomic.Int32
 			_, _ = consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
 				time.Sleep(10 * time.Millisecond)
-				if int(n.Add(37))%100 < percent { // every residue, well mixed
+				if int(n.Add(37))%100 < percent { // each residue equally often
 					return errBill
 				}
 				return nil
@@ -330,8 +259,9 @@ func TestHalfFails(t *testing.T) {
 	}
 }
 
-// TestBackoffSurvives is row F27: the connections are gone while the breaker is open, and there is none when a message might try.
-func TestBackoffSurvives(t *testing.T) {
+// TestBackoffSurvivesConnections (row F27): the connections are lost while the breaker is open, and
+// none is there when the trial is due.
+func TestBackoffSurvivesConnections(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2, nsqxtest.WithMaxInFlightCheck(40, time.Millisecond), nsqxtest.WithPatience(time.Hour))
 		d := newDependency(true)
@@ -360,9 +290,9 @@ func TestBackoffSurvives(t *testing.T) {
 		want(t, "backoff", c.Stats().Backoff, true)
 		want(t, "at once while it is down", d.most.Load(), 1)
 		if n := len(d.runs.all()) - before; n < 1 || n > 4 {
-			t.Errorf("%d runs in 12 s of backoff, want a few that try", n)
+			t.Errorf("%d runs in 12 s of backoff, want a few trials", n)
 		}
-		for range 20 { // and they go on flapping
+		for range 20 { // connections keep ending
 			time.Sleep(300 * time.Millisecond)
 			for _, s := range servers {
 				s.ResetConns()
@@ -374,11 +304,11 @@ func TestBackoffSurvives(t *testing.T) {
 			s.Await("orders", "billing", finished(100))
 			want(t, "dead letters", len(s.Published("dead")), 0)
 		}
-		want(t, "backoff at last", c.Stats().Backoff, false)
+		want(t, "backoff at the end", c.Stats().Backoff, false)
 	})
 }
 
-// TestTrialTimesOut: the message that tries hangs past its timeout.
+// TestTrialTimesOut: the handler of the trial hangs past the message timeout.
 func TestTrialTimesOut(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMessageTimeout(4*time.Second), nsqxtest.WithPatience(time.Hour))
@@ -404,8 +334,9 @@ func TestTrialTimesOut(t *testing.T) {
 	})
 }
 
-// TestTrialSaysNothing: the message that tries is neither a success nor a failure. Then the next one tries.
-func TestTrialSaysNothing(t *testing.T) {
+// TestTrialWithoutResult: if the trial is neither a success nor a failure, the next message is the
+// trial.
+func TestTrialWithoutResult(t *testing.T) {
 	for name, end := range map[string]func(ctx context.Context, s *nsqxtest.Server) error{
 		"again later": func(context.Context, *nsqxtest.Server) error { return retry.After(10*time.Millisecond, nil) },
 		"expired": func(context.Context, *nsqxtest.Server) error {
@@ -423,7 +354,7 @@ func TestTrialSaysNothing(t *testing.T) {
 				servers := nsqxtest.NewServers(t, 2, nsqxtest.WithMaxInFlightCheck(40, time.Millisecond), nsqxtest.WithMessageTimeout(4*time.Second),
 					nsqxtest.WithPatience(time.Hour))
 				d := newDependency(true)
-				var nothing atomic.Int32 // trials that are to say nothing
+				var nothing atomic.Int32 // number of trials without a result
 				c, _ := consume(t, servers, func(ctx context.Context, body string) error {
 					if nothing.Add(-1) >= 0 {
 						for _, s := range servers {
@@ -449,15 +380,15 @@ func TestTrialSaysNothing(t *testing.T) {
 				if took := time.Since(began); took > 30*time.Second {
 					t.Errorf("all were handled %v after its return", took)
 				}
-				want(t, "trials that were to say nothing", nothing.Load() < 0, true)
-				want(t, "backoffs at last", len(d.backoffs.all()), 1)
-				want(t, "backoff at last", c.Stats().Backoff, false)
+				want(t, "trials without a result", nothing.Load() < 0, true)
+				want(t, "backoffs at the end", len(d.backoffs.all()), 1)
+				want(t, "backoff at the end", c.Stats().Backoff, false)
 			})
 		}
 	}
 }
 
-// TestTrialInterrupted by the shutdown, which it does not hold up.
+// TestTrialInterrupted: a trial does not delay the shutdown.
 func TestTrialInterrupted(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -485,14 +416,14 @@ func TestTrialInterrupted(t *testing.T) {
 	})
 }
 
-// TestProcessIsNoFailure: what a test hands to Process is no sign of an outage, whether the consumer runs or not, and finds nobody
-// who could be told of one.
-func TestProcessIsNoFailure(t *testing.T) {
+// TestProcessIsNotCounted: Process does not count for the breaker and sends no event, whether the
+// consumer runs or not.
+func TestProcessIsNotCounted(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		d := newDependency(true)
 		var log logbook
-		c := newLogged(t, &log, func(ctx context.Context, body string) error {
+		c := newLoggedConsumer(t, &log, func(ctx context.Context, body string) error {
 			if body == "fails" {
 				return errDown
 			}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 	"unicode/utf8"
 
 	"github.com/nsqx/nsqx"
@@ -15,70 +13,10 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/nsqxtest"
-	"github.com/nsqx/nsqx/observe"
 )
 
-const trace1, trace2 = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
-
-// sealed is a body with headers: keys and values in turns.
-func sealed(payload string, headers ...string) []byte {
-	w := envelope.Writer{Limit: 16383}
-	for i := 0; i < len(headers); i += 2 {
-		if err := w.Set(headers[i], headers[i+1]); err != nil {
-			panic(err)
-		}
-	}
-	return w.AppendTo(nil, []byte(payload))
-}
-
-// opened shows headers in their order, and the payload.
-func opened(body []byte) (headers, payload string) {
-	w, rest, _ := envelope.WriterOf(body)
-	var all []string
-	for key, value := range w.All() {
-		all = append(all, key+"="+value)
-	}
-	return strings.Join(all, "\n"), string(rest)
-}
-
-// tracer is a telemetry that sets headers on what is published.
-type tracer struct {
-	observe.NoTelemetry
-	headers []string
-}
-
-func (tr tracer) Producer(observe.ProducerInfo) handler.SendMiddleware {
-	return func(next handler.Send) handler.Send {
-		return func(ctx context.Context, out *handler.Outgoing) error {
-			for i := 0; i < len(tr.headers) && out.Envelope; i += 2 {
-				_ = out.Headers.Set(tr.headers[i], tr.headers[i+1])
-			}
-			return next(ctx, out)
-		}
-	}
-}
-
-// bury has a message of orders/billing given up, and returns its dead letter, and how many of those
-// went without headers.
-func bury(t *testing.T, body []byte, cause error, opts ...nsqx.ConsumerOption) (letter []byte, skipped uint64) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		s := nsqxtest.NewServer(t)
-		c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error { return cause }, append(opts, dead, max3)...)
-		time.Sleep(90 * time.Minute) // since the bubble's clock began
-		s.PublishMessage("orders", body, nsqxtest.WithAttempts(7))
-		s.Await("orders", "billing", finished(1))
-		all := s.Published("dead")
-		if len(all) != 1 {
-			t.Fatalf("%d dead letters", len(all))
-		}
-		letter, skipped = all[0].Body, c.Stats().EnvelopesSkipped
-	})
-	return letter, skipped
-}
-
-// TestDeadLetterHeaders: where it comes from and why, behind what it came with. Its trace is that of the message, kept apart.
+// TestDeadLetterHeaders: a dead letter keeps the headers of its message, followed by its origin and
+// the error. If its publish is traced, the trace of the message is kept in a header of its own.
 func TestDeadLetterHeaders(t *testing.T) {
 	const own = `nsqx-dlq-topic=orders
 nsqx-dlq-channel=billing
@@ -97,33 +35,33 @@ nsqx-dlq-time=2000-01-01T01:30:00Z`
 		"plain":           {body: []byte("7"), headers: own, payload: "7"},
 		"plain, observed": {body: []byte("7"), opts: opts(telemetry), headers: own + "\ntraceparent=" + trace2 + "\nbaggage=a=1", payload: "7"},
 		"headers": {
-			body:    sealed("7", "tenant", "acme", "traceparent", trace1, "tracestate", "x=y"),
+			body:    withHeaders("7", "tenant", "acme", "traceparent", trace1, "tracestate", "x=y"),
 			headers: "tenant=acme\ntraceparent=" + trace1 + "\ntracestate=x=y\n" + own + "\nnsqx-origin-traceparent=" + trace1, payload: "7",
 		},
 		"headers, observed": {
-			body: sealed("7", "tenant", "acme", "traceparent", trace1), opts: opts(telemetry),
+			body: withHeaders("7", "tenant", "acme", "traceparent", trace1), opts: opts(telemetry),
 			headers: "tenant=acme\ntraceparent=" + trace2 + "\n" + own + "\nnsqx-origin-traceparent=" + trace1 + "\nbaggage=a=1", payload: "7",
 		},
 		"a dead letter before": {
-			body:    sealed("7", "traceparent", trace2, envelope.DeadTopic, "other", envelope.DeadError, "old", envelope.OriginTrace, trace1),
+			body:    withHeaders("7", "traceparent", trace2, envelope.DeadTopic, "other", envelope.DeadError, "old", envelope.OriginTrace, trace1),
 			headers: "traceparent=" + trace2 + "\nnsqx-dlq-topic=orders\nnsqx-dlq-error=no credit\nnsqx-origin-traceparent=" + trace1 + "\nnsqx-dlq-channel=billing\nnsqx-dlq-id=0000000000000001\nnsqx-dlq-attempts=7\nnsqx-dlq-time=2000-01-01T01:30:00Z", payload: "7",
 		},
 		"more headers than a writer writes by default": {
-			body:    sealed("7", "large", strings.Repeat("x", 9000), "baggage", "b=2"),
+			body:    withHeaders("7", "large", strings.Repeat("x", 9000), "baggage", "b=2"),
 			headers: "large=" + strings.Repeat("x", 9000) + "\nbaggage=b=2\n" + own, payload: "7",
 		},
 		"malformed":           {body: []byte(malformed), headers: strings.Replace(own, "no credit", "ERROR", 1), payload: malformed},
 		"too new":             {body: []byte(tooNew), headers: strings.Replace(own, "no credit", "ERROR", 1), payload: tooNew},
-		"not understood":      {body: sealed("7", "!zip", "1"), headers: "!zip=1\n" + strings.Replace(own, "no credit", "ERROR", 1), payload: "7"},
-		"as a plain one":      {body: sealed("7", "tenant", "acme"), opts: opts(nsqx.WithPlainDeadLetter(), telemetry), payload: "7"},
+		"not understood":      {body: withHeaders("7", "!zip", "1"), headers: "!zip=1\n" + strings.Replace(own, "no credit", "ERROR", 1), payload: "7"},
+		"as a plain one":      {body: withHeaders("7", "tenant", "acme"), opts: opts(nsqx.WithPlainDeadLetter(), telemetry), payload: "7"},
 		"malformed and plain": {body: []byte(malformed), opts: opts(nsqx.WithPlainDeadLetter()), payload: malformed},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			letter, skipped := bury(t, tt.body, errBill, tt.opts...)
-			want(t, "went without", skipped, 0)
-			headers, payload := opened(letter)
-			if _, _, err := envelope.Split(tt.body); err != nil && headers != "" { // what is wrong with it is told
+			letter, skipped := deadLetterOf(t, tt.body, errBill, tt.opts...)
+			want(t, "without headers", skipped, 0)
+			headers, payload := splitHeaders(letter)
+			if _, _, err := envelope.Split(tt.body); err != nil && headers != "" { // the header has the fault of the envelope
 				header, _, _ := envelope.WriterOf(letter)
 				text, _ := header.Get(envelope.DeadError)
 				if !strings.Contains(text, "envelope") {
@@ -140,7 +78,8 @@ nsqx-dlq-time=2000-01-01T01:30:00Z`
 	}
 }
 
-// TestDeadLetterReason: the first 512 bytes of the error, as a header may carry them, in whole runes.
+// TestDeadLetterReason: the header has the first 512 bytes of the error, in whole runes, as a
+// header allows them.
 func TestDeadLetterReason(t *testing.T) {
 	long := "line 1\nline 2\ttab\x00\x7f\u0085 bad \xff\xfe " + strings.Repeat("é", 300)
 	tests := map[string]struct{ text, want string }{
@@ -154,38 +93,38 @@ func TestDeadLetterReason(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			letter, _ := bury(t, []byte("7"), errors.New(tt.text))
+			letter, _ := deadLetterOf(t, []byte("7"), errors.New(tt.text))
 			headers, _, err := envelope.WriterOf(letter)
 			if err != nil {
 				t.Fatal(err)
 			}
 			got, ok := headers.Get(envelope.DeadError)
-			want(t, "it is there", ok, true)
+			want(t, "present", ok, true)
 			want(t, "error", got, tt.want)
-			want(t, "it is UTF-8", utf8.ValidString(got), true)
+			want(t, "UTF-8", utf8.ValidString(got), true)
 		})
 	}
 }
 
-// TestDeadLetterTooLarge: what has no room for headers goes as it came, whatever it came as.
+// TestDeadLetterTooLarge: a dead letter without room for headers is published unchanged.
 func TestDeadLetterTooLarge(t *testing.T) {
-	full := string(sealed(strings.Repeat("x", 900), "tenant", strings.Repeat("t", 80)))
+	full := string(withHeaders(strings.Repeat("x", 900), "tenant", strings.Repeat("t", 80)))
 	for size, enveloped := range map[int]bool{700: true, 1024: false} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			body := strings.Repeat("x", size)
-			letter, skipped := bury(t, []byte(body), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
-			want(t, "it has headers", envelope.Is(letter), enveloped)
-			want(t, "it went without", skipped == 1, !enveloped)
-			_, payload := opened(letter)
+			letter, skipped := deadLetterOf(t, []byte(body), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
+			want(t, "enveloped", envelope.Is(letter), enveloped)
+			want(t, "without headers", skipped == 1, !enveloped)
+			_, payload := splitHeaders(letter)
 			want(t, "payload", payload, body)
 		})
 	}
-	letter, skipped := bury(t, []byte(full), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
+	letter, skipped := deadLetterOf(t, []byte(full), errBill, nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
 	want(t, "one that came with headers", string(letter), full)
-	want(t, "it went without new ones", skipped, 1)
+	want(t, "without new headers", skipped, 1)
 }
 
-// TestDeadLetterTopicErrors: what is wrong with the topic is found when the consumer is made.
+// TestDeadLetterTopicErrors: NewConsumer rejects faulty dead letter options.
 func TestDeadLetterTopicErrors(t *testing.T) {
 	tests := map[string]struct {
 		opts []nsqx.ConsumerOption
@@ -203,7 +142,7 @@ func TestDeadLetterTopicErrors(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := nsqx.NewConsumer("orders", "billing", codec.String(), hopeless, append(tt.opts, nsqx.WithNSQD(nsqd1))...)
+			_, err := nsqx.NewConsumer("orders", "billing", codec.String(), alwaysFails, append(tt.opts, nsqx.WithNSQD(nsqd1))...)
 			fault, ok := errors.AsType[*nsqx.OptionError](err)
 			if !ok || fault.Option != tt.want {
 				t.Errorf("got %v, want a fault of %s", err, tt.want)

@@ -18,41 +18,15 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-var dead = nsqx.WithDeadLetter("dead")
-
-func hopeless(context.Context, string) error { return retry.Permanent(errBill) }
-
-// onPUB answers publishes to an address.
-func onPUB(answers map[string]func(l *line)) func(*line, fake.Command) bool {
-	return func(l *line, cmd fake.Command) bool {
-		answer := answers[l.addr]
-		if cmd.Name != "PUB" && cmd.Name != "MPUB" || answer == nil {
-			return false
-		}
-		answer(l)
-		return true
-	}
-}
-
-func sayAfter(d time.Duration, response string) func(*line) {
-	return func(l *line) { time.AfterFunc(d, func() { l.say(response) }) }
-}
-
-func silence(*line) {}
-
-func refuse(l *line) {
-	l.fail("E_PUB_FAILED PUB failed")
-	l.p.Close()
-}
-
-// TestDeadLetterIsConfirmedFirst: no FIN before the OK, and nsqd is asked for patience.
+// TestDeadLetterIsConfirmedFirst: FIN follows the OK of the dead letter. TOUCH extends the message
+// timeout meanwhile.
 func TestDeadLetterIsConfirmedFirst(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		d.on = onPUB(map[string]func(*line){nsqd1: sayAfter(25*time.Second, "OK")})
 		s := d.run(func(ctx context.Context, body string) error {
 			time.Sleep(58 * time.Second)
-			return hopeless(ctx, body)
+			return alwaysFails(ctx, body)
 		}, dead)
 		l := d.line(nsqd1)
 		l.sendAs(1, 1, "the body")
@@ -61,19 +35,19 @@ func TestDeadLetterIsConfirmedFirst(t *testing.T) {
 		letter := d.publisher(nsqd1).entries("PUB")[0]
 		want(t, "dead letter", entry{letter.at, letter.cmd, letter.payload()}, entry{58 * time.Second, "PUB dead", "the body"})
 		want(t, "counted", s.Stats().DeadLettered, 1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestDeadLetterNotConfirmed: never a FIN.
+// TestDeadLetterNotConfirmed: a dead letter that is not confirmed never leads to FIN.
 func TestDeadLetterNotConfirmed(t *testing.T) {
 	wrong := func(l *line) { l.say("NO") }
 	tests := map[string]struct {
 		answer func(*line)
 		want   []string
 	}{
-		"no answer":    {silence, []string{"0s TOUCH 1", "20s TOUCH 1", "30s REQ 1 2000"}},
-		"refused":      {refuse, []string{"0s TOUCH 1", "0s REQ 1 2000"}},
+		"no answer":    {neverAnswer, []string{"0s TOUCH 1", "20s TOUCH 1", "30s REQ 1 2000"}},
+		"refused":      {refusePublish, []string{"0s TOUCH 1", "0s REQ 1 2000"}},
 		"lost":         {func(l *line) { l.p.Close() }, []string{"0s TOUCH 1", "0s REQ 1 2000"}},
 		"wrong answer": {wrong, []string{"0s TOUCH 1", "0s REQ 1 2000"}},
 	}
@@ -81,8 +55,8 @@ func TestDeadLetterNotConfirmed(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			d := newNSQDs(t)
 			d.on = onPUB(map[string]func(*line){nsqd1: tt.answer})
-			settled := &settles{}
-			s := d.run(hopeless, dead, nsqx.WithRetry(seconds), nsqx.WithHooks(settled.hooks()))
+			settled := &settleEvents{}
+			s := d.run(alwaysFails, dead, nsqx.WithRetry(seconds), nsqx.WithHooks(settled.hooks()))
 			l := d.line(nsqd1)
 			l.sendAs(1, 2, "x")
 			time.Sleep(time.Minute)
@@ -97,38 +71,39 @@ func TestDeadLetterNotConfirmed(t *testing.T) {
 			}
 			want(t, "counted as requeued", s.Stats().Requeued, 1)
 			want(t, "counted as dead", s.Stats().DeadLettered, 0)
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 }
 
-// TestDeadLetterPolicyStops: a policy that has no delay for it does not make a FIN of a dead letter that failed.
+// TestDeadLetterPolicyStops: a dead letter that failed is requeued even if the policy stops.
 func TestDeadLetterPolicyStops(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
-		d.on = onPUB(map[string]func(*line){nsqd1: refuse})
+		d.on = onPUB(map[string]func(*line){nsqd1: refusePublish})
 		s := d.run(func(context.Context, string) error { return errBill }, dead, nsqx.WithRetry(retry.Schedule(retry.Stop)))
 		l := d.line(nsqd1)
 		l.send(1)
 		l.wantAnswers("0s TOUCH 1", "0s REQ 1 10000")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestDeadLetterElsewhere: another nsqd takes it when the one that delivered the message does not.
+// TestDeadLetterElsewhere: another nsqd gets the dead letter if the one that delivered the message
+// does not take it.
 func TestDeadLetterElsewhere(t *testing.T) {
-	for name, answer := range map[string]func(*line){"refused": refuse, "lost": func(l *line) { l.p.Close() }} {
+	for name, answer := range map[string]func(*line){"refused": refusePublish, "lost": func(l *line) { l.p.Close() }} {
 		bubble(t, name, func(t *testing.T) {
 			d := newNSQDs(t, nsqd1, nsqd2, nsqd3)
 			d.on = onPUB(map[string]func(*line){nsqd2: answer, nsqd1: answer})
-			s := d.run(hopeless, dead)
+			s := d.run(alwaysFails, dead)
 			l := d.line(nsqd2)
 			l.send(7)
 			l.wantAnswers("0s TOUCH 7", "0s FIN 7")
 			want(t, "tried at nsqd 2", len(d.publisher(nsqd2).entries("PUB")), 1)
 			want(t, "tried at nsqd 1", len(d.publisher(nsqd1).entries("PUB")), 1)
 			want(t, "dead letter", d.publisher(nsqd3).entries("PUB")[0].payload(), fake.ID(7))
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 	bubble(t, "no connection", func(t *testing.T) {
@@ -142,20 +117,21 @@ func TestDeadLetterElsewhere(t *testing.T) {
 			}
 			return d.net.DialContext(ctx, network, addr)
 		}
-		s := d.run(hopeless, dead)
+		s := d.run(alwaysFails, dead)
 		l := d.line(nsqd1)
 		l.send(7)
 		l.wantAnswers("0s TOUCH 7", "0s FIN 7")
 		want(t, "dead letter", d.publisher(nsqd2).entries("PUB")[0].payload(), fake.ID(7))
 		l.send(8)
 		l.wantAnswers("0s TOUCH 7", "0s FIN 7", "0s TOUCH 8", "0s FIN 8")
-		want(t, "dials to nsqd 1", dials, 2) // it is left in peace for a while
+		want(t, "dials to nsqd 1", dials, 2) // not again for a while
 		want(t, "connections to publish to nsqd 2", len(d.all(nsqd2, false)), 1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestDeadLetterBody: it is the body as it came, whatever the middleware has made of it.
+// TestDeadLetterBody: a dead letter has the body that nsqd delivered, not the one that middleware
+// made of it.
 func TestDeadLetterBody(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		decrypt := func(next handler.Raw) handler.Raw {
@@ -164,20 +140,21 @@ func TestDeadLetterBody(t *testing.T) {
 		d := newNSQDs(t)
 		s := d.run(func(ctx context.Context, body string) error {
 			want(t, "handled", body, "clear")
-			return hopeless(ctx, body)
+			return alwaysFails(ctx, body)
 		}, dead, nsqx.WithMiddleware(decrypt))
 		d.line(nsqd1).sendAs(1, 1, "secret")
 		want(t, "dead letter", d.publisher(nsqd1).entries("PUB")[0].payload(), "secret")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestConnectionLostDuringDeadLetter: it is published once, and nobody answers on another connection.
+// TestConnectionLostDuringDeadLetter: the dead letter is published once, and nothing is answered on
+// another connection.
 func TestConnectionLostDuringDeadLetter(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
 		d.on = onPUB(map[string]func(*line){nsqd1: sayAfter(5*time.Second, "OK")})
-		s := d.run(hopeless, dead)
+		s := d.run(alwaysFails, dead)
 		l := d.line(nsqd1)
 		l.send(1)
 		time.Sleep(time.Second)
@@ -190,15 +167,16 @@ func TestConnectionLostDuringDeadLetter(t *testing.T) {
 		want(t, "publishes", len(d.publisher(nsqd1).entries("PUB")), 1)
 		want(t, "counted as lost", s.Stats().Lost, 1)
 		want(t, "counted as dead", s.Stats().DeadLettered, 0)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestDeadLettersShareAConnection: one to an nsqd, opened at the first, closed in good order when idle for 30 s to 60 s.
+// TestDeadLettersShareAConnection: one connection to an nsqd is opened for the first dead letter,
+// and half-closed when it has been idle for 30 s to 60 s.
 func TestDeadLettersShareAConnection(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
-		s := d.run(hopeless, dead, nsqx.WithConcurrency(8))
+		s := d.run(alwaysFails, dead, nsqx.WithConcurrency(8))
 		l := d.line(nsqd1)
 		want(t, "connections before", len(d.all(nsqd1, false)), 0)
 		l.send(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
@@ -209,45 +187,46 @@ func TestDeadLettersShareAConnection(t *testing.T) {
 		time.Sleep(29 * time.Second)
 		l.send(11)
 		time.Sleep(31*time.Second - 1)
-		want(t, "ended too early", first.endedInOrder(), false)
+		want(t, "ended too early", first.halfClosed(), false)
 		time.Sleep(time.Nanosecond) // a minute after it was opened
-		want(t, "ended in order", first.endedInOrder(), true)
+		want(t, "half-closed", first.halfClosed(), true)
 		want(t, "publishes", first.published(), 11)
 
 		l.send(12)
 		want(t, "connections", len(d.all(nsqd1, false)), 2)
 		second := d.publisher(nsqd1)
-		second.p.Close() // nsqd goes away, then comes back
+		second.p.Close() // nsqd restarts
 		synctest.Wait()
 		l.send(13)
 		want(t, "connections", len(d.all(nsqd1, false)), 3)
 		want(t, "dead letters", s.Stats().DeadLettered, 13)
-		s.wantStop(orderly)
-		want(t, "ended in order", d.publisher(nsqd1).endedInOrder(), true)
+		s.wantStop(closeTime)
+		want(t, "half-closed", d.publisher(nsqd1).halfClosed(), true)
 	})
 }
 
-// TestDeadLetterPatience: when all the time is spent on one nsqd, the others are not bothered.
-func TestDeadLetterPatience(t *testing.T) {
+// TestDeadLetterTimeout: if one nsqd uses up all the time, no other one is tried.
+func TestDeadLetterTimeout(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
-		d.on = onPUB(map[string]func(*line){nsqd1: silence})
-		s := d.run(hopeless, dead, nsqx.WithRetry(seconds))
+		d.on = onPUB(map[string]func(*line){nsqd1: neverAnswer})
+		s := d.run(alwaysFails, dead, nsqx.WithRetry(seconds))
 		l := d.line(nsqd1)
 		l.send(1)
 		time.Sleep(time.Minute)
 		l.wantAnswers("0s TOUCH 1", "20s TOUCH 1", "30s REQ 1 1000")
 		want(t, "connections to publish to nsqd 2", len(d.all(nsqd2, false)), 0)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestDeadLetterMeetsIdleEnd: a connection that is about to be closed is used, or another one is made. Nothing fails.
-func TestDeadLetterMeetsIdleEnd(t *testing.T) {
+// TestDeadLetterOnIdleConnection: a dead letter at the moment at which its idle connection is
+// closed uses this connection or a new one, and does not fail.
+func TestDeadLetterOnIdleConnection(t *testing.T) {
 	for range 100 {
 		bubble(t, "", func(t *testing.T) {
 			d := newNSQDs(t)
-			s := d.run(hopeless, dead, nsqx.WithConcurrency(4))
+			s := d.run(alwaysFails, dead, nsqx.WithConcurrency(4))
 			l := d.line(nsqd1)
 			l.send(1)
 			synctest.Wait()
@@ -255,13 +234,13 @@ func TestDeadLetterMeetsIdleEnd(t *testing.T) {
 			l.send(2, 3, 4)
 			synctest.Wait()
 			want(t, "dead letters", s.Stats().DeadLettered, 4)
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 }
 
-// TestSlowPublisherHandshake: the message does not wait for it longer than a dead letter may take, and neither does the
-// shutdown, whenever it is done.
+// TestSlowPublisherHandshake: a handshake delays the message no longer than a dead letter may take,
+// and never delays the shutdown.
 func TestSlowPublisherHandshake(t *testing.T) {
 	for _, takes := range []time.Duration{20 * time.Second, 45 * time.Second, 90 * time.Second, time.Hour} {
 		bubble(t, takes.String(), func(t *testing.T) {
@@ -273,7 +252,7 @@ func TestSlowPublisherHandshake(t *testing.T) {
 				}
 				return l.n != 2 || takes < time.Hour
 			}
-			s := d.run(hopeless, dead, nsqx.WithRetry(seconds))
+			s := d.run(alwaysFails, dead, nsqx.WithRetry(seconds))
 			l := d.line(nsqd1)
 			l.send(1)
 			time.Sleep(2 * time.Minute)
@@ -282,12 +261,12 @@ func TestSlowPublisherHandshake(t *testing.T) {
 			} else {
 				l.wantAnswers("0s TOUCH 1", "20s TOUCH 1", "30s REQ 1 1000")
 			}
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 }
 
-// TestDeadLetterFunc: its context outlives the handler's, and has its values.
+// TestDeadLetterFunc: its context has the values of the handler's context, but not its deadline.
 func TestDeadLetterFunc(t *testing.T) {
 	type key struct{}
 	bubble(t, "", func(t *testing.T) {
@@ -305,7 +284,7 @@ func TestDeadLetterFunc(t *testing.T) {
 			return answer
 		}
 		d := newNSQDs(t)
-		s := d.runContext(context.WithValue(context.Background(), key{}, "v"), hopeless,
+		s := d.runContext(context.WithValue(context.Background(), key{}, "v"), alwaysFails,
 			nsqx.WithDeadLetterFunc(fn), nsqx.WithConcurrency(1), nsqx.WithRetry(seconds))
 		l := d.line(nsqd1)
 		l.sendAs(1, 4, "one")
@@ -317,18 +296,18 @@ func TestDeadLetterFunc(t *testing.T) {
 		if !slices.Equal(bodies, []string{"one", "two"}) {
 			t.Errorf("dead letters %q", bodies)
 		}
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestDeadLetterTooLate: after nsqd's max-msg-timeout nothing but silence is left.
+// TestDeadLetterTooLate: after nsqd's max-msg-timeout the message is not answered.
 func TestDeadLetterTooLate(t *testing.T) {
 	for name, answer := range map[string]error{"failed": errOther, "confirmed": nil} {
 		bubble(t, name, func(t *testing.T) {
 			d := newNSQDs(t)
 			d.identify = map[string]any{"msg_timeout": 6000, "max_msg_timeout": 10_000}
-			settled := &settles{}
-			s := d.run(hopeless, nsqx.WithHooks(settled.hooks()), nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error {
+			settled := &settleEvents{}
+			s := d.run(alwaysFails, nsqx.WithHooks(settled.hooks()), nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error {
 				time.Sleep(20 * time.Second)
 				return answer
 			}))
@@ -338,42 +317,43 @@ func TestDeadLetterTooLate(t *testing.T) {
 			l.wantAnswers("0s TOUCH 1", "2s TOUCH 1", "4s TOUCH 1", "6s TOUCH 1", "8s TOUCH 1")
 			want(t, "outcome", settled.all()[0].out.Disposition, handler.Expired)
 			want(t, "counted as expired", s.Stats().Expired, 1)
-			s.wantStop(orderly)
+			s.wantStop(closeTime)
 		})
 	}
 }
 
-// TestShutdownDuringDeadLetter: it is waited for as handlers are, and the message requeued in the end.
+// TestShutdownDuringDeadLetter: the shutdown waits for a dead letter as for a handler, then
+// requeues the message.
 func TestShutdownDuringDeadLetter(t *testing.T) {
 	bubble(t, "confirmed", func(t *testing.T) {
 		d := newNSQDs(t)
 		d.on = onPUB(map[string]func(*line){nsqd1: sayAfter(15*time.Second, "OK")})
-		s := d.run(hopeless, dead)
+		s := d.run(alwaysFails, dead)
 		l := d.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
-		s.wantStop(15*time.Second + orderly)
+		s.wantStop(15*time.Second + closeTime)
 		l.wantAnswers("0s TOUCH 1", "15s FIN 1")
 	})
-	bubble(t, "confirmed in the grace", func(t *testing.T) {
+	bubble(t, "confirmed in the extra second", func(t *testing.T) {
 		d := newNSQDs(t)
 		d.on = onPUB(map[string]func(*line){nsqd1: sayAfter(5500*time.Millisecond, "OK")})
-		s := d.run(hopeless, dead, nsqx.WithShutdownTimeout(5*time.Second))
+		s := d.run(alwaysFails, dead, nsqx.WithShutdownTimeout(5*time.Second))
 		l := d.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
-		s.wantStop(5500*time.Millisecond + orderly)
+		s.wantStop(5500*time.Millisecond + closeTime)
 		l.wantAnswers("0s TOUCH 1", "5.5s FIN 1")
 	})
 	bubble(t, "not confirmed", func(t *testing.T) {
 		d := newNSQDs(t)
-		d.on = onPUB(map[string]func(*line){nsqd1: silence})
-		s := d.run(hopeless, dead, nsqx.WithShutdownTimeout(5*time.Second))
+		d.on = onPUB(map[string]func(*line){nsqd1: neverAnswer})
+		s := d.run(alwaysFails, dead, nsqx.WithShutdownTimeout(5*time.Second))
 		l := d.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
 		took, err := s.stop()
-		want(t, "took", took, 6*time.Second+orderly)
+		want(t, "took", took, 6*time.Second+closeTime)
 		shutdown, ok := errors.AsType[*nsqx.ShutdownError](err)
 		if !ok || len(shutdown.Abandoned) != 1 || !shutdown.Abandoned[0].Requeued || shutdown.Running != 0 {
 			t.Errorf("Run returned %#v", err)
@@ -385,16 +365,16 @@ func TestShutdownDuringDeadLetter(t *testing.T) {
 	bubble(t, "func", func(t *testing.T) {
 		d := newNSQDs(t)
 		var cause error
-		s := d.run(hopeless, nsqx.WithShutdownTimeout(5*time.Second), nsqx.WithDeadLetterFunc(func(ctx context.Context, _ *handler.Message, _ error) error {
+		s := d.run(alwaysFails, nsqx.WithShutdownTimeout(5*time.Second), nsqx.WithDeadLetterFunc(func(ctx context.Context, _ *handler.Message, _ error) error {
 			<-ctx.Done()
 			cause = context.Cause(ctx)
-			return nil // too late: the message has been given back
+			return nil // too late: the message has been requeued
 		}))
 		l := d.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
 		took, err := s.stop()
-		want(t, "took", took, 6*time.Second+orderly)
+		want(t, "took", took, 6*time.Second+closeTime)
 		wantErr(t, "Run", err, context.DeadlineExceeded)
 		want(t, "cause", cause, handler.ErrShutdown)
 		l.wantAnswers("0s TOUCH 1", "6s REQ 1 0")
@@ -402,8 +382,9 @@ func TestShutdownDuringDeadLetter(t *testing.T) {
 	})
 }
 
-// TestInterruptedIsNoDeadLetter: what fails because of the shutdown is given back, whatever it says.
-func TestInterruptedIsNoDeadLetter(t *testing.T) {
+// TestInterruptedIsNotADeadLetter: a message that fails because of the shutdown is requeued,
+// whatever its error.
+func TestInterruptedIsNotADeadLetter(t *testing.T) {
 	for name, answer := range map[string]error{"permanent": retry.Permanent(errBill), "drop": retry.Drop(errBill), "other": errBill, "after": retry.After(time.Hour, nil)} {
 		bubble(t, name, func(t *testing.T) {
 			d := newNSQDs(t)
@@ -415,7 +396,7 @@ func TestInterruptedIsNoDeadLetter(t *testing.T) {
 			l := d.line(nsqd1)
 			l.sendAs(1, 2, "x")
 			synctest.Wait()
-			s.wantStop(3*time.Second + orderly)
+			s.wantStop(3*time.Second + closeTime)
 			l.wantAnswers("3s REQ 1 0")
 			want(t, "counted", s.Stats().Interrupted, 1)
 			want(t, "connections to publish", len(d.all(nsqd1, false)), 0)
@@ -423,7 +404,7 @@ func TestInterruptedIsNoDeadLetter(t *testing.T) {
 	}
 }
 
-// TestCrashGuardIsLogged: somebody has to look at a message that seems to kill the process.
+// TestCrashGuardIsLogged: a message that seems to crash the process is logged as an error.
 func TestCrashGuardIsLogged(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -432,7 +413,7 @@ func TestCrashGuardIsLogged(t *testing.T) {
 		l.sendAs(1, 15, "x")
 		l.wantCommands("FIN REQ", "FIN 1")
 		want(t, "logged", d.log.count(slog.LevelError, "crash guard"), 1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 		if out := strings.Join(d.publisher(nsqd1).commands("PUB"), ""); out != "PUB dead" {
 			t.Errorf("dead letters: %q", out)
 		}

@@ -4,112 +4,30 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx"
-	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
 )
 
-// finder is a Discoverer that finds what the test says.
-type finder struct {
-	mu    sync.Mutex
-	found []string
-	err   error
-	act   func(ctx context.Context) // before the answer
-	polls []time.Time
-}
-
-func finds(addrs ...string) *finder { return &finder{found: addrs} }
-
-func (f *finder) Discover(ctx context.Context, topic string) ([]string, error) {
-	f.mu.Lock()
-	f.polls = append(f.polls, time.Now())
-	act, found, err := f.act, slices.Clone(f.found), f.err
-	f.mu.Unlock()
-	if topic != "orders" {
-		err = errors.New("asked for " + topic)
-	}
-	if act != nil {
-		act(ctx)
-	}
-	return found, err
-}
-
-func (f *finder) set(err error, found ...string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.found, f.err = found, err
-}
-
-func (f *finder) polled() []time.Time {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.polls)
-}
-
-// after waits until f has been asked n more times, and the answers have been dealt with.
-func (f *finder) after(n int) {
-	for before := len(f.polled()); len(f.polled()) < before+n; {
-		time.Sleep(10 * time.Millisecond)
-	}
-	synctest.Wait()
-}
-
-// at makes servers reachable by their addresses, and nothing else.
-func at(servers []*nsqxtest.Server) nsqx.Option {
-	return nsqx.WithConn(conn.Config{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		for _, s := range servers {
-			if s.Addr() == addr {
-				return s.DialContext(ctx, network, addr)
-			}
-		}
-		return nil, errors.New("there is nothing at " + addr)
-	}})
-}
-
-// discover runs a consumer that finds servers by itself, asking each second.
-func discover(t *testing.T, servers []*nsqxtest.Server, opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
-	t.Helper()
-	c := newConsumer(t, done, append(opts, at(servers), nsqx.WithLookupInterval(time.Second))...)
-	nsqxtest.Run(t, c)
-	synctest.Wait()
-	return c
-}
-
-// addrs are those that a consumer knows, in order, with a ! at those that it is not connected to.
-func addrs(c *nsqx.Consumer[string]) string {
-	synctest.Wait()
-	var all []string
-	for _, conn := range c.Stats().Connections {
-		mark := ""
-		if !conn.Connected {
-			mark = "!"
-		}
-		all = append(all, mark+strings.TrimSuffix(conn.Addr, ".test:4150"))
-	}
-	return strings.Join(all, " ")
-}
-
+// TestDiscoveryUnion: the addresses of all sources and of WithNSQD are used, each once.
 func TestDiscoveryUnion(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 5)
-		a, b := finds(s[1].Addr(), s[0].Addr(), s[1].Addr()), finds(s[2].Addr())
+		a, b := newFinder(s[1].Addr(), s[0].Addr(), s[1].Addr()), newFinder(s[2].Addr())
 		hold := make(chan struct{})
-		b.act = func(context.Context) { <-hold } // the order of the answers
+		b.act = func(context.Context) { <-hold } // a answers first
 		c := discover(t, s, nsqx.WithNSQD(s[0].Addr()), nsqx.WithDiscoverer(a, b))
 		want(t, "found by the first", addrs(c), "nsqd-1 nsqd-2")
 		close(hold)
 		want(t, "found by both", addrs(c), "nsqd-1 nsqd-2 nsqd-3")
 		b.set(nil, s[2].Addr(), s[1].Addr(), s[3].Addr())
-		b.after(1)
+		b.waitPolls(1)
 		want(t, "with the new one", addrs(c), "nsqd-1 nsqd-2 nsqd-3 nsqd-4")
 		time.Sleep(time.Minute)
 		for i, n := range []int{1, 1, 1, 1, 0} {
@@ -120,22 +38,23 @@ func TestDiscoveryUnion(t *testing.T) {
 	})
 }
 
-// TestForgotten: an address is forgotten after three good answers without it, but a connection that works is kept.
+// TestForgotten: an address is forgotten after three answers without it, except while its
+// connection works.
 func TestForgotten(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 3)
 		s[1].Refuse(true)
-		f := finds(s[0].Addr(), s[1].Addr(), s[2].Addr())
+		f := newFinder(s[0].Addr(), s[1].Addr(), s[2].Addr())
 		c := discover(t, s, nsqx.WithNSQD(s[2].Addr()), nsqx.WithDiscoverer(f))
 		f.set(nil)
-		f.after(2)
+		f.waitPolls(2)
 		want(t, "after two", addrs(c), "nsqd-3 nsqd-1 !nsqd-2")
-		f.after(1)
+		f.waitPolls(1)
 		want(t, "after three", addrs(c), "nsqd-3 nsqd-1")
 		dials := s[1].Dials()
-		f.after(10)
-		want(t, "the one that works", addrs(c), "nsqd-3 nsqd-1")
-		want(t, "dials of the one that was down", s[1].Dials(), dials)
+		f.waitPolls(10)
+		want(t, "working connection", addrs(c), "nsqd-3 nsqd-1")
+		want(t, "dials of the refused nsqd", s[1].Dials(), dials)
 		publish(s[0], 10)
 		s[0].Await("orders", "billing", finished(10))
 
@@ -143,27 +62,28 @@ func TestForgotten(t *testing.T) {
 			s.Disconnect()
 		}
 		time.Sleep(time.Minute)
-		want(t, "when it has ended", addrs(c), "nsqd-3")
-		want(t, "dials of the one that worked", s[0].Dials(), 1)
-		want(t, "dials of the one that was named", s[2].Dials(), 2)
+		want(t, "after its end", addrs(c), "nsqd-3")
+		want(t, "dials of the found nsqd", s[0].Dials(), 1)
+		want(t, "dials of the configured nsqd", s[2].Dials(), 2)
 
 		s[1].Refuse(false)
 		f.set(nil, s[0].Addr(), s[1].Addr())
-		f.after(1)
+		f.waitPolls(1)
 		want(t, "found again", addrs(c), "nsqd-3 nsqd-1 nsqd-2")
 	})
 }
 
-// TestForgottenComesBack while its connection has not ended: it is redialled again.
+// TestForgottenComesBack: an address that is found again before its connection ends is redialled
+// when it ends.
 func TestForgottenComesBack(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
-		f := finds(s[0].Addr())
+		f := newFinder(s[0].Addr())
 		c := discover(t, s, nsqx.WithDiscoverer(f))
 		f.set(nil)
-		f.after(5)
+		f.waitPolls(5)
 		f.set(nil, s[0].Addr())
-		f.after(1)
+		f.waitPolls(1)
 		want(t, "dials", s[0].Dials(), 1)
 		s[0].Disconnect()
 		time.Sleep(time.Second)
@@ -172,94 +92,97 @@ func TestForgottenComesBack(t *testing.T) {
 	})
 }
 
-// TestFailedPolls count for nothing (row F28).
+// TestFailedPolls (row F28): a poll that fails removes no address.
 func TestFailedPolls(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 3)
 		s[1].Refuse(true)
-		f := finds(s[0].Addr(), s[1].Addr())
+		f := newFinder(s[0].Addr(), s[1].Addr())
 		c := discover(t, s, nsqx.WithDiscoverer(f))
 		failure := errors.New("lookup is down")
 		f.set(nil)
-		f.after(2)
+		f.waitPolls(2)
 		f.set(failure)
-		f.after(10)
+		f.waitPolls(10)
 		want(t, "after errors", addrs(c), "nsqd-1 !nsqd-2")
 		s[1].Refuse(false)
 		time.Sleep(10 * time.Second)
 		want(t, "redialled", addrs(c), "nsqd-1 nsqd-2")
 		f.set(failure, s[2].Addr())
-		f.after(1)
-		want(t, "what is found beside an error", addrs(c), "nsqd-1 nsqd-2 nsqd-3")
+		f.waitPolls(1)
+		want(t, "found beside an error", addrs(c), "nsqd-1 nsqd-2 nsqd-3")
 		l := c.Stats().Lookups[0]
-		want(t, "polls", l.Polls, uint64(len(f.polled())))
+		want(t, "polls", l.Polls, uint64(len(f.pollTimes())))
 		want(t, "errors", l.Errors, l.Polls-3)
 		want(t, "found in the last good answer", l.Found, 0)
 		wantErr(t, "last error", l.LastErr, failure)
-		want(t, "last poll", l.LastPoll, f.polled()[len(f.polled())-1])
+		want(t, "last poll", l.LastPoll, f.pollTimes()[len(f.pollTimes())-1])
 		wantErr(t, "health", c.Healthy(), nil)
 	})
 }
 
-// TestFreshSource that knows nothing costs nothing (row F29): another one still names the address, or it does itself in time.
-func TestFreshSource(t *testing.T) {
+// TestSourceWithoutAddresses (row F29): a source that has just started and knows no address removes
+// none, if another source names it or if this one does within three polls.
+func TestSourceWithoutAddresses(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
-		a, b := finds(s[0].Addr(), s[1].Addr()), finds(s[0].Addr())
+		a, b := newFinder(s[0].Addr(), s[1].Addr()), newFinder(s[0].Addr())
 		c := discover(t, s, nsqx.WithDiscoverer(a, b))
 		b.set(nil)
-		b.after(10)
+		b.waitPolls(10)
 		s[0].Disconnect()
 		time.Sleep(time.Second)
-		want(t, "of two, one knows nothing", addrs(c), "nsqd-1 nsqd-2")
+		want(t, "one of two sources knows nothing", addrs(c), "nsqd-1 nsqd-2")
 
 		for range 5 {
 			a.set(nil)
-			a.after(2)
+			a.waitPolls(2)
 			s[1].Disconnect()
 			a.set(nil, s[0].Addr(), s[1].Addr())
-			a.after(1)
+			a.waitPolls(1)
 			want(t, "after two empty answers", addrs(c), "nsqd-1 nsqd-2")
 		}
 		a.set(nil)
-		a.after(3)
+		a.waitPolls(3)
 		s[0].Disconnect()
 		time.Sleep(time.Minute)
 		want(t, "when neither knows it", addrs(c), "nsqd-2")
 	})
 }
 
-// TestNamedAnew: who was away, and is named anew, is back: it is dialled at once, whatever its backoff.
-func TestNamedAnew(t *testing.T) {
+// TestNamedAgain: an address that was missing in an answer and is named again is dialled at once,
+// whatever its backoff.
+func TestNamedAgain(t *testing.T) {
 	for range 5 { // backoffs are random
 		bubble(t, "", func(t *testing.T) {
 			s := nsqxtest.NewServers(t, 1)
-			f := finds(s[0].Addr())
+			f := newFinder(s[0].Addr())
 			c := discover(t, s, nsqx.WithDiscoverer(f))
 			s[0].Refuse(true)
 			s[0].Disconnect()
-			f.after(20)
+			f.waitPolls(20)
 			for time.Until(c.Stats().Connections[0].RetryAt) < 3*time.Second {
 				time.Sleep(10 * time.Millisecond)
 			}
 			f.set(nil)
-			f.after(1)
+			f.waitPolls(1)
 			s[0].Refuse(false)
 			dials := s[0].Dials()
 			f.set(nil, s[0].Addr())
-			f.after(1)
+			f.waitPolls(1)
 			want(t, "at once", addrs(c), "nsqd-1")
 			want(t, "dials", s[0].Dials(), dials+1)
 		})
 	}
 }
 
-// TestNoStorm: an address that is down is dialled under backoff, however often it is named (row F30).
+// TestNoStorm (row F30): an address that is down is dialled under backoff, however often it is
+// named.
 func TestNoStorm(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
 		s[0].Refuse(true)
-		a, b := finds(s[0].Addr(), s[0].Addr()), finds(s[0].Addr())
+		a, b := newFinder(s[0].Addr(), s[0].Addr()), newFinder(s[0].Addr())
 		_ = discover(t, s, nsqx.WithDiscoverer(a, b))
 		time.Sleep(5 * time.Minute)
 		if n := s[0].Dials(); n < 30 || n > 100 {
@@ -268,23 +191,24 @@ func TestNoStorm(t *testing.T) {
 	})
 }
 
+// TestFilter: WithNSQDFilter decides about found addresses only.
 func TestFilter(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 3)
-		f := finds(s[0].Addr(), s[1].Addr(), s[2].Addr())
+		f := newFinder(s[0].Addr(), s[1].Addr(), s[2].Addr())
 		var asked synced[string]
 		c := discover(t, s, nsqx.WithNSQD(s[0].Addr()), nsqx.WithDiscoverer(f), nsqx.WithNSQDFilter(func(addr string) bool {
 			asked.add(addr)
 			return addr == s[2].Addr()
 		}))
-		f.after(3)
-		want(t, "those that may", addrs(c), "nsqd-1 nsqd-3")
-		want(t, "asked", len(asked.all()), 3*len(f.polled()))
+		f.waitPolls(3)
+		want(t, "accepted addresses", addrs(c), "nsqd-1 nsqd-3")
+		want(t, "asked", len(asked.all()), 3*len(f.pollTimes()))
 		want(t, "found", c.Stats().Lookups[0].Found, 1)
 	})
 }
 
-// TestMaxNSQDs: what is too much is an error that is seen, and no more (row F33).
+// TestMaxNSQDs (row F33): addresses beyond the limit are reported as an error and not used.
 func TestMaxNSQDs(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 6)
@@ -292,10 +216,10 @@ func TestMaxNSQDs(t *testing.T) {
 		for _, s := range s[1:] {
 			all = append(all, s.Addr())
 		}
-		f := finds(all...)
+		f := newFinder(all...)
 		var events synced[observe.LookupEvent]
 		var log logbook
-		c := newLogged(t, &log, done, at(s), nsqx.WithNSQD(s[0].Addr()), nsqx.WithDiscoverer(f), nsqx.WithMaxNSQDs(3),
+		c := newLoggedConsumer(t, &log, done, dialOnly(s), nsqx.WithNSQD(s[0].Addr()), nsqx.WithDiscoverer(f), nsqx.WithMaxNSQDs(3),
 			nsqx.WithHooks(observe.Hooks{OnLookup: events.add}), nsqx.WithLookupInterval(time.Second))
 		nsqxtest.Run(t, c)
 		want(t, "connected", addrs(c), "nsqd-1 nsqd-2 nsqd-3 nsqd-4")
@@ -308,38 +232,38 @@ func TestMaxNSQDs(t *testing.T) {
 		}
 		want(t, "warnings", log.count(slog.LevelWarn, "not all can be used"), 1)
 
-		f.set(nil, all[3:]...) // there is room when others are forgotten, and end
-		f.after(4)
+		f.set(nil, all[3:]...) // frees room when others are forgotten and their connections end
+		f.waitPolls(4)
 		want(t, "when three were forgotten", addrs(c), "nsqd-1 nsqd-2 nsqd-3 nsqd-4 nsqd-5 nsqd-6")
 		wantErr(t, "last error", c.Stats().Lookups[0].LastErr, nil)
 	})
 }
 
-// TestBadAddresses are dropped. So is nothing else.
+// TestBadAddresses: only faulty addresses are dropped.
 func TestBadAddresses(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
-		f := finds("", "nsqd", ":4150", "nsqd:0", "nsqd:65536", "nsqd:x", "http://nsqd:4150", "nsqd:4150\n", s[0].Addr(), "unix://", "[::1:4150")
+		f := newFinder("", "nsqd", ":4150", "nsqd:0", "nsqd:65536", "nsqd:x", "http://nsqd:4150", "nsqd:4150\n", s[0].Addr(), "unix://", "[::1:4150")
 		c := discover(t, s, nsqx.WithDiscoverer(f))
-		f.after(2)
-		want(t, "those that are addresses", addrs(c), "nsqd-1")
+		f.waitPolls(2)
+		want(t, "valid addresses", addrs(c), "nsqd-1")
 		want(t, "found", c.Stats().Lookups[0].Found, 1)
 	})
 }
 
-// TestDiscovererPanics, or the filter: that is an error of this poll, and others go on.
+// TestDiscovererPanics: a panic of a source, or of the filter, is an error of that poll only.
 func TestDiscovererPanics(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
-		bad, good := finds(), finds(s[0].Addr(), s[1].Addr())
+		bad, good := newFinder(), newFinder(s[0].Addr(), s[1].Addr())
 		bad.act = func(context.Context) { panic("no") }
 		c := discover(t, s, nsqx.WithDiscoverer(bad, good), nsqx.WithNSQDFilter(func(addr string) bool {
-			if addr == s[1].Addr() && len(good.polled()) == 2 {
+			if addr == s[1].Addr() && len(good.pollTimes()) == 2 {
 				panic("no filter")
 			}
 			return addr == s[0].Addr()
 		}))
-		good.after(3)
+		good.waitPolls(3)
 		want(t, "connected", addrs(c), "nsqd-1")
 		l := c.Stats().Lookups
 		if l[0].LastErr == nil || !strings.Contains(l[0].LastErr.Error(), "panicked") || l[0].Errors != l[0].Polls || l[0].Polls < 4 {
@@ -350,14 +274,14 @@ func TestDiscovererPanics(t *testing.T) {
 	})
 }
 
-// TestLookupEvents: what is told, and what Stats show.
+// TestLookupEvents: each poll is an event, a log record and part of Stats.
 func TestLookupEvents(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
-		f := finds(s[0].Addr())
+		f := newFinder(s[0].Addr())
 		var events synced[observe.LookupEvent]
 		var log logbook
-		c := newLogged(t, &log, done, at(s), nsqx.WithDiscoverer(f, nsqx.DiscovererFunc(f.Discover)), nsqx.WithHooks(observe.Hooks{OnLookup: events.add}))
+		c := newLoggedConsumer(t, &log, done, dialOnly(s), nsqx.WithDiscoverer(f, nsqx.DiscovererFunc(f.Discover)), nsqx.WithHooks(observe.Hooks{OnLookup: events.add}))
 		want(t, "lookups before Run", len(c.Stats().Lookups), 2)
 		want(t, "polls before Run", c.Stats().Lookups[0].Polls, 0)
 		began := time.Now()
@@ -384,15 +308,15 @@ func TestLookupEvents(t *testing.T) {
 	})
 }
 
-// TestLookupInterval is given or taken 20 %.
+// TestLookupInterval: intervals vary by 20 %.
 func TestLookupInterval(t *testing.T) {
 	for base, opt := range map[time.Duration]nsqx.ConsumerOption{time.Minute: nil, 5 * time.Second: nsqx.WithLookupInterval(5 * time.Second)} {
 		bubble(t, base.String(), func(t *testing.T) {
 			s := nsqxtest.NewServers(t, 1)
-			f := finds(s[0].Addr())
-			nsqxtest.Run(t, newConsumer(t, done, at(s), nsqx.WithDiscoverer(f), opt))
+			f := newFinder(s[0].Addr())
+			nsqxtest.Run(t, newConsumer(t, done, dialOnly(s), nsqx.WithDiscoverer(f), opt))
 			time.Sleep(200 * base)
-			polls := f.polled()
+			polls := f.pollTimes()
 			least, most := base, base
 			for i := range polls[1:] {
 				gap := polls[i+1].Sub(polls[i])
@@ -405,45 +329,46 @@ func TestLookupInterval(t *testing.T) {
 	}
 }
 
-// TestFrozenPoll holds up nobody: neither other sources nor the shutdown (S8). It is given up after 10 s.
+// TestFrozenPoll (row S8): a poll that hangs delays neither other sources nor the shutdown, and is
+// given up after 10 s.
 func TestFrozenPoll(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
-		frozen, good := finds(), finds(s[0].Addr())
+		frozen, good := newFinder(), newFinder(s[0].Addr())
 		frozen.act = func(ctx context.Context) { <-ctx.Done() }
 		frozen.err = context.DeadlineExceeded
-		c := newConsumer(t, done, at(s), nsqx.WithDiscoverer(frozen, good), nsqx.WithLookupInterval(time.Second))
+		c := newConsumer(t, done, dialOnly(s), nsqx.WithDiscoverer(frozen, good), nsqx.WithLookupInterval(time.Second))
 		stop := nsqxtest.Run(t, c)
 		want(t, "connected", addrs(c), "nsqd-1")
 		time.Sleep(12 * time.Second)
 		l := c.Stats().Lookups[0]
 		want(t, "polls that were given up", l.Errors, 1)
 		wantErr(t, "why", l.LastErr, context.DeadlineExceeded)
-		want(t, "second polls", len(frozen.polled()), 2)
+		want(t, "second polls", len(frozen.pollTimes()), 2)
 		before := time.Now()
 		stop()
-		if took := time.Since(before); took != orderly {
-			t.Errorf("the shutdown took %v during a poll, want %v", took, orderly)
+		if took := time.Since(before); took != closeTime {
+			t.Errorf("the shutdown took %v during a poll, want %v", took, closeTime)
 		}
 		time.Sleep(time.Minute)
-		want(t, "polls after that", len(frozen.polled()), 2)
+		want(t, "polls after that", len(frozen.pollTimes()), 2)
 		want(t, "dials", s[0].Dials(), 1)
 	})
 }
 
-// TestNoDialInDrain: nothing is dialled once it has begun, whatever is found.
-func TestNoDialInDrain(t *testing.T) {
+// TestNoDialDuringShutdown: after the shutdown has begun nothing is dialled, whatever is found.
+func TestNoDialDuringShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 3)
 		s[1].Refuse(true)
 		release := make(chan struct{})
-		f := finds(s[0].Addr(), s[1].Addr())
-		slow := finds(s[2].Addr())
+		f := newFinder(s[0].Addr(), s[1].Addr())
+		slow := newFinder(s[2].Addr())
 		slow.act = func(ctx context.Context) { <-ctx.Done() }
 		c := newConsumer(t, func(context.Context, string) error {
 			<-release
 			return nil
-		}, at(s), nsqx.WithDiscoverer(f, slow), nsqx.WithLookupInterval(time.Second))
+		}, dialOnly(s), nsqx.WithDiscoverer(f, slow), nsqx.WithLookupInterval(time.Second))
 		stop := nsqxtest.Run(t, c)
 		publish(s[0], 1)
 		time.Sleep(5 * time.Second)
@@ -454,7 +379,7 @@ func TestNoDialInDrain(t *testing.T) {
 			stop()
 		}()
 		synctest.Wait()
-		wantErr(t, "health in the drain", c.Healthy(), nsqx.ErrNotRunning)
+		wantErr(t, "health during shutdown", c.Healthy(), nsqx.ErrNotRunning)
 		s[1].Refuse(false)
 		time.Sleep(15 * time.Second)
 		for i, n := range dials {
@@ -465,16 +390,4 @@ func TestNoDialInDrain(t *testing.T) {
 		<-ended
 		want(t, "finished", billing(s[0]).Finished, 1)
 	})
-}
-
-// afterCLS counts the RDYs of that kind.
-func afterCLS(s *nsqxtest.Server) (n int) {
-	closing := false
-	for _, cmd := range s.Commands("RDY", "CLS") {
-		closing = closing || cmd.Name == "CLS"
-		if closing && cmd.Name == "RDY" {
-			n++
-		}
-	}
-	return n
 }

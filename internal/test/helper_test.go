@@ -2,23 +2,15 @@ package test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx"
-	"github.com/nsqx/nsqx/codec"
-	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/envelope"
-	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/internal/fake"
 )
 
 const (
@@ -32,364 +24,7 @@ var (
 	discard = slog.New(slog.DiscardHandler)
 )
 
-// nsqds plays the nsqds of a test, one for each address. They answer what must be answered; all else is up to the test.
-// For use in a bubble.
-type nsqds struct {
-	t        *testing.T
-	net      *fake.Network
-	addrs    []string
-	config   conn.Config                          // of the consumer; DialContext is set
-	identify map[string]any                       // over the answer to IDENTIFY
-	greet    func(l *line) bool                   // before the handshake; false ends the connection
-	on       func(l *line, cmd fake.Command) bool // says whether it has dealt with a command; nil deals with none
-	silent   bool                                 // no heartbeats
-	log      *logbook
-
-	start time.Time
-	mu    sync.Mutex
-	lines []*line
-}
-
-// newNSQDs plays nsqd at the addresses; nsqd1 if there are none.
-func newNSQDs(t *testing.T, addrs ...string) *nsqds {
-	if len(addrs) == 0 {
-		addrs = []string{nsqd1}
-	}
-	d := &nsqds{t: t, addrs: addrs, start: time.Now(), log: new(logbook)}
-	d.net = fake.NewNetwork(t, d.serve)
-	d.config.DialContext = d.net.DialContext
-	return d
-}
-
-// line is one connection.
-type line struct {
-	d    *nsqds
-	addr string
-	n    int // which dial it is
-	p    *fake.Peer
-
-	writing sync.Mutex
-
-	mu    sync.Mutex
-	sub   bool
-	log   []entry
-	half  bool // it ended with a half-close
-	ended bool
-}
-
-type entry struct {
-	at   time.Duration
-	cmd  string
-	body string
-}
-
-func (d *nsqds) serve(p *fake.Peer) {
-	l := &line{d: d, addr: p.Addr, n: p.N, p: p}
-	d.mu.Lock()
-	d.lines = append(d.lines, l)
-	d.mu.Unlock()
-	if d.greet != nil && !d.greet(l) {
-		return
-	}
-	p.Identify(d.identify)
-	if !d.silent {
-		beat := time.NewTicker(30 * time.Second)
-		defer beat.Stop()
-		quit, gone := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(gone)
-			l.beat(beat.C, quit)
-		}()
-		defer func() {
-			close(quit)
-			<-gone
-		}()
-	}
-	for {
-		cmd, err := p.Next()
-		if err != nil {
-			half := p.HalfClosed()
-			l.mu.Lock()
-			l.half, l.ended = half, true
-			l.mu.Unlock()
-			return
-		}
-		l.mu.Lock()
-		l.log = append(l.log, entry{d.since(), cmd.String(), string(cmd.Body)})
-		l.sub = l.sub || cmd.Name == "SUB"
-		l.mu.Unlock()
-		if d.on != nil && d.on(l, cmd) {
-			continue
-		}
-		switch cmd.Name {
-		case "SUB", "PUB", "MPUB":
-			l.say("OK")
-		case "CLS":
-			l.say("CLOSE_WAIT")
-		}
-	}
-}
-
-// beat sends heartbeats.
-func (l *line) beat(tick <-chan time.Time, quit <-chan struct{}) {
-	for {
-		select {
-		case <-tick:
-			l.write(func(p *fake.Peer) { p.Heartbeat() })
-		case <-quit:
-			return
-		}
-	}
-}
-
-func (d *nsqds) since() time.Duration { return time.Since(d.start) }
-
-// all returns the connections so far to addr, those that publish or those that subscribe.
-func (d *nsqds) all(addr string, sub bool) []*line {
-	synctest.Wait()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(d.lines), func(l *line) bool { return l.addr != addr || l.isSub() != sub })
-}
-
-// line returns the last connection to addr that has subscribed.
-func (d *nsqds) line(addr string) *line { return d.last(addr, true) }
-
-// publisher returns the last connection to addr that publishes.
-func (d *nsqds) publisher(addr string) *line { return d.last(addr, false) }
-
-func (d *nsqds) last(addr string, sub bool) *line {
-	d.t.Helper()
-	lines := d.all(addr, sub)
-	if len(lines) == 0 {
-		d.t.Fatalf("no connection to %s (subscribed: %v)", addr, sub)
-	}
-	return lines[len(lines)-1]
-}
-
-func (l *line) isSub() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.sub
-}
-
-func (l *line) write(f func(p *fake.Peer)) {
-	l.writing.Lock()
-	defer l.writing.Unlock()
-	f(l.p)
-}
-
-func (l *line) say(response string) { l.write(func(p *fake.Peer) { p.Response(response) }) }
-func (l *line) fail(text string)    { l.write(func(p *fake.Peer) { p.Error(text) }) }
-
-// send delivers first attempts, with the id as the body.
-func (l *line) send(ids ...uint64) {
-	for _, id := range ids {
-		l.sendAs(id, 1, fake.ID(id))
-	}
-}
-
-func (l *line) sendAs(id uint64, attempts uint16, body string) {
-	l.write(func(p *fake.Peer) { p.Message(fake.ID(id), attempts, []byte(body)) })
-}
-
-// flood delivers first attempts in one write.
-func (l *line) flood(first uint64, n int) {
-	var frames []byte
-	for i := range uint64(n) {
-		frames = append(frames, fake.Message(time.Now().UnixNano(), fake.ID(first+i), 1, []byte("x"))...)
-	}
-	l.write(func(p *fake.Peer) { p.Raw(frames) })
-}
-
-// entries returns what has arrived with one of these names, or everything.
-func (l *line) entries(names ...string) []entry {
-	synctest.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.log), func(e entry) bool {
-		name, _, _ := strings.Cut(e.cmd, " ")
-		return len(names) > 0 && !slices.Contains(names, name)
-	})
-}
-
-// payload is the body without its envelope.
-func (e entry) payload() string {
-	_, payload, _ := envelope.Split([]byte(e.body))
-	return string(payload)
-}
-
-// published counts the messages of PUBs and MPUBs.
-func (l *line) published() (n int) {
-	for _, e := range l.entries("PUB", "MPUB") {
-		if strings.HasPrefix(e.cmd, "PUB") {
-			n++
-			continue
-		}
-		n += int(binary.BigEndian.Uint32([]byte(e.body)))
-	}
-	return n
-}
-
-// commands is entries without times; ids of fake.ID lose their zeros.
-func (l *line) commands(names ...string) []string {
-	var commands []string
-	for _, e := range l.entries(names...) {
-		commands = append(commands, short(e.cmd))
-	}
-	return commands
-}
-
-func short(cmd string) string {
-	words := strings.Split(cmd, " ")
-	for i, w := range words {
-		if len(w) == 16 {
-			words[i] = strings.TrimLeft(w, "0")
-		}
-	}
-	return strings.Join(words, " ")
-}
-
-func (l *line) wantCommands(names, want string) {
-	l.d.t.Helper()
-	if got := strings.Join(l.commands(strings.Fields(names)...), ", "); got != want {
-		l.d.t.Errorf("%s heard %q, want %q", l.addr, got, want)
-	}
-}
-
-// wantAnswers checks every FIN, REQ and TOUCH, with the times of all.
-func (l *line) wantAnswers(want ...string) {
-	l.d.t.Helper()
-	var got []string
-	for _, e := range l.entries("FIN", "REQ", "TOUCH") {
-		got = append(got, e.at.String()+" "+short(e.cmd))
-	}
-	if !slices.Equal(got, want) {
-		l.d.t.Errorf("%s heard\n%q, want\n%q", l.addr, got, want)
-	}
-}
-
-// lastRDY returns the last RDY that has arrived.
-func (l *line) lastRDY() string {
-	rdy := l.commands("RDY")
-	if len(rdy) == 0 {
-		return ""
-	}
-	return rdy[len(rdy)-1]
-}
-
-// endedInOrder says whether the client has half-closed.
-func (l *line) endedInOrder() bool {
-	synctest.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.ended && l.half
-}
-
-// service is a consumer that runs.
-type service struct {
-	*nsqx.Consumer[string]
-	t      *testing.T
-	cancel func()
-	done   chan struct{}
-	err    error         // when done
-	took   time.Duration // from the first cancel to done
-}
-
-// consumer makes a consumer of orders/billing.
-func (d *nsqds) consumer(fn handler.Func[string], opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
-	d.t.Helper()
-	opts = append([]nsqx.ConsumerOption{nsqx.WithNSQD(d.addrs...), nsqx.WithConn(d.config), nsqx.WithLogger(slog.New(d.log))}, opts...)
-	c, err := nsqx.NewConsumer("orders", "billing", codec.String(), fn, opts...)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return c
-}
-
-// run runs a consumer until the end of the test, at most.
-func (d *nsqds) run(fn handler.Func[string], opts ...nsqx.ConsumerOption) *service {
-	d.t.Helper()
-	return d.runContext(context.Background(), fn, opts...)
-}
-
-func (d *nsqds) runContext(ctx context.Context, fn handler.Func[string], opts ...nsqx.ConsumerOption) *service {
-	d.t.Helper()
-	s := &service{Consumer: d.consumer(fn, opts...), t: d.t, done: make(chan struct{})}
-	ctx, cancel := context.WithCancel(ctx)
-	var cancelled atomic.Pointer[time.Time]
-	s.cancel = func() {
-		now := time.Now()
-		cancelled.CompareAndSwap(nil, &now)
-		cancel()
-	}
-	go func() {
-		defer close(s.done)
-		s.err = s.Run(ctx)
-		if from := cancelled.Load(); from != nil {
-			s.took = time.Since(*from)
-		}
-	}()
-	d.t.Cleanup(func() {
-		s.cancel()
-		<-s.done
-	})
-	return s
-}
-
-// stop cancels Run and returns what it returned, and how long it took.
-func (s *service) stop() (time.Duration, error) {
-	s.cancel()
-	<-s.done
-	return s.took, s.err
-}
-
-// wantStop stops and checks that all is in order, after d.
-func (s *service) wantStop(d time.Duration) {
-	s.t.Helper()
-	took, err := s.stop()
-	if took != d || err != nil {
-		s.t.Errorf("Run returned %v after %v, want nil after %v", err, took, d)
-	}
-}
-
-// orderly is how long a drain takes that waits for nobody: for what nsqd may send after its answer to CLS.
-const orderly = 50 * time.Millisecond
-
-// logbook is a slog.Handler that keeps what was logged.
-type logbook struct {
-	mu      sync.Mutex
-	records []slog.Record
-	hold    func(slog.Record) // called for each
-}
-
-func (b *logbook) Enabled(context.Context, slog.Level) bool { return true }
-func (b *logbook) WithAttrs([]slog.Attr) slog.Handler       { return b }
-func (b *logbook) WithGroup(string) slog.Handler            { return b }
-
-func (b *logbook) Handle(_ context.Context, r slog.Record) error {
-	b.mu.Lock()
-	b.records = append(b.records, r.Clone())
-	b.mu.Unlock()
-	if b.hold != nil {
-		b.hold(r)
-	}
-	return nil
-}
-
-// count returns how many records of a level contain text.
-func (b *logbook) count(level slog.Level, text string) (n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, r := range b.records {
-		if r.Level == level && strings.Contains(r.Message, text) {
-			n++
-		}
-	}
-	return n
-}
-
-// bubble runs f as a subtest in a bubble, which fails if a goroutine is left.
+// bubble runs f as a subtest in a bubble, which fails if a goroutine remains.
 func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
@@ -409,49 +44,7 @@ func wantErr(t testing.TB, what string, got, want error) {
 	}
 }
 
-// source is where messages come from that go through Process: no network.
-type source struct {
-	nsqd  string
-	ctx   context.Context
-	end   context.CancelCauseFunc
-	terms handler.Terms
-
-	mu      sync.Mutex
-	touched int
-}
-
-// newSource gives messages a minute.
-func newSource(t testing.TB) *source {
-	s := &source{nsqd: nsqd1, terms: handler.Terms{
-		Start: time.Now(), MessageTimeout: time.Minute, MaxMessageTimeout: 15 * time.Minute, Margin: 250 * time.Millisecond,
-	}}
-	s.ctx, s.end = context.WithCancelCause(context.Background())
-	t.Cleanup(func() { s.end(nil) })
-	return s
-}
-
-func (s *source) Topic() string            { return "orders" }
-func (s *source) Channel() string          { return "billing" }
-func (s *source) NSQD() string             { return s.nsqd }
-func (s *source) Context() context.Context { return s.ctx }
-func (s *source) Terms() *handler.Terms    { return &s.terms }
-
-func (s *source) Touch(*handler.Delivery) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.touched++
-	return nil
-}
-
-// message is one that nsqd accepted age ago, and that s receives now.
-func (s *source) message(attempts uint16, age time.Duration, body string) *handler.Message {
-	m := new(handler.Message)
-	id, _ := handler.ParseID(fake.ID(1))
-	(*handler.Delivery)(m).Init(&handler.Read{Source: s, At: s.terms.Now()}, id, attempts, time.Now().Add(-age).UnixNano(), []byte(body))
-	return m
-}
-
-// synced is a list that many goroutines add to.
+// synced is a list for concurrent use.
 type synced[T any] struct {
 	mu   sync.Mutex
 	list []T
@@ -467,4 +60,69 @@ func (s *synced[T]) all() []T {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.list)
+}
+
+// wantSlow checks that a delay is that of an error that a quick retry does not fix.
+func wantSlow(t *testing.T, got time.Duration) {
+	t.Helper()
+	if got < 5*time.Second || got > 10*time.Second {
+		t.Errorf("delay is %v, want 5s to 10s", got)
+	}
+}
+
+// wantDelay checks that a delay is the nth of a schedule that doubles from 100 ms to 10 s, with
+// jitter.
+func wantDelay(t *testing.T, n int, got time.Duration) {
+	t.Helper()
+	middle := min(100*time.Millisecond<<n, 10*time.Second*2/3)
+	if got < middle/2 || got > middle*3/2 || got > 10*time.Second {
+		t.Errorf("delay %d is %v, want half of %v to its one and a half", n, got, middle)
+	}
+}
+
+// faults splits a joined error.
+func faults(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []error
+		for _, err := range joined.Unwrap() {
+			all = append(all, faults(err)...)
+		}
+		return all
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
+}
+
+// optionErrors returns the OptionErrors of a joined error.
+func optionErrors(err error) (all []*nsqx.OptionError) {
+	switch e := err.(type) {
+	case *nsqx.OptionError:
+		all = append(all, e)
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			all = append(all, optionErrors(err)...)
+		}
+	}
+	return all
+}
+
+// job is a service that runs until ctx ends, or until it gets an error from end.
+type job struct {
+	end chan error
+	err error // returned when ctx has ended
+	ran time.Duration
+}
+
+func (j *job) Run(ctx context.Context) error {
+	start := time.Now()
+	defer func() { j.ran = time.Since(start) }()
+	select {
+	case err := <-j.end:
+		return err
+	case <-ctx.Done():
+		time.Sleep(time.Second)
+		return j.err
+	}
 }

@@ -6,4 +6,5 @@ import (
 	"go.uber.org/goleak"
 )
 
+// TestMain checks that no goroutine remains.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -16,33 +17,17 @@ import (
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
-
-func done(context.Context, string) error { return nil }
-
-// faults takes a joined error apart.
-func faults(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var all []error
-		for _, err := range joined.Unwrap() {
-			all = append(all, faults(err)...)
-		}
-		return all
-	}
-	if err == nil {
-		return nil
-	}
-	return []error{err}
-}
 
 func TestOptionFaults(t *testing.T) {
 	ok := nsqx.WithNSQD(nsqd1)
 	fn := func(context.Context, *handler.Message, error) error { return nil }
 	tests := map[string]struct {
 		opts []nsqx.ConsumerOption
-		want []string // each fault, in order: the option, a space, what its text has
+		want []string // of each fault: the option, a space, a part of its text
 	}{
 		"none": {[]nsqx.ConsumerOption{ok}, nil},
 
@@ -166,7 +151,8 @@ func TestGivenTwice(t *testing.T) {
 	}
 }
 
-// TestAllFaultsAtOnce: of arguments and options, of what checks itself, all in one error.
+// TestAllFaultsAtOnce: one error has the faults of arguments, of options and of values that check
+// themselves.
 func TestAllFaultsAtOnce(t *testing.T) {
 	_, err := nsqx.NewConsumer[string]("or/ders", strings.Repeat("c", 65), nil, nil,
 		nsqx.WithConcurrency(0), nsqx.WithConn(conn.Config{DialTimeout: -1, HeartbeatInterval: 1}))
@@ -227,7 +213,7 @@ func TestDefaults(t *testing.T) {
 	want(t, "second address", s.Connections[1].Addr, nsqd2)
 }
 
-// TestSubscription: what the options say of the subscription is what nsqd hears.
+// TestSubscription: nsqd gets the settings of the subscription.
 func TestSubscription(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -235,6 +221,96 @@ func TestSubscription(t *testing.T) {
 		s := d.run(done, nsqx.WithMessageTimeout(90*time.Second), nsqx.WithSampleRate(7), nsqx.WithConcurrency(3))
 		l := d.line(nsqd1)
 		l.wantCommands("", "SUB orders billing, RDY 1")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
+	})
+}
+
+func TestProducerOptionFaults(t *testing.T) {
+	ok := nsqx.WithNSQD(nsqd1)
+	nowhere := conn.Config{DialContext: refusedDial}
+	shared, err := nsqx.NewPublisher(ok, nsqx.WithConn(nowhere), nsqx.WithLogger(discard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shared.Shutdown(t.Context())
+	pub := nsqx.WithPublisher(shared)
+	for name, tt := range map[string]struct {
+		opts []nsqx.ProducerOption
+		want []string // of each fault: the option, a space, a part of its text
+	}{
+		"none":               {[]nsqx.ProducerOption{ok, nil, nsqx.WithConn(nowhere)}, nil},
+		"no address":         {nil, []string{"WithNSQD or WithLookupd or WithDiscoverer is needed"}},
+		"faulty address":     {[]nsqx.ProducerOption{nsqx.WithNSQD("nsqd")}, []string{"WithNSQD want host:port"}},
+		"faulty lookupd":     {[]nsqx.ProducerOption{nsqx.WithLookupd("ftp://a")}, []string{"WithLookupd has a faulty address"}},
+		"timeout":            {[]nsqx.ProducerOption{ok, nsqx.WithPublishTimeout(-1)}, []string{"WithPublishTimeout is -1ns, want 0s to 1h0m0s"}},
+		"timeout high":       {[]nsqx.ProducerOption{ok, nsqx.WithPublishTimeout(time.Hour + 1)}, []string{"WithPublishTimeout is 1h0m0.000000001s, want"}},
+		"timeout twice":      {[]nsqx.ProducerOption{ok, nsqx.WithPublishTimeout(0), nsqx.WithPublishTimeout(0)}, []string{"WithPublishTimeout is given twice"}},
+		"at least twice":     {[]nsqx.ProducerOption{ok, nsqx.WithAtLeastOnce(), nsqx.WithAtLeastOnce()}, []string{"WithAtLeastOnce is given twice"}},
+		"envelope twice":     {[]nsqx.ProducerOption{ok, nsqx.WithEnvelope(), nsqx.WithEnvelope()}, []string{"WithEnvelope is given twice"}},
+		"address twice":      {[]nsqx.ProducerOption{ok, ok}, []string{"WithNSQD is given twice"}},
+		"nil publisher":      {[]nsqx.ProducerOption{ok, nsqx.WithPublisher(nil)}, []string{"WithPublisher got nil"}},
+		"publisher twice":    {[]nsqx.ProducerOption{pub, pub}, []string{"WithPublisher is given twice"}},
+		"publisher and more": {[]nsqx.ProducerOption{pub, nsqx.WithPublishTimeout(0), ok}, []string{"WithNSQD goes with NewPublisher", "WithPublishTimeout goes with NewPublisher"}},
+		"publisher's own":    {[]nsqx.ProducerOption{pub, nsqx.WithSendMiddleware(), nsqx.WithEnvelope()}, nil},
+		"bundle":             {[]nsqx.ProducerOption{nsqx.WithProducerOptions(ok, nil, nsqx.WithPublishTimeout(-1)), nsqx.WithOptions()}, []string{"WithPublishTimeout is -1ns"}},
+		"all of them":        {[]nsqx.ProducerOption{nsqx.WithPublishTimeout(-1), nsqx.WithConn(conn.Config{MaxBodySize: -1})}, []string{"WithPublishTimeout is -1ns", "conn.Config.MaxBodySize is -1", "WithNSQD or"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := nsqx.NewProducer("orders", codec.String(), append(tt.opts, nil)...)
+			if err == nil {
+				defer p.Shutdown(t.Context())
+			}
+			got := faults(err)
+			if len(got) != len(tt.want) {
+				t.Fatalf("faults are %v, want %q", got, tt.want)
+			}
+			for i, want := range tt.want {
+				option, text, _ := strings.Cut(want, " ")
+				if s := got[i].Error(); !strings.HasPrefix(s, "nsqx: "+option+" ") || !strings.Contains(s, text) {
+					t.Errorf("fault is %q, want %q", s, want)
+				}
+			}
+			if slices.Contains([]string{"publisher and more", "publisher's own", "publisher twice"}, name) {
+				_, err := nsqx.NewPublisher(tt.opts...)
+				if !strings.Contains(fmt.Sprint(err), "WithPublisher is for NewProducer") {
+					t.Errorf("NewPublisher returned %v", err)
+				}
+			}
+		})
+	}
+	_, err = nsqx.NewProducer[string]("or/ders", nil, ok)
+	want(t, "faults of the arguments", len(faults(err)), 2)
+	faulty := codec.Func[string](nil, func([]byte) (string, error) { return "", nil })
+	_, err = nsqx.NewProducer("orders", faulty, ok)
+	if _, ok := errors.AsType[*codec.Error](err); !ok {
+		t.Errorf("error is %v, want a *codec.Error", err)
+	}
+}
+
+// TestOptionBundle: options that several consumers share are given as one.
+func TestOptionBundle(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		var order []string
+		named := func(name string) handler.Middleware {
+			return func(next handler.Raw) handler.Raw {
+				return func(ctx context.Context, m *handler.Message) error {
+					order = append(order, name)
+					return next(ctx, m)
+				}
+			}
+		}
+		ev := &events{}
+		handle := func(context.Context, string) error { order = append(order, "handler"); return errBill }
+		_, stop := consume(t, []*nsqxtest.Server{s}, handle,
+			nsqx.WithMiddleware(named("a"), nil, named("b")),
+			nsqx.WithOptions(nsqx.WithHooks(ev.hooks())),
+			nsqx.WithConsumerOptions(nsqx.WithRetry(seconds), nsqx.WithMiddleware(named("c"))))
+		publish(s, 1)
+		want(t, "requeued", billing(s).Requeued, 1)
+		want(t, "delay", s.Requeues("orders", "billing")[0].Delay, time.Second)
+		want(t, "order", strings.Join(order, " "), "a b c handler")
+		wantStop(t, stop, closeTime)
+		want(t, "events", ev.names(), "connect, disconnect")
 	})
 }

@@ -17,39 +17,29 @@ import (
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
-	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
 
-// row is a row of the table of Consumer, or half of one. Each is played twice: through Process, and on the wire.
+// row is a row of the outcome table of Consumer, or half of one. Each is tested through Process and
+// on the wire.
 type row struct {
-	opts     []nsqx.ConsumerOption
-	policy   retry.Policy // attempt × 1 s if nil
-	dead     bool         // there is a dead letter
-	attempts uint16       // 1 if 0 and not wrapped
-	wrapped  bool         // attempts is 0
-	age      time.Duration
-	answer   error
-	takes    time.Duration // of the handler
-	unseen   bool          // the handler is not called
+	opts      []nsqx.ConsumerOption
+	policy    retry.Policy // defaults to attempt × 1 s
+	dead      bool         // with a dead letter
+	attempts  uint16       // defaults to 1
+	wrapped   bool         // attempts is 0
+	age       time.Duration
+	answer    error
+	takes     time.Duration // of the handler
+	notCalled bool          // the handler is not called
 
 	want  handler.Disposition
 	delay time.Duration
-	err   error // that the outcome's error must be; answer if nil
+	err   error // of the outcome; defaults to answer
 	heard string
 }
 
-func opts(o ...nsqx.ConsumerOption) []nsqx.ConsumerOption { return o }
-
-var (
-	seconds  = retry.PolicyFunc(func(attempt int, _ error) time.Duration { return time.Duration(attempt) * time.Second })
-	max3     = nsqx.WithMaxAttempts(3)
-	stop     = retry.Schedule(time.Second, retry.Stop)
-	maxAge   = nsqx.WithMaxAge(time.Hour)
-	errOther = errors.New("other")
-)
-
-// late is just after nsqd may have given up waiting.
+// late is just after the last instant at which a failure may be answered.
 const late = time.Minute - 250*time.Millisecond
 
 var rows = map[string]row{
@@ -74,10 +64,10 @@ var rows = map[string]row{
 	"permanent, dead":           {dead: true, answer: retry.Permanent(errBill), want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
 	"permanent, discarded":      {opts: opts(nsqx.WithDiscard()), answer: retry.Permanent(errBill), want: handler.Drop, heard: "FIN 1"},
 	"cenkalti's permanent":      {dead: true, answer: backoff.Permanent(errBill), want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
-	"two minds: outermost wins": {dead: true, answer: retry.Drop(retry.Permanent(errBill)), want: handler.Drop, heard: "FIN 1"},
-	"two minds: leftmost wins":  {dead: true, answer: errors.Join(errOther, retry.After(2*time.Second, errBill), retry.Drop(errBill)), want: handler.Requeue, delay: 2 * time.Second, heard: "REQ 1 2000"},
+	"two marks: outermost wins": {dead: true, answer: retry.Drop(retry.Permanent(errBill)), want: handler.Drop, heard: "FIN 1"},
+	"two marks: leftmost wins":  {dead: true, answer: errors.Join(errOther, retry.After(2*time.Second, errBill), retry.Drop(errBill)), want: handler.Requeue, delay: 2 * time.Second, heard: "REQ 1 2000"},
 
-	"policy goes on":         {policy: stop, dead: true, answer: errBill, want: handler.Requeue, delay: time.Second, heard: "REQ 1 1000"},
+	"policy continues":       {policy: stop, dead: true, answer: errBill, want: handler.Requeue, delay: time.Second, heard: "REQ 1 1000"},
 	"policy stops":           {policy: stop, attempts: 2, answer: errBill, want: handler.Drop, heard: "FIN 1"},
 	"policy stops, dead":     {policy: stop, dead: true, attempts: 2, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
 	"policy stops, not Stop": {policy: retry.PolicyFunc(func(int, error) time.Duration { return -time.Hour }), dead: true, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
@@ -94,11 +84,11 @@ var rows = map[string]row{
 
 	"F20: counter wrapped, no bound":  {wrapped: true, answer: errBill, want: handler.Requeue, delay: time.Hour, heard: "REQ 1 3600000"},
 	"F20: counter wrapped, any bound": {opts: opts(nsqx.WithMaxAttempts(65535)), dead: true, wrapped: true, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
-	"F20: counter wrapped, crashes":   {opts: opts(max3), dead: true, wrapped: true, unseen: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
+	"F20: counter wrapped, crashes":   {opts: opts(max3), dead: true, wrapped: true, notCalled: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
 	"F20: highest attempt":            {opts: opts(nsqx.WithMaxAttempts(65535)), dead: true, attempts: 65535, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
 	"crash guard, not yet":            {opts: opts(max3), dead: true, attempts: 14, answer: errBill, want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
-	"crash guard":                     {opts: opts(max3), dead: true, attempts: 15, unseen: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
-	"crash guard, discarded":          {opts: opts(max3, nsqx.WithDiscard()), attempts: 15, unseen: true, want: handler.Drop, err: errAny, heard: "FIN 1"},
+	"crash guard":                     {opts: opts(max3), dead: true, attempts: 15, notCalled: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
+	"crash guard, discarded":          {opts: opts(max3, nsqx.WithDiscard()), attempts: 15, notCalled: true, want: handler.Drop, err: errAny, heard: "FIN 1"},
 
 	"mapped to permanent":   {opts: opts(mapping), dead: true, answer: errBill, want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
 	"mapped to after":       {opts: opts(mapping), dead: true, answer: fmt.Errorf("in %w", errQuota), want: handler.Requeue, delay: 7 * time.Second, err: errQuota, heard: "REQ 1 7000"},
@@ -116,12 +106,12 @@ var rows = map[string]row{
 	"not to be compared":        {answer: manyErrors{errBill}, want: handler.Requeue, delay: time.Second, err: errAny, heard: "REQ 1 1000"},
 	"middleware swallows":       {opts: opts(nsqx.WithMiddleware(returning(nil))), answer: errBill, want: handler.Finish, err: errNone, heard: "FIN 1"},
 	"middleware objects":        {opts: opts(nsqx.WithMiddleware(returning(errOther))), want: handler.Requeue, delay: time.Second, err: errOther, heard: "REQ 1 1000"},
-	"middleware does not call":  {opts: opts(nsqx.WithMiddleware(insteadOf(errOther))), unseen: true, want: handler.Requeue, delay: time.Second, err: errOther, heard: "REQ 1 1000"},
-	"middleware finishes":       {opts: opts(nsqx.WithMiddleware(insteadOf(nil))), unseen: true, want: handler.Finish, heard: "FIN 1"},
+	"middleware does not call":  {opts: opts(nsqx.WithMiddleware(insteadOf(errOther))), notCalled: true, want: handler.Requeue, delay: time.Second, err: errOther, heard: "REQ 1 1000"},
+	"middleware finishes":       {opts: opts(nsqx.WithMiddleware(insteadOf(nil))), notCalled: true, want: handler.Finish, heard: "FIN 1"},
 	"telemetry swallows":        {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: returning(nil)})), answer: errBill, want: handler.Requeue, delay: time.Second, heard: "REQ 1 1000"},
 	"telemetry objects":         {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: returning(errOther)})), want: handler.Finish, heard: "FIN 1"},
-	"telemetry does not call":   {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: insteadOf(nil)})), unseen: true, want: handler.Requeue, delay: 10 * time.Second, err: errAny, heard: "REQ 1 10000"},
-	"telemetry fails":           {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: insteadOf(errOther)}), max3), dead: true, attempts: 9, unseen: true, want: handler.Requeue, delay: 10 * time.Second, err: errOther, heard: "REQ 1 10000"},
+	"telemetry does not call":   {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: insteadOf(nil)})), notCalled: true, want: handler.Requeue, delay: 10 * time.Second, err: errAny, heard: "REQ 1 10000"},
+	"telemetry fails":           {opts: opts(nsqx.WithTelemetry(&telemetry{middleware: insteadOf(errOther)}), max3), dead: true, attempts: 9, notCalled: true, want: handler.Requeue, delay: 10 * time.Second, err: errOther, heard: "REQ 1 10000"},
 	"telemetry without middle":  {opts: opts(nsqx.WithTelemetry(&telemetry{})), want: handler.Finish, heard: "FIN 1"},
 	"nil middleware is ignored": {opts: opts(nsqx.WithMiddleware(nil, nil)), want: handler.Finish, heard: "FIN 1"},
 }
@@ -140,23 +130,8 @@ type manyErrors []error
 
 func (manyErrors) Error() string { return "many" }
 
-func returning(err error) handler.Middleware {
-	return func(next handler.Raw) handler.Raw {
-		return func(ctx context.Context, m *handler.Message) error {
-			_ = next(ctx, m)
-			return err
-		}
-	}
-}
-
-func insteadOf(err error) handler.Middleware {
-	return func(handler.Raw) handler.Raw {
-		return func(context.Context, *handler.Message) error { return err }
-	}
-}
-
-// all returns the row's options, with dead for its dead letter.
-func (r row) all(dead nsqx.ConsumerOption) []nsqx.ConsumerOption {
+// options returns the row's options, with dead for its dead letter.
+func (r row) options(dead nsqx.ConsumerOption) []nsqx.ConsumerOption {
 	policy := r.policy
 	if policy == nil {
 		policy = seconds
@@ -180,7 +155,7 @@ func (r row) check(t *testing.T, out handler.Outcome, ran bool) {
 	if out.Disposition != r.want || out.Delay != r.delay {
 		t.Errorf("outcome is %v after %v, want %v after %v (%v)", out.Disposition, out.Delay, r.want, r.delay, out.Err)
 	}
-	if ran == r.unseen {
+	if ran == r.notCalled {
 		t.Errorf("the handler was called: %v", ran)
 	}
 	wantErr := r.err
@@ -201,6 +176,7 @@ func (r row) check(t *testing.T, out handler.Outcome, ran bool) {
 	}
 }
 
+// TestOutcomes: each row of the outcome table, through Process and on the wire.
 func TestOutcomes(t *testing.T) {
 	for name, r := range rows {
 		bubble(t, name+"/process", func(t *testing.T) { r.process(t) })
@@ -216,7 +192,7 @@ func (r row) process(t *testing.T) {
 		ran = true
 		time.Sleep(r.takes)
 		return r.answer
-	}, r.all(dead)...)
+	}, r.options(dead)...)
 	m := newSource(t).message(r.attempt(), r.age, "body")
 	out := c.Process(context.Background(), m)
 	r.check(t, out, ran)
@@ -229,13 +205,13 @@ func (r row) process(t *testing.T) {
 func (r row) wire(t *testing.T) {
 	d := newNSQDs(t)
 	ran := false
-	settled := &settles{}
+	settled := &settleEvents{}
 	s := d.run(func(_ context.Context, body string) error {
 		want(t, "body", body, "as it came")
 		ran = true
 		time.Sleep(r.takes)
 		return r.answer
-	}, append(r.all(nsqx.WithDeadLetter("dead")), nsqx.WithHooks(settled.hooks()))...)
+	}, append(r.options(nsqx.WithDeadLetter("dead")), nsqx.WithHooks(settled.hooks()))...)
 	l := d.line(nsqd1)
 	ts := time.Now().Add(-r.age).UnixNano()
 	l.write(func(p *fake.Peer) { p.MessageAt(ts, fake.ID(1), r.attempt(), []byte("as it came")) })
@@ -265,11 +241,12 @@ func (r row) wire(t *testing.T) {
 	} else if len(dead) > 0 {
 		t.Errorf("%d connections to publish on", len(dead))
 	}
-	s.wantStop(orderly)
+	s.wantStop(closeTime)
 	l.wantCommands("FIN REQ", r.heard)
 }
 
-// TestUndecodable: it waits for a release that can read it, unless there is a place for it.
+// TestUndecodable: a message that does not decode is retried, so that a later release can read it,
+// unless there is a dead letter or WithDiscard.
 func TestUndecodable(t *testing.T) {
 	type order struct{ ID int }
 	permanent := nsqx.WithErrors(retry.As(func(err *handler.DecodeError) error { return retry.Permanent(err) }))
@@ -279,10 +256,10 @@ func TestUndecodable(t *testing.T) {
 		want     handler.Outcome
 	}{
 		"no place":          {nil, 3, handler.Outcome{Disposition: handler.Requeue, Delay: 3 * time.Second}},
-		"a place":           {opts(nsqx.WithDeadLetterFunc(keep)), 1, handler.Outcome{Disposition: handler.DeadLetter}},
+		"a place":           {opts(nsqx.WithDeadLetterFunc(confirmDeadLetter)), 1, handler.Outcome{Disposition: handler.DeadLetter}},
 		"discarded":         {opts(nsqx.WithDiscard()), 1, handler.Outcome{Disposition: handler.Drop}},
 		"mapped, no place":  {opts(permanent), 1, handler.Outcome{Disposition: handler.Drop}},
-		"and attempts left": {opts(nsqx.WithDeadLetterFunc(keep), max3), 1, handler.Outcome{Disposition: handler.DeadLetter}},
+		"and attempts left": {opts(nsqx.WithDeadLetterFunc(confirmDeadLetter), max3), 1, handler.Outcome{Disposition: handler.DeadLetter}},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			var seen error
@@ -310,38 +287,13 @@ func TestUndecodable(t *testing.T) {
 	}
 }
 
-func keep(context.Context, *handler.Message, error) error { return nil }
-
-// settles is a SettleHook.
-type settles struct {
-	hold func(*handler.Message) // called for each
-	list synced[settle]
-}
-
-type settle struct {
-	id   string
-	body string
-	out  handler.Outcome
-}
-
-func (h *settles) OnSettle(m *handler.Message) {
-	h.list.add(settle{strings.TrimLeft(m.ID.String(), "0"), string(m.Body), m.Outcome()})
-	if h.hold != nil {
-		h.hold(m)
-	}
-}
-
-func (h *settles) hooks() observe.Hooks { return observe.Hooks{OnSettle: h.OnSettle} }
-
-func (h *settles) all() []settle { return h.list.all() }
-
-// TestRedeliveries: the policy is told the number of the attempt, 0 as 65536.
+// TestRedeliveries: the policy gets the number of the attempt; a wrapped counter is 65536.
 func TestRedeliveries(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		var told synced[int]
+		var attempts synced[int]
 		policy := retry.PolicyFunc(func(attempt int, err error) time.Duration {
 			wantErr(t, "the policy's error", err, errBill)
-			told.add(attempt)
+			attempts.add(attempt)
 			return time.Duration(attempt) * time.Millisecond
 		})
 		d := newNSQDs(t)
@@ -351,18 +303,19 @@ func TestRedeliveries(t *testing.T) {
 			l.sendAs(7, attempts, "x")
 		}
 		l.wantCommands("REQ", "REQ 7 1, REQ 7 2, REQ 7 65535, REQ 7 65536")
-		if got := told.all(); !slices.Equal(got, []int{1, 2, 65535, 65536}) {
-			t.Errorf("the policy was told of attempts %v", got)
+		if got := attempts.all(); !slices.Equal(got, []int{1, 2, 65535, 65536}) {
+			t.Errorf("the policy got attempts %v", got)
 		}
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestDelayCutWarnsOnceF21: and nobody waits for a logger that is slow.
+// TestDelayCutWarnsOnceF21: a delay that is cut is logged once, and a slow logger delays no other
+// handler.
 func TestDelayCutWarnsOnceF21(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
-		d.log.hold = func(r slog.Record) {
+		d.log.onRecord = func(r slog.Record) {
 			if strings.Contains(r.Message, "requeue delay") {
 				time.Sleep(time.Second)
 			}
@@ -377,16 +330,29 @@ func TestDelayCutWarnsOnceF21(t *testing.T) {
 		time.Sleep(time.Second)
 		want(t, "answers", len(l.commands("REQ")), 3)
 		want(t, "warnings", d.log.count(slog.LevelWarn, "a requeue delay of 2h0m0s was cut to 1h0m0s"), 1)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestGivenUpWithoutDeadLetter is an error for the operator.
+// TestGivenUpWithoutDeadLetter: a message given up without a dead letter is logged as an error.
 func TestGivenUpWithoutDeadLetter(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
-		c := d.consumer(func(context.Context, string) error { return retry.Permanent(errBill) })
+		var log logbook
+		c := newLoggedConsumer(t, &log, func(context.Context, string) error { return retry.Permanent(errBill) }, nsqx.WithNSQD(nsqd1))
 		c.Process(context.Background(), newSource(t).message(1, 0, "x"))
-		want(t, "errors logged", d.log.count(slog.LevelError, "message dropped: it was given up"), 1)
+		want(t, "errors logged", log.count(slog.LevelError, "message dropped: it was given up"), 1)
 	})
+}
+
+// TestCodecIsAsked: the handler gets the value that the codec decodes.
+func TestCodecIsAsked(t *testing.T) {
+	type order struct{ ID int }
+	var got order
+	c, err := nsqx.NewConsumer("orders", "billing", codec.JSON[order](), func(_ context.Context, o order) error { got = o; return nil }, nsqx.WithNSQD(nsqd1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := c.Process(context.Background(), newSource(t).message(1, 0, `{"ID":7}`))
+	want(t, "outcome", out, handler.Outcome{Disposition: handler.Finish})
+	want(t, "order", got, order{7})
 }

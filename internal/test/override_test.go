@@ -12,7 +12,8 @@ import (
 	"github.com/nsqx/nsqx/internal/override"
 )
 
-// An override decides where the consumer connects to, whatever stands before or behind it.
+// TestOverride: an override decides where the consumer connects to, whatever options stand before
+// or after it.
 func TestOverride(t *testing.T) {
 	bubble(t, "addresses and connection", func(t *testing.T) {
 		d := newNSQDs(t, nsqd2)

@@ -12,7 +12,8 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestProducerAllocatesLittle: one allocation a publish, the Outgoing, beyond those of the codec.
+// TestProducerAllocatesLittle: a publish makes one allocation, the Outgoing, beyond those of the
+// codec.
 func TestProducerAllocatesLittle(t *testing.T) {
 	const size = len("PUB orders\n") + 4 + 200
 	ok := fake.Frame(fake.FrameResponse, []byte("OK"))
@@ -42,7 +43,7 @@ func TestProducerAllocatesLittle(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	wantErr(t, "Close", p.Shutdown(ctx), nil)
+	wantErr(t, "Shutdown", p.Shutdown(ctx), nil)
 	if got > 1 {
 		t.Errorf("%v allocations a publish, want at most 1", got)
 	}

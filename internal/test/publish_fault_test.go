@@ -14,13 +14,14 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// TestCutBeforeTheOK is F14: nsqd may have it, so it is published again only if the service says so.
+// TestCutBeforeTheOK (row F14): nsqd may have the message, so it is published again only with
+// WithAtLeastOnce.
 func TestCutBeforeTheOK(t *testing.T) {
 	for name, cut := range map[string]nsqxtest.Action{"closed": nsqxtest.HangUp(), "reset": nsqxtest.Reset()} {
 		for _, again := range []bool{false, true} {
 			bubble(t, fmt.Sprint(name, again), func(t *testing.T) {
 				s := nsqxtest.NewServer(t)
-				onPublish(inTurn(cut), s)
+				onPublish(sequence(cut), s)
 				opts := []nsqx.ProducerOption{nil}
 				if again {
 					opts = append(opts, nsqx.WithAtLeastOnce())
@@ -41,18 +42,19 @@ func TestCutBeforeTheOK(t *testing.T) {
 	}
 }
 
-// TestUnconfirmedIsKept: nsqd may have it, whatever becomes of later attempts; and why they ended is told, too.
+// TestUnconfirmedIsKept: after an unconfirmed attempt the error stays ErrUnconfirmed, whatever
+// later attempts return; it also has their reason.
 func TestUnconfirmedIsKept(t *testing.T) {
 	for name, tt := range map[string]struct {
 		then  nsqxtest.Action
-		after error // what the error is, too
+		after error // also in the error
 	}{
 		"rejected then": {nsqxtest.Fail("E_BAD_TOPIC"), nil},
 		"silent then":   {nsqxtest.Drop(), context.DeadlineExceeded},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
-			onPublish(inTurn(nsqxtest.HangUp(), tt.then), s)
+			onPublish(sequence(nsqxtest.HangUp(), tt.then), s)
 			p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithAtLeastOnce())
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
@@ -75,11 +77,11 @@ func TestUnconfirmedIsKept(t *testing.T) {
 	})
 }
 
-// TestLateAnswerOfAPublish is F15.
+// TestLateAnswerOfAPublish is row F15.
 func TestLateAnswerOfAPublish(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
-		onPublish(inTurn(nsqxtest.Proceed().After(time.Second), nsqxtest.Fail("E_BAD_TOPIC").After(time.Second)), s)
+		onPublish(sequence(nsqxtest.Proceed().After(time.Second), nsqxtest.Fail("E_BAD_TOPIC").After(time.Second)), s)
 		p := newPublisher(t, []*nsqxtest.Server{s})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -94,7 +96,7 @@ func TestLateAnswerOfAPublish(t *testing.T) {
 	})
 }
 
-// TestPublishToSilence: Publish returns when its ctx ends, also while heartbeats come.
+// TestPublishToSilence: Publish returns when its ctx ends, even while heartbeats come.
 func TestPublishToSilence(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -113,7 +115,8 @@ func TestPublishToSilence(t *testing.T) {
 	})
 }
 
-// TestOverload is R3: who has very much unanswered waits, by its ctx, and what waits is not sent.
+// TestOverload (row R3): above the limit of unanswered messages a publish waits until its ctx ends,
+// and is not sent.
 func TestOverload(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -127,14 +130,15 @@ func TestOverload(t *testing.T) {
 		wantKind(t, err, nsqx.ErrNotSent)
 		wantErr(t, "why", err, context.DeadlineExceeded)
 		want(t, "commands", commands(s), 1)
-		wantKind(t, <-all, nsqx.ErrUnconfirmed) // after PublishTimeout
+		wantKind(t, <-all, nsqx.ErrUnconfirmed) // after the publish timeout
 	})
 }
 
-// TestForbiddenTopic is A3: the refusal of one topic ends the connection, and holds up no other.
+// TestForbiddenTopic (row A3): the refusal of one topic ends the connection, and delays no other
+// topic.
 func TestForbiddenTopic(t *testing.T) {
-	for _, patience := range []time.Duration{10 * time.Second, time.Second} {
-		bubble(t, patience.String(), func(t *testing.T) {
+	for _, timeout := range []time.Duration{10 * time.Second, time.Second} {
+		bubble(t, timeout.String(), func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
 			onPublish(func(_ *nsqxtest.ServerConn, cmd nsqxtest.Command) nsqxtest.Action {
 				if cmd.Param(0) == "secret" {
@@ -142,7 +146,7 @@ func TestForbiddenTopic(t *testing.T) {
 				}
 				return nsqxtest.Proceed()
 			}, s)
-			p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithPublishTimeout(patience))
+			p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithPublishTimeout(timeout))
 			for range 20 {
 				wantKind(t, sendTo(t.Context(), p, "secret", "x"), nsqx.ErrRejected)
 			}
@@ -155,12 +159,13 @@ func TestForbiddenTopic(t *testing.T) {
 	}
 }
 
-// TestAuthExpires is A4: the auth server fails for a while, which ends connections and costs no message.
+// TestAuthExpires (row A4): the auth server fails for a while. That costs connections, but no
+// message.
 func TestAuthExpires(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		fail := nsqxtest.Fail("E_AUTH_FAILED AUTH failed")
-		onPublish(inTurn(nsqxtest.Proceed(), fail, fail, fail), s)
+		onPublish(sequence(nsqxtest.Proceed(), fail, fail, fail), s)
 		p := newPublisher(t, []*nsqxtest.Server{s})
 		for _, body := range numbered(3) {
 			wantKind(t, sendTo(t.Context(), p, "orders", body), nil)
@@ -171,11 +176,11 @@ func TestAuthExpires(t *testing.T) {
 	})
 }
 
-// TestAlwaysRefused: a publish that no nsqd takes ends when patience does, also when others are taken all the while, so that there is
-// always a connection.
+// TestAlwaysRefused: a publish that every nsqd refuses ends with the publish timeout, even if other
+// publishes succeed all the time and keep connections up.
 func TestAlwaysRefused(t *testing.T) {
-	for _, patience := range []time.Duration{0, 5 * time.Second} {
-		bubble(t, patience.String(), func(t *testing.T) {
+	for _, timeout := range []time.Duration{0, 5 * time.Second} {
+		bubble(t, timeout.String(), func(t *testing.T) {
 			servers := nsqxtest.NewServers(t, 3)
 			onPublish(func(_ *nsqxtest.ServerConn, cmd nsqxtest.Command) nsqxtest.Action {
 				if cmd.Param(0) == "full" {
@@ -183,11 +188,11 @@ func TestAlwaysRefused(t *testing.T) {
 				}
 				return nsqxtest.Proceed().After(time.Millisecond)
 			}, servers...)
-			p := newPublisher(t, servers, nsqx.WithPublishTimeout(patience))
+			p := newPublisher(t, servers, nsqx.WithPublishTimeout(timeout))
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var others sync.WaitGroup
-			for i := range 9 { // each nsqd has three that keep to it
+			for i := range 9 { // three for each nsqd
 				others.Go(func() {
 					for ctx.Err() == nil {
 						out := message("orders", "x")
@@ -199,7 +204,7 @@ func TestAlwaysRefused(t *testing.T) {
 			}
 			start := time.Now()
 			wantKind(t, sendTo(ctx, p, "full", "x"), nsqx.ErrNotSent)
-			if took := time.Since(start); took > patience+time.Second {
+			if took := time.Since(start); took > timeout+time.Second {
 				t.Errorf("it took %v", took)
 			}
 			cancel()
@@ -208,7 +213,8 @@ func TestAlwaysRefused(t *testing.T) {
 	}
 }
 
-// TestOneOfManyIsTooLarge: nsqd, whose limit is lower than ours, refuses an MPUB for one of its messages: the others are published.
+// TestOneOfManyIsTooLarge: nsqd's limit is lower than the configured one, so it refuses an MPUB
+// because of one message. The others are published.
 func TestOneOfManyIsTooLarge(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithMaxMessageSize(10), nsqxtest.WithoutChecks())
@@ -231,9 +237,9 @@ func TestOneOfManyIsTooLarge(t *testing.T) {
 	})
 }
 
-// TestDroppedAgainAndAgain: nsqd drops the connection after every 20 PUBs. None is lost, none hangs, and only those are reported that were
-// on their way.
-func TestDroppedAgainAndAgain(t *testing.T) {
+// TestDroppedRepeatedly: nsqd closes the connection after every 20 PUBs. No publish is lost or
+// hangs, and only those in flight fail.
+func TestDroppedRepeatedly(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		bubble(t, fmt.Sprint("at least once ", again), func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
@@ -301,8 +307,9 @@ func TestHeartbeatsWhilePublishing(t *testing.T) {
 	})
 }
 
-// TestCausesOfOthers: errgroup ends the context of all with the error of one, which is not the kind of theirs.
-func TestCausesOfOthers(t *testing.T) {
+// TestCancelCause: errgroup cancels the context of all with the error of one, whose kind is not
+// that of the others.
+func TestCancelCause(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		onPublish(always(nsqxtest.Drop()), s)

@@ -3,7 +3,6 @@ package test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -18,16 +17,9 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// shares counts what each server has taken of a topic.
-func shares(servers []*nsqxtest.Server, topic string) (n []int) {
-	for _, s := range servers {
-		n = append(n, len(s.Published(topic)))
-	}
-	return n
-}
-
-// TestInTurns: the nsqds that are connected get the same number, one that is down gets none, and its share when it is back.
-func TestInTurns(t *testing.T) {
+// TestRoundRobin: connected nsqds get the same number of messages. One that is down gets none until
+// it is back.
+func TestRoundRobin(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 3)
 		p := newPublisher(t, servers)
@@ -37,27 +29,27 @@ func TestInTurns(t *testing.T) {
 			}
 		}
 		send(30)
-		if got := shares(servers, "orders"); !slices.Equal(got, []int{10, 10, 10}) {
-			t.Errorf("shares are %v", got)
+		if got := publishedBy(servers, "orders"); !slices.Equal(got, []int{10, 10, 10}) {
+			t.Errorf("messages by nsqd are %v", got)
 		}
 		servers[1].Refuse(true)
 		servers[1].Disconnect()
 		synctest.Wait()
 		send(30)
-		if got := shares(servers, "orders"); !slices.Equal(got, []int{25, 10, 25}) {
-			t.Errorf("shares are %v", got)
+		if got := publishedBy(servers, "orders"); !slices.Equal(got, []int{25, 10, 25}) {
+			t.Errorf("messages by nsqd are %v", got)
 		}
 		want(t, "healthy", p.Healthy(), nil)
 		servers[1].Refuse(false)
 		time.Sleep(10 * time.Second)
 		send(30)
-		if got := shares(servers, "orders"); !slices.Equal(got, []int{35, 20, 35}) {
-			t.Errorf("shares are %v", got)
+		if got := publishedBy(servers, "orders"); !slices.Equal(got, []int{35, 20, 35}) {
+			t.Errorf("messages by nsqd are %v", got)
 		}
 	})
 }
 
-// TestNotSentGoesElsewhere: what one nsqd cannot take another takes at once.
+// TestNotSentGoesElsewhere: another nsqd gets at once what one does not accept.
 func TestNotSentGoesElsewhere(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2)
@@ -72,7 +64,8 @@ func TestNotSentGoesElsewhere(t *testing.T) {
 	})
 }
 
-// TestPreferredNSQD is that of Outgoing.NSQD, which says afterwards who was asked. Commands after the first go where they can.
+// TestPreferredNSQD: Outgoing.NSQD names the nsqd to use, and afterwards the one that was used. If
+// it is not known, any nsqd is used.
 func TestPreferredNSQD(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 3)
@@ -87,14 +80,15 @@ func TestPreferredNSQD(t *testing.T) {
 		out := message("orders", "x")
 		wantKind(t, p.Send(t.Context(), out), nil)
 		if out.NSQD == "" {
-			t.Error("it does not say who was asked")
+			t.Error("NSQD is empty")
 		}
 		out.NSQD = "unknown:4150"
 		wantKind(t, p.Send(t.Context(), out), nil)
 	})
 }
 
-// TestCommandsOfOneSend: each goes to any nsqd that can take it; that the first went to one that is lost then does not bind the others.
+// TestCommandsOfOneSend: each command goes to any nsqd that can take it, even if the nsqd of the
+// first one is lost.
 func TestCommandsOfOneSend(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2)
@@ -112,28 +106,29 @@ func TestCommandsOfOneSend(t *testing.T) {
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("it took %v", took)
 		}
-		if got := shares(servers, "orders"); got[0] == 0 || got[1] == 0 {
-			t.Errorf("shares are %v", got)
+		if got := publishedBy(servers, "orders"); got[0] == 0 || got[1] == 0 {
+			t.Errorf("messages by nsqd are %v", got)
 		}
 	})
 }
 
-// TestNoNSQD: with patience it is waited for one; without, not for longer than until all have failed.
+// TestNoNSQD: a publish waits for an nsqd until the publish timeout; with timeout 0, until all
+// dials have failed.
 func TestNoNSQD(t *testing.T) {
-	for _, patience := range []time.Duration{0, 3 * time.Second, 10 * time.Second} {
-		bubble(t, patience.String(), func(t *testing.T) {
+	for _, timeout := range []time.Duration{0, 3 * time.Second, 10 * time.Second} {
+		bubble(t, timeout.String(), func(t *testing.T) {
 			servers := nsqxtest.NewServers(t, 3)
 			for _, s := range servers {
 				s.Refuse(true)
 			}
-			p := newPublisher(t, servers, nsqx.WithPublishTimeout(patience))
+			p := newPublisher(t, servers, nsqx.WithPublishTimeout(timeout))
 			start := time.Now()
 			err := sendTo(t.Context(), p, "orders", "x")
 			wantKind(t, err, nsqx.ErrNotSent)
 			wantErr(t, "why", err, nsqx.ErrNoNSQD)
-			want(t, "took", time.Since(start), patience)
+			want(t, "took", time.Since(start), timeout)
 			for _, s := range servers {
-				if !strings.Contains(err.Error(), s.Addr()) && patience == 0 {
+				if !strings.Contains(err.Error(), s.Addr()) && timeout == 0 {
 					t.Errorf("the error does not say what is wrong with %s: %v", s.Addr(), err)
 				}
 			}
@@ -143,7 +138,7 @@ func TestNoNSQD(t *testing.T) {
 
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if patience > 0 {
+			if timeout > 0 {
 				start = time.Now()
 				err := sendTo(ctx, p, "orders", "x")
 				wantKind(t, err, nsqx.ErrNotSent)
@@ -160,7 +155,7 @@ func TestNoNSQD(t *testing.T) {
 	}
 }
 
-// TestWaitingPublishGoesOut as soon as an nsqd is there.
+// TestWaitingPublishGoesOut: a waiting publish is sent as soon as an nsqd is connected.
 func TestWaitingPublishGoesOut(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -182,8 +177,9 @@ func TestWaitingPublishGoesOut(t *testing.T) {
 	})
 }
 
-// TestHopeless: a publish fails at once if no nsqd can be reached for reasons that last, and not if one of them may heal.
-func TestHopeless(t *testing.T) {
+// TestPermanentDialErrors: a publish fails at once if the dial errors of all nsqds are permanent,
+// and waits if one of them may recover.
+func TestPermanentDialErrors(t *testing.T) {
 	for name, tt := range map[string]struct {
 		heal []bool // of the nsqds: it is refused; of the others: they have no snappy
 		took time.Duration
@@ -202,7 +198,7 @@ func TestHopeless(t *testing.T) {
 				addrs = append(addrs, s.Addr())
 				down[s.Addr()] = tt.heal[i]
 			}
-			p := started(t, nsqx.WithNSQD(addrs...), nsqx.WithConn(conn.Config{
+			p := newPublisherOf(t, nsqx.WithNSQD(addrs...), nsqx.WithConn(conn.Config{
 				Compression: conn.Snappy,
 				DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 					for _, s := range servers {
@@ -222,14 +218,14 @@ func TestHopeless(t *testing.T) {
 	}
 }
 
-// TestRedialOfAnIdleConnection: one that has stood for long is redialled early, whatever came before it, and whether or not something was
-// published.
+// TestRedialOfAnIdleConnection: the first redial after a long connection comes early, whatever was
+// before it, and whether or not something was published.
 func TestRedialOfAnIdleConnection(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		s.Refuse(true)
 		p := newPublisher(t, []*nsqxtest.Server{s})
-		time.Sleep(time.Minute) // so that redials are rare
+		time.Sleep(time.Minute) // for long redial delays
 		s.Refuse(false)
 		time.Sleep(time.Hour)
 		want(t, "healthy", p.Healthy(), nil)
@@ -239,7 +235,7 @@ func TestRedialOfAnIdleConnection(t *testing.T) {
 	})
 }
 
-// TestNoRedialStorm: an nsqd that ends all connections is not dialled all the time.
+// TestNoRedialStorm: an nsqd that ends every connection is dialled under backoff.
 func TestNoRedialStorm(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -248,45 +244,33 @@ func TestNoRedialStorm(t *testing.T) {
 		for range 20 {
 			wantKind(t, sendTo(t.Context(), p, "orders", "x"), nsqx.ErrNotSent)
 		}
-		if n := s.Dials(); n > 60 { // in 200 s
+		if n := s.Dials(); n > 60 { // within 200 s
 			t.Errorf("%d dials", n)
 		}
 	})
 }
 
-// mute is a connection whose writes fail once it is broken, while there is nothing to read.
-type mute struct {
-	net.Conn
-	broken *atomic.Bool
-}
-
-func (c mute) Write(p []byte) (int, error) {
-	if c.broken.Load() {
-		return 0, errors.New("broken")
-	}
-	return c.Conn.Write(p)
-}
-
-// TestEndingConnections: those that can be written to no more, and have not ended yet, are not asked again and again.
+// TestEndingConnections: a connection whose writes fail, but which has not ended yet, is not used
+// in a loop.
 func TestEndingConnections(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2)
 		broken := []*atomic.Bool{new(atomic.Bool), new(atomic.Bool)}
-		p := started(t, nsqx.WithNSQD(servers[0].Addr(), servers[1].Addr()), nsqx.WithConn(conn.Config{
+		p := newPublisherOf(t, nsqx.WithNSQD(servers[0].Addr(), servers[1].Addr()), nsqx.WithConn(conn.Config{
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				i := slices.IndexFunc(servers, func(s *nsqxtest.Server) bool { return s.Addr() == addr })
 				nc, err := servers[i].DialContext(ctx, network, addr)
 				if err != nil {
 					return nil, err
 				}
-				return mute{nc, broken[i]}, nil
+				return brokenConn{nc, broken[i]}, nil
 			},
 		}))
 		for _, b := range broken {
 			b.Store(true)
 		}
 		lost := []<-chan error{}
-		for range 2 { // one at each
+		for range 2 { // one for each
 			lost = append(lost, inBackground(func() error { return sendTo(t.Context(), p, "orders", "lost") }))
 		}
 		later := inBackground(func() error { return sendTo(t.Context(), p, "orders", "later") })
@@ -300,8 +284,8 @@ func TestEndingConnections(t *testing.T) {
 	})
 }
 
-// TestDiscoveredNSQDs: sources are asked for topic "", which means all nsqds; those that they do not name any more are let go when they
-// end.
+// TestDiscoveredNSQDs: a publisher asks its sources for topic "", which means all nsqds. An nsqd
+// that is not named any more is forgotten when its connection ends.
 func TestDiscoveredNSQDs(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 3)
@@ -314,7 +298,7 @@ func TestDiscoveredNSQDs(t *testing.T) {
 			asked = append(asked, topic)
 			return slices.Clone(found), nil
 		})
-		p := started(t, nsqx.WithDiscoverer(source), nsqx.WithLookupInterval(time.Second), at(servers), nsqx.WithPublishTimeout(10*time.Second))
+		p := newPublisherOf(t, nsqx.WithDiscoverer(source), nsqx.WithLookupInterval(time.Second), dialOnly(servers), nsqx.WithPublishTimeout(10*time.Second))
 		start := time.Now()
 		result := inBackground(func() error { return sendTo(t.Context(), p, "orders", "x") })
 		time.Sleep(3 * time.Second)
@@ -332,66 +316,21 @@ func TestDiscoveredNSQDs(t *testing.T) {
 		found = []string{servers[2].Addr()}
 		mu.Unlock()
 		time.Sleep(10 * time.Second)
-		want(t, "connections", len(p.Stats().Connections), 3) // those that stand are kept
+		want(t, "connections", len(p.Stats().Connections), 3) // connections that work are kept
 		servers[0].Disconnect()
 		servers[1].Disconnect()
 		time.Sleep(10 * time.Second)
 		want(t, "connections", len(p.Stats().Connections), 1)
 		wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
-		got := shares(servers, "orders")
+		got := publishedBy(servers, "orders")
 		if got[0]+got[1] != 20 || got[2] != 1 {
-			t.Errorf("shares are %v", got)
+			t.Errorf("messages by nsqd are %v", got)
 		}
 		for _, topic := range asked {
 			want(t, "asked for topic", topic, "")
 		}
 		if s := p.Stats().Lookups; len(s) != 1 || s[0].Found != 1 {
 			t.Errorf("lookups are %+v", s)
-		}
-	})
-}
-
-// TestCloseWhileDiscovering: Close may come while an answer is dealt with.
-func TestCloseWhileDiscovering(t *testing.T) {
-	for range 200 {
-		answer := make(chan struct{})
-		source := nsqx.DiscovererFunc(func(ctx context.Context, _ string) ([]string, error) {
-			<-answer
-			return []string{"127.0.0.1:1"}, nil
-		})
-		p, err := nsqx.NewPublisher(nsqx.WithDiscoverer(source), nsqx.WithLogger(discard))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var both sync.WaitGroup
-		both.Go(func() { close(answer) })
-		both.Go(func() { wantErr(t, "Close", p.Shutdown(t.Context()), nil) })
-		both.Wait()
-	}
-}
-
-// TestPublisherEvents: hooks hear of connections, and each that was told of its beginning is told of its end.
-func TestPublisherEvents(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t)
-		s.Refuse(true)
-		heard := &events{}
-		p := newPublisher(t, []*nsqxtest.Server{s}, nsqx.WithHooks(heard.hooks()))
-		want(t, "while it is down", heard.names(), "dial error")
-		s.Refuse(false)
-		time.Sleep(time.Second)
-		want(t, "when it is up", heard.names(), "dial error, connect")
-		wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
-		s.Disconnect()
-		synctest.Wait()
-		want(t, "when it is lost", heard.names(), "dial error, connect, disconnect, connect")
-		wantErr(t, "Close", p.Shutdown(t.Context()), nil)
-		want(t, "at the end", heard.names(), "dial error, connect, disconnect, connect, disconnect")
-		all := heard.all()
-		for i, ev := range all {
-			want(t, fmt.Sprint("address of ", i), ev.NSQD, s.Addr())
-			want(t, fmt.Sprint("topic of ", i), ev.Topic+ev.Channel, "")
-			want(t, fmt.Sprint("error of ", i), ev.Err != nil, ev.what == "dial error" || i == 2)
 		}
 	})
 }

@@ -12,18 +12,8 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-func wantReady(t *testing.T, c *nsqx.Consumer[string], ready bool, health error) {
-	t.Helper()
-	synctest.Wait()
-	select {
-	case <-c.Ready():
-		want(t, "ready", true, ready)
-	default:
-		want(t, "ready", false, ready)
-	}
-	wantErr(t, "health", c.Healthy(), health)
-}
-
+// TestReadyStatic: with addresses only, Ready waits until each was subscribed once; Healthy needs
+// one.
 func TestReadyStatic(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
@@ -37,7 +27,7 @@ func TestReadyStatic(t *testing.T) {
 		wantReady(t, c, false, nsqx.ErrNoNSQD)
 		wantErr(t, "the reason", c.Healthy(), syscall.ECONNREFUSED)
 		time.Sleep(2 * time.Second)
-		wantReady(t, c, false, nil) // one is down, one is enough to be healthy
+		wantReady(t, c, false, nil) // one connection is enough to be healthy
 		s[1].Refuse(false)
 		time.Sleep(10 * time.Second)
 		wantReady(t, c, true, nil)
@@ -57,8 +47,8 @@ func TestReadyStatic(t *testing.T) {
 	})
 }
 
-// TestReadyInTurns: both were subscribed, though not at the same time.
-func TestReadyInTurns(t *testing.T) {
+// TestReadyOneAfterAnother: both nsqds were subscribed, but not at the same time.
+func TestReadyOneAfterAnother(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
 		s[1].Refuse(true)
@@ -73,14 +63,14 @@ func TestReadyInTurns(t *testing.T) {
 	})
 }
 
-// TestReadyDiscovered waits for an answer, and for what it names.
+// TestReadyDiscovered: Ready waits for an answer of the source, and for the nsqds that it names.
 func TestReadyDiscovered(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
 		s[1].Refuse(true)
-		f := finds(s[0].Addr(), s[1].Addr())
+		f := newFinder(s[0].Addr(), s[1].Addr())
 		f.act = func(context.Context) { time.Sleep(3 * time.Second) }
-		c := newConsumer(t, done, at(s), nsqx.WithDiscoverer(f), nsqx.WithLookupInterval(time.Second))
+		c := newConsumer(t, done, dialOnly(s), nsqx.WithDiscoverer(f), nsqx.WithLookupInterval(time.Second))
 		wantReady(t, c, false, nsqx.ErrNotRunning)
 		nsqxtest.Run(t, c)
 		wantReady(t, c, false, nsqx.ErrNoNSQD)
@@ -89,26 +79,26 @@ func TestReadyDiscovered(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		wantReady(t, c, false, nil)
 		f.set(nil, s[0].Addr())
-		f.after(3)
+		f.waitPolls(3)
 		wantReady(t, c, false, nil)
-		f.after(1) // the answer to the third of them
+		f.waitPolls(1) // a poll begins after the answer to the one before
 		time.Sleep(3 * time.Second)
-		wantReady(t, c, true, nil) // the one that is down was forgotten
+		wantReady(t, c, true, nil) // the nsqd that is down was forgotten
 	})
 }
 
-// TestReadyNowhere: the topic does not exist yet, and it will.
-func TestReadyNowhere(t *testing.T) {
+// TestReadyWithoutTopic: a consumer of a topic that does not exist yet is ready.
+func TestReadyWithoutTopic(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
-		f := finds()
+		f := newFinder()
 		c := discover(t, s, nsqx.WithDiscoverer(f))
 		wantReady(t, c, true, nil)
 		f.set(errors.New("lookup is down"))
-		f.after(2)
+		f.waitPolls(2)
 		wantReady(t, c, true, nil)
 		f.set(nil, s[0].Addr())
-		f.after(1)
+		f.waitPolls(1)
 		wantReady(t, c, true, nil)
 		want(t, "connected", addrs(c), "nsqd-1")
 		s[0].Refuse(true)
@@ -117,12 +107,12 @@ func TestReadyNowhere(t *testing.T) {
 	})
 }
 
-// TestReadySources: one must have answered, and all must have been asked.
+// TestReadySources: Ready waits until all sources were asked and one has answered.
 func TestReadySources(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
 		failure := errors.New("lookup is down")
-		a, b := finds(), finds()
+		a, b := newFinder(), newFinder()
 		a.set(failure)
 		b.set(failure)
 		b.act = func(context.Context) { time.Sleep(2 * time.Second) }
@@ -131,14 +121,15 @@ func TestReadySources(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		wantReady(t, c, false, nil) // both have failed
 		a.set(nil)
-		a.after(1)
+		a.waitPolls(1)
 		wantReady(t, c, true, nil)
 	})
 }
 
+// TestReadyFailingSource: a consumer whose only source fails is not ready.
 func TestReadyFailingSource(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		f := finds()
+		f := newFinder()
 		f.set(errors.New("lookup is down"))
 		c := discover(t, nil, nsqx.WithDiscoverer(f))
 		wantReady(t, c, false, nsqx.ErrNoNSQD)
@@ -147,11 +138,11 @@ func TestReadyFailingSource(t *testing.T) {
 	})
 }
 
-// TestHealthyInDrain: never, from its start on.
-func TestHealthyInDrain(t *testing.T) {
+// TestHealthyDuringShutdown: Healthy fails from the start of the shutdown.
+func TestHealthyDuringShutdown(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
-		c, stop := consume(t, s, sleeper(5*time.Second))
+		c, stop := consume(t, s, sleeps(5*time.Second, nil))
 		publish(s[0], 1)
 		synctest.Wait()
 		wantErr(t, "health", c.Healthy(), nil)

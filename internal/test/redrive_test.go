@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx"
@@ -21,66 +21,7 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-const (
-	idle    = 5 * time.Second  // of a Redrive, by default
-	ordered = time.Millisecond // before a Redrive begins, so that what is published then is newer
-)
-
-// redriving is a Redrive that has returned.
-type redriving struct {
-	t      *testing.T
-	report nsqx.RedriveReport
-	err    error
-	took   time.Duration
-}
-
-// newRedriven is a server that holds its clients to the rule of Redrive: nothing is finished before its publish is confirmed.
-// Nothing waits in its output buffer, so that all times are exact.
-func newRedriven(t *testing.T, opts ...nsqxtest.ServerOption) *nsqxtest.Server {
-	s := nsqxtest.NewServer(t, append(opts, nsqxtest.WithOutputBuffer(0, 0), nsqxtest.WithPatience(time.Hour))...)
-	var finished atomic.Int64
-	s.On("FIN", func(c *nsqxtest.ServerConn, _ nsqxtest.Command) nsqxtest.Action {
-		if c.Topic() == "dead" && int(finished.Add(1)) > len(s.Published("orders"))+len(s.Published("elsewhere")) {
-			t.Error("finished before it was published")
-		}
-		return nsqxtest.Proceed()
-	})
-	return s
-}
-
-// redrive runs a Redrive of the topic dead to its end.
-func redrive(ctx context.Context, t *testing.T, s *nsqxtest.Server, to string, opts ...nsqx.RedriveOption) redriving {
-	t.Helper()
-	time.Sleep(ordered)
-	began := time.Now()
-	report, err := nsqx.Redrive(ctx, "dead", to, append(opts, s.Option(), nsqx.WithLogger(discard))...)
-	return redriving{t, report, err, time.Since(began)}
-}
-
-// want checks report and duration of one that has ended well.
-func (r redriving) want(report nsqx.RedriveReport, took time.Duration) {
-	r.t.Helper()
-	want(r.t, "report", r.report, report)
-	want(r.t, "error", r.err, nil)
-	want(r.t, "took", r.took, took)
-}
-
-// letters are n dead letters of orders/billing, of 0, 1, …
-func letters(n int) (all [][]byte) {
-	for i := range n {
-		all = append(all, sealed(strconv.Itoa(i), envelope.DeadTopic, "orders", envelope.DeadError, "no credit"))
-	}
-	return all
-}
-
-// stay is the state of what is left of the dead letters.
-func stay(s *nsqxtest.Server) int {
-	synctest.Wait()
-	st := s.Stats("dead", "redrive")
-	return st.Depth + st.Deferred + st.InFlight
-}
-
-// TestRedrive: at the rate, at most; and it is over when nothing has come for a while.
+// TestRedrive: Redrive keeps to its rate, and ends when nothing has come for the idle time.
 func TestRedrive(t *testing.T) {
 	tests := map[string]struct {
 		to   string
@@ -88,7 +29,7 @@ func TestRedrive(t *testing.T) {
 		gap  time.Duration // between messages
 	}{
 		"by default":      {gap: 10 * time.Millisecond},
-		"to where":        {to: "elsewhere", gap: 10 * time.Millisecond},
+		"to a topic":      {to: "elsewhere", gap: 10 * time.Millisecond},
 		"fast":            {opts: []nsqx.RedriveOption{nsqx.WithRedriveRate(1e6)}, gap: time.Microsecond},
 		"one each second": {opts: []nsqx.RedriveOption{nsqx.WithRedriveRate(1), nsqx.WithRedriveIdle(100 * time.Millisecond)}, gap: time.Second},
 		"one in 100 s":    {opts: []nsqx.RedriveOption{nsqx.WithRedriveRate(0.01)}, gap: 100 * time.Second}, // beyond the message timeout
@@ -96,14 +37,14 @@ func TestRedrive(t *testing.T) {
 	for name, tt := range tests {
 		bubble(t, name, func(t *testing.T) {
 			const n = 12
-			s := newRedriven(t)
-			s.Publish("dead", letters(n)...)
-			pause := idle
+			s := newRedriveServer(t)
+			s.Publish("dead", deadLetters(n)...)
+			pause := redriveIdle
 			if name == "one each second" {
 				pause = 100 * time.Millisecond
 			}
 			r := redrive(t.Context(), t, s, tt.to, tt.opts...)
-			r.want(nsqx.RedriveReport{Redriven: n}, (n-1)*tt.gap+pause+orderly)
+			r.want(nsqx.RedriveReport{Redriven: n}, (n-1)*tt.gap+pause+closeTime)
 			to := tt.to
 			if to == "" {
 				to = "orders"
@@ -125,7 +66,7 @@ func TestRedrive(t *testing.T) {
 	}
 }
 
-// TestRedriveHeaders: a message is again what it was.
+// TestRedriveHeaders: a redriven message equals the original.
 func TestRedriveHeaders(t *testing.T) {
 	malformed := []byte("\xC1\xCE\xD3\xD1\x11\x80\x85abcde")
 	var many []string
@@ -137,27 +78,27 @@ func TestRedriveHeaders(t *testing.T) {
 		body []byte
 		opts []nsqx.ConsumerOption
 	}{
-		"plain":                         {body: []byte("7")},
-		"plain, observed":               {body: []byte("7"), opts: opts(watched)},
-		"headers":                       {body: sealed("7", "tenant", "acme", "b", "", "content-type", "text/plain")},
-		"headers, observed":             {body: sealed("7", "tenant", "acme"), opts: opts(watched)},
-		"trace":                         {body: sealed("7", "traceparent", trace1, "tenant", "acme", "baggage", "b=2"), opts: opts(watched)},
-		"trace, not observed":           {body: sealed("7", "traceparent", trace1, "tracestate", "s=1")},
-		"more than is written":          {body: sealed("7", many...)},
-		"must be understood":            {body: sealed("7", "!zip", "1", "tenant", "acme")},
-		"malformed":                     {body: malformed},
-		"malformed, observed":           {body: malformed, opts: opts(watched)},
-		"was redriven, and failed anew": {body: sealed("7", "traceparent", trace2), opts: opts(watched)},
+		"plain":                {body: []byte("7")},
+		"plain, observed":      {body: []byte("7"), opts: opts(watched)},
+		"headers":              {body: withHeaders("7", "tenant", "acme", "b", "", "content-type", "text/plain")},
+		"headers, observed":    {body: withHeaders("7", "tenant", "acme"), opts: opts(watched)},
+		"trace":                {body: withHeaders("7", "traceparent", trace1, "tenant", "acme", "baggage", "b=2"), opts: opts(watched)},
+		"trace, not observed":  {body: withHeaders("7", "traceparent", trace1, "tracestate", "s=1")},
+		"more than is written": {body: withHeaders("7", many...)},
+		"must be understood":   {body: withHeaders("7", "!zip", "1", "tenant", "acme")},
+		"malformed":            {body: malformed},
+		"malformed, observed":  {body: malformed, opts: opts(watched)},
+		"redriven before":      {body: withHeaders("7", "traceparent", trace2), opts: opts(watched)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			letter, _ := bury(t, tt.body, errBill, tt.opts...)
+			letter, _ := deadLetterOf(t, tt.body, errBill, tt.opts...)
 			for observed, redriveOpts := range map[string][]nsqx.RedriveOption{"not observed": nil, "observed": {watched}} {
 				bubble(t, observed, func(t *testing.T) {
-					s := newRedriven(t)
+					s := newRedriveServer(t)
 					s.Publish("dead", letter)
 					r := redrive(handler.WithHeader(t.Context(), "of", "ctx"), t, s, "", redriveOpts...)
-					r.want(nsqx.RedriveReport{Redriven: 1}, idle+orderly)
+					r.want(nsqx.RedriveReport{Redriven: 1}, redriveIdle+closeTime)
 					want(t, "message", published(s, "orders"), string(tt.body))
 				})
 			}
@@ -165,29 +106,31 @@ func TestRedriveHeaders(t *testing.T) {
 	}
 }
 
-// TestRedriveOfNoDeadLetter: what is in the topic but is no dead letter goes as it is, if it is said where.
+// TestRedriveOfNoDeadLetter: a message that is not a dead letter is redriven unchanged, if a topic
+// is given.
 func TestRedriveOfNoDeadLetter(t *testing.T) {
 	bodies := map[string][]byte{
-		"plain": []byte("7"), "headers": sealed("7", "traceparent", trace1, "tracestate", "x=y", "baggage", "a=1"),
+		"plain": []byte("7"), "headers": withHeaders("7", "traceparent", trace1, "tracestate", "x=y", "baggage", "a=1"),
 		"malformed": []byte("\xC1\xCE\xD3\xD1\x11\x80\x85abcde"), "too new": []byte("\xC1\xCE\xD3\xD1\x12\x80\x80payload"),
 	}
 	for name, body := range bodies {
 		bubble(t, name, func(t *testing.T) {
-			s := newRedriven(t)
+			s := newRedriveServer(t)
 			s.Publish("dead", body)
-			redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{NoOrigin: 1}, idle+orderly)
-			want(t, "letters", stay(s), 1)
-			time.Sleep(2 * idle) // then it can be had again
-			redrive(t.Context(), t, s, "orders").want(nsqx.RedriveReport{Redriven: 1}, idle+orderly)
+			redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{NoOrigin: 1}, redriveIdle+closeTime)
+			want(t, "dead letters", lettersLeft(s), 1)
+			time.Sleep(2 * redriveIdle) // until the requeue delay is over
+			redrive(t.Context(), t, s, "orders").want(nsqx.RedriveReport{Redriven: 1}, redriveIdle+closeTime)
 			want(t, "message", published(s, "orders"), string(body))
 		})
 	}
 }
 
-// TestRedriveNoOrigin: they stay, however many stand before the others, and those that lie about their home do, too.
+// TestRedriveNoOrigin: messages without a valid origin stay, however many there are before the
+// others.
 func TestRedriveNoOrigin(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		var slow atomic.Int64
 		s.On("REQ", func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			if slow.Add(1) <= 30 {
@@ -196,40 +139,40 @@ func TestRedriveNoOrigin(t *testing.T) {
 			return nsqxtest.Proceed()
 		})
 		for range 10 {
-			s.Publish("dead", []byte("x"), sealed("x", envelope.DeadTopic, "a b"), sealed("x", envelope.DeadTopic, "dead"))
+			s.Publish("dead", []byte("x"), withHeaders("x", envelope.DeadTopic, "a b"), withHeaders("x", envelope.DeadTopic, "dead"))
 		}
-		s.Publish("dead", letters(2)...)
+		s.Publish("dead", deadLetters(2)...)
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveRate(1), nsqx.WithRedriveIdle(4*time.Second))
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 2, NoOrigin: 30})
 		want(t, "error", r.err, nil)
-		want(t, "letters", stay(s), 30)
+		want(t, "dead letters", lettersLeft(s), 30)
 	})
 }
 
-// TestRedriveIdle: each message that comes begins the wait anew, and none that is on its way is waited for too little.
+// TestRedriveIdle: each message restarts the idle time, and messages in flight are waited for.
 func TestRedriveIdle(t *testing.T) {
 	bubble(t, "none", func(t *testing.T) {
-		redrive(t.Context(), t, newRedriven(t), "").want(nsqx.RedriveReport{}, idle+orderly)
+		redrive(t.Context(), t, newRedriveServer(t), "").want(nsqx.RedriveReport{}, redriveIdle+closeTime)
 	})
 	bubble(t, "now and then", func(t *testing.T) {
-		s := newRedriven(t)
-		for i, letter := range letters(3) {
-			s.PublishMessage("dead", letter, nsqxtest.WithDelay(time.Duration(i+1)*(idle-time.Second)))
+		s := newRedriveServer(t)
+		for i, letter := range deadLetters(3) {
+			s.PublishMessage("dead", letter, nsqxtest.WithDelay(time.Duration(i+1)*(redriveIdle-time.Second)))
 		}
-		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 3}, 3*(idle-time.Second)+idle+orderly)
+		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 3}, 3*(redriveIdle-time.Second)+redriveIdle+closeTime)
 	})
 	bubble(t, "slow", func(t *testing.T) {
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			return nsqxtest.Proceed().After(7 * time.Second)
 		}, s)
-		s.Publish("dead", letters(4)...)
+		s.Publish("dead", deadLetters(4)...)
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveRate(1), nsqx.WithRedriveIdle(100*time.Millisecond))
-		r.want(nsqx.RedriveReport{Redriven: 4}, 28*time.Second+100*time.Millisecond+orderly)
+		r.want(nsqx.RedriveReport{Redriven: 4}, 28*time.Second+100*time.Millisecond+closeTime)
 	})
-	bubble(t, "an hour", func(t *testing.T) { // as long as nsqd keeps what is requeued
-		s, log := newRedriven(t), new(logbook)
-		s.Publish("dead", []byte("homeless"))
+	bubble(t, "an hour", func(t *testing.T) { // nsqd's longest requeue delay
+		s, log := newRedriveServer(t), new(logbook)
+		s.Publish("dead", []byte("no origin"))
 		report, err := nsqx.Redrive(t.Context(), "dead", "", s.Option(), nsqx.WithLogger(slog.New(log)), nsqx.WithRedriveIdle(time.Hour))
 		want(t, "report", report, nsqx.RedriveReport{NoOrigin: 1})
 		want(t, "error", err, nil)
@@ -237,8 +180,8 @@ func TestRedriveIdle(t *testing.T) {
 		want(t, "warnings", log.count(slog.LevelWarn, ""), 0)
 	})
 	bubble(t, "nsqd is not there yet", func(t *testing.T) {
-		s := newRedriven(t)
-		s.Publish("dead", letters(3)...)
+		s := newRedriveServer(t)
+		s.Publish("dead", deadLetters(3)...)
 		s.Refuse(true)
 		time.AfterFunc(time.Minute, func() { s.Refuse(false) })
 		r := redrive(t.Context(), t, s, "")
@@ -246,42 +189,43 @@ func TestRedriveIdle(t *testing.T) {
 	})
 }
 
-// TestRedriveLimit: so many, no more, and the others are left alone.
+// TestRedriveLimit: Redrive publishes exactly as many messages as allowed, and does not touch the
+// others.
 func TestRedriveLimit(t *testing.T) {
 	for _, limit := range []int{1, 5, 12} {
 		bubble(t, fmt.Sprint(limit), func(t *testing.T) {
-			s := newRedriven(t)
-			s.Publish("dead", letters(12)...)
+			s := newRedriveServer(t)
+			s.Publish("dead", deadLetters(12)...)
 			redrive(t.Context(), t, s, "", nsqx.WithRedriveLimit(limit)).
-				want(nsqx.RedriveReport{Redriven: limit}, time.Duration(limit-1)*10*time.Millisecond+orderly)
+				want(nsqx.RedriveReport{Redriven: limit}, time.Duration(limit-1)*10*time.Millisecond+closeTime)
 			want(t, "messages", len(s.Published("orders")), limit)
-			want(t, "letters", stay(s), 12-limit)
-			want(t, "those that have to wait", s.Stats("dead", "redrive").Deferred, 0)
+			want(t, "dead letters", lettersLeft(s), 12-limit)
+			want(t, "waiting", s.Stats("dead", "redrive").Deferred, 0)
 		})
 	}
-	bubble(t, "slow", func(t *testing.T) { // while the last one is waited for, the others are not moved about
-		s := newRedriven(t)
+	bubble(t, "slow", func(t *testing.T) { // the other messages are not requeued again and again meanwhile
+		s := newRedriveServer(t)
 		onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			return nsqxtest.Proceed().After(15 * time.Second)
 		}, s)
-		s.Publish("dead", letters(100)...)
+		s.Publish("dead", deadLetters(100)...)
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveLimit(1))
-		r.want(nsqx.RedriveReport{Redriven: 1}, 15*time.Second+orderly)
+		r.want(nsqx.RedriveReport{Redriven: 1}, 15*time.Second+closeTime)
 		if n := s.Stats("dead", "redrive").Requeued; n > 10 {
 			t.Errorf("%d dead letters were moved about", n)
 		}
 	})
 	bubble(t, "after a failure", func(t *testing.T) {
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		failFirst(s, 2, nsqxtest.HangUp())
-		s.Publish("dead", letters(9)...)
+		s.Publish("dead", deadLetters(9)...)
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveLimit(7), nsqx.WithRedriveRate(5))
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 7, Failed: 2})
 		want(t, "messages", len(s.Published("orders")), 7)
 	})
-	bubble(t, "after a loss", func(t *testing.T) { // of the connection, while messages wait for their turn
-		s := newRedriven(t, nsqxtest.WithMessageTimeout(2*time.Second))
-		s.Publish("dead", letters(4)...)
+	bubble(t, "after a loss", func(t *testing.T) { // of the connection, while messages wait
+		s := newRedriveServer(t, nsqxtest.WithMessageTimeout(2*time.Second))
+		s.Publish("dead", deadLetters(4)...)
 		time.AfterFunc(3*time.Second, func() {
 			for _, c := range s.Conns() {
 				if c.Topic() == "dead" {
@@ -292,23 +236,12 @@ func TestRedriveLimit(t *testing.T) {
 		r := redrive(t.Context(), t, s, "", nsqx.WithRedriveLimit(4), nsqx.WithRedriveRate(0.5), nsqx.WithRedriveIdle(30*time.Second))
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 4})
 		if r.took > 15*time.Second {
-			t.Errorf("it has waited for more: %v", r.took)
+			t.Errorf("it waited for more: %v", r.took)
 		}
 	})
 }
 
-// failFirst does something else about the first n publishes.
-func failFirst(s *nsqxtest.Server, n int, action nsqxtest.Action) {
-	var seen atomic.Int64
-	onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
-		if int(seen.Add(1)) <= n {
-			return action
-		}
-		return nsqxtest.Proceed()
-	}, s)
-}
-
-// TestRedriveFailures: what is not confirmed comes again; nothing is lost.
+// TestRedriveFailures: a message whose publish is not confirmed is redriven again; none is lost.
 func TestRedriveFailures(t *testing.T) {
 	tests := map[string]struct {
 		action nsqxtest.Action
@@ -322,9 +255,9 @@ func TestRedriveFailures(t *testing.T) {
 	}
 	for name, tt := range tests {
 		bubble(t, name, func(t *testing.T) {
-			s := newRedriven(t)
+			s := newRedriveServer(t)
 			failFirst(s, 3, tt.action)
-			s.Publish("dead", letters(6)...)
+			s.Publish("dead", deadLetters(6)...)
 			r := redrive(t.Context(), t, s, "", nsqx.WithRedriveRate(2), nsqx.WithConn(conn.Config{PublishTimeout: 3 * time.Second}))
 			want(t, "failures", r.report.Failed, tt.failed)
 			want(t, "error", r.err, nil)
@@ -333,96 +266,98 @@ func TestRedriveFailures(t *testing.T) {
 				left = 3
 			}
 			want(t, "redriven", r.report.Redriven, 6-left)
-			want(t, "letters", stay(s), left)
+			want(t, "dead letters", lettersLeft(s), left)
 			want(t, "messages", len(s.Published("orders")), 6-left)
 			if st := s.Stats("dead", "redrive"); st.Requeued < 3 || st.TimedOut > 0 {
 				t.Errorf("state: %+v", st)
 			}
 		})
 	}
-	bubble(t, "for ever", func(t *testing.T) { // a minute is the longest that a failed one waits, and less than the idle time
-		s := newRedriven(t)
+	bubble(t, "forever", func(t *testing.T) { // the longest delay of a failed message, one minute, is less than the idle time
+		s := newRedriveServer(t)
 		onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			return nsqxtest.Fail("E_UNAUTHORIZED no")
 		}, s)
-		s.Publish("dead", letters(3)...)
+		s.Publish("dead", deadLetters(3)...)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Hour)
 		defer cancel()
 		r := redrive(ctx, t, s, "", nsqx.WithRedriveIdle(10*time.Minute))
 		want(t, "error", r.err, nil)
 		want(t, "report", r.report, nsqx.RedriveReport{Failed: 3})
-		want(t, "letters", stay(s), 3)
+		want(t, "dead letters", lettersLeft(s), 3)
 	})
 }
 
-// TestRedriveEnds: what is on its way when ctx ends is confirmed, or stays; all else stays at once.
+// TestRedriveEnds: when ctx ends, publishes in flight are confirmed or their messages stay; all
+// others stay at once.
 func TestRedriveEnds(t *testing.T) {
 	tests := map[string]struct {
 		action nsqxtest.Action
 		done   int
 		took   time.Duration
 	}{
-		"confirmed": {nsqxtest.Proceed().After(3 * time.Second), 1, 3*time.Second + orderly},
-		"never":     {nsqxtest.Drop(), 0, time.Second + 20*time.Second + orderly},
+		"confirmed": {nsqxtest.Proceed().After(3 * time.Second), 1, 3*time.Second + closeTime},
+		"never":     {nsqxtest.Drop(), 0, time.Second + 20*time.Second + closeTime},
 	}
 	for name, tt := range tests {
 		bubble(t, name, func(t *testing.T) {
-			s := newRedriven(t)
+			s := newRedriveServer(t)
 			onPublish(func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action { return tt.action }, s)
-			s.Publish("dead", letters(30)...)
+			s.Publish("dead", deadLetters(30)...)
 			why := errors.New("enough")
 			ctx, cancel := context.WithCancelCause(t.Context())
-			time.AfterFunc(time.Second+ordered, func() { cancel(why) })
+			time.AfterFunc(time.Second+headStart, func() { cancel(why) })
 			r := redrive(ctx, t, s, "", nsqx.WithRedriveRate(0.2), nsqx.WithConn(conn.Config{PublishTimeout: time.Minute}))
 			wantErr(t, "error", r.err, context.Canceled)
 			wantErr(t, "error", r.err, why)
 			want(t, "report", r.report, nsqx.RedriveReport{Redriven: tt.done, Failed: 1 - tt.done})
 			want(t, "took", r.took, tt.took)
-			want(t, "letters", stay(s), 30-tt.done)
-			want(t, "those that have to wait", s.Stats("dead", "redrive").Depth, 30-tt.done)
+			want(t, "dead letters", lettersLeft(s), 30-tt.done)
+			want(t, "waiting", s.Stats("dead", "redrive").Depth, 30-tt.done)
 		})
 	}
-	bubble(t, "waiting for their turn", func(t *testing.T) {
-		s := newRedriven(t)
-		s.Publish("dead", letters(64)...)
-		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond+ordered)
+	bubble(t, "waiting", func(t *testing.T) {
+		s := newRedriveServer(t)
+		s.Publish("dead", deadLetters(64)...)
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond+headStart)
 		defer cancel()
 		r := redrive(ctx, t, s, "")
 		wantErr(t, "error", r.err, context.DeadlineExceeded)
 		want(t, "report", r.report, nsqx.RedriveReport{Redriven: 3})
-		want(t, "took", r.took, 25*time.Millisecond+orderly)
-		want(t, "those that have to wait", s.Stats("dead", "redrive").Depth, 61)
+		want(t, "took", r.took, 25*time.Millisecond+closeTime)
+		want(t, "waiting", s.Stats("dead", "redrive").Depth, 61)
 	})
 	bubble(t, "before it began", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		s := newRedriven(t)
-		s.Publish("dead", letters(3)...)
+		s := newRedriveServer(t)
+		s.Publish("dead", deadLetters(3)...)
 		r := redrive(ctx, t, s, "")
 		wantErr(t, "error", r.err, context.Canceled)
 		want(t, "report", r.report, nsqx.RedriveReport{})
 		want(t, "messages", len(s.Published("orders")), 0)
 	})
-	bubble(t, "nobody is there", func(t *testing.T) {
-		s := newRedriven(t)
+	bubble(t, "no nsqd", func(t *testing.T) {
+		s := newRedriveServer(t)
 		s.Refuse(true)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		r := redrive(ctx, t, s, "")
 		wantErr(t, "error", r.err, context.DeadlineExceeded)
-		want(t, "took", r.took, time.Minute-ordered)
+		want(t, "took", r.took, time.Minute-headStart)
 	})
 }
 
-// TestRedriveLoop: the consumer fails again at once. What it gives up anew stays, and does not keep Redrive going.
+// TestRedriveLoop: the consumer gives up the redriven messages again. They stay, and do not keep
+// Redrive running.
 func TestRedriveLoop(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := newRedriven(t)
+		s := newRedriveServer(t)
 		var sick atomic.Bool
 		sick.Store(true)
 		var handled atomic.Int64
 		_, _ = consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error {
-			time.Sleep(ordered)
+			time.Sleep(headStart)
 			if sick.Load() {
 				return retry.Permanent(errBill)
 			}
@@ -431,29 +366,29 @@ func TestRedriveLoop(t *testing.T) {
 		}, dead)
 		publish(s, 20)
 		s.Await("orders", "billing", finished(20))
-		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 20, Newer: 20}, 190*time.Millisecond+idle+orderly)
-		want(t, "letters", stay(s), 20)
+		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 20, Newer: 20}, 190*time.Millisecond+redriveIdle+closeTime)
+		want(t, "dead letters", lettersLeft(s), 20)
 
 		sick.Store(false)
-		time.Sleep(2 * idle)
-		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 20}, 190*time.Millisecond+idle+orderly)
-		want(t, "letters", stay(s), 0)
+		time.Sleep(2 * redriveIdle)
+		redrive(t.Context(), t, s, "").want(nsqx.RedriveReport{Redriven: 20}, 190*time.Millisecond+redriveIdle+closeTime)
+		want(t, "dead letters", lettersLeft(s), 0)
 		want(t, "handled", handled.Load(), 20)
 	})
 }
 
-// TestRedriveChannel: another channel is emptied, and that of the default is not made.
+// TestRedriveChannel: WithRedriveChannel replaces the default channel, which is not created.
 func TestRedriveChannel(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := newRedriven(t)
-		s.Publish("dead", letters(2)...)
-		redrive(t.Context(), t, s, "", nsqx.WithRedriveChannel("archive")).want(nsqx.RedriveReport{Redriven: 2}, 10*time.Millisecond+idle+orderly)
+		s := newRedriveServer(t)
+		s.Publish("dead", deadLetters(2)...)
+		redrive(t.Context(), t, s, "", nsqx.WithRedriveChannel("archive")).want(nsqx.RedriveReport{Redriven: 2}, 10*time.Millisecond+redriveIdle+closeTime)
 		want(t, "finished", s.Stats("dead", "archive").Finished, 2)
 		want(t, "of the default", s.Stats("dead", "redrive"), nsqxtest.ChannelStats{})
 	})
 }
 
-// TestRedriveFaults: all at once, and nothing is begun.
+// TestRedriveFaults: one error has all faults, and nothing is started.
 func TestRedriveFaults(t *testing.T) {
 	at := nsqx.WithNSQD(nsqd1)
 	tests := map[string]struct {
@@ -475,32 +410,17 @@ func TestRedriveFaults(t *testing.T) {
 			want: "WithRedriveRate WithRedriveLimit WithRedriveIdle to WithLogger topic WithNSQD"},
 		"too much": {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveRate(1e6 + 1), nsqx.WithRedriveIdle(time.Hour + 1)},
 			want: "WithRedriveRate WithRedriveIdle"},
-		"no number": {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveRate(nan())}, want: "WithRedriveRate"},
+		"no number": {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveRate(math.NaN())}, want: "WithRedriveRate"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			report, err := nsqx.Redrive(t.Context(), tt.from, tt.to, tt.opts...)
 			want(t, "report", report, nsqx.RedriveReport{})
 			var got []string
-			for _, fault := range faultsOf(err) {
+			for _, fault := range optionErrors(err) {
 				got = append(got, fault.Option)
 			}
 			want(t, "faults", strings.Join(slices.Compact(got), " "), tt.want)
 		})
 	}
-}
-
-func nan() float64 { zero := 0.0; return zero / zero }
-
-// faultsOf are all that were joined.
-func faultsOf(err error) (all []*nsqx.OptionError) {
-	switch e := err.(type) {
-	case *nsqx.OptionError:
-		all = append(all, e)
-	case interface{ Unwrap() []error }:
-		for _, err := range e.Unwrap() {
-			all = append(all, faultsOf(err)...)
-		}
-	}
-	return all
 }

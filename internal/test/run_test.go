@@ -16,7 +16,7 @@ import (
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// TestRunOnce: whenever the second Run comes, it is refused, and changes nothing.
+// TestRunOnce: a second Run is refused at any time, and changes nothing.
 func TestRunOnce(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -27,13 +27,13 @@ func TestRunOnce(t *testing.T) {
 		}
 		l.send(1)
 		l.wantCommands("FIN", "FIN 1")
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 		wantErr(t, "Run again", s.Run(context.Background()), nsqx.ErrAlreadyRun)
 		want(t, "dials", d.net.Dials(), 1)
 	})
 }
 
-// TestRunWithAnEndedContext returns at once, dials nowhere, and was a Run all the same.
+// TestRunWithAnEndedContext: Run returns at once and does not dial, but counts as the one Run.
 func TestRunWithAnEndedContext(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -49,7 +49,8 @@ func TestRunWithAnEndedContext(t *testing.T) {
 	})
 }
 
-// TestHandlerContext: the values of Run's context, not its end; the message; and the limits of the message.
+// TestHandlerContext: the handler's context has the values of Run's context but not its end, the
+// message, and the deadline of the message.
 func TestHandlerContext(t *testing.T) {
 	type key struct{}
 	bubble(t, "", func(t *testing.T) {
@@ -76,11 +77,11 @@ func TestHandlerContext(t *testing.T) {
 		time.Sleep(time.Minute)
 		l.wantAnswers("58.75s REQ 1 3000")
 		want(t, "ran", ran, true)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestHandlerUsesTheConsumer: no lock is held while it runs, and cancelling from inside is as good as from outside.
+// TestHandlerUsesTheConsumer: no lock is held while a handler runs, and a handler may cancel Run.
 func TestHandlerUsesTheConsumer(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -98,20 +99,20 @@ func TestHandlerUsesTheConsumer(t *testing.T) {
 			wantErr(t, "Run inside", s.Run(ctx), nsqx.ErrAlreadyRun)
 			s.cancel()
 			time.Sleep(time.Second)
-			return ctx.Err() // not cancelled by that
+			return ctx.Err() // cancelling Run does not cancel handlers
 		})
 		l := d.line(nsqd1)
 		l.send(1)
 		synctest.Wait()
 		close(ready)
 		<-s.done
-		want(t, "took", s.took, time.Second+orderly)
+		want(t, "took", s.took, time.Second+closeTime)
 		wantErr(t, "Run", s.err, nil)
 		l.wantCommands("FIN REQ", "FIN 1")
 	})
 }
 
-// TestConcurrency: as many handlers at once as was said, no more, and no fewer when there is enough to do.
+// TestConcurrency: as many handlers as configured run at once; fewer only without work.
 func TestConcurrency(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t, nsqd1, nsqd2)
@@ -148,11 +149,11 @@ func TestConcurrency(t *testing.T) {
 		stats = s.Stats()
 		want(t, "settled", stats.Finished+stats.Requeued, 400)
 		want(t, "in flight", stats.Connections[0].InFlight+stats.Connections[1].InFlight, 0)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestOldestFirst: one worker takes the messages of a connection in their order.
+// TestOldestFirst: one worker handles the messages of a connection in their order.
 func TestOldestFirst(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -168,59 +169,11 @@ func TestOldestFirst(t *testing.T) {
 		synctest.Wait()
 		want(t, "handled", len(got), 300)
 		want(t, "in order", slices.IsSorted(got), true)
-		s.wantStop(orderly)
+		s.wantStop(closeTime)
 	})
 }
 
-// TestShares: MaxInFlight is spread over the connections, anew when one comes or goes, and kept to.
-func TestShares(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t, nsqd1, nsqd2, nsqd3)
-		d.greet = func(l *line) bool { // one after the other
-			time.Sleep(map[string]time.Duration{nsqd1: 1, nsqd2: 2, nsqd3: 3}[l.addr] * time.Millisecond)
-			return true
-		}
-		s := d.run(done, nsqx.WithMaxInFlight(10), nsqx.WithFixedRDY())
-		time.Sleep(time.Second)
-		first, second, third := d.line(nsqd1), d.line(nsqd2), d.line(nsqd3)
-		first.wantCommands("RDY", "RDY 10, RDY 5, RDY 4")
-		second.wantCommands("RDY", "RDY 5, RDY 3")
-		want(t, "RDY", third.lastRDY(), "RDY 3")
-		first.p.Close()
-		want(t, "RDY", second.lastRDY(), "RDY 5")
-		want(t, "RDY", third.lastRDY(), "RDY 5")
-		time.Sleep(time.Second)
-		want(t, "RDY", d.line(nsqd1).lastRDY(), "RDY 4")
-		want(t, "RDY", second.lastRDY(), "RDY 3")
-		want(t, "RDY", third.lastRDY(), "RDY 3")
-		total := 0
-		for _, c := range s.Stats().Connections {
-			want(t, "share of "+c.Addr, c.Quota, c.RDY)
-			total += c.RDY
-		}
-		want(t, "RDY in all", total, 10)
-		s.wantStop(orderly)
-	})
-}
-
-// TestSharesAndMaxRDY: what one nsqd does not take, the others get. (Above its max-rdy-count an RDY is fatal.)
-func TestSharesAndMaxRDY(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t, nsqd1, nsqd2)
-		d.identify = map[string]any{"max_rdy_count": 30}
-		s := d.run(done, nsqx.WithMaxInFlight(50), nsqx.WithConcurrency(1), nsqx.WithFixedRDY())
-		for _, addr := range d.addrs {
-			rdy := d.line(addr).commands("RDY")
-			want(t, "last RDY", rdy[len(rdy)-1], "RDY 25")
-		}
-		d.line(nsqd1).p.Close()
-		rdy := d.line(nsqd2).commands("RDY")
-		want(t, "last RDY", rdy[len(rdy)-1], "RDY 30")
-		s.wantStop(orderly)
-	})
-}
-
-// TestHeartbeats are answered whatever the handlers do.
+// TestHeartbeats: heartbeats are answered whatever the handlers do.
 func TestHeartbeats(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
@@ -233,52 +186,7 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
-// TestOptionBundle: what several consumers share is given once.
-func TestOptionBundle(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		d := newNSQDs(t)
-		var order []string
-		named := func(name string) handler.Middleware {
-			return func(next handler.Raw) handler.Raw {
-				return func(ctx context.Context, m *handler.Message) error {
-					order = append(order, name)
-					return next(ctx, m)
-				}
-			}
-		}
-		ev := &events{}
-		s := d.run(func(context.Context, string) error { order = append(order, "handler"); return errBill },
-			nsqx.WithMiddleware(named("a"), nil, named("b")),
-			nsqx.WithOptions(nsqx.WithHooks(ev.hooks())),
-			nsqx.WithConsumerOptions(nsqx.WithRetry(seconds), nsqx.WithMiddleware(named("c"))))
-		l := d.line(nsqd1)
-		l.send(1)
-		l.wantCommands("REQ", "REQ 1 1000")
-		want(t, "order", strings.Join(order, " "), "a b c handler")
-		s.wantStop(orderly)
-		want(t, "events", ev.names(), "connect, disconnect")
-	})
-}
-
-// service of a test: it runs until ctx ends, or until told.
-type job struct {
-	end chan error
-	err error // after ctx has ended
-	ran time.Duration
-}
-
-func (j *job) Run(ctx context.Context) error {
-	start := time.Now()
-	defer func() { j.ran = time.Since(start) }()
-	select {
-	case err := <-j.end:
-		return err
-	case <-ctx.Done():
-		time.Sleep(time.Second)
-		return j.err
-	}
-}
-
+// TestServices: Run returns when all services have, and the first that returns stops the others.
 func TestServices(t *testing.T) {
 	bubble(t, "cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -289,7 +197,7 @@ func TestServices(t *testing.T) {
 		want(t, "a ran", a.ran, 61*time.Second)
 		want(t, "b ran", b.ran, 61*time.Second)
 	})
-	bubble(t, "in order", func(t *testing.T) {
+	bubble(t, "in good order", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		wantErr(t, "Run", nsqx.Run(ctx, &job{}, &job{}), nil)
@@ -326,7 +234,7 @@ func TestServices(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		a, b := d.consumer(done), d.consumer(done)
-		wantErr(t, "Run", nsqx.Run(ctx, a, b, a), nsqx.ErrAlreadyRun) // a runs once
+		wantErr(t, "Run", nsqx.Run(ctx, a, b, a), nsqx.ErrAlreadyRun) // a can run only once
 		want(t, "took", d.since(), 0)
 	})
 }

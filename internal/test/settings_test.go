@@ -1,11 +1,9 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"runtime"
-	"runtime/metrics"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,27 +12,12 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx"
-	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// gauge counts handlers that run.
-type gauge struct{ now, most, runs atomic.Int32 }
-
-func (g *gauge) handler(d time.Duration) handler.Func[string] {
-	return func(context.Context, string) error {
-		g.runs.Add(1)
-		n := g.now.Add(1)
-		for most := g.most.Load(); n > most && !g.most.CompareAndSwap(most, n); most = g.most.Load() {
-		}
-		defer g.now.Add(-1)
-		time.Sleep(d)
-		return nil
-	}
-}
-
-// TestPause: what waits is given back at once, what runs finishes, and nothing starts until Resume.
+// TestPause: waiting messages are requeued at once, running ones finish, and none starts until
+// Resume.
 func TestPause(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2, nsqxtest.WithMaxInFlightCheck(20, time.Millisecond), nsqxtest.WithPatience(time.Minute))
@@ -50,15 +33,15 @@ func TestPause(t *testing.T) {
 			inFlight += billing(s).InFlight
 		}
 		c.Pause()
-		given := 0
+		requeued := 0
 		for _, s := range servers {
-			given += billing(s).Requeued
+			requeued += billing(s).Requeued
 			want(t, "RDY", rdy(t, s), 0)
 			for _, r := range s.Requeues("orders", "billing") {
-				want(t, "delay of what is given back", r.Delay, 0)
+				want(t, "delay of a requeued message", r.Delay, 0)
 			}
 		}
-		want(t, "given back at once", given, inFlight-4)
+		want(t, "requeued at once", requeued, inFlight-4)
 		st := c.Stats()
 		want(t, "paused", st.Paused, true)
 		want(t, "queued", st.Queued, 0)
@@ -69,13 +52,13 @@ func TestPause(t *testing.T) {
 		want(t, "max in flight", c.Stats().MaxInFlight, 0)
 		finishedNow := billing(servers[0]).Finished + billing(servers[1]).Finished
 		want(t, "finished in the pause", finishedNow, 4)
-		want(t, "given back in all", billing(servers[0]).Requeued+billing(servers[1]).Requeued, given)
+		want(t, "requeued in all", billing(servers[0]).Requeued+billing(servers[1]).Requeued, requeued)
 
 		c.Pause() // again
 		c.Resume()
 		want(t, "paused", c.Stats().Paused, false)
 		synctest.Wait()
-		want(t, "runs when it goes on", g.runs.Load() > 4, true)
+		want(t, "runs after Resume", g.runs.Load() > 4, true)
 		for _, s := range servers {
 			s.Await("orders", "billing", finished(50))
 			want(t, "dials", s.Dials(), 1)
@@ -84,7 +67,7 @@ func TestPause(t *testing.T) {
 	})
 }
 
-// TestPauseBeforeRun: it connects, and asks for nothing.
+// TestPauseBeforeRun: a paused consumer connects, but its RDY is 0.
 func TestPauseBeforeRun(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -112,7 +95,8 @@ func TestPauseBeforeRun(t *testing.T) {
 	})
 }
 
-// TestPauseRaces with messages that come: when it has returned nothing waits for a handler, whatever comes.
+// TestPauseRaces: when Pause has returned no message waits for a handler, whatever arrives
+// meanwhile.
 func TestPauseRaces(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
@@ -141,14 +125,15 @@ func TestPauseRaces(t *testing.T) {
 	})
 }
 
-// TestUnansweredInPause: what comes too late to be given back is left behind by id, although the consumer is paused.
+// TestUnansweredInPause: a message that comes too late to be requeued is reported by its id, even
+// if the consumer is paused.
 func TestUnansweredInPause(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		n := newNSQDs(t)
 		n.on = onCLS(func(l *line) {
 			l.say("CLOSE_WAIT")
-			time.AfterFunc(orderly+time.Millisecond, func() { l.send(7) })
-			time.Sleep(100 * time.Millisecond) // does not see the half-close before
+			time.AfterFunc(closeTime+time.Millisecond, func() { l.send(7) })
+			time.Sleep(100 * time.Millisecond) // delays reading the half-close
 		})
 		s := n.run(done)
 		synctest.Wait()
@@ -161,8 +146,8 @@ func TestUnansweredInPause(t *testing.T) {
 	})
 }
 
-// TestPauseAgainAndAgain under load: no handler starts while it is paused.
-func TestPauseAgainAndAgain(t *testing.T) {
+// TestPauseRepeatedly: under load no handler starts while the consumer is paused.
+func TestPauseRepeatedly(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond), nsqxtest.WithPatience(time.Minute))
 		s := servers[0]
@@ -179,7 +164,7 @@ func TestPauseAgainAndAgain(t *testing.T) {
 		for range 50 {
 			time.Sleep(7 * time.Millisecond)
 			c.Pause()
-			synctest.Wait() // who had taken a message has started
+			synctest.Wait() // handlers of messages already taken start
 			paused.Store(true)
 			time.Sleep(53 * time.Millisecond)
 			paused.Store(false)
@@ -189,6 +174,7 @@ func TestPauseAgainAndAgain(t *testing.T) {
 	})
 }
 
+// TestSetConcurrencyUnderLoad: the number of running handlers follows SetConcurrency.
 func TestSetConcurrencyUnderLoad(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 1, nsqxtest.WithMaxInFlightCheck(100, time.Millisecond), nsqxtest.WithPatience(time.Hour))
@@ -201,7 +187,7 @@ func TestSetConcurrencyUnderLoad(t *testing.T) {
 				t.Error(err)
 			}
 			want(t, "concurrency", c.Stats().Concurrency, n)
-			time.Sleep(60 * time.Millisecond) // those that are too many finish
+			time.Sleep(60 * time.Millisecond) // until surplus handlers have finished
 			g.most.Store(0)
 			before := g.runs.Load()
 			time.Sleep(5 * time.Second)
@@ -215,7 +201,7 @@ func TestSetConcurrencyUnderLoad(t *testing.T) {
 	})
 }
 
-// TestSetConcurrencyBeforeRun counts from the start.
+// TestSetConcurrencyBeforeRun: SetConcurrency before Run applies from the start.
 func TestSetConcurrencyBeforeRun(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -232,10 +218,11 @@ func TestSetConcurrencyBeforeRun(t *testing.T) {
 	})
 }
 
+// TestSetMaxInFlight: the messages in flight follow SetMaxInFlight; 0 is automatic.
 func TestSetMaxInFlight(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithMaxInFlightCheck(400, time.Millisecond), nsqxtest.WithPatience(time.Hour))
-		c, _ := consume(t, servers, sleeper(200*time.Millisecond), nsqx.WithConcurrency(20), nsqx.WithMaxInFlight(30))
+		c, _ := consume(t, servers, sleeps(200*time.Millisecond, nil), nsqx.WithConcurrency(20), nsqx.WithMaxInFlight(30))
 		for _, s := range servers {
 			publish(s, 5000)
 		}
@@ -262,10 +249,11 @@ func TestSetMaxInFlight(t *testing.T) {
 	})
 }
 
+// TestSetFaults: a setting out of range is refused and changes nothing.
 func TestSetFaults(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
-		c, _ := consume(t, []*nsqxtest.Server{s}, done, nsqx.WithConcurrency(3), nsqx.WithMaxInFlight(5))
+		c, _ := consume(t, []*nsqxtest.Server{s}, done, nsqx.WithConcurrency(3), nsqx.WithMaxInFlight(2))
 		for name, tt := range map[string]struct {
 			err    error
 			reason string
@@ -281,11 +269,11 @@ func TestSetFaults(t *testing.T) {
 			}
 		}
 		want(t, "concurrency", c.Stats().Concurrency, 3)
-		want(t, "max in flight", c.Stats().MaxInFlight, 5)
+		want(t, "max in flight", c.Stats().MaxInFlight, 2)
 	})
 }
 
-// TestSetAfterRun does nothing, and no harm.
+// TestSetAfterRun: settings after Run have no effect.
 func TestSetAfterRun(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -296,251 +284,5 @@ func TestSetAfterRun(t *testing.T) {
 		c.Pause()
 		c.Resume()
 		synctest.Wait()
-	})
-}
-
-// TestAutomatic is what handlers do in 100 ms, beside those that run.
-func TestAutomatic(t *testing.T) {
-	for name, tt := range map[string]struct {
-		takes time.Duration
-		want  int
-		near  int
-	}{
-		"10 ms":  {10 * time.Millisecond, 4 + 40, 4},
-		"100 ms": {100 * time.Millisecond, 8, 1},
-		"3 s":    {3 * time.Second, 4, 0},
-	} {
-		bubble(t, name, func(t *testing.T) {
-			s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(2500, time.Millisecond))
-			c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(tt.takes), nsqx.WithConcurrency(4))
-			want(t, "max in flight before the first result", c.Stats().MaxInFlight, 4)
-			publish(s, 10_000)
-			time.Sleep(10*time.Second + 5*time.Millisecond) // never when handlers come and go
-			for range 50 {
-				time.Sleep(110 * time.Millisecond)
-				if n := c.Stats().MaxInFlight; n < tt.want-tt.near || n > tt.want+tt.near {
-					t.Errorf("max in flight of 4 handlers that take %v is %d, want %d", tt.takes, n, tt.want)
-				}
-				if n := c.Stats().Running; n != 4 {
-					t.Errorf("%d handlers run, want 4", n)
-				}
-			}
-			want(t, "REQs", billing(s).Requeued, 0)
-		})
-	}
-}
-
-// TestMaxInFlightBytes bounds what large bodies take.
-func TestMaxInFlightBytes(t *testing.T) {
-	for name, tt := range map[string]struct {
-		size int
-		opts []nsqx.ConsumerOption
-		want int
-	}{
-		"defaults":  {1 << 20, nil, 64},
-		"automatic": {100 << 10, opts(nsqx.WithMaxInFlightBytes(1 << 20)), 10},
-		"fixed":     {100 << 10, opts(nsqx.WithMaxInFlightBytes(1<<20), nsqx.WithMaxInFlight(50)), 10},
-		"small":     {100, opts(nsqx.WithMaxInFlightBytes(1<<20), nsqx.WithMaxInFlight(50)), 50},
-	} {
-		bubble(t, name, func(t *testing.T) {
-			s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Minute))
-			c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(10*time.Millisecond), append(tt.opts, nsqx.WithConcurrency(16))...)
-			body := bytes.Repeat([]byte("x"), tt.size)
-			for range 300 {
-				s.Publish("orders", body)
-			}
-			s.Await("orders", "billing", finished(20))
-			most := 0
-			for billing(s).Finished < 300 {
-				time.Sleep(time.Millisecond)
-				if time.Since(s.Commands("SUB")[0].Time) > 200*time.Millisecond {
-					most = max(most, billing(s).InFlight)
-					want(t, "max in flight", c.Stats().MaxInFlight <= tt.want, true)
-				}
-			}
-			if most > tt.want {
-				t.Errorf("%d in flight, want %d at most", most, tt.want)
-			}
-		})
-	}
-}
-
-// TestMaxInFlightBytesFollows: bodies count as they are of late, not since the start.
-func TestMaxInFlightBytesFollows(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithMaxInFlightCheck(50, time.Millisecond), nsqxtest.WithPatience(time.Minute))
-		c, _ := consume(t, []*nsqxtest.Server{s}, sleeper(100*time.Millisecond), nsqx.WithMaxInFlightBytes(1<<20), nsqx.WithMaxInFlight(50), nsqx.WithConcurrency(16))
-		settle := func(size, n, least, most int) {
-			t.Helper()
-			body := bytes.Repeat([]byte("x"), size)
-			for range n {
-				s.Publish("orders", body)
-			}
-			time.Sleep(5 * time.Second)
-			if got := c.Stats().MaxInFlight; got < least || got > most {
-				t.Errorf("max in flight is %d after 5s of %d bytes, want %d to %d", got, size, least, most)
-			}
-			s.Await("orders", "billing", func(st nsqxtest.ChannelStats) bool { return st.Depth+st.InFlight == 0 })
-		}
-		settle(100, 1500, 50, 50)
-		settle(100<<10, 900, 10, 10)
-		want(t, "dials", s.Dials(), 1)
-		if n := billing(s).Requeued; n > 60 {
-			t.Errorf("%d REQs until it has seen that bodies are larger now", n)
-		}
-		settle(100, 1500, 50, 50)
-	})
-}
-
-// TestOneForEach: while it is idle, a consumer asks each nsqd for one, though it has fewer handlers.
-func TestOneForEach(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		servers := nsqxtest.NewServers(t, 6)
-		c, _ := consume(t, servers, done, nsqx.WithConcurrency(2))
-		time.Sleep(time.Second)
-		want(t, "max in flight", c.Stats().MaxInFlight, 6)
-		for _, s := range servers {
-			want(t, "RDY", rdy(t, s), 1)
-			began := time.Now()
-			publish(s, 1)
-			s.Await("orders", "billing", finished(1))
-			want(t, "wait", time.Since(began), 0)
-		}
-	})
-}
-
-// TestTwoConsumers of one channel get the same.
-func TestTwoConsumers(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t)
-		var ends [2]atomic.Int64
-		var longest atomic.Int64
-		start := time.Now()
-		for i := range ends {
-			_, _ = consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, _ string) error {
-				m := handler.FromContext(ctx)
-				longest.Store(max(longest.Load(), int64(time.Since(m.Received()))))
-				time.Sleep(100 * time.Millisecond)
-				ends[i].Store(int64(time.Since(start)))
-				return nil
-			}, nsqx.WithConcurrency(4))
-		}
-		ids := publish(s, 400)
-		s.Await("orders", "billing", finished(400))
-		a, b := time.Duration(ends[0].Load()), time.Duration(ends[1].Load())
-		if diff := (a - b).Abs(); diff > max(a, b)/10 {
-			t.Errorf("one ends after %v, the other after %v", a, b)
-		}
-		if took := max(a, b); took > 5500*time.Millisecond {
-			t.Errorf("400 messages took %v, want 5s", took)
-		}
-		if waited := time.Duration(longest.Load()); waited > time.Second {
-			t.Errorf("a message has waited %v in a client", waited)
-		}
-		wantAttempts(t, s, ids, 1)
-	})
-}
-
-// TestUnlikeConsumers: nothing waits with the slow one while the other has free workers.
-func TestUnlikeConsumers(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Minute))
-		slow, _ := consume(t, []*nsqxtest.Server{s}, sleeper(3*time.Second), nsqx.WithConcurrency(4))
-		fast, _ := consume(t, []*nsqxtest.Server{s}, sleeper(100*time.Millisecond), nsqx.WithConcurrency(4))
-		publish(s, 400)
-		began, waiting := time.Now(), 0
-		for billing(s).Finished < 400 {
-			time.Sleep(50 * time.Millisecond)
-			if slow.Stats().Queued > 0 && fast.Stats().Running < 4 {
-				waiting++
-			} else {
-				waiting = 0
-			}
-			if waiting > 20 {
-				t.Fatalf("a message waits with the slow one for more than 1 s")
-			}
-		}
-		if took := time.Since(began); took > 14*time.Second {
-			t.Errorf("it took %v, want about 10 s", took)
-		}
-	})
-}
-
-// wakeups returns about how often goroutines of the process were scheduled while f ran.
-func wakeups(f func()) (n uint64) {
-	count := func() (n uint64) {
-		sample := []metrics.Sample{{Name: "/sched/latencies:seconds"}}
-		metrics.Read(sample)
-		for _, c := range sample[0].Value.Float64Histogram().Counts {
-			n += c
-		}
-		return n
-	}
-	before := count()
-	f()
-	return count() - before
-}
-
-// TestIdle: a consumer without messages has nothing to do but to answer heartbeats.
-func TestIdle(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		ticking := wakeups(func() { // as many as a tick each 100 ms makes
-			for range 36_000 {
-				time.Sleep(100 * time.Millisecond)
-			}
-		})
-		servers := nsqxtest.NewServers(t, 2)
-		c, _ := consume(t, servers, done)
-		for _, s := range servers {
-			publish(s, 100)
-			s.Await("orders", "billing", finished(100))
-		}
-		time.Sleep(time.Minute + time.Second)
-		before := len(servers[0].Commands())
-		idle := wakeups(func() { time.Sleep(time.Hour) })
-		if 4*idle > ticking {
-			t.Errorf("about %d wakeups in an idle hour; a tick each 100 ms makes %d", idle, ticking)
-		}
-		for _, cmd := range servers[0].Commands()[before:] {
-			want(t, "command in an idle hour", cmd.String(), "NOP")
-		}
-		want(t, "heartbeats answered", len(servers[0].Commands())-before, 120)
-		began := time.Now()
-		publish(servers[1], 100)
-		servers[1].Await("orders", "billing", finished(200))
-		if took := time.Since(began); took > 100*time.Millisecond {
-			t.Errorf("100 messages after an idle hour took %v", took)
-		}
-		wantErr(t, "health", c.Healthy(), nil)
-	})
-}
-
-// TestNoRDYAfterCLS: the server checks that; here, with a backlog, messages that finish, and settings that change in the drain.
-func TestNoRDYAfterCLS(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithMaxInFlightCheck(30, time.Millisecond))
-		var g gauge
-		c, stop := consume(t, servers, g.handler(700*time.Millisecond), nsqx.WithConcurrency(10), nsqx.WithMaxInFlight(30))
-		for _, s := range servers {
-			publish(s, 100)
-		}
-		time.Sleep(3 * time.Second)
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			stop()
-		}()
-		time.Sleep(time.Millisecond)
-		runs := g.runs.Load()
-		_, _, _ = c.SetMaxInFlight(15), c.SetConcurrency(20), c.SetMaxInFlight(30)
-		c.Pause()
-		c.Resume()
-		<-ended
-		want(t, "runs in the drain", g.runs.Load(), runs)
-		for _, s := range servers {
-			want(t, "RDYs after CLS", afterCLS(s), 0)
-			want(t, "in flight", billing(s).InFlight, 0)
-			want(t, "timeouts", billing(s).TimedOut, 0)
-		}
 	})
 }

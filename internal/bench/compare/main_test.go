@@ -1,3 +1,5 @@
+// Tests of main.go and run.go.
+
 package main
 
 import (
@@ -9,8 +11,8 @@ import (
 	"testing"
 )
 
-// repository has a module with a benchmark, and a commit for each of two versions of it. Like this one, it has a nested
-// module with benchstat as a tool.
+// repository makes a module with a benchmark, and a commit for each of two versions. Like this one,
+// it has a nested module with benchstat as a tool.
 func repository(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -22,7 +24,7 @@ func repository(t *testing.T) (dir string) {
 	} {
 		put(t, dir, name, text)
 	}
-	for _, name := range []string{"go.mod", "go.sum"} { // benchstat, as it is pinned here
+	for _, name := range []string{"go.mod", "go.sum"} { // the pinned benchstat
 		text, err := os.ReadFile(filepath.Join("..", name))
 		if err != nil {
 			t.Fatal(err)
@@ -73,7 +75,8 @@ func git(t *testing.T, dir string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Both versions are run, a package that does not build is said and costs nothing else, and the repository stays as it is.
+// TestRun: both versions run, a package that does not build is reported, and the repository stays
+// unchanged.
 func TestRun(t *testing.T) {
 	t.Setenv("GOWORK", "off")
 	dir := repository(t)
@@ -96,7 +99,7 @@ func TestRun(t *testing.T) {
 func TestBase(t *testing.T) {
 	dir := repository(t)
 	old := git(t, dir, "rev-parse", "HEAD~1")
-	for _, with := range []string{"HEAD", "HEAD~1"} { // HEAD itself says nothing: then the one before
+	for _, with := range []string{"HEAD", "HEAD~1"} { // for HEAD itself, the commit before it
 		c := comparison{root: dir, with: with}
 		if base, err := c.base(t.Context()); err != nil || base != old {
 			t.Errorf("with %s: %s, %v; want %s", with, base, err, old)

@@ -50,7 +50,7 @@ func (c comparison) run(ctx context.Context) error {
 	return err
 }
 
-// base is the commit to compare with.
+// base returns the commit to compare with.
 func (c comparison) base(ctx context.Context) (string, error) {
 	head, err := output(ctx, c.root, nil, "git", "rev-parse", "HEAD")
 	if err != nil {
@@ -66,7 +66,8 @@ func (c comparison) base(ctx context.Context) (string, error) {
 	return output(ctx, c.root, nil, "git", "rev-parse", "HEAD~1")
 }
 
-// export writes a commit's files to a directory. It has an index of its own: the repository stays as it is.
+// export writes a commit's files to a directory. It uses its own index, so the repository stays
+// unchanged.
 func export(ctx context.Context, root, commit, dir string) error {
 	index := []string{"GIT_INDEX_FILE=" + dir + ".index"}
 	if _, err := output(ctx, root, index, "git", "read-tree", commit); err != nil {
@@ -76,13 +77,14 @@ func export(ctx context.Context, root, commit, dir string) error {
 	return err
 }
 
-// result is what the benchmarks of one version said.
+// result is the benchmark output of one version.
 type result struct {
 	name, from string
 	out        bytes.Buffer
 }
 
-// benchmark runs each package by itself: one that does not build, or is not there yet, costs only its own figures.
+// benchmark runs each package separately: one that does not build, or does not exist, lacks only
+// its own figures.
 func (c comparison) benchmark(ctx context.Context, r *result) {
 	for _, p := range c.packages {
 		said, err := output(ctx, r.from, []string{"GOWORK=off"}, "go", "test", "-run", "^$", "-bench", c.pattern, "-benchmem",
@@ -95,7 +97,7 @@ func (c comparison) benchmark(ctx context.Context, r *result) {
 	}
 }
 
-// output is what a command says, without the last newline.
+// output returns a command's output without the last newline.
 func output(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)

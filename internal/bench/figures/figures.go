@@ -1,4 +1,4 @@
-// Package figures is what the suite hands to those that show it.
+// Package figures defines the suite's report.
 package figures
 
 import (
@@ -18,7 +18,7 @@ type Report struct {
 	Sections []Section
 }
 
-// Target is what the project holds itself to.
+// Target is a goal of the project.
 type Target struct {
 	Measure, Want, Got string
 	Met                bool
@@ -27,7 +27,7 @@ type Target struct {
 // Section is one question and its answer.
 type Section struct {
 	Name, Title, Text string
-	Axis              string   // in what the points differ; "" if there is one
+	Axis              string   // what the points vary; "" for a single point
 	Points            []string // in order
 	Clients           []string
 	Metrics           []Metric // one for each column
@@ -35,19 +35,19 @@ type Section struct {
 	Charts            []Chart
 }
 
-// Metric is a column. Its format is fmt's, for a float64.
+// Metric is a column. Format is fmt's, for a float64.
 type Metric struct{ Unit, Format string }
 
-// Row is what a client did at a point: a figure for each metric.
+// Row has a figure of a client at a point for each metric.
 type Row struct {
 	Point, Client string
 	Figures       []Figure
 }
 
-// Figure is a median over the rounds, with the least and the most.
+// Figure is a median over the rounds, with minimum and maximum.
 type Figure struct{ Median, Least, Most float64 }
 
-// Show writes the median, and how far the rounds lay apart, if they did.
+// Show formats the median, with minimum and maximum if they differ.
 func (f Figure) Show(format string) string {
 	middle, least, most := fmt.Sprintf(format, f.Median), fmt.Sprintf(format, f.Least), fmt.Sprintf(format, f.Most)
 	if least == most {
@@ -59,6 +59,6 @@ func (f Figure) Show(format string) string {
 // Chart shows a metric.
 type Chart struct {
 	Unit, Title string
-	Log         bool // figures lie too far apart for a linear scale
+	Log         bool // logarithmic scale
 	Lines       bool // the points are numbers
 }

@@ -21,11 +21,12 @@ import (
 const (
 	width, height = 18 * vg.Centimeter, 9 * vg.Centimeter
 	margin        = 4 * vg.Millimeter
-	// barsWidth is what the bars of one point take together.
+	// barsWidth is the width of all bars of a point.
 	barsWidth = 6 * vg.Centimeter
 )
 
-// Each client has its colour on all charts, of a palette (Okabe's and Ito's) which those who see fewer colours can tell apart.
+// Each client has the same colour on all charts. The palette, Okabe's and Ito's, suits colour-blind
+// readers.
 var (
 	known = map[string]color.Color{
 		"bare":   color.RGBA{R: 0x80, G: 0x80, B: 0x80, A: 0xff},
@@ -40,7 +41,7 @@ var (
 	}
 )
 
-// colours are for the clients of one section.
+// colours returns the colours of one section's clients.
 func colours(clients []string) map[string]color.Color {
 	all := maps.Clone(known)
 	next := 0
@@ -88,7 +89,7 @@ func draw(file string, s figures.Section, c figures.Chart) error {
 	return save(p, file)
 }
 
-// save leaves a margin, and a white ground: a page may be dark.
+// save adds a margin and a white background, because a page may be dark.
 func save(p *plot.Plot, file string) error {
 	canvas := vgsvg.New(width, height)
 	all := vgdraw.New(canvas)
@@ -105,13 +106,13 @@ func save(p *plot.Plot, file string) error {
 // logarithmic leaves a decade for the legend.
 func logarithmic(p *plot.Plot) {
 	if p.Y.Min <= 0 {
-		return // there is no logarithm of it
+		return // has no logarithm
 	}
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(p.Y.Min))), math.Pow(10, math.Ceil(math.Log10(p.Y.Max))+1)
 }
 
-// medians are a client's, by point.
+// medians returns a client's medians, by point.
 func medians(s figures.Section, client string, column int) (all plotter.Values) {
 	for _, row := range s.Rows {
 		if row.Client == client {

@@ -1,4 +1,5 @@
-// Command page makes a Markdown page and its charts, in the directory that it is given, of the suite's figures, which it reads.
+// Command page reads the suite's report and writes a Markdown page with charts to the given
+// directory.
 package main
 
 import (
@@ -40,7 +41,7 @@ func run(in io.Reader, dir string) error {
 	return os.WriteFile(filepath.Join(dir, "README.md"), markdown(report), 0o644)
 }
 
-// chartFile is the name of a section's nth chart.
+// chartFile returns the name of a section's nth chart.
 func chartFile(s figures.Section, nth int) string {
 	if nth == 0 {
 		return s.Name + ".svg"

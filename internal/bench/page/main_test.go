@@ -1,3 +1,5 @@
+// Tests of main.go, chart.go and markdown.go.
+
 package main
 
 import (
@@ -15,7 +17,7 @@ import (
 	"github.com/nsqx/nsqx/internal/bench/figures"
 )
 
-// report has a chart of each kind, and a figure without a logarithm.
+// report returns a report with a chart of each kind, and a figure without a logarithm.
 func report() figures.Report {
 	section := func(name, axis string, points []string, charts ...figures.Chart) figures.Section {
 		s := figures.Section{Name: name, Title: "Title of " + name, Text: "What it shows.", Axis: axis, Points: points,
@@ -108,7 +110,7 @@ func TestRunFaults(t *testing.T) {
 	}
 }
 
-// A client has the same colour in every section.
+// TestColours: a client has the same colour in every section.
 func TestColours(t *testing.T) {
 	one, other := colours([]string{"nsqx", "x", "bare"}), colours([]string{"bare", "nsqx"})
 	if one["nsqx"] != other["nsqx"] || one["bare"] != other["bare"] || one["x"] == nil || one["x"] == one["nsqx"] {

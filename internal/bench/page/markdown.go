@@ -10,11 +10,11 @@ import (
 
 func markdown(r figures.Report) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Benchmarks\n\nMade by `%s` on %s, in %v. Figures are medians of %d rounds, with the least and the most; in each "+
-		"round all clients take turns, each in a process of its own.\n\n", r.Command, r.Date.UTC().Format("2 January 2006"), r.Took, r.Rounds)
+	fmt.Fprintf(&b, "# Benchmarks\n\nMade by `%s` on %s, in %v. Figures are medians of %d rounds, with minimum and maximum; in each "+
+		"round all clients take turns, each in its own process.\n\n", r.Command, r.Date.UTC().Format("2 January 2006"), r.Took, r.Rounds)
 	fmt.Fprintf(&b, "- Machine: %s\n- Versions: %s\n\n", r.Machine, strings.Join(r.Versions, ", "))
-	b.WriteString("*bare* is a loop that does as little as a client can: one goroutine, a buffer that it reuses, one write for all that a read " +
-		"brought. Ratios hold on other machines, absolute figures do not.\n")
+	b.WriteString("*bare* is a minimal client: one goroutine, a reused buffer, and one write for the answers to each read. " +
+		"Ratios hold on other machines, absolute figures do not.\n")
 	writeTargets(&b, r.Targets)
 	for _, s := range r.Sections {
 		writeSection(&b, s)
@@ -26,7 +26,7 @@ func writeTargets(b *bytes.Buffer, targets []figures.Target) {
 	if len(targets) == 0 {
 		return
 	}
-	b.WriteString("\n## What the project holds itself to\n\n| measure | target | measured | |\n|---|---|---|---|\n")
+	b.WriteString("\n## Targets\n\n| measure | target | measured | |\n|---|---|---|---|\n")
 	for _, t := range targets {
 		met := "met"
 		if !t.Met {

@@ -14,19 +14,18 @@ import (
 // AuthMode is how an AuthServer answers.
 type AuthMode int
 
-// The ways an AuthServer answers. AuthOK is the zero value.
+// The modes of an AuthServer. AuthOK is the zero value.
 const (
 	AuthOK         AuthMode = iota // may publish and subscribe everywhere
 	AuthForbidden                  // 403
 	AuthError                      // 500
 	AuthSlow                       // no answer until nsqd gives up or the test ends
-	AuthGarbage                    // 200 with what is no JSON
-	AuthEmpty                      // known, but permitted nothing
-	AuthOtherTopic                 // permitted everything on the topic "other" alone
+	AuthGarbage                    // 200 without JSON
+	AuthEmpty                      // no permissions
+	AuthOtherTopic                 // all permissions, for the topic "other" only
 )
 
-// AuthServer is what nsqd asks about the secrets of its clients. Its methods
-// may be called from several goroutines.
+// AuthServer answers nsqd's requests about the secrets of clients. It is safe for concurrent use.
 type AuthServer struct {
 	srv  *httptest.Server
 	stop chan struct{} // closed when the test ends
@@ -37,8 +36,8 @@ type AuthServer struct {
 	secrets []string
 }
 
-// StartAuth runs an auth server until the test ends. It begins in the mode
-// AuthOK, with a TTL of an hour. Start it before the nsqds that ask it.
+// StartAuth runs an auth server until the test ends, in mode AuthOK and with a TTL of an hour.
+// Start it before the nsqds that use it.
 func StartAuth(tb testing.TB) *AuthServer {
 	a := &AuthServer{ttl: 3600, stop: make(chan struct{})}
 	a.srv = httptest.NewServer(a)
@@ -49,27 +48,27 @@ func StartAuth(tb testing.TB) *AuthServer {
 	return a
 }
 
-// Require lets an nsqd demand AUTH and ask this server: give it to Start.
+// Require is an option for Start: nsqd requires AUTH and asks this server.
 func (a *AuthServer) Require(o *nsqd.Options) {
 	o.AuthHTTPAddresses = []string{a.srv.URL + "/auth"}
 }
 
-// SetMode decides all answers from now on.
+// SetMode sets the mode of all answers from now on.
 func (a *AuthServer) SetMode(m AuthMode) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mode = m
 }
 
-// SetTTL decides after how many seconds nsqd asks again about a client whose
-// connection it keeps. nsqd takes 0 for an error.
+// SetTTL sets after how many seconds nsqd asks again about a connected client. nsqd treats 0 as an
+// error.
 func (a *AuthServer) SetTTL(seconds int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ttl = seconds
 }
 
-// Secrets are those that nsqd has asked about, in order, whatever the answer.
+// Secrets returns the secrets that nsqd has asked about, in order, whatever the answer.
 func (a *AuthServer) Secrets() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -92,7 +91,7 @@ func (a *AuthServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		authorizations = fmt.Sprintf(all, "^other$")
 	case AuthEmpty:
 	case AuthForbidden:
-		// nsqd reads a port for another try over https from the body.
+		// nsqd reads from the body a port for a retry over HTTPS.
 		http.Error(w, `{"message":"forbidden"}`, http.StatusForbidden)
 		return
 	case AuthError:

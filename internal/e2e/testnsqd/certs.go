@@ -18,8 +18,8 @@ import (
 	"github.com/nsqio/nsq/nsqd"
 )
 
-// Authority is a certificate authority with a server's certificate, for
-// 127.0.0.1, and a client's. All keys are ECDSA P-256.
+// Authority is a certificate authority with certificates for a server at 127.0.0.1 and for a
+// client. All keys are ECDSA P-256.
 type Authority struct {
 	CAFile string // PEM
 	Server Pair
@@ -32,16 +32,14 @@ type Authority struct {
 	serial int64
 }
 
-// Pair is a certificate with its key: as PEM files, which nsqd wants, and
-// ready for a tls.Config.
+// Pair is a certificate with its key, as PEM files for nsqd and for a tls.Config.
 type Pair struct {
 	CertFile string
 	KeyFile  string
 	Cert     tls.Certificate
 }
 
-// NewAuthority makes an authority that nobody trusts yet. A test that needs a
-// wrong one makes two.
+// NewAuthority makes an authority that nothing trusts yet. A test that needs a wrong one makes two.
 func NewAuthority(tb testing.TB) *Authority {
 	tb.Helper()
 	a := &Authority{tb: tb, dir: tb.TempDir()}
@@ -63,9 +61,9 @@ func NewAuthority(tb testing.TB) *Authority {
 	return a
 }
 
-// Issue makes one more certificate. It is valid for an hour, for 127.0.0.1,
-// for servers and clients; change, if not nil, may make it wrong in any way
-// before it is signed. name becomes its common name and that of its files.
+// Issue makes a certificate that is valid for an hour, for 127.0.0.1, for servers and clients.
+// change, if not nil, may alter it before it is signed. name is its common name and the name of its
+// files.
 func (a *Authority) Issue(name string, change func(*x509.Certificate)) Pair {
 	a.tb.Helper()
 	template := a.template(name)
@@ -88,8 +86,8 @@ func (a *Authority) Issue(name string, change func(*x509.Certificate)) Pair {
 	}
 }
 
-// ClientConfig is the configuration of a client that trusts this authority
-// alone and shows the given certificates, if any. The caller may change it.
+// ClientConfig returns a client's configuration that trusts only this authority and presents certs.
+// The caller may change it.
 func (a *Authority) ClientConfig(certs ...Pair) *tls.Config {
 	c := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
 	c.RootCAs.AddCert(a.cert)
@@ -99,19 +97,19 @@ func (a *Authority) ClientConfig(certs ...Pair) *tls.Config {
 	return c
 }
 
-// Serve lets an nsqd offer TLS with the server's certificate: give it to Start.
+// Serve is an option for Start: nsqd offers TLS with the server certificate.
 func (a *Authority) Serve(o *nsqd.Options) {
 	o.TLSCert, o.TLSKey = a.Server.CertFile, a.Server.KeyFile
 }
 
-// RequireTLS lets an nsqd offer TLS and refuse clients that do without.
+// RequireTLS is an option for Start: nsqd offers TLS and refuses clients without TLS.
 func (a *Authority) RequireTLS(o *nsqd.Options) {
 	a.Serve(o)
 	o.TLSRequired = nsqd.TLSRequiredExceptHTTP
 }
 
-// RequireClientCert lets an nsqd demand TLS with a certificate of this
-// authority from each client.
+// RequireClientCert is an option for Start: nsqd requires TLS and a client certificate of this
+// authority.
 func (a *Authority) RequireClientCert(o *nsqd.Options) {
 	a.RequireTLS(o)
 	o.TLSClientAuthPolicy, o.TLSRootCAFile = "require-verify", a.CAFile
@@ -137,7 +135,6 @@ func (a *Authority) newKey() *ecdsa.PrivateKey {
 	return key
 }
 
-// sign certifies key in the name of parent.
 func (a *Authority) sign(template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
 	a.tb.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
@@ -147,7 +144,6 @@ func (a *Authority) sign(template, parent *x509.Certificate, key, parentKey *ecd
 	return der
 }
 
-// write makes a PEM file and returns its path.
 func (a *Authority) write(name, kind string, der []byte) string {
 	a.tb.Helper()
 	path := filepath.Join(a.dir, name)

@@ -18,30 +18,27 @@ import (
 	"github.com/nsqio/nsq/nsqd"
 )
 
-// childEnv says to a test binary that it is to be an nsqd, and which.
+// childEnv makes a test binary run as nsqd. It has a childConfig as JSON.
 const childEnv = "NSQX_CHILD_NSQD"
 
-// childConfig is what a child gets in childEnv.
 type childConfig struct {
 	Dir, TCP, HTTP string
 	ID             int64
 	MsgTimeout     time.Duration
 }
 
-// Child is an nsqd in a process of its own, which can be killed and frozen. It
-// syncs each message to its disk. Its methods must be called from one
-// goroutine at a time.
+// Child is an nsqd in its own process, which can be killed and frozen. It syncs each message to
+// disk. It is not safe for concurrent use.
 type Child struct {
 	tb   testing.TB
 	cfg  childConfig
 	cmd  *exec.Cmd
-	in   io.Closer // the child ends when it is closed
+	in   io.Closer // closing it ends the child
 	http http.Client
 }
 
-// ChildMain turns the process into the nsqd that StartChild has asked for, if
-// it has, and returns whether it did. TestMain must call it first, and do
-// nothing if it returns true.
+// ChildMain runs nsqd if StartChild has started this process, and reports whether it did. TestMain
+// must call it first and return if it returns true.
 func ChildMain() bool {
 	v, ok := os.LookupEnv(childEnv)
 	if !ok {
@@ -59,13 +56,13 @@ func ChildMain() bool {
 	}
 	in := s.running.Load()
 	fmt.Println(in.nsqd.RealTCPAddr(), in.nsqd.RealHTTPAddr())
-	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent is gone, too
+	_, _ = io.Copy(io.Discard, os.Stdin) // ends with the parent at the latest
 	in.nsqd.Exit()
 	<-in.main
 	return true
 }
 
-// StartChild runs an nsqd in a process of its own until the test ends.
+// StartChild runs an nsqd in its own process until the test ends.
 func StartChild(tb testing.TB, msgTimeout time.Duration) *Child {
 	tb.Helper()
 	c := &Child{
@@ -82,22 +79,21 @@ func StartChild(tb testing.TB, msgTimeout time.Duration) *Child {
 	return c
 }
 
-// Addr is the address for clients, as host:port. It stays the same.
+// Addr returns the address for clients as host:port. It does not change.
 func (c *Child) Addr() string { return c.cfg.TCP }
 
-// Kill ends the process with SIGKILL and waits for it; without effect when it
-// does not run.
+// Kill ends the process with SIGKILL and waits for it. It does nothing if the process does not run.
 func (c *Child) Kill() {
 	if c.cmd == nil {
 		return
 	}
 	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait() // that it was killed is no news
+	_ = c.cmd.Wait() // returns the signal as an error
 	_ = c.in.Close()
 	c.cmd = nil
 }
 
-// Restart starts nsqd again after Kill, on the same ports and directory.
+// Restart starts nsqd after Kill, with the same ports and directory.
 func (c *Child) Restart() {
 	c.tb.Helper()
 	for deadline := time.Now().Add(restartTimeout); ; time.Sleep(pollInterval) {
@@ -111,12 +107,12 @@ func (c *Child) Restart() {
 	}
 }
 
-// Freeze stops the process where it is. The kernel goes on to accept its
-// connections and to acknowledge what it is sent.
+// Freeze stops the process with SIGSTOP. The kernel still accepts connections and acknowledges
+// data.
 func (c *Child) Freeze() {
 	c.tb.Helper()
 	c.signal(syscall.SIGSTOP)
-	// Until then it may still answer.
+	// Until it has stopped, it may still answer.
 	if _, err := syscall.Wait4(c.cmd.Process.Pid, nil, syscall.WUNTRACED, nil); err != nil {
 		c.tb.Fatalf("testnsqd: wait for child to stop: %v", err)
 	}
@@ -132,7 +128,7 @@ func (c *Child) signal(sig syscall.Signal) {
 	}
 }
 
-// Publish puts one message for each body into a topic.
+// Publish publishes one message for each body.
 func (c *Child) Publish(topic string, bodies ...[]byte) {
 	c.tb.Helper()
 	var b bytes.Buffer
@@ -144,14 +140,14 @@ func (c *Child) Publish(topic string, bodies ...[]byte) {
 	c.post("/mpub?binary=true&topic="+topic, &b)
 }
 
-// EnsureChannel makes the topic and the channel if they do not exist.
+// EnsureChannel creates the topic and the channel if they do not exist.
 func (c *Child) EnsureChannel(topic, channel string) {
 	c.tb.Helper()
 	c.post("/topic/create?topic="+topic, nil)
 	c.post("/channel/create?topic="+topic+"&channel="+channel, nil)
 }
 
-// Channel says how a channel is. It is all zero if there is no such channel.
+// Channel returns the state of a channel, or zeros if there is no such channel.
 func (c *Child) Channel(topic, channel string) ChannelStats {
 	c.tb.Helper()
 	res, err := c.http.Get("http://" + c.cfg.HTTP + "/stats?format=json&topic=" + topic + "&channel=" + channel)
@@ -195,7 +191,6 @@ func (c *Child) post(path string, body io.Reader) {
 	}
 }
 
-// launch brings one process to life.
 func (c *Child) launch() error {
 	cfg, err := json.Marshal(c.cfg)
 	if err != nil {

@@ -8,10 +8,8 @@ import (
 
 const pollInterval = 2 * time.Millisecond
 
-// Eventually polls cond, from the goroutine of the caller, until it is true.
-// After timeout it fails the test with the text of what it waited for. It is
-// for what another process would be asked for: what can be waited for on a
-// channel should be.
+// Eventually polls cond, from the caller's goroutine, until it is true. After timeout it fails the
+// test and reports what it waited for. Use it only for what no channel reports.
 func Eventually(tb testing.TB, timeout time.Duration, cond func() bool, format string, args ...any) {
 	tb.Helper()
 	for deadline := time.Now().Add(timeout); !cond(); time.Sleep(pollInterval) {

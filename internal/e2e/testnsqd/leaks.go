@@ -2,8 +2,8 @@ package testnsqd
 
 import "go.uber.org/goleak"
 
-// Leaks are the goroutines that nsqd itself leaves behind when a client makes a topic while it exits: it closes those that it
-// knew before. Once in 200 runs of the shutdown tests it does.
+// Leaks returns goroutines that nsqd leaks when a client creates a topic while nsqd exits: it
+// closes only the topics it knew before. The shutdown tests trigger that once in 200 runs.
 func Leaks() []goleak.Option {
 	return []goleak.Option{
 		goleak.IgnoreTopFunction("github.com/nsqio/nsq/nsqd.(*Topic).messagePump"),

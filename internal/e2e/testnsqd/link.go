@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// cutLinger is how long a connection that was cut may take to close its end.
+// cutLinger is how long both ends may take to close after a cut.
 const cutLinger = time.Second
 
 // link is one connection through a proxy.
@@ -22,14 +22,14 @@ type link struct {
 	severed chan struct{} // closed by cut and reset
 }
 
-// chunk is what was read at once, or, without data, the end of it.
+// chunk is the result of one read; no data means EOF.
 type chunk struct {
 	data []byte
 	due  time.Time
 }
 
-// run copies both ways until both have ended. A direction has a reader and a
-// writer, so that a delay does not hold up the reading.
+// run copies both ways until both have ended. Each direction has a reader and a writer, so a delay
+// does not block reading.
 func (l *link) run() {
 	var wg sync.WaitGroup
 	for _, d := range []Direction{ToServer, ToClient} {
@@ -42,7 +42,6 @@ func (l *link) run() {
 	l.server.Close()
 }
 
-// ends are where the bytes of a direction come from and go to.
 func (l *link) ends(d Direction) (from, to *net.TCPConn) {
 	if d == ToServer {
 		return l.client, l.server
@@ -56,7 +55,7 @@ func (l *link) read(d Direction, queue chan<- chunk) {
 	buf := make([]byte, 32<<10)
 	for l.open(d) {
 		n, err := from.Read(buf)
-		due := time.Now().Add(l.proxy.lane(d).delay)
+		due := time.Now().Add(l.proxy.impairment(d).delay)
 		if n > 0 {
 			l.put(queue, chunk{data: bytes.Clone(buf[:n]), due: due})
 		}
@@ -68,7 +67,7 @@ func (l *link) read(d Direction, queue chan<- chunk) {
 			l.reset()
 		}
 	}
-	// To close a socket with unread input sends RST, and a cut is not one.
+	// Closing a socket with unread input sends RST, which a cut must not do.
 	io.Copy(io.Discard, from)
 }
 
@@ -90,16 +89,16 @@ func (l *link) write(d Direction, queue <-chan chunk) {
 			to.CloseWrite()
 			continue
 		}
-		lane := l.proxy.lane(d)
+		imp := l.proxy.impairment(d)
 		b := c.data
-		if lane.tap != nil {
-			b = lane.tap(d, b)
+		if imp.tap != nil {
+			b = imp.tap(d, b)
 		}
-		last := lane.limit >= 0 && passed+len(b) >= lane.limit
+		last := imp.limit >= 0 && passed+len(b) >= imp.limit
 		if last {
-			b = b[:max(0, lane.limit-passed)]
+			b = b[:max(0, imp.limit-passed)]
 		}
-		n, err := send(to, b, lane.piece)
+		n, err := send(to, b, imp.piece)
 		passed += n
 		switch {
 		case last:
@@ -110,7 +109,7 @@ func (l *link) write(d Direction, queue <-chan chunk) {
 	}
 }
 
-// send writes b in pieces of so many bytes, or, if that is 0, at once.
+// send writes b in pieces of that size; 0 writes it at once.
 func send(to *net.TCPConn, b []byte, piece int) (n int, err error) {
 	if piece == 0 {
 		return to.Write(b)
@@ -125,10 +124,10 @@ func send(to *net.TCPConn, b []byte, piece int) (n int, err error) {
 	return n, nil
 }
 
-// open waits while d is frozen. It is false once the link is severed.
+// open waits while d is frozen. It returns false once the link is severed.
 func (l *link) open(d Direction) bool {
 	for {
-		frozen := l.proxy.lane(d).frozen
+		frozen := l.proxy.impairment(d).frozen
 		if frozen == nil {
 			return !l.isSevered()
 		}
@@ -140,7 +139,7 @@ func (l *link) open(d Direction) bool {
 	}
 }
 
-// wait waits for an instant. It is false once the link is severed.
+// wait waits until due. It returns false once the link is severed.
 func (l *link) wait(due time.Time) bool {
 	d := time.Until(due)
 	if d <= 0 {
@@ -165,18 +164,17 @@ func (l *link) isSevered() bool {
 	}
 }
 
-// cut sends FIN both ways. The readers then wait for the ends to close theirs.
+// cut sends FIN both ways. The readers then wait for both ends to close.
 func (l *link) cut() {
 	l.once.Do(func() { close(l.severed) })
 	now := time.Now()
 	for _, c := range []*net.TCPConn{l.client, l.server} {
-		c.SetWriteDeadline(now) // wakes a writer whose end does not read
+		c.SetWriteDeadline(now) // wakes a writer whose peer does not read
 		c.CloseWrite()
 		c.SetReadDeadline(now.Add(cutLinger))
 	}
 }
 
-// reset sends RST both ways.
 func (l *link) reset() {
 	l.once.Do(func() { close(l.severed) })
 	abort(l.client)

@@ -10,21 +10,20 @@ import (
 	"github.com/nsqio/nsq/nsqlookupd"
 )
 
-// Lookupd is an nsqlookupd that runs in this process.
+// Lookupd is an nsqlookupd in this process.
 type Lookupd struct {
 	tb     testing.TB
 	mutate []func(*nsqlookupd.Options)
 	tcp    string
 	http   string
-	front  *Proxy                 // what nsqds connect to
+	front  *Proxy                 // the address for nsqds
 	d      *nsqlookupd.NSQLookupd // nil while stopped
-	main   chan error             // what Main returned
+	main   chan error             // result of Main
 }
 
-// StartLookupd runs an nsqlookupd until the test ends. mutate may change its
-// options. Start it before the nsqds that register with it. They find it, but
-// its HTTP interface only by HTTPAddr: so they do not make the channels of a
-// new topic that other nsqds have.
+// StartLookupd runs an nsqlookupd until the test ends. mutate may change its options. Start it
+// before the nsqds that register with it. They cannot reach its HTTP interface, so they do not
+// create the channels that a new topic has on other nsqds.
 func StartLookupd(tb testing.TB, mutate ...func(*nsqlookupd.Options)) *Lookupd {
 	tb.Helper()
 	l := &Lookupd{tb: tb, mutate: mutate, tcp: anyPort, http: anyPort}
@@ -40,9 +39,8 @@ func StartLookupd(tb testing.TB, mutate ...func(*nsqlookupd.Options)) *Lookupd {
 func (l *Lookupd) launch() error {
 	o := nsqlookupd.NewOptions()
 	o.Logger = quiet{}
-	// Where nobody listens: after an answer to its question for the channels of
-	// a new topic, nsqd would keep an idle connection, with its goroutines, for
-	// 90 seconds beyond the end of both servers.
+	// Nothing listens there. Else nsqd, after asking for the channels of a new topic, would keep an
+	// idle connection and its goroutines for 90 seconds beyond the end of both servers.
 	o.BroadcastAddress = "127.0.0.2"
 	for _, f := range l.mutate {
 		f(o)
@@ -50,7 +48,7 @@ func (l *Lookupd) launch() error {
 	o.TCPAddress, o.HTTPAddress = l.tcp, l.http
 	d, err := nsqlookupd.New(o)
 	if err != nil {
-		runtime.GC() // only their finalizers close the listeners that New has opened
+		runtime.GC() // only finalizers close the listeners of New
 		return err
 	}
 	l.d, l.main = d, make(chan error, 1)
@@ -58,25 +56,24 @@ func (l *Lookupd) launch() error {
 	return await(d.RealTCPAddr())
 }
 
-// HTTPAddr is the address for discovery, as host:port. It stays the same over
-// restarts.
+// HTTPAddr returns the address for discovery as host:port. Restarts do not change it.
 func (l *Lookupd) HTTPAddr() string { return l.http }
 
-// Register lets an nsqd register here: give it to Start.
+// Register is an option for Start: nsqd registers with this nsqlookupd.
 func (l *Lookupd) Register(o *nsqd.Options) {
 	o.NSQLookupdTCPAddresses = append(o.NSQLookupdTCPAddresses, l.front.Addr())
 }
 
-// Stop ends nsqlookupd and waits for it; without effect when it is stopped
-// already. It fails the test when that takes longer than 15 seconds.
+// Stop stops nsqlookupd and waits for it. It does nothing if nsqlookupd is stopped, and fails the
+// test after 15 seconds.
 func (l *Lookupd) Stop() {
 	l.tb.Helper()
 	if l.d == nil {
 		return
 	}
-	if l.front != nil { // else it has not come that far
-		// Exit would wait for ever for an nsqd that has just connected: it closes the
-		// connections that have said who they are, and it does that once.
+	if l.front != nil { // nil if launch failed
+		// Exit closes, once, the connections that have identified themselves. It would wait forever
+		// for an nsqd that has just connected.
 		l.front.Refuse()
 		l.front.Cut()
 	}
@@ -84,9 +81,8 @@ func (l *Lookupd) Stop() {
 	l.d = nil
 }
 
-// Restart stops nsqlookupd, if it runs, and starts it again on the same ports.
-// It then knows nothing until nsqds ping it, which they do each 15 seconds or
-// when they have news: see Kick.
+// Restart stops nsqlookupd, if it runs, and starts it on the same ports. It then knows nothing
+// until nsqds ping it, every 15 seconds or after a change: see Kick.
 func (l *Lookupd) Restart() {
 	l.tb.Helper()
 	l.Stop()
@@ -102,13 +98,12 @@ func (l *Lookupd) Restart() {
 	}
 }
 
-// Kick makes an nsqd talk to its nsqlookupds at once, and so notice that they
-// are new. It may be called again.
+// Kick makes an nsqd contact its nsqlookupds at once, and so notice a restarted one.
 func (s *Server) Kick() {
 	s.tb.Helper()
 	d, name := s.NSQD(), fmt.Sprintf("kick%d#ephemeral", s.kicks.Add(1))
 	d.GetTopic(name)
-	if err := d.DeleteExistingTopic(name); err != nil { // the first finds the old connections gone
+	if err := d.DeleteExistingTopic(name); err != nil { // the first command finds the old connections closed
 		s.tb.Fatalf("testnsqd: kick: %v", err)
 	}
 }

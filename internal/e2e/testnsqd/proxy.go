@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Direction is one of the two ways through a proxy.
+// Direction is a direction through a proxy.
 type Direction int
 
 // The two directions.
@@ -26,38 +26,35 @@ func (d Direction) String() string {
 	return "to client"
 }
 
-// Tap sees bytes on their way and returns what is to be passed on in their
-// place: the same bytes, others, or none to swallow them. Where a piece begins
-// and ends means nothing. Within one connection and direction it is called in
-// order, else concurrently; it must not keep b.
+// Tap sees bytes on their way and returns the bytes to forward, none to swallow them. The
+// boundaries of b mean nothing. Calls for one connection and direction are sequential, others
+// concurrent. A Tap must not keep b.
 type Tap func(d Direction, b []byte) []byte
 
-// Proxy stands between clients and one server and breaks what passes. By
-// itself it passes on a half-close, and a reset at one end ends the other, if
-// not always with a reset. Faults that are set hold for
-// the connections there are and for those to come. Methods may be called from
-// several goroutines, Refuse and Allow only from one at a time.
+// Proxy forwards connections to one server and injects faults. Without faults it forwards a
+// half-close, and a reset at one end ends the other, though not always with a reset. Faults apply
+// to current and future connections. Methods are safe for concurrent use, except Refuse and Allow.
 type Proxy struct {
 	tb      testing.TB
 	backend string
 	addr    string
 	running sync.WaitGroup // one for each link
 
-	mu       sync.Mutex
-	listener net.Listener  // nil while refusing
-	stopped  chan struct{} // closed when the accept loop of listener has ended
-	links    map[*link]struct{}
-	accepted int
-	lanes    [2]lane // by Direction
+	mu          sync.Mutex
+	listener    net.Listener  // nil while refusing
+	stopped     chan struct{} // closed when listener's accept loop has ended
+	links       map[*link]struct{}
+	accepted    int
+	impairments [2]impairment // by Direction
 }
 
-// lane is what is wrong with one direction.
-type lane struct {
-	frozen chan struct{} // closed by Thaw; nil while bytes flow
+// impairment is the faults of one direction.
+type impairment struct {
+	frozen chan struct{} // closed by Thaw; nil while not frozen
 	delay  time.Duration
 	tap    Tap // nil for none
-	limit  int // bytes a connection may pass before it is cut; negative for no limit
-	piece  int // bytes a write; 0 for what there is
+	limit  int // bytes until a connection is cut; negative for no limit
+	piece  int // bytes a write; 0 for no slicing
 }
 
 // StartProxy runs a proxy in front of backend until the test ends.
@@ -66,15 +63,15 @@ func StartProxy(tb testing.TB, backend string) *Proxy {
 	return StartProxyAt(tb, anyPort, backend)
 }
 
-// StartProxyAt is StartProxy with the address given.
+// StartProxyAt is StartProxy with a given address.
 func StartProxyAt(tb testing.TB, addr, backend string) *Proxy {
 	tb.Helper()
 	p := &Proxy{
-		tb:      tb,
-		backend: backend,
-		addr:    addr,
-		links:   make(map[*link]struct{}),
-		lanes:   [2]lane{{limit: -1}, {limit: -1}},
+		tb:          tb,
+		backend:     backend,
+		addr:        addr,
+		links:       make(map[*link]struct{}),
+		impairments: [2]impairment{{limit: -1}, {limit: -1}},
 	}
 	if err := p.listen(); err != nil {
 		tb.Fatalf("testnsqd: start proxy: %v", err)
@@ -88,18 +85,17 @@ func StartProxyAt(tb testing.TB, addr, backend string) *Proxy {
 	return p
 }
 
-// Addr is the address for clients, as host:port. It stays the same.
+// Addr returns the address for clients as host:port. It does not change.
 func (p *Proxy) Addr() string { return p.addr }
 
-// Accepted counts the connections that clients have made so far.
+// Accepted returns the number of connections accepted so far.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.accepted
 }
 
-// Cut ends all connections in good order: both ends read EOF. Bytes on their
-// way are lost.
+// Cut ends all connections with FIN: both ends read EOF. Bytes on their way are lost.
 func (p *Proxy) Cut() {
 	for _, l := range p.current() {
 		l.cut()
@@ -113,9 +109,8 @@ func (p *Proxy) Reset() {
 	}
 }
 
-// Refuse closes the port: clients that dial get "connection refused". The
-// connections there are go on; every connection that a client was given before
-// is known to a Cut or Reset after it.
+// Refuse closes the port: clients that dial get "connection refused". Existing connections stay. A
+// later Cut or Reset affects every connection accepted before.
 func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	listener, stopped := p.listener, p.stopped
@@ -131,7 +126,7 @@ func (p *Proxy) Refuse() {
 func (p *Proxy) Allow() {
 	p.tb.Helper()
 	for deadline := time.Now().Add(restartTimeout); ; time.Sleep(pollInterval) {
-		// The kernel may have lent the port to somebody else meanwhile.
+		// The kernel may have given the port to another socket meanwhile.
 		err := p.listen()
 		if err == nil {
 			return
@@ -142,20 +137,19 @@ func (p *Proxy) Allow() {
 	}
 }
 
-// Freeze stops one direction, without any sign of it to either end: bytes, and
-// the end of them, wait in the proxy and the kernel. What is just being
-// written may still pass.
+// Freeze stops one direction without a sign to either end: bytes and FIN wait in the proxy and the
+// kernel. Bytes being written may still pass.
 func (p *Proxy) Freeze(d Direction) {
-	p.set(d, func(l *lane) {
+	p.set(d, func(l *impairment) {
 		if l.frozen == nil {
 			l.frozen = make(chan struct{})
 		}
 	})
 }
 
-// Thaw ends Freeze. What waited is passed on.
+// Thaw ends Freeze and forwards what waited.
 func (p *Proxy) Thaw(d Direction) {
-	p.set(d, func(l *lane) {
+	p.set(d, func(l *impairment) {
 		if l.frozen != nil {
 			close(l.frozen)
 			l.frozen = nil
@@ -163,37 +157,35 @@ func (p *Proxy) Thaw(d Direction) {
 	})
 }
 
-// Delay lets all bytes of one direction take that long through the proxy. It
-// adds to the round trip and takes nothing from the throughput. 0 ends it.
+// Delay delays all bytes of one direction. It adds to the round trip and does not reduce the
+// throughput. 0 ends it.
 func (p *Proxy) Delay(d Direction, delay time.Duration) {
-	p.set(d, func(l *lane) { l.delay = delay })
+	p.set(d, func(l *impairment) { l.delay = delay })
 }
 
-// Tap lets t see, and change, what passes in both directions. Nil ends it.
+// Tap sets the tap of both directions; nil removes it.
 func (p *Proxy) Tap(t Tap) {
-	p.set(ToServer, func(l *lane) { l.tap = t })
-	p.set(ToClient, func(l *lane) { l.tap = t })
+	p.set(ToServer, func(l *impairment) { l.tap = t })
+	p.set(ToClient, func(l *impairment) { l.tap = t })
 }
 
-// CutAfter cuts each connection, as Cut does, as soon as n bytes, counted
-// from its start and behind the tap, have passed in direction d. A negative n
-// ends it.
+// CutAfter cuts each connection, like Cut, once n bytes have passed in direction d, counted from
+// its start and behind the tap. A negative n ends it.
 func (p *Proxy) CutAfter(d Direction, n int) {
-	p.set(d, func(l *lane) { l.limit = n })
+	p.set(d, func(l *impairment) { l.limit = n })
 }
 
-// Slice passes the bytes of direction d on in pieces of n, each with a write of
-// its own. 0 ends it.
+// Slice forwards the bytes of direction d in pieces of n, each with its own write. 0 ends it.
 func (p *Proxy) Slice(d Direction, n int) {
-	p.set(d, func(l *lane) { l.piece = n })
+	p.set(d, func(l *impairment) { l.piece = n })
 }
 
-// Heal ends every fault that is set. A tap stays, and what was cut stays cut.
+// Heal ends all faults except the tap. Cut connections stay cut.
 func (p *Proxy) Heal() {
 	p.tb.Helper()
 	for _, d := range []Direction{ToServer, ToClient} {
 		p.Thaw(d)
-		p.set(d, func(l *lane) { *l = lane{tap: l.tap, limit: -1} })
+		p.set(d, func(l *impairment) { *l = impairment{tap: l.tap, limit: -1} })
 	}
 	p.mu.Lock()
 	refusing := p.listener == nil
@@ -203,17 +195,17 @@ func (p *Proxy) Heal() {
 	}
 }
 
-func (p *Proxy) set(d Direction, change func(*lane)) {
+func (p *Proxy) set(d Direction, change func(*impairment)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	change(&p.lanes[d])
+	change(&p.impairments[d])
 }
 
-// lane is a copy of what is wrong with d now.
-func (p *Proxy) lane(d Direction) lane {
+// impairment returns the current faults of d.
+func (p *Proxy) impairment(d Direction) impairment {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lanes[d]
+	return p.impairments[d]
 }
 
 func (p *Proxy) current() []*link {
@@ -222,7 +214,7 @@ func (p *Proxy) current() []*link {
 	return slices.Collect(maps.Keys(p.links))
 }
 
-// listen opens the port, and the same port each time.
+// listen opens the port, the same each time.
 func (p *Proxy) listen() error {
 	listener, err := net.Listen("tcp", p.addr)
 	if err != nil {
@@ -245,8 +237,7 @@ func (p *Proxy) listen() error {
 	return nil
 }
 
-// connect gives a client its own connection to the server. Where there is no
-// server, the client's is reset.
+// connect dials the server for a client. If that fails, it resets the client's connection.
 func (p *Proxy) connect(client *net.TCPConn) {
 	l := &link{proxy: p, client: client, severed: make(chan struct{})}
 	server, err := net.DialTimeout("tcp", p.backend, restartTimeout)

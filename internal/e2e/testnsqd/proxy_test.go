@@ -1,3 +1,5 @@
+// Tests of proxy.go and link.go.
+
 package testnsqd_test
 
 import (
@@ -13,12 +15,11 @@ import (
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// quietness is how long nothing must come to count as nothing. A fault that
-// fails to hold is seen within it; one that holds passes however slow the
-// machine is.
+// quietness is how long silence is awaited. A fault without effect shows within it; an effective
+// one passes on any machine.
 const quietness = 50 * time.Millisecond
 
-// echo runs a server that sends back what it gets, and then its end.
+// echo runs a server that sends back what it receives, including FIN.
 func echo(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,7 +46,6 @@ func echo(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// reads checks that want comes next.
 func (r *raw) reads(want string) {
 	r.tb.Helper()
 	got := make([]byte, len(want))
@@ -54,7 +54,7 @@ func (r *raw) reads(want string) {
 	}
 }
 
-// dialEcho connects through the proxy, and has got its magic bytes back.
+// dialEcho connects to an echo server through the proxy and reads the magic bytes back.
 func dialEcho(t *testing.T, p *testnsqd.Proxy) *raw {
 	t.Helper()
 	c := dial(t, p.Addr())
@@ -100,7 +100,7 @@ func TestProxyCut(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := subscribe(t, p.Addr(), "orders", "billing")
-			testnsqd.Eventually(t, patience, func() bool { return s.Clients() == 1 }, "the client")
+			testnsqd.Eventually(t, waitTimeout, func() bool { return s.Clients() == 1 }, "the client")
 			tt.end()
 			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, tt.want) {
 				t.Errorf("client reads %v, want %v", err, tt.want)
@@ -110,7 +110,7 @@ func TestProxyCut(t *testing.T) {
 	}
 }
 
-// A cut must not turn into a reset because the proxy has unread bytes.
+// TestProxyCutUnderLoadIsEOF: a cut must not become a reset because the proxy has unread bytes.
 func TestProxyCutUnderLoadIsEOF(t *testing.T) {
 	p := testnsqd.StartProxy(t, echo(t))
 	for range 20 {
@@ -156,7 +156,7 @@ func TestProxyRefuse(t *testing.T) {
 	p := testnsqd.StartProxy(t, echo(t))
 	before := dialEcho(t, p)
 	p.Refuse()
-	if c, err := net.DialTimeout("tcp", p.Addr(), patience); !errors.Is(err, syscall.ECONNREFUSED) {
+	if c, err := net.DialTimeout("tcp", p.Addr(), waitTimeout); !errors.Is(err, syscall.ECONNREFUSED) {
 		if err == nil {
 			c.Close()
 		}
@@ -172,13 +172,13 @@ func TestProxyWithoutServerResets(t *testing.T) {
 	s := testnsqd.Start(t)
 	p := testnsqd.StartProxy(t, s.Addr())
 	s.Stop()
-	c, err := net.DialTimeout("tcp", p.Addr(), patience)
+	c, err := net.DialTimeout("tcp", p.Addr(), waitTimeout)
 	if err == nil {
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(patience))
+		c.SetDeadline(time.Now().Add(waitTimeout))
 		_, err = c.Read(make([]byte, 1))
 	}
-	if !errors.Is(err, syscall.ECONNRESET) { // by dial already, if that was slow
+	if !errors.Is(err, syscall.ECONNRESET) { // a slow dial may already fail
 		t.Errorf("got %v, want a reset", err)
 	}
 }

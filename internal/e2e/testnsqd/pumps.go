@@ -7,15 +7,15 @@ import (
 	"runtime/pprof"
 )
 
-// mark makes main, and all goroutines that come from it, known by the nsqd that they belong to.
+// mark labels main and all goroutines it starts with this nsqd.
 func (s *Server) mark(main func()) {
 	pprof.Do(context.Background(), pprof.Labels(s.label()), func(context.Context) { main() })
 }
 
 func (s *Server) label() (key, value string) { return "testnsqd", fmt.Sprintf("nsqd-%d.", s.id) }
 
-// pumping says whether the message pump of a client has not ended. It may be about to take one more message, and until it
-// has noted that as in flight nsqd counts the message nowhere: one that exits then loses it.
+// pumping reports whether a client's message pump still runs. It may take one more message, which
+// nsqd counts nowhere until it is in flight and loses if it exits then.
 func (s *Server) pumping() bool {
 	var profile bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {

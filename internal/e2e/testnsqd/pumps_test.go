@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A message pump is found, it is that of its own nsqd, and Quiesce waits for its end.
+// TestPumping: pumping finds the message pumps of its own nsqd only, and Quiesce waits for their
+// end.
 func TestPumping(t *testing.T) {
 	s, other := Start(t), Start(t)
 	if s.pumping() {

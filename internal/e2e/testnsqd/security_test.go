@@ -1,3 +1,5 @@
+// Tests of auth.go and certs.go.
+
 package testnsqd_test
 
 import (
@@ -22,7 +24,7 @@ func TestTLS(t *testing.T) {
 		serve  func(*nsqd.Options)
 		client *testnsqd.Authority
 		cert   []testnsqd.Pair
-		fails  string // part of the error; none when empty
+		fails  string // part of the error; empty for none
 	}{
 		{"trusted", ca.RequireTLS, ca, nil, ""},
 		{"unknown authority", ca.Serve, other, nil, "unknown authority"},
@@ -68,7 +70,7 @@ func TestAuth(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		mode      testnsqd.AuthMode
-		auth, sub string // what the answers begin with; no SUB is sent when sub is empty
+		auth, sub string // prefixes of the answers; without sub no SUB is sent
 	}{
 		{"ok", testnsqd.AuthOK, `{"identity":"test"`, "OK"},
 		{"forbidden", testnsqd.AuthForbidden, "E_AUTH_FAILED", ""},
@@ -112,7 +114,7 @@ func TestAuthIsAskedAgainAfterItsTTL(t *testing.T) {
 	c.body("AUTH", "canary")
 	c.expect("{")
 	a.SetMode(testnsqd.AuthError)
-	testnsqd.Eventually(t, patience, func() bool {
+	testnsqd.Eventually(t, waitTimeout, func() bool {
 		c.body("PUB orders", "x")
 		_, data, err := c.frame()
 		if err != nil {

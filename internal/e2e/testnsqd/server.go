@@ -1,10 +1,9 @@
-// Package testnsqd runs the real nsqd and nsqlookupd inside a test or a
-// benchmark, with what they talk to: certificates, an auth server, and a TCP
-// proxy that breaks connections in every way a network can.
+// Package testnsqd runs the real nsqd and nsqlookupd inside a test or a benchmark, with
+// certificates, an auth server, and a TCP proxy that injects network faults.
 //
-// Whatever a function here starts is stopped by a cleanup of the test it was
-// given, last started first: start a proxy after its nsqd, and a client after
-// both. Everything listens on loopback, on ports that the kernel chooses.
+// A cleanup of the test stops whatever a function here starts, last started first: start a proxy
+// after its nsqd, and a client after both. All servers listen on loopback, on ports that the kernel
+// chooses.
 package testnsqd
 
 import (
@@ -20,13 +19,13 @@ import (
 )
 
 const (
-	// exitTimeout is longer than any handshake deadline a client may have:
-	// nsqd waits for every connection it has accepted.
+	// exitTimeout exceeds any client's handshake deadline: nsqd waits for every accepted
+	// connection.
 	exitTimeout = 15 * time.Second
 
 	startTimeout = 10 * time.Second
 
-	// restartTimeout bounds the wait for the port of the nsqd before.
+	// restartTimeout bounds the wait for a port that was in use.
 	restartTimeout = 5 * time.Second
 
 	quiesceTimeout = 15 * time.Second
@@ -34,13 +33,12 @@ const (
 	anyPort = "127.0.0.1:0"
 )
 
-// lastID makes node ids distinct within the process: two nsqds with the same
-// one hand out the same message ids.
+// lastID makes node ids distinct within the process: nsqds with the same node id issue the same
+// message ids.
 var lastID atomic.Int64
 
-// Server is an nsqd that runs in this process, on a directory of its own. Its
-// methods may be called from several goroutines, but those that start and stop
-// it only from one at a time.
+// Server is an nsqd in this process, with its own directory. Its methods are safe for concurrent
+// use, except those that start and stop it.
 type Server struct {
 	tb      testing.TB
 	mutate  []func(*nsqd.Options)
@@ -52,23 +50,22 @@ type Server struct {
 	kicks   atomic.Int64
 }
 
-// instance is one life of an nsqd, from New to Exit.
+// instance is one run of an nsqd, from New to Exit.
 type instance struct {
 	nsqd *nsqd.NSQD
-	main chan error // what Main returned
+	main chan error // result of Main
 }
 
-// Start runs an nsqd until the test ends. It differs from a default one in
-// that it is quiet, scans its queues each 10 ms, flushes after 5 ms, and keeps
-// 100 messages a queue in memory; mutate may change these and anything else.
-// Functions in mutate are called again, with fresh options, at every Restart.
+// Start runs an nsqd until the test ends. Unlike a default nsqd it logs nothing, scans its queues
+// every 10 ms, flushes after 5 ms, and keeps 100 messages a queue in memory. mutate may change any
+// option. It is called again, with new options, at every Restart.
 func Start(tb testing.TB, mutate ...func(*nsqd.Options)) *Server {
 	tb.Helper()
 	return StartAt(tb, anyPort, mutate...)
 }
 
-// StartAt is Start with the address for clients given: a host:port, of which
-// the port may be 0, or the path of a unix socket.
+// StartAt is Start with a given address for clients: a host:port, whose port may be 0, or the path
+// of a unix socket.
 func StartAt(tb testing.TB, tcp string, mutate ...func(*nsqd.Options)) *Server {
 	tb.Helper()
 	s := &Server{
@@ -91,16 +88,14 @@ func (s *Server) noteAddrs() {
 	s.tcp, s.http = s.NSQD().RealTCPAddr().String(), s.NSQD().RealHTTPAddr().String()
 }
 
-// Addr is the address for clients, as host:port or a path. It stays the same
-// over restarts.
+// Addr returns the address for clients, a host:port or a path. Restarts do not change it.
 func (s *Server) Addr() string { return s.tcp }
 
-// HTTPAddr is the address of the HTTP interface, as host:port. It stays the
-// same over restarts.
+// HTTPAddr returns the address of the HTTP interface as host:port. Restarts do not change it.
 func (s *Server) HTTPAddr() string { return s.http }
 
-// NSQD is the running nsqd itself, for what this package has no word for. A
-// test must not keep it over a Restart. It fails the test while nsqd is stopped.
+// NSQD returns the running nsqd. A test must not keep it over a Restart. NSQD fails the test while
+// nsqd is stopped.
 func (s *Server) NSQD() *nsqd.NSQD {
 	s.tb.Helper()
 	in := s.running.Load()
@@ -110,11 +105,10 @@ func (s *Server) NSQD() *nsqd.NSQD {
 	return in.nsqd
 }
 
-// Stop ends nsqd and waits for it; without effect when it is stopped already.
-// It fails the test when that takes longer than 15 seconds.
+// Stop stops nsqd and waits for it. It does nothing if nsqd is stopped, and fails the test after 15
+// seconds.
 //
-// nsqd itself may lose messages when it is stopped under load: see
-// QuiescedRestart.
+// nsqd itself may lose messages when it is stopped under load: see QuiescedRestart.
 func (s *Server) Stop() {
 	s.tb.Helper()
 	in := s.running.Swap(nil)
@@ -124,14 +118,12 @@ func (s *Server) Stop() {
 	exit(s.tb, "nsqd at "+s.tcp, in.nsqd.Exit, in.main)
 }
 
-// Restart stops nsqd, if it runs, and starts it again on the same ports and
-// directory.
+// Restart stops nsqd, if it runs, and starts it on the same ports and directory.
 func (s *Server) Restart() {
 	s.tb.Helper()
 	for deadline := time.Now().Add(restartTimeout); ; time.Sleep(pollInterval) {
 		s.Stop()
-		// While the port was free, the kernel may have lent it to an outgoing
-		// connection of another test.
+		// Meanwhile the kernel may have given the port to an outgoing connection of another test.
 		err := s.launch()
 		if err == nil {
 			return
@@ -142,8 +134,7 @@ func (s *Server) Restart() {
 	}
 }
 
-// Move stops nsqd, if it runs, and starts it again on the same directory and
-// on other ports.
+// Move stops nsqd, if it runs, and starts it on the same directory and other ports.
 func (s *Server) Move() {
 	s.tb.Helper()
 	s.Stop()
@@ -154,18 +145,16 @@ func (s *Server) Move() {
 	s.noteAddrs()
 }
 
-// Quiesce waits until nsqd has no client, and nothing is left of those it had.
-// It fails the test when that takes longer than 15 seconds.
+// Quiesce waits until nsqd has no client and no message pump. It fails the test after 15 seconds.
 func (s *Server) Quiesce() {
 	s.tb.Helper()
 	Eventually(s.tb, quiesceTimeout, func() bool { return s.Clients() == 0 && !s.pumping() },
 		"clients of nsqd at %s to leave", s.tcp)
 }
 
-// QuiescedRestart restarts nsqd without the loss that nsqd itself may cause
-// when it is stopped under load: it refuses and cuts the connections of
-// proxies, which must carry all clients, waits for nsqd to have none, restarts
-// it and lets clients in again.
+// QuiescedRestart restarts nsqd without the loss that a stop under load may cause. It refuses and
+// cuts the connections of proxies, which must carry all clients, waits until nsqd has none,
+// restarts it, and allows connections again.
 func (s *Server) QuiescedRestart(proxies ...*Proxy) {
 	s.tb.Helper()
 	for _, p := range proxies {
@@ -179,7 +168,7 @@ func (s *Server) QuiescedRestart(proxies ...*Proxy) {
 	}
 }
 
-// options are made afresh for each nsqd, since New writes to them.
+// options returns new options for each nsqd, because New writes to them.
 func (s *Server) options() *nsqd.Options {
 	o := nsqd.NewOptions()
 	o.Logger, o.LogLevel = quiet{}, nsqd.LOG_ERROR
@@ -198,16 +187,15 @@ func (s *Server) options() *nsqd.Options {
 	return o
 }
 
-// launch brings one nsqd to life, with what it had on disk.
+// launch starts an nsqd with its messages on disk.
 func (s *Server) launch() error {
 	d, err := nsqd.New(s.options())
 	if err != nil {
-		// New keeps the lock of the directory and its listeners when it fails;
-		// only their finalizers give them back.
+		// If New fails, only finalizers release its directory lock and its listeners.
 		runtime.GC()
 		return err
 	}
-	// Without both, channels are not there after the next restart.
+	// Without both, the channels are lost at the next restart.
 	if err = d.LoadMetadata(); err == nil {
 		err = d.PersistMetadata()
 	}
@@ -221,8 +209,8 @@ func (s *Server) launch() error {
 	return await(d.RealTCPAddr())
 }
 
-// await returns once a server works off its connections: its Exit must not
-// overtake its Main. A wrong magic is answered with an error and a close.
+// await returns once a server accepts connections: its Exit must not overtake its Main. The server
+// answers a wrong magic with an error and closes.
 func await(addr net.Addr) error {
 	c, err := net.Dial(addr.Network(), addr.String())
 	if err != nil {
@@ -237,7 +225,7 @@ func await(addr net.Addr) error {
 	return err
 }
 
-// exit ends a server and waits for it, but not for ever.
+// exit ends a server and waits for it up to exitTimeout.
 func exit(tb testing.TB, name string, exit func(), main <-chan error) {
 	tb.Helper()
 	ended := make(chan error, 1)
@@ -256,7 +244,7 @@ func exit(tb testing.TB, name string, exit func(), main <-chan error) {
 	}
 }
 
-// quiet is the logger of servers whose log nobody reads.
+// quiet discards a server's log.
 type quiet struct{}
 
 func (quiet) Output(int, string) error { return nil }

@@ -1,3 +1,5 @@
+// Tests of server.go, lookupd.go, stress.go and topics.go.
+
 package testnsqd_test
 
 import (
@@ -21,7 +23,7 @@ func TestPublishAndStats(t *testing.T) {
 	}
 	s.EnsureChannel("orders", "billing")
 	s.Publish("orders", []byte("a"), []byte("b"), []byte("c"))
-	testnsqd.Eventually(t, patience, func() bool { return s.Channel("orders", "billing").Depth == 3 }, "depth 3")
+	testnsqd.Eventually(t, waitTimeout, func() bool { return s.Channel("orders", "billing").Depth == 3 }, "depth 3")
 
 	c := subscribe(t, s.Addr(), "orders", "billing")
 	id, attempts, body := c.message()
@@ -38,7 +40,7 @@ func TestPublishAndStats(t *testing.T) {
 
 	c.send("RDY 0\nREQ %s 60000\n", id)
 	want = testnsqd.ChannelStats{Depth: 2, Deferred: 1, Messages: 3, Requeued: 1, Clients: 1}
-	testnsqd.Eventually(t, patience, func() bool { return s.Channel("orders", "billing") == want }, "a deferred message")
+	testnsqd.Eventually(t, waitTimeout, func() bool { return s.Channel("orders", "billing") == want }, "a deferred message")
 }
 
 func TestMessageTimeoutIsCounted(t *testing.T) {
@@ -78,7 +80,7 @@ func TestRestartKeepsMessages(t *testing.T) {
 	}
 	s.Stop()
 	s.Stop()
-	if c, err := net.DialTimeout("tcp", addr, patience); err == nil {
+	if c, err := net.DialTimeout("tcp", addr, waitTimeout); err == nil {
 		c.Close()
 		t.Error("a stopped nsqd accepts connections")
 	}
@@ -97,7 +99,7 @@ func TestRestartKeepsMessages(t *testing.T) {
 	if len(seen) != 250 {
 		t.Errorf("250 messages, of which %d are distinct", len(seen))
 	}
-	testnsqd.Eventually(t, patience, func() bool { return s.Channel("orders", "billing").Unfinished() == 0 }, "the last FIN")
+	testnsqd.Eventually(t, waitTimeout, func() bool { return s.Channel("orders", "billing").Unfinished() == 0 }, "the last FIN")
 }
 
 func TestQuiescedRestartLosesNothing(t *testing.T) {
@@ -118,7 +120,7 @@ func TestQuiescedRestartLosesNothing(t *testing.T) {
 			finished[body] = true
 		}
 		c.message() // stays in flight
-		testnsqd.Eventually(t, patience, func() bool { return s.Channel("orders", "billing").Unfinished() == 10 }, "10 FINs")
+		testnsqd.Eventually(t, waitTimeout, func() bool { return s.Channel("orders", "billing").Unfinished() == 10 }, "10 FINs")
 
 		s.QuiescedRestart(p)
 		if _, err := c.Read(make([]byte, 1)); err == nil {
@@ -134,7 +136,7 @@ func TestQuiescedRestartLosesNothing(t *testing.T) {
 			finished[body] = true
 		}
 		c.Close()
-		testnsqd.Eventually(t, patience, func() bool { return s.Channel("orders", "billing").Unfinished() == 0 }, "all FINs")
+		testnsqd.Eventually(t, waitTimeout, func() bool { return s.Channel("orders", "billing").Unfinished() == 0 }, "all FINs")
 		if len(finished) != 20 {
 			t.Fatalf("round %d: %d of 20 messages finished", round, len(finished))
 		}
@@ -146,7 +148,7 @@ func TestLookupd(t *testing.T) {
 	s := testnsqd.Start(t, l.Register)
 	s.EnsureChannel("orders", "billing")
 
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: waitTimeout}
 	registered := func() bool {
 		resp, err := client.Get("http://" + l.HTTPAddr() + "/lookup?topic=orders")
 		if err != nil {
@@ -160,14 +162,14 @@ func TestLookupd(t *testing.T) {
 		_, port, _ := net.SplitHostPort(s.Addr())
 		return strings.Contains(answer.String(), `"tcp_port":`+port)
 	}
-	testnsqd.Eventually(t, patience, registered, "nsqd to register")
+	testnsqd.Eventually(t, waitTimeout, registered, "nsqd to register")
 	for range 3 {
 		l.Restart()
 		if registered() {
 			t.Error("a fresh nsqlookupd knows an nsqd")
 		}
 		s.Kick()
-		testnsqd.Eventually(t, patience/2, registered, "nsqd to register again") // its ping comes after 15 s
+		testnsqd.Eventually(t, waitTimeout/2, registered, "nsqd to register again") // its ping comes after 15 s
 	}
 	l.Stop()
 	if resp, err := client.Get("http://" + l.HTTPAddr() + "/nodes"); err == nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Stress is how long a test that gets better with time should go on: the
-// duration in the environment variable NSQX_STRESS, or half a second.
+// Stress returns how long a stress test should run: the duration in NSQX_STRESS. Defaults to half a
+// second.
 func Stress(tb testing.TB) time.Duration {
 	tb.Helper()
 	v, ok := os.LookupEnv("NSQX_STRESS")

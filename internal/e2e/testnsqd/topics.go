@@ -6,33 +6,32 @@ import (
 	"github.com/nsqio/nsq/nsqd"
 )
 
-// ChannelStats is what nsqd says of a channel.
+// ChannelStats is nsqd's state of a channel.
 type ChannelStats struct {
 	Depth    int64  // waiting, in memory and on disk
-	InFlight int    // sent to a client, without an answer yet
+	InFlight int    // sent to a client, unanswered
 	Deferred int    // waiting for the delay of a REQ or DPUB
-	Messages uint64 // received since nsqd started, what it read from its disk too
+	Messages uint64 // received since nsqd started, including those read from disk
 	Requeued uint64 // REQs since nsqd started
 	TimedOut uint64 // message timeouts since nsqd started
 	Clients  int    // subscribed connections
 }
 
-// Unfinished counts the messages that have not been finished.
+// Unfinished returns the number of messages that are not finished.
 func (c ChannelStats) Unfinished() int {
 	return int(c.Depth) + c.InFlight + c.Deferred
 }
 
-// EnsureChannel makes the topic and the channel if they do not exist.
+// EnsureChannel creates the topic and the channel if they do not exist.
 func (s *Server) EnsureChannel(topic, channel string) {
 	s.tb.Helper()
 	s.NSQD().GetTopic(topic).GetChannel(channel)
 }
 
-// Publish puts one message for each body into a topic, without a connection.
-// While the topic has no channel, the messages wait for its first; a second
-// channel gets only what is published after EnsureChannel has made it.
-// It fails the test if nsqd is stopped, so it must be called from the
-// goroutine of the test.
+// Publish publishes one message for each body, without a connection. While the topic has no
+// channel, its messages wait for the first; a second channel gets only messages published after
+// EnsureChannel has created it. Publish fails the test if nsqd is stopped, so call it from the
+// test's goroutine.
 func (s *Server) Publish(topic string, bodies ...[]byte) {
 	s.tb.Helper()
 	t := s.NSQD().GetTopic(topic)
@@ -43,7 +42,7 @@ func (s *Server) Publish(topic string, bodies ...[]byte) {
 	}
 }
 
-// Channel says how a channel is. It is all zero if there is no such channel.
+// Channel returns the state of a channel, or zeros if there is no such channel.
 func (s *Server) Channel(topic, channel string) ChannelStats {
 	s.tb.Helper()
 	for _, t := range s.NSQD().GetStats(topic, channel, false).Topics {
@@ -66,8 +65,8 @@ func channelStats(c nsqd.ChannelStats) ChannelStats {
 	}
 }
 
-// Unfinished counts the messages of all topics and channels that have not been finished. While nsqd moves a message it
-// counts it nowhere.
+// Unfinished returns the number of unfinished messages of all topics and channels. nsqd counts a
+// message nowhere while it moves it.
 func (s *Server) Unfinished() (n int) {
 	s.tb.Helper()
 	for _, t := range s.NSQD().GetStats("", "", false).Topics {
@@ -79,8 +78,7 @@ func (s *Server) Unfinished() (n int) {
 	return n
 }
 
-// Do asks nsqd's HTTP interface for a change, such as
-// "/channel/pause?topic=t&channel=c".
+// Do posts a command to nsqd's HTTP interface, such as "/channel/pause?topic=t&channel=c".
 func (s *Server) Do(command string) {
 	s.tb.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: startTimeout}
@@ -94,8 +92,7 @@ func (s *Server) Do(command string) {
 	}
 }
 
-// Clients counts the connections that have subscribed or published. Those that
-// have done neither are not counted.
+// Clients returns the number of connections that have subscribed or published.
 func (s *Server) Clients() int {
 	s.tb.Helper()
 	stats := s.NSQD().GetStats("", "", true)

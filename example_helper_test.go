@@ -1,5 +1,0 @@
-package nsqx_test
-
-import "log/slog"
-
-var discard = slog.New(slog.DiscardHandler)

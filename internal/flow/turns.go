@@ -1,0 +1,243 @@
+package flow
+
+import "time"
+
+const (
+	// busyTurn is how long a turn lasts that brings messages.
+	busyTurn = 100 * time.Millisecond
+
+	// emptyTurn, and two round trips, is how long a turn lasts that brings none.
+	emptyTurn = 3 * time.Millisecond
+
+	// quietPart is the part of the time for connections whose last turn was empty, while others
+	// bring messages.
+	quietPart = 0.03
+)
+
+// Turns shares few slots among more connections: those with a turn may have one message in flight,
+// the others none. A turn ends after 100 ms if it brings messages, or after two round trips and 3 ms
+// if it does not; a message in flight keeps its slot until it is answered. A connection is charged
+// for what its turn lasts, and the one that was charged least is next; connections whose last turn
+// was empty get 3 % of the time.
+//
+// While no turn brings a message, empty turns become longer, up to the length with which each
+// connection is asked once in half the patience. After a whole round without a message the turns may
+// be open: every connection has one.
+//
+// Instants are durations since any fixed instant. The zero value is ready to use.
+type Turns[K comparable] struct {
+	conns  map[K]*turn
+	seen   int // empty turns since the last message
+	rounds int // of seen, whole ones: each doubles the empty turn
+	open   bool
+	busy   time.Duration // charged to connections whose last turn brought messages
+	quiet  time.Duration // charged to the others
+}
+
+// turn is the state of one connection.
+type turn struct {
+	on       bool
+	began    time.Duration
+	received uint64 // when the turn began
+	brought  bool   // messages, in this turn or else in the last one
+	charged  time.Duration
+	counted  time.Duration // until when it is charged
+}
+
+// TurnConn is what Step needs to know of a connection.
+type TurnConn[K comparable] struct {
+	Key      K
+	Received uint64 // messages, ever
+	Held     int    // most that nsqd may be using now
+	InFlight int    // received and not answered
+	RTT      time.Duration
+}
+
+// TurnLimits are the limits of a Step.
+type TurnLimits struct {
+	Slots    int           // messages that may be in flight
+	Open     bool          // the turns may be open: all workers are free
+	Patience time.Duration // how long a message may wait for a worker
+}
+
+// Step ends turns and begins others. It returns the quota of each connection, 0 or 1, and when to
+// call Step again: 0 if only after a message.
+func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimits) (quotas []int, next time.Duration) {
+	t.sync(now, conns)
+	quotas = make([]int, len(conns))
+	if t.open && !limits.Open {
+		t.close(now, conns)
+	}
+	empty := t.emptyTime(len(conns), limits)
+	free := limits.Slots
+	for _, c := range conns {
+		s := t.conns[c.Key]
+		t.charge(s, now, c.Held > 0)
+		if s.on && !t.open {
+			t.endTurn(s, now, c, empty)
+		}
+		if s.on || c.Held > 0 {
+			free -= max(c.Held, 1)
+		}
+	}
+	if t.open = limits.Open && (t.open || t.seen >= len(conns)); t.open {
+		for i, c := range conns {
+			t.begin(c, now)
+			t.conns[c.Key].received = c.Received
+			quotas[i] = 1
+		}
+		return quotas, 0
+	}
+	for i := 0; free < 0 && i < len(conns); i++ { // there are fewer slots than before
+		if s := t.conns[conns[i].Key]; s.on && conns[i].InFlight == 0 {
+			s.on = false
+			free++
+		}
+	}
+	for ; free > 0; free-- {
+		i := t.choose(conns)
+		if i < 0 {
+			break
+		}
+		t.begin(conns[i], now)
+	}
+	for i, c := range conns {
+		s := t.conns[c.Key]
+		if !s.on {
+			if c.Held > 0 && c.InFlight == 0 { // nsqd may still act on the turn that has ended
+				next = earlier(next, max(2*c.RTT, time.Millisecond))
+			}
+			continue
+		}
+		quotas[i] = 1
+		end := busyTurn
+		if c.Received == s.received {
+			end = empty + 2*c.RTT
+		}
+		next = earlier(next, max(s.began+end-now, time.Millisecond))
+	}
+	return quotas, next
+}
+
+// Open reports whether every connection has a turn.
+func (t *Turns[K]) Open() bool { return t.open }
+
+// Reset forgets all turns: there are slots for all connections.
+func (t *Turns[K]) Reset() { *t = Turns[K]{} }
+
+// earlier returns the shorter of two durations, of which 0 means never.
+func earlier(a, b time.Duration) time.Duration {
+	if a == 0 {
+		return b
+	}
+	return min(a, b)
+}
+
+// sync adds new connections, removes those that are gone, and notes messages.
+func (t *Turns[K]) sync(now time.Duration, conns []TurnConn[K]) {
+	known := make(map[K]*turn, len(conns))
+	var least time.Duration
+	for _, c := range conns {
+		if s := t.conns[c.Key]; s != nil {
+			known[c.Key] = s
+			if least == 0 || s.charged < least {
+				least = s.charged
+			}
+		}
+	}
+	for _, c := range conns {
+		s := known[c.Key]
+		if s == nil { // nobody knows whether it has messages, so it is asked soon
+			s = &turn{brought: true, charged: least, received: c.Received, counted: now}
+			known[c.Key] = s
+		}
+		if c.Received != s.received && (s.on || !s.brought) {
+			s.brought = true
+			t.seen, t.rounds = 0, 0
+		}
+	}
+	t.conns = known
+}
+
+// charge adds what a slot was used for since the last call.
+func (t *Turns[K]) charge(s *turn, now time.Duration, held bool) {
+	used := now - s.counted
+	s.counted = now
+	if used <= 0 || t.open || !s.on && !held {
+		return
+	}
+	s.charged += used
+	if s.brought {
+		t.busy += used
+	} else {
+		t.quiet += used
+	}
+	const memory = 10 * time.Second // older use counts less
+	if t.busy+t.quiet > memory {
+		t.busy, t.quiet = t.busy/2, t.quiet/2
+	}
+}
+
+// endTurn ends a turn whose time is over.
+func (t *Turns[K]) endTurn(s *turn, now time.Duration, c TurnConn[K], empty time.Duration) {
+	lasted := now - s.began
+	switch {
+	case c.Received != s.received:
+		s.on = lasted < busyTurn
+	case lasted >= empty+2*c.RTT:
+		s.on, s.brought = false, false
+		t.seen++
+	}
+}
+
+// close ends the open turns but those that have brought a message.
+func (t *Turns[K]) close(now time.Duration, conns []TurnConn[K]) {
+	t.open = false
+	for _, c := range conns {
+		s := t.conns[c.Key]
+		s.on = c.Received != s.received
+		s.began, s.counted = now, now
+	}
+}
+
+// begin begins a turn, unless it is on.
+func (t *Turns[K]) begin(c TurnConn[K], now time.Duration) {
+	s := t.conns[c.Key]
+	if s.on {
+		return
+	}
+	s.on, s.began, s.counted, s.received = true, now, now, c.Received
+}
+
+// choose returns the connection whose turn is next; -1 if there is none.
+func (t *Turns[K]) choose(conns []TurnConn[K]) int {
+	best := [2]int{-1, -1} // of those whose last turn was empty; of the others
+	for i, c := range conns {
+		s := t.conns[c.Key]
+		if s.on || c.Held > 0 {
+			continue
+		}
+		class := 0
+		if s.brought {
+			class = 1
+		}
+		if b := best[class]; b < 0 || s.charged < t.conns[conns[b].Key].charged {
+			best[class] = i
+		}
+	}
+	quiet, busy := best[0], best[1]
+	if busy < 0 || quiet >= 0 && float64(t.quiet) < quietPart*float64(t.busy+t.quiet) {
+		return quiet
+	}
+	return busy
+}
+
+// emptyTime returns how long an empty turn lasts, round trips apart. It doubles with each whole round
+// without a message.
+func (t *Turns[K]) emptyTime(conns int, limits TurnLimits) time.Duration {
+	if t.seen >= (t.rounds+1)*conns && t.rounds < 16 {
+		t.rounds++
+	}
+	longest := limits.Patience / 2 * time.Duration(max(limits.Slots, 1)) / time.Duration(max(conns, 1))
+	return max(min(emptyTurn<<t.rounds, longest), emptyTurn)
+}

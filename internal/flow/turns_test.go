@@ -1,0 +1,193 @@
+package flow_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nsqx/nsqx/internal/flow"
+)
+
+// turnsWorld plays nsqds with few handlers, in steps of a millisecond.
+type turnsWorld struct {
+	turns   flow.Turns[int]
+	slots   int
+	service time.Duration
+	rtt     time.Duration
+
+	now      time.Duration
+	conns    []turnsConn
+	running  []running
+	next     time.Duration // of Step
+	busyTime time.Duration
+	rdys     int
+	waits    []time.Duration // from publish to handler
+	most     int             // messages in flight, all together
+}
+
+type turnsConn struct {
+	backlog  []time.Duration // when they were published
+	received uint64
+	inFlight int
+	quota    int
+	lowered  time.Duration // when the quota was
+}
+
+type running struct {
+	conn int
+	end  time.Duration
+}
+
+func newTurnsWorld(conns, slots int, service time.Duration) *turnsWorld {
+	return &turnsWorld{slots: slots, service: service, conns: make([]turnsConn, conns)}
+}
+
+func (w *turnsWorld) publish(conn, n int) {
+	for range n {
+		w.conns[conn].backlog = append(w.conns[conn].backlog, w.now)
+	}
+}
+
+// run plays for d; each is called once a millisecond.
+func (w *turnsWorld) run(d time.Duration, each func()) {
+	for end := w.now + d; w.now < end; w.now += time.Millisecond {
+		if each != nil {
+			each()
+		}
+		changed := false
+		w.running = slices.DeleteFunc(w.running, func(r running) bool {
+			if r.end > w.now {
+				return false
+			}
+			w.conns[r.conn].inFlight--
+			changed = true
+			return true
+		})
+		for i := range w.conns {
+			if c := &w.conns[i]; c.inFlight < c.quota && len(c.backlog) > 0 && len(w.running) < w.slots {
+				w.waits = append(w.waits, w.now-c.backlog[0])
+				c.backlog = c.backlog[1:]
+				c.received++
+				c.inFlight++
+				w.running = append(w.running, running{i, w.now + w.service})
+				changed = true
+			}
+		}
+		if changed || w.next > 0 && w.now >= w.next || w.now == 0 {
+			w.step()
+		}
+		w.busyTime += time.Duration(len(w.running)) * time.Millisecond
+		inFlight := 0
+		for _, c := range w.conns {
+			inFlight += c.inFlight
+		}
+		w.most = max(w.most, inFlight)
+	}
+}
+
+func (w *turnsWorld) step() {
+	list := make([]flow.TurnConn[int], len(w.conns))
+	for i, c := range w.conns {
+		held := max(c.quota, c.inFlight)
+		if w.now < c.lowered+2*w.rtt {
+			held = max(held, 1)
+		}
+		list[i] = flow.TurnConn[int]{Key: i, Received: c.received, Held: held, InFlight: c.inFlight, RTT: w.rtt}
+	}
+	quotas, next := w.turns.Step(w.now, list, flow.TurnLimits{Slots: w.slots, Open: len(w.running) == 0, Patience: time.Second})
+	for i, n := range quotas {
+		if n != w.conns[i].quota {
+			w.rdys++
+			if n < w.conns[i].quota {
+				w.lowered(i)
+			}
+			w.conns[i].quota = n
+		}
+	}
+	if w.next = 0; next > 0 {
+		w.next = w.now + next
+	}
+}
+
+func (w *turnsWorld) lowered(i int) { w.conns[i].lowered = w.now }
+
+func (w *turnsWorld) utilisation() float64 {
+	return float64(w.busyTime) / float64(w.now) / float64(w.slots)
+}
+
+func mean(waits []time.Duration) (m time.Duration) {
+	for _, w := range waits {
+		m += w / time.Duration(len(waits))
+	}
+	return m
+}
+
+// TestTurnsBacklog: workers are busy and no nsqd starves, however long handlers take.
+func TestTurnsBacklog(t *testing.T) {
+	for _, service := range []time.Duration{20 * time.Millisecond, 300 * time.Millisecond, 5 * time.Second} {
+		for _, conns := range []int{3, 20, 50} {
+			for _, slots := range []int{1, 2} {
+				w := newTurnsWorld(conns, slots, service)
+				for i := range conns {
+					w.publish(i, 1_000_000/conns)
+				}
+				w.run(200*max(service, 100*time.Millisecond)*time.Duration(conns)/20, nil)
+				least, most := w.conns[0].received, uint64(0)
+				for _, c := range w.conns {
+					least, most = min(least, c.received), max(most, c.received)
+				}
+				if u := w.utilisation(); u < 0.95 {
+					t.Errorf("%v × %d nsqds, %d slots: utilisation %.3f", service, conns, slots, u)
+				}
+				if w.most > slots {
+					t.Errorf("%v × %d nsqds, %d slots: %d in flight", service, conns, slots, w.most)
+				}
+				if float64(least) < 0.8*float64(most)-1 {
+					t.Errorf("%v × %d nsqds, %d slots: %d to %d messages an nsqd", service, conns, slots, least, most)
+				}
+			}
+		}
+	}
+}
+
+// TestTurnsOneBusy: silent nsqds cost a busy one 3 % of the time.
+func TestTurnsOneBusy(t *testing.T) {
+	for _, service := range []time.Duration{2 * time.Millisecond, 50 * time.Millisecond, time.Second} {
+		w := newTurnsWorld(50, 1, service)
+		w.publish(17, 1_000_000)
+		w.run(time.Minute, nil)
+		if u := w.utilisation(); u < 0.93 {
+			t.Errorf("%v: utilisation %.3f", service, u)
+		}
+	}
+}
+
+// TestTurnsQuiet: a message to any of many quiet nsqds starts within a fraction of the patience.
+func TestTurnsQuiet(t *testing.T) {
+	w := newTurnsWorld(50, 2, time.Second)
+	n := 0
+	w.run(time.Hour, func() {
+		if w.now%(7*time.Second) == 0 {
+			w.publish(n*13%50, 1)
+			n++
+		}
+	})
+	if m := mean(w.waits); len(w.waits) < n-1 || m > 40*time.Millisecond {
+		t.Errorf("mean wait %v of %d messages, want at most 40 ms", m, len(w.waits))
+	}
+	if perHour := w.rdys; perHour > 250_000 {
+		t.Errorf("%d RDYs in an hour", perHour)
+	}
+	t.Logf("mean wait %v, longest %v, %d RDYs in an hour of %d messages", mean(w.waits), slices.Max(w.waits), w.rdys, n)
+}
+
+// TestTurnsIdle: an idle hour costs nothing.
+func TestTurnsIdle(t *testing.T) {
+	w := newTurnsWorld(50, 2, time.Second)
+	w.run(time.Minute, nil)
+	before := w.rdys
+	w.run(time.Hour, nil)
+	if w.rdys != before || !w.turns.Open() {
+		t.Errorf("%d RDYs in an idle hour, open %v", w.rdys-before, w.turns.Open())
+	}
+}

@@ -1,0 +1,39 @@
+// Package test has the black-box tests of package nsqx, the front door: they use its public API
+// only, against an nsqd in memory, mostly in virtual time (testing/synctest). Most tests run on
+// nsqxtest.Server, a correct nsqd that checks its clients. Tests that script answers, send raw
+// frames or check exact message times run on nsqds, in helper_nsqds_test.go.
+//
+// Each file tests one feature:
+//
+//	alloc_test.go              allocations of a consumer
+//	breaker_test.go            backoff when nearly everything fails: the breaker
+//	deadletter_test.go         publish and confirmation of dead letters
+//	deadletter_header_test.go  headers of dead letters
+//	discovery_test.go          discoverers, filter, lookup events
+//	flow_bound_test.go         nsqd sends more messages, or larger ones, than fit
+//	flow_capacity_test.go      MaxInFlight: automatic, by bytes, between consumers
+//	flow_latency_test.go       single messages do not wait in nsqd's buffer
+//	flow_quota_test.go         MaxInFlight distributed over nsqds
+//	flow_stall_test.go         handlers that hang: requeue, overdue events
+//	observe_test.go            hooks, telemetry, Stats
+//	options_test.go            options and defaults of consumers and producers
+//	outcome_test.go            the outcome table: handler errors to FIN and REQ
+//	override_test.go           nsqxtest.Option replaces addresses and dialer
+//	publish_test.go            Publisher and Producer: Send, Publish, PublishAll, middleware
+//	publish_alloc_test.go      allocations of a producer
+//	publish_async_test.go      PublishAsync and Flush
+//	publish_fault_test.go      cut, refused, late and missing answers to publishes
+//	publish_header_test.go     headers and envelopes of publishes
+//	publish_nsqds_test.go      which nsqd gets a publish
+//	publish_shutdown_test.go   Shutdown of publishers and producers
+//	ready_test.go              Ready and Healthy
+//	redial_test.go             dials after failures and lost connections
+//	redrive_test.go            Redrive
+//	run_test.go                Run, the handler's context, concurrency
+//	settings_test.go           Pause, Resume, SetConcurrency, SetMaxInFlight
+//	shutdown_test.go           shutdown: handlers and messages
+//	shutdown_nsqd_test.go      shutdown: CLS, half-close, peers that misbehave
+//	usercode_test.go           panics and Goexit of handlers, hooks, loggers, errors
+//	usercode_conn_test.go      panics and Goexit of connections, dialers, secrets
+//	usercode_hang_test.go      handlers that hang, and random faults
+package test
