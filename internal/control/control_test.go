@@ -112,6 +112,45 @@ func TestArrived(t *testing.T) {
 	})
 }
 
+// TestArrivedWithOpenTurns wakes Run at each message until the other connections are closed.
+func TestArrivedWithOpenTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t, Config{}, takes(0))
+		for _, asleep := range []bool{false, true} {
+			s.asleep.Store(asleep)
+			s.openTurns.Store(true)
+			for range 3 {
+				s.Arrived()
+				want(t, "woken while turns are open", s.awake(), true)
+			}
+			s.openTurns.Store(false)
+			s.Arrived()
+			want(t, "woken afterwards, while asleep", s.awake(), asleep)
+		}
+	})
+}
+
+// TestPausedSleeps: Run sleeps in a pause, although fewer messages than connections may be in flight.
+func TestPausedSleeps(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{MaxInFlight: 10, FixedRDY: true}, takes(0))
+		s.run()
+		lines := []*line{s.dial(nsqd1), s.dial(nsqd2)}
+		time.Sleep(time.Hour)
+		began := time.Now()
+		s.Pause()
+		time.Sleep(time.Hour)
+		want(t, "asleep", s.asleep.Load(), true)
+		want(t, "max in flight", s.State().MaxInFlight, 0)
+		s.wantLooks("in the pause", began, append([]time.Duration{0}, quick...)...)
+		began = time.Now()
+		s.Resume()
+		time.Sleep(time.Hour)
+		wantQuotas(t, "after the pause", lines, 5, 5)
+		s.wantLooks("after the pause", began, append([]time.Duration{0}, quick...)...)
+	})
+}
+
 // TestIdle: Run may sleep after two ticks without a message; a message that arrives between the last
 // count and the decision to sleep keeps Run awake, since Arrived found it awake.
 func TestIdle(t *testing.T) {
@@ -215,7 +254,9 @@ func TestSettled(t *testing.T) {
 		} {
 			s.locked(func() { change(true) })
 			want(t, name, s.settled(), false)
-			s.locked(func() { change(false) })
+			s.locked(func() { s.paused = true })
+			want(t, name+", paused", s.settled(), name == "more connections than messages in flight")
+			s.locked(func() { s.paused = false; change(false) })
 			want(t, "without "+name, s.settled(), true)
 		}
 	})

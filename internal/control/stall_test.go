@@ -1,11 +1,15 @@
 package control
 
 import (
+	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/flow"
+	"github.com/nsqx/nsqx/internal/notify"
 )
 
 // stalling returns a service with two workers that hang, and n messages that wait.
@@ -162,4 +166,64 @@ func TestRefuse(t *testing.T) {
 		want(t, "requeued", s.pool.Counts()[handler.Requeue], 4)
 		release()
 	})
+}
+
+// TestGivenBack: one event says how many messages were given back together, and why.
+func TestGivenBack(t *testing.T) {
+	for name, tt := range map[string]struct {
+		then func(s *service, l *line)
+		want []string
+	}{
+		"stall": {func(s *service, _ *line) {
+			for range 4 {
+				time.Sleep(500 * ms)
+				s.tick(false)
+			}
+		}, []string{"stall 1", "stall 2"}},
+		"Pause": {func(s *service, _ *line) {
+			s.Pause()
+			s.adjust(true)
+			s.Pause()
+		}, []string{"suspended 3"}},
+		"Pause, nothing waits": {func(s *service, _ *line) {
+			s.pool.Shed(0)
+			s.Pause()
+			s.adjust(true)
+		}, nil},
+		"in a pause": {func(s *service, l *line) {
+			s.Pause()
+			l.flood(0x10, 4)
+			synctest.Wait()
+			l.flood(0x20, 1)
+		}, []string{"suspended 3", "suspended 4", "suspended 1"}},
+		"breaker": {func(s *service, l *line) {
+			s.locked(s.open)
+			l.flood(0x10, 2)
+		}, []string{"suspended 3", "suspended 2"}},
+		"overflow": {func(_ *service, l *line) { l.flood(0x10, 2*50+1+2) }, []string{"overflow 5"}},
+		"timed out": {func(s *service, _ *line) {
+			time.Sleep(4 * time.Second)
+			s.pool.Tick(1)
+			s.adjust(true)
+		}, nil},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s, l, release := stalling(t, 3)
+			s.breaker = flow.NewBreaker(*backoff())
+			tt.then(s, l)
+			var got []string
+			given := uint64(0)
+			for _, ev := range s.posted(notify.GivenBack) {
+				got = append(got, ev.Reason+" "+strconv.Itoa(ev.Found))
+				given += uint64(ev.Found)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("events %q, want %q", got, tt.want)
+			}
+			if name != "Pause, nothing waits" {
+				want(t, "given back", s.pool.Snapshot().GivenBack, given)
+			}
+			release()
+		})
+	}
 }

@@ -42,6 +42,9 @@ func TestWorkers(t *testing.T) {
 		s.Close()
 		want(t, "workers after Close", workers(), 0)
 		want(t, "all have ended", s.Wait(time.Second), true)
+		for range 100 {
+			want(t, "all have ended, at once", s.Wait(0), true)
+		}
 		s.Resize(9)
 		want(t, "workers after Close and Resize", workers(), 0)
 		s.Close()
@@ -148,6 +151,7 @@ func TestTick(t *testing.T) {
 		s.Tick(1)
 		want(t, "waiting after the timeout", s.Snapshot().Waiting, 2)
 		s.wantCounts("counts", disposed{handler.Expired: 2})
+		want(t, "given back", s.Snapshot().GivenBack, 0)
 		l.wantCommands("REQ", "")
 		release()
 	})
@@ -192,6 +196,7 @@ func TestGiveBack(t *testing.T) {
 				s.wantCounts("counts", tt.counts)
 				want(t, "waiting", s.Snapshot().Waiting, 4-len(l.commands("REQ")))
 				want(t, "results", s.Snapshot().Results, 0) // no worker has settled them
+				want(t, "given back", s.Snapshot().GivenBack, tt.counts[handler.Requeue])
 				release()
 				s.wantStop(0)
 			})
@@ -243,6 +248,7 @@ func TestRequeue(t *testing.T) {
 			want(t, "sent", s.Requeue(m, tt.d, time.Second), tt.sent)
 			l.wantCommands("REQ", tt.want)
 			s.wantCounts("counts", tt.counts)
+			want(t, "given back", s.Snapshot().GivenBack, tt.counts[handler.Requeue])
 			if m.Body != nil {
 				t.Error("the body is not released")
 			}

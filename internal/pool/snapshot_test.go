@@ -146,6 +146,7 @@ func TestCountsSurvive(t *testing.T) {
 		}
 		s.wantStop(0)
 		want(t, "results at the end", s.Snapshot().Results, 30)
+		want(t, "given back at the end", s.Snapshot().GivenBack, 0) // a handler has seen each
 		s.wantCounts("counts at the end", disposed{handler.Finish: 20, handler.Requeue: 10})
 	})
 }
