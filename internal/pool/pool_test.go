@@ -167,8 +167,8 @@ func TestTickBatchSize(t *testing.T) {
 	}
 }
 
-// TestGiveBack: Shed, Suspend and Close answer what waits, and count it.
-func TestGiveBack(t *testing.T) {
+// TestGivenBack: Shed, Suspend and Close answer what waits, and count it.
+func TestGivenBack(t *testing.T) {
 	for name, tt := range map[string]struct {
 		then   func(s *service)
 		want   string
