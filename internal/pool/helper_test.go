@@ -2,39 +2,70 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/fake"
 )
 
-// place is a source of messages: one that may be gone.
-type place struct {
+var errBill = errors.New("no credit")
+
+// bubble runs f as a subtest in a bubble, which fails if a goroutine is left.
+func bubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+func want[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// source is a source of messages without a connection. Its messages are numbered by Attempts.
+type source struct {
 	ctx   context.Context
-	leave context.CancelCauseFunc
+	end   context.CancelCauseFunc
 	terms handler.Terms
 }
 
-func newPlace() *place {
-	p := &place{terms: handler.Terms{Start: time.Now(), MessageTimeout: time.Minute}}
-	p.ctx, p.leave = context.WithCancelCause(context.Background())
-	return p
+func newSource() *source {
+	s := &source{terms: handler.Terms{Start: time.Now(), MessageTimeout: time.Minute}}
+	s.ctx, s.end = context.WithCancelCause(context.Background())
+	return s
 }
 
-func (p *place) Topic() string                 { return "orders" }
-func (p *place) Channel() string               { return "billing" }
-func (p *place) NSQD() string                  { return "nsqd-1:4150" }
-func (p *place) Context() context.Context      { return p.ctx }
-func (p *place) Terms() *handler.Terms         { return &p.terms }
-func (p *place) Touch(*handler.Delivery) error { return nil }
+func (s *source) Topic() string                 { return "orders" }
+func (s *source) Channel() string               { return "billing" }
+func (s *source) NSQD() string                  { return "nsqd-1:4150" }
+func (s *source) Context() context.Context      { return s.ctx }
+func (s *source) Terms() *handler.Terms         { return &s.terms }
+func (s *source) Touch(*handler.Delivery) error { return nil }
 
-// messages makes n of them, numbered from first by their attempts.
-func (p *place) messages(first, n int) []handler.Delivery {
+// messages returns n messages with the numbers first, first+1, …
+func (s *source) messages(first, n int) []handler.Delivery {
 	msgs := make([]handler.Delivery, n)
 	for i := range msgs {
-		msgs[i].Init(&handler.Read{Source: p, At: p.terms.Now()}, handler.ID{}, uint16(first+i), 0, nil)
+		msgs[i].Init(&handler.Read{Source: s, At: s.terms.Now()}, handler.ID{}, uint16(first+i), 0, nil)
+	}
+	return msgs
+}
+
+// bodies returns n messages, numbered from 0, with bodies of size bytes.
+func (s *source) bodies(n, size int) []handler.Delivery {
+	msgs := s.messages(0, n)
+	for i := range msgs {
+		msgs[i].Body = make([]byte, size)
 	}
 	return msgs
 }
@@ -55,43 +86,7 @@ func numbers(msgs []*handler.Delivery) []int {
 	return n
 }
 
-// bodies makes n messages of so many bytes each.
-func (p *place) bodies(n, size int) []handler.Delivery {
-	msgs := p.messages(0, n)
-	for i := range msgs {
-		msgs[i].Body = make([]byte, size)
-	}
-	return msgs
-}
-
-func mustPut(t *testing.T, q *queue, msgs []handler.Delivery) (dead []*handler.Delivery) {
-	t.Helper()
-	dead, overflow, err := q.put(msgs)
-	if err != nil || overflow != nil {
-		t.Fatalf("put: %v; %d too many", err, len(overflow))
-	}
-	return dead
-}
-
-// staff makes n workers, of whom there are only the batches.
-func staff(q *queue, n int) []*batch {
-	batches := make([]*batch, q.resize(n))
-	for i := range batches {
-		batches[i] = &batch{ack: func([]handler.Delivery) {}}
-		q.join(batches[i])
-	}
-	return batches
-}
-
-// wantNumbers checks messages by their numbers.
-func wantNumbers(t *testing.T, what string, got []*handler.Delivery, want ...int) {
-	t.Helper()
-	if n := numbers(got); !slices.Equal(n, want) {
-		t.Fatalf("%s: %v, want %v", what, n, want)
-	}
-}
-
-// series are the numbers from first to last.
+// series returns the numbers from first to last.
 func series(first, last int) (n []int) {
 	for i := first; i <= last; i++ {
 		n = append(n, i)
@@ -99,7 +94,14 @@ func series(first, last int) (n []int) {
 	return n
 }
 
-// newQueueOf makes a queue with room for some messages of any size.
+func wantNumbers(t *testing.T, what string, got []*handler.Delivery, want ...int) {
+	t.Helper()
+	if n := numbers(got); !slices.Equal(n, want) {
+		t.Fatalf("%s: %v, want %v", what, n, want)
+	}
+}
+
+// newQueueOf returns a queue with a capacity of messages of any size.
 func newQueueOf(messages int) *queue {
 	q := newQueue()
 	q.capacity = capacity{messages, math.MaxInt}
@@ -112,21 +114,235 @@ func setCapacity(q *queue, messages, bytes int) {
 	q.mu.Unlock()
 }
 
-// snapshot is that of a pool with the queue alone.
+// newBatches sets the number of workers and returns the batches of the new ones. The test plays the
+// workers.
+func newBatches(q *queue, workers int) []*batch {
+	batches := make([]*batch, q.resize(workers))
+	for i := range batches {
+		batches[i] = &batch{ack: func([]handler.Delivery) {}}
+		q.join(batches[i])
+	}
+	return batches
+}
+
+func mustPut(t *testing.T, q *queue, msgs []handler.Delivery) (dead []*handler.Delivery) {
+	t.Helper()
+	dead, rest, err := q.put(msgs)
+	if err != nil || rest != nil {
+		t.Fatalf("put: %v; %d were not taken", err, len(rest))
+	}
+	return dead
+}
+
+// take takes n messages for the worker of b.
+func take(q *queue, b *batch, n int) (taken []*handler.Delivery) {
+	for range n {
+		taken = append(taken, q.take(b))
+	}
+	return taken
+}
+
+// snapshot returns the Snapshot of a pool that has only the queue.
 func snapshot(q *queue) Snapshot { return (&Pool{queue: q}).Snapshot() }
 
-func waiting(q *queue) int         { return snapshot(q).Waiting }
-func idle(q *queue) int            { return snapshot(q).Idle }
-func spent(q *queue) time.Duration { return snapshot(q).BusyTime }
-func isOver(q *queue) bool         { return snapshot(q).OverCapacity }
-
-// tick reclaims all batches.
-func tick(q *queue) { q.setBatchSize(q.batchSize) }
-
-func current(q *queue, b *batch) *handler.Delivery {
+func waiting(q *queue) int              { return snapshot(q).Waiting }
+func idle(q *queue) int                 { return snapshot(q).Idle }
+func busy(q *queue) time.Duration       { return snapshot(q).BusyTime }
+func overCapacity(q *queue) bool        { return snapshot(q).OverCapacity }
+func oldest(q *queue) *handler.Delivery { return snapshot(q).Oldest }
+func reclaimBatches(q *queue)           { q.setBatchSize(q.batchSize) }
+func lockedCurrent(q *queue, b *batch) *handler.Delivery {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return b.current()
 }
 
-func oldest(q *queue) *handler.Delivery { return snapshot(q).Oldest }
+const (
+	nsqd1 = "nsqd-1:4150"
+	nsqd2 = "nsqd-2:4150"
+)
+
+// service is a pool whose messages arrive on connections. For use in a bubble.
+type service struct {
+	*Pool
+	t         *testing.T
+	net       *fake.Network
+	dialled   chan *line
+	identify  map[string]any // over nsqd's answer to IDENTIFY
+	watching  atomic.Bool
+	succeeded atomic.Int32
+	rescued   chan error // errors that Rescue was called with
+	lines     []*line
+}
+
+// newService returns a service with workers that run handle. An error of handle is a REQ without
+// delay, and Goexit a REQ with a delay of 10 s.
+func newService(t *testing.T, workers int, handle func(d *handler.Delivery) error) *service {
+	return newServiceOf(t, workers, func(d *handler.Delivery) handler.Outcome {
+		if err := handle(d); err != nil {
+			return handler.Outcome{Disposition: handler.Requeue, Err: err}
+		}
+		return handler.Outcome{Disposition: handler.Finish}
+	})
+}
+
+func newServiceOf(t *testing.T, workers int, process func(d *handler.Delivery) handler.Outcome) *service {
+	s := &service{t: t, dialled: make(chan *line, 1), rescued: make(chan error, 100)}
+	s.net = fake.NewNetwork(t, s.serve)
+	s.Pool = New(Config{
+		Process: process,
+		Rescue: func(_ *handler.Delivery, err error) handler.Outcome {
+			s.rescued <- err
+			return handler.Outcome{Disposition: handler.Requeue, Delay: 10 * time.Second, Err: err}
+		},
+		Watching: &s.watching, Succeeded: func() { s.succeeded.Add(1) },
+		MaxRequeueDelay: time.Minute,
+	})
+	s.SetCapacity(1000, math.MaxInt)
+	if workers > 0 {
+		s.Resize(workers)
+	}
+	t.Cleanup(func() {
+		for _, l := range s.lines {
+			l.conn.Abort(nil)
+			<-l.served
+		}
+		s.Close()
+		if s.Snapshot().Workers > 0 && !s.Wait(time.Hour) {
+			t.Error("workers do not end")
+		}
+	})
+	return s
+}
+
+// line is a connection and nsqd's end of it.
+type line struct {
+	t      *testing.T
+	conn   *conn.Conn
+	p      *fake.Peer
+	served chan struct{}
+	err    error // of Serve, once served is closed
+
+	mu  sync.Mutex
+	log []string // commands after SUB
+}
+
+// serve is the script of nsqd.
+func (s *service) serve(p *fake.Peer) {
+	p.Subscribe(s.identify)
+	l := &line{t: s.t, p: p, served: make(chan struct{})}
+	s.dialled <- l
+	for {
+		cmd, err := p.Next()
+		if err != nil {
+			return
+		}
+		l.mu.Lock()
+		l.log = append(l.log, cmd.String())
+		l.mu.Unlock()
+	}
+}
+
+// dial returns a new connection.
+func (s *service) dial(addr string) *line {
+	s.t.Helper()
+	c, err := conn.Dial(context.Background(), addr, conn.Config{DialContext: s.net.DialContext},
+		&conn.Subscription{Topic: "orders", Channel: "billing"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	l := <-s.dialled
+	l.conn = c
+	go func() {
+		defer close(l.served)
+		l.err = c.Serve(s)
+	}()
+	c.SetQuota(100)
+	s.lines = append(s.lines, l)
+	return l
+}
+
+// Deliver implements [conn.Sink] as a consumer does.
+func (s *service) Deliver(_ *conn.Conn, msgs []handler.Delivery) {
+	rest, err := s.Put(msgs)
+	d, delay := handler.Requeue, time.Second
+	if err == ErrClosed {
+		d, delay = handler.Interrupted, 0
+	}
+	for i := range rest {
+		s.Requeue(&rest[i], d, delay)
+	}
+}
+
+func (s *service) Refused(_ *conn.Conn, err error) { s.t.Errorf("nsqd refuses an answer: %v", err) }
+func (s *service) Yielded(*conn.Conn)              {}
+
+// wantStop closes the pool, then the connections in good order, and checks how long handlers took.
+func (s *service) wantStop(d time.Duration) {
+	s.t.Helper()
+	began := time.Now()
+	s.Close()
+	want(s.t, "all workers have ended", s.Wait(time.Hour), true)
+	want(s.t, "time until all workers have ended", time.Since(began), d)
+	for _, l := range s.lines {
+		l.conn.CloseWrite()
+		<-l.served
+		want(s.t, "error of Serve", l.err, nil)
+	}
+}
+
+// send delivers messages in one write each. The body is the id.
+func (l *line) send(ids ...uint64) {
+	for _, id := range ids {
+		l.p.Message(fake.ID(id), 1, []byte(fake.ID(id)))
+	}
+	synctest.Wait()
+}
+
+// flood delivers n messages in one write.
+func (l *line) flood(first uint64, n int) {
+	var frames []byte
+	for i := range uint64(n) {
+		frames = append(frames, fake.Message(time.Now().UnixNano(), fake.ID(first+i), 1, []byte("x"))...)
+	}
+	l.p.Raw(frames)
+}
+
+// commands returns the commands with one of these names; ids lose their zeros.
+func (l *line) commands(names ...string) (commands []string) {
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, cmd := range l.log {
+		words := strings.Split(cmd, " ")
+		if !slices.Contains(names, words[0]) {
+			continue
+		}
+		for i, w := range words {
+			if len(w) == 16 {
+				words[i] = strings.TrimLeft(w, "0")
+			}
+		}
+		commands = append(commands, strings.Join(words, " "))
+	}
+	return commands
+}
+
+func (l *line) wantCommands(names, want string) {
+	l.t.Helper()
+	if got := strings.Join(l.commands(strings.Fields(names)...), ", "); got != want {
+		l.t.Errorf("%s reads %q, want %q", l.conn.Addr(), got, want)
+	}
+}
+
+// disposed are numbers of messages by disposition; those that are missing are 0.
+type disposed map[handler.Disposition]uint64
+
+func (s *service) wantCounts(what string, want disposed) {
+	s.t.Helper()
+	for d, n := range s.Counts() {
+		if n != want[d] {
+			s.t.Errorf("%s: %d %s, want %d", what, n, d, want[d])
+		}
+	}
+}

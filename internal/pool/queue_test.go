@@ -3,25 +3,25 @@ package pool
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/nsqx/nsqx/handler"
 )
 
-// TestQueueOrder, through growth and wrapping round: a single worker gets everything in order, however much it takes at once.
-func TestQueueOrder(t *testing.T) {
+// TestOrder: a single worker gets everything in order, whatever the batch size, while the deque grows and
+// wraps around.
+func TestOrder(t *testing.T) {
 	for _, batch := range []int{1, 3, maxBatch} {
-		q, p := newQueueOf(1000), newPlace()
+		q, src := newQueueOf(1000), newSource()
 		q.setBatchSize(batch)
-		worker := staff(q, 1)[0]
+		worker := newBatches(q, 1)[0]
 		in, out := 0, 0
 		for _, n := range []int{1, 40, 63, 2, 100, 32, 300, 7} {
-			mustPut(t, q, p.messages(in, n))
+			mustPut(t, q, src.messages(in, n))
 			in += n
 			for range n/2 + 1 {
 				m := q.take(worker)
@@ -41,17 +41,45 @@ func TestQueueOrder(t *testing.T) {
 	}
 }
 
-func TestQueueLimit(t *testing.T) {
-	q, p := newQueueOf(5), newPlace()
+// TestTakeSize: a worker takes an even part of what waits, at most a batch.
+func TestTakeSize(t *testing.T) {
+	for _, tt := range []struct{ batch, workers, put, reserved int }{
+		{1, 2, 100, 0},
+		{2, 1, 100, 1},
+		{maxBatch, 1, 100, 63},
+		{maxBatch, 1, 3, 2},
+		{maxBatch, 4, 100, 24},
+		{16, 4, 100, 15},
+		{maxBatch, 4, 7, 0},
+		{maxBatch, 40, 7, 0},
+		{maxBatch, 40, 100, 11}, // shared by twice as many workers as processors
+		{maxBatch - 1, 40, 100, 1},
+	} {
+		q, src := newQueueOf(100), newSource()
+		q.processors = 4
+		q.setBatchSize(tt.batch)
+		worker := newBatches(q, tt.workers)[0]
+		mustPut(t, q, src.messages(0, tt.put))
+		wantNumbers(t, "taken", take(q, worker, 1), 0)
+		reserved, _ := worker.waiting()
+		if reserved != tt.reserved || q.deque.n != tt.put-1-reserved || waiting(q) != tt.put-1 {
+			t.Errorf("%+v: batch has %d, %d wait", tt, reserved, waiting(q))
+		}
+	}
+}
+
+// TestCapacity: put returns what has no room: the newest.
+func TestCapacity(t *testing.T) {
+	q, src := newQueueOf(5), newSource()
 	put := func(first, n int, wantErr error, want ...uint16) {
 		t.Helper()
-		_, overflow, err := q.put(p.messages(first, n))
+		_, rest, err := q.put(src.messages(first, n))
 		var got []uint16
-		for i := range overflow {
-			got = append(got, overflow[i].Attempts)
+		for i := range rest {
+			got = append(got, rest[i].Attempts)
 		}
 		if !errors.Is(err, wantErr) || !slices.Equal(got, want) {
-			t.Errorf("put: %v, %v left, want %v, %v", err, got, wantErr, want)
+			t.Errorf("put: %v, rest %v, want %v, %v", err, got, wantErr, want)
 		}
 	}
 	put(0, 3, nil)
@@ -61,7 +89,7 @@ func TestQueueLimit(t *testing.T) {
 	put(5, 2, ErrFlood, 5, 6)
 	setCapacity(q, 6, math.MaxInt)
 	put(5, 2, ErrFlood, 6)
-	worker := staff(q, 1)[0]
+	worker := newBatches(q, 1)[0]
 	wantNumbers(t, "rest", q.close(), series(0, 5)...)
 	put(6, 2, ErrClosed, 6, 7)
 	if rest := q.close(); len(rest) != 0 {
@@ -75,154 +103,234 @@ func TestQueueLimit(t *testing.T) {
 	}
 }
 
-// TestQueueBytes: bodies are bounded as messages are; but for a single one, however large it is.
-func TestQueueBytes(t *testing.T) {
-	q, p := newQueueOf(0), newPlace()
+// TestCapacityOfBytes: bodies have a capacity as messages have. A single message of any size fits.
+func TestCapacityOfBytes(t *testing.T) {
+	q, src := newQueueOf(0), newSource()
 	setCapacity(q, 5, 100)
 	put := func(n, size, want int) {
 		t.Helper()
-		_, overflow, err := q.put(p.bodies(n, size))
-		if len(overflow) != n-want || errors.Is(err, ErrFlood) != (want < n) {
-			t.Errorf("%d of %d bytes: %d left, %v; want that %d get in", n, size, len(overflow), err, want)
+		_, rest, err := q.put(src.bodies(n, size))
+		if len(rest) != n-want || errors.Is(err, ErrFlood) != (want < n) {
+			t.Errorf("%d of %d bytes: %d are rest, %v; want %d taken", n, size, len(rest), err, want)
 		}
 	}
-	crowded := func(want bool) {
+	over := func(want bool) {
 		t.Helper()
-		if got := isOver(q); got != want {
-			t.Errorf("crowded is %v with %d messages of %d bytes", got, q.deque.n, q.deque.bytes)
+		if got := overCapacity(q); got != want {
+			t.Errorf("over capacity is %v with %d messages of %d bytes", got, q.deque.n, q.deque.bytes)
 		}
 	}
-	crowded(false)
+	over(false)
 	put(4, 30, 3)
 	put(1, 11, 0)
 	put(2, 10, 1)
-	put(2, 0, 1) // that is 5
-	worker := staff(q, 1)[0]
+	put(2, 0, 1) // the fifth message
+	worker := newBatches(q, 1)[0]
 	take(q, worker, 1)
-	crowded(true)
+	over(true)
 	take(q, worker, 3)
-	crowded(false)
+	over(false)
 	put(1, 101, 0)
 	take(q, worker, 1)
-	crowded(false)
+	over(false)
 	put(1, 101, 1)
-	crowded(false) // nothing was refused
+	over(false) // nothing was refused
 	put(1, 0, 0)
-	crowded(true)
+	over(true)
 	setCapacity(q, 5, 1000)
 	put(4, 400, 2)
-	crowded(true)
+	over(true)
 	q.shed(2)
-	crowded(true)
+	over(true)
 	put(4, 400, 1)
 	q.shed(0)
-	crowded(false)
+	over(false)
 	q.close()
 }
 
-// TestQueueHold: what was not taken before is taken by nobody, and nothing gets in until release.
-func TestQueueHold(t *testing.T) {
-	q, p := newQueueOf(100), newPlace()
+// TestSuspend: a suspended queue gives back what waits and takes nothing until resume.
+func TestSuspend(t *testing.T) {
+	q, src := newQueueOf(100), newSource()
 	q.setBatchSize(maxBatch)
-	workers := staff(q, 2)
-	mustPut(t, q, p.messages(0, 20))
+	workers := newBatches(q, 2)
+	mustPut(t, q, src.messages(0, 20))
 	wantNumbers(t, "taken", take(q, workers[0], 1), 0) // and 1 … 9
-	rest := series(1, 19)
-	slices.Reverse(rest)
-	wantNumbers(t, "given back", q.suspend(), rest...)
+	newest := series(1, 19)
+	slices.Reverse(newest)
+	wantNumbers(t, "given back", q.suspend(), newest...)
 	for range 2 {
-		_, overflow, err := q.put(p.messages(20, 3))
-		if err != ErrSuspended || len(overflow) != 3 || waiting(q) != 0 {
-			t.Errorf("put into a held queue: %d left, %v; %d wait", len(overflow), err, waiting(q))
+		_, rest, err := q.put(src.messages(20, 3))
+		if err != ErrSuspended || len(rest) != 3 || waiting(q) != 0 {
+			t.Errorf("put into a suspended queue: %d are rest, %v; %d wait", len(rest), err, waiting(q))
 		}
 		wantNumbers(t, "given back again", q.suspend())
 	}
 	q.resume()
-	mustPut(t, q, p.messages(20, 2))
+	mustPut(t, q, src.messages(20, 2))
 	wantNumbers(t, "taken", take(q, workers[0], 2), 20, 21)
 	q.suspend()
 	q.close()
-	if _, overflow, err := q.put(p.messages(22, 3)); err != ErrClosed || len(overflow) != 3 {
-		t.Errorf("put into a held queue that is closed: %d left, %v", len(overflow), err)
+	if _, rest, err := q.put(src.messages(22, 3)); err != ErrClosed || len(rest) != 3 {
+		t.Errorf("put into a suspended and closed queue: %d are rest, %v", len(rest), err)
 	}
 }
 
-// TestQueueDropsTheDead: from the head always, from everywhere when room is needed; the living keep their order.
-func TestQueueDropsTheDead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q, p, gone := newQueueOf(8), newPlace(), newPlace()
-		mustPut(t, q, gone.messages(0, 2))
-		mustPut(t, q, p.messages(2, 1))
-		mustPut(t, q, gone.messages(3, 2))
-		gone.leave(handler.ErrConnLost)
-		wantNumbers(t, "dead at the head", mustPut(t, q, p.messages(5, 2)), 0, 1)
-		wantNumbers(t, "dead, with room", mustPut(t, q, p.messages(7, 3)))
-		wantNumbers(t, "dead, without", mustPut(t, q, p.messages(10, 1)), 3, 4)
-		time.Sleep(time.Minute)
-		wantNumbers(t, "dead in the end", mustPut(t, q, p.messages(11, 2)), 2, 5, 6, 7, 8, 9, 10)
-		time.Sleep(30 * time.Second)
-		mustPut(t, q, p.messages(13, 1))
-		wantNumbers(t, "not yet dead", q.dropDead())
-		time.Sleep(30 * time.Second)
-		wantNumbers(t, "dead when asked", q.dropDead(), 11, 12)
-		wantNumbers(t, "rest", q.close(), 13)
-	})
+// TestShed: the newest messages go first, in batches and in the deque.
+func TestShed(t *testing.T) {
+	q, src := newQueueOf(100), newSource()
+	q.setBatchSize(maxBatch)
+	worker := newBatches(q, 1)[0]
+	mustPut(t, q, src.messages(0, 20))
+	wantNumbers(t, "taken", take(q, worker, 1), 0)
+	wantNumbers(t, "beyond 19", q.shed(19))
+	wantNumbers(t, "beyond 17", q.shed(17), 19, 18)
+	wantNumbers(t, "taken", take(q, worker, 1), 1)
+	wantNumbers(t, "beyond 3", q.shed(3), 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5)
+	wantNumbers(t, "taken", take(q, worker, 1), 2)
+	wantNumbers(t, "all", q.shed(0), 4, 3)
+	if waiting(q) != 0 {
+		t.Errorf("%d wait", waiting(q))
+	}
 }
 
-// wakes counts how often a worker has woken: Wait locks again then.
-type wakes struct {
-	sync.Locker
-	n atomic.Int64
+// TestResizeQueue: surplus workers exit, and their batches go to the others.
+func TestResizeQueue(t *testing.T) {
+	q, src := newQueueOf(100), newSource()
+	q.setBatchSize(maxBatch)
+	batches := newBatches(q, 3)
+	mustPut(t, q, src.messages(0, 60))
+	take(q, batches[0], 1) // 1 … 19 are in the batch
+	take(q, batches[1], 1) // 20, and others
+	if missing := q.resize(2); missing != 0 {
+		t.Errorf("%d missing", missing)
+	}
+	if m := q.take(batches[0]); m != nil {
+		t.Errorf("took %d, but is surplus", m.Attempts)
+	}
+	take(q, batches[2], 1) // no longer surplus
+	q.resize(1)
+	if missing := q.resize(4); missing != 2 {
+		t.Errorf("%d missing, want 2", missing)
+	}
+	got := numbers(append(take(q, batches[1], 5), q.close()...))
+	slices.Sort(got)
+	if len(got) != 57 || len(slices.Compact(got)) != 57 {
+		t.Errorf("left are %v", got)
+	}
 }
 
-func (w *wakes) Lock() {
-	w.n.Add(1)
-	w.Locker.Lock()
-}
-
-// TestQueueWakes: a message wakes one worker, a backlog wakes all that are needed, whoever comes and goes meanwhile.
-func TestQueueWakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q, p := newQueueOf(100), newPlace()
-		woken := &wakes{Locker: &q.mu}
-		var took atomic.Int64
-		hold := make(chan struct{})
-		var workers sync.WaitGroup
-		for _, worker := range staff(q, 8) {
-			worker.wake.L = woken
-			workers.Go(func() {
-				for q.take(worker) != nil {
-					took.Add(1)
-					<-hold
-				}
-			})
+// TestModel runs random operations and compares with a list. No worker finds nothing while a message
+// waits, and a single worker finds messages in order.
+func TestModel(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		q, src := newQueueOf(50), newSource()
+		var batches []*batch
+		alone := seed%3 == 0 // a single worker
+		if alone {
+			batches = newBatches(q, 1)
+		} else {
+			batches = newBatches(q, 1+r.IntN(5))
 		}
-		synctest.Wait()
-		for i, n := range []int{1, 1, 3, 2, 1, 5} {
-			mustPut(t, q, p.messages(0, n))
-			synctest.Wait()
-			if got, want := took.Load(), []int64{1, 2, 5, 7, 8, 8}[i]; got != want || woken.n.Load() != want {
-				t.Errorf("%d taken, %d woken, want %d", got, woken.n.Load(), want)
+		var model []int // numbers of the messages that wait; in order if alone
+		remove := func(what string, n int) {
+			t.Helper()
+			i := slices.Index(model, n)
+			if i < 0 {
+				t.Fatalf("seed %d: %s %d, of %v", seed, what, n, model)
+			}
+			model = slices.Delete(model, i, i+1)
+		}
+		next := 0
+		for range 400 {
+			switch r.IntN(12) {
+			case 0, 1:
+				n := r.IntN(40)
+				msgs := src.messages(next, n)
+				for i := range msgs {
+					msgs[i].Body = make([]byte, r.IntN(100))
+				}
+				_, rest, err := q.put(msgs)
+				if (err != nil) != (len(rest) > 0) {
+					t.Fatalf("seed %d: rest is %d of %d, %v", seed, len(rest), n, err)
+				}
+				model = append(model, series(next, next+n-len(rest)-1)...)
+				next += n - len(rest)
+			case 2:
+				q.setBatchSize(1 + r.IntN(maxBatch))
+			case 3:
+				setCapacity(q, r.IntN(80), r.IntN(4000))
+			case 4:
+				keep := r.IntN(60)
+				had := len(model)
+				for _, n := range numbers(q.shed(keep)) {
+					if alone && n != model[len(model)-1] {
+						t.Fatalf("seed %d: %d was shed before %d", seed, n, model[len(model)-1])
+					}
+					remove("shed", n)
+				}
+				if len(model) != min(had, keep) {
+					t.Fatalf("seed %d: %d left of %d, to keep %d", seed, len(model), had, keep)
+				}
+			case 5:
+				if !alone {
+					batches = append(batches, newBatches(q, 1+r.IntN(5))...)
+				}
+			default:
+				i := r.IntN(len(batches))
+				surplus := len(batches) > q.workers
+				if reserved, _ := batches[i].waiting(); surplus && reserved > 0 {
+					t.Fatalf("seed %d: a surplus worker has %d in its batch", seed, reserved)
+				}
+				if !surplus && len(model) == 0 {
+					break // take would block
+				}
+				m := q.take(batches[i])
+				if surplus != (m == nil) {
+					t.Fatalf("seed %d: took %v, surplus: %v", seed, m, surplus)
+				}
+				if m == nil {
+					batches = slices.Delete(batches, i, i+1)
+					break
+				}
+				if alone && int(m.Attempts) != model[0] {
+					t.Fatalf("seed %d: took %d, want %d", seed, m.Attempts, model[0])
+				}
+				remove("took", int(m.Attempts))
+			}
+			if waiting(q) != len(model) {
+				t.Fatalf("seed %d: %d wait, want %d", seed, waiting(q), len(model))
+			}
+			bytes := 0
+			for i := range q.deque.used {
+				bytes += q.deque.at(i).bytes()
+			}
+			if q.deque.bytes != bytes {
+				t.Fatalf("seed %d: has %d bytes, want %d", seed, q.deque.bytes, bytes)
 			}
 		}
-		close(hold)
-		synctest.Wait()
-		if took.Load() != 13 || waiting(q) != 0 || idle(q) != 8 {
-			t.Errorf("%d taken, %d left, %d idle", took.Load(), waiting(q), idle(q))
+		for _, n := range numbers(q.close()) {
+			remove("closed", n)
 		}
-		q.close()
-		workers.Wait()
-	})
+		for _, worker := range batches {
+			if m := q.take(worker); m != nil {
+				t.Fatalf("seed %d: took %v from a closed queue", seed, m)
+			}
+		}
+		if len(model) != 0 || len(q.batches) != 0 {
+			t.Fatalf("seed %d: %v and %d batches left", seed, model, len(q.batches))
+		}
+	}
 }
 
-// TestQueueClose: what was put is either in the rest, or with a worker where everybody can see it.
-func TestQueueClose(t *testing.T) {
+// TestClose: a message is either returned by close, or current in a batch, or settled.
+func TestClose(t *testing.T) {
 	const workers, takes, messages = 2, 6, 40
 	for round := range 2000 {
-		q, p := newQueueOf(messages), newPlace()
+		q, src := newQueueOf(messages), newSource()
 		q.setBatchSize(1 + round%maxBatch)
-		batches := staff(q, workers)
-		msgs := p.messages(0, messages)
+		batches := newBatches(q, workers)
+		msgs := src.messages(0, messages)
 		mustPut(t, q, msgs)
 		var running, ready sync.WaitGroup
 		ready.Add(workers + 1)
@@ -233,11 +341,11 @@ func TestQueueClose(t *testing.T) {
 					if m == nil {
 						return
 					}
-					if i == 0 { // the others are in its batch
+					if i == 0 { // more are in the batch
 						ready.Done()
 						ready.Wait()
 					}
-					m.Claim() // settled; current is still m
+					m.Claim() // settled, and still current
 				}
 			})
 		}
@@ -248,7 +356,7 @@ func TestQueueClose(t *testing.T) {
 			found[m] = "rest"
 		}
 		for _, worker := range batches {
-			if m := current(q, worker); m != nil {
+			if m := lockedCurrent(q, worker); m != nil {
 				found[m] += "worker"
 			}
 		}
@@ -262,16 +370,60 @@ func TestQueueClose(t *testing.T) {
 	}
 }
 
-// TestQueueUnderLoad: every message is taken once, and no worker sleeps while there is work.
-func TestQueueUnderLoad(t *testing.T) {
+// TestCloseUnderLoad: while messages are put and taken, each message is either taken by one worker or
+// returned once.
+func TestCloseUnderLoad(t *testing.T) {
+	const producers, each = 3, 60
+	for round := range 500 {
+		q, src := newQueueOf(100), newSource()
+		q.setBatchSize(1 + round%maxBatch)
+		var seen [producers * each]atomic.Int32
+		var running sync.WaitGroup
+		for _, worker := range newBatches(q, 4) {
+			running.Go(func() {
+				for m := q.take(worker); m != nil; m = q.take(worker) {
+					seen[m.Attempts].Add(1)
+				}
+			})
+		}
+		for i := range producers {
+			running.Go(func() {
+				for j := 0; j < each; j += 6 {
+					_, rest, _ := q.put(src.messages(i*each+j, 6))
+					for k := range rest {
+						seen[rest[k].Attempts].Add(1)
+					}
+				}
+			})
+		}
+		running.Go(func() {
+			for _, m := range q.shed(round % 20) {
+				seen[m.Attempts].Add(1)
+			}
+			q.resize(1 + round%4)
+			for _, m := range q.close() {
+				seen[m.Attempts].Add(1)
+			}
+		})
+		running.Wait()
+		for i := range seen {
+			if n := seen[i].Load(); n != 1 {
+				t.Fatalf("message %d was seen %d times", i, n)
+			}
+		}
+	}
+}
+
+// TestUnderLoad: every message is taken once.
+func TestUnderLoad(t *testing.T) {
 	const producers, workers, batches, batch = 3, 4, 2000, 5
 	for _, most := range []int{1, maxBatch} {
-		q, p := newQueueOf(producers*batches*batch), newPlace()
+		q, src := newQueueOf(producers*batches*batch), newSource()
 		q.setBatchSize(most)
 		var counts [producers * batches]atomic.Int64
 		var running, producing, handling sync.WaitGroup
 		handling.Add(producers * batches * batch)
-		for _, worker := range staff(q, workers) {
+		for _, worker := range newBatches(q, workers) {
 			running.Go(func() {
 				for m := q.take(worker); m != nil; m = q.take(worker) {
 					counts[m.Attempts].Add(1)
@@ -284,7 +436,7 @@ func TestQueueUnderLoad(t *testing.T) {
 				for j := range batches {
 					msgs := make([]handler.Delivery, batch)
 					for k := range msgs {
-						msgs[k].Init(&handler.Read{Source: p}, handler.ID{}, uint16(i*batches+j), 0, nil)
+						msgs[k].Init(&handler.Read{Source: src}, handler.ID{}, uint16(i*batches+j), 0, nil)
 					}
 					if _, _, err := q.put(msgs); err != nil {
 						t.Errorf("put: %v", err)

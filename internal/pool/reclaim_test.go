@@ -1,132 +1,124 @@
 package pool
 
 import (
+	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nsqx/nsqx/handler"
 )
 
-// TestPocketTells: of what is finished when nothing waits in the batch any more, whoever has taken it away, and once; of a message
-// that the worker has answered itself, not at all.
-func TestPocketTells(t *testing.T) {
-	q, p := newQueueOf(100), newPlace()
-	q.setBatchSize(maxBatch)
-	batches := staff(q, 2)
-	worker := batches[0]
-	var told []*handler.Delivery
-	worker.ack = func(msgs []handler.Delivery) { told = append(told, pointers(msgs)...) }
-	check := func(what string, finished, last int) {
-		t.Helper()
-		wantNumbers(t, "told of, "+what, told, series(0, last)...)
-		if n := worker.finished(); n != uint64(finished) {
-			t.Errorf("%s: %d finished, want %d", what, n, finished)
-		}
-	}
-	mustPut(t, q, p.messages(0, 40))
-	take(q, worker, 3) // and 3 … 19 for its batch
-	check("while more waits", 2, -1)
-	q.setBatchSize(1) // puts back what waits
-	check("when it is taken away", 2, 1)
-	take(q, worker, 1) // 3 alone
-	check("alone", 3, 2)
-
-	q.setBatchSize(maxBatch)
-	take(q, worker, 2) // 4, and 5 … 19
-	check("a new batch", 5, 3)
-	worker.detachCurrent()
-	check("5 is answered otherwise", 5, 4)
-	take(q, worker, 2) // 6, 7
-	check("6 waits for the others", 6, 4)
-	tick(q)
-	wantNumbers(t, "told of in the end", told, 0, 1, 2, 3, 4, 6)
-	if n, _ := worker.waiting(); n != 0 {
-		t.Errorf("%d wait in an old batch", n)
-	}
-	worker.flushAcks()
-	worker.flushAcks()
-	wantNumbers(t, "told of by the worker", told, 0, 1, 2, 3, 4, 6, 7)
-	q.close()
-	if take(q, worker, 1)[0] != nil || worker.current() != nil || worker.finished() != 7 {
-		t.Errorf("at the end: %v is handled, %d finished", worker.current(), worker.finished())
-	}
-}
-
-// TestPocketTellsWithoutTheLast: when only the last message of a batch is handled, and takes its time, too.
-func TestPocketTellsWithoutTheLast(t *testing.T) {
-	q, p := newQueueOf(100), newPlace()
-	q.setBatchSize(maxBatch)
-	worker := staff(q, 1)[0]
-	var told []*handler.Delivery
-	worker.ack = func(msgs []handler.Delivery) { told = append(told, pointers(msgs)...) }
-	mustPut(t, q, p.messages(0, 3))
-	take(q, worker, 3)
-	mustPut(t, q, nil) // somebody looks whether anything waits
-	wantNumbers(t, "told of", told)
-	tick(q)
-	wantNumbers(t, "told of after a while", told, 0, 1)
-	q.close()
-	wantNumbers(t, "told of after the close", told, 0, 1)
-	if take(q, worker, 1)[0] != nil {
-		t.Error("took something of a closed queue")
-	}
-	wantNumbers(t, "told of in the end", told, 0, 1, 2)
-}
-
-// TestPocketTellsOnce, whoever empties batches at the same time: of each message, and all are counted.
-func TestPocketTellsOnce(t *testing.T) {
-	const workers, messages = 4, 20000
-	q, p := newQueueOf(messages), newPlace()
-	batches := staff(q, workers)
-	var told [messages]atomic.Int32
-	var running, disturbing sync.WaitGroup
-	for _, worker := range batches {
-		worker.ack = func(msgs []handler.Delivery) {
-			for i := range msgs {
-				told[msgs[i].Attempts].Add(1)
+// TestReclaimFromBlockedWorker: what waits in the batch of a blocked worker goes to an idle worker, whether
+// it is awake or asleep.
+func TestReclaimFromBlockedWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, asleep := range []bool{false, true} {
+			q, src := newQueueOf(100), newSource()
+			q.setBatchSize(maxBatch)
+			batches := newBatches(q, 2)
+			blocked, free := batches[0], batches[1]
+			var taken []*handler.Delivery
+			var running sync.WaitGroup
+			run := func() {
+				running.Go(func() {
+					for m := q.take(free); m != nil; m = q.take(free) {
+						taken = append(taken, m)
+					}
+				})
+				synctest.Wait()
 			}
-		}
-		running.Go(func() {
-			for i := 0; q.take(worker) != nil; i++ {
-				if i%100 == 99 {
-					worker.flushAcks() // in between
-				}
+			if asleep {
+				run()
+				q.mu.Lock() // the free worker must not take these first
+				q.deque.pushBack(src.messages(0, 32))
+				q.mu.Unlock()
+			} else {
+				mustPut(t, q, src.messages(0, 32))
 			}
-		})
-	}
-	stop := make(chan struct{})
-	disturbing.Go(func() {
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
+			wantNumbers(t, "blocked", take(q, blocked, 1), 0)
+			if !asleep {
+				run()
 			}
-			q.setBatchSize(maxBatch - i%3)
-			tick(q)
+			synctest.Wait()
+			if waiting(q) != 0 || idle(q) != 1 {
+				t.Errorf("asleep %v: %d wait, %d idle", asleep, waiting(q), idle(q))
+			}
+			got := numbers(taken)
+			slices.Sort(got)
+			if !slices.Equal(got, series(1, 31)) {
+				t.Errorf("asleep %v: took %v", asleep, got)
+			}
+			q.close()
+			running.Wait()
 		}
 	})
-	for first := 0; first < messages; first += 100 {
-		mustPut(t, q, p.messages(first, 100))
+}
+
+// TestReclaimStuck: what waits behind a slow handler is taken soon, although more arrives all the time and
+// no worker is ever idle; what waits behind a quick one stays.
+func TestReclaimStuck(t *testing.T) {
+	q, src := newQueueOf(10000), newSource()
+	q.setBatchSize(maxBatch)
+	batches := newBatches(q, 3)
+	blocked, quick := batches[0], batches[1:]
+	mustPut(t, q, src.messages(0, 1000))
+	take(q, blocked, 1) // 1 … 63 are in the batch
+	seen := make(map[int]bool)
+	for i := range 2 * 3 * maxBatch { // two rounds
+		for _, worker := range quick {
+			seen[int(q.take(worker).Attempts)] = true
+		}
+		mustPut(t, q, src.messages(1000+2*i, 2))
 	}
-	for waiting(q) > 0 || idle(q) < workers {
-		oldest(q)
-	}
-	q.close()
-	running.Wait()
-	close(stop)
-	disturbing.Wait()
-	finished := uint64(0)
-	for _, worker := range batches {
-		finished += worker.finished()
-	}
-	if finished != messages {
-		t.Errorf("%d finished, want %d", finished, messages)
-	}
-	for i := range told {
-		if n := told[i].Load(); n != 1 {
-			t.Fatalf("told of message %d %d times", i, n)
+	for i := 1; i < maxBatch; i++ {
+		if !seen[i] {
+			t.Errorf("message %d still waits", i)
 		}
 	}
+	if n, _ := blocked.waiting(); n != 0 {
+		t.Errorf("%d wait in the batch", n)
+	}
+	for m := range seen {
+		if m > 2*2*3*maxBatch+2*maxBatch {
+			t.Errorf("message %d was taken: the batches of quick workers were reclaimed, too", m)
+		}
+	}
+}
+
+// TestReclaimForSmallerBatch: a smaller batch size applies to what is in batches already.
+func TestReclaimForSmallerBatch(t *testing.T) {
+	q, src := newQueueOf(100), newSource()
+	q.setBatchSize(maxBatch)
+	batches := newBatches(q, 2)
+	mustPut(t, q, src.messages(0, 40))
+	wantNumbers(t, "taken", take(q, batches[0], 2), 0, 1) // 2 … 19 are in the batch
+	q.setBatchSize(1)
+	wantNumbers(t, "taken", take(q, batches[1], 15), series(2, 16)...)
+	wantNumbers(t, "taken", take(q, batches[0], 1), 17)
+	wantNumbers(t, "rest", q.close(), series(18, 39)...)
+}
+
+// TestDead: dead messages at the front are removed always, others only when room is needed. The order
+// stays.
+func TestDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, src, gone := newQueueOf(8), newSource(), newSource()
+		mustPut(t, q, gone.messages(0, 2))
+		mustPut(t, q, src.messages(2, 1))
+		mustPut(t, q, gone.messages(3, 2))
+		gone.end(handler.ErrConnLost)
+		wantNumbers(t, "dead at the front", mustPut(t, q, src.messages(5, 2)), 0, 1)
+		wantNumbers(t, "dead, with room", mustPut(t, q, src.messages(7, 3)))
+		wantNumbers(t, "dead, without room", mustPut(t, q, src.messages(10, 1)), 3, 4)
+		time.Sleep(time.Minute)
+		wantNumbers(t, "dead when all have timed out", mustPut(t, q, src.messages(11, 2)), 2, 5, 6, 7, 8, 9, 10)
+		time.Sleep(30 * time.Second)
+		mustPut(t, q, src.messages(13, 1))
+		wantNumbers(t, "dropped too early", q.dropDead())
+		time.Sleep(30 * time.Second)
+		wantNumbers(t, "dropped", q.dropDead(), 11, 12)
+		wantNumbers(t, "rest", q.close(), 13)
+	})
 }

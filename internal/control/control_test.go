@@ -1,0 +1,324 @@
+package control
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/flow"
+)
+
+const ms = time.Millisecond
+
+// quick are the ticks of a Control that knows no service time, since the first look.
+var quick = []time.Duration{3125 * time.Microsecond, 9375 * time.Microsecond, 21875 * time.Microsecond, 46875 * time.Microsecond,
+	96875 * time.Microsecond, 196875 * time.Microsecond}
+
+// TestFirstTick is short until the service time is known.
+func TestFirstTick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t, Config{}, takes(0))
+		want(t, "first tick, service time unknown", s.firstTick(), flow.Tick/32)
+		s.service.Add(time.Second, 0)
+		want(t, "first tick, nothing has ended yet", s.firstTick(), flow.Tick/32)
+		s.service.Add(time.Second, 10)
+		want(t, "first tick, service time known", s.firstTick(), flow.Tick)
+	})
+}
+
+// TestSleep: ticks double up to [flow.Tick]; then Run sleeps until something happens.
+func TestSleep(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{MaxInFlight: 10, FixedRDY: true}, takes(0))
+		began := time.Now()
+		s.run()
+		time.Sleep(time.Hour)
+		s.wantLooks("at the start", began, quick...)
+		want(t, "asleep", s.asleep.Load(), true)
+
+		began = time.Now()
+		l := s.dial(nsqd1) // wakes
+		time.Sleep(time.Hour)
+		s.wantLooks("after a connection", began, append([]time.Duration{0}, quick...)...)
+		want(t, "quota", l.quota(), 10)
+
+		began = time.Now()
+		l.flood(1, 3)
+		time.Sleep(time.Hour)
+		s.wantLooks("after the first messages", began, append([]time.Duration{0}, quick...)...)
+
+		began = time.Now()
+		l.flood(4, 3)
+		time.Sleep(time.Hour)
+		s.wantLooks("after more messages", began, 0, 100*ms, 200*ms, 300*ms)
+		want(t, "asleep at last", s.asleep.Load(), true)
+	})
+}
+
+// TestWakeBy lists what wakes Run.
+func TestWakeBy(t *testing.T) {
+	for name, then := range map[string]func(s *service, l *line){
+		"Wake":           func(s *service, _ *line) { s.Wake() },
+		"Arrived":        func(s *service, _ *line) { s.Arrived() },
+		"Pause":          func(s *service, _ *line) { s.Pause(); s.Resume() },
+		"Resume":         func(s *service, _ *line) { s.Resume() },
+		"SetConcurrency": func(s *service, _ *line) { s.SetConcurrency(3) },
+		"SetMaxInFlight": func(s *service, _ *line) { s.SetMaxInFlight(11) },
+		"Detached":       func(s *service, l *line) { s.Detached(l.conn) },
+		"Overflow":       func(s *service, l *line) { s.Overflow(l.conn, nil, errBill) },
+		"twice":          func(s *service, _ *line) { s.Wake(); s.Wake() },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := newService(t, Config{MaxInFlight: 10}, takes(0))
+			s.run()
+			l := s.dial(nsqd1)
+			time.Sleep(time.Hour)
+			began := time.Now()
+			then(s, l)
+			time.Sleep(time.Hour)
+			s.wantLooks(name, began, append([]time.Duration{0}, quick...)...)
+			want(t, "asleep again", s.asleep.Load(), true)
+
+			then(s, l)
+			time.Sleep(10 * ms)
+			l.flood(1, 1) // while Run ticks and asleep may still be set
+			time.Sleep(flow.Tick)
+			want(t, "messages counted", s.counted(), 1)
+			time.Sleep(time.Hour)
+			want(t, "asleep after a message", s.asleep.Load(), true)
+		})
+	}
+}
+
+// TestArrived wakes Run once, and only if it sleeps.
+func TestArrived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t, Config{}, takes(0))
+		s.Arrived()
+		want(t, "woken while awake", s.awake(), false)
+		s.asleep.Store(true)
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(s.Arrived)
+		}
+		all.Wait()
+		want(t, "woken while asleep", s.awake(), true)
+		want(t, "asleep", s.asleep.Load(), false)
+		s.Arrived()
+		want(t, "woken again", s.awake(), false)
+	})
+}
+
+// TestArrivedWithOpenTurns wakes Run at each message until the other connections are closed.
+func TestArrivedWithOpenTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t, Config{}, takes(0))
+		for _, asleep := range []bool{false, true} {
+			s.asleep.Store(asleep)
+			s.openTurns.Store(true)
+			for range 3 {
+				s.Arrived()
+				want(t, "woken while turns are open", s.awake(), true)
+			}
+			s.openTurns.Store(false)
+			s.Arrived()
+			want(t, "woken afterwards, while asleep", s.awake(), asleep)
+		}
+	})
+}
+
+// TestPausedSleeps: Run sleeps in a pause, although fewer messages than connections may be in flight.
+func TestPausedSleeps(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{MaxInFlight: 10, FixedRDY: true}, takes(0))
+		s.run()
+		lines := []*line{s.dial(nsqd1), s.dial(nsqd2)}
+		time.Sleep(time.Hour)
+		began := time.Now()
+		s.Pause()
+		time.Sleep(time.Hour)
+		want(t, "asleep", s.asleep.Load(), true)
+		want(t, "max in flight", s.State().MaxInFlight, 0)
+		s.wantLooks("in the pause", began, append([]time.Duration{0}, quick...)...)
+		began = time.Now()
+		s.Resume()
+		time.Sleep(time.Hour)
+		wantQuotas(t, "after the pause", lines, 5, 5)
+		s.wantLooks("after the pause", began, append([]time.Duration{0}, quick...)...)
+	})
+}
+
+// TestIdle: Run may sleep after two ticks without a message; a message that arrives between the last
+// count and the decision to sleep keeps Run awake, since Arrived found it awake.
+func TestIdle(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{MaxInFlight: 10}, takes(0))
+		s.Start()
+		l := s.dial(nsqd1)
+		s.adjust(true)
+		want(t, "woken by the connection", s.awake(), true)
+		s.measure()
+		want(t, "idle after a tick", s.idle(), false)
+		s.measure()
+		want(t, "idle after two ticks", s.idle(), true)
+		want(t, "asleep", s.asleep.Load(), true)
+		l.flood(1, 1)
+		synctest.Wait()
+		want(t, "woken", s.awake(), true)
+		want(t, "asleep", s.asleep.Load(), false)
+
+		s.measure()
+		want(t, "quiet ticks after a message", s.quiet, 0)
+		s.measure()
+		s.measure()
+		want(t, "quiet ticks", s.quiet, 2)
+		l.flood(2, 1) // after the count
+		synctest.Wait()
+		want(t, "woken while awake", s.awake(), false)
+		want(t, "idle with a message", s.idle(), false)
+		want(t, "asleep with a message", s.asleep.Load(), false)
+		s.measure()
+		want(t, "quiet ticks after that message", s.quiet, 0)
+
+		s.measure()
+		s.measure()
+		s.SetMaxInFlight(0) // quotas were lowered after the count
+		s.locked(func() { s.yielding = true })
+		want(t, "idle while a connection yields", s.idle(), false)
+		want(t, "asleep while a connection yields", s.asleep.Load(), false)
+	})
+}
+
+// TestIdleNot: a tick with a running or waiting message, or with anything pending, is not quiet.
+func TestIdleNot(t *testing.T) {
+	bubble(t, "running", func(t *testing.T) {
+		handle, release := hanging()
+		s := newService(t, Config{MaxInFlight: 10}, handle)
+		s.Start()
+		l := s.dial(nsqd1)
+		s.adjust(true)
+		l.flood(1, 1)
+		synctest.Wait()
+		for range 10 {
+			s.measure()
+			want(t, "quiet ticks with a handler that runs", s.quiet, 0)
+		}
+		release()
+		synctest.Wait()
+		s.measure()
+		want(t, "quiet ticks at its end", s.quiet, 0)
+		s.measure()
+		want(t, "quiet ticks after it", s.quiet, 1)
+	})
+	bubble(t, "waiting", func(t *testing.T) {
+		s := newService(t, Config{MaxInFlight: 10}, takes(0))
+		s.dial(nsqd1).flood(1, 1) // there is no worker before Start
+		synctest.Wait()
+		for range 10 {
+			s.measure()
+			want(t, "quiet ticks with a message that waits", s.quiet, 0)
+		}
+	})
+	bubble(t, "not settled", func(t *testing.T) {
+		s := newService(t, Config{MaxInFlight: 10}, takes(0))
+		s.measure()
+		want(t, "quiet ticks", s.quiet, 1)
+		s.locked(func() { s.yielding = true })
+		s.measure()
+		want(t, "quiet ticks while a connection yields", s.quiet, 0)
+	})
+}
+
+// TestSettled: each of these may change with time alone, so Run stays awake.
+func TestSettled(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{MaxInFlight: 2}, takes(0))
+		l := s.dial(nsqd1)
+		s.dial(nsqd2)
+		want(t, "settled", s.settled(), true)
+		for name, change := range map[string]func(on bool){
+			"flood": func(on bool) {
+				if on {
+					s.flood[l.conn] = 1
+				} else {
+					delete(s.flood, l.conn)
+				}
+			},
+			"yielding": func(on bool) { s.yielding = on },
+			"watching": func(on bool) { s.watching.Store(on) },
+			"stalled":  func(on bool) { s.stalled = on },
+			"more connections than messages in flight": func(on bool) { s.total = map[bool]int{false: 2, true: 1}[on] },
+		} {
+			s.locked(func() { change(true) })
+			want(t, name, s.settled(), false)
+			s.locked(func() { s.paused = true })
+			want(t, name+", paused", s.settled(), name == "more connections than messages in flight")
+			s.locked(func() { s.paused = false; change(false) })
+			want(t, "without "+name, s.settled(), true)
+		}
+	})
+}
+
+// TestSleepMissesNothing: whenever a message arrives, also at the instant at which Run decides to
+// sleep, Run has counted it a tick later.
+func TestSleepMissesNothing(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{MaxInFlight: 10, Concurrency: 2}, takes(0))
+		s.run()
+		l := s.dial(nsqd1)
+		l.flood(1, 1)
+		time.Sleep(time.Hour)
+		r := rand.New(rand.NewPCG(1, 2))
+		sent := uint64(1)
+		slept := 0
+		for range 2000 {
+			// Run was asleep: it ticks 100, 200 and 300 ms after a message, and then sleeps.
+			sent++
+			l.flood(sent, 1)
+			synctest.Wait()
+			time.Sleep(300 * ms)
+			for range r.IntN(3) {
+				sent++
+				l.flood(sent, 1)
+			}
+			if r.IntN(3) == 0 {
+				s.Wake()
+			}
+			time.Sleep(flow.Tick + ms)
+			if n := s.counted(); n != sent {
+				t.Fatalf("Run has counted %d messages of %d", n, sent)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if s.asleep.Load() {
+				slept++
+			}
+		}
+		want(t, "sleeps", slept, 2000)
+		want(t, "finished", s.pool.Counts()[handler.Finish], sent)
+	})
+}
+
+// TestRunEnds, awake and asleep.
+func TestRunEnds(t *testing.T) {
+	for _, after := range []time.Duration{0, 50 * ms, time.Hour} {
+		bubble(t, after.String(), func(t *testing.T) {
+			s := newService(t, Config{}, takes(0))
+			done, ended := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(ended)
+				s.Run(done)
+			}()
+			time.Sleep(after)
+			began := time.Now()
+			close(done)
+			<-ended
+			want(t, "time until Run has ended", time.Since(began), 0)
+			s.Wake() // does not block
+			s.Wake()
+		})
+	}
+}

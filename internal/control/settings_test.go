@@ -1,0 +1,88 @@
+package control
+
+import (
+	"testing"
+	"testing/synctest"
+)
+
+// TestWorkers: there are as many as SetConcurrency says, from Start to Stop.
+func TestWorkers(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{Concurrency: 2}, takes(0))
+		check := func(what string, workers, concurrency int) {
+			t.Helper()
+			synctest.Wait()
+			want(t, what+": workers", s.pool.Snapshot().Workers, workers)
+			want(t, what+": concurrency", s.State().Concurrency, concurrency)
+		}
+		check("at first", 0, 2)
+		s.SetConcurrency(7)
+		check("before Start", 0, 7)
+		s.Start()
+		check("started", 7, 7)
+		s.SetConcurrency(3)
+		check("fewer", 3, 3)
+		s.Pause()
+		s.SetConcurrency(4)
+		check("paused", 4, 4)
+		s.Stop()
+		s.SetConcurrency(9)
+		check("stopped", 4, 9)
+		s.pool.Close()
+		s.SetConcurrency(5)
+		check("closed", 0, 5)
+	})
+}
+
+// TestState shows the settings, of which MaxInFlight takes effect at the next look.
+func TestState(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		check := func(what string, s *service, want State) {
+			t.Helper()
+			if got := s.State(); got != want {
+				t.Errorf("%s: %+v, want %+v", what, got, want)
+			}
+		}
+		check("automatic", newService(t, Config{Concurrency: 3}, takes(0)), State{Concurrency: 3, MaxInFlight: 3})
+		s := newService(t, Config{Concurrency: 3, MaxInFlight: 10, FixedRDY: true, Backoff: backoff()}, takes(0))
+		check("fixed", s, State{Concurrency: 3, MaxInFlight: 10})
+		s.Pause()
+		check("paused", s, State{Concurrency: 3, MaxInFlight: 10, Paused: true})
+		s.adjust(false)
+		check("paused, after a look", s, State{Concurrency: 3, Paused: true})
+		s.Resume()
+		s.SetMaxInFlight(20)
+		s.adjust(false)
+		check("resumed", s, State{Concurrency: 3, MaxInFlight: 20})
+		s.locked(func() { s.breaker.Record(s.now(), 5, func() uint64 { return 5 }) })
+		s.adjust(false)
+		check("breaker open", s, State{Concurrency: 3, BackoffLevel: 1})
+	})
+}
+
+// TestPauseGivesBack what waits, with quota 0 from the moment at which Pause has returned.
+func TestPauseGivesBack(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		handle, release := hanging()
+		s := newService(t, Config{Concurrency: 1, MaxInFlight: 10, FixedRDY: true}, handle)
+		s.Start()
+		l := s.dial(nsqd1)
+		s.adjust(false)
+		l.flood(1, 3)
+		synctest.Wait()
+		s.Pause()
+		want(t, "quota", l.quota(), 0)
+		want(t, "waiting", s.pool.Snapshot().Waiting, 0)
+		l.wantCommands("REQ", "REQ 3 0, REQ 2 0")
+		s.Pause()
+		s.adjust(true)
+		want(t, "running", len(s.pool.Snapshot().Running), 1)
+		release()
+		l.flood(4, 1)
+		l.wantCommands("REQ", "REQ 3 0, REQ 2 0, REQ 4 0")
+		s.Resume()
+		s.adjust(true)
+		l.flood(5, 1)
+		l.wantCommands("FIN", "FIN 1, FIN 5")
+	})
+}

@@ -1,0 +1,152 @@
+package pool
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// TestOldest: the oldest message is found in the deque and in batches.
+func TestOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, src := newQueueOf(100), newSource()
+		q.setBatchSize(maxBatch)
+		worker := newBatches(q, 1)[0]
+		start := time.Now()
+		if oldest(q) != nil {
+			t.Error("an empty queue has an oldest message")
+		}
+		for i := range 5 {
+			mustPut(t, q, src.messages(2*i, 2))
+			time.Sleep(time.Second)
+		}
+		for i := range 10 {
+			if at := oldest(q).Received().Sub(start); at != time.Duration(i/2)*time.Second {
+				t.Errorf("%d taken: the oldest was received after %v", i, at)
+			}
+			q.take(worker)
+			if i == 4 {
+				mustPut(t, q, src.messages(10, 1)) // newer, and alone in the deque
+			}
+		}
+		if at := oldest(q).Received().Sub(start); at != 5*time.Second {
+			t.Errorf("at the end the oldest was received after %v", at)
+		}
+	})
+}
+
+// TestSnapshot shows running and waiting messages, those in batches included.
+func TestSnapshot(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t, 3, takes(time.Second))
+		s.Tick(16)
+		l := s.dial(nsqd1)
+		began := time.Now()
+		l.flood(1, 2)
+		synctest.Wait()
+		snapshot := s.Snapshot()
+		want(t, "running", len(snapshot.Running), 2)
+		want(t, "idle", snapshot.Idle, 1)
+		want(t, "waiting", snapshot.Waiting, 0)
+		want(t, "oldest", snapshot.Oldest, nil)
+		time.Sleep(500 * time.Millisecond)
+		l.flood(3, 9)
+		synctest.Wait()
+		snapshot = s.Snapshot()
+		want(t, "running", len(snapshot.Running), 3)
+		want(t, "idle", snapshot.Idle, 0)
+		want(t, "waiting", snapshot.Waiting, 8)
+		want(t, "oldest", snapshot.Oldest.Received(), began.Add(500*time.Millisecond))
+		want(t, "busy time", snapshot.BusyTime, time.Second)
+		time.Sleep(time.Minute)
+		snapshot = s.Snapshot()
+		want(t, "running at the end", len(snapshot.Running), 0)
+		want(t, "idle at the end", snapshot.Idle, 3)
+		want(t, "waiting at the end", snapshot.Waiting, 0)
+		want(t, "results", snapshot.Results, 11)
+		want(t, "busy time at the end", snapshot.BusyTime, 11*time.Second)
+		s.wantCounts("counts", disposed{handler.Finish: 11})
+	})
+}
+
+// lateLocker is a lock that a worker gets only after release, when it has been woken.
+type lateLocker struct {
+	sync.Locker
+	release chan struct{}
+}
+
+func (l *lateLocker) Lock() {
+	<-l.release
+	l.Locker.Lock()
+}
+
+// TestIdle: a worker is idle while it sleeps and until it runs again.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, src := newQueueOf(100), newSource()
+		worker := newBatches(q, 1)[0]
+		want(t, "at first", idle(q), 0)
+		late := &lateLocker{&q.mu, make(chan struct{})}
+		worker.wake.L = late
+		var running sync.WaitGroup
+		running.Go(func() { q.take(worker) })
+		synctest.Wait()
+		want(t, "asleep", idle(q), 1)
+		mustPut(t, q, src.messages(1, 1))
+		synctest.Wait()
+		want(t, "waking up", idle(q), 1)
+		want(t, "waiting", waiting(q), 1)
+		close(late.release)
+		running.Wait()
+		want(t, "busy", idle(q), 0)
+		want(t, "waiting at last", waiting(q), 0)
+	})
+}
+
+// TestOverCapacity: true from a message that found no room until half of the capacity is free.
+func TestOverCapacity(t *testing.T) {
+	q, src := newQueueOf(4), newSource()
+	worker := newBatches(q, 1)[0]
+	mustPut(t, q, src.messages(0, 4))
+	want(t, "at capacity", overCapacity(q), false)
+	if _, rest, err := q.put(src.messages(4, 1)); len(rest) != 1 || err == nil {
+		t.Fatalf("put: rest %d, %v", len(rest), err)
+	}
+	want(t, "beyond capacity", overCapacity(q), true)
+	take(q, worker, 1)
+	want(t, "with 3 of 4", overCapacity(q), true)
+	take(q, worker, 1)
+	want(t, "with 2 of 4", overCapacity(q), false)
+	mustPut(t, q, src.messages(4, 2))
+	want(t, "at capacity again", overCapacity(q), false)
+}
+
+// TestCountsSurvive: messages settled by workers that have ended still count.
+func TestCountsSurvive(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		var n atomic.Int32
+		s := newService(t, 1, func(*handler.Delivery) error {
+			if n.Add(1)%3 == 0 {
+				return errBill
+			}
+			return nil
+		})
+		l := s.dial(nsqd1)
+		for i := range 10 {
+			l.flood(uint64(1+3*i), 3)
+			synctest.Wait()
+			s.Resize(1 + i%2)
+			synctest.Wait()
+			want(t, "results", s.Snapshot().Results, uint64(3*(i+1)))
+			s.wantCounts("counts", disposed{handler.Finish: uint64(2 * (i + 1)), handler.Requeue: uint64(i + 1)})
+		}
+		s.wantStop(0)
+		want(t, "results at the end", s.Snapshot().Results, 30)
+		want(t, "given back at the end", s.Snapshot().GivenBack, 0) // a handler has seen each
+		s.wantCounts("counts at the end", disposed{handler.Finish: 20, handler.Requeue: 10})
+	})
+}
