@@ -44,7 +44,7 @@ func TestRestrained(t *testing.T) {
 		s := newService(t, Config{}, takes(0))
 		check := func(what string, restrained bool) {
 			t.Helper()
-			s.locked(func() { want(t, what, s.restrained(), restrained) })
+			s.locked(func() { want(t, what, s.restraint.holds(time.Now()), restrained) })
 		}
 		check("at the start", false)
 		s.restraint.gaveBack(time.Now())
