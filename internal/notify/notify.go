@@ -29,6 +29,9 @@ type Event struct {
 	Kind Kind
 	observe.ConnEvent
 
+	State           observe.BackoffState // of Backoff
+	Failed, Results int                  // of Backoff
+
 	Message handler.ID    // of Overdue
 	Age     time.Duration // of Overdue
 
@@ -138,7 +141,10 @@ func (q *Queue) tell(h observe.Hooks, ev *Event) {
 			Source: ev.Source, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Found: ev.Found, Duration: ev.Took, Err: ev.Err,
 		})
 	case Backoff:
-		call(q, h.OnBackoff, observe.BackoffEvent{Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Delay: ev.Retry})
+		call(q, h.OnBackoff, observe.BackoffEvent{
+			Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, State: ev.State, Delay: ev.Retry, Err: ev.Err,
+			Failed: ev.Failed, Results: ev.Results,
+		})
 	case Overdue:
 		call(q, h.OnOverdue, observe.OverdueEvent{
 			NSQD: ev.NSQD, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, ID: ev.Message, Age: ev.Age,
