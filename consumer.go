@@ -29,11 +29,13 @@ import (
 // logged. ² Without one: as any other error, since a newer release of the
 // service may read it.
 //
-// Only a run that failed gives a message up: deliveries that no handler saw
-// (restarts, timeouts in a queue) count as attempts for nsqd, but do not end a
-// message here. The one exception is a message that seems to kill the process:
-// if it arrives with more than 2 × MaxAttempts + 8 attempts, it goes the way of
-// MaxAttempts unhandled.
+// Only a run that failed gives a message up, unless [WithCrashGuard] is given.
+// What counts towards MaxAttempts is nsqd's number of deliveries without those of
+// which this process knows that they tell nothing of the message: it gave the
+// message back before a handler saw it, the handler answered retry.After(d, nil), or
+// it failed while the breaker was open or as its probe (see [Backoff]). Nor is a
+// message given up for MaxAttempts or by the retry policy for the sake of a run that
+// was such a probe, or while all of the last 10 results have failed.
 type Consumer[T any] struct{ c *consume.Consumer }
 
 // NewConsumer makes a consumer of a channel of a topic. Each message is decoded
@@ -48,10 +50,11 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	concurrency           GOMAXPROCS            WithConcurrency
 //	messages in flight    automatic             WithMaxInFlight
 //	  their bodies        64 MiB                WithMaxInFlightBytes
-//	backoff               from 20 results in 10 s of which 90 % fail; 1 s doubling to 60 s   WithBackoff, WithoutBackoff
+//	backoff               from 20 results in 10 s of which 90 % fail, or 10 in a row; 1 s doubling to 60 s   WithBackoff, WithoutBackoff
 //	retry                 1 s doubling to 10 min, with jitter; for ever   WithRetry
 //	attempts, age         unlimited             WithMaxAttempts, WithMaxAge
 //	dead letter           none                  WithDeadLetter, WithDeadLetterFunc, WithDiscard
+//	crash guard           none                  WithCrashGuard
 //	message timeout       the server's          WithMessageTimeout
 //	longest requeue delay 1 h                   WithMaxRequeueDelay
 //	shutdown              20 s                  WithShutdownTimeout

@@ -79,8 +79,10 @@ func WithErrors(mapping func(error) error) ConsumerOption {
 }
 
 // WithMaxAttempts gives a message up when its handler fails at the nth delivery
-// or later: 1 to 65535. nsqd counts deliveries, also those that no handler saw,
-// so leave room. It needs a dead letter, or [WithDiscard]. Defaults to no limit.
+// or later: 1 to 65535. nsqd counts deliveries; those that this process gave back
+// before a handler saw the message, or that failed in an outage, are not counted (see
+// [Consumer]), but those of other instances, restarts and lost connections are, so
+// leave room. It needs a dead letter, or [WithDiscard]. Defaults to no limit.
 func WithMaxAttempts(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxAttempts")

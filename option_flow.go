@@ -87,18 +87,37 @@ func WithoutBackoff() ConsumerOption {
 
 // Backoff are the settings of a consumer's breaker. When nearly all messages
 // fail, something that they need is down; then the consumer asks nsqd for
-// nothing for a while, lets a single message try, and goes on when that
-// succeeds. NSQ calls that backoff. Other than there it goes by the rate of
-// failures, so that one message that always fails does not stop the others.
+// nothing for a while (the breaker is open), lets a single message try, its probe,
+// and goes on when that succeeds. NSQ calls that backoff. Other than there it goes by
+// the rate of failures, so that messages that always fail do not stop the others.
 //
-// A failure is a message that is requeued for an error (the last row of the
-// table of [Consumer]). The same message counts once while its failures follow
-// closely on each other. Zero fields mean the defaults.
+// A failure is a message of which the handler returned an error or panicked, which did
+// not decode, or which failed too late to be answered; whether it is requeued or given
+// up for that. retry.Permanent, retry.Drop and retry.After(d, nil) are none, nor is
+// what fails with its connection. The same message counts once while its failures
+// follow each other: while it is among the last 32 messages that failed.
+//
+// The breaker opens when the part Failures of the results within Period has failed and
+// there are at least MinResults of them, and one for each handler. Where Period brings
+// fewer than MinResults, it opens when the last 10 results have failed, however old
+// they are (with a MinResults below 10, that many; above 20, half as many).
+//
+// After a probe that succeeds one more message is let through for each success, up to
+// one for each handler; then the breaker is closed. It opens again if five messages, and
+// the part Failures, of the results since the probe have failed.
+//
+// What fails as a probe, or while the breaker is open, does not count towards
+// MaxAttempts. So an outage costs no message its attempts, but a consumer all of whose
+// messages fail gives none up either, except those that do not decode: it needs
+// WithoutBackoff for that.
+//
+// Where 80 % or more fail for good, the breaker opens now and then by chance, if there
+// are few results, and a minute may pass until a probe succeeds.
 type Backoff struct {
-	MinResults int           // results needed within Period to open, 1 or more. Defaults to 20
+	MinResults int           // results needed within Period to open by their part, 1 or more. Defaults to 20
 	Failures   float64       // part of them that must have failed, above 0 and up to 1. Defaults to 0.9
 	Period     time.Duration // how far it looks back, 1 s or more. Defaults to 10 s
-	First      time.Duration // how long it is open first; doubled each time the trial fails. Defaults to 1 s
+	First      time.Duration // how long it is open first; doubled each time the probe fails. Defaults to 1 s
 	Max        time.Duration // how long it is open at most, no less than First. Defaults to 60 s
 }
 

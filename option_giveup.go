@@ -43,6 +43,22 @@ func WithDeadLetterFunc(fn func(ctx context.Context, m *handler.Message, err err
 	})
 }
 
+// WithCrashGuard gives a message up, unhandled, that is delivered for the nth time or
+// later: its handler may kill the process, so that no run of it ever ends. Deliveries
+// that this process gave back without a run are not counted, but others are: of
+// deploys, of lost connections, of other instances. So choose a large number: 2 to
+// 65535, and more than that of [WithMaxAttempts]. It needs a dead letter, which tells
+// that the message was not handled. Defaults to none: no message is given up that no
+// handler has seen.
+func WithCrashGuard(attempts int) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithCrashGuard")
+		if c.inRange("WithCrashGuard", attempts, 2, 1<<16-1) {
+			c.consume.CrashGuard = attempts
+		}
+	})
+}
+
 // WithDiscard finishes the messages that are given up, and keeps nothing of
 // them. They are counted as dropped.
 func WithDiscard() ConsumerOption {

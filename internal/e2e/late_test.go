@@ -255,8 +255,8 @@ func TestTouchF16(t *testing.T) {
 	})
 }
 
-// TestCrashGuardF19: a message that comes with more than 2 × MaxAttempts + 8
-// attempts goes the way of MaxAttempts without a handler.
+// TestCrashGuardF19: a message that comes with as many attempts as the crash guard
+// says is given up without a handler.
 func TestCrashGuardF19(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t)
@@ -277,7 +277,7 @@ func TestCrashGuardF19(t *testing.T) {
 	c := newConsumer(t, func(ctx context.Context, _ string) error {
 		t.Errorf("handler called at attempt %d", handler.FromContext(ctx).Attempts)
 		return nil
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()))
+	}, nsqx.WithNSQD(s.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithCrashGuard(11), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()))
 	r = start(t, c)
 	finished(t, s, c, 1)
 	r.mustStop()
