@@ -106,6 +106,17 @@ func (c *consumerConfig) validateGiveUp() {
 			}
 		}
 	}
+	if guard := c.consume.CrashGuard; c.given["WithCrashGuard"] {
+		switch {
+		case c.givesUp == "":
+			c.fault("WithCrashGuard", "needs WithDeadLetter or WithDeadLetterFunc, which keep the messages")
+		case c.givesUp == "WithDiscard":
+			c.fault("WithCrashGuard", "contradicts WithDiscard: messages that no handler has seen would be lost; use WithDeadLetter or WithDeadLetterFunc")
+		}
+		if most := c.consume.MaxAttempts; guard > 0 && guard <= most {
+			c.fault("WithCrashGuard", fmt.Sprintf("is %d, want more than the %d of WithMaxAttempts", guard, most))
+		}
+	}
 	if c.plainDeadLetter && c.givesUp != "WithDeadLetter" {
 		c.fault("WithPlainDeadLetter", "needs WithDeadLetter")
 	}

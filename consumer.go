@@ -28,10 +28,12 @@ import (
 // Without a dead letter: FIN, and an error in the log. ² Without one: like any other error, since a
 // newer release of the service may read the payload.
 //
-// Only a failed run gives a message up: deliveries that no handler saw, because of a restart or a
-// timeout in a queue, count as attempts but do not end a message. The exception is a message that
-// seems to kill the process: at more than 2 × MaxAttempts + 8 attempts it takes the row of
-// MaxAttempts unhandled.
+// Only a failed run gives a message up, unless [WithCrashGuard] is given. What counts towards
+// MaxAttempts is nsqd's number of deliveries, less those of which this process knows that they say
+// nothing of the message: it requeued the message before a handler saw it, the handler answered
+// retry.After(d, nil), or the handler failed while the breaker was open, or as its probe (see
+// [Backoff]). Nor does a run give a message up for MaxAttempts, or by the retry policy, that was such
+// a probe, or while all of the last 10 results have failed.
 type Consumer[T any] struct{ c *consume.Consumer }
 
 // NewConsumer returns a consumer of a channel of a topic. c decodes each message, fn handles it. No
@@ -47,13 +49,15 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	messages in flight     automatic                         WithMaxInFlight
 //	their bodies           64 MiB                            WithMaxInFlightBytes
 //	backoff                opens at 90 % failures of         WithBackoff, WithoutBackoff
-//	                       20 results or more in 10 s;
+//	                       20 results or more in 10 s,
+//	                       or 10 failures in a row;
 //	                       1 s doubling to 60 s
 //	retry                  1 s doubling to 10 min,           WithRetry
 //	                       with jitter, without limit
 //	attempts, age          unlimited                         WithMaxAttempts, WithMaxAge
 //	dead letter            none                              WithDeadLetter, WithDeadLetterFunc,
 //	                                                         WithDiscard
+//	crash guard            none                              WithCrashGuard
 //	message timeout        the server's                      WithMessageTimeout
 //	longest requeue delay  1 h                               WithMaxRequeueDelay
 //	shutdown               20 s                              WithShutdownTimeout

@@ -78,8 +78,9 @@ func WithErrors(mapping func(error) error) ConsumerOption {
 }
 
 // WithMaxAttempts gives a message up if its handler fails at the nth delivery or later: 1 to 65535.
-// Deliveries that no handler saw count, too, so leave room. Requires [WithDeadLetter],
-// [WithDeadLetterFunc] or [WithDiscard]. Defaults to no limit.
+// Deliveries that this process requeued unhandled, or that failed in an outage, do not count (see
+// [Consumer]); those of other instances, restarts and lost connections do, so leave room. Requires
+// [WithDeadLetter], [WithDeadLetterFunc] or [WithDiscard]. Defaults to no limit.
 func WithMaxAttempts(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxAttempts")

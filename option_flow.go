@@ -84,17 +84,37 @@ func WithoutBackoff() ConsumerOption {
 }
 
 // Backoff configures the breaker of a consumer. It opens when nearly all messages fail: the
-// consumer requests nothing for a while, then a single message, and continues if that succeeds. NSQ
-// calls this backoff. Unlike NSQ's it depends on the rate of failures, so one message that always
-// fails does not stop the others.
+// consumer requests nothing for a while, then a single message, the probe, and continues if that
+// succeeds. NSQ calls this backoff. Unlike NSQ's it depends on the rate of failures, so messages that
+// always fail do not stop the others.
 //
-// A failure is the last row of the table of [Consumer]. Repeated failures of one message count
-// once. Zero fields mean the defaults.
+// A failure is a message whose handler returned an error or panicked, that did not decode, or that
+// failed too late to be answered, whether it is requeued or given up. retry.Permanent, retry.Drop
+// and retry.After(d, nil) are none, nor is a failure with the connection. A message counts once
+// while it is among the last 32 that failed.
+//
+// The breaker opens if the part Failures of the results within Period have failed and there are at
+// least MinResults of them, and one a handler. If Period brings fewer than MinResults, it opens when
+// the last 10 results have failed, whatever their age (MinResults if that is below 10, half of it if
+// it is above 20).
+//
+// After a probe that succeeds, each success lets one more message through, up to one a handler;
+// then the breaker closes. It opens again if five messages, and the part Failures of the results
+// since the probe, have failed.
+//
+// What fails as a probe, or while the breaker is open, does not count towards MaxAttempts. So an
+// outage costs no message its attempts; but a consumer all of whose messages fail gives none up
+// either, except those that do not decode, unless it has WithoutBackoff.
+//
+// If 80 % or more fail for good, the breaker opens now and then by chance, and up to a minute may
+// pass until a probe succeeds.
+//
+// Zero fields mean the defaults.
 type Backoff struct {
 	MinResults int           // results within Period that are needed to open, at least 1. Defaults to 20
 	Failures   float64       // part of the results that failed, above 0 and up to 1. Defaults to 0.9
 	Period     time.Duration // age of the oldest result that counts, at least 1 s. Defaults to 10 s
-	First      time.Duration // first time open, at least 1 ms; a failed trial doubles it. Defaults to 1 s
+	First      time.Duration // first time open, at least 1 ms; a failed probe doubles it. Defaults to 1 s
 	Max        time.Duration // longest time open, at least First. Defaults to 60 s
 }
 

@@ -40,6 +40,20 @@ func WithDeadLetterFunc(fn func(ctx context.Context, m *handler.Message, err err
 	})
 }
 
+// WithCrashGuard gives a message up, unhandled, at the nth delivery or later: its handler may kill
+// the process, so that no run of it ever ends. 2 to 65535, and more than that of [WithMaxAttempts].
+// Deliveries that this process requeued unhandled do not count; those of deploys, lost connections
+// and other instances do, so choose a large number. Requires a dead letter, which says that the
+// message was not handled. Defaults to none: no message is given up that no handler has seen.
+func WithCrashGuard(attempts int) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithCrashGuard")
+		if c.inRange("WithCrashGuard", attempts, 2, 1<<16-1) {
+			c.consume.CrashGuard = attempts
+		}
+	})
+}
+
 // WithDiscard finishes messages that are given up, without keeping them. They count as dropped.
 func WithDiscard() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {

@@ -30,8 +30,8 @@ type Hooks struct {
 	// OnLookup is called after each poll of a nsqlookupd or Discoverer.
 	OnLookup func(LookupEvent)
 
-	// OnBackoff is called when the breaker opens: nearly all messages fail, and the consumer asks
-	// for no more.
+	// OnBackoff is called when the breaker opens (nearly all messages fail, and the consumer asks for
+	// no more), when it lets one message try, and when it closes.
 	OnBackoff func(BackoffEvent)
 
 	// OnOverdue is called once for each message whose handler still runs after nsqd has given the
@@ -71,11 +71,27 @@ type LookupEvent struct {
 	Err            error         // failure, complete or partial; nil if there was none
 }
 
-// BackoffEvent is the opening of a consumer's breaker.
+// BackoffState is a state of a consumer's breaker.
+type BackoffState string
+
+// The states of a breaker.
+const (
+	BackoffOpen   BackoffState = "open"   // no message is asked for; again after each probe that fails
+	BackoffProbe  BackoffState = "probe"  // one message may try
+	BackoffClosed BackoffState = "closed" // messages are handled again
+)
+
+// BackoffEvent is a change of a consumer's breaker.
 type BackoffEvent struct {
 	Topic, Channel string
 	Time           time.Time
-	Delay          time.Duration // until one message may try
+	State          BackoffState
+	Delay          time.Duration // of BackoffOpen: until one message may try
+	Err            error         // of the message that failed last
+
+	// Results are what the breaker went by when it last opened or closed, and Failed how many of them
+	// failed. The results of a closing are those since the probe.
+	Failed, Results int
 }
 
 // OverdueEvent is a handler that has outlived its message.

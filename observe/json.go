@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // marshal encodes a struct: see the package documentation for the form. It walks the fields, so no
@@ -71,7 +74,7 @@ func encodeFields(b *bytes.Buffer, v reflect.Value) error {
 				continue
 			}
 		case error:
-			value = reflect.ValueOf(x.Error())
+			value = reflect.ValueOf(text(x))
 		case nil: // an error
 			continue
 		}
@@ -84,6 +87,14 @@ func encodeFields(b *bytes.Buffer, v reflect.Value) error {
 		}
 	}
 	return nil
+}
+
+// text is the text of an error, which may be the user's; the type of an error that panics.
+func text(err error) (s string) {
+	if guard.Call(func() { s = err.Error() }) != nil {
+		s = fmt.Sprintf("%T", err)
+	}
+	return s
 }
 
 // snake turns a Go name into snake case: LastErr is last_error, MaxRDY max_rdy.

@@ -24,7 +24,7 @@ var (
 
 // jsonTypes are all types whose JSON this package defines.
 var jsonTypes = []any{
-	Stats{}, PublisherStats{}, ConnStats{}, LookupStats{}, ConnEvent{}, LookupEvent{}, BackoffEvent{}, OverdueEvent{},
+	Stats{}, PublisherStats{}, ConnStats{}, LookupStats{}, ConnEvent{}, LookupEvent{}, BackoffEvent{}, GivenBackEvent{}, OverdueEvent{},
 }
 
 func TestJSONGolden(t *testing.T) {
@@ -45,10 +45,15 @@ func TestJSONGolden(t *testing.T) {
 		},
 		"zero LookupEvent": {LookupEvent{}, `{"source":"","topic":"","channel":"","duration_seconds":0,"found":0}`},
 		"BackoffEvent": {
-			BackoffEvent{Topic: "orders", Channel: "billing", Time: noon, Delay: time.Minute},
-			`{"topic":"orders","channel":"billing","time":"2026-03-01T12:00:00.5Z","delay_seconds":60}`,
+			BackoffEvent{Topic: "orders", Channel: "billing", Time: noon, State: BackoffOpen, Delay: time.Minute, Err: errors.New("down"), Failed: 9, Results: 10},
+			`{"topic":"orders","channel":"billing","time":"2026-03-01T12:00:00.5Z","state":"open","delay_seconds":60,` +
+				`"error":"down","failed":9,"results":10}`,
 		},
-		"zero BackoffEvent": {BackoffEvent{}, `{"topic":"","channel":"","delay_seconds":0}`},
+		"zero BackoffEvent": {BackoffEvent{}, `{"topic":"","channel":"","state":"","delay_seconds":0,"failed":0,"results":0}`},
+		"GivenBackEvent": {
+			GivenBackEvent{Topic: "orders", Channel: "billing", Time: noon, Reason: "stall", Messages: 3},
+			`{"topic":"orders","channel":"billing","time":"2026-03-01T12:00:00.5Z","reason":"stall","messages":3}`,
+		},
 		"OverdueEvent": {
 			OverdueEvent{NSQD: "nsqd:4150", Topic: "orders", Channel: "billing", Time: noon, ID: anID, Age: 61 * time.Second},
 			`{"nsqd":"nsqd:4150","topic":"orders","channel":"billing","time":"2026-03-01T12:00:00.5Z",` +
@@ -208,7 +213,7 @@ func wantFields(t *testing.T, path string, v reflect.Value, got any) {
 			check.Want(t, key, value, any(x.Format(time.RFC3339Nano)))
 		case error:
 			check.Want(t, key, value, any(x.Error()))
-		case handler.ID, string, bool:
+		case handler.ID, string, bool, BackoffState:
 			check.Want(t, key, fmt.Sprint(value), fmt.Sprint(x))
 		case int, uint64:
 			check.Want(t, key, fmt.Sprint(value), fmt.Sprint(x))

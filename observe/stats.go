@@ -21,6 +21,9 @@ type Stats struct {
 	// delay, up to the longest. 0 while the breaker is closed.
 	BackoffLevel int
 
+	BackoffSince time.Time // when the breaker opened; zero while it is closed
+	BackoffErr   error     // of the message that failed last; nil while the breaker is closed
+
 	// Deliveries by disposition: see the table of nsqx.Consumer. Deliveries that no handler saw are
 	// among Requeued, Interrupted, Expired and Lost.
 	Finished, Requeued, Dropped, DeadLettered uint64

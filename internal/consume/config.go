@@ -32,6 +32,7 @@ type Config struct {
 	Retry           retry.Policy
 	Errors          func(error) error // nil: none
 	MaxAttempts     int               // 0: no limit
+	CrashGuard      int               // attempts; 0: none
 	MaxAge          time.Duration     // 0: no limit
 	MaxRequeueDelay time.Duration
 	GiveUp          GiveUp // what becomes of a message that is given up; nil: Unset

@@ -36,9 +36,11 @@ type Consumer struct {
 	discovery *discover.Discovery
 	dead      *publish.Router // of dead letters
 	sendDead  handler.Send
+	uncounted uncounted
 
-	watching atomic.Bool // see pool.Config
-	delayCut atomic.Bool // the warning of a delay that was cut was given
+	watching atomic.Bool  // see pool.Config
+	delayCut atomic.Bool  // the warning of a delay that was cut was given
+	sparedAt atomic.Int64 // when spare has warned last, in seconds since 1970
 
 	settling     context.Context // ends when even dead letters are not waited for
 	stopSettling context.CancelCauseFunc
@@ -69,7 +71,7 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 	c.pool = pool.New(pool.Config{
 		Process: c.process, Rescue: c.rescue,
 		Watching: &c.watching, Succeeded: func() { c.control.Succeeded() },
-		MaxRequeueDelay: cfg.MaxRequeueDelay,
+		MaxRequeueDelay: cfg.MaxRequeueDelay, Unhandled: c.uncounted.add,
 	})
 	c.links = redial.New(redial.Config{
 		Conn: cfg.Conn, Sub: &c.cfg.Sub, Sink: c,

@@ -51,7 +51,7 @@ func describe(d *handler.Delivery, cause error, headers *envelope.Writer) {
 	set(envelope.DeadTopic, m.Topic())                             // first: redrive goes by that
 	set(envelope.DeadChannel, m.Channel())
 	set(envelope.DeadID, m.ID.String())
-	set(envelope.DeadAttempts, strconv.Itoa(attempts(d)))
+	set(envelope.DeadAttempts, strconv.Itoa(deliveries(d)))
 	set(envelope.DeadError, reason(cause))
 	set(envelope.DeadTime, time.Now().UTC().Format(time.RFC3339Nano))
 	if trace := m.Header("traceparent"); trace != "" && m.Header(envelope.OriginTrace) == "" {

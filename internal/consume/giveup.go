@@ -61,7 +61,6 @@ func (c *Consumer) giveUp(ctx context.Context, d *handler.Delivery, err error) h
 	case failure == nil && disposition == handler.DeadLetter && !d.Answerable(): // a FIN would end the next delivery
 		return handler.Outcome{Disposition: handler.Expired, Err: err}
 	case failure == nil:
-		c.control.FailedProbe(d)
 		if disposition == handler.DeadLetter {
 			c.logger.WarnContext(ctx, "nsqx: dead letter", "message", d, "error", err)
 		}
@@ -72,7 +71,7 @@ func (c *Consumer) giveUp(ctx context.Context, d *handler.Delivery, err error) h
 	if out, ok := unanswerable(d, err); ok {
 		return out
 	}
-	delay := c.cfg.Retry.Delay(attempts(d), err)
+	delay := c.cfg.Retry.Delay(deliveries(d), err)
 	if delay < 0 {
 		delay = fallbackDelay
 	}

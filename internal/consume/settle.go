@@ -16,8 +16,8 @@ import (
 // said stop and the dead letter was not confirmed.
 const fallbackDelay = 10 * time.Second
 
-// errCrashes is why a message is given up that seems to kill the process.
-var errCrashes = errors.New("nsqx: given up unhandled: the message was delivered far more often than MaxAttempts allows, and its handler has never had the time to end")
+// errCrashes is why the crash guard gives a message up.
+var errCrashes = errors.New("nsqx: given up unhandled by WithCrashGuard: the message was delivered too often without an end, so its handler may kill the process")
 
 // errUnsettled is the error of a message whose chain neither reached settle nor failed.
 var errUnsettled = errors.New("nsqx: the telemetry middleware has not called next")
@@ -27,7 +27,7 @@ var errUnsettled = errors.New("nsqx: the telemetry middleware has not called nex
 func (c *Consumer) settle(next handler.Raw) handler.Raw {
 	return func(ctx context.Context, m *handler.Message) error {
 		d := (*handler.Delivery)(m)
-		if limit := c.cfg.MaxAttempts; limit > 0 && attempts(d) > 2*limit+8 {
+		if c.attemptsReach(d, c.cfg.CrashGuard) {
 			d.SetOutcome(c.decide(ctx, d, errCrashes))
 			return errCrashes
 		}
@@ -53,6 +53,9 @@ func (c *Consumer) decide(ctx context.Context, d *handler.Delivery, err error) h
 // outcome goes down the table of nsqx.Consumer.
 func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	if out, ok := unanswerable(d, err); ok {
+		if out.Disposition == handler.Expired && c.control.Failed(d, err) { // it took too long
+			c.uncounted.add(d)
+		}
 		return out
 	}
 	if err == errCrashes {
@@ -63,25 +66,63 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 	verdict := retry.Of(c.classify(err))
 	switch verdict.Action {
 	case retry.Discard:
-		c.control.SucceededProbe()
+		c.control.Answered()
 		return handler.Outcome{Disposition: handler.Drop, Err: err}
 	case retry.Again:
+		c.control.Deferred()
+		c.uncounted.add(d)
 		return c.requeue(ctx, d, verdict.Delay, err)
 	case retry.GiveUp:
+		c.control.Answered()
 		return c.giveUp(ctx, d, err)
 	}
+	return c.failed(ctx, d, verdict, err)
+}
+
+// failed returns the outcome of a message that its handler could not deal with.
+func (c *Consumer) failed(ctx context.Context, d *handler.Delivery, verdict retry.Verdict, err error) handler.Outcome {
 	delay := verdict.Delay
 	if verdict.Action == retry.Backoff {
-		if delay = c.cfg.Retry.Delay(attempts(d), err); delay < 0 {
+		delay = c.cfg.Retry.Delay(deliveries(d), err)
+		switch {
+		case delay >= 0:
+		case c.cfg.Retry.Delay(1, err) < 0: // for such an error, whatever the attempt
+			c.control.Answered()
 			return c.giveUp(ctx, d, err)
+		default:
+			delay = c.cfg.Retry.Delay(c.attempts(d), err)
 		}
 	}
-	_, undecodable := errors.AsType[*handler.DecodeError](err)
-	if undecodable && c.cfg.GiveUp.Configured() || c.exhausted(d) {
+	outage := c.control.Failed(d, err)
+	if _, undecodable := errors.AsType[*handler.DecodeError](err); undecodable && c.cfg.GiveUp.Configured() || c.tooOld(d) {
 		return c.giveUp(ctx, d, err)
 	}
-	c.control.Failed(d)
+	if verdict.Action == retry.Backoff && delay < 0 || c.attemptsReach(d, c.cfg.MaxAttempts) {
+		if !outage && !c.spare(ctx, d, err) {
+			return c.giveUp(ctx, d, err)
+		}
+		outage = true
+	}
+	if outage {
+		c.uncounted.add(d)
+		if delay < 0 && verdict.Action == retry.Backoff {
+			delay = fallbackDelay
+		}
+	}
 	return c.requeue(ctx, d, delay, err)
+}
+
+// spare reports whether a message without attempts left is kept, since every message fails at
+// present.
+func (c *Consumer) spare(ctx context.Context, d *handler.Delivery, err error) bool {
+	if !c.control.Outage(d) {
+		return false
+	}
+	if now, last := time.Now().Unix(), c.sparedAt.Load(); now-last >= 60 && c.sparedAt.CompareAndSwap(last, now) {
+		c.logger.WarnContext(ctx, "nsqx: messages without attempts left are not given up, since all of the last ones have failed; this is said once a minute",
+			"message", d, "error", err)
+	}
+	return true
 }
 
 // unanswerable returns the outcome of a message that needs no decision; ok is false otherwise.
@@ -126,10 +167,9 @@ func (c *Consumer) classify(err error) error {
 	return err
 }
 
-// exhausted reports whether a failed message has reached MaxAttempts or MaxAge.
-func (c *Consumer) exhausted(d *handler.Delivery) bool {
-	return c.cfg.MaxAttempts > 0 && attempts(d) >= c.cfg.MaxAttempts ||
-		c.cfg.MaxAge > 0 && d.Timestamp().UnixNano() > 0 && time.Since(d.Timestamp()) > c.cfg.MaxAge
+// tooOld reports whether a failed message has reached MaxAge.
+func (c *Consumer) tooOld(d *handler.Delivery) bool {
+	return c.cfg.MaxAge > 0 && d.Timestamp().UnixNano() > 0 && time.Since(d.Timestamp()) > c.cfg.MaxAge
 }
 
 // requeue returns the outcome of a message that is delivered again.
@@ -143,14 +183,6 @@ func (c *Consumer) requeue(ctx context.Context, d *handler.Delivery, delay time.
 		delay = limit
 	}
 	return handler.Outcome{Disposition: handler.Requeue, Delay: delay, Err: err}
-}
-
-// attempts is the number of the delivery. nsqd's counter has 16 bits: 0 means that it has wrapped.
-func attempts(d *handler.Delivery) int {
-	if d.Attempts == 0 {
-		return 1 << 16
-	}
-	return int(d.Attempts)
 }
 
 // panicOf returns the panic that err comes from; nil if there was none.

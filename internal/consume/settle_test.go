@@ -146,22 +146,24 @@ func TestSettleFallback(t *testing.T) {
 	}
 }
 
-// TestCrashGuard: a message that was delivered far more often than MaxAttempts allows is not handled.
+// TestCrashGuard: a message that was delivered as often as the crash guard says is not handled.
 func TestCrashGuard(t *testing.T) {
 	for _, tt := range []struct {
-		max      int
+		guard    int
 		attempts uint16
 		handled  bool
 	}{
 		{0, 65535, true}, {0, 0, true},
-		{1, 10, true}, {1, 11, false},
-		{5, 18, true}, {5, 19, false},
-		{5, 0, false}, // nsqd's counter has wrapped
-		{40000, 0, true},
+		{11, 10, true}, {11, 11, false},
+		{65535, 65534, true}, {65535, 65535, false},
+		{65535, 0, false}, // nsqd's counter has wrapped
 	} {
-		check.Bubble(t, fmt.Sprint(tt.max, tt.attempts), func(t *testing.T) {
+		check.Bubble(t, fmt.Sprint(tt.guard, tt.attempts), func(t *testing.T) {
 			handled := false
-			c := newConsumer(t, &records{}, givesUp(keeper{handler.DeadLetter, nil, nil}, tt.max, 0), nil)
+			c := newConsumer(t, &records{}, func(cfg *Config) {
+				givesUp(keeper{handler.DeadLetter, nil, nil}, 5, 0)(cfg)
+				cfg.CrashGuard = tt.guard
+			}, nil)
 			d := newSource(t).delivery(tt.attempts, "x")
 			err := c.settle(func(context.Context, *handler.Message) error { handled = true; return nil })(t.Context(), d.Message())
 			check.Want(t, "handled", handled, tt.handled)
@@ -191,12 +193,13 @@ func TestExhausted(t *testing.T) {
 			{3, time.Hour, 1, 2 * time.Hour, true}, {3, time.Hour, 3, 0, true}, {3, time.Hour, 2, time.Minute, false},
 		} {
 			c := &Consumer{cfg: Config{MaxAttempts: tt.maxAttempts, MaxAge: tt.maxAge}}
-			check.Want(t, fmt.Sprint(tt), c.exhausted(newSource(t).aged(tt.attempts, tt.age, "x")), tt.want)
+			d := newSource(t).aged(tt.attempts, tt.age, "x")
+			check.Want(t, fmt.Sprint(tt), c.tooOld(d) || c.attemptsReach(d, tt.maxAttempts), tt.want)
 		}
 		c := &Consumer{cfg: Config{MaxAge: time.Hour}}
 		d := new(handler.Delivery)
 		d.Init(&handler.Read{Source: newSource(t)}, handler.ID{}, 1, 0, nil)
-		check.Want(t, "without a timestamp", c.exhausted(d), false)
+		check.Want(t, "without a timestamp", c.tooOld(d), false)
 	})
 }
 

@@ -176,7 +176,7 @@ func TestAllowed(t *testing.T) {
 
 		s = newService(t, Config{Backoff: backoff(), Concurrency: 3}, takes(0))
 		wantAllowed("closed", math.MaxInt)
-		s.breaker.Record(s.now(), 5, func() uint64 { return 5 })
+		s.openBreaker()
 		wantAllowed("open", 0)
 		time.Sleep(time.Second)
 		wantAllowed("a probe", 1)

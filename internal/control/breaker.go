@@ -1,114 +1,143 @@
 package control
 
 import (
+	"time"
+
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/observe"
 )
 
-// failures counts failed messages, but a message that fails again and again only once.
-type failures struct {
-	count   uint64
-	repeats uint64
-	recent  [32]failure
-	next    int
+// breaker is a [flow.Breaker] that posts an event when it opens, lets a message try, and closes.
+type breaker struct {
+	*flow.Breaker[failure]
+	post  func(notify.Event)
+	since time.Time // when it opened first; zero while it is closed
+	err   error     // of the last failure
 }
 
+// failure identifies a message.
 type failure struct {
 	nsqd string
 	id   handler.ID
 }
 
-func (f *failures) add(m *handler.Delivery) {
-	this := failure{m.NSQD(), m.ID}
-	for _, known := range f.recent {
-		if known == this {
-			f.repeats++
-			return
-		}
-	}
-	f.recent[f.next] = this
-	f.next = (f.next + 1) % len(f.recent)
-	f.count++
+func newBreaker(cfg flow.Backoff, post func(notify.Event)) *breaker {
+	return &breaker{Breaker: flow.NewBreaker[failure](cfg), post: post}
 }
 
-// Failed takes a message that is about to be requeued for an error, before nsqd is told: if that
-// opens the breaker, RDY is closed before the answer makes room for another message.
-func (c *Control) Failed(m *handler.Delivery) {
+// Limit is [flow.Breaker.Limit].
+func (b *breaker) Limit(now time.Duration) int {
+	probing := b.Probing()
+	n := b.Breaker.Limit(now)
+	if b.Probing() && !probing {
+		b.tell(observe.BackoffProbe, 0)
+	}
+	return n
+}
+
+// reason returns since when the breaker is open, and the last error; zero if it is closed.
+func (b *breaker) reason() (since time.Time, err error) {
+	if b.Closed() {
+		return time.Time{}, nil
+	}
+	return b.since, b.err
+}
+
+func (b *breaker) tell(state observe.BackoffState, delay time.Duration) {
+	why := b.Why()
+	b.post(notify.Event{
+		Kind: notify.Backoff, ConnEvent: observe.ConnEvent{Retry: delay, Err: b.err},
+		State: state, Failed: why.Failed, Results: why.Results,
+	})
+}
+
+// Failed takes a message whose handler has failed, before nsqd is told: if that opens the breaker,
+// RDY is closed before the answer makes room for another message. outage reports whether the run
+// tells nothing of the message: it was the probe, or the breaker is open.
+func (c *Control) Failed(m *handler.Delivery, err error) (outage bool) {
+	if c.breaker == nil {
+		return false
+	}
 	src, delivered := m.Source().(*conn.Conn)
 	switch {
-	case c.breaker == nil:
-		return
 	case !delivered: // by Consumer.Process
-		return
+		return false
 	case src.Context().Err() != nil: // the handler may have failed because its connection has just ended
-		return
+		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.running {
-		return
-	}
-	c.failures.add(m)
-	if !c.breaker.Closed() {
-		if c.breaker.Result(c.now(), true, c.enough()) {
+	b, received := c.breaker, c.receivedAt(m)
+	if c.running {
+		b.err = err
+		if b.Failed(c.now(), received, failure{m.NSQD(), m.ID}, c.concurrency, c.countGood) {
 			c.open()
 		}
-		return
 	}
-	c.record()
+	return !b.Closed() && b.Outage(c.now(), received, c.countGood)
 }
 
-// FailedProbe is Failed for a message that is given up: it is a failure only while the breaker is
-// not closed.
-func (c *Control) FailedProbe(m *handler.Delivery) {
-	if c.cfg.Watching.Load() {
-		c.Failed(m)
+// Outage reports whether a message that has failed, and has no attempts left, is to be spared: all
+// messages fail at present.
+func (c *Control) Outage(m *handler.Delivery) bool {
+	if _, delivered := m.Source().(*conn.Conn); c.breaker == nil || !delivered {
+		return false
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.breaker.Outage(c.now(), c.receivedAt(m), c.countGood)
 }
 
-// SucceededProbe is Succeeded while the breaker is not closed.
-func (c *Control) SucceededProbe() {
+// Answered takes a message that its handler has ended otherwise than by a success. What the handler
+// needs works.
+func (c *Control) Answered() {
+	c.answered.Add(1)
 	if c.cfg.Watching.Load() {
 		c.Succeeded()
 	}
 }
 
+// Deferred takes a message that its handler wants again later. It is no failure, but no proof that an
+// outage is over either.
+func (c *Control) Deferred() { c.answered.Add(1) }
+
 // Succeeded takes a success. It is called only while the breaker is not closed.
 func (c *Control) Succeeded() {
 	c.mu.Lock()
-	if !c.breaker.Closed() {
-		c.breaker.Result(c.now(), false, c.enough())
-		c.cfg.Watching.Store(!c.breaker.Closed())
+	if b := c.breaker; !b.Closed() {
+		if b.Succeeded(c.concurrency); b.Closed() {
+			b.tell(observe.BackoffClosed, 0)
+			b.since, b.err = time.Time{}, nil
+			c.cfg.Watching.Store(false)
+		}
 	}
 	c.mu.Unlock()
 	c.Wake() // more may be in flight now
 }
 
-// record tells the closed breaker how many messages have failed. The caller holds mu.
-func (c *Control) record() {
-	if c.breaker == nil || !c.breaker.Closed() {
-		return
-	}
-	if c.breaker.Record(c.now(), c.failures.count, c.countResults) {
-		c.open()
+// tickBreaker lets a closed breaker forget old results. The caller holds mu.
+func (c *Control) tickBreaker() {
+	if c.breaker != nil {
+		c.breaker.Tick(c.now(), c.countGood)
 	}
 }
 
-// countResults counts the messages handled, as failures are counted. The caller holds mu.
-func (c *Control) countResults() uint64 {
-	n := c.pool.Snapshot().Results
-	return max(n-min(c.failures.repeats, n), c.failures.count) // the last failure is no result yet
-}
+// countGood counts the messages whose handlers have not failed. The caller holds mu.
+func (c *Control) countGood() uint64 { return c.pool.Snapshot().Finished + c.answered.Load() }
 
-// enough is the limit at which the breaker closes: one message a handler. The caller holds mu.
-func (c *Control) enough() int { return c.concurrency }
+// receivedAt is when a message was received, as the breaker counts instants.
+func (c *Control) receivedAt(m *handler.Delivery) time.Duration { return m.Received().Sub(c.start) }
 
 // open acts on the breaker, which has opened. The caller holds mu.
 func (c *Control) open() {
+	if c.breaker.since.IsZero() {
+		c.breaker.since = time.Now()
+	}
 	c.cfg.Watching.Store(true)
 	c.suspend()
-	c.cfg.Post(notify.Event{Kind: notify.Backoff, ConnEvent: observe.ConnEvent{Retry: c.breaker.OpenFor(c.now())}})
+	c.breaker.tell(observe.BackoffOpen, c.breaker.OpenFor(c.now()))
 	c.Wake()
 }

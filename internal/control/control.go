@@ -38,8 +38,9 @@ type Control struct {
 	start time.Time
 	wake  chan struct{} // holds one
 
-	asleep    atomic.Bool // Run waits for a message, without a ticker
-	openTurns atomic.Bool // every connection may deliver: the first message closes the others
+	asleep    atomic.Bool   // Run waits for a message, without a ticker
+	answered  atomic.Uint64 // messages that ended by the word of their handlers, without a FIN of a success
+	openTurns atomic.Bool   // every connection may deliver: the first message closes the others
 
 	// mu is held while quotas are set, so that whoever has closed RDY finds it closed. It comes
 	// before the locks of the pool and of connections.
@@ -48,8 +49,7 @@ type Control struct {
 	concurrency int
 	fixed       int // WithMaxInFlight; 0: automatic
 	paused      bool
-	breaker     *flow.Breaker // nil: none
-	failures    failures
+	breaker     *breaker  // nil: none
 	total       int       // shared out last
 	yielding    bool      // a connection may still use more than its quota: others wait for that
 	stuck       int       // workers with a message that is beyond its time or whose connection is lost
@@ -79,7 +79,7 @@ func New(cfg Config) *Control {
 		concurrency: cfg.Concurrency, fixed: cfg.MaxInFlight, flood: make(map[*conn.Conn]int),
 	}
 	if cfg.Backoff != nil {
-		c.breaker = flow.NewBreaker(*cfg.Backoff)
+		c.breaker = newBreaker(*cfg.Backoff, cfg.Post)
 	}
 	c.total = cmp.Or(c.fixed, c.concurrency)
 	c.setCapacity(nil)

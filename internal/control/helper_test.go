@@ -86,7 +86,7 @@ func newService(t *testing.T, cfg Config, handle func(d *handler.Delivery) error
 	s.pool = pool.New(pool.Config{
 		Process: func(d *handler.Delivery) handler.Outcome {
 			if err := handle(d); err != nil {
-				s.Failed(d)
+				s.Failed(d, err)
 				return handler.Outcome{Disposition: handler.Requeue, Err: err}
 			}
 			return handler.Outcome{Disposition: handler.Finish}
@@ -367,3 +367,37 @@ func (l *line) wantCommands(names, want string) {
 func backoff() *flow.Backoff {
 	return &flow.Backoff{MinResults: 5, Failures: 0.9, Period: 10 * time.Second, First: time.Second, Max: 4 * time.Second}
 }
+
+// openBreaker opens the breaker of a service made with backoff. The caller holds mu.
+func (s *service) openBreaker() {
+	for i := range byte(5) {
+		s.breaker.Failed(s.now(), s.now(), failure{id: handler.ID{i}}, 1, func() uint64 { return 0 })
+	}
+}
+
+// failing returns a service with n messages, in the order of their ids, whose handlers hang until
+// release is called. Quotas are set.
+func failing(t *testing.T, n int) (s *service, l *line, running []*handler.Delivery, release func()) {
+	t.Helper()
+	handle, release := hanging()
+	s = newService(t, Config{Backoff: backoff(), Concurrency: n, MaxInFlight: 50, FixedRDY: true}, handle)
+	s.Start()
+	l = s.dial(nsqd1)
+	s.adjust(true)
+	s.awake()
+	for i := range n {
+		l.flood(uint64(1+i), 1)
+		synctest.Wait()
+		for _, m := range s.pool.Snapshot().Running {
+			if m.ID.String() == idOf(1+i) {
+				running = append(running, m)
+			}
+		}
+	}
+	if len(running) != n {
+		t.Fatalf("%d messages are running, want %d", len(running), n)
+	}
+	return s, l, running, release
+}
+
+func idOf(n int) string { return newMessages(n, 1, 0)[0].ID.String() }

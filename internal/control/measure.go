@@ -26,7 +26,7 @@ func (c *Control) measure() {
 			delete(c.flood, conn)
 		}
 	}
-	c.record()
+	c.tickBreaker()
 	c.mu.Unlock()
 
 	received := c.countReceived()

@@ -1,5 +1,7 @@
 package control
 
+import "time"
+
 // Start starts the workers.
 func (c *Control) Start() {
 	c.mu.Lock()
@@ -68,6 +70,8 @@ type State struct {
 	Concurrency, MaxInFlight int
 	Paused                   bool
 	BackoffLevel             int
+	BackoffSince             time.Time
+	BackoffErr               error
 }
 
 // State returns the present settings.
@@ -77,6 +81,7 @@ func (c *Control) State() State {
 	s := State{Concurrency: c.concurrency, MaxInFlight: c.total, Paused: c.paused}
 	if c.breaker != nil {
 		s.BackoffLevel = c.breaker.Level()
+		s.BackoffSince, s.BackoffErr = c.breaker.reason()
 	}
 	return s
 }

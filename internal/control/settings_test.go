@@ -54,7 +54,7 @@ func TestState(t *testing.T) {
 		s.SetMaxInFlight(20)
 		s.adjust(false)
 		check("resumed", s, State{Concurrency: 3, MaxInFlight: 20})
-		s.locked(func() { s.breaker.Record(s.now(), 5, func() uint64 { return 5 }) })
+		s.locked(func() { s.openBreaker() })
 		s.adjust(false)
 		check("breaker open", s, State{Concurrency: 3, BackoffLevel: 1})
 	})

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/notify"
 )
 
@@ -154,7 +153,7 @@ func TestRefuse(t *testing.T) {
 		l.flood(0x10, 1)
 		l.wantCommands("REQ", "REQ 10 0")
 		for _, m := range running {
-			s.Failed(m)
+			s.Failed(m, errBill)
 		}
 		l.flood(0x11, 1)
 		l.wantCommands("REQ", "REQ 10 0, REQ 11 0") // the pause may end sooner
@@ -209,7 +208,7 @@ func TestGivenBack(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s, l, release := stalling(t, 3)
-			s.breaker = flow.NewBreaker(*backoff())
+			s.breaker = newBreaker(*backoff(), s.cfg.Post)
 			tt.then(s, l)
 			var got []string
 			given := uint64(0)

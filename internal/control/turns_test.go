@@ -122,7 +122,7 @@ func TestTurnsReset(t *testing.T) {
 		want       []int
 	}{
 		"paused": {func(s *service) { s.Pause() }, func(s *service) { s.Resume() }, none},
-		"breaker open": {func(s *service) { s.locked(func() { s.breaker.Record(s.now(), 5, func() uint64 { return 5 }) }) },
+		"breaker open": {func(s *service) { s.locked(func() { s.openBreaker() }) },
 			func(s *service) { s.breaker = nil }, none},
 		"stalled": {func(s *service) { s.stalled = true }, func(s *service) { s.stalled = false }, none},
 		"over capacity": {func(s *service) {

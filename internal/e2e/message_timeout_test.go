@@ -232,7 +232,7 @@ func TestTouchF16(t *testing.T) {
 	})
 }
 
-// TestCrashGuardF19: a message with more than 2 × MaxAttempts + 8 attempts is given up without
+// TestCrashGuardF19: a message with as many attempts as the crash guard allows is given up without
 // running the handler.
 func TestCrashGuardF19(t *testing.T) {
 	t.Parallel()
@@ -254,7 +254,7 @@ func TestCrashGuardF19(t *testing.T) {
 	c := newConsumer(t, func(ctx context.Context, _ string) error {
 		t.Errorf("handler called at attempt %d", handler.FromContext(ctx).Attempts)
 		return nil
-	}, nsqx.WithNSQD(s.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()))
+	}, nsqx.WithNSQD(s.Addr()), nsqx.WithMaxAttempts(1), nsqx.WithCrashGuard(11), nsqx.WithDeadLetter("dead"), nsqx.WithHooks(w.hooks()))
 	r = start(t, c)
 	finished(t, s, c, 1)
 	r.mustStop()

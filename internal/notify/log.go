@@ -39,6 +39,12 @@ func describe(ev *Event) (level slog.Level, text string) {
 		}
 		return slog.LevelWarn, "asking for nsqds failed"
 	case Backoff:
+		switch ev.State {
+		case observe.BackoffProbe:
+			return slog.LevelInfo, "backoff: one message may try"
+		case observe.BackoffClosed:
+			return slog.LevelInfo, "backoff ends: messages are handled again"
+		}
 		return slog.LevelWarn, "nearly all messages fail: none is asked for until one may try"
 	case GivenBack:
 		if ev.Reason == "suspended" {
@@ -61,6 +67,9 @@ func attrs(ev *Event) (attrs []slog.Attr) {
 	add(ev.Err != nil, slog.Any("error", ev.Err))
 	add(ev.Retry > 0, slog.Duration("retry", ev.Retry.Round(time.Millisecond)))
 	switch ev.Kind {
+	case Backoff:
+		add(true, slog.Int("failed", ev.Failed))
+		add(true, slog.Int("results", ev.Results))
 	case Lookup:
 		add(true, slog.String("source", ev.Source))
 		add(true, slog.Int("found", ev.Found))

@@ -35,8 +35,8 @@ func TestLog(t *testing.T) {
 		"lookup, partial":      {lookupEvent(io.EOF, true), `level=WARN msg="nsqx: asked for nsqds, not all can be used" error=EOF source=l:1 found=3`},
 		"lookup, failed":       {lookupEvent(io.EOF, false), `level=WARN msg="nsqx: asking for nsqds failed" error=EOF source=l:1 found=3`},
 		"backoff": {
-			Event{Kind: Backoff, ConnEvent: observe.ConnEvent{Retry: time.Minute}},
-			`level=WARN msg="nsqx: nearly all messages fail: none is asked for until one may try" retry=1m0s`,
+			Event{Kind: Backoff, State: observe.BackoffOpen, Failed: 9, Results: 10, ConnEvent: observe.ConnEvent{Retry: time.Minute, Err: io.EOF}},
+			`level=WARN msg="nsqx: nearly all messages fail: none is asked for until one may try" error=EOF retry=1m0s failed=9 results=10`,
 		},
 		"overdue": {
 			Event{Kind: Overdue, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Message: handler.ID([]byte("0123456789abcdef")), Age: 61_000_400 * time.Microsecond},

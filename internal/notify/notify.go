@@ -30,6 +30,9 @@ type Event struct {
 	Kind Kind
 	observe.ConnEvent
 
+	State           observe.BackoffState // of Backoff
+	Failed, Results int                  // of Backoff
+
 	Message handler.ID    // of Overdue
 	Age     time.Duration // of Overdue
 
@@ -52,6 +55,7 @@ type Queue struct {
 	settle         []func(*handler.Message)
 	events         chan *Event // pointers, since the queue is nearly always empty
 	dropped        atomic.Uint64
+	quit           chan struct{} // closed by Close
 	done           chan struct{} // closed when the goroutine has ended
 }
 
@@ -59,7 +63,7 @@ type Queue struct {
 func New(logger *slog.Logger, topic, channel string, hooks []observe.Hooks) *Queue {
 	q := &Queue{
 		logger: logger, topic: topic, channel: channel,
-		hooks: hooks, events: make(chan *Event, backlog), done: make(chan struct{}),
+		hooks: hooks, events: make(chan *Event, backlog), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	for _, h := range hooks {
 		if h.OnSettle != nil {
@@ -101,7 +105,7 @@ func (q *Queue) run() {
 		defer func() { go q.run() }() // even if the logger calls runtime.Goexit, too
 		q.logger.Error("nsqx: a hook or the logger called runtime.Goexit")
 	}()
-	for ev := range q.events {
+	for ev := q.next(); ev != nil; ev = q.next() {
 		q.log(ev)
 		for _, h := range q.hooks {
 			q.tell(h, ev)
@@ -110,10 +114,26 @@ func (q *Queue) run() {
 	ended = true
 }
 
-// Close ends the goroutine after the events that wait, and waits for it until the deadline. Nobody
-// may post after Close. It returns false if the goroutine still runs.
+// next blocks for an event. It returns nil when Close was called and no event waits.
+func (q *Queue) next() *Event {
+	select {
+	case ev := <-q.events:
+		return ev
+	case <-q.quit:
+	}
+	select {
+	case ev := <-q.events:
+		return ev
+	default:
+		return nil
+	}
+}
+
+// Close ends the goroutine after the events that wait, and waits for it until the deadline. What is
+// posted later is lost: a handler may outlive its consumer. It returns false if the goroutine still
+// runs. Close must be called once.
 func (q *Queue) Close(deadline time.Time) bool {
-	close(q.events)
+	close(q.quit)
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
@@ -140,7 +160,10 @@ func (q *Queue) tell(h observe.Hooks, ev *Event) {
 			Source: ev.Source, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Found: ev.Found, Duration: ev.Took, Err: ev.Err,
 		})
 	case Backoff:
-		call(q, h.OnBackoff, observe.BackoffEvent{Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Delay: ev.Retry})
+		call(q, h.OnBackoff, observe.BackoffEvent{
+			Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, State: ev.State, Delay: ev.Retry, Err: ev.Err,
+			Failed: ev.Failed, Results: ev.Results,
+		})
 	case GivenBack:
 		call(q, h.OnGivenBack, observe.GivenBackEvent{
 			Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, Reason: ev.Reason, Messages: ev.Found,

@@ -32,6 +32,7 @@ func seen(list *check.Synced[string]) observe.Hooks {
 		OnRefused:    func(e observe.ConnEvent) { add("refused", e) },
 		OnLookup:     func(e observe.LookupEvent) { add("lookup", e) },
 		OnBackoff:    func(e observe.BackoffEvent) { add("backoff", e) },
+		OnGivenBack:  func(e observe.GivenBackEvent) { add("given back", e) },
 		OnOverdue:    func(e observe.OverdueEvent) { add("overdue", e) },
 	}
 }
@@ -58,7 +59,10 @@ func TestHooksGetTheEvent(t *testing.T) {
 		{Lookup, "lookup", observe.LookupEvent{
 			Source: "b:2", Topic: "orders", Channel: "billing", Time: now, Duration: time.Minute, Found: 3, Err: errLost,
 		}},
-		{Backoff, "backoff", observe.BackoffEvent{Topic: "orders", Channel: "billing", Time: now, Delay: time.Second}},
+		{Backoff, "backoff", observe.BackoffEvent{
+			Topic: "orders", Channel: "billing", Time: now, State: observe.BackoffOpen, Delay: time.Second, Err: errLost, Failed: 9, Results: 10,
+		}},
+		{GivenBack, "given back", observe.GivenBackEvent{Topic: "orders", Channel: "billing", Time: now, Reason: "stall", Messages: 3}},
 		{Overdue, "overdue", observe.OverdueEvent{
 			NSQD: "a:1", Topic: "orders", Channel: "billing", Time: now, ID: id, Age: time.Hour,
 		}},
@@ -71,7 +75,7 @@ func TestHooksGetTheEvent(t *testing.T) {
 			q := newQueue(&records{}, seen(&list))
 			q.Post(Event{
 				Kind: tt.kind, ConnEvent: observe.ConnEvent{NSQD: "a:1", Err: errLost, Retry: time.Second},
-				Message: id, Age: time.Hour, Source: "b:2", Found: 3, Took: time.Minute,
+				Message: id, Age: time.Hour, Source: "b:2", Found: 3, Took: time.Minute, Reason: "stall", State: observe.BackoffOpen, Failed: 9, Results: 10,
 			})
 			time.Sleep(time.Hour)
 			q.Start()

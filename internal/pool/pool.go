@@ -14,7 +14,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Config is what a Pool needs of its owner. All fields are required.
+// Config is what a Pool needs of its owner. All fields but Unhandled are required.
 type Config struct {
 	// Process runs the chain of a message and returns the outcome. It does not panic, but user code
 	// in it may call runtime.Goexit.
@@ -29,6 +29,9 @@ type Config struct {
 
 	// MaxRequeueDelay bounds the delay of Requeue.
 	MaxRequeueDelay time.Duration
+
+	// Unhandled is called for each message that Requeue takes, before nsqd is told; nil for nothing.
+	Unhandled func(*handler.Delivery)
 }
 
 // Pool is a queue and its workers. Its methods are safe for concurrent use.
@@ -36,11 +39,12 @@ type Pool struct {
 	cfg   Config
 	queue *queue
 
-	mu      sync.Mutex // comes before queue.mu
-	all     []*worker  // that have not ended
-	started int
-	settled counts        // by workers that have ended
-	done    chan struct{} // closed when the last worker has ended
+	mu       sync.Mutex // comes before queue.mu
+	all      []*worker  // that have not ended
+	started  int
+	settled  counts        // by workers that have ended
+	finished uint64        // of settled, those whose handlers succeeded
+	done     chan struct{} // closed when the last worker has ended
 
 	skipped   [handler.Lost + 1]atomic.Uint64 // messages that no worker handled, by disposition
 	givenBack atomic.Uint64                   // of them, those that nsqd was sent a REQ for, except in the drain
@@ -142,6 +146,9 @@ func (p *Pool) Wait(d time.Duration) bool {
 // Requeue gives back a message that no handler has seen, and counts it as d. It returns false if no
 // answer could be sent.
 func (p *Pool) Requeue(m *handler.Delivery, d handler.Disposition, delay time.Duration) (sent bool) {
+	if p.cfg.Unhandled != nil {
+		p.cfg.Unhandled(m)
+	}
 	if sent = m.Source().(*conn.Conn).Requeue(m, min(delay, p.cfg.MaxRequeueDelay)); !sent {
 		d = unanswered(m)
 	} else if d == handler.Requeue {
@@ -156,6 +163,7 @@ func (p *Pool) Requeue(m *handler.Delivery, d handler.Disposition, delay time.Du
 func (p *Pool) ended(w *worker) {
 	p.mu.Lock()
 	p.settled.add(w)
+	p.finished += w.before
 	i := slices.Index(p.all, w)
 	p.all = slices.Delete(p.all, i, i+1)
 	last := len(p.all) == 0 // the queue is closed

@@ -26,6 +26,7 @@ type Snapshot struct {
 	OverCapacity bool                // a message found no room, and half of the capacity still waits
 
 	Results   uint64        // messages settled by workers, those included whose FIN is not sent yet
+	Finished  uint64        // of these, those whose handlers succeeded
 	GivenBack uint64        // messages that nsqd was given back because no worker came for them
 	BusyTime  time.Duration // of all workers together, running handlers included
 }
@@ -34,7 +35,7 @@ type Snapshot struct {
 func (p *Pool) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Snapshot{Workers: len(p.all), GivenBack: p.givenBack.Load()}
+	s := Snapshot{Workers: len(p.all), Finished: p.finished, GivenBack: p.givenBack.Load()}
 	for _, n := range p.settled {
 		s.Results += n
 	}
@@ -43,6 +44,7 @@ func (p *Pool) Snapshot() Snapshot {
 	defer q.mu.Unlock()
 	for _, w := range p.all {
 		s.Results += w.results()
+		s.Finished += w.finished()
 		if m := w.current(); m != nil {
 			s.Running = append(s.Running, m)
 		}

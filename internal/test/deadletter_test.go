@@ -408,7 +408,7 @@ func TestInterruptedIsNotADeadLetter(t *testing.T) {
 func TestCrashGuardIsLogged(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		d := newNSQDs(t)
-		s := d.run(func(context.Context, string) error { panic("not called") }, dead, max3)
+		s := d.run(func(context.Context, string) error { panic("not called") }, dead, max3, guard15)
 		l := d.line(nsqd1)
 		l.sendAs(1, 15, "x")
 		l.wantCommands("FIN REQ", "FIN 1")

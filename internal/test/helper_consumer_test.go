@@ -59,6 +59,7 @@ func timeout(d time.Duration) nsqx.ConsumerOption { return nsqx.WithShutdownTime
 var (
 	seconds  = retry.PolicyFunc(func(attempt int, _ error) time.Duration { return time.Duration(attempt) * time.Second })
 	max3     = nsqx.WithMaxAttempts(3)
+	guard15  = nsqx.WithCrashGuard(15)
 	stop     = retry.Schedule(time.Second, retry.Stop)
 	maxAge   = nsqx.WithMaxAge(time.Hour)
 	errOther = errors.New("other")

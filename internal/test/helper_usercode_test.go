@@ -99,7 +99,11 @@ func (d *dependency) handle(context.Context, string) error {
 }
 
 func (d *dependency) hook() nsqx.ConsumerOption {
-	return nsqx.WithHooks(observe.Hooks{OnBackoff: d.backoffs.add})
+	return nsqx.WithHooks(observe.Hooks{OnBackoff: func(e observe.BackoffEvent) {
+		if e.State == observe.BackoffOpen {
+			d.backoffs.add(e)
+		}
+	}})
 }
 
 // runsBetween counts the runs that began between two instants.

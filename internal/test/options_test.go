@@ -79,6 +79,10 @@ func TestOptionFaults(t *testing.T) {
 		"nil dead letter func": {[]nsqx.ConsumerOption{ok, nsqx.WithDeadLetterFunc(nil)}, []string{"WithDeadLetterFunc nil"}},
 
 		"bound without end":        {[]nsqx.ConsumerOption{ok, nsqx.WithMaxAttempts(3)}, []string{"WithMaxAttempts needs WithDeadLetter, WithDeadLetterFunc or WithDiscard"}},
+		"guard without end":        {[]nsqx.ConsumerOption{ok, nsqx.WithCrashGuard(30)}, []string{"WithCrashGuard needs WithDeadLetter"}},
+		"guard and no dead letter": {[]nsqx.ConsumerOption{ok, nsqx.WithCrashGuard(30), nsqx.WithDiscard()}, []string{"WithCrashGuard contradicts WithDiscard"}},
+		"guard below attempts":     {[]nsqx.ConsumerOption{ok, nsqx.WithCrashGuard(8), nsqx.WithMaxAttempts(8), nsqx.WithDeadLetter("dead")}, []string{"WithCrashGuard is 8, want more than the 8"}},
+		"guard 1":                  {[]nsqx.ConsumerOption{ok, nsqx.WithCrashGuard(1), nsqx.WithDeadLetter("dead")}, []string{"WithCrashGuard is 1, want 2 to 65535"}},
 		"bounds without end":       {[]nsqx.ConsumerOption{ok, nsqx.WithMaxAge(time.Hour), nsqx.WithMaxAttempts(3)}, []string{"WithMaxAttempts needs", "WithMaxAge needs"}},
 		"bound with a topic":       {[]nsqx.ConsumerOption{ok, nsqx.WithMaxAttempts(3), nsqx.WithDeadLetter("dead")}, nil},
 		"bound with a func":        {[]nsqx.ConsumerOption{ok, nsqx.WithMaxAge(3), nsqx.WithDeadLetterFunc(fn)}, nil},
@@ -125,6 +129,7 @@ func TestGivenTwice(t *testing.T) {
 		"WithRetry":           nsqx.WithRetry(retry.Linear(0, 0)),
 		"WithErrors":          nsqx.WithErrors(func(error) error { return nil }),
 		"WithMaxAttempts":     nsqx.WithMaxAttempts(1),
+		"WithCrashGuard":      nsqx.WithCrashGuard(2),
 		"WithMaxAge":          nsqx.WithMaxAge(1),
 		"WithDeadLetter":      nsqx.WithDeadLetter("dead"),
 		"WithDiscard":         nsqx.WithDiscard(),
@@ -140,6 +145,9 @@ func TestGivenTwice(t *testing.T) {
 			}
 			if strings.HasPrefix(name, "WithMaxA") {
 				opts = append(opts, nsqx.WithDiscard())
+			}
+			if name == "WithCrashGuard" {
+				opts = append(opts, nsqx.WithDeadLetter("dead"))
 			}
 			_, err := nsqx.NewConsumer("orders", "billing", codec.String(), done, opts...)
 			fault, ok := errors.AsType[*nsqx.OptionError](err)

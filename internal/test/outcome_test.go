@@ -84,11 +84,12 @@ var rows = map[string]row{
 
 	"F20: counter wrapped, no bound":  {wrapped: true, answer: errBill, want: handler.Requeue, delay: time.Hour, heard: "REQ 1 3600000"},
 	"F20: counter wrapped, any bound": {opts: opts(nsqx.WithMaxAttempts(65535)), dead: true, wrapped: true, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
-	"F20: counter wrapped, crashes":   {opts: opts(max3), dead: true, wrapped: true, notCalled: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
+	"F20: counter wrapped, crashes":   {opts: opts(max3, nsqx.WithCrashGuard(65535)), dead: true, wrapped: true, notCalled: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
 	"F20: highest attempt":            {opts: opts(nsqx.WithMaxAttempts(65535)), dead: true, attempts: 65535, answer: errBill, want: handler.DeadLetter, heard: "FIN 1"},
-	"crash guard, not yet":            {opts: opts(max3), dead: true, attempts: 14, answer: errBill, want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
-	"crash guard":                     {opts: opts(max3), dead: true, attempts: 15, notCalled: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
-	"crash guard, discarded":          {opts: opts(max3, nsqx.WithDiscard()), attempts: 15, notCalled: true, want: handler.Drop, err: errAny, heard: "FIN 1"},
+	"crash guard, not yet":            {opts: opts(max3, guard15), dead: true, attempts: 14, answer: errBill, want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
+	"crash guard":                     {opts: opts(max3, guard15), dead: true, attempts: 15, notCalled: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
+	"crash guard alone":               {opts: opts(guard15), dead: true, attempts: 15, notCalled: true, want: handler.DeadLetter, err: errAny, heard: "FIN 1"},
+	"no crash guard":                  {opts: opts(max3), dead: true, attempts: 60000, want: handler.Finish, heard: "FIN 1"},
 
 	"mapped to permanent":   {opts: opts(mapping), dead: true, answer: errBill, want: handler.DeadLetter, err: errBill, heard: "FIN 1"},
 	"mapped to after":       {opts: opts(mapping), dead: true, answer: fmt.Errorf("in %w", errQuota), want: handler.Requeue, delay: 7 * time.Second, err: errQuota, heard: "REQ 1 7000"},

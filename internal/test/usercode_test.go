@@ -225,7 +225,7 @@ func TestLoggerPanics(t *testing.T) {
 	for name, opts := range map[string][]nsqx.ConsumerOption{
 		"":                 nil,
 		"with middleware":  opts(nsqx.WithMiddleware(panics("after"))),
-		"crash guard":      opts(max3, nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })),
+		"crash guard":      opts(max3, guard15, nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })),
 		"a hook panics":    opts(nsqx.WithHooks(panickingHook)),
 		"a short delay":    opts(nsqx.WithMaxRequeueDelay(5 * time.Second)),
 		"a policy as well": opts(nsqx.WithRetry(retry.PolicyFunc(func(int, error) time.Duration { panic(errOther) }))),
