@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"time"
 
@@ -22,6 +21,10 @@ import (
 const (
 	maxConcurrency = 1 << 16
 	maxInFlight    = 1 << 20
+
+	// defaultConcurrency suits handlers that wait for a database: a small pod has one or two
+	// processors.
+	defaultConcurrency = 16
 )
 
 // sharedConfig holds the options that all kinds of services share.
@@ -62,7 +65,7 @@ func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerCo
 		sharedConfig: newSharedConfig(),
 		consume: consume.Config{
 			Sub:              conn.Subscription{Topic: topic, Channel: channel},
-			Concurrency:      runtime.GOMAXPROCS(0),
+			Concurrency:      defaultConcurrency,
 			MaxInFlightBytes: 64 << 20,
 			Backoff:          &backoff,
 			Retry:            retry.Exponential(time.Second, 10*time.Minute),

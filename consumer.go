@@ -43,7 +43,7 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //
 // Defaults:
 //
-//	concurrency            GOMAXPROCS                        WithConcurrency
+//	concurrency            16                                WithConcurrency
 //	messages in flight     automatic                         WithMaxInFlight
 //	their bodies           64 MiB                            WithMaxInFlightBytes
 //	backoff                opens at 90 % failures of         WithBackoff, WithoutBackoff

@@ -32,7 +32,7 @@ var floors = [][]string{
 	{"internal/publish"},
 	{"internal/consume"},
 	{"."},
-	{"nsqxtest", "otel", "internal/fake", "internal/test"},
+	{"nsqxtest", "otel", "internal/check", "internal/fake", "internal/test"},
 }
 
 // foreign are the imports of other modules, by package.

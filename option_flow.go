@@ -9,7 +9,7 @@ import (
 )
 
 // WithConcurrency sets how many handlers run at once: 1 to 65536. Handlers that wait for other
-// services need more than one a CPU. See also [Consumer.SetConcurrency]. Defaults to GOMAXPROCS.
+// services need more than one a CPU. See also [Consumer.SetConcurrency]. Defaults to 16.
 func WithConcurrency(n int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithConcurrency")

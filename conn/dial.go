@@ -10,7 +10,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 )
 
 const unixScheme = "unix://"
@@ -72,7 +72,7 @@ func dial(ctx context.Context, addr string, cfg *Config) (net.Conn, error) {
 	}
 	dctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
-	nc, err := recovered(func() (net.Conn, error) { return cfg.DialContext(dctx, network, address) })
+	nc, err := guard.Value(func() (net.Conn, error) { return cfg.DialContext(dctx, network, address) })
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, ended(ctx)
@@ -82,16 +82,6 @@ func dial(ctx context.Context, addr string, cfg *Config) (net.Conn, error) {
 		return nil, errors.New("conn.Config.DialContext returned neither a connection nor an error")
 	}
 	return nc, nil
-}
-
-// recovered converts a panic of the caller's function to an error, so that redialling continues.
-func recovered[T any](f func() (T, error)) (v T, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = handler.NewPanicError(p)
-		}
-	}()
-	return f()
 }
 
 func tlsConfig(cfg *tls.Config, addr string) *tls.Config {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
@@ -43,7 +44,7 @@ func handshake(ctx context.Context, addr string, cfg *Config, sub *Subscription)
 		}
 	}
 	if err != nil {
-		nc.Close() // Close of a tls.Conn would write
+		_ = guard.Call(func() { nc.Close() }) // Close of a tls.Conn would write
 		if isAlert(err) {
 			h.phase = PhaseTLS
 		}
@@ -61,7 +62,7 @@ func closeAtEnd(ctx context.Context, nc net.Conn) (detach func() bool) {
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)
-		nc.Close()
+		_ = guard.Call(func() { nc.Close() })
 	})
 	return func() bool {
 		if stop() {
@@ -171,7 +172,7 @@ func (h *handshaker) auth(ctx context.Context) error {
 	case !h.t.resp.TLS && !h.cfg.AllowPlaintextAuth:
 		return ErrPlaintextAuth
 	}
-	secret, err := recovered(func() (string, error) { return h.cfg.AuthSecret(ctx) })
+	secret, err := guard.Value(func() (string, error) { return h.cfg.AuthSecret(ctx) })
 	if err != nil {
 		return fmt.Errorf("conn.Config.AuthSecret: %w", err)
 	}

@@ -144,8 +144,8 @@ func (c *Conn) Publish(ctx context.Context, p *Pub) error {
 	return c.PublishValid(ctx, p)
 }
 
-// PublishValid is Publish for a Pub that Validate has passed with the Limits of the connection's Config. A connection with a
-// subscription must not call it.
+// PublishValid is Publish for a Pub that Validate has passed with the Limits of the connection's
+// Config. It must not be called on a connection with a subscription.
 func (c *Conn) PublishValid(ctx context.Context, p *Pub) error {
 	if ctx.Err() != nil {
 		return c.notPublished(ErrNotSent, p, ended(ctx))

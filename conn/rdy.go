@@ -65,6 +65,7 @@ func (r *rdy) set(n int, now time.Duration) {
 // received counts messages; buffer is how many of them fill nsqd's output buffer.
 func (r *rdy) received(a flow.Arrival, buffer int) {
 	r.inFlight += a.Messages
+	r.yielding = r.yielding || r.unanswered() > r.quota
 	r.peak = max(r.peak, r.inFlight)
 	r.starved = r.starved || r.full()
 	r.window.Received(a, min(r.quota, r.max), buffer)

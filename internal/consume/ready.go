@@ -34,7 +34,7 @@ func (c *Consumer) Healthy() error {
 		return observe.ErrStuck
 	case len(c.links.Conns()) > 0:
 		return nil
-	case c.links.Len() == 0 && c.discovery.Answered():
+	case c.discovery.Answered() && c.links.Len() == 0:
 		return nil // the topic does not exist yet
 	}
 	if failures := c.links.Failures(); len(failures) > 0 {

@@ -15,10 +15,12 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	conns := c.cfg.Conns()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer func() { c.openTurns.Store(c.turns.Open()) }()
 	loads := c.look(tick, conns)
 	s := c.pool.Snapshot()
 	allowed := c.allowed()
-	c.total = min(c.limit(conns, loads, s), allowed)
+	restrained := c.restraint.holds(time.Now())
+	c.total = min(c.limit(conns, loads, restrained), allowed)
 	c.setCapacity(conns)
 	c.yielding = false
 	if allowed == 0 {
@@ -35,13 +37,13 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	var quotas []int
 	if len(conns) > c.total {
 		quotas, next = c.turns.Step(time.Since(c.start), turnConns(conns, loads), flow.TurnLimits{
-			Slots: c.total, Open: c.mayOpen(len(conns), allowed, s), Patience: patience(conns),
+			Slots: c.total, Open: !restrained && c.mayOpen(len(conns), allowed, s), Patience: patience(conns),
 		})
 	} else {
 		c.turns.Reset()
 		quotas = flow.Quotas(c.total, c.quotas(conns, loads))
 	}
-	if c.openTurns.Store(c.turns.Open()); c.turns.Open() {
+	if c.turns.Open() {
 		c.total = len(conns)
 	}
 	for i, n := range quotas {
@@ -57,7 +59,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 // is idle, so the first message closes the others before a second one is likely to arrive. The
 // caller holds mu.
 func (c *Control) mayOpen(conns, allowed int, s pool.Snapshot) bool {
-	return c.fixed == 0 && allowed == math.MaxInt && c.stuck == 0 && c.total > 0 && !c.restrained() &&
+	return c.fixed == 0 && allowed == math.MaxInt && c.stuck == 0 && c.total > 0 &&
 		len(s.Running) == 0 && s.Waiting == 0 && c.size.Fit(c.cfg.MaxInFlightBytes, conns) == conns
 }
 
@@ -74,7 +76,7 @@ func (c *Control) allowed() int {
 
 // limit is how many messages the consumer could do with in flight now: it never asks for one that it
 // cannot start. The caller holds mu.
-func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, s pool.Snapshot) int {
+func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool) int {
 	var rtt time.Duration
 	var most int
 	for i, l := range loads {
@@ -82,23 +84,18 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, s pool.Snapshot) 
 	}
 	workers := max(c.concurrency-c.stuck, 0)
 	capacity, auto := workers, workers
-	if !c.restrained() {
+	if !restrained {
 		capacity = c.service.Capacity(workers, patience(conns))
 		auto += c.service.Ahead(workers, rtt, most)
 	}
-	if s.Idle > 0 && s.Waiting == 0 {
-		auto = max(auto, len(conns))
-	}
-	n := min(auto, most)
+	auto = min(max(auto, len(conns)), most) // one a connection if capacity allows that
+	n := auto
 	if c.fixed > 0 {
 		n = c.fixed
 	}
 	n = c.size.Fit(c.cfg.MaxInFlightBytes, n)
-	if c.cfg.FixedRDY && workers > 0 && !c.restrained() {
+	if c.cfg.FixedRDY && workers > 0 && !restrained {
 		return max(n-c.stuck, 0)
-	}
-	if c.stalled {
-		capacity = min(capacity, workers)
 	}
 	return min(n, capacity)
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/internal/pool"
 )
 
 func wantQuotas(t *testing.T, what string, lines []*line, want ...int) {
@@ -30,7 +29,7 @@ func (s *service) settleQuotas() {
 	s.adjust(false)
 }
 
-// TestLimit: how many messages may be in flight, with four workers that are busy and one connection
+// TestLimit: how many messages may be in flight, with four workers and one connection
 // with max-rdy-count 2500 unless the case says otherwise.
 func TestLimit(t *testing.T) {
 	type limit struct {
@@ -40,41 +39,36 @@ func TestLimit(t *testing.T) {
 		rtt         time.Duration
 		timeout     int // of messages, in milliseconds
 		conns, most int // connections, and their max-rdy-count
-		idle        int // workers
-		waiting     int
 		size        int // of messages
-		restraint   time.Duration
-		stalled     bool
+		restrained  bool
 		stuck       int
 
 		want int
 	}
 	const concurrency, maxBytes = 4, 1000
 	for name, tt := range map[string]limit{
-		"service time unknown":   {want: 4},
-		"10 ms":                  {service: 10 * ms, want: 4 + 40}, // what workers do in 100 ms
-		"10 ms, near":            {service: 10 * ms, rtt: ms, want: 4 + 40},
-		"10 ms, far away":        {service: 10 * ms, rtt: 200 * ms, want: 4 + 160},
-		"10 ms, farther":         {service: 10 * ms, rtt: 400 * ms, want: 4 * (1 + 50)},
-		"200 ms":                 {service: 200 * ms, want: 4 + 2},
-		"200 ms, far away":       {service: 200 * ms, rtt: 400 * ms, want: 4 * (1 + 2)},
-		"500 ms":                 {service: 500 * ms, want: 4 + 1},
-		"more than 500 ms":       {service: 500*ms + 1, want: 4}, // the second one might wait for a second
-		"1 h":                    {service: time.Hour, want: 4},
-		"1 µs":                   {service: time.Microsecond, want: 2500},
-		"short message timeout":  {service: 10 * ms, timeout: 400, want: 4 * (1 + 5)},
-		"max-rdy-count":          {service: time.Microsecond, most: 50, want: 50},
-		"small max-rdy-count":    {most: 3, want: 3},
-		"6 connections":          {conns: 6, want: 4},
-		"6 connections, idle":    {conns: 6, idle: 1, want: 4}, // they take turns
-		"50 connections":         {service: 10 * ms, conns: 50, want: 44},
-		"50 connections, idle":   {service: 10 * ms, conns: 50, idle: 1, want: 50},
-		"50 connections, wakeup": {service: 10 * ms, conns: 50, idle: 1, waiting: 1, want: 44},
-		"2 connections, idle":    {conns: 2, idle: 1, want: 4},
-		"no connections":         {conns: -1, want: 0},
-		"large":                  {service: 10 * ms, size: 100, want: 10},
-		"small":                  {service: 10 * ms, size: 10, want: 44},
-		"larger than all":        {size: 10 * maxBytes, want: 1},
+		"service time unknown":  {want: 4},
+		"10 ms":                 {service: 10 * ms, want: 4 + 40}, // what workers do in 100 ms
+		"10 ms, near":           {service: 10 * ms, rtt: ms, want: 4 + 40},
+		"10 ms, far away":       {service: 10 * ms, rtt: 200 * ms, want: 4 + 160},
+		"10 ms, farther":        {service: 10 * ms, rtt: 400 * ms, want: 4 * (1 + 50)},
+		"200 ms":                {service: 200 * ms, want: 4 + 2},
+		"200 ms, far away":      {service: 200 * ms, rtt: 400 * ms, want: 4 * (1 + 2)},
+		"500 ms":                {service: 500 * ms, want: 4 + 1},
+		"more than 500 ms":      {service: 500*ms + 1, want: 4}, // the second one might wait for a second
+		"1 h":                   {service: time.Hour, want: 4},
+		"1 µs":                  {service: time.Microsecond, want: 2500},
+		"short message timeout": {service: 10 * ms, timeout: 400, want: 4 * (1 + 5)},
+		"max-rdy-count":         {service: time.Microsecond, most: 50, want: 50},
+		"small max-rdy-count":   {most: 3, want: 3},
+		"6 connections":         {conns: 6, want: 4}, // they take turns
+		"2 connections":         {conns: 2, want: 4},
+		"50 connections":        {service: 10 * ms, conns: 50, want: 50},
+		"50 connections, low":   {service: 10 * ms, conns: 50, most: 40, want: 40},
+		"no connections":        {conns: -1, want: 0},
+		"large":                 {service: 10 * ms, size: 100, want: 10},
+		"small":                 {service: 10 * ms, size: 10, want: 44},
+		"larger than all":       {size: 10 * maxBytes, want: 1},
 
 		"fixed, service time unknown": {fixed: 100, want: 4},
 		"fixed, 10 ms":                {fixed: 100, service: 10 * ms, want: 100},
@@ -84,41 +78,35 @@ func TestLimit(t *testing.T) {
 		"fixed, low":                  {fixed: 2, service: 10 * ms, want: 2},
 		"fixed, low, unknown":         {fixed: 2, want: 2},
 		"fixed, max-rdy-count":        {fixed: 100, service: 10 * ms, most: 10, want: 100}, // two connections may take it
-		"fixed, 6 connections":        {fixed: 2, service: 10 * ms, conns: 6, idle: 1, want: 2},
+		"fixed, 6 connections":        {fixed: 2, service: 10 * ms, conns: 6, want: 2},
 		"fixed, no connections":       {fixed: 100, service: 10 * ms, conns: -1, want: 100},
 		"fixed, large":                {fixed: 100, service: 10 * ms, size: 100, want: 10},
 
-		"FixedRDY":                       {fixed: 100, fixedRDY: true, want: 100},
-		"FixedRDY, 1 h":                  {fixed: 300, fixedRDY: true, service: time.Hour, want: 300},
-		"FixedRDY, large":                {fixed: 100, fixedRDY: true, size: 100, want: 10},
-		"FixedRDY, stuck":                {fixed: 100, fixedRDY: true, stuck: 3, want: 97},
-		"FixedRDY, low, stuck":           {fixed: 2, fixedRDY: true, stuck: 3, want: 0},
-		"FixedRDY, all stuck":            {fixed: 100, fixedRDY: true, stuck: 4, want: 0},
-		"FixedRDY, restrained":           {fixed: 100, fixedRDY: true, service: 10 * ms, restraint: 1, want: 4},
-		"FixedRDY, restrained, stuck":    {fixed: 100, fixedRDY: true, service: 10 * ms, restraint: 1, stuck: 1, want: 3},
-		"FixedRDY, restrained, low":      {fixed: 2, fixedRDY: true, restraint: 1, want: 2},
-		"FixedRDY, automatic":            {fixedRDY: true, service: 10 * ms, want: 44},
-		"FixedRDY, automatic, unknown":   {fixedRDY: true, want: 4},
-		"restrained":                     {service: 10 * ms, restraint: 1, want: 4},
-		"restrained, idle":               {service: 10 * ms, restraint: 1, conns: 6, idle: 1, want: 4},
-		"restrained, fixed":              {fixed: 100, service: 10 * ms, restraint: 1, want: 4},
-		"restrained, fixed, low":         {fixed: 2, service: 10 * ms, restraint: 1, want: 2},
-		"restrained, stuck":              {fixed: 100, service: 10 * ms, restraint: 1, stuck: 3, want: 1},
-		"no longer restrained":           {service: 10 * ms, restraint: -1, want: 44},
-		"stalled":                        {service: 10 * ms, stalled: true, want: 4},
-		"stalled, fixed":                 {fixed: 100, service: 10 * ms, stalled: true, want: 4},
-		"stalled, fixed, low":            {fixed: 2, service: 10 * ms, stalled: true, want: 2},
-		"stalled, stuck":                 {fixed: 100, service: 10 * ms, stalled: true, stuck: 3, want: 1},
-		"stalled, all stuck":             {fixed: 100, service: 10 * ms, stalled: true, stuck: 4, want: 0},
-		"stuck":                          {service: 10 * ms, stuck: 3, want: 1 + 10},
-		"stuck, service time unknown":    {stuck: 3, want: 1},
-		"stuck, fixed":                   {fixed: 100, service: 10 * ms, stuck: 3, want: 1 + 50},
-		"stuck, fixed, low":              {fixed: 2, service: 10 * ms, stuck: 3, want: 2},
-		"all stuck":                      {service: 10 * ms, stuck: 4, want: 0},
-		"all stuck, fixed":               {fixed: 100, service: 10 * ms, stuck: 4, want: 0},
-		"more stuck than workers":        {fixed: 100, service: 10 * ms, stuck: 9, want: 0}, // after SetConcurrency
-		"all stuck, a new one is idle":   {service: 10 * ms, stuck: 4, conns: 6, idle: 1, want: 0},
-		"restrained and stalled and low": {fixed: 3, restraint: 1, stalled: true, stuck: 2, want: 2},
+		"FixedRDY":                     {fixed: 100, fixedRDY: true, want: 100},
+		"FixedRDY, 1 h":                {fixed: 300, fixedRDY: true, service: time.Hour, want: 300},
+		"FixedRDY, large":              {fixed: 100, fixedRDY: true, size: 100, want: 10},
+		"FixedRDY, stuck":              {fixed: 100, fixedRDY: true, stuck: 3, want: 97},
+		"FixedRDY, low, stuck":         {fixed: 2, fixedRDY: true, stuck: 3, want: 0},
+		"FixedRDY, all stuck":          {fixed: 100, fixedRDY: true, stuck: 4, want: 0},
+		"FixedRDY, restrained":         {fixed: 100, fixedRDY: true, service: 10 * ms, restrained: true, want: 4},
+		"FixedRDY, restrained, stuck":  {fixed: 100, fixedRDY: true, service: 10 * ms, restrained: true, stuck: 1, want: 3},
+		"FixedRDY, restrained, low":    {fixed: 2, fixedRDY: true, restrained: true, want: 2},
+		"FixedRDY, automatic":          {fixedRDY: true, service: 10 * ms, want: 44},
+		"FixedRDY, automatic, unknown": {fixedRDY: true, want: 4},
+		"restrained":                   {service: 10 * ms, restrained: true, want: 4},
+		"restrained, 6 connections":    {service: 10 * ms, restrained: true, conns: 6, want: 4},
+		"restrained, fixed":            {fixed: 100, service: 10 * ms, restrained: true, want: 4},
+		"restrained, fixed, low":       {fixed: 2, service: 10 * ms, restrained: true, want: 2},
+		"restrained, stuck":            {fixed: 100, service: 10 * ms, restrained: true, stuck: 3, want: 1},
+		"stuck":                        {service: 10 * ms, stuck: 3, want: 1 + 10},
+		"stuck, service time unknown":  {stuck: 3, want: 1},
+		"stuck, fixed":                 {fixed: 100, service: 10 * ms, stuck: 3, want: 1 + 50},
+		"stuck, fixed, low":            {fixed: 2, service: 10 * ms, stuck: 3, want: 2},
+		"all stuck":                    {service: 10 * ms, stuck: 4, want: 0},
+		"all stuck, fixed":             {fixed: 100, service: 10 * ms, stuck: 4, want: 0},
+		"more stuck than workers":      {fixed: 100, service: 10 * ms, stuck: 9, want: 0}, // after SetConcurrency
+		"all stuck, 6 connections":     {service: 10 * ms, stuck: 4, conns: 6, want: 0},
+		"restrained, fixed, stuck":     {fixed: 3, restrained: true, stuck: 2, want: 2},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := newService(t, Config{
@@ -143,13 +131,8 @@ func TestLimit(t *testing.T) {
 				s.Control.service.Add(10*tt.service, 10)
 			}
 			s.size.Add(10, uint64(10*tt.size))
-			s.stalled, s.stuck = tt.stalled, tt.stuck
-			if tt.restraint != 0 {
-				s.restraint.until = time.Now().Add(tt.restraint)
-			}
-			s.locked(func() {
-				want(t, "limit", s.limit(conns, loads, pool.Snapshot{Idle: tt.idle, Waiting: tt.waiting}), tt.want)
-			})
+			s.stuck = tt.stuck
+			s.locked(func() { want(t, "limit", s.limit(conns, loads, tt.restrained), tt.want) })
 		})
 	}
 }
@@ -212,11 +195,17 @@ func TestAdjust(t *testing.T) {
 		s.adjust(false)
 		wantQuotas(t, "even", lines, 5, 5)
 
-		s.locked(func() { s.stalled = true })
+		s.locked(func() {
+			s.stalled = true
+			s.restraint.gaveBack(time.Now())
+		})
 		s.adjust(false)
 		wantQuotas(t, "stalled", lines, 0, 0)
 		want(t, "max in flight, stalled", s.State().MaxInFlight, 1)
 		s.locked(func() { s.stalled = false })
+		s.settleQuotas()
+		want(t, "quotas, restrained", quotaSum(lines), 1)
+		s.locked(func() { s.restraint = restraint{} })
 		s.settleQuotas()
 		wantQuotas(t, "no longer stalled", lines, 5, 5)
 

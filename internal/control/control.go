@@ -20,7 +20,7 @@ type Config struct {
 	Concurrency      int
 	MaxInFlight      int // 0: automatic
 	MaxInFlightBytes int
-	FixedRDY         bool          // WithFixedRDY: MaxInFlight is not a ceiling but a wish
+	FixedRDY         bool          // WithFixedRDY: MaxInFlight is used as given, whatever handlers can start
 	Backoff          *flow.Backoff // nil: no breaker
 
 	Pool     *pool.Pool

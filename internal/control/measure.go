@@ -42,8 +42,8 @@ func (c *Control) measure() {
 	c.unstall(s, moved)
 }
 
-// countStuck counts the workers that hold a message beyond its time, and with them those that hold
-// one of a lost connection. It tells connections how many of their messages nsqd has given to
+// countStuck counts workers whose message is past its time or whose connection is lost (stuck), and
+// the former alone (overdue). It tells connections how many of their messages nsqd has given to
 // others, and warns once of each.
 func (c *Control) countStuck(running []*handler.Delivery) (stuck, overdue int) {
 	var late map[*conn.Conn]int

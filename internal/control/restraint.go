@@ -28,5 +28,5 @@ func (r *restraint) gaveBack(now time.Time) {
 	r.until = now.Add(r.last)
 }
 
-// restrained reports whether nothing may be asked for ahead. The caller holds mu.
-func (c *Control) restrained() bool { return time.Now().Before(c.restraint.until) }
+// holds reports whether nothing may be asked for ahead.
+func (r *restraint) holds(now time.Time) bool { return now.Before(r.until) }

@@ -38,13 +38,13 @@ func TestRestraint(t *testing.T) {
 	gaveBack("more than four minutes after one of four", time.Minute)
 }
 
-// TestRestrained: from the moment at which messages were given back until its end.
-func TestRestrained(t *testing.T) {
+// TestRestraintHolds: from the moment at which messages were given back until its end.
+func TestRestraintHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, Config{}, takes(0))
 		check := func(what string, restrained bool) {
 			t.Helper()
-			s.locked(func() { want(t, what, s.restrained(), restrained) })
+			s.locked(func() { want(t, what, s.restraint.holds(time.Now()), restrained) })
 		}
 		check("at the start", false)
 		s.restraint.gaveBack(time.Now())

@@ -6,6 +6,9 @@ func (c *Control) Start() {
 	defer c.mu.Unlock()
 	c.pool.Resize(c.concurrency)
 	c.running = true
+	if c.paused {
+		c.suspend()
+	}
 }
 
 // Stop is for the drain: failures no longer count.
@@ -19,7 +22,9 @@ func (c *Control) Stop() {
 func (c *Control) Pause() {
 	c.mu.Lock()
 	c.paused = true
-	c.suspend()
+	if c.running { // else nothing waits, or the drain gives it back
+		c.suspend()
+	}
 	c.mu.Unlock()
 	c.Wake()
 }

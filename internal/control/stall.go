@@ -24,9 +24,9 @@ func stallTime(m *handler.Delivery) time.Duration {
 	return min(time.Second, m.Source().Terms().MessageTimeout/4)
 }
 
-// unstall gives back what has waited for too long: first all but one message a worker and what
-// workers do until RDY is open again; later, if no worker has come for a message, those as well.
-// moved reports whether one has come since the last call: then RDY opens again.
+// unstall gives back what has waited for too long. After the stall time it keeps one message a
+// worker, and what workers do until RDY is open again. After half as long again it keeps nothing.
+// moved reports whether a worker has taken a message since the last call: then RDY opens again.
 func (c *Control) unstall(s pool.Snapshot, moved bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

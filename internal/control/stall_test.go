@@ -32,7 +32,7 @@ func (s *service) tick(moved bool) { s.unstall(s.pool.Snapshot(), moved) }
 func (s *service) wantStall(what string, stalled, restrained bool, waiting, quota int) {
 	s.t.Helper()
 	want(s.t, what+": stalled", s.stalled, stalled)
-	want(s.t, what+": restrained", s.restrained(), restrained)
+	want(s.t, what+": restrained", s.restraint.holds(time.Now()), restrained)
 	want(s.t, what+": waiting", s.pool.Snapshot().Waiting, waiting)
 	want(s.t, what+": quota", s.lines[0].quota(), quota)
 }
@@ -65,9 +65,9 @@ func TestUnstall(t *testing.T) {
 		s.wantStall("later", true, true, 0, 0)
 		s.tick(true)
 		want(t, "stalled when a worker has come", s.stalled, false)
-		want(t, "restrained when a worker has come", s.restrained(), true)
+		want(t, "restrained when a worker has come", s.restraint.holds(time.Now()), true)
 		s.SetMaxInFlight(50)
-		want(t, "restrained after SetMaxInFlight", s.restrained(), false)
+		want(t, "restrained after SetMaxInFlight", s.restraint.holds(time.Now()), false)
 		release()
 	})
 }

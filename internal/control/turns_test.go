@@ -92,24 +92,34 @@ func TestTurns(t *testing.T) {
 			synctest.Wait()
 			want(t, "woken by a message", s.awake(), true)
 			want(t, "next while others may send", s.adjust(tick), ms)
-			wantQuotas(t, "after a message", lines, 0, 0, 0, 1, 0)
+			wantQuotas(t, "after a message", lines, 0, 0, 0, 0, 0)
 			want(t, "max in flight after a message", s.State().MaxInFlight, 1)
 			want(t, "open after a message", s.Control.openTurns.Load(), false)
 			synctest.Wait()
-			want(t, "next in a turn with messages", s.adjust(tick), 100*ms)
+			want(t, "next with a message in flight, which keeps the slot", s.adjust(tick), 0)
 			s.awake()
 			lines[3].flood(2, 1)
 			synctest.Wait()
 			want(t, "woken by another message", s.awake(), false)
 			time.Sleep(100 * ms)
-			want(t, "next with a handler that runs", s.adjust(tick), 0)
-			wantQuotas(t, "after the turn", lines, 0, 0, 0, 0, 0)
+			want(t, "next with a handler that still runs", s.adjust(tick), 0)
+			wantQuotas(t, "with a handler that still runs", lines, 0, 0, 0, 0, 0)
 			release()
 			synctest.Wait()
 			want(t, "woken by the answer", s.awake(), true)
 			s.adjust(tick)
 			want(t, "quotas after the answer", quotaSum(lines), 1)
-			want(t, "quota of the last turn", lines[3].quota(), 0)
+			l := lines[slices.IndexFunc(lines, func(l *line) bool { return l.quota() == 1 })]
+			l.flood(3, 1)
+			time.Sleep(ms)
+			want(t, "next in a turn with messages", s.adjust(tick), 99*ms)
+			want(t, "quota in a turn with messages", l.quota(), 1)
+			time.Sleep(99*ms - 1)
+			s.adjust(tick)
+			want(t, "quota just before its end", l.quota(), 1)
+			time.Sleep(time.Nanosecond)
+			s.adjust(tick)
+			want(t, "quota at its end", l.quota(), 0)
 		})
 	}
 }
@@ -171,8 +181,6 @@ func TestMayOpen(t *testing.T) {
 		"the breaker closes":       {allowed: 100},
 		"stuck":                    {change: func(s *service) { s.stuck = 1 }},
 		"nothing may be in flight": {change: func(s *service) { s.total = 0 }},
-		"restrained":               {change: func(s *service) { s.restraint.until = time.Now().Add(1) }},
-		"no longer restrained":     {change: func(s *service) { s.restraint.until = time.Now() }, want: true},
 		"running":                  {snapshot: pool.Snapshot{Running: []*handler.Delivery{&msgs[0]}}},
 		"waiting":                  {snapshot: pool.Snapshot{Waiting: 1}},
 		"all fit":                  {change: func(s *service) { s.size.Add(10, 10*166) }, want: true}, // six of them

@@ -30,3 +30,6 @@ func (l lookupd) Discover(ctx context.Context, topic string) ([]string, error) {
 
 // notice is an error beside an answer that can be relied on.
 type notice struct{ error }
+
+// Unwrap returns the error.
+func (n notice) Unwrap() error { return n.error }

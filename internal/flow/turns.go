@@ -28,7 +28,7 @@ const (
 type Turns[K comparable] struct {
 	conns  map[K]*turn
 	seen   int // empty turns since the last message
-	rounds int // of seen, whole ones: each doubles the empty turn
+	rounds int // whole rounds among seen; each doubles the empty turn
 	open   bool
 	busy   time.Duration // charged to connections whose last turn brought messages
 	quiet  time.Duration // charged to the others
@@ -39,9 +39,9 @@ type turn struct {
 	on       bool
 	began    time.Duration
 	received uint64 // when the turn began
-	brought  bool   // messages, in this turn or else in the last one
+	brought  bool   // the turn, or if it is not on the last one, brought a message
 	charged  time.Duration
-	counted  time.Duration // until when it is charged
+	counted  time.Duration // charged covers the time up to here
 }
 
 // TurnConn is what Step needs to know of a connection.
@@ -69,7 +69,7 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 		t.close(now, conns)
 	}
 	empty := t.emptyTime(len(conns), limits)
-	free := limits.Slots
+	free, over := limits.Slots, -limits.Slots
 	for _, c := range conns {
 		s := t.conns[c.Key]
 		t.charge(s, now, c.Held > 0)
@@ -78,6 +78,11 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 		}
 		if s.on || c.Held > 0 {
 			free -= max(c.Held, 1)
+		}
+		if s.on {
+			over += max(c.InFlight, 1)
+		} else if c.Held > 0 { // without messages it ends by itself
+			over += c.InFlight
 		}
 	}
 	if t.open = limits.Open && (t.open || t.seen >= len(conns)); t.open {
@@ -88,10 +93,10 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 		}
 		return quotas, 0
 	}
-	for i := 0; free < 0 && i < len(conns); i++ { // there are fewer slots than before
+	for i := 0; over > 0 && i < len(conns); i++ { // there are fewer slots than before
 		if s := t.conns[conns[i].Key]; s.on && conns[i].InFlight == 0 {
 			s.on = false
-			free++
+			over--
 		}
 	}
 	for ; free > 0; free-- {
@@ -136,27 +141,43 @@ func earlier(a, b time.Duration) time.Duration {
 // sync adds new connections, removes those that are gone, and notes messages.
 func (t *Turns[K]) sync(now time.Duration, conns []TurnConn[K]) {
 	known := make(map[K]*turn, len(conns))
-	var least time.Duration
 	for _, c := range conns {
 		if s := t.conns[c.Key]; s != nil {
 			known[c.Key] = s
-			if least == 0 || s.charged < least {
-				least = s.charged
-			}
-		}
-	}
-	for _, c := range conns {
-		s := known[c.Key]
-		if s == nil { // nobody knows whether it has messages, so it is asked soon
-			s = &turn{brought: true, charged: least, received: c.Received, counted: now}
-			known[c.Key] = s
-		}
-		if c.Received != s.received && (s.on || !s.brought) {
-			s.brought = true
-			t.seen, t.rounds = 0, 0
 		}
 	}
 	t.conns = known
+	least := t.least(true)
+	for _, c := range conns {
+		s := known[c.Key]
+		if s == nil { // nobody knows whether it has messages, so it is asked soon
+			s = &turn{on: c.Held > 0, brought: true, began: now, charged: least, received: c.Received, counted: now}
+			known[c.Key] = s
+		}
+		if c.Received != s.received && (s.on || !s.brought) {
+			t.class(s, true)
+			t.seen, t.rounds = 0, 0
+		}
+	}
+}
+
+// least returns what was charged least to a connection of a class.
+func (t *Turns[K]) least(brought bool) (least time.Duration) {
+	first := true
+	for _, s := range t.conns {
+		if s.brought == brought && (first || s.charged < least) {
+			first, least = false, s.charged
+		}
+	}
+	return least
+}
+
+// class changes the class of a connection: its past in the other one neither delays nor favours it.
+func (t *Turns[K]) class(s *turn, brought bool) {
+	if s.brought != brought {
+		s.charged = t.least(brought)
+		s.brought = brought
+	}
 }
 
 // charge adds what a slot was used for since the last call.
@@ -185,18 +206,19 @@ func (t *Turns[K]) endTurn(s *turn, now time.Duration, c TurnConn[K], empty time
 	case c.Received != s.received:
 		s.on = lasted < busyTurn
 	case lasted >= empty+2*c.RTT:
-		s.on, s.brought = false, false
+		s.on = false
+		t.class(s, false)
 		t.seen++
 	}
 }
 
-// close ends the open turns but those that have brought a message.
+// close ends the open turns.
 func (t *Turns[K]) close(now time.Duration, conns []TurnConn[K]) {
 	t.open = false
 	for _, c := range conns {
 		s := t.conns[c.Key]
-		s.on = c.Received != s.received
-		s.began, s.counted = now, now
+		s.on = false // a message in flight keeps its slot
+		s.counted = now
 	}
 }
 
@@ -239,5 +261,6 @@ func (t *Turns[K]) emptyTime(conns int, limits TurnLimits) time.Duration {
 		t.rounds++
 	}
 	longest := limits.Patience / 2 * time.Duration(max(limits.Slots, 1)) / time.Duration(max(conns, 1))
-	return max(min(emptyTurn<<t.rounds, longest), emptyTurn)
+	shortest := max(emptyTurn, time.Duration(limits.Slots)*time.Millisecond)
+	return max(min(shortest<<t.rounds, longest), emptyTurn)
 }

@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -129,9 +130,9 @@ func TestTurnsBacklog(t *testing.T) {
 			for _, slots := range []int{1, 2} {
 				w := newTurnsWorld(conns, slots, service)
 				for i := range conns {
-					w.publish(i, 1_000_000/conns)
+					w.publish(i, 40_000/conns)
 				}
-				w.run(200*max(service, 100*time.Millisecond)*time.Duration(conns)/20, nil)
+				w.run(60*max(service, 100*time.Millisecond)*time.Duration(conns)/20, nil)
 				least, most := w.conns[0].received, uint64(0)
 				for _, c := range w.conns {
 					least, most = min(least, c.received), max(most, c.received)
@@ -154,7 +155,7 @@ func TestTurnsBacklog(t *testing.T) {
 func TestTurnsOneBusy(t *testing.T) {
 	for _, service := range []time.Duration{2 * time.Millisecond, 50 * time.Millisecond, time.Second} {
 		w := newTurnsWorld(50, 1, service)
-		w.publish(17, 1_000_000)
+		w.publish(17, 100_000)
 		w.run(time.Minute, nil)
 		if u := w.utilisation(); u < 0.93 {
 			t.Errorf("%v: utilisation %.3f", service, u)
@@ -189,5 +190,70 @@ func TestTurnsIdle(t *testing.T) {
 	w.run(time.Hour, nil)
 	if w.rdys != before || !w.turns.Open() {
 		t.Errorf("%d RDYs in an idle hour, open %v", w.rdys-before, w.turns.Open())
+	}
+}
+
+// TestTurnsNoPast: what a connection was charged long ago, or in the other class, does not delay it.
+func TestTurnsNoPast(t *testing.T) {
+	t.Run("one that was busy alone", func(t *testing.T) {
+		w := newTurnsWorld(3, 1, 20*time.Millisecond)
+		w.publish(0, 100_000)
+		w.run(3*time.Minute, nil)
+		w.publish(1, 100_000)
+		a, b := w.conns[0].received, w.conns[1].received
+		w.run(time.Minute, nil)
+		a, b = w.conns[0].received-a, w.conns[1].received-b
+		if a < 1300 || b < 1300 {
+			t.Errorf("%d and %d messages in the first minute of the second nsqd, want half of 2900 each", a, b)
+		}
+	})
+	for _, slots := range []int{1, 2} {
+		t.Run(fmt.Sprintf("one that had a gap, %d slots", slots), func(t *testing.T) {
+			w := newTurnsWorld(3, slots, 20*time.Millisecond)
+			w.publish(1, 100_000)
+			w.run(3*time.Minute, func() {
+				if len(w.conns[0].backlog) < 10 {
+					w.publish(0, 10)
+				}
+			})
+			w.conns[0].backlog = nil
+			w.run(time.Second, nil)
+			w.publish(0, 1000)
+			w.run(time.Minute, nil)
+			if left := len(w.conns[0].backlog); left > 0 {
+				t.Errorf("%d of 1000 messages are left a minute after the gap", left)
+			}
+		})
+	}
+}
+
+// TestTurnsFewerSlots: a slot that is lost ends one turn, although nsqd obeys late; and connections
+// that come with quotas keep them as far as there are slots.
+func TestTurnsFewerSlots(t *testing.T) {
+	var turns flow.Turns[int]
+	const n, rtt = 20, 50 * time.Millisecond
+	quotas, lowered := slices.Repeat([]int{1}, n), slices.Repeat([]time.Duration{-time.Hour}, n)
+	step := func(now time.Duration, slots int) (open int) {
+		list := make([]flow.TurnConn[int], n)
+		for i := range list {
+			list[i] = flow.TurnConn[int]{Key: i, Held: quotas[i], RTT: rtt}
+			if now < lowered[i]+2*rtt {
+				list[i].Held = 1
+			}
+		}
+		next, _ := turns.Step(now, list, flow.TurnLimits{Slots: slots, Patience: time.Second})
+		for i, q := range next {
+			if q < quotas[i] {
+				lowered[i] = now
+			}
+			quotas[i] = q
+			open += q
+		}
+		return open
+	}
+	for i, slots := range []int{19, 18, 18, 18, 10, 10, 10, 9, 9, 9, 9} {
+		if open := step(time.Duration(i)*time.Millisecond, slots); open != slots {
+			t.Errorf("step %d: %d turns with %d slots", i, open, slots)
+		}
 	}
 }

@@ -98,7 +98,7 @@ func (q *Queue) run() {
 			close(q.done)
 			return
 		}
-		go q.run()
+		defer func() { go q.run() }() // even if the logger calls runtime.Goexit, too
 		q.logger.Error("nsqx: a hook or the logger called runtime.Goexit")
 	}()
 	for ev := range q.events {

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -135,7 +136,11 @@ func (p *Publisher) Close(ctx context.Context) error {
 	select {
 	case <-p.found: // nobody posts any more
 		p.events.Close(deadline)
-	case <-left.Done():
+	case <-left.Done(): // a Discoverer ignores its ctx
+		go func() {
+			<-p.found
+			p.events.Close(time.Now())
+		}()
 	}
 	_ = p.Work.Flush(left) // publishes that were cut short return
 	if p.unobserve != nil {
@@ -154,13 +159,14 @@ func (p *Publisher) Stats() observe.PublisherStats {
 
 var errNotAppended = errors.New("nsqx: the codec did not append to the slice that it was given")
 
-// Encode appends a payload to dst. A codec that panics has an error like any other.
+// Encode appends a payload to dst. A codec that panics has an error like any other, and so has one
+// that does not keep what dst holds.
 func Encode(dst []byte, encode func([]byte) ([]byte, error)) ([]byte, error) {
 	body, err := guard.Value(func() ([]byte, error) { return encode(dst) })
 	switch {
 	case err != nil:
 		return dst, err
-	case len(body) < len(dst):
+	case len(body) < len(dst), len(dst) > 0 && &body[0] != &dst[0] && !bytes.Equal(body[:len(dst)], dst):
 		return dst, errNotAppended
 	}
 	return body, nil

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// flushing calls flush and says whether it has returned, when asked.
+// flushing calls Flush in a goroutine. returned reports whether Flush has returned.
 func flushing(t *testing.T, tr *Tracker) (returned func() bool) {
 	var over atomic.Bool
 	go func() {
 		if err := tr.Flush(context.Background()); err != nil {
-			t.Errorf("flush returned %v", err)
+			t.Errorf("Flush returned %v, want nil", err)
 		}
 		over.Store(true)
 	}()
@@ -30,17 +30,18 @@ func mustBegin(t *testing.T, tr *Tracker) int {
 	t.Helper()
 	epoch, ok := tr.Begin()
 	if !ok {
-		t.Fatal("nothing may begin")
+		t.Fatal("Begin refused, want an epoch")
 	}
 	return epoch
 }
 
-// TestFlushWaitsForWhatWasBefore, and not for what begins later, however many flush.
-func TestFlushWaitsForWhatWasBefore(t *testing.T) {
+// TestFlushWaitsForEarlier: Flush waits for what began before, and not for what begins later,
+// however many flush.
+func TestFlushWaitsForEarlier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &Tracker{}
 		if !flushing(t, tr)() {
-			t.Error("there was nothing to wait for")
+			t.Error("Flush waits for nothing")
 		}
 		a, b := mustBegin(t, tr), mustBegin(t, tr)
 		first := flushing(t, tr)
@@ -51,23 +52,23 @@ func TestFlushWaitsForWhatWasBefore(t *testing.T) {
 		d := mustBegin(t, tr)
 		tr.End(a)
 		if first() || second() {
-			t.Error("it has not waited for b")
+			t.Error("Flush returned before b ended")
 		}
 		tr.End(b)
 		if !first() || second() {
-			t.Error("the first is to end with b, the second not before c")
+			t.Errorf("after b: first returned %v, second %v, want true and false", first(), second())
 		}
 		tr.End(c)
-		// d began before the second could begin a new epoch: it may wait for it
+		// d began before the second could begin a new epoch, so the second may wait for d.
 		tr.End(d)
 		if !second() || !flushing(t, tr)() {
-			t.Error("nothing is under way")
+			t.Error("Flush waits, but nothing is under way")
 		}
 	})
 }
 
-// TestFlushIsNotHeldUpByOthers: others that flush all the time do not keep one from its end.
-func TestFlushIsNotHeldUpByOthers(t *testing.T) {
+// TestFlushDoesNotStarve: goroutines that flush again and again do not delay another Flush.
+func TestFlushDoesNotStarve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &Tracker{}
 		x := mustBegin(t, tr)
@@ -84,12 +85,12 @@ func TestFlushIsNotHeldUpByOthers(t *testing.T) {
 			synctest.Wait()
 		}
 		if !one() || !waiting() {
-			t.Error("what was under way then is over for long")
+			t.Error("Flush waits for publishes that began later")
 		}
 		tr.End(x)
 		for _, over := range others {
 			if !over() {
-				t.Error("it has not returned")
+				t.Error("Flush has not returned, and nothing is under way")
 			}
 		}
 	})
@@ -103,16 +104,16 @@ func TestFlushContext(t *testing.T) {
 		defer cancel()
 		for range 3 {
 			if err := tr.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, cause) {
-				t.Errorf("flush returned %v", err)
+				t.Errorf("Flush returned %v, want the deadline and its cause", err)
 			}
 		}
 		later := flushing(t, tr)
 		if later() {
-			t.Error("a is under way")
+			t.Error("Flush returned, but a is under way")
 		}
 		tr.End(a)
 		if !later() {
-			t.Error("nothing is under way")
+			t.Error("Flush waits, but nothing is under way")
 		}
 	})
 }
@@ -121,10 +122,10 @@ func TestTrackerCloses(t *testing.T) {
 	tr := &Tracker{}
 	a := mustBegin(t, tr)
 	if !tr.Close() || tr.Close() {
-		t.Error("want that it is the first, and then not")
+		t.Error("Close must report true once, and then false")
 	}
 	if _, ok := tr.Begin(); ok {
-		t.Error("something may begin")
+		t.Error("Begin succeeded after Close")
 	}
 	tr.End(a)
 	if err := tr.Flush(t.Context()); err != nil {
@@ -132,7 +133,7 @@ func TestTrackerCloses(t *testing.T) {
 	}
 }
 
-// TestTrackerUnderLoad: whoever flushes finds that all is over that had begun before.
+// TestTrackerUnderLoad: when Flush returns, all that began before has ended.
 func TestTrackerUnderLoad(t *testing.T) {
 	tr := &Tracker{}
 	var begun, ended [8]atomic.Int64 // by each worker
@@ -168,7 +169,7 @@ func TestTrackerUnderLoad(t *testing.T) {
 				}
 				for w, n := range before {
 					if ended[w].Load() < n {
-						t.Errorf("%d of %d have ended", ended[w].Load(), n)
+						t.Errorf("worker %d: %d publishes have ended, want at least %d", w, ended[w].Load(), n)
 					}
 				}
 			}

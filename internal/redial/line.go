@@ -44,7 +44,7 @@ func (l *line) start() {
 		return
 	}
 	l.running = true
-	s.running.Go(func() { l.run(s.ctx) })
+	s.running.Go(func() { l.run(s.ctx, true) })
 }
 
 // trying reports whether there may be a connection soon; it starts a lazy line. The caller holds
@@ -70,7 +70,7 @@ func (l *line) dialNow() {
 //
 // If a net.Conn of the user's ends the goroutine by runtime.Goexit, another one continues after a
 // pause.
-func (l *line) run(ctx context.Context) {
+func (l *line) run(ctx context.Context, first bool) {
 	returned := false
 	defer func() {
 		if returned {
@@ -78,10 +78,10 @@ func (l *line) run(ctx context.Context) {
 		}
 		l.set.running.Go(func() {
 			l.wait(ctx, notify.Disconnect, l.failure(), dialPause(l.schedule, nil))
-			l.run(ctx)
+			l.run(ctx, !l.set.cfg.Lazy)
 		})
 	}()
-	for first := true; l.next(ctx, first); first = false {
+	for ; l.next(ctx, first); first = false {
 		c, err := l.dial(ctx)
 		if err != nil {
 			l.wait(ctx, notify.DialError, err, dialPause(l.schedule, err))
@@ -127,7 +127,7 @@ func (l *line) next(ctx context.Context, first bool) bool {
 		return true
 	}
 	l.running = false
-	if !l.wanted {
+	if !l.wanted && !l.unconfirmed { // an unconfirmed one must be reported
 		s.remove(l)
 	}
 	s.announce()
@@ -189,9 +189,10 @@ func (l *line) wait(ctx context.Context, kind notify.Kind, err error, pause time
 	s := l.set
 	s.mu.Lock()
 	ending := s.closed || ctx.Err() != nil
-	if ending {
+	if ending || !l.wanted {
 		pause = 0
-	} else {
+	}
+	if !ending {
 		l.lastErr, l.retryAt, l.waiting = err, time.Now().Add(pause), pause > 0
 	}
 	s.announce()

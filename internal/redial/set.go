@@ -99,15 +99,16 @@ func (s *Set) Forget(addr string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.find(addr)
-	if l == nil {
+	if l == nil || s.closed { // after Close nothing is dialled, and Unconfirmed needs the address
 		return
 	}
 	l.wanted = false
-	if l.running {
+	switch {
+	case !l.running:
+		s.remove(l)
+	case l.conn == nil:
 		l.dialNow() // to see that it is not wanted
-		return
 	}
-	s.remove(l)
 }
 
 // Close attaches no further connection, and returns those that there are. Their owner ends them, and

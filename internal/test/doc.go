@@ -15,6 +15,7 @@
 //	flow_latency_test.go       single messages do not wait in nsqd's buffer
 //	flow_quota_test.go         MaxInFlight distributed over nsqds
 //	flow_stall_test.go         handlers that hang: requeue, overdue events
+//	flow_turns_test.go         more nsqds than messages in flight: fairness, number of RDYs
 //	observe_test.go            hooks, telemetry, Stats
 //	options_test.go            options and defaults of consumers and producers
 //	outcome_test.go            the outcome table: handler errors to FIN and REQ

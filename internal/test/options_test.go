@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -206,8 +205,8 @@ func TestDefaults(t *testing.T) {
 	s := c.Stats()
 	want(t, "topic", s.Topic, "orders")
 	want(t, "channel", s.Channel, "billing")
-	want(t, "concurrency", s.Concurrency, runtime.GOMAXPROCS(0))
-	want(t, "max in flight", s.MaxInFlight, runtime.GOMAXPROCS(0))
+	want(t, "concurrency", s.Concurrency, 16)
+	want(t, "max in flight", s.MaxInFlight, 16)
 	want(t, "connections", len(s.Connections), 2)
 	want(t, "first address", s.Connections[0].Addr, nsqd1)
 	want(t, "second address", s.Connections[1].Addr, nsqd2)

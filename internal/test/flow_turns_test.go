@@ -1,0 +1,66 @@
+package test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/nsqxtest"
+)
+
+// TestTurnsFairness: an nsqd that was busy alone for minutes, and one that gets a backlog then, are
+// served alike.
+func TestTurnsFairness(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithPatience(time.Hour))
+		_, _ = consume(t, servers, sleeps(20*time.Millisecond, nil), nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(1))
+		publish(servers[0], 12_000)
+		time.Sleep(3 * time.Minute)
+		publish(servers[1], 12_000)
+		a, b := billing(servers[0]).Finished, billing(servers[1]).Finished
+		time.Sleep(time.Minute)
+		if a, b = billing(servers[0]).Finished-a, billing(servers[1]).Finished-b; a < 1300 || b < 1300 {
+			t.Errorf("%d and %d messages in a minute, want about 1450 each", a, b)
+		}
+	})
+}
+
+// TestRDYRate: more nsqds than messages in flight cost a bounded number of RDYs, however few or many
+// slots are free.
+func TestRDYRate(t *testing.T) {
+	for _, tt := range []struct {
+		nsqds, concurrency, load int // load: messages a second, of 50 ms each
+		opt                      nsqx.ConsumerOption
+		rdys                     int // a second, at most
+	}{
+		{20, 4, 60, nil, 40},
+		{20, 4, 79, nil, 40},
+		{20, 4, 400, nil, 40},
+		{100, 16, 300, nil, 200},
+		{100, 64, 30, nsqx.WithMaxInFlight(90), 2200}, // a thousand turns
+	} {
+		bubble(t, fmt.Sprintf("%d nsqds, %d handlers, %d a second", tt.nsqds, tt.concurrency, tt.load), func(t *testing.T) {
+			const seconds = 10
+			servers := nsqxtest.NewServers(t, tt.nsqds, nsqxtest.WithPatience(time.Hour))
+			c, _ := consume(t, servers, sleeps(50*time.Millisecond, nil), nsqx.WithConcurrency(tt.concurrency), tt.opt)
+			for range seconds * tt.load {
+				publish(servers[rand.IntN(tt.nsqds)], 1)
+				time.Sleep(time.Second / time.Duration(tt.load))
+			}
+			done, rdys := 0, 0
+			for _, s := range servers {
+				done += billing(s).Finished
+				rdys += len(s.Commands("RDY"))
+			}
+			if rdys > seconds*tt.rdys {
+				t.Errorf("%d RDYs a second, want at most %d", rdys/seconds, tt.rdys)
+			}
+			if most := min(tt.load, tt.concurrency*20) * seconds; done < most*95/100-tt.concurrency {
+				t.Errorf("%d messages handled, want %d", done, most)
+			}
+			want(t, "given back", c.Stats().GivenBack, 0)
+		})
+	}
+}
