@@ -13,7 +13,7 @@ type Load struct {
 	// Held is the largest number of messages that nsqd may be using: the quota, RDY, the messages
 	// in flight, or an earlier RDY that may still be on its way.
 	Held     int
-	InFlight int           // received and not answered
+	InFlight int           // received, not answered, and not timed out
 	Peak     int           // most in flight since the last reset
 	Starved  bool          // the whole quota was in flight since the last reset
 	RTT      time.Duration // smallest recent round trip; 0 if too short to measure
@@ -31,7 +31,7 @@ func (c *Conn) Load(reset bool) Load {
 	r := &o.rdy
 	l := Load{
 		Quota: r.quota, Held: max(r.quota, r.inForce, r.unanswered()),
-		InFlight: r.inFlight, Peak: r.peak, Starved: r.starved, RTT: r.window.RTT(),
+		InFlight: r.unanswered(), Peak: r.peak, Starved: r.starved, RTT: r.window.RTT(),
 		Received: o.stats.received, Bytes: o.stats.bytesReceived,
 	}
 	if now < r.until {

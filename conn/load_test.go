@@ -150,8 +150,8 @@ func TestSetTimedOut(t *testing.T) {
 		s.SetTimedOut(2)
 		s.wantRDY(4, 2)
 		l := s.Load(true)
-		if l.InFlight != 3 || l.Quota != 10 {
-			t.Errorf("load %+v, want 3 held and a quota of 10", l)
+		if l.InFlight != 1 || l.Quota != 10 {
+			t.Errorf("load %+v, want 1 that nsqd counts and a quota of 10", l)
 		}
 		s.SetTimedOut(0)
 		s.wantRDY(2, 4)

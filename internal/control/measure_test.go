@@ -108,8 +108,6 @@ func TestMeasureStuck(t *testing.T) {
 			l.flood(2, 1)
 			time.Sleep(5 * time.Second)
 			check("all", 0, true)
-			time.Sleep(10 * ms) // an empty turn may have begun
-			s.adjust(false)
 			want(t, "quota", l.quota(), 0)
 			s.SetConcurrency(3)
 			want(t, "stuck with a third worker", s.Stuck(), false)

@@ -38,8 +38,8 @@ func TestRestraint(t *testing.T) {
 	gaveBack("more than four minutes after one of four", time.Minute)
 }
 
-// TestRestraintHolds: from the moment at which messages were given back until its end.
-func TestRestraintHolds(t *testing.T) {
+// TestRestrained: from the moment at which messages were given back until its end.
+func TestRestrained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, Config{}, takes(0))
 		check := func(what string, restrained bool) {

@@ -109,6 +109,7 @@ func TestTurns(t *testing.T) {
 			want(t, "woken by the answer", s.awake(), true)
 			s.adjust(tick)
 			want(t, "quotas after the answer", quotaSum(lines), 1)
+			want(t, "quota of the last turn", lines[3].quota(), 0)
 			l := lines[slices.IndexFunc(lines, func(l *line) bool { return l.quota() == 1 })]
 			l.flood(3, 1)
 			time.Sleep(ms)

@@ -94,7 +94,7 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 		return quotas, 0
 	}
 	for i := 0; over > 0 && i < len(conns); i++ { // there are fewer slots than before
-		if s := t.conns[conns[i].Key]; s.on && conns[i].InFlight == 0 {
+		if s := t.conns[conns[i].Key]; s.on && (conns[i].InFlight == 0 || limits.Slots <= 0) {
 			s.on = false
 			over--
 		}

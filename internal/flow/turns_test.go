@@ -143,7 +143,7 @@ func TestTurnsBacklog(t *testing.T) {
 				if w.most > slots {
 					t.Errorf("%v × %d nsqds, %d slots: %d in flight", service, conns, slots, w.most)
 				}
-				if float64(least) < 0.8*float64(most)-1 {
+				if turn := max(1, 100*time.Millisecond/service); float64(least) < 0.8*float64(most)-float64(turn) {
 					t.Errorf("%v × %d nsqds, %d slots: %d to %d messages an nsqd", service, conns, slots, least, most)
 				}
 			}
