@@ -29,7 +29,7 @@ func (s *service) settleQuotas() {
 	s.adjust(false)
 }
 
-// TestLimit: how many messages may be in flight, with four workers that are busy and one connection
+// TestLimit: how many messages may be in flight, with four workers and one connection
 // with max-rdy-count 2500 unless the case says otherwise.
 func TestLimit(t *testing.T) {
 	type limit struct {
@@ -40,7 +40,7 @@ func TestLimit(t *testing.T) {
 		timeout     int // of messages, in milliseconds
 		conns, most int // connections, and their max-rdy-count
 		size        int // of messages
-		restraint   time.Duration
+		restrained  bool
 		stuck       int
 
 		want int
@@ -61,11 +61,10 @@ func TestLimit(t *testing.T) {
 		"short message timeout": {service: 10 * ms, timeout: 400, want: 4 * (1 + 5)},
 		"max-rdy-count":         {service: time.Microsecond, most: 50, want: 50},
 		"small max-rdy-count":   {most: 3, want: 3},
-		"6 connections":         {conns: 6, want: 4},
-		"6 connections, idle":   {conns: 6, want: 4}, // they take turns
+		"6 connections":         {conns: 6, want: 4}, // they take turns
+		"2 connections":         {conns: 2, want: 4},
 		"50 connections":        {service: 10 * ms, conns: 50, want: 50},
-		"50 connections, idle":  {service: 10 * ms, conns: 50, want: 50},
-		"2 connections, idle":   {conns: 2, want: 4},
+		"50 connections, low":   {service: 10 * ms, conns: 50, most: 40, want: 40},
 		"no connections":        {conns: -1, want: 0},
 		"large":                 {service: 10 * ms, size: 100, want: 10},
 		"small":                 {service: 10 * ms, size: 10, want: 44},
@@ -89,17 +88,16 @@ func TestLimit(t *testing.T) {
 		"FixedRDY, stuck":              {fixed: 100, fixedRDY: true, stuck: 3, want: 97},
 		"FixedRDY, low, stuck":         {fixed: 2, fixedRDY: true, stuck: 3, want: 0},
 		"FixedRDY, all stuck":          {fixed: 100, fixedRDY: true, stuck: 4, want: 0},
-		"FixedRDY, restrained":         {fixed: 100, fixedRDY: true, service: 10 * ms, restraint: 1, want: 4},
-		"FixedRDY, restrained, stuck":  {fixed: 100, fixedRDY: true, service: 10 * ms, restraint: 1, stuck: 1, want: 3},
-		"FixedRDY, restrained, low":    {fixed: 2, fixedRDY: true, restraint: 1, want: 2},
+		"FixedRDY, restrained":         {fixed: 100, fixedRDY: true, service: 10 * ms, restrained: true, want: 4},
+		"FixedRDY, restrained, stuck":  {fixed: 100, fixedRDY: true, service: 10 * ms, restrained: true, stuck: 1, want: 3},
+		"FixedRDY, restrained, low":    {fixed: 2, fixedRDY: true, restrained: true, want: 2},
 		"FixedRDY, automatic":          {fixedRDY: true, service: 10 * ms, want: 44},
 		"FixedRDY, automatic, unknown": {fixedRDY: true, want: 4},
-		"restrained":                   {service: 10 * ms, restraint: 1, want: 4},
-		"restrained, idle":             {service: 10 * ms, restraint: 1, conns: 6, want: 4},
-		"restrained, fixed":            {fixed: 100, service: 10 * ms, restraint: 1, want: 4},
-		"restrained, fixed, low":       {fixed: 2, service: 10 * ms, restraint: 1, want: 2},
-		"restrained, stuck":            {fixed: 100, service: 10 * ms, restraint: 1, stuck: 3, want: 1},
-		"no longer restrained":         {service: 10 * ms, restraint: -1, want: 44},
+		"restrained":                   {service: 10 * ms, restrained: true, want: 4},
+		"restrained, 6 connections":    {service: 10 * ms, restrained: true, conns: 6, want: 4},
+		"restrained, fixed":            {fixed: 100, service: 10 * ms, restrained: true, want: 4},
+		"restrained, fixed, low":       {fixed: 2, service: 10 * ms, restrained: true, want: 2},
+		"restrained, stuck":            {fixed: 100, service: 10 * ms, restrained: true, stuck: 3, want: 1},
 		"stuck":                        {service: 10 * ms, stuck: 3, want: 1 + 10},
 		"stuck, service time unknown":  {stuck: 3, want: 1},
 		"stuck, fixed":                 {fixed: 100, service: 10 * ms, stuck: 3, want: 1 + 50},
@@ -107,7 +105,8 @@ func TestLimit(t *testing.T) {
 		"all stuck":                    {service: 10 * ms, stuck: 4, want: 0},
 		"all stuck, fixed":             {fixed: 100, service: 10 * ms, stuck: 4, want: 0},
 		"more stuck than workers":      {fixed: 100, service: 10 * ms, stuck: 9, want: 0}, // after SetConcurrency
-		"all stuck, a new one":         {service: 10 * ms, stuck: 4, conns: 6, want: 0},
+		"all stuck, 6 connections":     {service: 10 * ms, stuck: 4, conns: 6, want: 0},
+		"restrained, fixed, stuck":     {fixed: 3, restrained: true, stuck: 2, want: 2},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := newService(t, Config{
@@ -133,12 +132,7 @@ func TestLimit(t *testing.T) {
 			}
 			s.size.Add(10, uint64(10*tt.size))
 			s.stuck = tt.stuck
-			if tt.restraint != 0 {
-				s.restraint.until = time.Now().Add(tt.restraint)
-			}
-			s.locked(func() {
-				want(t, "limit", s.limit(conns, loads, s.restraint.holds(time.Now())), tt.want)
-			})
+			s.locked(func() { want(t, "limit", s.limit(conns, loads, tt.restrained), tt.want) })
 		})
 	}
 }
@@ -201,11 +195,17 @@ func TestAdjust(t *testing.T) {
 		s.adjust(false)
 		wantQuotas(t, "even", lines, 5, 5)
 
-		s.locked(func() { s.stalled = true })
+		s.locked(func() {
+			s.stalled = true
+			s.restraint.gaveBack(time.Now())
+		})
 		s.adjust(false)
 		wantQuotas(t, "stalled", lines, 0, 0)
-		want(t, "max in flight, stalled", s.State().MaxInFlight, 10)
+		want(t, "max in flight, stalled", s.State().MaxInFlight, 1)
 		s.locked(func() { s.stalled = false })
+		s.settleQuotas()
+		want(t, "quotas, restrained", quotaSum(lines), 1)
+		s.locked(func() { s.restraint = restraint{} })
 		s.settleQuotas()
 		wantQuotas(t, "no longer stalled", lines, 5, 5)
 

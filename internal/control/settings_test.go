@@ -86,3 +86,41 @@ func TestPauseGivesBack(t *testing.T) {
 		l.wantCommands("FIN", "FIN 1, FIN 5")
 	})
 }
+
+// TestPauseBeforeStart: no worker starts a handler, and Start gives back what waits.
+func TestPauseBeforeStart(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{MaxInFlight: 10, FixedRDY: true}, takes(0))
+		s.Pause()
+		l := s.dial(nsqd1)
+		l.flood(1, 2)
+		l.wantCommands("FIN REQ", "")
+		s.Start()
+		l.wantCommands("FIN REQ", "REQ 2 0, REQ 1 0")
+		want(t, "quota", l.quota(), 0)
+		l.flood(3, 1)
+		l.wantCommands("FIN REQ", "REQ 2 0, REQ 1 0, REQ 3 0")
+		s.Resume()
+		s.adjust(true)
+		l.flood(4, 1)
+		l.wantCommands("FIN", "FIN 4")
+	})
+}
+
+// TestPauseAfterStop gives nothing back: the drain does.
+func TestPauseAfterStop(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		handle, release := hanging()
+		s := newService(t, Config{MaxInFlight: 10, FixedRDY: true}, handle)
+		s.Start()
+		l := s.dial(nsqd1)
+		l.flood(1, 3)
+		synctest.Wait()
+		s.Stop()
+		s.Pause()
+		l.wantCommands("REQ", "")
+		want(t, "waiting", s.pool.Snapshot().Waiting, 2)
+		want(t, "paused", s.State().Paused, true)
+		release()
+	})
+}
