@@ -96,8 +96,8 @@ func newFleet(t *testing.T, s *scenario) *fleet {
 	for range s.nsqds {
 		f.addServer()
 	}
-	for range s.replicas {
-		f.addReplica()
+	for n := range s.replicas {
+		f.replicas = append(f.replicas, f.newReplica(n))
 	}
 	for _, r := range f.replicas {
 		select {
@@ -159,8 +159,9 @@ func (f *fleet) force(n int) {
 	f.mu.Unlock()
 }
 
-func (f *fleet) addReplica() {
-	r := &replica{n: len(f.replicas), done: make(chan struct{})}
+// newReplica starts the nth consumer.
+func (f *fleet) newReplica(n int) *replica {
+	r := &replica{n: n, done: make(chan struct{})}
 	opts := []nsqx.ConsumerOption{
 		f.lookupd.Option(),
 		nsqx.WithConn(conn.Config{HeartbeatInterval: time.Minute}),
@@ -175,7 +176,7 @@ func (f *fleet) addReplica() {
 		opts = append(opts, nsqx.WithoutBackoff())
 	}
 	c, err := nsqx.NewConsumer(fleetTopic, fleetChannel, codec.String(), func(ctx context.Context, body string) error {
-		return f.handle(r.n, body)
+		return f.handle(n, body)
 	}, opts...)
 	if err != nil {
 		f.t.Fatal(err)
@@ -183,11 +184,11 @@ func (f *fleet) addReplica() {
 	r.c = c
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
-	f.replicas = append(f.replicas, r)
 	go func() {
 		defer close(r.done)
 		r.err = c.Run(ctx)
 	}()
+	return r
 }
 
 // stopReplica drains a replica.
@@ -204,10 +205,7 @@ func (f *fleet) replaceReplica(i int) {
 	st := r.c.Stats()
 	f.force(st.Running + st.Queued)
 	f.stopReplica(r)
-	f.addReplica()
-	last := len(f.replicas) - 1
-	f.replicas[i], f.replicas = f.replicas[last], f.replicas[:last]
-	f.replicas[i].n = i
+	f.replicas[i] = f.newReplica(i)
 }
 
 // publish publishes n messages at once, spread evenly over the first nsqds.
@@ -314,7 +312,9 @@ func (f *fleet) handle(r int, body string) error {
 	switch {
 	case err != nil:
 		rec.failed++
-		f.forced++
+		if n >= f.current {
+			f.forced++
+		}
 	case !rec.handled && !rec.dead:
 		rec.handled = true
 		f.handled = append(f.handled, f.now())
@@ -354,6 +354,9 @@ func (f *fleet) deadLetter(_ context.Context, m *handler.Message, _ error) error
 	rec.unseen, rec.early = rec.failed == 0, rec.failed < f.s.maxAttempts
 	if rec.dead = true; !rec.handled {
 		f.settle(n)
+	}
+	if rec.failed > 0 && n >= f.current {
+		f.forced-- // the last failure forced none
 	}
 	return nil
 }

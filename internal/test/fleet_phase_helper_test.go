@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strconv"
 	"sync"
-	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx"
@@ -17,8 +15,8 @@ import (
 
 // run runs the phases, ends the fleet, and returns what was found.
 func (f *fleet) run() {
-	synctest.Wait()
-	goroutines, memory := runtime.NumGoroutine(), heap()
+	goroutines, _ := countGoroutines()
+	memory := heap()
 	for _, p := range f.s.phases {
 		f.begin(p, mode{})
 		time.Sleep(p.rest)

@@ -14,6 +14,7 @@ import (
 var pending = map[check]string{
 	checkAttempts:    "no rule of capacity yet: what cannot be started is asked for and given back",
 	checkUtilisation: "no rule of capacity yet",
+	checkStarved:     "turns: one of two nsqds may be served to its end before the other",
 	checkUnseen:      "the crash guard counts give-backs",
 	checkEarly:       "MaxAttempts counts give-backs",
 	checkOutage:      "the breaker needs 20 failures in 10 s, and does not count give-ups",

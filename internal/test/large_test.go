@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -213,13 +212,13 @@ func TestNewAddressesG9(t *testing.T) {
 			time.Sleep(time.Minute)
 			tables = max(tables, len(c.Stats().Connections))
 			if i == 60 {
-				synctest.Wait()
-				goroutines, memory = runtime.NumGoroutine(), heap()
+				goroutines, _ = countGoroutines()
+				memory = heap()
 			}
 		}
 		time.Sleep(5 * time.Minute)
-		synctest.Wait()
-		n, used := runtime.NumGoroutine(), heap()
+		n, _ := countGoroutines()
+		used := heap()
 		expect(t, checkFlat, n <= goroutines+10 && used <= memory+4<<20 && tables <= 20,
 			"after an hour and a day: %d and %d goroutines, %d and %d KB of heap; at most %d addresses of 3 nsqds",
 			goroutines, n, memory>>10, used>>10, tables)
