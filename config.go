@@ -135,7 +135,7 @@ func (c *consumerConfig) validateGiveUp() {
 
 // validateShared checks the sources of nsqds, and applies the override of a test.
 func (c *sharedConfig) validateShared() {
-	if !c.given["WithNSQD"] && !c.given["WithLookupd"] && len(c.discover.Sources) == 0 && c.override == nil {
+	if !c.given["WithNSQD"] && !c.given["WithLookupd"] && len(c.discover.Sources) == 0 && (c.override == nil || c.override.Keep) {
 		c.fault("WithNSQD", "or WithLookupd or WithDiscoverer is needed, to say where the nsqds are")
 	}
 	for _, addr := range c.nsqds {
@@ -172,20 +172,25 @@ func (c *sharedConfig) makeLookupds() {
 	}
 }
 
-// applyOverride replaces all sources of nsqds by the servers of a test.
+// applyOverride replaces all sources of nsqds, or the network to them, by the servers of a test.
 func (c *sharedConfig) applyOverride() {
+	if c.override.Edit != nil {
+		c.override.Edit(&c.conn)
+	}
+	if c.override.Keep {
+		return
+	}
 	c.nsqds = slices.Clone(c.override.Addrs)
 	c.discover.Lookupds, c.discover.Sources, c.discover.Filter = nil, nil, nil
-	if len(c.nsqds) == 0 {
+	c.lookupds, c.lookupdClient.HTTPClient = c.override.Lookupds, c.override.Client
+	c.makeLookupds()
+	if len(c.nsqds) == 0 && len(c.lookupds) == 0 {
 		c.fault("nsqxtest.Option", "got no server")
 	}
 	for i, addr := range c.nsqds {
 		if slices.Contains(c.nsqds[:i], addr) {
 			c.fault("nsqxtest.Option", "got two servers with the address "+addr+"; make them with NewServers, or WithAddr")
 		}
-	}
-	if c.override.Edit != nil {
-		c.override.Edit(&c.conn)
 	}
 }
 

@@ -78,6 +78,6 @@ func (s *Server) unlock() {
 	s.unreported = nil
 	s.mu.Unlock()
 	for _, v := range found {
-		s.tb.Errorf("nsqxtest: %s: %v", s.cfg.addr, v)
+		s.tb.Errorf("nsqxtest: %s: %v", s.Addr(), v)
 	}
 }

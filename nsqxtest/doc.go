@@ -8,6 +8,8 @@
 //   - [Message] makes a message for the test of a middleware.
 //   - [Server] is an nsqd in memory, for everything between a service and nsqd: redelivery,
 //     timeouts, dead letters, lost connections, shutdown.
+//   - [Lookupd] is an nsqlookupd in memory, for services that discover their servers: topics that
+//     appear, servers that come, go and move.
 //   - [Pipe] is an in-memory connection, for the test of a dialer or of a server of your own.
 //
 // # Five things to know
@@ -19,7 +21,8 @@
 //     [Check]. [WithoutChecks] disables checks.
 //  3. A Server is a correct nsqd. Only a test makes it fail: [Server.On] changes the answer to a
 //     command, [Server.Freeze] stops the flow of bytes, [Server.Disconnect] and
-//     [Server.ResetConns] end connections, [Server.Refuse] refuses dials.
+//     [Server.ResetConns] end connections, [Server.Refuse] refuses dials, [Server.Stop] and
+//     [Server.Kill] stop it.
 //  4. Time may be virtual. The package works under [testing/synctest], where a test of a 30 s
 //     heartbeat takes microseconds. Create and use servers and consumers inside the bubble.
 //  5. [Run] drains the consumers at the end of the test. Create servers first, since cleanups run

@@ -3,7 +3,10 @@ package nsqxtest
 import (
 	"context"
 	"net"
+	"os"
+	"slices"
 	"sync"
+	"syscall"
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/conn"
@@ -16,33 +19,55 @@ func (s *Server) Option() nsqx.Option { return Option(s) }
 // Option makes a service connect to the servers. It may stand anywhere among the options of the
 // service. It replaces configured and discovered addresses, and the dialer, TLS and compression of
 // [nsqx.WithConn]; everything else stays as in production. The service still reports errors in the
-// options that Option replaces.
+// options that Option replaces. [LookupdOption] is for a service whose discovery is tested, too.
 //
 // A service with an AuthSecret is asked for it, so a test covers AUTH; in memory the secret may be
 // sent in clear text.
 //
 // One Option may be given to any number of consumers, but only once to each.
 func Option(servers ...*Server) nsqx.Option {
-	byAddr := make(map[string]*Server)
+	servers = slices.Clone(servers)
 	nodes := new(override.Nodes)
 	for _, s := range servers {
-		byAddr[s.Addr()] = s
 		nodes.Addrs = append(nodes.Addrs, s.Addr())
 	}
-	nodes.Edit = func(cfg *conn.Config) { // called once per consumer
+	nodes.Edit = dialInMemory(func() []*Server { return servers })
+	return nsqx.WithDiscoverer(nodes)
+}
+
+// Network makes a service dial the servers instead of a network, by the addresses that they have at
+// the time of the dial. It replaces the dialer, TLS and compression of [nsqx.WithConn]. Unlike
+// [Option] it keeps the addresses that the service names or discovers: it is for tests of a
+// [nsqx.Discoverer]. An address that no running server has refuses connections. See also
+// [Lookupd.Option].
+//
+// Only one of Network, Option and LookupdOption may be given to a service.
+func Network(servers ...*Server) nsqx.Option {
+	servers = slices.Clone(servers)
+	return nsqx.WithDiscoverer(&override.Nodes{Keep: true, Edit: dialInMemory(func() []*Server { return servers })})
+}
+
+// dialInMemory returns a function that lets a service dial servers.
+func dialInMemory(servers func() []*Server) func(*conn.Config) {
+	return func(cfg *conn.Config) { // called once per service
 		g := newGroup()
 		auth := cfg.AuthSecret != nil
 		cfg.TLS, cfg.AllowPlaintextAuth = nil, true
 		cfg.Compression, cfg.DeflateLevel, cfg.CompressionOptional = conn.NoCompression, 0, false
 		cfg.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
-			s := byAddr[addr]
-			if s == nil {
-				return nil, &net.OpError{Op: "dial", Net: "pipe", Err: &net.AddrError{Err: "no server of this nsqxtest.Option", Addr: addr}}
+			for _, s := range servers() {
+				if s.Addr() == addr {
+					return s.dial(ctx, g, auth)
+				}
 			}
-			return s.dial(ctx, g, auth)
+			return nil, refused(addr)
 		}
 	}
-	return nsqx.WithDiscoverer(nodes)
+}
+
+// refused is the error of a dial to an address where nobody listens.
+func refused(addr string) error {
+	return &net.OpError{Op: "dial", Net: "pipe", Addr: serverAddr(addr), Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 }
 
 // group holds the RDY counts of one consumer over all its servers. The group of a client without

@@ -21,6 +21,9 @@ type serverConfig struct {
 	outputTimeout                            time.Duration
 	secret                                   string
 
+	lookupds []*Lookupd
+
+	noLog       bool
 	disabled    map[Check]bool
 	maxInFlight int // 0: not checked
 	grace       time.Duration
@@ -52,7 +55,7 @@ func newServerConfig(opts []ServerOption) serverConfig {
 }
 
 // WithAddr sets the address under which clients know the server, as host:port. Servers of one
-// [Option] need different addresses. Defaults to nsqd-1.test:4150; [NewServers] numbers its
+// [Option] or [Lookupd] need different addresses. Defaults to nsqd-1.test:4150; [NewServers] numbers its
 // servers.
 func WithAddr(addr string) ServerOption {
 	return serverOption(func(c *serverConfig) { c.addr = addr })
@@ -107,6 +110,18 @@ func WithOutputBuffer(size int, timeout time.Duration) ServerOption {
 // for consumers with an [Option] and a secret: the server asks them and accepts any secret.
 func WithAuth(secret string) ServerOption {
 	return serverOption(func(c *serverConfig) { c.secret = secret })
+}
+
+// WithLookupds makes the server register its topics and channels at nsqlookupds, and ask them for
+// the channels of a new topic: see [Lookupd]. Defaults to none.
+func WithLookupds(lookupds ...*Lookupd) ServerOption {
+	return serverOption(func(c *serverConfig) { c.lookupds = lookupds })
+}
+
+// WithoutLog keeps no commands, so that the memory of a long test does not grow with each heartbeat:
+// [Server.Commands] and [Server.CommandsWhere] return none. Defaults to all commands.
+func WithoutLog() ServerOption {
+	return serverOption(func(c *serverConfig) { c.noLog = true })
 }
 
 // WithoutChecks disables checks, or all checks if none is given, to test a client that breaks the

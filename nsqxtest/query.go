@@ -69,7 +69,7 @@ func (s *Server) Await(topic, channel string, until func(ChannelStats) bool) Cha
 		stats = s.stats(topic, channel)
 		return until(stats)
 	}) {
-		s.tb.Fatalf("nsqxtest: %s: %s/%s did not reach the awaited state within %v: %+v", s.cfg.addr, topic, channel, s.cfg.waitTimeout, stats)
+		s.tb.Fatalf("nsqxtest: %s: %s/%s did not reach the awaited state within %v: %+v", s.Addr(), topic, channel, s.cfg.waitTimeout, stats)
 	}
 	return stats
 }

@@ -144,7 +144,9 @@ func (c *ServerConn) record(cmd Command) bool {
 		return false
 	}
 	c.wasFrozen = c.isFrozen(BothWays)
-	s.log = append(s.log, cmd)
+	if !s.cfg.noLog {
+		s.log = append(s.log, cmd)
+	}
 	s.change.Broadcast()
 	c.check(cmd)
 	return true

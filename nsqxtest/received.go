@@ -23,17 +23,17 @@ func Received[T any](tb testing.TB, s *Server, topic string, codec handler.Decod
 		}
 		return len(bodies) >= n
 	}) {
-		tb.Fatalf("nsqxtest: %s: clients have published %d messages to %s within %v, want %d", s.cfg.addr, len(bodies), topic, s.cfg.waitTimeout, n)
+		tb.Fatalf("nsqxtest: %s: clients have published %d messages to %s within %v, want %d", s.Addr(), len(bodies), topic, s.cfg.waitTimeout, n)
 	}
 	values := make([]T, n)
 	for i := range values {
 		_, payload, err := envelope.Split(bodies[i])
 		if err != nil {
-			tb.Fatalf("nsqxtest: %s: message %d of %s: %v", s.cfg.addr, i+1, topic, err)
+			tb.Fatalf("nsqxtest: %s: message %d of %s: %v", s.Addr(), i+1, topic, err)
 		}
 		v, err := codec.Decode(payload)
 		if err != nil {
-			tb.Fatalf("nsqxtest: %s: message %d of %s does not decode: %v", s.cfg.addr, i+1, topic, err)
+			tb.Fatalf("nsqxtest: %s: message %d of %s does not decode: %v", s.Addr(), i+1, topic, err)
 		}
 		values[i] = v
 	}

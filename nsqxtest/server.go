@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +22,7 @@ import (
 //
 // A test can inject faults: [Server.On] changes the answer to a command, [Server.Freeze] stops the
 // flow of bytes, [Server.Disconnect] and [Server.ResetConns] end connections, [Server.Refuse]
-// refuses dials.
+// refuses dials. [Server.Stop], [Server.Kill] and [Server.Start] let it go and come back.
 //
 // TLS and snappy are not supported. Timeouts and deferrals end at the exact instant; nsqd looks
 // for them about ten times a second.
@@ -33,14 +32,16 @@ import (
 // For everything else, such as a message in the output buffer, wait with [Server.Await] or
 // [Received], in a bubble and elsewhere.
 type Server struct {
-	tb  testing.TB
-	cfg serverConfig
+	tb   testing.TB
+	cfg  serverConfig
+	addr atomic.Pointer[string]
 
 	running sync.WaitGroup // connection loops and timer callbacks
 
 	mu         sync.Mutex
 	change     sync.Cond // broadcast after every change that a caller may wait for
 	closed     bool
+	stopped    bool // by Stop or Kill
 	refusing   bool
 	frozen     Direction
 	dials      int
@@ -63,7 +64,9 @@ func NewServer(tb testing.TB, opts ...ServerOption) *Server {
 		topics: make(map[string]*topic),
 	}
 	s.change.L = &s.mu
+	s.addr.Store(&s.cfg.addr)
 	tb.Cleanup(s.Close)
+	s.join()
 	return s
 }
 
@@ -79,8 +82,9 @@ func NewServers(tb testing.TB, n int, opts ...ServerOption) []*Server {
 	return servers
 }
 
-// Addr returns the address under which clients know the server, as host:port.
-func (s *Server) Addr() string { return s.cfg.addr }
+// Addr returns the address under which clients know the server, as host:port. [Server.Start] may
+// change it.
+func (s *Server) Addr() string { return *s.addr.Load() }
 
 // DialContext connects to the server and ignores the address. It has the signature of
 // [net.Dialer.DialContext].
@@ -98,9 +102,8 @@ func (s *Server) dial(ctx context.Context, g *group, auth bool) (net.Conn, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if s.refusing || s.closed {
-		refused := os.NewSyscallError("connect", syscall.ECONNREFUSED)
-		return nil, &net.OpError{Op: "dial", Net: "pipe", Addr: serverAddr(s.cfg.addr), Err: refused}
+	if s.refusing || s.stopped || s.closed {
+		return nil, refused(s.Addr())
 	}
 	client, server := pipe.New()
 	c := newServerConn(s, server, g, auth || s.cfg.secret != "")
@@ -170,6 +173,7 @@ func (s *Server) Close() {
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
+		s.unregister()
 		for _, c := range slices.Clone(s.conns) {
 			if c.subscribed() {
 				c.violate(CheckLeftover, "still subscribed to %s/%s at the end of the test", c.channel.topic.name, c.channel.name)

@@ -32,6 +32,10 @@ func (s *Server) topic(name string) *topic {
 	if t == nil {
 		t = &topic{server: s, name: name, channels: make(map[string]*channel)}
 		s.topics[name] = t
+		for _, channel := range s.askForChannels(name) {
+			t.channel(channel)
+		}
+		s.register(name)
 	}
 	return t
 }
@@ -41,6 +45,7 @@ func (s *Server) topic(name string) *topic {
 func (t *topic) channel(name string) *channel {
 	ch := t.channels[name]
 	if ch == nil {
+		defer t.server.register(t.name)
 		ch = &channel{
 			server:   t.server,
 			topic:    t,
@@ -106,8 +111,10 @@ type delivery struct {
 func (ch *channel) put(m *message, delay time.Duration) {
 	if delay > 0 {
 		ch.deferred[m] = ch.server.after(delay, func() {
-			delete(ch.deferred, m)
-			ch.put(m, 0)
+			if ch.deferred[m] != nil { // otherwise the server was stopped meanwhile
+				delete(ch.deferred, m)
+				ch.put(m, 0)
+			}
 		})
 		return
 	}

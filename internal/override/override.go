@@ -3,15 +3,23 @@ package override
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/nsqx/nsqx/conn"
 )
 
 // Nodes is a Discoverer whose presence among the options of a service replaces all other sources of
-// nsqds.
+// nsqds, or, with Keep, only the way to them.
 type Nodes struct {
 	// Addrs are connected to, instead of all that other options name or find.
 	Addrs []string
+
+	// Lookupds are asked through Client, instead of all that other options name.
+	Lookupds []string
+	Client   *http.Client
+
+	// Keep keeps the sources of the other options; Addrs and Lookupds are not used.
+	Keep bool
 
 	// Edit changes the configuration of the connections, after the other options were checked. It
 	// may be nil.
