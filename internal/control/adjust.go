@@ -35,7 +35,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 		return 0
 	}
 	var quotas []int
-	if len(conns) > c.total {
+	if c.scarce(conns) {
 		quotas, next = c.turns.Step(time.Since(c.start), turnConns(conns, loads), flow.TurnLimits{
 			Slots: c.total, Open: !restrained && c.mayOpen(len(conns), allowed, s), Patience: patience(conns),
 		})
@@ -53,6 +53,17 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 		c.yielding = c.yielding || loads[i].Held > n
 	}
 	return next
+}
+
+// scarce reports whether connections must take turns: there are more than messages may be in flight;
+// or handlers are so slow that each message in flight needs a worker, so that a silent connection
+// with a quota would keep a worker idle. The caller holds mu.
+func (c *Control) scarce(conns []*conn.Conn) bool {
+	if len(conns) > c.total {
+		return true
+	}
+	mean, known := c.service.Time()
+	return known && len(conns) > 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY && mean > patience(conns)/2
 }
 
 // mayOpen reports whether each of more connections than messages may be in flight may have one: all

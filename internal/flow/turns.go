@@ -14,11 +14,14 @@ const (
 	quietPart = 0.03
 )
 
-// Turns shares few slots among more connections: those with a turn may have one message in flight,
-// the others none. A turn ends after 100 ms if it brings messages, or after two round trips and 3 ms
-// if it does not; a message in flight keeps its slot until it is answered. A connection is charged
-// for what its turn lasts, and the one that was charged least is next; connections whose last turn
-// was empty get 3 % of the time.
+// Turns shares slots, the messages that may be in flight, among connections that would waste them if
+// each had a part of its own. A connection with a turn may have one message in flight, or more if
+// slots are left and it uses them; the others none.
+//
+// A turn ends, if others wait for the slot, after 100 ms if it brings messages, or after two round
+// trips and 3 ms if it does not; a message in flight keeps its slot until it is answered. The
+// connection that was charged least for its turns is next. Connections whose last turn was empty get
+// 3 % of the time while others use all they have.
 //
 // While no turn brings a message, empty turns become longer, up to the length with which each
 // connection is asked once in half the patience. After a whole round without a message the turns may
@@ -42,6 +45,7 @@ type turn struct {
 	brought  bool   // the turn, or if it is not on the last one, brought a message
 	charged  time.Duration
 	counted  time.Duration // charged covers the time up to here
+	quota    int           // of the last Step
 }
 
 // TurnConn is what Step needs to know of a connection.
@@ -60,68 +64,135 @@ type TurnLimits struct {
 	Patience time.Duration // how long a message may wait for a worker
 }
 
-// Step ends turns and begins others. It returns the quota of each connection, 0 or 1, and when to
-// call Step again: 0 if only after a message.
+// Step ends turns and begins others. It returns the quota of each connection, and when to call Step
+// again: 0 if only after a message, or with the next tick.
 func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimits) (quotas []int, next time.Duration) {
 	t.sync(now, conns)
-	quotas = make([]int, len(conns))
 	if t.open && !limits.Open {
 		t.close(now, conns)
 	}
 	empty := t.emptyTime(len(conns), limits)
-	free, over := limits.Slots, -limits.Slots
+	wanted, starved := t.wanted(conns)
 	for _, c := range conns {
 		s := t.conns[c.Key]
-		t.charge(s, now, c.Held > 0)
-		if s.on && !t.open {
+		t.charge(s, now, c.Held)
+		if s.on && !t.open && (wanted || starved) {
 			t.endTurn(s, now, c, empty)
-		}
-		if s.on || c.Held > 0 {
-			free -= max(c.Held, 1)
-		}
-		if s.on {
-			over += max(c.InFlight, 1)
-		} else if c.Held > 0 { // without messages it ends by itself
-			over += c.InFlight
 		}
 	}
 	if t.open = limits.Open && (t.open || t.seen >= len(conns)); t.open {
-		for i, c := range conns {
-			t.begin(c, now)
-			t.conns[c.Key].received = c.Received
-			quotas[i] = 1
-		}
-		return quotas, 0
+		return t.openAll(now, conns), 0
 	}
-	for i := 0; over > 0 && i < len(conns); i++ { // there are fewer slots than before
-		if s := t.conns[conns[i].Key]; s.on && (conns[i].InFlight == 0 || limits.Slots <= 0) {
-			s.on = false
-			over--
-		}
-	}
+	free := t.shrink(conns, limits.Slots)
 	for ; free > 0; free-- {
-		i := t.choose(conns)
+		i := t.choose(conns, starved)
 		if i < 0 {
 			break
 		}
 		t.begin(conns[i], now)
 	}
+	quotas = t.distribute(conns, limits.Slots)
 	for i, c := range conns {
 		s := t.conns[c.Key]
-		if !s.on {
-			if c.Held > 0 && c.InFlight == 0 { // nsqd may still act on the turn that has ended
-				next = earlier(next, max(2*c.RTT, time.Millisecond))
+		s.quota = quotas[i]
+		switch {
+		case !s.on && c.Held > 0 && c.InFlight == 0: // nsqd may still act on the turn that has ended
+			next = earlier(next, max(2*c.RTT, time.Millisecond))
+		case s.on && (wanted || starved):
+			end := busyTurn
+			if c.Received == s.received {
+				end = empty + 2*c.RTT
 			}
+			if left := s.began + end - now; left > 0 || c.Received == s.received {
+				next = earlier(next, max(left, time.Millisecond))
+			}
+		}
+	}
+	return quotas, next
+}
+
+// wanted reports whether a connection waits for a turn, and whether one with a turn uses all it has.
+func (t *Turns[K]) wanted(conns []TurnConn[K]) (wanted, starved bool) {
+	for _, c := range conns {
+		s := t.conns[c.Key]
+		wanted = wanted || !s.on && c.Held == 0
+		starved = starved || s.starved(c.InFlight)
+	}
+	return wanted, starved
+}
+
+// starved reports whether a connection with a turn uses all it has.
+func (s *turn) starved(inFlight int) bool { return s.on && inFlight >= max(s.quota, 1) }
+
+// openAll gives every connection a turn.
+func (t *Turns[K]) openAll(now time.Duration, conns []TurnConn[K]) []int {
+	quotas := make([]int, len(conns))
+	for i, c := range conns {
+		t.begin(c, now)
+		s := t.conns[c.Key]
+		s.received, s.quota = c.Received, 1
+		quotas[i] = 1
+	}
+	return quotas
+}
+
+// shrink ends turns for which there are no slots any more, and returns how many slots are free for
+// further turns.
+func (t *Turns[K]) shrink(conns []TurnConn[K], slots int) (free int) {
+	free, over := slots, -slots
+	for _, c := range conns {
+		switch s := t.conns[c.Key]; {
+		case s.on:
+			free -= max(c.InFlight, 1)
+			over += max(c.InFlight, 1)
+		case c.Held > 0:
+			free -= c.Held
+			over += c.InFlight // without messages it ends by itself
+		}
+	}
+	for i := 0; over > 0 && i < len(conns); i++ {
+		if s := t.conns[conns[i].Key]; s.on && (conns[i].InFlight == 0 || slots <= 0) {
+			s.on = false
+			over--
+		}
+	}
+	return free
+}
+
+// distribute returns the quotas: one for each turn, or what the connection uses and one more, and
+// what is left to those that use all they have. A quota rises only as far as the others obey theirs.
+func (t *Turns[K]) distribute(conns []TurnConn[K], slots int) []int {
+	quotas := make([]int, len(conns))
+	left, free := slots, slots
+	var starved []int
+	for i, c := range conns {
+		s := t.conns[c.Key]
+		free -= c.Held
+		if !s.on {
+			left -= c.Held
 			continue
 		}
 		quotas[i] = 1
-		end := busyTurn
-		if c.Received == s.received {
-			end = empty + 2*c.RTT
+		if s.starved(c.InFlight) {
+			starved = append(starved, i)
+		} else {
+			quotas[i] = max(min(c.InFlight+1, s.quota), 1)
 		}
-		next = earlier(next, max(s.began+end-now, time.Millisecond))
+		left -= quotas[i]
 	}
-	return quotas, next
+	for k, i := range starved {
+		more := max(left, 0) / (len(starved) - k)
+		quotas[i] += more
+		left -= more
+	}
+	for i, c := range conns {
+		if more := quotas[i] - max(c.Held, 1); more > 0 && c.Held > 0 {
+			more = min(more, max(free, 0))
+			free -= more
+			quotas[i] = max(c.Held, 1) + more
+		}
+	}
+	return quotas
 }
 
 // Open reports whether every connection has a turn.
@@ -180,11 +251,11 @@ func (t *Turns[K]) class(s *turn, brought bool) {
 	}
 }
 
-// charge adds what a slot was used for since the last call.
-func (t *Turns[K]) charge(s *turn, now time.Duration, held bool) {
-	used := now - s.counted
+// charge adds what slots were used for since the last call.
+func (t *Turns[K]) charge(s *turn, now time.Duration, held int) {
+	used := (now - s.counted) * time.Duration(max(held, 1))
 	s.counted = now
-	if used <= 0 || t.open || !s.on && !held {
+	if used <= 0 || t.open || !s.on && held == 0 {
 		return
 	}
 	s.charged += used
@@ -194,7 +265,7 @@ func (t *Turns[K]) charge(s *turn, now time.Duration, held bool) {
 		t.quiet += used
 	}
 	const memory = 10 * time.Second // older use counts less
-	if t.busy+t.quiet > memory {
+	for t.busy+t.quiet > memory {
 		t.busy, t.quiet = t.busy/2, t.quiet/2
 	}
 }
@@ -228,11 +299,12 @@ func (t *Turns[K]) begin(c TurnConn[K], now time.Duration) {
 	if s.on {
 		return
 	}
-	s.on, s.began, s.counted, s.received = true, now, now, c.Received
+	s.on, s.began, s.counted, s.received, s.quota = true, now, now, c.Received, 1
 }
 
-// choose returns the connection whose turn is next; -1 if there is none.
-func (t *Turns[K]) choose(conns []TurnConn[K]) int {
+// choose returns the connection whose turn is next; -1 if there is none. starved: a connection uses
+// all it has, so a slot is not to be spent on quiet ones beyond their part.
+func (t *Turns[K]) choose(conns []TurnConn[K], starved bool) int {
 	best := [2]int{-1, -1} // of those whose last turn was empty; of the others
 	for i, c := range conns {
 		s := t.conns[c.Key]
@@ -248,7 +320,8 @@ func (t *Turns[K]) choose(conns []TurnConn[K]) int {
 		}
 	}
 	quiet, busy := best[0], best[1]
-	if busy < 0 || quiet >= 0 && float64(t.quiet) < quietPart*float64(t.busy+t.quiet) {
+	due := float64(t.quiet) < quietPart*float64(t.busy+t.quiet)
+	if quiet >= 0 && (due || busy < 0 && !starved) {
 		return quiet
 	}
 	return busy

@@ -18,7 +18,6 @@ var pending = map[check]string{
 	checkUnseen:      "the crash guard counts give-backs",
 	checkEarly:       "MaxAttempts counts give-backs",
 	checkOutage:      "the breaker needs 20 failures in 10 s, and does not count give-ups",
-	checkPoison:      "the ramp of the breaker opens it again at 30 % failures",
 	checkTopics:      "channels are not registered at nsqlookupd",
 	checkGiveUps:     "no rule of capacity yet",
 	checkHungWorkers: "no rule of capacity yet: a worker whose connection is gone counts as free",
