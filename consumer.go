@@ -57,6 +57,7 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	shutdown              20 s                  WithShutdownTimeout
 //	nsqlookupds           asked every 60 s ± 20 %   WithLookupInterval, WithLookupdClient
 //	nsqds found           256 at most, all dialled   WithMaxNSQDs, WithNSQDFilter
+//	topic and channel     registered at nsqlookupds  WithoutRegistration
 //	redial                100 ms doubling to 10 s, with jitter
 //	the wire              see conn.Config       WithConn
 //	logger                slog.Default()        WithLogger
@@ -113,17 +114,27 @@ func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.O
 // Stats returns the consumer's counters and the state of its connections.
 func (c *Consumer[T]) Stats() Stats { return c.c.Stats() }
 
-// Ready is closed once every nsqd that is named or found is subscribed to, or was
-// at least once, and one source of nsqds has answered, if there are any: also when it
-// knows of none yet, since a topic exists from its first message on. A service may
-// report itself ready then.
+// Ready is closed once the consumer works as well as it can: each source of nsqds was asked, and
+// one has answered; topic and channel are registered at nsqlookupds (see [WithoutRegistration]); each
+// nsqd that is named was tried; and one is subscribed to, or there is none yet, since a topic exists
+// from its first message on. A dead nsqd beside others delays it until its first dial has failed. A
+// service may report itself ready then, and publish to the topic: this channel gets it.
 func (c *Consumer[T]) Ready() <-chan struct{} { return c.c.Ready() }
 
 // Healthy returns nil while the consumer does what it can: it is connected to an
 // nsqd, or there is none for its topic yet. Else it returns an error that is
-// [ErrNotRunning] (from the start of the drain, too), [ErrNoNSQD], with the reasons,
-// or [ErrStuck].
+// [ErrNotRunning] (from the start of the drain, too), [ErrNoNSQD], with the reasons of dials and of
+// polls, or [ErrStuck].
+//
+// If all nsqds of the topic are away it fails until one answers, though nsqlookupd names none any
+// more, or until the topic is deleted at nsqlookupd. It is for alerts and readiness. A restart helps
+// against little of it: see Live.
 func (c *Consumer[T]) Healthy() error { return c.c.Healthy() }
+
+// Live returns an error only if a restart would help: [ErrStuck] while every handler works on a message
+// that nsqd has given to others, also those of connections that are lost; [ErrNotRunning] after Run
+// has returned. It is nil before Run and during the drain. It is for liveness.
+func (c *Consumer[T]) Live() error { return c.c.Live() }
 
 // Pause lets no further handler start, until Resume: nsqd is asked for nothing,
 // what waits for a handler is given back at once, and handlers that run go on.

@@ -21,16 +21,35 @@ func WithNSQD(addrs ...string) Option {
 
 // WithLookupd names nsqlookupds to ask for the nsqds that have the topic, as
 // "host:port", "http://host:port" or "https://host:port/prefix". All are asked at
-// once: at the start, and then again and again (see [WithLookupInterval]).
+// once: at the start, and then again and again (see [WithLookupInterval]). A consumer
+// also registers its topic and channel there: see [WithoutRegistration].
 //
-// An nsqd that is no longer named is dialled no more after three good answers in a
-// row without it, of each nsqlookupd that ever named it; a connection that works is
-// kept. So a nsqlookupd that was restarted and knows nothing yet costs nothing.
+// An nsqd that is no longer named, in three good answers in a row of each nsqlookupd
+// that ever named it, is forgotten if it was never connected. Else it is dialled less and less
+// often, up to once a minute, and forgotten after a day (a week while no other is
+// connected), or when its room is needed: see [WithMaxNSQDs]. A connection that works is kept. So
+// neither a nsqlookupd that was restarted and knows nothing yet nor an outage of all nsqds
+// costs anything. If a nsqlookupd that knew the topic does not know it any more, it was
+// deleted, and its nsqds are forgotten.
 func WithLookupd(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLookupd")
 		c.lookupds = append(c.lookupds, addrs...)
 		c.atLeastOne("WithLookupd", len(addrs), "127.0.0.1:4161")
+	})
+}
+
+// WithoutRegistration keeps a consumer from registering its topic and channel at nsqlookupds.
+//
+// A channel gets what is published after an nsqd has made it. An nsqd that makes a topic, which it
+// does at the first message, asks nsqlookupds for the topic's channels and makes those first. Without
+// a registration a new channel misses what an nsqd gets before the consumer has found it.
+// #ephemeral topics and channels are never registered. A nsqlookupd that refuses is a warning, once,
+// and counted in Stats. [Redrive] and publishers register nothing.
+func WithoutRegistration() ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithoutRegistration")
+		c.consume.NoRegistration = true
 	})
 }
 
@@ -57,7 +76,8 @@ func WithDiscoverer(discoverers ...Discoverer) Option {
 }
 
 // WithLookupInterval sets how long to wait before the sources of nsqds are asked
-// again, give or take 20 %: 100 ms to 1 h. Defaults to 60 s.
+// again, give or take 20 %: 100 ms to 1 h. Defaults to 60 s. While no nsqd is named, they are asked
+// each 1 to 5 s if that is sooner.
 func WithLookupInterval(d time.Duration) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLookupInterval")
@@ -94,7 +114,8 @@ func WithNSQDFilter(allow func(addr string) bool) Option {
 
 // WithMaxNSQDs bounds how many nsqds are taken from all answers of [WithLookupd]
 // and [WithDiscoverer]: 1 to 4096. Those of [WithNSQD] do not count. Defaults to
-// 256. What is beyond is reported as an error.
+// 256. What is beyond is reported as an error. Within the bound are those, too, that are named no more:
+// they make room for others, the longest unnamed first.
 func WithMaxNSQDs(n int) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithMaxNSQDs")

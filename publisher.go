@@ -99,8 +99,8 @@ func (p *Publisher) Close() error {
 func (p *Publisher) Shutdown(ctx context.Context) error { return p.p.Close(ctx) }
 
 // Healthy returns nil while the publisher is connected to an nsqd; otherwise an error that is
-// [ErrNoNSQD], with the reasons, or [ErrNotRunning] when it is closed.
-func (p *Publisher) Healthy() error { return p.p.Router.Healthy() }
+// [ErrNoNSQD], with the reasons of dials and of polls, or [ErrNotRunning] when it is closed.
+func (p *Publisher) Healthy() error { return p.p.Healthy() }
 
 // Stats returns the publisher's counters and the state of its connections.
 func (p *Publisher) Stats() PublisherStats { return p.p.Stats() }

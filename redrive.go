@@ -30,7 +30,8 @@ type RedriveReport struct {
 // Options are those that say where the nsqds are, as of [NewConsumer], and those of
 // Redrive. All that is wrong with them is reported together.
 //
-// The while begins when all nsqds that are named or found have been reached. When ctx
+// The while begins when all nsqds that are named or found have been tried, and one was reached: it does
+// not wait for one that is down, whose dead letters stay. When ctx
 // ends, its error is returned with the report; what is on its way has 20 s to be confirmed.
 //
 // A message goes out as it was before it was a dead letter, with the headers that it
@@ -54,7 +55,7 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	both := WithOptions(cfg.shared...)
 	workers := int(min(max(cfg.rate/10, 1), 64)) // a message waits for its turn with its worker
 	in := newConsumerConfig(from, cfg.channel, []ConsumerOption{both,
-		WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
+		WithoutRegistration(), WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
 		WithRetry(retry.Exponential(time.Second, time.Minute)), WithoutBackoff()})
 	if err := errors.Join(errors.Join(cfg.faults...), in.validate()); err != nil {
 		return RedriveReport{}, err
