@@ -33,3 +33,6 @@ func (l lookupd) addrs(answer lookup.Answer, err error) ([]string, error) {
 
 // notice is an error beside an answer that can be relied on.
 type notice struct{ error }
+
+// Unwrap returns the error, such as observe.ErrNoTopic.
+func (n notice) Unwrap() error { return n.error }

@@ -165,7 +165,8 @@ func TestPollsWhileThereIsNoNSQD(t *testing.T) {
 		s := nsqxtest.NewServers(t, 1)
 		l, opt := newLookupds(1)
 		f := newFinder()
-		c := newConsumer(t, done, opt, nsqx.WithDiscoverer(f), dialOnly(s))
+		var log logbook
+		c := newLoggedConsumer(t, &log, done, opt, nsqx.WithDiscoverer(f), dialOnly(s))
 		nsqxtest.Run(t, c)
 		time.Sleep(2 * time.Minute)
 		quick := func(what string, polls []time.Time) {
@@ -181,6 +182,7 @@ func TestPollsWhileThereIsNoNSQD(t *testing.T) {
 		}
 		quick("nsqlookupd", l[0].pollTimes())
 		quick("Discoverer", f.pollTimes())
+		want(t, "warnings", log.count(slog.LevelWarn, ""), 0)
 
 		l[0].set(s[0].Addr())
 		time.Sleep(5 * time.Second)
