@@ -99,9 +99,9 @@ func TestLive(t *testing.T) {
 		}
 		live("before Run", nil)
 		stop := nsqxtest.Run(t, c)
-		s[0].Refuse(true)
 		publish(s[0], 2)
 		synctest.Wait()
+		s[0].Refuse(true)
 		s[0].Disconnect()
 		live("all nsqds away", nil)
 		wantErr(t, "health", c.Healthy(), nsqx.ErrNoNSQD)
