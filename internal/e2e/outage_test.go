@@ -140,7 +140,7 @@ func TestOneOfFiveDeadG8(t *testing.T) {
 		s[len(s)-1].Publish("dead", fmt.Appendf(nil, "dead on %d", len(s)))
 	}
 	s[2].Stop()
-	lookupds := nsqx.WithOptions(nsqx.WithLookupd(l.HTTPAddr()), nsqx.WithNSQD(s[2].Addr())) // nsqlookupd may not name it
+	lookupds := nsqx.WithOptions(nsqx.WithLookupd(l.HTTPAddr()), nsqx.WithNSQD(s[2].Addr()), soon) // nsqlookupd may not name it
 	book := newLedger()
 	c := newConsumer(t, handles(book), lookupds)
 	began := time.Now()
