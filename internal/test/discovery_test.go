@@ -264,9 +264,10 @@ func TestDiscovererPanics(t *testing.T) {
 			return addr == s[0].Addr()
 		}))
 		good.waitPolls(3)
+		bad.waitPolls(1)
 		want(t, "connected", addrs(c), "nsqd-1")
 		l := c.Stats().Lookups
-		if l[0].LastErr == nil || !strings.Contains(l[0].LastErr.Error(), "panicked") || l[0].Errors != l[0].Polls || l[0].Polls < 4 {
+		if l[0].LastErr == nil || !strings.Contains(l[0].LastErr.Error(), "panicked") || l[0].Errors != l[0].Polls || l[0].Polls < 3 {
 			t.Errorf("lookup stats %+v, want that all polls have panicked", l[0])
 		}
 		want(t, "errors of the good one", l[1].Errors, 1)
