@@ -63,6 +63,7 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	shutdown               20 s                              WithShutdownTimeout
 //	nsqlookupds            polled every 60 s ± 20 %          WithLookupInterval, WithLookupdClient
 //	discovered nsqds       256 at most, all of them          WithMaxNSQDs, WithNSQDFilter
+//	topic and channel      registered at nsqlookupds         WithoutRegistration
 //	redial                 100 ms doubling to 10 s,
 //	                       with jitter
 //	connections            see conn.Config                   WithConn
@@ -116,14 +117,27 @@ func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.O
 // Stats returns the consumer's counters and the state of its connections.
 func (c *Consumer[T]) Stats() Stats { return c.c.Stats() }
 
-// Ready returns a channel that is closed once every known nsqd was subscribed to at least once and,
-// if there are sources of nsqds, one has answered. That no nsqd is known is no obstacle, since the
-// first message creates a topic.
+// Ready returns a channel that is closed once the consumer works as well as it can: each source of
+// nsqds was polled, and one has answered; topic and channel are registered at nsqlookupds (see
+// [WithoutRegistration]); each nsqd that is named was tried; and one is subscribed, or there is none
+// yet, since the first message creates a topic. A dead nsqd beside others delays it until its first
+// dial has failed. A service may report itself ready then, and publish to the topic: this channel
+// gets the message.
 func (c *Consumer[T]) Ready() <-chan struct{} { return c.c.Ready() }
 
 // Healthy returns nil if an nsqd is connected or the topic does not exist yet. Otherwise the error
-// is [ErrNotRunning] (also during the shutdown), [ErrStuck], or [ErrNoNSQD] with the reasons.
+// is [ErrNotRunning] (also from the start of the shutdown), [ErrStuck], or [ErrNoNSQD] with the
+// reasons of dials and polls.
+//
+// If all nsqds of the topic are away it fails until one answers, even if nsqlookupd names none any
+// more, or until the topic is deleted at nsqlookupd. Use it for alerts and readiness. A restart
+// rarely helps: see Live.
 func (c *Consumer[T]) Healthy() error { return c.c.Healthy() }
+
+// Live returns an error only if a restart would help: [ErrStuck] while every handler works on a
+// message that nsqd has given to others, those of lost connections included; [ErrNotRunning] after
+// Run has returned. It is nil before Run and during the shutdown. Use it for liveness.
+func (c *Consumer[T]) Live() error { return c.c.Live() }
 
 // Pause starts no further handler until [Consumer.Resume]: nothing is requested, and messages that
 // wait for a handler are requeued. Running handlers finish, connections stay. It may be called

@@ -20,16 +20,34 @@ func WithNSQD(addrs ...string) Option {
 
 // WithLookupd sets the nsqlookupds to poll for the nsqds of the topic, as "host:port",
 // "http://host:port" or "https://host:port/prefix": concurrently, at the start and at each
-// [WithLookupInterval].
+// [WithLookupInterval]. A consumer also registers its topic and channel there: see
+// [WithoutRegistration].
 //
-// An nsqd is no longer dialled after three successful polls without it, of each nsqlookupd that
-// named it before; a working connection is kept. So a restarted nsqlookupd, which knows nothing
-// yet, does no harm.
+// An nsqd that is not named in three successful polls of each nsqlookupd that named it before is
+// forgotten if it was never connected. Otherwise it is dialled less and less often, up to once a
+// minute, and forgotten after a day (a week while no other is connected), or when its room is
+// needed: see [WithMaxNSQDs]. A working connection is kept. So neither a restarted nsqlookupd, which
+// knows nothing yet, nor an outage of all nsqds does harm. If a nsqlookupd that knew the topic does
+// not know it any more, the topic was deleted, and its nsqds are forgotten.
 func WithLookupd(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLookupd")
 		c.lookupds = append(c.lookupds, addrs...)
 		c.atLeastOne("WithLookupd", len(addrs), "127.0.0.1:4161")
+	})
+}
+
+// WithoutRegistration keeps a consumer from registering its topic and channel at nsqlookupds.
+//
+// A channel gets what is published after an nsqd has created it. An nsqd that creates a topic, which
+// it does at the first message, asks nsqlookupds for the topic's channels and creates those first.
+// Without a registration a new channel misses what an nsqd gets before the consumer has found it.
+// #ephemeral topics and channels are never registered. A nsqlookupd that refuses is a warning, once,
+// and counted in Stats. [Redrive] and publishers register nothing.
+func WithoutRegistration() ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithoutRegistration")
+		c.consume.NoRegistration = true
 	})
 }
 
@@ -55,7 +73,7 @@ func WithDiscoverer(discoverers ...Discoverer) Option {
 }
 
 // WithLookupInterval sets the time between polls of the sources of nsqds, ± 20 %: 100 ms to 1 h.
-// Defaults to 60 s.
+// Defaults to 60 s. While no nsqd is named, polls come every 1 to 5 s if that is sooner.
 func WithLookupInterval(d time.Duration) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLookupInterval")
@@ -90,7 +108,8 @@ func WithNSQDFilter(allow func(addr string) bool) Option {
 }
 
 // WithMaxNSQDs limits the nsqds from [WithLookupd] and [WithDiscoverer]: 1 to 4096. Further ones
-// are reported as an error. Defaults to 256.
+// are reported as an error. Those that are not named any more count, and make room for others, the
+// longest unnamed first. Defaults to 256.
 func WithMaxNSQDs(n int) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithMaxNSQDs")

@@ -91,9 +91,9 @@ func (p *Publisher) Close() error {
 // A second Shutdown waits for the first and returns nil, or its ctx.Err() if its ctx ends first.
 func (p *Publisher) Shutdown(ctx context.Context) error { return p.p.Close(ctx) }
 
-// Healthy returns nil if an nsqd is connected. Otherwise the error is [ErrNoNSQD] with the reasons,
-// or [ErrNotRunning] if the publisher is closed.
-func (p *Publisher) Healthy() error { return p.p.Router.Healthy() }
+// Healthy returns nil if an nsqd is connected. Otherwise the error is [ErrNoNSQD] with the reasons of
+// dials and polls, or [ErrNotRunning] if the publisher is closed.
+func (p *Publisher) Healthy() error { return p.p.Healthy() }
 
 // Stats returns the publisher's counters and the state of its connections.
 func (p *Publisher) Stats() PublisherStats { return p.p.Stats() }

@@ -29,8 +29,9 @@ type RedriveReport struct {
 // [WithRedriveLimit] is reached, or when ctx ends. Options are its own and those that services
 // share, such as [WithNSQD]. All faults of the arguments are reported together.
 //
-// The idle time starts when every known nsqd has been reached. If ctx ends, Redrive waits up to 20
-// s for publishes under way, and returns ctx.Err() with the report.
+// The idle time starts when every known nsqd was tried and one reached: Redrive does not wait for one
+// that is down, whose dead letters stay. If ctx ends, Redrive waits up to 20 s for publishes under
+// way, and returns ctx.Err() with the report.
 //
 // A message is published as it was before, with its own headers and trace, and in an envelope only
 // if it came in one. The dead letter is finished when that is confirmed, so a message may be
@@ -51,7 +52,7 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	both := WithOptions(cfg.shared...)
 	workers := int(min(max(cfg.rate/10, 1), 64)) // a message occupies a worker while it waits for its turn
 	in := newConsumerConfig(from, cfg.channel, []ConsumerOption{both,
-		WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
+		WithoutRegistration(), WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
 		WithRetry(retry.Exponential(time.Second, time.Minute)), WithoutBackoff()})
 	if err := errors.Join(errors.Join(cfg.faults...), in.validate()); err != nil {
 		return RedriveReport{}, err

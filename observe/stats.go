@@ -78,6 +78,9 @@ type LookupStats struct {
 	Found         int       // addresses in the last successful answer
 	LastPoll      time.Time // when the last poll ended
 	LastErr       error     // of the last poll; nil if it was good
+
+	RegisterErrors uint64 // registrations of topic and channel that failed
+	RegisterErr    error  // of the last registration; nil if it worked
 }
 
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.

@@ -15,9 +15,11 @@ import (
 // Config are the settings of a Consumer, validated and with defaults.
 type Config struct {
 	NSQDs    []string        // static addresses
-	Discover discover.Config // its Topic is set by New
+	Discover discover.Config // its Topic and Channel are set by New
 	Conn     conn.Config
 	Sub      conn.Subscription
+
+	NoRegistration bool // the channel is not registered at nsqlookupds
 
 	Logger    *slog.Logger
 	Telemetry observe.Telemetry // nil: none

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
@@ -52,6 +53,7 @@ type Consumer struct {
 	mu         sync.Mutex
 	ctx        context.Context // of Run; nil before
 	draining   bool
+	ended      bool                // Run has returned
 	unanswered []observe.Abandoned // arrived in the drain when nothing could be answered
 }
 
@@ -74,8 +76,9 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 		MaxRequeueDelay: cfg.MaxRequeueDelay, Unhandled: c.uncounted.add,
 	})
 	c.links = redial.New(redial.Config{
-		Conn: cfg.Conn, Sub: &c.cfg.Sub, Sink: c,
+		Conn: cfg.Conn, Sub: &c.cfg.Sub, Sink: c, Max: cfg.Discover.Max + len(cfg.NSQDs),
 		Post: c.events.Conn, Attached: c.attached, Detached: func(x *conn.Conn) { c.control.Detached(x) },
+		Tried: c.checkReady, Removed: c.dead.Forget,
 	})
 	c.control = control.New(control.Config{
 		Concurrency: cfg.Concurrency, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes, Backoff: cfg.Backoff,
@@ -83,6 +86,9 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 		Pool:     c.pool, Conns: c.links.Conns, Post: c.events.Post, Watching: &c.watching,
 	})
 	cfg.Discover.Topic = topic
+	if !cfg.NoRegistration {
+		cfg.Discover.Channel = channel
+	}
 	c.discovery = discover.New(cfg.Discover, owner{c}, cfg.NSQDs)
 	c.build(raw)
 	return c
@@ -108,6 +114,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.links.Start(ctx)
 	helpers.Go(func() { c.discovery.Run(ctx) })
 	<-ctx.Done()
+	defer func() {
+		c.mu.Lock()
+		c.ended = true
+		c.mu.Unlock()
+	}()
 	return c.drain(&helpers)
 }
 
@@ -164,14 +175,14 @@ func (o owner) Connect(addr string) {
 // Redial dials an nsqd at once.
 func (o owner) Redial(addr string) { o.links.Redial(addr) }
 
-// Forget dials an nsqd no more.
-func (o owner) Forget(addr string) {
-	o.links.Forget(addr)
-	o.dead.Forget(addr)
-}
+// Forget dials an nsqd less and less often. Dead letters go to it for as long.
+func (o owner) Forget(addr string) { o.links.Forget(addr) }
 
-// Polled takes the result of a poll.
-func (o owner) Polled(ev notify.Event) {
-	o.events.Post(ev)
-	o.checkReady()
-}
+// Purge dials nsqds no more.
+func (o owner) Purge(since time.Time) { o.links.Purge(since) }
+
+// Post takes an event.
+func (o owner) Post(ev notify.Event) { o.events.Post(ev) }
+
+// Polled is called when a source was polled and registered with.
+func (o owner) Polled() { o.checkReady() }

@@ -4,22 +4,14 @@ package discover
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/lookup"
 	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/observe"
 )
-
-// pollTimeout bounds one poll of one source.
-const pollTimeout = 10 * time.Second
 
 // Source finds nsqds; nsqx.Discoverer is one.
 type Source interface {
@@ -30,13 +22,20 @@ type Source interface {
 type Owner interface {
 	Connect(addr string) // keep it connected
 	Redial(addr string)  // it is back: dial at once if it is not connected
-	Forget(addr string)  // do not dial it again; a connection stays
-	Polled(ev notify.Event)
+	Forget(addr string)  // nobody names it any more: dial it less and less often; a connection stays
+	Post(ev notify.Event)
+
+	// Purge tells that the topic was deleted: do not dial the addresses again that Forget was called
+	// for and that were not connected since.
+	Purge(since time.Time)
+
+	Polled() // a source was polled, and registered with
 }
 
 // Config says where to look. The zero values of Interval and Max are not usable.
 type Config struct {
 	Topic    string                 // "": all nsqds
+	Channel  string                 // registered with Topic at each nsqlookupd; "": nothing is registered
 	Lookupds []*lookup.Client       // polled first
 	Sources  []Source               // others
 	Interval time.Duration          // between polls, ± 20 %
@@ -52,20 +51,19 @@ type Discovery struct {
 
 	mu    sync.Mutex // comes before the owner's: changes are applied in the order of the table
 	table *lookup.Table
-}
-
-// source is one Source and the results of its polls, guarded by Discovery.mu.
-type source struct {
-	Source
-	stats    observe.LookupStats
-	answered bool
+	none  chan struct{} // closed, and replaced, when no nsqd is named any more
 }
 
 // New returns a Discovery, and connects its owner to the static addresses.
 func New(cfg Config, owner Owner, static []string) *Discovery {
-	d := &Discovery{cfg: cfg, owner: owner, table: lookup.NewTable(cfg.Max)}
+	d := &Discovery{cfg: cfg, owner: owner, table: lookup.NewTable(cfg.Max), none: make(chan struct{})}
 	for _, l := range cfg.Lookupds {
-		d.sources = append(d.sources, &source{Source: lookupd{l}, stats: observe.LookupStats{Name: l.Addr()}})
+		s := &source{Source: lookupd{l}, stats: observe.LookupStats{Name: l.Addr()}}
+		if cfg.Channel != "" && !isEphemeral(cfg.Topic) && !isEphemeral(cfg.Channel) {
+			r := &registrar{Client: l, topic: cfg.Topic, channel: cfg.Channel}
+			s.Source, s.registrar = r, r
+		}
+		d.sources = append(d.sources, s)
 	}
 	for _, x := range cfg.Sources {
 		d.sources = append(d.sources, &source{Source: x, stats: observe.LookupStats{Name: fmt.Sprintf("%T", x)}})
@@ -76,91 +74,51 @@ func New(cfg Config, owner Owner, static []string) *Discovery {
 	return d
 }
 
-// Run polls all sources at the same time, again after each interval, until ctx ends.
+// Run polls each source, again and again, until ctx ends. A source that hangs holds up no other.
 func (d *Discovery) Run(ctx context.Context) {
-	for len(d.sources) > 0 && ctx.Err() == nil {
-		var polls sync.WaitGroup
-		for i := range d.sources {
-			polls.Go(func() { d.poll(ctx, i) })
-		}
-		polls.Wait()
-		select {
-		case <-time.After(lookup.Interval(d.cfg.Interval, rand.Float64)):
-		case <-ctx.Done():
-		}
+	var polls sync.WaitGroup
+	for i := range d.sources {
+		polls.Go(func() { d.follow(ctx, i) })
 	}
+	polls.Wait()
 }
 
-// poll asks one source, and applies what changes.
-func (d *Discovery) poll(ctx context.Context, i int) {
-	s := d.sources[i]
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
-	began := time.Now()
-	found, err := d.ask(ctx, s)
-	took := time.Since(began)
-	if ctx.Err() == context.Canceled {
-		return // the owner ends
-	}
-	_, good := errors.AsType[notice](err)
-	good = good || err == nil
-
-	d.mu.Lock()
-	changes := d.table.Poll(i, found, good)
-	if err == nil && changes.Refused > 0 {
-		err = fmt.Errorf("nsqx: %d nsqds found beyond the %d that WithMaxNSQDs allows", changes.Refused, d.cfg.Max)
-	}
-	s.stats.Polls++
-	s.stats.LastPoll, s.stats.LastErr = time.Now(), err
-	if good {
-		s.answered, s.stats.Found = true, len(found)
-	} else {
-		s.stats.Errors++
-	}
-	for _, addr := range changes.Added {
-		d.owner.Connect(addr)
-	}
-	for _, addr := range changes.Returned {
-		d.owner.Redial(addr)
-	}
-	for _, addr := range changes.Forgotten {
-		d.owner.Forget(addr)
-	}
-	d.mu.Unlock()
-	d.owner.Polled(notify.Event{
-		Kind: notify.Lookup, Source: s.stats.Name, Found: len(found), Good: good, Took: took,
-		ConnEvent: observe.ConnEvent{Err: err},
-	})
-}
-
-// ask asks a source, and the filter; both may be user code.
-func (d *Discovery) ask(ctx context.Context, s *source) (found []string, err error) {
-	var asked error
-	err = guard.Isolate(func() {
-		found, asked = s.Discover(ctx, d.cfg.Topic)
-		found = slices.DeleteFunc(slices.Clone(found), func(addr string) bool {
-			return conn.CheckAddress(addr) != nil || d.cfg.Filter != nil && !d.cfg.Filter(addr)
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("nsqx: discoverer or filter panicked: %w", err)
-	}
-	return found, asked
-}
-
-// Answered reports whether the sources can be relied on: all were polled, and one at least has
-// answered. Without sources it is true.
+// Answered reports whether the sources have been heard: all were polled and, if that is to be done,
+// registered with, and one at least has answered. Without sources it is true.
 func (d *Discovery) Answered() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	answered := len(d.sources) == 0
 	for _, s := range d.sources {
-		if s.stats.Polls == 0 {
+		if !s.done {
 			return false
 		}
 		answered = answered || s.answered
 	}
 	return answered
+}
+
+// Reachable reports whether the last poll of a source was answered. Without sources it is true.
+func (d *Discovery) Reachable() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	reachable := len(d.sources) == 0
+	for _, s := range d.sources {
+		reachable = reachable || s.failure == nil && s.stats.Polls > 0
+	}
+	return reachable
+}
+
+// Failures returns the errors of the last polls that were not answered.
+func (d *Discovery) Failures() (errs []error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.sources {
+		if s.failure != nil {
+			errs = append(errs, s.failure)
+		}
+	}
+	return errs
 }
 
 // Stats returns the results of each source.

@@ -299,4 +299,4 @@ type ordered struct {
 	before []string
 }
 
-func (o *ordered) Polled(notify.Event) { o.before = o.calls.All() }
+func (o *ordered) Post(notify.Event) { o.before = o.calls.All() }

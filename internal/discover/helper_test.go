@@ -26,10 +26,12 @@ type recorder struct {
 	events check.Synced[notify.Event]
 }
 
-func (r *recorder) Connect(addr string)    { r.calls.Add("connect " + addr) }
-func (r *recorder) Redial(addr string)     { r.calls.Add("redial " + addr) }
-func (r *recorder) Forget(addr string)     { r.calls.Add("forget " + addr) }
-func (r *recorder) Polled(ev notify.Event) { r.events.Add(ev) }
+func (r *recorder) Connect(addr string)  { r.calls.Add("connect " + addr) }
+func (r *recorder) Redial(addr string)   { r.calls.Add("redial " + addr) }
+func (r *recorder) Forget(addr string)   { r.calls.Add("forget " + addr) }
+func (r *recorder) Post(ev notify.Event) { r.events.Add(ev) }
+func (r *recorder) Purge(time.Time)      { r.calls.Add("purge") }
+func (r *recorder) Polled()              {}
 
 // sourceFunc is a Source made of a function.
 type sourceFunc func(ctx context.Context, topic string) ([]string, error)

@@ -12,11 +12,14 @@ import (
 type lookupd struct{ *lookup.Client }
 
 func (l lookupd) Discover(ctx context.Context, topic string) ([]string, error) {
-	ask := func(ctx context.Context) (lookup.Answer, error) { return l.Lookup(ctx, topic) }
 	if topic == "" {
-		ask = l.Nodes
+		return l.addrs(l.Nodes(ctx))
 	}
-	answer, err := ask(ctx)
+	return l.addrs(l.Lookup(ctx, topic))
+}
+
+// addrs returns what an answer is for a Source.
+func (l lookupd) addrs(answer lookup.Answer, err error) ([]string, error) {
 	switch dropped := answer.Surplus + answer.Invalid; {
 	case err != nil:
 		return nil, err
@@ -31,5 +34,5 @@ func (l lookupd) Discover(ctx context.Context, topic string) ([]string, error) {
 // notice is an error beside an answer that can be relied on.
 type notice struct{ error }
 
-// Unwrap returns the error.
+// Unwrap returns the error, such as observe.ErrNoTopic.
 func (n notice) Unwrap() error { return n.error }

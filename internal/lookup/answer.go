@@ -10,10 +10,11 @@ import (
 
 // Answer is the answer of an nsqlookupd.
 type Answer struct {
-	Addrs   []string // of nsqds, as host:port in canonical form, without duplicates, in order
-	NoTopic bool     // the topic is unknown, as before the first message; Addrs is empty
-	Invalid int      // entries dropped without a valid address
-	Surplus int      // entries dropped beyond Config.MaxAddrs
+	Addrs    []string // of nsqds, as host:port in canonical form, without duplicates, in order
+	NoTopic  bool     // the topic is unknown, as before the first message; Addrs is empty
+	Channels []string // of the topic, as named; nil if they cannot be read
+	Invalid  int      // entries dropped without a valid address
+	Surplus  int      // entries dropped beyond Config.MaxAddrs
 }
 
 const topicNotFound = "TOPIC_NOT_FOUND"
@@ -50,7 +51,11 @@ func parse(status int, body []byte, limit int) (Answer, int, error) {
 	if err != nil {
 		return Answer{}, status, err
 	}
-	return form.Producers.Answer, status, nil
+	answer := form.Producers.Answer
+	if json.Unmarshal(form.Channels, &answer.Channels) != nil {
+		answer.Channels = nil
+	}
+	return answer, status, nil
 }
 
 // refusal returns errNoTopic, or the text of the answer. A 404 alone does not mean that the topic
@@ -71,7 +76,8 @@ func refusal(status int, body []byte) error {
 }
 
 type list struct {
-	Producers producers `json:"producers"`
+	Producers producers       `json:"producers"`
+	Channels  json.RawMessage `json:"channels"` // decoded apart: addresses count whatever this is
 }
 
 // producers decodes a list entry by entry. An invalid entry is dropped alone, and entries beyond

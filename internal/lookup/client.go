@@ -83,19 +83,13 @@ func (c *Client) Nodes(ctx context.Context) (Answer, error) {
 func (c *Client) poll(ctx context.Context, path string, query url.Values) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	secret := ""
-	if c.cfg.Authorization != nil {
-		var err error
-		if secret, err = c.cfg.Authorization(ctx); err != nil {
-			return Answer{}, &Error{Lookupd: c.addr, Err: fmt.Errorf("no Authorization: %w", err)}
-		}
+	secret, err := c.authorization(ctx)
+	if err != nil {
+		return Answer{}, err
 	}
-	status, body, err := c.get(ctx, path, query, secret)
-	if err != nil && ctx.Err() != nil {
-		err = ctx.Err() // rather than an error of the closed connection
-	}
-	if err != nil && (status == 0 || status == http.StatusOK) {
-		return Answer{}, &Error{Lookupd: c.addr, Status: status, Err: clean(err, secret)}
+	status, body, err := c.request(ctx, http.MethodGet, path, query, secret)
+	if err != nil {
+		return Answer{}, err
 	}
 	answer, status, err := parse(status, body, c.cfg.MaxAddrs) // the body may be incomplete if the status is not 200
 	if err != nil {
@@ -104,10 +98,35 @@ func (c *Client) poll(ctx context.Context, path string, query url.Values) (Answe
 	return answer, nil
 }
 
-func (c *Client) get(ctx context.Context, path string, query url.Values, secret string) (status int, body []byte, err error) {
+// authorization returns the value of the header; "" for none.
+func (c *Client) authorization(ctx context.Context) (string, error) {
+	if c.cfg.Authorization == nil {
+		return "", nil
+	}
+	secret, err := c.cfg.Authorization(ctx)
+	if err != nil {
+		return "", &Error{Lookupd: c.addr, Err: fmt.Errorf("no Authorization: %w", err)}
+	}
+	return secret, nil
+}
+
+// request returns the status and the body of an answer. Errors are *Error; an answer whose status is
+// not 200 may be incomplete instead.
+func (c *Client) request(ctx context.Context, method, path string, query url.Values, secret string) (status int, body []byte, err error) {
+	status, body, err = c.send(ctx, method, path, query, secret)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err() // rather than an error of the closed connection
+	}
+	if err != nil && (status == 0 || status == http.StatusOK) {
+		return status, nil, &Error{Lookupd: c.addr, Status: status, Err: clean(err, secret)}
+	}
+	return status, body, nil
+}
+
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, secret string) (status int, body []byte, err error) {
 	target := c.base.JoinPath(path)
 	target.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(withPoll(ctx), http.MethodGet, target.String(), nil)
+	req, err := http.NewRequestWithContext(withPoll(ctx), method, target.String(), nil)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -1,5 +1,5 @@
-// Package lookup finds nsqds. [Client] polls one nsqlookupd over HTTP, and [Table] combines the
-// answers of several into the addresses to connect to. The caller decides when to poll and how to
+// Package lookup finds nsqds. [Client] polls one nsqlookupd over HTTP, and registers a channel there;
+// [Table] combines the answers of several into the addresses to connect to. The caller decides when to poll and how to
 // connect.
 //
 // Answers are not trusted. They are limited in time and size, their addresses are checked and

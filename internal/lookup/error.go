@@ -14,7 +14,7 @@ const maxText = 256 // bytes of received text in an error
 // errNoTopic reports that nsqlookupd knows no nsqd with the topic.
 var errNoTopic = errors.New("no such topic")
 
-// Error reports a failed poll.
+// Error reports a failed poll or registration.
 type Error struct {
 	Lookupd string // address of the nsqlookupd, as given
 	Status  int    // of HTTP, or of an answer in the old form; 0 without an answer

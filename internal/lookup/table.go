@@ -95,6 +95,17 @@ func (t *Table) Poll(source int, found []string, ok bool) Changes {
 	return c
 }
 
+// Named returns the number of addresses, static ones included, that are static or were found by the
+// last poll of a source. A poll that failed leaves that of a source as it was.
+func (t *Table) Named() (n int) {
+	for _, e := range t.entries {
+		if e.static || len(e.missed) > 0 && slices.Min(slices.Collect(maps.Values(e.missed))) == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // hasReturned reports whether e was missing from the last poll of source. The first poll of a
 // source returns nothing.
 func (t *Table) hasReturned(e *entry, source int) bool {

@@ -28,6 +28,8 @@ func describe(ev *Event) (level slog.Level, text string) {
 			return slog.LevelError, "cannot connect"
 		}
 		return slog.LevelWarn, "cannot connect"
+	case UnnamedDialError:
+		return slog.LevelDebug, "cannot connect to an nsqd that nobody names any more"
 	case Refused:
 		return slog.LevelWarn, "nsqd refused a late answer"
 	case Lookup:
@@ -38,6 +40,8 @@ func describe(ev *Event) (level slog.Level, text string) {
 			return slog.LevelWarn, "asked for nsqds, not all can be used"
 		}
 		return slog.LevelWarn, "asking for nsqds failed"
+	case Register:
+		return slog.LevelWarn, "topic and channel are not registered at a nsqlookupd: an nsqd that makes the topic later may not keep its first messages for this channel; said once, until it works"
 	case Backoff:
 		switch ev.State {
 		case observe.BackoffProbe:
@@ -70,6 +74,8 @@ func attrs(ev *Event) (attrs []slog.Attr) {
 	case Backoff:
 		add(true, slog.Int("failed", ev.Failed))
 		add(true, slog.Int("results", ev.Results))
+	case Register:
+		add(true, slog.String("source", ev.Source))
 	case Lookup:
 		add(true, slog.String("source", ev.Source))
 		add(true, slog.Int("found", ev.Found))

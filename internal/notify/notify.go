@@ -18,11 +18,13 @@ const (
 	Connect Kind = iota
 	Disconnect
 	DialError
+	UnnamedDialError // of an address that nobody names, while others are connected
 	Refused
 	Lookup
 	Backoff
 	Overdue
 	GivenBack
+	Register // only logged
 )
 
 // Event is something that happened. Which fields count depends on the kind.
@@ -151,7 +153,7 @@ func (q *Queue) tell(h observe.Hooks, ev *Event) {
 		call(q, h.OnConnect, ev.ConnEvent)
 	case Disconnect:
 		call(q, h.OnDisconnect, ev.ConnEvent)
-	case DialError:
+	case DialError, UnnamedDialError:
 		call(q, h.OnDialError, ev.ConnEvent)
 	case Refused:
 		call(q, h.OnRefused, ev.ConnEvent)

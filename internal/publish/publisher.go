@@ -51,7 +51,10 @@ func Start(cfg Settings) *Publisher {
 	logger := guard.Logger(cfg.Logger)
 	p := &Publisher{cfg: cfg, found: make(chan struct{}), closed: make(chan struct{})}
 	p.events = notify.New(logger, "", "", cfg.Hooks)
-	p.Router = New(Config{Conn: cfg.Conn, Again: cfg.AtLeastOnce, WaitTimeout: cfg.WaitTimeout, Post: p.events.Conn})
+	p.Router = New(Config{
+		Conn: cfg.Conn, Again: cfg.AtLeastOnce, WaitTimeout: cfg.WaitTimeout, Post: p.events.Conn,
+		MaxNSQDs: cfg.Discover.Max + len(cfg.NSQDs),
+	})
 	p.discovery = discover.New(cfg.Discover, owner{p.Router, p.events}, cfg.NSQDs)
 	p.events.Start()
 	var ctx context.Context
@@ -72,8 +75,20 @@ type owner struct {
 	events *notify.Queue
 }
 
-// Polled takes the result of a poll.
-func (o owner) Polled(ev notify.Event) { o.events.Post(ev) }
+// Post takes an event.
+func (o owner) Post(ev notify.Event) { o.events.Post(ev) }
+
+// Polled does nothing.
+func (o owner) Polled() {}
+
+// Healthy returns nil if an nsqd is connected, or why not: the reasons of dials and of polls.
+func (p *Publisher) Healthy() error {
+	err := p.Router.Healthy()
+	if failures := p.discovery.Failures(); errors.Is(err, observe.ErrNoNSQD) && len(failures) > 0 {
+		return errors.Join(err, errors.Join(failures...))
+	}
+	return err
+}
 
 // Chain builds the way of a publish, once: telemetry → headers → the publisher's middleware → more →
 // Transmit.

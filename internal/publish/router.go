@@ -34,6 +34,8 @@ type Config struct {
 	// nsqd has failed.
 	WaitTimeout time.Duration
 
+	MaxNSQDs int // see redial.Config.Max
+
 	Post func(kind notify.Kind, addr string, err error, retry time.Duration) // may be nil
 }
 
@@ -53,7 +55,7 @@ type Router struct {
 // New returns a router without nsqds: see its Connect.
 func New(cfg Config) *Router {
 	r := &Router{
-		Set: redial.New(redial.Config{Conn: cfg.Conn, Lazy: cfg.Lazy, Post: cfg.Post}),
+		Set: redial.New(redial.Config{Conn: cfg.Conn, Lazy: cfg.Lazy, Post: cfg.Post, Max: cfg.MaxNSQDs}),
 		cfg: cfg, limits: cfg.Conn.Limits(),
 	}
 	var ctx context.Context

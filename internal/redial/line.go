@@ -22,6 +22,9 @@ type line struct {
 
 	// Guarded by set.mu.
 	wanted      bool       // dial again
+	unnamed     time.Time  // since when nobody names it, or its connection ended after that; zero while it is named
+	lost        time.Time  // when its last connection ended
+	tried       bool       // a dial has succeeded or failed
 	running     bool       // there is a goroutine
 	waiting     bool       // it waits before the next dial
 	conn        *conn.Conn // nil unless connected
@@ -122,6 +125,9 @@ func (l *line) next(ctx context.Context, first bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l.waiting = false
+	if l.expired() {
+		l.wanted = false
+	}
 	if ctx.Err() == nil && !s.closed && l.wanted && (first || !s.cfg.Lazy) {
 		l.dials++
 		return true
@@ -142,7 +148,7 @@ func (l *line) attach(c *conn.Conn) bool {
 		s.mu.Unlock()
 		return false
 	}
-	l.conn, l.lastErr, l.reached = c, nil, true
+	l.conn, l.lastErr, l.reached, l.tried = c, nil, true, true
 	select {
 	case <-l.hurry: // it is connected now
 	default:
@@ -177,7 +183,12 @@ func (l *line) detach(c *conn.Conn, err error) {
 	l.conn, l.lastErr = nil, err
 	l.unconfirmed = s.closed && err != nil
 	l.past = pastStats(l.past, c.Stats())
+	l.lost = time.Now()
+	if !l.unnamed.IsZero() {
+		l.unnamed = l.lost
+	}
 	s.announce()
+	s.trim() // its connection has kept it
 	s.mu.Unlock()
 	if s.cfg.Detached != nil {
 		s.cfg.Detached(c)
@@ -189,7 +200,10 @@ func (l *line) wait(ctx context.Context, kind notify.Kind, err error, pause time
 	s := l.set
 	s.mu.Lock()
 	ending := s.closed || ctx.Err() != nil
-	if ending || !l.wanted {
+	if kind == notify.DialError && !l.unnamed.IsZero() {
+		kind, pause = l.relax(pause)
+	}
+	if l.tried = true; ending || !l.wanted {
 		pause = 0
 	}
 	if !ending {
@@ -197,6 +211,9 @@ func (l *line) wait(ctx context.Context, kind notify.Kind, err error, pause time
 	}
 	s.announce()
 	s.mu.Unlock()
+	if s.cfg.Tried != nil {
+		s.cfg.Tried()
+	}
 	if !ending || kind == notify.Disconnect { // else the dial was given up
 		s.post(kind, l.addr, err, pause)
 	}

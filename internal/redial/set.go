@@ -21,6 +21,10 @@ type Config struct {
 	Sub  *conn.Subscription // nil: the connections publish
 	Sink conn.Sink          // nil: nothing is delivered
 
+	// Max bounds the addresses: beyond it those that nobody names and that have no connection are
+	// removed, the ones that nobody has named for longest first. 0: no bound.
+	Max int
+
 	// Lazy dials an address only when Trying asks for it, once each time, and closes a connection
 	// that was idle for 30 to 60 s.
 	Lazy bool
@@ -28,6 +32,8 @@ type Config struct {
 	Post     func(kind notify.Kind, addr string, err error, retry time.Duration) // tells of connections
 	Attached func()                                                              // a connection was added to Conns
 	Detached func(*conn.Conn)                                                    // it was removed again
+	Tried    func()                                                              // a dial has failed, or a connection has ended
+	Removed  func(addr string)                                                   // an address was removed; called with a lock held, so it must not call the Set
 }
 
 // Set is a set of addresses. Its methods are safe for concurrent use and never wait, except Wait.
@@ -67,7 +73,7 @@ func (s *Set) Start(ctx context.Context) {
 	}
 }
 
-// Connect adds an address, or keeps one that Forget has removed.
+// Connect adds an address. One that Forget was called for is dialled at once.
 func (s *Set) Connect(addr string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,11 +81,15 @@ func (s *Set) Connect(addr string) {
 		return
 	}
 	l := s.find(addr)
-	if l == nil {
+	switch {
+	case l == nil:
 		l = newLine(s, addr)
 		s.lines = append(s.lines, l)
+	case !l.unnamed.IsZero() && l.conn == nil:
+		l.dialNow()
 	}
-	l.wanted = true
+	l.wanted, l.unnamed = true, time.Time{}
+	s.trim()
 	if !s.cfg.Lazy {
 		l.start()
 	}
@@ -91,23 +101,6 @@ func (s *Set) Redial(addr string) {
 	defer s.mu.Unlock()
 	if l := s.find(addr); l != nil && l.conn == nil {
 		l.dialNow()
-	}
-}
-
-// Forget removes an address: it is not dialled again. Its connection stays until it ends.
-func (s *Set) Forget(addr string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.find(addr)
-	if l == nil || s.closed { // after Close nothing is dialled, and Unconfirmed needs the address
-		return
-	}
-	l.wanted = false
-	switch {
-	case !l.running:
-		s.remove(l)
-	case l.conn == nil:
-		l.dialNow() // to see that it is not wanted
 	}
 }
 
@@ -147,6 +140,9 @@ func (s *Set) find(addr string) *line {
 // remove takes a line off the list. The caller holds mu.
 func (s *Set) remove(l *line) {
 	s.lines = slices.DeleteFunc(s.lines, func(x *line) bool { return x == l })
+	if s.cfg.Removed != nil {
+		s.cfg.Removed(l.addr)
+	}
 }
 
 // announce publishes the connections, and tells who waits. The caller holds mu.

@@ -19,12 +19,12 @@ func (s *Set) Len() int {
 	return len(s.lines)
 }
 
-// Reached reports whether every address that is wanted was connected at least once.
-func (s *Set) Reached() bool {
+// Tried reports whether every address was tried: it was connected, or a dial has failed.
+func (s *Set) Tried() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.lines {
-		if l.wanted && !l.reached {
+		if l.wanted && !l.tried {
 			return false
 		}
 	}

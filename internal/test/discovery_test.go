@@ -38,8 +38,7 @@ func TestDiscoveryUnion(t *testing.T) {
 	})
 }
 
-// TestForgotten: an address is forgotten after three answers without it, except while its
-// connection works.
+// TestForgotten: an address that was never connected is forgotten after three answers without it.
 func TestForgotten(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServers(t, 3)
@@ -62,8 +61,8 @@ func TestForgotten(t *testing.T) {
 			s.Disconnect()
 		}
 		time.Sleep(time.Minute)
-		want(t, "after its end", addrs(c), "nsqd-3")
-		want(t, "dials of the found nsqd", s[0].Dials(), 1)
+		want(t, "after its end", addrs(c), "nsqd-3 nsqd-1")
+		want(t, "dials of the found nsqd", s[0].Dials(), 2)
 		want(t, "dials of the configured nsqd", s[2].Dials(), 2)
 
 		s[1].Refuse(false)
@@ -144,9 +143,10 @@ func TestSourceWithoutAddresses(t *testing.T) {
 		}
 		a.set(nil)
 		a.waitPolls(3)
+		s[0].Refuse(true)
 		s[0].Disconnect()
 		time.Sleep(time.Minute)
-		want(t, "when neither knows it", addrs(c), "nsqd-2")
+		want(t, "when neither knows it", addrs(c), "!nsqd-1 nsqd-2")
 	})
 }
 
@@ -264,9 +264,10 @@ func TestDiscovererPanics(t *testing.T) {
 			return addr == s[0].Addr()
 		}))
 		good.waitPolls(3)
+		bad.waitPolls(1)
 		want(t, "connected", addrs(c), "nsqd-1")
 		l := c.Stats().Lookups
-		if l[0].LastErr == nil || !strings.Contains(l[0].LastErr.Error(), "panicked") || l[0].Errors != l[0].Polls || l[0].Polls < 4 {
+		if l[0].LastErr == nil || !strings.Contains(l[0].LastErr.Error(), "panicked") || l[0].Errors != l[0].Polls || l[0].Polls < 3 {
 			t.Errorf("lookup stats %+v, want that all polls have panicked", l[0])
 		}
 		want(t, "errors of the good one", l[1].Errors, 1)

@@ -285,7 +285,7 @@ func TestEndingConnections(t *testing.T) {
 }
 
 // TestDiscoveredNSQDs: a publisher asks its sources for topic "", which means all nsqds. An nsqd
-// that is not named any more is forgotten when its connection ends.
+// that is not named any more gets nothing when its connection ends, and is dialled on.
 func TestDiscoveredNSQDs(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 3)
@@ -317,10 +317,12 @@ func TestDiscoveredNSQDs(t *testing.T) {
 		mu.Unlock()
 		time.Sleep(10 * time.Second)
 		want(t, "connections", len(p.Stats().Connections), 3) // connections that work are kept
-		servers[0].Disconnect()
-		servers[1].Disconnect()
+		for _, s := range servers[:2] {
+			s.Refuse(true)
+			s.Disconnect()
+		}
 		time.Sleep(10 * time.Second)
-		want(t, "connections", len(p.Stats().Connections), 1)
+		want(t, "connections", len(p.Stats().Connections), 3)
 		wantKind(t, sendTo(t.Context(), p, "orders", "x"), nil)
 		got := publishedBy(servers, "orders")
 		if got[0]+got[1] != 20 || got[2] != 1 {

@@ -2,6 +2,7 @@ package testnsqd
 
 import (
 	"fmt"
+	"net"
 	"runtime"
 	"testing"
 	"time"
@@ -19,11 +20,13 @@ type Lookupd struct {
 	front  *Proxy                 // the address for nsqds
 	d      *nsqlookupd.NSQLookupd // nil while stopped
 	main   chan error             // result of Main
+
+	reachable bool // nsqds can reach its HTTP interface
 }
 
 // StartLookupd runs an nsqlookupd until the test ends. mutate may change its options. Start it
-// before the nsqds that register with it. They cannot reach its HTTP interface, so they do not
-// create the channels that a new topic has on other nsqds.
+// before the nsqds that register with it. Without Reachable they cannot reach its HTTP interface, so
+// they do not create the channels that a new topic has on other nsqds, or that are registered.
 func StartLookupd(tb testing.TB, mutate ...func(*nsqlookupd.Options)) *Lookupd {
 	tb.Helper()
 	l := &Lookupd{tb: tb, mutate: mutate, tcp: anyPort, http: anyPort}
@@ -33,8 +36,20 @@ func StartLookupd(tb testing.TB, mutate ...func(*nsqlookupd.Options)) *Lookupd {
 	}
 	l.tcp, l.http = l.d.RealTCPAddr().String(), l.d.RealHTTPAddr().String()
 	l.front = StartProxy(tb, l.tcp)
+	if l.reachable {
+		_, port, _ := net.SplitHostPort(l.http)
+		StartProxyAt(tb, net.JoinHostPort(reachableHost, port), l.http)
+	}
 	return l
 }
+
+// reachableHost is where a proxy stands for nsqds, on the port of the HTTP interface. It ends the idle
+// connections that nsqd would keep.
+const reachableHost = "127.0.0.3"
+
+// Reachable is an option for StartLookupd: nsqds can reach its HTTP interface, and so create the
+// channels of a new topic before its first message.
+func Reachable(o *nsqlookupd.Options) { o.BroadcastAddress = reachableHost }
 
 func (l *Lookupd) launch() error {
 	o := nsqlookupd.NewOptions()
@@ -46,6 +61,7 @@ func (l *Lookupd) launch() error {
 		f(o)
 	}
 	o.TCPAddress, o.HTTPAddress = l.tcp, l.http
+	l.reachable = o.BroadcastAddress == reachableHost
 	d, err := nsqlookupd.New(o)
 	if err != nil {
 		runtime.GC() // only finalizers close the listeners of New
