@@ -88,7 +88,7 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.schedule.terms = &c.terms
-	c.out.init()
+	c.out.init(&c.terms)
 	c.out.bufferSize = nsqdBuffer(tr)
 	c.out.pubs.maxWrites = maxWrites(tr.rtt)
 	c.out.rdy.max = int(min(tr.resp.MaxRdyCount, maxRDY))
