@@ -38,6 +38,10 @@ type Hooks struct {
 	// message to another consumer.
 	OnOverdue func(OverdueEvent)
 
+	// OnDrift is called when a connection finds that nsqd counts more messages in flight on it than
+	// there are, once a connection, and when such a connection is replaced.
+	OnDrift func(DriftEvent)
+
 	// OnSettle is called for each message that went through the chain, before nsqd is told its
 	// Outcome. It runs in the handler's goroutine, many at a time. The body is still readable.
 	OnSettle func(*handler.Message)
@@ -46,7 +50,7 @@ type Hooks struct {
 // IsZero reports whether no function is set.
 func (h Hooks) IsZero() bool {
 	return h.OnConnect == nil && h.OnDisconnect == nil && h.OnDialError == nil && h.OnRefused == nil &&
-		h.OnLookup == nil && h.OnBackoff == nil && h.OnOverdue == nil && h.OnSettle == nil
+		h.OnLookup == nil && h.OnBackoff == nil && h.OnOverdue == nil && h.OnDrift == nil && h.OnSettle == nil
 }
 
 // ConnEvent is an event of one connection.
@@ -84,6 +88,18 @@ type OverdueEvent struct {
 	Age            time.Duration // since the message was received
 }
 
+// DriftEvent is a wrong count of nsqd: it counts more messages in flight on a connection than there
+// are, so it would deliver fewer than RDY says, or none. It is usual after nsqd was killed, since its
+// disk queue may then hold a message twice.
+type DriftEvent struct {
+	NSQD           string // address
+	Topic, Channel string
+	Time           time.Time
+	Allowance      int   // by how much the count is too high, as far as is known; RDY allows for it
+	Cause          error // what has shown it: the error of nsqd, or a probe; nil if it is only possible
+	Renewed        bool  // the connection is being replaced by a new one, whose count is right
+}
+
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
 func (e ConnEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
 
@@ -95,3 +111,6 @@ func (e BackoffEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
 
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
 func (e OverdueEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (e DriftEvent) MarshalJSON() ([]byte, error) { return marshal(e) }

@@ -77,7 +77,8 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 	})
 	c.control = control.New(control.Config{
 		Concurrency: cfg.Concurrency, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes, Backoff: cfg.Backoff,
-		Pool: c.pool, Conns: c.links.Conns, Post: c.events.Post, Watching: &c.watching,
+		Pool: c.pool, Conns: c.links.Conns, Post: c.events.Post,
+		Renew: c.links.Renew, Watching: &c.watching,
 	})
 	cfg.Discover.Topic = topic
 	c.discovery = discover.New(cfg.Discover, owner{c}, cfg.NSQDs)
@@ -138,6 +139,7 @@ func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 // Refused implements [conn.Sink].
 func (c *Consumer) Refused(from *conn.Conn, err error) {
 	c.events.Conn(notify.Refused, from.Addr(), err, 0)
+	c.control.Wake() // nsqd may count too many messages in flight since
 }
 
 // Yielded implements [conn.Sink].

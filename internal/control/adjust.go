@@ -32,9 +32,11 @@ func (c *Control) adjust(tick bool) {
 	for i, n := range flow.Quotas(c.total, c.quotas(conns, loads), c.turn) {
 		if n != loads[i].Quota {
 			conns[i].SetQuota(n)
+			loads[i].Quota = n
 		}
 		c.yielding = c.yielding || loads[i].Held > n
 	}
+	c.mendDrift(conns, loads)
 }
 
 // takeTurns moves on to the next connections if there are more of them than messages may be in

@@ -23,9 +23,10 @@ type Config struct {
 	Backoff          *flow.Backoff // nil: no breaker
 
 	Pool     *pool.Pool
-	Conns    func() []*conn.Conn // the connections of this moment
-	Post     func(notify.Event)  // tells of the breaker and of handlers that outlive their messages
-	Watching *atomic.Bool        // set while each success is to be reported: see pool.Config
+	Conns    func() []*conn.Conn   // the connections of this moment
+	Post     func(notify.Event)    // tells of the breaker and of handlers that outlive their messages
+	Renew    func(*conn.Conn) bool // replaces a connection: see redial.Set.Renew; nil: none is
+	Watching *atomic.Bool          // set while each success is to be reported: see pool.Config
 }
 
 // Control sets the quotas of connections. One goroutine, Run, looks at the load each [flow.Tick],
@@ -48,14 +49,16 @@ type Control struct {
 	paused       bool
 	breaker      *flow.Breaker // nil: none
 	failures     failures
-	total        int                // shared out last
-	yielding     bool               // a connection may still use more than its quota: others wait for that
-	timedOut     int                // messages held that nsqd has given to others
-	stalled      bool               // no worker is free, and messages have waited for too long
-	conservative bool               // after a stall: MaxInFlight may be more than workers can do
-	capacity     int                // messages that may wait in the pool
-	capacityAt   time.Time          // when capacity was last no higher than needed
-	flood        map[*conn.Conn]int // messages beyond capacity
+	total        int                 // shared out last
+	yielding     bool                // a connection may still use more than its quota: others wait for that
+	timedOut     int                 // messages held that nsqd has given to others
+	stalled      bool                // no worker is free, and messages have waited for too long
+	conservative bool                // after a stall: MaxInFlight may be more than workers can do
+	capacity     int                 // messages that may wait in the pool
+	capacityAt   time.Time           // when capacity was last no higher than needed
+	flood        map[*conn.Conn]int  // messages beyond capacity
+	drifted      map[*conn.Conn]bool // those whose drift was told
+	closedAt     time.Time           // when RDY was last closed on purpose
 
 	// Used by Run alone.
 	service  flow.Service
@@ -65,15 +68,16 @@ type Control struct {
 	busyTime time.Duration            // when it was last read
 	warned   map[*handler.Delivery]bool
 	turn     int
-	quiet    int    // ticks without a message
-	received uint64 // messages, when they were last counted
+	quiet    int         // ticks without a message
+	received uint64      // messages, when they were last counted
+	alarm    *time.Timer // wakes Run for a probe; stopped while Run ticks
 }
 
 // New returns a Control with the settings of cfg. It does nothing before Start and Run.
 func New(cfg Config) *Control {
 	c := &Control{
 		cfg: cfg, pool: cfg.Pool, start: time.Now(), wake: make(chan struct{}, 1),
-		concurrency: cfg.Concurrency, fixed: cfg.MaxInFlight, flood: make(map[*conn.Conn]int),
+		concurrency: cfg.Concurrency, fixed: cfg.MaxInFlight, flood: make(map[*conn.Conn]int), drifted: make(map[*conn.Conn]bool),
 	}
 	if cfg.Backoff != nil {
 		c.breaker = flow.NewBreaker(*cfg.Backoff)
@@ -106,17 +110,26 @@ func (c *Control) Run(done <-chan struct{}) {
 	pace := c.firstTick()
 	ticker := time.NewTicker(pace)
 	defer ticker.Stop()
+	c.alarm = time.NewTimer(time.Hour)
+	c.alarm.Stop()
+	defer c.alarm.Stop()
 	ticking := true
+	awake := func() {
+		if !ticking {
+			ticking = true
+			c.alarm.Stop()
+			pace = c.firstTick()
+			ticker.Reset(pace)
+		}
+	}
 	for {
 		select {
 		case <-done:
 			return
+		case <-c.alarm.C:
+			awake()
 		case <-c.wake:
-			if !ticking {
-				ticking = true
-				pace = c.firstTick()
-				ticker.Reset(pace)
-			}
+			awake()
 			c.adjust(false)
 		case <-ticker.C:
 			c.measure()
@@ -148,11 +161,17 @@ func (c *Control) idle() bool {
 	if c.quiet < 2 || !c.settled() { // asked again, since quotas may have been lowered after measure
 		return false
 	}
+	wait, ok := c.nextDoubt()
+	if !ok {
+		return false
+	}
+	c.alarm.Reset(wait)
 	c.asleep.Store(true)
 	if c.countReceived() == c.received { // else a message arrived before it could wake Run
 		return true
 	}
 	c.asleep.Store(false)
+	c.alarm.Stop()
 	return false
 }
 

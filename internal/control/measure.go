@@ -55,6 +55,7 @@ func (c *Control) countTimedOut(running []*handler.Delivery) (total int) {
 			late, warned = make(map[*conn.Conn]int), make(map[*handler.Delivery]bool)
 		}
 		late[m.Source().(*conn.Conn)]++
+		total++ // also those of connections that were replaced
 		if warned[m] = true; !c.warned[m] {
 			c.cfg.Post(notify.Event{
 				Kind: notify.Overdue, ConnEvent: observe.ConnEvent{NSQD: m.NSQD()}, Message: m.ID, Age: time.Since(m.Received()),
@@ -63,9 +64,7 @@ func (c *Control) countTimedOut(running []*handler.Delivery) (total int) {
 	}
 	c.warned = warned
 	for _, conn := range c.cfg.Conns() {
-		n := late[conn]
-		conn.SetTimedOut(n)
-		total += n
+		conn.SetTimedOut(late[conn])
 	}
 	return total
 }
@@ -103,7 +102,7 @@ func (c *Control) look(tick bool, conns []*conn.Conn) []conn.Load {
 func (c *Control) quotas(conns []*conn.Conn, loads []conn.Load) []flow.Quota {
 	quotas := make([]flow.Quota, len(conns))
 	for i, l := range loads {
-		quotas[i] = flow.Quota{Set: l.Quota, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak}
+		quotas[i] = flow.Quota{Set: l.Quota, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak, Probe: doubtful(l)}
 		if l.Starved {
 			quotas[i].Demand = c.total
 		}
