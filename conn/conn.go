@@ -22,8 +22,9 @@ type Sink interface {
 	// or Forget) and then released.
 	Deliver(c *Conn, msgs []handler.Delivery)
 
-	// Refused reports an nsqd error that does not end the connection: an answer or a TOUCH arrived
-	// too late (E_FIN_FAILED, E_REQ_FAILED, E_TOUCH_FAILED).
+	// Refused reports an nsqd error that does not end the connection: nsqd refused an answer or a
+	// TOUCH (E_FIN_FAILED, E_REQ_FAILED, E_TOUCH_FAILED). It came too late, or nsqd counts wrongly:
+	// see [Conn.Drift].
 	Refused(c *Conn, err error)
 
 	// Yielded reports that nsqd obeys a lowered quota: RDY and the messages in flight are within

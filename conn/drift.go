@@ -15,8 +15,12 @@ import (
 var errProbed = errors.New("nsqx: messages came only after RDY was raised beyond the quota")
 
 const (
-	// transit is how long, beyond two round trips, nsqd may take to act on RDY.
+	// transit is how long, beyond two round trips, nsqd may take to act on RDY in a probe.
 	transit = 3 * time.Millisecond
+
+	// reach is how long a message may be on its way at least: in nsqd's output buffer, in the socket's.
+	// One that is read then was sent under an RDY of that time.
+	reach = 250 * time.Millisecond
 
 	// stale is how long a connection with an allowance must bring nothing before it is replaced, unless
 	// nsqd's output buffer may keep messages for longer.
@@ -35,8 +39,8 @@ type drift struct {
 
 	errors, probed uint64 // see Stats
 
-	before int           // a higher RDY that nsqd may have obeyed …
-	until  time.Duration // … until this instant
+	peak, peakBefore int           // highest RDY that was lowered since peakFrom, and in the time before
+	peakFrom         time.Duration // at most reach ago when peak was set
 
 	timer *time.Timer   // of a probe's step
 	began time.Duration // when the step began, or went on after a quota of 0
@@ -45,24 +49,32 @@ type drift struct {
 }
 
 // wrote takes a change of RDY.
-func (d *drift) wrote(was, is int, now, rtt time.Duration) {
-	if is < was && (was > d.before || now >= d.until) {
-		d.before, d.until = was, now+2*rtt+transit
+func (d *drift) wrote(was, is int, now time.Duration) {
+	if is < was {
+		d.turnPeak(now)
+		d.peak = max(d.peak, was)
+	}
+}
+
+func (d *drift) turnPeak(now time.Duration) {
+	switch age := now - d.peakFrom; {
+	case age >= 2*reach:
+		d.peak, d.peakBefore, d.peakFrom = 0, 0, now
+	case age >= reach:
+		d.peak, d.peakBefore, d.peakFrom = 0, d.peak, now
 	}
 }
 
 // driftReceived takes messages that are counted already.
 func (r *rdy) driftReceived(at time.Duration) {
 	d := &r.drift
-	rdy, rest := r.inForce, 1
-	if at < d.until {
-		rdy = max(rdy, d.before)
-	}
+	d.turnPeak(at)
+	rest := 1
 	if r.fixed {
 		rest = r.quota
 	}
 	before := d.Found()
-	if d.Received(at, rdy, r.unanswered(), rest); !before && d.Found() {
+	if d.Received(at, max(r.inForce, d.peak, d.peakBefore), r.unanswered(), rest); !before && d.Found() {
 		d.cause = errProbed
 		d.errors++
 	}

@@ -152,3 +152,26 @@ func TestProbeReachesMaxRDY(t *testing.T) {
 		s.wantRDY(1, 1)
 	})
 }
+
+// TestMessageUnderAnEarlierRDY: messages that were on their way when RDY fell say nothing about the lower one.
+func TestMessageUnderAnEarlierRDY(t *testing.T) {
+	bubbles(t, "", func(t *testing.T) {
+		s := openWindow(t, 10)
+		first := uint64(1)
+		s.backlog(&first, 10)
+		s.refuseFIN(1)
+		s.rdy(0)
+		time.Sleep(5 * time.Millisecond) // a nudge
+		s.wantRDY(0, 2)
+		time.Sleep(100 * time.Millisecond)
+		s.deliver(first, 5)
+		if st := s.Stats(); st.Allowance != 1 {
+			t.Errorf("stats %+v", st)
+		}
+		time.Sleep(time.Second)
+		s.deliver(first+5, 2)
+		if st := s.Stats(); st.Allowance != 0 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}

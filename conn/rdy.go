@@ -68,7 +68,7 @@ func (r *rdy) set(n int, now time.Duration) {
 	if n < r.inForce && (r.inForce > r.above || now >= r.until) {
 		r.above, r.until = r.inForce, now+2*r.window.RTT()
 	}
-	r.drift.wrote(r.inForce, n, now, r.window.RTT())
+	r.drift.wrote(r.inForce, n, now)
 	if n > r.inForce {
 		r.raised = now
 	}

@@ -23,8 +23,9 @@ type Hooks struct {
 	// OnDialError is called when an attempt to connect has failed.
 	OnDialError func(ConnEvent)
 
-	// OnRefused is called when nsqd refused an answer or a TOUCH that came after the message
-	// timeout (E_FIN_FAILED, E_REQ_FAILED, E_TOUCH_FAILED).
+	// OnRefused is called when nsqd refused an answer or a TOUCH (E_FIN_FAILED, E_REQ_FAILED,
+	// E_TOUCH_FAILED): it came after the message timeout, the channel was emptied, or nsqd had the
+	// message twice.
 	OnRefused func(ConnEvent)
 
 	// OnLookup is called after each poll of a nsqlookupd or Discoverer.

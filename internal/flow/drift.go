@@ -12,6 +12,9 @@ const (
 	// mostProbes is how many probes there are for one cause: after 2, 4 … 60 s.
 	mostProbes = 6
 
+	// settle is how long after a cause a message may still have been sent before it.
+	settle = 500 * time.Millisecond
+
 	// mostSteps and longestProbe bound a probe.
 	mostSteps    = 64
 	longestProbe = 5 * time.Second
@@ -86,7 +89,7 @@ func (d *Drift) Received(now time.Duration, rdy, inFlight, rest int) {
 	case bound < d.allowance:
 		d.allowance = bound
 		d.Doubt(now) // the bound is too low if nsqd has timed out messages that inFlight includes
-	case bound < d.allowance+rest:
+	case bound < d.allowance+rest && now-d.doubted >= settle:
 		d.doubtful = false
 	}
 }

@@ -24,24 +24,28 @@ func TestDriftAllowance(t *testing.T) {
 		d.Refused(time.Duration(n)*ms, 3)
 	}
 	wantDrift(t, &d, 3, 4*ms+2*time.Second)
-	d.Received(10*ms, 4, 1, 1) // 1 in flight of RDY 4: up to 3 too many
-	wantDrift(t, &d, 3, 10*ms+10*time.Minute)
-	d.Received(20*ms, 5, 3, 1)
-	wantDrift(t, &d, 2, 20*ms+2*time.Second) // in doubt: the bound may be too low
-	d.Received(30*ms, 5, 9, 1)
-	wantDrift(t, &d, 0, 30*ms+2*time.Second)
-	d.Received(40*ms, 1, 1, 1)
-	wantDrift(t, &d, 0, 40*ms+10*time.Minute)
+	d.Received(503*ms, 4, 1, 1)  // 1 in flight of RDY 4: up to 3 too many
+	wantDrift(t, &d, 3, 2503*ms) // it may have been sent before
+	d.Received(504*ms, 4, 1, 1)
+	wantDrift(t, &d, 3, 504*ms+10*time.Minute)
+	d.Received(600*ms, 5, 3, 1)
+	wantDrift(t, &d, 2, 2600*ms) // in doubt: the bound may be too low
+	d.Received(700*ms, 5, 9, 1)
+	wantDrift(t, &d, 0, 2700*ms)
+	d.Received(1100*ms, 1, 1, 1)
+	wantDrift(t, &d, 0, 3100*ms)
+	d.Received(1200*ms, 1, 1, 1)
+	wantDrift(t, &d, 0, 1200*ms+10*time.Minute)
 }
 
 // TestDriftBoundOfAWindow: with room for more, a message proves less than the connection needs when it is quiet.
 func TestDriftBoundOfAWindow(t *testing.T) {
 	var d flow.Drift
 	d.Doubt(0)
-	d.Received(ms, 100, 1, 1)
-	wantDrift(t, &d, 0, ms+2*time.Second)
-	d.Received(2*ms, 100, 1, 100) // fixed RDY: there is room at any time
-	wantDrift(t, &d, 0, 2*ms+10*time.Minute)
+	d.Received(time.Second, 100, 1, 1)
+	wantDrift(t, &d, 0, 3*time.Second)
+	d.Received(2*time.Second, 100, 1, 100) // fixed RDY: there is room at any time
+	wantDrift(t, &d, 0, 2*time.Second+10*time.Minute)
 }
 
 // TestDriftProbes: after a cause they come after 2, 4 … 60 s, else each 10 min.

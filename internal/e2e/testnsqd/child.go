@@ -26,10 +26,11 @@ type childConfig struct {
 	Dir, TCP, HTTP string
 	ID             int64
 	MsgTimeout     time.Duration
+	SyncEvery      int64
 }
 
 // Child is an nsqd in a process of its own, which can be killed and frozen. It
-// syncs each message to its disk. Its methods must be called from one
+// keeps no message in memory alone. Its methods must be called from one
 // goroutine at a time.
 type Child struct {
 	tb   testing.TB
@@ -52,7 +53,7 @@ func ChildMain() bool {
 		panic(err)
 	}
 	s := &Server{id: cfg.ID, dir: cfg.Dir, tcp: cfg.TCP, http: cfg.HTTP, mutate: []func(*nsqd.Options){
-		func(o *nsqd.Options) { o.MsgTimeout, o.MemQueueSize, o.SyncEvery = cfg.MsgTimeout, 0, 1 },
+		func(o *nsqd.Options) { o.MsgTimeout, o.MemQueueSize, o.SyncEvery = cfg.MsgTimeout, 0, cfg.SyncEvery },
 	}}
 	if err := s.launch(); err != nil {
 		panic(err)
@@ -65,13 +66,23 @@ func ChildMain() bool {
 	return true
 }
 
-// StartChild runs an nsqd in a process of its own until the test ends.
+// StartChild runs an nsqd in a process of its own until the test ends. It syncs
+// each message to its disk.
 func StartChild(tb testing.TB, msgTimeout time.Duration) *Child {
+	tb.Helper()
+	return StartChildSyncing(tb, msgTimeout, 1)
+}
+
+// StartChildSyncing is StartChild for an nsqd that syncs its disk after so many
+// messages only, as it does by default: when it is killed, it has read messages
+// that it will read again.
+func StartChildSyncing(tb testing.TB, msgTimeout time.Duration, every int64) *Child {
 	tb.Helper()
 	c := &Child{
 		tb: tb,
 		cfg: childConfig{
-			Dir: tb.TempDir(), TCP: "127.0.0.1:0", HTTP: "127.0.0.1:0", ID: lastID.Add(1) % 1024, MsgTimeout: msgTimeout,
+			Dir: tb.TempDir(), TCP: "127.0.0.1:0", HTTP: "127.0.0.1:0", ID: lastID.Add(1) % 1024,
+			MsgTimeout: msgTimeout, SyncEvery: every,
 		},
 		http: http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: startTimeout},
 	}
