@@ -2,6 +2,7 @@ package conn
 
 import (
 	"sync"
+	"time"
 
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/wire"
@@ -18,6 +19,7 @@ const (
 type ackShard struct {
 	mu     sync.Mutex
 	buf    []byte
+	oldest time.Duration // when the first of the messages was read
 	closed bool
 
 	_ [128]byte // shards share no cache line
@@ -37,6 +39,7 @@ func (o *outbox) finish(hint int, msgs []handler.Delivery) bool {
 	first := len(s.buf) == 0
 	for i := range msgs {
 		s.buf = wire.AppendFIN(s.buf, (*wire.ID)(&msgs[i].ID))
+		s.oldest = min(s.oldest, msgs[i].Read().At)
 	}
 	s.mu.Unlock()
 	if first {
@@ -56,6 +59,7 @@ func (o *outbox) flushShards(last bool) {
 		o.buf = append(o.buf, s.buf...)
 		n := uint64(len(s.buf) / finLength)
 		s.buf = s.buf[:0]
+		o.oldest, s.oldest = min(o.oldest, s.oldest), never
 		s.closed = s.closed || last
 		s.mu.Unlock()
 		o.rdy.inFlight -= int(n)

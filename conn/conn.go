@@ -22,8 +22,9 @@ type Sink interface {
 	// or Forget) and then released.
 	Deliver(c *Conn, msgs []handler.Delivery)
 
-	// Refused reports an nsqd error that does not end the connection: an answer or a TOUCH arrived
-	// too late (E_FIN_FAILED, E_REQ_FAILED, E_TOUCH_FAILED).
+	// Refused reports an nsqd error that does not end the connection: nsqd refused an answer or a
+	// TOUCH (E_FIN_FAILED, E_REQ_FAILED, E_TOUCH_FAILED). It came too late, or nsqd counts wrongly:
+	// see [Conn.Drift].
 	Refused(c *Conn, err error)
 
 	// Yielded reports that nsqd obeys a lowered quota: RDY and the messages in flight are within
@@ -88,7 +89,7 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.schedule.terms = &c.terms
-	c.out.init()
+	c.out.init(&c.terms)
 	c.out.bufferSize = nsqdBuffer(tr)
 	c.out.pubs.maxWrites = maxWrites(tr.rtt)
 	c.out.rdy.max = int(min(tr.resp.MaxRdyCount, maxRDY))

@@ -20,6 +20,14 @@ type Load struct {
 
 	Received uint64 // messages
 	Bytes    uint64 // of their bodies
+
+	// Allowance is that of [Stats]. Drifted is set once nsqd was found to count too many messages in
+	// flight: see [Conn.Drift]. Stale is set if the connection should be replaced for that, now: it is
+	// quiet, or the allowance is not known.
+	Allowance      int
+	Drifted, Stale bool
+	ProbeIn        time.Duration // until [Conn.Probe] is due; not positive: now
+	Probing        bool          // a probe is in progress
 }
 
 // Load returns the connection's load. With reset set, it begins a new period for Peak and Starved.
@@ -30,12 +38,14 @@ func (c *Conn) Load(reset bool) Load {
 	defer o.mu.Unlock()
 	r := &o.rdy
 	l := Load{
-		Quota: r.quota, Held: max(r.quota, r.inForce, r.unanswered()),
+		Quota: r.quota, Held: max(r.quota, r.inForce-r.drift.Allowance(), r.unanswered()),
 		InFlight: r.unanswered(), Peak: r.peak, Starved: r.starved, RTT: r.window.RTT(),
 		Received: o.stats.received, Bytes: o.stats.bytesReceived,
+		Allowance: r.drift.Allowance(), Drifted: r.drift.cause != nil, Stale: r.drift.Stale(now, c.staleSilence(), r.inFlight == 0),
+		ProbeIn: r.drift.ProbeAt() - now, Probing: r.drift.Probing(),
 	}
 	if now < r.until {
-		l.Held = max(l.Held, r.above)
+		l.Held = max(l.Held, r.above-r.drift.Allowance())
 	}
 	if reset {
 		r.peak, r.starved = r.inFlight, r.full()
@@ -45,13 +55,18 @@ func (c *Conn) Load(reset bool) Load {
 
 // SetQuota sets how many messages the connection may have in flight; a negative n means 0. The
 // write loop derives RDY from the quota: at most nsqd's max-rdy-count and, unless the subscription
-// has FixedRDY, at most what the connection can use (see [Stats]). After the quota is lowered,
+// has FixedRDY, at most what the connection can use (see [Stats]). RDY is above the quota by what
+// nsqd counts too many (see [Conn.Drift]), but 0 if the quota is. After the quota is lowered,
 // [Sink.Yielded] is called as soon as nsqd obeys it.
 func (c *Conn) SetQuota(n int) {
 	o := &c.out
 	o.mu.Lock()
 	o.rdy.yielding = o.rdy.yielding || n < o.rdy.quota
-	o.rdy.quota = max(n, 0)
+	if o.rdy.quota = max(n, 0); n > 0 {
+		c.armProbe()
+	} else {
+		c.pauseProbe()
+	}
 	o.unlock()
 }
 
@@ -60,6 +75,9 @@ func (c *Conn) SetQuota(n int) {
 func (c *Conn) SetTimedOut(n int) {
 	o := &c.out
 	o.mu.Lock()
+	if n > o.rdy.timedOut {
+		o.rdy.drift.Doubt(c.terms.Now())
+	}
 	o.rdy.timedOut = n
 	o.unlock()
 }

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 type outbox struct {
 	shards [shardCount]ackShard
 	rdy    rdy // guarded by mu
+	terms  *handler.Terms
 
 	bufferSize int // of nsqd's output buffer, in bytes
 
@@ -24,6 +26,7 @@ type outbox struct {
 	spare    []byte            // the buffer written last
 	expiring []expiringCommand // commands in buf that must not be sent late
 	sharded  bool              // a shard may hold FINs
+	oldest   time.Duration     // when the first of the messages was read whose FINs are in buf
 
 	nop     bool // a heartbeat is unanswered
 	cls     bool // CLS was queued; no RDY may follow
@@ -58,11 +61,19 @@ type expiringCommand struct {
 // headroom leaves space for a lowered RDY, which must precede the answers.
 const headroom = 16
 
-func (o *outbox) init() {
+func (o *outbox) init(terms *handler.Terms) {
+	o.terms = terms
 	o.ready.L = &o.mu
 	o.buf = make([]byte, headroom, 256)
 	o.spare = make([]byte, headroom, 256)
+	o.oldest = never
+	for i := range o.shards {
+		o.shards[i].oldest = never
+	}
 }
+
+// never is later than any instant.
+const never = time.Duration(math.MaxInt64)
 
 // unlock also wakes an idle write loop if there is work.
 func (o *outbox) unlock() {
@@ -102,7 +113,9 @@ func (o *outbox) answer(m *handler.Delivery, kind answerKind, ms int64) bool {
 		o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&m.ID))
 	}
 	*counter++
-	if kind != answerFinish {
+	if kind == answerFinish {
+		o.oldest = min(o.oldest, m.Read().At)
+	} else {
 		o.addExpiring(m, counter, start)
 	}
 	o.unlock()
@@ -148,14 +161,9 @@ func (o *outbox) forget() {
 		o.stats.lost++
 	} else {
 		o.stats.expired++
+		o.rdy.drift.Doubt(o.terms.Now())
 	}
 	o.unlock() // RDY may be lower now
-}
-
-func (o *outbox) refused() {
-	o.mu.Lock()
-	o.stats.refused++
-	o.mu.Unlock()
 }
 
 func (o *outbox) heartbeat() {
@@ -205,6 +213,7 @@ func (o *outbox) close(reason error) {
 	o.mu.Lock()
 	o.dead.Store(true)
 	o.rdy.stopNudge()
+	o.rdy.drift.stop()
 	o.unlock()
 	o.closeShards()
 	o.endPublishes(reason)

@@ -7,7 +7,7 @@ import (
 )
 
 // rdy decides how many messages nsqd may have in flight: at most the quota, and at most the window
-// beyond those in flight. It is guarded by outbox.mu.
+// beyond those in flight. To that it adds what nsqd counts too many. It is guarded by outbox.mu.
 type rdy struct {
 	max   int  // nsqd's max-rdy-count
 	fixed bool // no window: RDY is the quota
@@ -28,38 +28,52 @@ type rdy struct {
 	until    time.Duration // … until this instant
 	peak     int           // most in flight since the last reset by Load
 	starved  bool          // the whole quota was in flight since that reset
+
+	drift drift
 }
 
 // unanswered returns how many messages nsqd counts as in flight.
 func (r *rdy) unanswered() int { return max(r.inFlight-r.timedOut, 0) }
 
-func (r *rdy) wanted() int {
-	n := min(r.quota, r.max)
-	if r.fixed {
-		return n
+// allowed returns the highest RDY that the quota permits.
+func (r *rdy) allowed() int {
+	if r.quota <= 0 {
+		return 0
 	}
-	return min(n, r.unanswered()+r.window.Size())
+	return min(r.quota+r.drift.Extra(), r.max)
 }
+
+func (r *rdy) wanted() int {
+	if r.fixed {
+		return r.allowed()
+	}
+	return min(r.allowed(), r.unanswered()+r.window.Size()+r.drift.Extra())
+}
+
+// room returns how many messages nsqd may send if RDY is n and its count is as wrong as the
+// allowance says.
+func (r *rdy) room(n int) int { return n - r.drift.Extra() - r.unanswered() }
 
 // urgent reports whether RDY deserves its own write: to lower it, or to raise it when half of the
 // window is used up.
 func (r *rdy) urgent() bool {
 	wanted := r.wanted()
-	if wanted <= r.inForce || r.fixed {
+	if wanted <= r.inForce || r.fixed || r.drift.Probing() {
 		return wanted != r.inForce
 	}
-	return r.inForce-r.unanswered() <= r.window.Size()/2
+	return r.room(r.inForce) <= r.window.Size()/2
 }
 
 func (r *rdy) set(n int, now time.Duration) {
 	if n < r.inForce && (r.inForce > r.above || now >= r.until) {
 		r.above, r.until = r.inForce, now+2*r.window.RTT()
 	}
+	r.drift.wrote(r.inForce, n, now)
 	if n > r.inForce {
 		r.raised = now
 	}
 	r.inForce = n
-	r.window.Open(now, n-r.unanswered())
+	r.window.Open(now, r.room(n))
 }
 
 // received counts messages; buffer is how many of them fill nsqd's output buffer.
@@ -68,6 +82,7 @@ func (r *rdy) received(a flow.Arrival, buffer int) {
 	r.yielding = r.yielding || r.unanswered() > r.quota
 	r.peak = max(r.peak, r.inFlight)
 	r.starved = r.starved || r.full()
+	r.driftReceived(a.At)
 	r.window.Received(a, min(r.quota, r.max), buffer)
 }
 
@@ -75,12 +90,12 @@ func (r *rdy) full() bool { return r.quota > 0 && r.unanswered() >= r.quota }
 
 // yielded reports that nsqd obeys a lowered quota and Sink.Yielded is due.
 func (r *rdy) yielded() bool {
-	return r.yielding && r.inForce <= r.quota && r.unanswered() <= r.quota
+	return r.yielding && r.inForce <= r.allowed() && r.unanswered() <= r.quota
 }
 
 // nudgeable reports whether nsqd may be buffering messages: it may send more than one.
 func (r *rdy) nudgeable() bool {
-	return !r.fixed && r.inForce > r.unanswered()+1
+	return !r.fixed && r.room(r.inForce) > 1
 }
 
 func (r *rdy) stopNudge() {

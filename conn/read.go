@@ -248,7 +248,7 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 		if err.Code == "E_TOUCH_FAILED" {
 			c.expire(err.Text)
 		}
-		c.out.refused()
+		c.out.refused(err)
 		r.sink.Refused(c, err)
 	case wire.IsHeartbeat(data):
 		c.out.heartbeat()

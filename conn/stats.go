@@ -10,9 +10,12 @@ type Stats struct {
 	MaxRDY   int           // nsqd's max-rdy-count
 	Quota    int           // most messages that may be in flight
 	Window   int           // most messages requested beyond those in flight: 1 while the topic is quiet
-	RDY      int           // last RDY written: Quota or InFlight + Window, whichever is less
+	RDY      int           // last RDY written: Quota or InFlight + Window, whichever is less, + Allowance
 	InFlight int           // received and not settled
-	LastRead time.Time     // when anything was last read: a message, a heartbeat
+	// Allowance is by how much nsqd's own count of the messages in flight is too high: RDY, which
+	// nsqd compares with that count, is so much higher.
+	Allowance int
+	LastRead  time.Time // when anything was last read: a message, a heartbeat
 
 	Published uint64 // messages confirmed by nsqd
 
@@ -24,6 +27,8 @@ type Stats struct {
 	Expired  uint64 // not answered because it was too late
 	Lost     uint64 // not answered because the connection had ended
 	Refused  uint64 // nsqd errors that did not end the connection
+	Drifted  uint64 // times that nsqd was found to count too many messages in flight
+	Probed   uint64 // times that RDY was raised for a moment to look for that
 
 	Writes       uint64 // write calls
 	BytesWritten uint64 // before compression
@@ -41,12 +46,12 @@ func (c *Conn) Stats() Stats {
 	s, r := &o.stats, &o.rdy
 	return Stats{
 		Addr: c.addr, Since: c.terms.Start, RTT: r.window.RTT(), MaxRDY: r.max,
-		Quota: r.quota, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending,
+		Quota: r.quota, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending, Allowance: r.drift.Allowance(),
 		LastRead:  c.terms.Start.Add(time.Duration(c.lastRead.Load())),
 		Published: s.published,
 		Received:  s.received, Bytes: s.bytesReceived,
 		Finished: s.finished + uint64(pending), Requeued: s.requeued, Touched: s.touched,
-		Expired: s.expired, Lost: s.lost, Refused: s.refused,
+		Expired: s.expired, Lost: s.lost, Refused: s.refused, Drifted: r.drift.errors, Probed: r.drift.probed,
 		Writes: s.writes, BytesWritten: s.bytesWritten,
 	}
 }

@@ -54,6 +54,15 @@ func (c *Conn) take() work {
 	if o.sharded || o.half {
 		o.flushShards(o.half)
 	}
+	if len(o.buf) > headroom {
+		o.rdy.drift.Answered(w.now)
+	}
+	if o.oldest != never {
+		if t := &c.terms; t.MessageTimeout > 0 && w.now-o.oldest > t.MessageTimeout-t.Margin {
+			o.noteLate(o.buf[headroom:])
+		}
+		o.oldest = never
+	}
 	if o.publishesDue() {
 		o.encodePublishes(w.now)
 		c.watchPublishes(w.now)
@@ -120,11 +129,13 @@ func (o *outbox) dropLate(now time.Duration) {
 		*t.counter--
 		if t.counter != &o.stats.touched {
 			o.stats.expired++
+			o.rdy.drift.Doubt(now)
 			continue
 		}
 		untouched = append(untouched, t.m)
 		if t.m.Claim() { // nobody may answer by a deadline that nsqd does not know
 			o.rdy.inFlight--
+			o.rdy.drift.Doubt(now)
 			o.stats.expired++
 		}
 	}

@@ -84,6 +84,7 @@ func (c *ServerConn) executeSub(cmd Command) *fault {
 	c.state = stateSubscribed
 	c.channel = c.server.topic(cmd.Param(0)).channel(cmd.Param(1))
 	c.channel.subscribers = append(c.channel.subscribers, c)
+	c.delivered = time.Now()
 	c.respond("OK")
 	return nil
 }

@@ -39,6 +39,8 @@ type ServerConn struct {
 	channel    *channel // nil before SUB
 	rdy        int
 	inFlight   int
+	drift      int            // what inFlight lacks of nsqd's count
+	delivered  time.Time      // last delivery, or SUB
 	unanswered map[string]int // by message id: deliveries without FIN or REQ, timed out or not
 }
 
@@ -102,11 +104,31 @@ func (c *ServerConn) RDY() int {
 	return c.rdy
 }
 
-// InFlight returns how many messages are in flight to the client, as nsqd counts them.
+// InFlight returns how many messages are in flight to the client, as nsqd counts them: with what it
+// counts too many (see [ServerConn.Drift]).
 func (c *ServerConn) InFlight() int {
 	c.server.mu.Lock()
 	defer c.server.unlock()
-	return c.inFlight
+	return c.inFlight + c.drift
+}
+
+// Drift makes the server count n messages too many in flight to the client, for as long as the
+// connection lasts. The count of nsqd is wrong after a kill: its disk queue may then hold a message
+// twice under one id, and when both are in flight, it refuses the second FIN and counts nothing
+// down. (A server that gets a message twice under one id, see [WithID], does that by itself.)
+func (c *ServerConn) Drift(n int) {
+	c.server.mu.Lock()
+	defer c.server.unlock()
+	c.driftBy(n)
+	if c.channel != nil {
+		c.channel.pump()
+	}
+}
+
+// driftBy requires server.mu.
+func (c *ServerConn) driftBy(n int) {
+	c.drift += n
+	c.group.setRDY(c, c.rdy)
 }
 
 // Identify returns the body of IDENTIFY as encoding/json decodes it, or nil before IDENTIFY.

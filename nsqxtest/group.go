@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/conn"
@@ -83,7 +84,16 @@ type group struct {
 
 func newGroup() *group { return &group{rdy: make(map[*ServerConn]int)} }
 
-// setRDY records the RDY count of a connection and checks the sum. The caller holds c.server.mu.
+const (
+	// silentFor is how long a connection has brought nothing when the client may probe it: RDY is then
+	// above the limit for a moment at a time, to see whether the server counts wrongly.
+	silentFor = 1900 * time.Millisecond
+	// probeGrace is how long that may be.
+	probeGrace = 10 * time.Millisecond
+)
+
+// setRDY records the RDY count of a connection, less what the server counts too many, and checks the
+// sum. The caller holds c.server.mu.
 func (g *group) setRDY(c *ServerConn, n int) {
 	limit := c.server.cfg.maxInFlight
 	if g == nil || limit == 0 {
@@ -91,7 +101,7 @@ func (g *group) setRDY(c *ServerConn, n int) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.rdy[c] = n; n == 0 {
+	if g.rdy[c] = n - c.drift; n <= c.drift {
 		delete(g.rdy, c)
 	}
 	sum := g.sum()
@@ -104,8 +114,11 @@ func (g *group) setRDY(c *ServerConn, n int) {
 	}
 	g.exceeded = true
 	g.episode++
-	episode := g.episode
-	c.server.after(c.server.cfg.grace, func() { g.reportExceeded(c, episode, limit) })
+	episode, grace := g.episode, c.server.cfg.grace
+	if time.Since(c.delivered) >= silentFor {
+		grace = max(grace, probeGrace)
+	}
+	c.server.after(grace, func() { g.reportExceeded(c, episode, limit) })
 }
 
 // reportExceeded reports a sum that has stayed above the limit for the grace period.

@@ -143,7 +143,8 @@ func WithoutChecks(checks ...Check) ServerOption {
 //
 // A consumer that moves RDY between connections lowers one first, but the two commands may arrive
 // in the other order. So a grace of 1 ms fits a synctest bubble, where it is very long, and 100 ms
-// fits real time.
+// fits real time. A connection that has brought nothing for 2 s may have a higher RDY for 10 ms at a
+// time: so nsqx finds an nsqd that counts wrongly (see [ServerConn.Drift]).
 func WithMaxInFlightCheck(n int, grace time.Duration) ServerOption {
 	return serverOption(func(c *serverConfig) { c.maxInFlight, c.grace = n, grace })
 }

@@ -149,7 +149,7 @@ func (ch *channel) pump() {
 
 // ready reports whether nsqd may push a message to the client.
 func (c *ServerConn) ready() bool {
-	return !c.channel.paused && c.inFlight < c.rdy
+	return !c.channel.paused && c.inFlight+c.drift < c.rdy
 }
 
 // samplesOut reports whether the sample rate leaves out the next message.
@@ -165,9 +165,16 @@ func (ch *channel) deliver(m *message, c *ServerConn) {
 	m.attempts++
 	ch.attempts[m.id] = m.attempts
 	d := &delivery{message: m, conn: c, at: time.Now()}
+	c.delivered = d.at
+	c.group.setRDY(c, c.rdy)
+	c.unanswered[string(m.id[:])]++
+	if ch.inFlight[string(m.id[:])] != nil {
+		c.driftBy(1) // like nsqd: the second of two under one id is sent, and counted, but not kept
+		c.sendMessage(m)
+		return
+	}
 	ch.inFlight[string(m.id[:])] = d
 	c.inFlight++
-	c.unanswered[string(m.id[:])]++
 	ch.expireIn(d, c.msgTimeout)
 	c.sendMessage(m)
 }

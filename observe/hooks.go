@@ -23,8 +23,9 @@ type Hooks struct {
 	// OnDialError is called when an attempt to connect has failed.
 	OnDialError func(ConnEvent)
 
-	// OnRefused is called when nsqd refused an answer or a TOUCH that came after the message
-	// timeout (E_FIN_FAILED, E_REQ_FAILED, E_TOUCH_FAILED).
+	// OnRefused is called when nsqd refused an answer or a TOUCH (E_FIN_FAILED, E_REQ_FAILED,
+	// E_TOUCH_FAILED): it came after the message timeout, the channel was emptied, or nsqd had the
+	// message twice.
 	OnRefused func(ConnEvent)
 
 	// OnLookup is called after each poll of a nsqlookupd or Discoverer.
@@ -40,6 +41,9 @@ type Hooks struct {
 
 	// OnGivenBack is called when messages were given back to nsqd that no handler had seen.
 	OnGivenBack func(GivenBackEvent)
+	// OnDrift is called when a connection finds that nsqd counts more messages in flight on it than
+	// there are, once a connection, and when such a connection is replaced.
+	OnDrift func(DriftEvent)
 
 	// OnSettle is called for each message that went through the chain, before nsqd is told its
 	// Outcome. It runs in the handler's goroutine, many at a time. The body is still readable.
@@ -49,7 +53,8 @@ type Hooks struct {
 // IsZero reports whether no function is set.
 func (h Hooks) IsZero() bool {
 	return h.OnConnect == nil && h.OnDisconnect == nil && h.OnDialError == nil && h.OnRefused == nil &&
-		h.OnLookup == nil && h.OnBackoff == nil && h.OnOverdue == nil && h.OnGivenBack == nil && h.OnSettle == nil
+		h.OnLookup == nil && h.OnBackoff == nil && h.OnOverdue == nil && h.OnGivenBack == nil && h.OnDrift == nil &&
+		h.OnSettle == nil
 }
 
 // ConnEvent is an event of one connection.
@@ -114,6 +119,18 @@ type GivenBackEvent struct {
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
 func (e GivenBackEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
 
+// DriftEvent is a wrong count of nsqd: it counts more messages in flight on a connection than there
+// are, so it would deliver fewer than RDY says, or none. It is usual after nsqd was killed, since its
+// disk queue may then hold a message twice.
+type DriftEvent struct {
+	NSQD           string // address
+	Topic, Channel string
+	Time           time.Time
+	Allowance      int   // by how much the count is too high, as far as is known; RDY allows for it
+	Err            error // what has shown it: the error of nsqd, or a probe; nil if it is only possible
+	Renewed        bool  // the connection is being replaced by a new one, whose count is right
+}
+
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
 func (e ConnEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
 
@@ -125,3 +142,6 @@ func (e BackoffEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
 
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
 func (e OverdueEvent) MarshalJSON() ([]byte, error) { return marshal(e) }
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (e DriftEvent) MarshalJSON() ([]byte, error) { return marshal(e) }

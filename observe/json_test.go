@@ -24,7 +24,7 @@ var (
 
 // jsonTypes are all types whose JSON this package defines.
 var jsonTypes = []any{
-	Stats{}, PublisherStats{}, ConnStats{}, LookupStats{}, ConnEvent{}, LookupEvent{}, BackoffEvent{}, GivenBackEvent{}, OverdueEvent{},
+	Stats{}, PublisherStats{}, ConnStats{}, LookupStats{}, ConnEvent{}, LookupEvent{}, BackoffEvent{}, GivenBackEvent{}, DriftEvent{}, OverdueEvent{},
 }
 
 func TestJSONGolden(t *testing.T) {
@@ -54,6 +54,11 @@ func TestJSONGolden(t *testing.T) {
 			GivenBackEvent{Topic: "orders", Channel: "billing", Time: noon, Reason: "stall", Messages: 3},
 			`{"topic":"orders","channel":"billing","time":"2026-03-01T12:00:00.5Z","reason":"stall","messages":3}`,
 		},
+		"DriftEvent": {
+			DriftEvent{NSQD: "nsqd:4150", Topic: "orders", Channel: "billing", Time: noon, Allowance: 2, Err: errLost, Renewed: true},
+			`{"nsqd":"nsqd:4150","topic":"orders","channel":"billing","time":"2026-03-01T12:00:00.5Z","allowance":2,` +
+				`"error":"lost \"here\" \u0026 \u003cthere\u003e","renewed":true}`,
+		},
 		"OverdueEvent": {
 			OverdueEvent{NSQD: "nsqd:4150", Topic: "orders", Channel: "billing", Time: noon, ID: anID, Age: 61 * time.Second},
 			`{"nsqd":"nsqd:4150","topic":"orders","channel":"billing","time":"2026-03-01T12:00:00.5Z",` +
@@ -63,21 +68,22 @@ func TestJSONGolden(t *testing.T) {
 		"LookupStats": {
 			LookupStats{Name: "lookup:4161", Polls: 4, Errors: 1, Found: 2, LastPoll: noon, LastErr: errLost},
 			`{"name":"lookup:4161","polls":4,"errors":1,"found":2,"last_poll":"2026-03-01T12:00:00.5Z",` +
-				`"last_error":"lost \"here\" \u0026 \u003cthere\u003e"}`,
+				`"last_error":"lost \"here\" \u0026 \u003cthere\u003e","register_errors":0}`,
 		},
-		"zero LookupStats": {LookupStats{}, `{"name":"","polls":0,"errors":0,"found":0}`},
+		"zero LookupStats": {LookupStats{}, `{"name":"","polls":0,"errors":0,"found":0,"register_errors":0}`},
 		"ConnStats": {
 			ConnStats{
 				Stats: conn.Stats{
-					Addr: "nsqd:4150", Since: noon, RTT: time.Millisecond, MaxRDY: 1, Quota: 2, Window: 3, RDY: 4, InFlight: 5, LastRead: noon,
+					Addr: "nsqd:4150", Since: noon, RTT: time.Millisecond, MaxRDY: 1, Quota: 2, Window: 3, RDY: 4, InFlight: 5, Allowance: 18, LastRead: noon,
 					Published: 6, Received: 7, Bytes: 8, Finished: 9, Requeued: 10, Touched: 11, Expired: 12, Lost: 13, Refused: 14,
+					Drifted: 19, Probed: 20,
 					Writes: 15, BytesWritten: 16,
 				},
-				Connected: true, Dials: 17, LastErr: errLost, RetryAt: noon,
+				Connected: true, Dials: 17, Renewed: 21, LastErr: errLost, RetryAt: noon,
 			},
 			`{"addr":"nsqd:4150","since":"2026-03-01T12:00:00.5Z","rtt_seconds":0.001,"max_rdy":1,"quota":2,"window":3,"rdy":4,` +
-				`"in_flight":5,"last_read":"2026-03-01T12:00:00.5Z","published":6,"received":7,"bytes":8,"finished":9,"requeued":10,` +
-				`"touched":11,"expired":12,"lost":13,"refused":14,"writes":15,"bytes_written":16,"connected":true,"dials":17,` +
+				`"in_flight":5,"allowance":18,"last_read":"2026-03-01T12:00:00.5Z","published":6,"received":7,"bytes":8,"finished":9,"requeued":10,` +
+				`"touched":11,"expired":12,"lost":13,"refused":14,"drifted":19,"probed":20,"writes":15,"bytes_written":16,"connected":true,"dials":17,"renewed":21,` +
 				`"last_error":"lost \"here\" \u0026 \u003cthere\u003e","retry_at":"2026-03-01T12:00:00.5Z"}`,
 		},
 		"zero ConnStats": {ConnStats{}, zeroConn},
@@ -90,7 +96,7 @@ func TestJSONGolden(t *testing.T) {
 			`{"topic":"orders","channel":"billing","concurrency":1,"max_in_flight":2,"running":3,"queued":4,"paused":true,` +
 				`"backoff":true,"backoff_level":5,"finished":6,"requeued":7,"dropped":8,"dead_lettered":9,"interrupted":10,` +
 				`"expired":11,"lost":12,"given_back":20,"envelopes_skipped":13,"events_dropped":14,"connections":[` + zeroConn + `,` + zeroConn +
-				`],"lookups":[{"name":"","polls":0,"errors":0,"found":0}]}`,
+				`],"lookups":[{"name":"","polls":0,"errors":0,"found":0,"register_errors":0}]}`,
 		},
 		"zero Stats": {
 			Stats{},
@@ -104,7 +110,7 @@ func TestJSONGolden(t *testing.T) {
 				Connections: make([]ConnStats, 1), Lookups: make([]LookupStats, 1),
 			},
 			`{"in_flight":1,"confirmed":2,"rejected":3,"not_sent":4,"unconfirmed":5,"envelopes_skipped":6,"events_dropped":7,` +
-				`"connections":[` + zeroConn + `],"lookups":[{"name":"","polls":0,"errors":0,"found":0}]}`,
+				`"connections":[` + zeroConn + `],"lookups":[{"name":"","polls":0,"errors":0,"found":0,"register_errors":0}]}`,
 		},
 		"zero PublisherStats": {
 			PublisherStats{},
@@ -126,9 +132,9 @@ func TestJSONGolden(t *testing.T) {
 }
 
 // zeroConn is the JSON of a zero ConnStats.
-const zeroConn = `{"addr":"","rtt_seconds":0,"max_rdy":0,"quota":0,"window":0,"rdy":0,"in_flight":0,"published":0,"received":0,` +
-	`"bytes":0,"finished":0,"requeued":0,"touched":0,"expired":0,"lost":0,"refused":0,"writes":0,"bytes_written":0,` +
-	`"connected":false,"dials":0}`
+const zeroConn = `{"addr":"","rtt_seconds":0,"max_rdy":0,"quota":0,"window":0,"rdy":0,"in_flight":0,"allowance":0,"published":0,"received":0,` +
+	`"bytes":0,"finished":0,"requeued":0,"touched":0,"expired":0,"lost":0,"refused":0,"drifted":0,"probed":0,"writes":0,"bytes_written":0,` +
+	`"connected":false,"dials":0,"renewed":0}`
 
 // TestJSONHasEveryField fills each field with a value of its own, and looks for that value under a
 // key made of the field's name.

@@ -67,6 +67,7 @@ type ConnStats struct {
 
 	Connected bool      // subscribed, or able to publish
 	Dials     uint64    // attempts to connect
+	Renewed   uint64    // connections replaced because nsqd counted too many messages in flight
 	LastErr   error     // of the last attempt or connection that failed; nil when connected
 	RetryAt   time.Time // next dial; zero when connected
 }

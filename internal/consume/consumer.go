@@ -83,7 +83,8 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 	c.control = control.New(control.Config{
 		Concurrency: cfg.Concurrency, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes, Backoff: cfg.Backoff,
 		FixedRDY: cfg.Sub.FixedRDY,
-		Pool:     c.pool, Conns: c.links.Conns, Post: c.events.Post, Watching: &c.watching,
+		Pool:     c.pool, Conns: c.links.Conns, Post: c.events.Post,
+		Renew: c.links.Renew, Watching: &c.watching,
 	})
 	cfg.Discover.Topic = topic
 	if !cfg.NoRegistration {
@@ -152,6 +153,7 @@ func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 // Refused implements [conn.Sink].
 func (c *Consumer) Refused(from *conn.Conn, err error) {
 	c.events.Conn(notify.Refused, from.Addr(), err, 0)
+	c.control.Wake() // nsqd may count too many messages in flight since
 }
 
 // Yielded implements [conn.Sink].

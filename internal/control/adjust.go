@@ -49,9 +49,11 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	for i, n := range quotas {
 		if n != loads[i].Quota {
 			conns[i].SetQuota(n)
+			loads[i].Quota = n
 		}
 		c.yielding = c.yielding || loads[i].Held > n
 	}
+	c.mendDrift(conns, loads)
 	return next
 }
 

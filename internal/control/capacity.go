@@ -43,7 +43,11 @@ func (c *Control) Overflow(from *conn.Conn, msgs []handler.Delivery, why error) 
 	c.mu.Lock()
 	from.SetQuota(0)
 	c.flood[from] += len(msgs)
-	tooMuch := c.flood[from] > c.capacity
+	most := c.capacity
+	if from.Load(false).Stale { // a probe may have brought them
+		most += from.MaxRDY()
+	}
+	tooMuch := c.flood[from] > most
 	if tooMuch {
 		delete(c.flood, from)
 	}
@@ -62,6 +66,7 @@ func (c *Control) Overflow(from *conn.Conn, msgs []handler.Delivery, why error) 
 func (c *Control) Detached(conn *conn.Conn) {
 	c.mu.Lock()
 	delete(c.flood, conn)
+	delete(c.drifted, conn)
 	c.mu.Unlock()
 	c.Wake()
 }

@@ -24,9 +24,10 @@ type Config struct {
 	Backoff          *flow.Backoff // nil: no breaker
 
 	Pool     *pool.Pool
-	Conns    func() []*conn.Conn // the connections of this moment
-	Post     func(notify.Event)  // tells of the breaker and of handlers that outlive their messages
-	Watching *atomic.Bool        // set while each success is to be reported: see pool.Config
+	Conns    func() []*conn.Conn   // the connections of this moment
+	Post     func(notify.Event)    // tells of the breaker and of handlers that outlive their messages
+	Renew    func(*conn.Conn) bool // replaces a connection: see redial.Set.Renew; nil: none is
+	Watching *atomic.Bool          // set while each success is to be reported: see pool.Config
 }
 
 // Control sets the quotas of connections. One goroutine, Run, looks at the load each [flow.Tick],
@@ -57,9 +58,11 @@ type Control struct {
 	stalled     bool      // no worker is free, and messages have waited for too long
 	restraint   restraint // after messages were given back
 	turns       flow.Turns[*conn.Conn]
-	capacity    int                // messages that may wait in the pool
-	lowered     time.Time          // since when a lower capacity would do; zero if none would
-	flood       map[*conn.Conn]int // messages beyond capacity
+	capacity    int                 // messages that may wait in the pool
+	lowered     time.Time           // since when a lower capacity would do; zero if none would
+	flood       map[*conn.Conn]int  // messages beyond capacity
+	drifted     map[*conn.Conn]bool // those whose drift was told
+	closedAt    time.Time           // when RDY was last closed on purpose
 
 	// Used by Run alone.
 	service  flow.Service
@@ -68,15 +71,16 @@ type Control struct {
 	results  uint64                   // when they were last counted
 	busyTime time.Duration            // when it was last read
 	warned   map[*handler.Delivery]bool
-	quiet    int    // ticks without a message
-	received uint64 // messages, when they were last counted
+	quiet    int         // ticks without a message
+	received uint64      // messages, when they were last counted
+	alarm    *time.Timer // wakes Run for a probe; stopped while Run ticks
 }
 
 // New returns a Control with the settings of cfg. It does nothing before Start and Run.
 func New(cfg Config) *Control {
 	c := &Control{
 		cfg: cfg, pool: cfg.Pool, start: time.Now(), wake: make(chan struct{}, 1),
-		concurrency: cfg.Concurrency, fixed: cfg.MaxInFlight, flood: make(map[*conn.Conn]int),
+		concurrency: cfg.Concurrency, fixed: cfg.MaxInFlight, flood: make(map[*conn.Conn]int), drifted: make(map[*conn.Conn]bool),
 	}
 	if cfg.Backoff != nil {
 		c.breaker = newBreaker(*cfg.Backoff, cfg.Post)
@@ -112,7 +116,18 @@ func (c *Control) Run(done <-chan struct{}) {
 	turn := time.NewTimer(time.Hour) // for the next end of a turn
 	defer turn.Stop()
 	turn.Stop()
+	c.alarm = time.NewTimer(time.Hour)
+	c.alarm.Stop()
+	defer c.alarm.Stop()
 	ticking := true
+	awake := func() {
+		if !ticking {
+			ticking = true
+			c.alarm.Stop()
+			pace = c.firstTick()
+			ticker.Reset(pace)
+		}
+	}
 	for {
 		next := time.Duration(0)
 		select {
@@ -120,12 +135,10 @@ func (c *Control) Run(done <-chan struct{}) {
 			return
 		case <-turn.C:
 			next = c.adjust(false)
+		case <-c.alarm.C:
+			awake()
 		case <-c.wake:
-			if !ticking {
-				ticking = true
-				pace = c.firstTick()
-				ticker.Reset(pace)
-			}
+			awake()
 			next = c.adjust(false)
 		case <-ticker.C:
 			c.measure()
@@ -160,11 +173,17 @@ func (c *Control) idle() bool {
 	if c.quiet < 2 || !c.settled() { // asked again, since quotas may have been lowered after measure
 		return false
 	}
+	wait, ok := c.nextDoubt()
+	if !ok {
+		return false
+	}
+	c.alarm.Reset(wait)
 	c.asleep.Store(true)
 	if c.countReceived() == c.received { // else a message arrived before it could wake Run
 		return true
 	}
 	c.asleep.Store(false)
+	c.alarm.Stop()
 	return false
 }
 

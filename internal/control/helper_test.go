@@ -103,6 +103,7 @@ func newService(t *testing.T, cfg Config, handle func(d *handler.Delivery) error
 	}
 	cfg.Pool, cfg.Conns, cfg.Post, cfg.Watching = s.pool, s.current, s.post, &s.watching
 	s.Control = New(cfg)
+	s.alarm = time.NewTimer(time.Hour) // for idle without Run
 	t.Cleanup(func() {
 		for _, l := range s.lines {
 			l.conn.Abort(nil)

@@ -109,7 +109,7 @@ func (c *Control) look(tick bool, conns []*conn.Conn) []conn.Load {
 func (c *Control) quotas(conns []*conn.Conn, loads []conn.Load) []flow.Quota {
 	quotas := make([]flow.Quota, len(conns))
 	for i, l := range loads {
-		quotas[i] = flow.Quota{Set: l.Quota, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak}
+		quotas[i] = flow.Quota{Set: l.Quota, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak, Probe: doubtful(l)}
 		if l.Starved {
 			quotas[i].Demand = c.total
 		}

@@ -14,6 +14,7 @@ import (
 
 // closeRDY lets nsqd send nothing more. The caller holds mu.
 func (c *Control) closeRDY() {
+	c.closedAt = time.Now()
 	for _, conn := range c.cfg.Conns() {
 		conn.SetQuota(0)
 	}

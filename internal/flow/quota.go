@@ -6,6 +6,10 @@ type Quota struct {
 	Held   int // most that nsqd may be using: at least Set, and more while it acts on an earlier quota
 	Max    int // nsqd's max-rdy-count
 	Demand int // what the connection can use
+
+	// Probe is set if the connection is, or soon will be, probed: it gets what nobody demands, so
+	// that a probe stays within the total as far as possible.
+	Probe bool
 }
 
 // Quotas returns the quota to set now for each connection. Each connection gets 1, then up to its
@@ -40,6 +44,17 @@ func aim(total int, conns []Quota) []int {
 	}
 	aim := Distribute(total, wants)
 	for i, n := range aim {
+		total -= n
+		limits[i] -= n
+	}
+	probed := make([]int, n)
+	for i, c := range conns {
+		if c.Probe {
+			probed[i] = limits[i]
+		}
+	}
+	for i, n := range Distribute(total, probed) {
+		aim[i] += n
 		total -= n
 		limits[i] -= n
 	}

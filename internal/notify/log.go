@@ -31,7 +31,7 @@ func describe(ev *Event) (level slog.Level, text string) {
 	case UnnamedDialError:
 		return slog.LevelDebug, "cannot connect to an nsqd that nobody names any more"
 	case Refused:
-		return slog.LevelWarn, "nsqd refused a late answer"
+		return slog.LevelWarn, "nsqd refused an answer"
 	case Lookup:
 		switch {
 		case ev.Err == nil || errors.Is(ev.Err, observe.ErrNoTopic):
@@ -57,6 +57,11 @@ func describe(ev *Event) (level slog.Level, text string) {
 		return slog.LevelWarn, "messages given back that no handler has seen"
 	case Overdue:
 		return slog.LevelWarn, "handler outlives its message: nsqd has given it to someone else"
+	case Drift:
+		if ev.Renewed {
+			return slog.LevelInfo, "connection is replaced: nsqd's count of its messages in flight is wrong, or may be"
+		}
+		return slog.LevelWarn, "nsqd counts more messages in flight than there are: RDY allows for it"
 	}
 	return slog.LevelInfo, "connected"
 }
@@ -85,6 +90,8 @@ func attrs(ev *Event) (attrs []slog.Attr) {
 	case Overdue:
 		add(true, slog.String("message", ev.Message.String()))
 		add(true, slog.Duration("age", ev.Age.Round(time.Millisecond)))
+	case Drift:
+		add(true, slog.Int("allowance", ev.Allowance))
 	}
 	return attrs
 }

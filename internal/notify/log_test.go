@@ -29,7 +29,7 @@ func TestLog(t *testing.T) {
 		"lost":                 {connEvent(Disconnect, lostConn, 1234567*time.Microsecond), `level=WARN msg="nsqx: connection lost" nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry=1.235s`},
 		"dial error":           {connEvent(DialError, io.EOF, time.Second), `level=WARN msg="nsqx: cannot connect" nsqd=a:1 error=EOF retry=1s`},
 		"permanent dial error": {connEvent(DialError, permanent, time.Second), `level=ERROR msg="nsqx: cannot connect" nsqd=a:1 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" retry=1s`},
-		"refused":              {connEvent(Refused, io.EOF, 0), `level=WARN msg="nsqx: nsqd refused a late answer" nsqd=a:1 error=EOF`},
+		"refused":              {connEvent(Refused, io.EOF, 0), `level=WARN msg="nsqx: nsqd refused an answer" nsqd=a:1 error=EOF`},
 		"lookup":               {lookupEvent(nil, true), `level=DEBUG msg="nsqx: asked for nsqds" source=l:1 found=3`},
 		"lookup, no topic":     {lookupEvent(fmt.Errorf("x: %w", observe.ErrNoTopic), true), `level=DEBUG msg="nsqx: asked for nsqds" error="x: nsqx: topic not found" source=l:1 found=3`},
 		"lookup, partial":      {lookupEvent(io.EOF, true), `level=WARN msg="nsqx: asked for nsqds, not all can be used" error=EOF source=l:1 found=3`},
@@ -37,6 +37,14 @@ func TestLog(t *testing.T) {
 		"backoff": {
 			Event{Kind: Backoff, State: observe.BackoffOpen, Failed: 9, Results: 10, ConnEvent: observe.ConnEvent{Retry: time.Minute, Err: io.EOF}},
 			`level=WARN msg="nsqx: nearly all messages fail: none is asked for until one may try" error=EOF retry=1m0s failed=9 results=10`,
+		},
+		"drift": {
+			Event{Kind: Drift, ConnEvent: observe.ConnEvent{NSQD: "a:1", Err: io.EOF}, Allowance: 1},
+			`level=WARN msg="nsqx: nsqd counts more messages in flight than there are: RDY allows for it" nsqd=a:1 error=EOF allowance=1`,
+		},
+		"renewed": {
+			Event{Kind: Drift, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Renewed: true},
+			`level=INFO msg="nsqx: connection is replaced: nsqd's count of its messages in flight is wrong, or may be" nsqd=a:1 allowance=0`,
 		},
 		"overdue": {
 			Event{Kind: Overdue, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Message: handler.ID([]byte("0123456789abcdef")), Age: 61_000_400 * time.Microsecond},

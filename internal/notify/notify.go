@@ -25,6 +25,7 @@ const (
 	Overdue
 	GivenBack
 	Register // only logged
+	Drift
 )
 
 // Event is something that happened. Which fields count depends on the kind.
@@ -37,6 +38,9 @@ type Event struct {
 
 	Message handler.ID    // of Overdue
 	Age     time.Duration // of Overdue
+
+	Allowance int  // of Drift
+	Renewed   bool // of Drift
 
 	Source string        // of Lookup
 	Found  int           // of Lookup: addresses; of GivenBack: messages
@@ -173,6 +177,11 @@ func (q *Queue) tell(h observe.Hooks, ev *Event) {
 	case Overdue:
 		call(q, h.OnOverdue, observe.OverdueEvent{
 			NSQD: ev.NSQD, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time, ID: ev.Message, Age: ev.Age,
+		})
+	case Drift:
+		call(q, h.OnDrift, observe.DriftEvent{
+			NSQD: ev.NSQD, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time,
+			Allowance: ev.Allowance, Err: Err, Renewed: ev.Renewed,
 		})
 	}
 }

@@ -32,6 +32,7 @@ func seen(list *check.Synced[string]) observe.Hooks {
 		OnRefused:    func(e observe.ConnEvent) { add("refused", e) },
 		OnLookup:     func(e observe.LookupEvent) { add("lookup", e) },
 		OnBackoff:    func(e observe.BackoffEvent) { add("backoff", e) },
+		OnDrift:      func(e observe.DriftEvent) { add("drift", e) },
 		OnGivenBack:  func(e observe.GivenBackEvent) { add("given back", e) },
 		OnOverdue:    func(e observe.OverdueEvent) { add("overdue", e) },
 	}
@@ -63,6 +64,9 @@ func TestHooksGetTheEvent(t *testing.T) {
 			Topic: "orders", Channel: "billing", Time: now, State: observe.BackoffOpen, Delay: time.Second, Err: errLost, Failed: 9, Results: 10,
 		}},
 		{GivenBack, "given back", observe.GivenBackEvent{Topic: "orders", Channel: "billing", Time: now, Reason: "stall", Messages: 3}},
+		{Drift, "drift", observe.DriftEvent{
+			NSQD: "a:1", Topic: "orders", Channel: "billing", Time: now, Allowance: 2, Err: errLost, Renewed: true,
+		}},
 		{Overdue, "overdue", observe.OverdueEvent{
 			NSQD: "a:1", Topic: "orders", Channel: "billing", Time: now, ID: id, Age: time.Hour,
 		}},
@@ -76,6 +80,7 @@ func TestHooksGetTheEvent(t *testing.T) {
 			q.Post(Event{
 				Kind: tt.kind, ConnEvent: observe.ConnEvent{NSQD: "a:1", Err: errLost, Retry: time.Second},
 				Message: id, Age: time.Hour, Source: "b:2", Found: 3, Took: time.Minute, Reason: "stall", State: observe.BackoffOpen, Failed: 9, Results: 10,
+				Allowance: 2, Renewed: true,
 			})
 			time.Sleep(time.Hour)
 			q.Start()

@@ -21,18 +21,19 @@ type line struct {
 	schedule *backoff.ExponentialBackOff // of the goroutine
 
 	// Guarded by set.mu.
-	wanted      bool       // dial again
-	unnamed     time.Time  // since when nobody names it, or its connection ended after that; zero while it is named
-	lost        time.Time  // when its last connection ended
-	tried       bool       // a dial has succeeded or failed
-	running     bool       // there is a goroutine
-	waiting     bool       // it waits before the next dial
-	conn        *conn.Conn // nil unless connected
-	reached     bool       // it was connected once
+	wanted  bool       // dial again
+	unnamed time.Time  // since when nobody names it, or its connection ended after that; zero while it is named
+	lost    time.Time  // when its last connection ended
+	tried   bool       // a dial has succeeded or failed
+	running bool       // there is a goroutine
+	waiting bool       // it waits before the next dial
+	conn    *conn.Conn // nil unless connected
+	renewal
+	reached     bool // it was connected once
 	dials       uint64
 	lastErr     error
 	retryAt     time.Time
-	unconfirmed bool       // ended after Set.Close with an error
+	unconfirmed []error    // of connections that ended after Set.Close
 	past        conn.Stats // of the connections that have ended, added up
 }
 
@@ -47,7 +48,7 @@ func (l *line) start() {
 		return
 	}
 	l.running = true
-	s.running.Go(func() { l.run(s.ctx, true) })
+	s.running.Go(func() { l.run(s.ctx, nil, true) })
 }
 
 // trying reports whether there may be a connection soon; it starts a lazy line. The caller holds
@@ -69,35 +70,49 @@ func (l *line) dialNow() {
 }
 
 // run dials and serves until ctx ends, the set is closed, or the address is not wanted any more; a
-// lazy line dials once. A connection outlives ctx: its owner ends it.
+// lazy line dials once. c is served first, if it is not nil. A connection outlives ctx: its owner
+// ends it.
 //
 // If a net.Conn of the user's ends the goroutine by runtime.Goexit, another one continues after a
 // pause.
-func (l *line) run(ctx context.Context, first bool) {
-	returned := false
+func (l *line) run(ctx context.Context, c *conn.Conn, first bool) {
+	returned, replaced := false, false
 	defer func() {
-		if returned {
+		if returned || replaced {
 			return
 		}
 		l.set.running.Go(func() {
 			l.wait(ctx, notify.Disconnect, l.failure(), dialPause(l.schedule, nil))
-			l.run(ctx, !l.set.cfg.Lazy)
+			l.run(ctx, nil, !l.set.cfg.Lazy)
 		})
 	}()
-	for ; l.next(ctx, first); first = false {
-		c, err := l.dial(ctx)
-		if err != nil {
-			l.wait(ctx, notify.DialError, err, dialPause(l.schedule, err))
-			continue
-		}
-		if !l.attach(c) {
-			c.Abort(nil) // nothing was delivered, and nobody would end it
-			_ = c.Serve(l.set.cfg.Sink)
-			continue
+	for ; c != nil || l.next(ctx, first); first = false {
+		if c == nil {
+			var err error
+			if c, err = l.dial(ctx); err != nil {
+				c = nil
+				l.wait(ctx, notify.DialError, err, dialPause(l.schedule, err))
+				continue
+			}
+			if !l.attach(c) {
+				c.Abort(nil) // nothing was delivered, and nobody would end it
+				_ = c.Serve(l.set.cfg.Sink)
+				c = nil
+				continue
+			}
 		}
 		began := time.Now()
-		err = l.serve(c)
-		l.wait(ctx, notify.Disconnect, err, l.pause(c, err, time.Since(began)))
+		err := l.serve(c, &replaced)
+		if replaced { // another goroutine serves the address
+			l.set.post(notify.Disconnect, l.addr, err, 0)
+			return
+		}
+		pause := l.pause(c, err, time.Since(began))
+		if l.isAtOnce(c) {
+			pause = 0
+		}
+		l.wait(ctx, notify.Disconnect, err, pause)
+		c = nil
 	}
 	returned = true
 }
@@ -133,7 +148,7 @@ func (l *line) next(ctx context.Context, first bool) bool {
 		return true
 	}
 	l.running = false
-	if !l.wanted && !l.unconfirmed { // an unconfirmed one must be reported
+	if !l.wanted && len(l.unconfirmed) == 0 { // an unconfirmed one must be reported
 		s.remove(l)
 	}
 	s.announce()
@@ -148,22 +163,32 @@ func (l *line) attach(c *conn.Conn) bool {
 		s.mu.Unlock()
 		return false
 	}
+	l.connected(c)
+	s.mu.Unlock()
+	l.tellAttached()
+	return true
+}
+
+// connected makes c the connection of the line. The caller holds set.mu.
+func (l *line) connected(c *conn.Conn) {
 	l.conn, l.lastErr, l.reached, l.tried = c, nil, true, true
 	select {
 	case <-l.hurry: // it is connected now
 	default:
 	}
-	s.announce()
-	s.mu.Unlock()
+	l.set.announce()
+}
+
+func (l *line) tellAttached() {
+	s := l.set
 	s.post(notify.Connect, l.addr, nil, 0)
 	if s.cfg.Attached != nil {
 		s.cfg.Attached()
 	}
-	return true
 }
 
-// serve runs a connection to its end.
-func (l *line) serve(c *conn.Conn) (err error) {
+// serve runs a connection to its end. It sets replaced if the line has got another one meanwhile.
+func (l *line) serve(c *conn.Conn, replaced *bool) (err error) {
 	s := l.set
 	var helpers sync.WaitGroup
 	if s.cfg.Lazy {
@@ -171,28 +196,35 @@ func (l *line) serve(c *conn.Conn) (err error) {
 	}
 	defer func() { // also after runtime.Goexit
 		helpers.Wait()
-		l.detach(c, c.Err())
+		*replaced = l.detach(c, c.Err())
 	}()
 	return c.Serve(s.cfg.Sink)
 }
 
-// detach removes a connection that has ended.
-func (l *line) detach(c *conn.Conn, err error) {
+// detach removes a connection that has ended. It reports whether the line had got another one.
+func (l *line) detach(c *conn.Conn, err error) (replaced bool) {
 	s := l.set
 	s.mu.Lock()
-	l.conn, l.lastErr = nil, err
-	l.unconfirmed = s.closed && err != nil
-	l.past = pastStats(l.past, c.Stats())
-	l.lost = time.Now()
-	if !l.unnamed.IsZero() {
-		l.unnamed = l.lost
+	replaced = l.isReplaced(c)
+	if replaced {
+		l.forgetReplaced(c)
+	} else {
+		l.conn, l.lastErr, l.lost = nil, err, time.Now()
+		if !l.unnamed.IsZero() {
+			l.unnamed = l.lost
+		}
 	}
+	if s.closed && err != nil {
+		l.unconfirmed = append(l.unconfirmed, err)
+	}
+	l.past = pastStats(l.past, c.Stats())
 	s.announce()
 	s.trim() // its connection has kept it
 	s.mu.Unlock()
 	if s.cfg.Detached != nil {
 		s.cfg.Detached(c)
 	}
+	return replaced
 }
 
 // wait tells what has failed, and waits before the next dial.

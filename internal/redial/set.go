@@ -104,14 +104,19 @@ func (s *Set) Redial(addr string) {
 	}
 }
 
-// Close attaches no further connection, and returns those that there are. Their owner ends them, and
-// dialling ends with the ctx of Start.
+// Close attaches no further connection, and returns those that there are, those that Renew has
+// replaced and that have not ended included. Their owner ends them, and dialling ends with the ctx of
+// Start.
 func (s *Set) Close() []*conn.Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	s.announce()
-	return s.Conns()
+	conns := slices.Clone(s.Conns())
+	for _, l := range s.lines {
+		conns = append(conns, l.replaced...)
+	}
+	return conns
 }
 
 // Wait waits until all connections have ended, and dialling has. It is called after Close.

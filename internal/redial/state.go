@@ -49,9 +49,7 @@ func (s *Set) Unconfirmed() (errs []error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.lines {
-		if l.unconfirmed {
-			errs = append(errs, l.lastErr)
-		}
+		errs = append(errs, l.unconfirmed...)
 	}
 	return errs
 }
@@ -94,9 +92,12 @@ func (s *Set) Stats() (all []observe.ConnStats) {
 
 // stats adds up an address. The caller holds mu.
 func (l *line) stats() observe.ConnStats {
-	s := observe.ConnStats{Stats: l.past, Connected: l.conn != nil, Dials: l.dials, LastErr: l.lastErr}
+	s := observe.ConnStats{Stats: l.past, Connected: l.conn != nil, Dials: l.dials, Renewed: l.renewed, LastErr: l.lastErr}
+	for _, c := range l.replaced {
+		s.Stats = addStats(s.Stats, c.Stats())
+	}
 	if l.conn != nil {
-		s.Stats = addStats(l.past, l.conn.Stats())
+		s.Stats = addStats(s.Stats, l.conn.Stats())
 	} else {
 		s.RetryAt = l.retryAt
 	}
@@ -107,7 +108,7 @@ func (l *line) stats() observe.ConnStats {
 // pastStats are the counters of all connections that have ended.
 func pastStats(past, ended conn.Stats) conn.Stats {
 	s := addStats(past, ended)
-	s.Quota, s.Window, s.RDY, s.InFlight = 0, 0, 0, 0
+	s.Quota, s.Window, s.RDY, s.InFlight, s.Allowance = 0, 0, 0, 0, 0
 	return s
 }
 
@@ -123,6 +124,8 @@ func addStats(past, s conn.Stats) conn.Stats {
 	s.Expired += past.Expired
 	s.Lost += past.Lost
 	s.Refused += past.Refused
+	s.Drifted += past.Drifted
+	s.Probed += past.Probed
 	s.Writes += past.Writes
 	s.BytesWritten += past.BytesWritten
 	return s

@@ -195,6 +195,9 @@ func TestBoundOfBytes(t *testing.T) {
 func TestBoundForgets(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithoutChecks(nsqxtest.CheckAnswers))
+		drop := func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action { return nsqxtest.Drop() }
+		s.On("FIN", drop) // the server does not know what is sent here
+		s.On("REQ", drop)
 		c, _ := consume(t, []*nsqxtest.Server{s}, sleeps(time.Millisecond, nil), nsqx.WithConcurrency(2), nsqx.WithMaxInFlight(10))
 		for round := range 20 {
 			var frames []byte

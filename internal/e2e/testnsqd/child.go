@@ -25,6 +25,7 @@ type childConfig struct {
 	Dir, TCP, HTTP string
 	ID             int64
 	MsgTimeout     time.Duration
+	SyncEvery      int64
 }
 
 // Child is an nsqd in its own process, which can be killed and frozen. It syncs each message to
@@ -49,7 +50,7 @@ func ChildMain() bool {
 		panic(err)
 	}
 	s := &Server{id: cfg.ID, dir: cfg.Dir, tcp: cfg.TCP, http: cfg.HTTP, mutate: []func(*nsqd.Options){
-		func(o *nsqd.Options) { o.MsgTimeout, o.MemQueueSize, o.SyncEvery = cfg.MsgTimeout, 0, 1 },
+		func(o *nsqd.Options) { o.MsgTimeout, o.MemQueueSize, o.SyncEvery = cfg.MsgTimeout, 0, cfg.SyncEvery },
 	}}
 	if err := s.launch(); err != nil {
 		panic(err)
@@ -65,10 +66,19 @@ func ChildMain() bool {
 // StartChild runs an nsqd in its own process until the test ends.
 func StartChild(tb testing.TB, msgTimeout time.Duration) *Child {
 	tb.Helper()
+	return StartChildSyncing(tb, msgTimeout, 1)
+}
+
+// StartChildSyncing is StartChild for an nsqd that syncs its disk after so many
+// messages only, as it does by default: when it is killed, it has read messages
+// that it will read again.
+func StartChildSyncing(tb testing.TB, msgTimeout time.Duration, every int64) *Child {
+	tb.Helper()
 	c := &Child{
 		tb: tb,
 		cfg: childConfig{
-			Dir: tb.TempDir(), TCP: "127.0.0.1:0", HTTP: "127.0.0.1:0", ID: lastID.Add(1) % 1024, MsgTimeout: msgTimeout,
+			Dir: tb.TempDir(), TCP: "127.0.0.1:0", HTTP: "127.0.0.1:0", ID: lastID.Add(1) % 1024,
+			MsgTimeout: msgTimeout, SyncEvery: every,
 		},
 		http: http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: startTimeout},
 	}
