@@ -66,7 +66,7 @@ func (l *line) drop() {
 
 // trim removes addresses beyond the bound. The caller holds mu.
 func (s *Set) trim() {
-	for s.cfg.Max > 0 {
+	for s.cfg.Max > 0 && !s.closed {
 		var oldest *line
 		wanted := 0
 		for _, l := range s.lines {
