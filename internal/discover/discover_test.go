@@ -98,7 +98,7 @@ var (
 // interval.
 func TestInterval(t *testing.T) {
 	short := [2]time.Duration{1600 * time.Millisecond, 2400 * time.Millisecond}
-	tiny := [2]time.Duration{80 * time.Millisecond, 120 * time.Millisecond}
+	tiny := [2]time.Duration{400 * time.Millisecond, 600 * time.Millisecond}
 	for name, tt := range map[string]struct {
 		answer      answer
 		static      []string
@@ -114,7 +114,7 @@ func TestInterval(t *testing.T) {
 		"fails":                     {answer{"", errDown}, nil, 0, search, 720, 900},
 		"no topic":                  {answer{"", noTopic}, nil, 0, search, 720, 900},
 		"nothing, short interval":   {answer{}, nil, 2 * time.Second, [][2]time.Duration{search[0], short}, 1500, 2250},
-		"nothing, tiny interval":    {answer{}, nil, 100 * time.Millisecond, [][2]time.Duration{tiny}, 30000, 45000},
+		"nothing, tiny interval":    {answer{}, nil, 500 * time.Millisecond, [][2]time.Duration{tiny}, 6000, 9000},
 	} {
 		check.Bubble(t, name, func(t *testing.T) {
 			var times check.Synced[time.Time]
