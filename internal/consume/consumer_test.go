@@ -88,13 +88,15 @@ func TestReadyAndHealthy(t *testing.T) {
 		}, nil))
 		synctest.Wait()
 		check.Want(t, "observed", tel.running, 1)
-		check.Want(t, "Healthy, discovery fails", r.Healthy(), observe.ErrNoNSQD)
+		check.WantErr(t, "Healthy, discovery fails", r.Healthy(), observe.ErrNoNSQD)
+		check.WantErr(t, "Healthy, discovery fails", r.Healthy(), io.EOF)
 		check.Want(t, "Ready, discovery fails", isClosed(r.Ready()), false)
 
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		check.WantErr(t, "Healthy, refused", r.Healthy(), observe.ErrNoNSQD)
 		check.WantErr(t, "Healthy, refused", r.Healthy(), io.ErrClosedPipe)
+		check.Want(t, "Healthy, the poll that has failed", errors.Is(r.Healthy(), io.EOF), false)
 		check.Want(t, "Ready, refused", isClosed(r.Ready()), false)
 
 		net.Refuse(nil)

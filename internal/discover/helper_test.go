@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/notify"
+	"github.com/nsqx/nsqx/observe"
 )
 
 var (
@@ -24,6 +26,7 @@ type recorder struct {
 	calls  check.Synced[string]
 	seen   int // calls that wantCalls has checked
 	events check.Synced[notify.Event]
+	polled atomic.Int64
 }
 
 func (r *recorder) Connect(addr string)  { r.calls.Add("connect " + addr) }
@@ -31,7 +34,7 @@ func (r *recorder) Redial(addr string)   { r.calls.Add("redial " + addr) }
 func (r *recorder) Forget(addr string)   { r.calls.Add("forget " + addr) }
 func (r *recorder) Post(ev notify.Event) { r.events.Add(ev) }
 func (r *recorder) Purge(time.Time)      { r.calls.Add("purge") }
-func (r *recorder) Polled()              {}
+func (r *recorder) Polled()              { r.polled.Add(1) }
 
 // sourceFunc is a Source made of a function.
 type sourceFunc func(ctx context.Context, topic string) ([]string, error)
@@ -64,13 +67,16 @@ type fixture struct {
 	t *testing.T
 }
 
-// newFixture returns a Discovery of topic orders with an interval of 80 s to 120 s. run starts it.
+// newFixture returns a Discovery of topic orders, by default with an interval of 80 s to 120 s. run
+// starts it.
 func newFixture(t *testing.T, cfg Config, static ...string) *fixture {
 	f := &fixture{t: t}
 	if cfg.Topic == "" {
 		cfg.Topic = "orders"
 	}
-	cfg.Interval = 100 * time.Second
+	if cfg.Interval == 0 {
+		cfg.Interval = 100 * time.Second
+	}
 	if cfg.Max == 0 {
 		cfg.Max = 100
 	}
@@ -106,6 +112,20 @@ func (f *fixture) next() {
 	}
 }
 
+// round waits until each source was polled so many times. Some may have been polled more often.
+func (f *fixture) round(polls int) {
+	f.t.Helper()
+	start := time.Now()
+	behind := func(s observe.LookupStats) bool { return s.Polls < uint64(polls) }
+	for slices.ContainsFunc(f.Stats(), behind) {
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		if time.Since(start) > time.Hour {
+			f.t.Fatal("a source is not polled")
+		}
+	}
+}
+
 // wantCalls checks the calls of the owner since the last time, in any order.
 func (f *fixture) wantCalls(want ...string) {
 	f.t.Helper()
@@ -131,6 +151,7 @@ func (f *fixture) wantPoll(found int, good bool, err error) {
 	check.WantErr(f.t, "error of the event", ev.Err, err)
 	check.WantErr(f.t, "LastErr", stats.LastErr, err)
 	check.Want(f.t, "polls", stats.Polls, uint64(len(events)))
+	check.Want(f.t, "Polled", f.polled.Load(), int64(len(events)))
 	check.Want(f.t, "LastPoll", stats.LastPoll.IsZero(), false)
 	if good {
 		check.Want(f.t, "Found", stats.Found, found)

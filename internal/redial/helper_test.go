@@ -47,6 +47,7 @@ type fixture struct {
 	events   check.Synced[event]
 	peers    check.Synced[*fake.Peer]
 	attached atomic.Int64
+	tried    atomic.Int64
 	detached check.Synced[*conn.Conn]
 	gate     atomic.Pointer[chan struct{}] // dials wait until it is closed, if it is not nil
 }
@@ -70,6 +71,7 @@ func newFixture(t *testing.T, cfg Config, script func(*fake.Peer)) *fixture {
 		f.events.Add(event{kind, addr, err, retry, time.Since(f.start)})
 	}
 	cfg.Attached = func() { f.attached.Add(1) }
+	cfg.Tried = func() { f.tried.Add(1) }
 	cfg.Detached = func(c *conn.Conn) { f.detached.Add(c) }
 	f.Set = New(cfg)
 	t.Cleanup(f.stop)
@@ -94,6 +96,9 @@ func (f *fixture) run() {
 	f.Start(ctx)
 	synctest.Wait()
 }
+
+// purge tells that the topic was deleted at this moment.
+func (f *fixture) purge() { f.Purge(time.Now().Add(1)) }
 
 // stop closes the Set and its connections, and waits for their end.
 func (f *fixture) stop() {

@@ -39,8 +39,10 @@ func TestLazyDialsOnceANeed(t *testing.T) {
 		f.wantAllIdle(2)
 		f.wantDials(0)
 		for n := range 3 {
+			release := f.hold()
 			f.try(false, true)
 			f.try(false, true) // of the same dial
+			release()
 			f.wantDials(n + 1)
 			f.try(true, false)
 			check.WantErr(t, "Publish", f.publish(), nil)

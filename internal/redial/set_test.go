@@ -3,6 +3,7 @@ package redial
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,12 +55,22 @@ var states = map[string]func(f *fixture) (dials int){
 		f.wantState("connected")
 		return 1
 	},
-	"gone": func(f *fixture) int {
+	"unnamed": func(f *fixture) int {
 		f.run()
 		f.Connect(addrA)
 		f.wantState("connected")
 		f.Forget(addrA)
 		f.cut()
+		f.wantState("waiting")
+		return 1
+	},
+	"gone": func(f *fixture) int {
+		f.run()
+		f.Connect(addrA)
+		f.wantState("connected")
+		f.cut()
+		f.Forget(addrA)
+		f.purge()
 		f.wantState("gone")
 		return 1
 	},
@@ -81,6 +92,7 @@ var states = map[string]func(f *fixture) (dials int){
 func TestStates(t *testing.T) {
 	connect, forget := (*Set).Connect, (*Set).Forget
 	again := func(s *Set, addr string) { s.Forget(addr); s.Connect(addr) }
+	purge := func(s *Set, _ string) { s.Purge(time.Now().Add(1)) }
 	for _, tt := range []struct {
 		state, name string
 		call        func(s *Set, addr string)
@@ -91,30 +103,43 @@ func TestStates(t *testing.T) {
 		{"not started", "Redial", (*Set).Redial, "idle", 0},
 		{"not started", "Forget", forget, "gone", 0},
 		{"not started", "Forget, Connect", again, "idle", 0},
+		{"not started", "Purge", purge, "idle", 0},
 		{"dialling", "Connect", connect, "dialling", 0},
 		{"dialling", "Redial", (*Set).Redial, "dialling", 0},
 		{"dialling", "Forget", forget, "dialling", 0},
 		{"dialling", "Forget, Connect", again, "dialling", 0},
+		{"dialling", "Purge", purge, "dialling", 0},
 		{"waiting", "Connect", connect, "waiting", 0},
 		{"waiting", "Redial", (*Set).Redial, "connected", 1},
 		{"waiting", "Forget", forget, "gone", 0},
 		{"waiting", "Forget, Connect", again, "connected", 1},
+		{"waiting", "Purge", purge, "waiting", 0},
 		{"connected", "Connect", connect, "connected", 0},
 		{"connected", "Redial", (*Set).Redial, "connected", 0},
 		{"connected", "Forget", forget, "connected", 0},
 		{"connected", "Forget, Connect", again, "connected", 0},
+		{"connected", "Purge", purge, "connected", 0},
 		{"forgotten while connected", "Connect", connect, "connected", 0},
 		{"forgotten while connected", "Redial", (*Set).Redial, "connected", 0},
 		{"forgotten while connected", "Forget", forget, "connected", 0},
+		{"forgotten while connected", "Purge", purge, "connected", 0},
+		{"unnamed", "Connect", connect, "connected", 1},
+		{"unnamed", "Redial", (*Set).Redial, "connected", 1},
+		{"unnamed", "Forget", forget, "waiting", 0},
+		{"unnamed", "Forget, Connect", again, "connected", 1},
+		{"unnamed", "Purge", purge, "gone", 0},
 		{"gone", "Connect", connect, "connected", 1},
 		{"gone", "Redial", (*Set).Redial, "gone", 0},
 		{"gone", "Forget", forget, "gone", 0},
+		{"gone", "Purge", purge, "gone", 0},
 		{"unknown", "Connect", connect, "connected", 1},
 		{"unknown", "Redial", (*Set).Redial, "gone", 0},
 		{"unknown", "Forget", forget, "gone", 0},
 		{"closed", "Connect", connect, "idle", 0},
 		{"closed", "Redial", (*Set).Redial, "idle", 0},
+		{"closed", "Forget", forget, "idle", 0},
 		{"closed", "Forget, Connect", again, "idle", 0},
+		{"closed", "Forget, Purge", func(s *Set, addr string) { forget(s, addr); purge(s, addr) }, "idle", 0},
 	} {
 		check.Bubble(t, tt.state+", "+tt.name, func(t *testing.T) {
 			f := newFixture(t, Config{Sub: orders}, nil)
@@ -127,30 +152,42 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestAfterConnect: what a lost connection means after a method was called while it was up.
+// TestAfterConnect: what a lost connection means after a method was called while it was up. It is
+// dialled again in any case. If the topic was deleted afterwards, an address that nobody names is not.
 func TestAfterConnect(t *testing.T) {
 	again := func(s *Set, addr string) { s.Forget(addr); s.Connect(addr) }
+	early := func(s *Set, addr string) { s.Forget(addr); s.Purge(time.Now().Add(1)) }
 	for name, tt := range map[string]struct {
-		call  func(s *Set, addr string)
-		state string // once the connection has ended
+		call   func(s *Set, addr string)
+		purged string // the state when the topic is deleted after the connection has ended
 	}{
 		"Connect":         {(*Set).Connect, "waiting"},
 		"Redial":          {(*Set).Redial, "waiting"},
 		"Forget":          {(*Set).Forget, "gone"},
 		"Forget, Connect": {again, "waiting"},
+		"Forget, Purge":   {early, "gone"},
 	} {
-		check.Bubble(t, name, func(t *testing.T) {
-			f := started(t, Config{Sub: orders}, addrA)
-			tt.call(f.Set, addrA)
-			f.cut()
-			f.wantState(tt.state)
-			e := f.last()
-			check.Want(t, "kind", e.kind, notify.Disconnect)
-			check.Want(t, "has a retry", e.retry > 0, tt.state == "waiting")
-			f.wantDials(1)
-			time.Sleep(time.Minute)
-			f.wantDials(map[string]int{"waiting": 2, "gone": 1}[tt.state])
-		})
+		for _, purge := range []bool{false, true} {
+			check.Bubble(t, fmt.Sprint(name, ", purge ", purge), func(t *testing.T) {
+				f := started(t, Config{Sub: orders}, addrA)
+				tt.call(f.Set, addrA)
+				f.cut()
+				f.wantState("waiting")
+				e := f.last()
+				check.Want(t, "kind", e.kind, notify.Disconnect)
+				check.Want(t, "has a retry", e.retry > 0, true)
+				f.wantDials(1)
+				state := "waiting"
+				if purge {
+					f.purge()
+					state = tt.purged
+				}
+				f.wantState(state)
+				time.Sleep(time.Minute)
+				f.wantState(map[string]string{"waiting": "connected", "gone": "gone"}[state])
+				f.wantDials(map[string]int{"waiting": 2, "gone": 1}[state])
+			})
+		}
 	}
 }
 
@@ -377,7 +414,7 @@ func TestContextValues(t *testing.T) {
 func TestNoCallbacks(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		f := newFixture(t, Config{}, nil)
-		f.cfg.Post, f.cfg.Attached, f.cfg.Detached = nil, nil, nil
+		f.cfg.Post, f.cfg.Attached, f.cfg.Detached, f.cfg.Tried = nil, nil, nil, nil
 		f.run()
 		f.Connect(addrA)
 		f.wantState("connected")

@@ -96,28 +96,46 @@ func TestStats(t *testing.T) {
 	})
 }
 
-// TestTried: every address that is wanted was dialled once, with or without success.
+// TestTried: every address that is wanted was dialled once, with or without success. The owner is
+// told of each failed dial and each lost connection.
 func TestTried(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		f := newFixture(t, Config{Sub: orders}, nil)
-		check.Want(t, "without an address", f.Tried(), true)
-		f.net.Refuse(errRefused)
-		f.run()
+		want := func(what string, tried bool, calls int64) {
+			t.Helper()
+			synctest.Wait()
+			check.Want(t, what, f.Tried(), tried)
+			check.Want(t, what+": calls", f.tried.Load(), calls)
+		}
+		want("without an address", true, 0)
 		f.Connect(addrA)
-		check.Want(t, "refused", f.Tried(), true)
+		want("not started", false, 0)
+		f.net.Refuse(errRefused)
+		release := f.hold()
+		f.run()
+		want("dialling", false, 0)
+		release()
+		want("refused", true, 1)
 		f.net.Refuse(nil)
 		f.Redial(addrA)
 		f.wantState("connected")
-		check.Want(t, "connected", f.Tried(), true)
+		want("connected", true, 1)
 		f.cut()
-		check.Want(t, "lost again", f.Tried(), true)
-		release := f.hold()
+		want("lost again", true, 2)
+		f.Redial(addrA)
+		f.wantState("connected")
+		release = f.hold()
 		f.Connect(addrB)
-		synctest.Wait()
-		check.Want(t, "dialling another", f.Tried(), false)
+		want("dialling another", false, 2)
 		f.Forget(addrB)
-		check.Want(t, "other forgotten while it is dialled", f.Tried(), true)
+		want("other forgotten while it is dialled", true, 2)
+		f.Connect(addrB)
+		want("other added again", false, 2)
 		release()
+		want("other connected", true, 2)
+		f.Forget(addrA)
+		f.conn(addrA).Abort(nil)
+		want("lost, and not named", true, 3)
 	})
 }
 
@@ -208,6 +226,7 @@ func TestTrying(t *testing.T) {
 		"waiting":                   {false, false, false},
 		"connected":                 {true, false, true},
 		"forgotten while connected": {true, false, true},
+		"unnamed":                   {false, false, false},
 		"gone":                      {false, false, false},
 		"unknown":                   {false, false, false},
 	} {
@@ -219,7 +238,7 @@ func TestTrying(t *testing.T) {
 			check.Want(t, "trying", trying, want.trying)
 			any, errs := f.AnyTrying()
 			check.Want(t, "any trying", any, want.any)
-			check.Want(t, "errors", len(errs), map[bool]int{true: 1}[state == "waiting"])
+			check.Want(t, "errors", len(errs), map[string]int{"waiting": 1, "unnamed": 1}[state])
 		})
 	}
 }
