@@ -224,10 +224,10 @@ func TestRunTurns(t *testing.T) {
 		lines := s.dialAll(5)
 		time.Sleep(50 * ms)
 		wantQuotas(t, "after a round", lines, 1, 1, 1, 1, 1)
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		want(t, "asleep", s.asleep.Load(), true)
 		began := time.Now()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		s.wantLooks("while asleep", began)
 		wantQuotas(t, "while asleep", lines, 1, 1, 1, 1, 1)
 

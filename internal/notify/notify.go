@@ -181,7 +181,7 @@ func (q *Queue) tell(h observe.Hooks, ev *Event) {
 	case Drift:
 		call(q, h.OnDrift, observe.DriftEvent{
 			NSQD: ev.NSQD, Topic: ev.Topic, Channel: ev.Channel, Time: ev.Time,
-			Allowance: ev.Allowance, Err: Err, Renewed: ev.Renewed,
+			Allowance: ev.Allowance, Err: ev.Err, Renewed: ev.Renewed,
 		})
 	}
 }

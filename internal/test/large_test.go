@@ -201,7 +201,7 @@ func TestNewAddressesG9(t *testing.T) {
 			s.Unpause(fleetTopic, fleetChannel)
 		}
 		var handled atomic.Int64
-		c := largeConsumer(t, func(context.Context, string) error { handled.Add(1); return nil }, l.Option(), nsqx.WithConcurrency(4))
+		c := largeConsumer(t, func(context.Context, string) error { handled.Add(1); return nil }, l.Option(), nsqx.WithConcurrency(4), nsqx.WithMaxNSQDs(24))
 		var memory uint64
 		goroutines, tables := 0, 0
 		for i := range 24 * 60 {
@@ -219,7 +219,7 @@ func TestNewAddressesG9(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		n, _ := countGoroutines()
 		used := heap()
-		expect(t, checkFlat, n <= goroutines+10 && used <= memory+4<<20 && tables <= 20,
+		expect(t, checkFlat, n <= goroutines+10 && used <= memory+4<<20 && tables <= 24,
 			"after an hour and a day: %d and %d goroutines, %d and %d KB of heap; at most %d addresses of 3 nsqds",
 			goroutines, n, memory>>10, used>>10, tables)
 		expect(t, checkHandled, handled.Load() >= 24*60, "%d of %d messages handled", handled.Load(), 24*60)
