@@ -45,9 +45,10 @@ type Breaker[K comparable] struct {
 	recent Recent[K]
 
 	// While closed.
-	period period
-	total  totals // good is as last asked
-	row    row
+	period   period
+	total    totals // good is as last asked
+	row      row
+	rowEnded time.Duration // when the success after a long row was known
 
 	// While not closed.
 	until   time.Duration // end of open
@@ -178,7 +179,7 @@ func (b *Breaker[K]) failedClosed(now time.Duration, seen Seen, handlers int, go
 	}
 	need := max(b.cfg.MinResults, handlers)
 	if _, opens := b.judge(need); opens || seen == New && b.period.since(b.total).Failed <= exactFailures {
-		if b.know(good()) { // so the failure at hand is the first after a success
+		if b.know(now, good()) { // so the failure at hand is the first after a success
 			b.row = row{all: 1, since: now}
 			if seen == New {
 				b.row.failed = 1
@@ -213,14 +214,17 @@ func (b *Breaker[K]) inARow() int {
 // Tick lets a closed breaker forget old results. Call it from time to time.
 func (b *Breaker[K]) Tick(now time.Duration, good func() uint64) {
 	if b.state == closed && b.period.over(now) {
-		b.know(good())
+		b.know(now, good())
 		b.period.move(now, b.total)
 	}
 }
 
 // know takes the number of successes and reports whether there were new ones.
-func (b *Breaker[K]) know(good uint64) (more bool) {
+func (b *Breaker[K]) know(now time.Duration, good uint64) (more bool) {
 	if more = good != b.total.good; more {
+		if b.longRow(now) {
+			b.rowEnded = now
+		}
 		b.total.good, b.row = good, row{}
 	}
 	return more
@@ -228,7 +232,7 @@ func (b *Breaker[K]) know(good uint64) (more bool) {
 
 // Outage reports whether a failure at this instant tells nothing of the message: the breaker is
 // open, the message was received before the probe, or the last results have all failed and were of
-// several messages. (They may be too few for the breaker to open, and still fail often enough to be
+// several messages, or the message was received before a success ended such a row. (They may be too few for the breaker to open, and still fail often enough to be
 // given up.)
 func (b *Breaker[K]) Outage(now, received time.Duration, good func() uint64) bool {
 	switch b.state {
@@ -238,9 +242,9 @@ func (b *Breaker[K]) Outage(now, received time.Duration, good func() uint64) boo
 		return received < b.probeAt
 	}
 	if b.longRow(now) {
-		b.know(good())
+		b.know(now, good())
 	}
-	return b.longRow(now)
+	return b.longRow(now) || received < b.rowEnded
 }
 
 func (b *Breaker[K]) longRow(now time.Duration) bool {

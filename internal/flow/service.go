@@ -10,6 +10,8 @@ const (
 	ahead = 100 * time.Millisecond
 
 	fade = 0.93 // per tick: a measurement counts half after a second
+
+	leastResults = 1e-6 // an idle consumer fades no further
 )
 
 // Service measures the service time of handlers: the busy time of workers per result. Running
@@ -22,6 +24,9 @@ type Service struct {
 
 // Add adds one tick: the busy time of all workers and the number of results.
 func (s *Service) Add(busy time.Duration, results uint64) {
+	if busy == 0 && results == 0 && s.results < leastResults {
+		return // else both fade to the least float64, and the mean becomes 1 ns
+	}
 	s.busy = s.busy*fade + float64(busy)
 	s.results = s.results*fade + float64(results)
 }

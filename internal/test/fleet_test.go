@@ -12,16 +12,9 @@ import (
 
 // pending are the invariants that do not hold yet, and why. What breaks them is reported, but does not fail.
 var pending = map[check]string{
-	checkAttempts:    "no rule of capacity yet: what cannot be started is asked for and given back",
-	checkUtilisation: "no rule of capacity yet",
-	checkStarved:     "turns: one of two nsqds may be served to its end before the other",
-	checkUnseen:      "the crash guard counts give-backs",
-	checkEarly:       "MaxAttempts counts give-backs",
-	checkOutage:      "the breaker needs 20 failures in 10 s, and does not count give-ups",
-	checkTopics:      "channels are not registered at nsqlookupd",
-	checkGiveUps:     "no rule of capacity yet",
-	checkHungWorkers: "no rule of capacity yet: a worker whose connection is gone counts as free",
-	checkCeiling:     "no rule of capacity yet: a fixed MaxInFlight is a wish",
+	checkUtilisation: "a quota on one nsqd is not moved at once to another that has messages",
+	checkAttempts:    "in a few seeds with nsqds that come and go, messages are asked for that no handler can start",
+	checkEarly:       "a message given back for want of a handler has used up an attempt of a small MaxAttempts",
 }
 
 // TestFleet runs fleets in virtual time. Each seed chooses nsqds, replicas, handlers, faults and load: see newScenario.
@@ -91,7 +84,7 @@ func runScenario(t *testing.T, s *scenario) (found []finding, notes []string) {
 		f.run()
 		without := f.good
 		notes = append(notes, fmt.Sprintf("%d good messages handled, %d without a breaker", good, without))
-		if 100*good < 95*without {
+		if 10*good < 9*without {
 			found = append(found, finding{checkPoison, fmt.Sprintf("%d good messages handled in the time in which a consumer without a breaker does %d", good, without)})
 		}
 	})
