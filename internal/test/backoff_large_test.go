@@ -133,9 +133,9 @@ func TestCannotReadG4(t *testing.T) {
 	}
 }
 
-// TestGiveBacksAreNoAttempts: each message has the runs of MaxAttempts, however often it was given back
+// TestGivenBackIsNoAttempt: each message has the runs of MaxAttempts, however often it was given back
 // before a handler saw it.
-func TestGiveBacksAreNoAttempts(t *testing.T) {
+func TestGivenBackIsNoAttempt(t *testing.T) {
 	for _, concurrency := range []int{1, 4} {
 		bubble(t, fmt.Sprint(concurrency), func(t *testing.T) {
 			servers := nsqxtest.NewServers(t, 5, nsqxtest.WithPatience(2*time.Hour))
