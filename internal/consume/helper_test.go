@@ -204,4 +204,4 @@ func run(t *testing.T, c *Consumer) *running {
 	return r
 }
 
-func (d keeper) String() string { return fmt.Sprint(d.disposition, d.err) }
+func (k keeper) String() string { return fmt.Sprint(k.disposition, k.err) }

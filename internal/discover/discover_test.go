@@ -217,7 +217,7 @@ func TestPollTimeout(t *testing.T) {
 		time.Sleep(10*time.Second - 1)
 		synctest.Wait()
 		check.Want(t, "events", f.events.Len(), 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		f.wantCalls("connect a:1")
 		ev := f.events.All()[1]

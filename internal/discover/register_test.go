@@ -58,7 +58,7 @@ func TestRegistration(t *testing.T) {
 				check.Want(t, "Answered, not registered yet", f.Answered(), false)
 				check.Want(t, "Polled, not registered yet", f.polled.Load(), 0)
 				check.Want(t, "Reachable, not registered yet", f.Reachable(), true)
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 			}
 			check.Want(t, "requests", strings.Join(requests.All(), " "), tt.requests)
