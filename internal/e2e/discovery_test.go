@@ -226,6 +226,7 @@ func TestServerMovesF32(t *testing.T) {
 		}
 		return false
 	}, "%s to be dialled rarely", old)
+	polled(t, c, 2) // hooks are called a moment after Stats has changed
 	failures := len(w.events(&w.dialErrors))
 	polled(t, c, 5)
 	if got := len(w.events(&w.dialErrors)); got != failures {
