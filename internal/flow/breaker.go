@@ -231,9 +231,9 @@ func (b *Breaker[K]) know(now time.Duration, good uint64) (more bool) {
 }
 
 // Outage reports whether a failure at this instant tells nothing of the message: the breaker is
-// open, the message was received before the probe, or the last results have all failed and were of
-// several messages, or the message was received before a success ended such a row. (They may be too few for the breaker to open, and still fail often enough to be
-// given up.)
+// open, the message was received before the probe, the last results have all failed and were of
+// several messages, or the message was received before a success ended such a row. (They may be too
+// few for the breaker to open, and still fail often enough to be given up.)
 func (b *Breaker[K]) Outage(now, received time.Duration, good func() uint64) bool {
 	switch b.state {
 	case open, probe:
