@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 var plain = []byte(`{"id":7,"amount":100}`)
@@ -72,7 +73,7 @@ func BenchmarkAppendTo(b *testing.B) {
 	for b.Loop() {
 		dst = w.AppendTo(dst[:0], plain)
 	}
-	want(b, "bytes", len(dst), 76+len(plain))
+	check.Want(b, "bytes", len(dst), 76+len(plain))
 }
 
 func BenchmarkWriterSet(b *testing.B) {

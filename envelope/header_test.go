@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestHeaderGet(t *testing.T) {
@@ -11,8 +12,8 @@ func TestHeaderGet(t *testing.T) {
 	wantErr(t, "Split", err, nil)
 	for key, value := range map[string]string{"tenant": "acme", "TENANT": "acme", "Tenant": "acme", "empty": "", "K": "1"} {
 		got, ok := h.Get(key)
-		want(t, key+" found", ok, true)
-		want(t, key, string(got), value)
+		check.Want(t, key+" found", ok, true)
+		check.Want(t, key, string(got), value)
 	}
 	// The Kelvin sign is a K to Unicode, and not to ASCII.
 	for _, key := range []string{"", "ten", "tenant ", "\u212A", "absent"} {
@@ -21,14 +22,14 @@ func TestHeaderGet(t *testing.T) {
 		}
 	}
 	_, ok := envelope.Header{}.Get("tenant")
-	want(t, "found in the zero Header", ok, false)
-	want(t, "the zero Header", list(envelope.Header{}.All()), "")
+	check.Want(t, "found in the zero Header", ok, false)
+	check.Want(t, "the zero Header", list(envelope.Header{}.All()), "")
 }
 
 func TestHeaderAllStops(t *testing.T) {
 	h, _, _ := envelope.Split(raw("", "a", "1", "b", "2"))
 	for key := range h.All() {
-		want(t, "first", key, "a")
+		check.Want(t, "first", key, "a")
 		break
 	}
 }

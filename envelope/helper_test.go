@@ -74,13 +74,6 @@ func split(t testing.TB, body []byte) (headers, payload string) {
 	return list(h.All()), string(rest)
 }
 
-func want[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
 func wantErr(t testing.TB, what string, got, want error) {
 	t.Helper()
 	if !errors.Is(got, want) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestLimit(t *testing.T) {
@@ -35,16 +36,16 @@ func TestLimit(t *testing.T) {
 			w.Limit = c.limit
 			before := list(w.All())
 			body := w.AppendTo(nil, []byte("payload"))
-			want(t, "Size", w.Size([]byte("payload")), len(body))
+			check.Want(t, "Size", w.Size([]byte("payload")), len(body))
 			h, payload, _ := envelope.Split(body)
 			var keys []string
 			for key := range h.All() {
 				keys = append(keys, key)
 			}
-			want(t, "kept", strings.Join(keys, " "), c.want)
-			want(t, "payload", string(payload), "payload")
-			want(t, "plain if nothing is left", envelope.Is(body), c.want != "")
-			want(t, "the Writer", list(w.All()) == before, true)
+			check.Want(t, "kept", strings.Join(keys, " "), c.want)
+			check.Want(t, "payload", string(payload), "payload")
+			check.Want(t, "plain if nothing is left", envelope.Is(body), c.want != "")
+			check.Want(t, "the Writer", list(w.All()) == before, true)
 		})
 	}
 }
@@ -61,8 +62,8 @@ func TestLimitOfEntries(t *testing.T) {
 	for key := range h.All() {
 		n, last = n+1, key
 	}
-	want(t, "entries", n, 64)
-	want(t, "last", last, "k63")
+	check.Want(t, "entries", n, 64)
+	check.Want(t, "last", last, "k63")
 }
 
 // The headers of the payload count, too.
@@ -72,8 +73,8 @@ func TestLimitOfMerged(t *testing.T) {
 	h, rest, err := envelope.Split(body)
 	wantErr(t, "Split", err, nil)
 	_, kept := h.Get("baggage")
-	want(t, "baggage kept", kept, false)
+	check.Want(t, "baggage kept", kept, false)
 	_, kept = h.Get("x")
-	want(t, "x kept", kept, true)
-	want(t, "payload", string(rest), "payload")
+	check.Want(t, "x kept", kept, true)
+	check.Want(t, "payload", string(rest), "payload")
 }

@@ -9,14 +9,15 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestSplitGolden(t *testing.T) {
 	body := golden(`{"id":7}`)
-	want(t, "Is", envelope.Is(body), true)
+	check.Want(t, "Is", envelope.Is(body), true)
 	headers, payload := split(t, body)
-	want(t, "headers", headers, "traceparent="+traceparent)
-	want(t, "payload", payload, `{"id":7}`)
+	check.Want(t, "headers", headers, "traceparent="+traceparent)
+	check.Want(t, "payload", payload, `{"id":7}`)
 }
 
 // Split copies nothing, and appending to a value does not overwrite what follows.
@@ -24,11 +25,11 @@ func TestSplitAliases(t *testing.T) {
 	body := golden("payload")
 	h, payload, err := envelope.Split(body)
 	wantErr(t, "Split", err, nil)
-	want(t, "payload is part of the body", &payload[0] == &body[76], true)
+	check.Want(t, "payload is part of the body", &payload[0] == &body[76], true)
 	value, ok := h.Get("traceparent")
-	want(t, "found", ok, true)
-	want(t, "value is part of the body", &value[0] == &body[21], true)
-	want(t, "capacity of the value", cap(value), len(value))
+	check.Want(t, "found", ok, true)
+	check.Want(t, "value is part of the body", &value[0] == &body[21], true)
+	check.Want(t, "capacity of the value", cap(value), len(value))
 }
 
 func TestSplitPlainBody(t *testing.T) {
@@ -46,10 +47,10 @@ func TestSplitPlainBody(t *testing.T) {
 		"MessagePack, a long map": "\xDF\x00\x00\x00\x01\xA1a\x01",
 	} {
 		t.Run(name, func(t *testing.T) {
-			want(t, "Is", envelope.Is([]byte(body)), false)
+			check.Want(t, "Is", envelope.Is([]byte(body)), false)
 			headers, payload := split(t, []byte(body))
-			want(t, "headers", headers, "")
-			want(t, "payload", payload, body)
+			check.Want(t, "headers", headers, "")
+			check.Want(t, "payload", payload, body)
 		})
 	}
 }
@@ -72,8 +73,8 @@ func TestSplitValid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			headers, payload := split(t, c.body)
-			want(t, "headers", headers, c.headers)
-			want(t, "payload", payload, c.payload)
+			check.Want(t, "headers", headers, c.headers)
+			check.Want(t, "payload", payload, c.payload)
 		})
 	}
 }
@@ -120,14 +121,14 @@ func TestSplitInvalid(t *testing.T) {
 		"malformed after !":     {string(raw("", "!", "", "a", "\n")), envelope.ErrMalformed, 15, "the value"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			want(t, "Is", envelope.Is([]byte(c.body)), true)
+			check.Want(t, "Is", envelope.Is([]byte(c.body)), true)
 			h, payload, err := envelope.Split([]byte(c.body))
 			var fault *envelope.FormatError
 			if !errors.As(err, &fault) {
 				t.Fatalf("got error %v, want a FormatError", err)
 			}
 			wantErr(t, "kind", err, c.err)
-			want(t, "offset", fault.Offset, c.offset)
+			check.Want(t, "offset", fault.Offset, c.offset)
 			if !strings.Contains(fault.Detail, c.detail) {
 				t.Errorf("detail: got %q, want %q in it", fault.Detail, c.detail)
 			}
@@ -137,8 +138,8 @@ func TestSplitInvalid(t *testing.T) {
 				t.Errorf("text: %s", text)
 			}
 			if c.err != envelope.ErrUnsupported {
-				want(t, "headers", list(h.All()), "")
-				want(t, "payload", string(payload), c.body)
+				check.Want(t, "headers", list(h.All()), "")
+				check.Want(t, "payload", string(payload), c.body)
 			}
 		})
 	}
@@ -148,6 +149,6 @@ func TestSplitInvalid(t *testing.T) {
 func TestSplitUnsupported(t *testing.T) {
 	h, payload, err := envelope.Split(raw("ciphertext", "!encrypted", "k1", "!more", "", "tenant", "acme"))
 	wantErr(t, "Split", err, envelope.ErrUnsupported)
-	want(t, "headers", list(h.All()), "!encrypted=k1 !more= tenant=acme")
-	want(t, "payload", string(payload), "ciphertext")
+	check.Want(t, "headers", list(h.All()), "!encrypted=k1 !more= tenant=acme")
+	check.Want(t, "payload", string(payload), "ciphertext")
 }

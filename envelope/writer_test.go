@@ -6,40 +6,41 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestAppendToGolden(t *testing.T) {
 	w := writer(t, "TraceParent", traceparent)
 	got := w.AppendTo([]byte("before "), []byte("payload"))
-	want(t, "body", string(got), "before "+string(golden("payload")))
-	want(t, "Size", w.Size([]byte("payload")), 76+7)
+	check.Want(t, "body", string(got), "before "+string(golden("payload")))
+	check.Want(t, "Size", w.Size([]byte("payload")), 76+7)
 }
 
 func TestWriterWithoutHeaders(t *testing.T) {
 	var w envelope.Writer
 	for _, payload := range []string{"", "payload", string(golden("payload")), string(golden("")[:20])} {
-		want(t, "body", string(w.AppendTo(nil, []byte(payload))), payload)
-		want(t, "Size", w.Size([]byte(payload)), len(payload))
+		check.Want(t, "body", string(w.AppendTo(nil, []byte(payload))), payload)
+		check.Want(t, "Size", w.Size([]byte(payload)), len(payload))
 	}
-	want(t, "Len", w.Len(), 0)
+	check.Want(t, "Len", w.Len(), 0)
 }
 
 func TestWriterHeaders(t *testing.T) {
 	w := writer(t, "b", "1", "A", "2", "c", "3")
 	wantErr(t, "Set again", w.Set("B", "4"), nil)
-	want(t, "All", list(w.All()), "b=4 a=2 c=3")
-	want(t, "Len", w.Len(), 3)
+	check.Want(t, "All", list(w.All()), "b=4 a=2 c=3")
+	check.Want(t, "Len", w.Len(), 3)
 	value, ok := w.Get("a")
-	want(t, "a", value, "2")
-	want(t, "found", ok, true)
+	check.Want(t, "a", value, "2")
+	check.Want(t, "found", ok, true)
 	if value, ok := w.Get("d"); ok || value != "" {
 		t.Errorf("Get(d): got %q", value)
 	}
 	w.Delete("A")
 	w.Delete("absent")
-	want(t, "after Delete", list(w.All()), "b=4 c=3")
+	check.Want(t, "after Delete", list(w.All()), "b=4 c=3")
 	for key := range w.All() {
-		want(t, "first", key, "b")
+		check.Want(t, "first", key, "b")
 		break
 	}
 }
@@ -70,10 +71,10 @@ func TestSetInvalid(t *testing.T) {
 			err := w.Set(c.key, c.value)
 			wantErr(t, "Set", err, c.err)
 			if c.err == nil {
-				want(t, "Len", w.Len(), 1)
+				check.Want(t, "Len", w.Len(), 1)
 				return
 			}
-			want(t, "Len", w.Len(), 0)
+			check.Want(t, "Len", w.Len(), 0)
 			var he *envelope.HeaderError
 			if !errors.As(err, &he) || he.Key != c.key {
 				t.Fatalf("got %v, want a HeaderError of the key", err)
@@ -89,9 +90,9 @@ func TestAppendToMerges(t *testing.T) {
 	payload := raw("payload", "Unknown", "1", "traceparent", "old", "!encrypted", "k", "unknown", "2", "z", "3")
 	w := writer(t, "traceparent", "new", "nsqx-dlq-topic", "orders")
 	got := w.AppendTo(nil, payload)
-	want(t, "body", string(got), string(raw("payload", "unknown", "1", "traceparent", "new", "!encrypted", "k", "z", "3", "nsqx-dlq-topic", "orders")))
-	want(t, "Size", w.Size(payload), len(got))
-	want(t, "the Writer", list(w.All()), "traceparent=new nsqx-dlq-topic=orders")
+	check.Want(t, "body", string(got), string(raw("payload", "unknown", "1", "traceparent", "new", "!encrypted", "k", "z", "3", "nsqx-dlq-topic", "orders")))
+	check.Want(t, "Size", w.Size(payload), len(got))
+	check.Want(t, "the Writer", list(w.All()), "traceparent=new nsqx-dlq-topic=orders")
 }
 
 // A payload with an unreadable envelope is written unchanged, so Split can restore it.
@@ -103,8 +104,8 @@ func TestAppendToUnreadablePayload(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			body := writer(t, "a", "1").AppendTo(nil, []byte(payload))
 			headers, rest := split(t, body)
-			want(t, "headers", headers, "a=1")
-			want(t, "payload", rest, payload)
+			check.Want(t, "headers", headers, "a=1")
+			check.Want(t, "payload", rest, payload)
 		})
 	}
 }
@@ -124,8 +125,8 @@ func TestWriterOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, payload, err := envelope.WriterOf(c.body)
 			wantErr(t, "WriterOf", err, c.err)
-			want(t, "headers", list(w.All()), c.headers)
-			want(t, "payload", string(payload), c.payload)
+			check.Want(t, "headers", list(w.All()), c.headers)
+			check.Want(t, "payload", string(payload), c.payload)
 		})
 	}
 }
@@ -141,9 +142,9 @@ func TestDeadLetterRoundTrip(t *testing.T) {
 			dead := writer(t, "nsqx-dlq-topic", "orders").AppendTo(nil, []byte(body))
 			w, payload, err := envelope.WriterOf(dead)
 			wantErr(t, "WriterOf", err, nil)
-			want(t, "carried", w.Len() > 0, true)
+			check.Want(t, "carried", w.Len() > 0, true)
 			w.Delete("nsqx-dlq-topic")
-			want(t, "body", string(w.AppendTo(nil, payload)), body)
+			check.Want(t, "body", string(w.AppendTo(nil, payload)), body)
 		})
 	}
 }

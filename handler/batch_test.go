@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func (tr *trail) batchMiddleware(name string) handler.BatchMiddleware {
@@ -39,17 +40,17 @@ func TestChainBatch(t *testing.T) {
 			batch := []*handler.Message{s.message("first"), s.message("second")}
 			h := x.mw(func(ctx context.Context, msgs []*handler.Message) error {
 				tr.add("handler")
-				want(t, "context", ctx, t.Context())
-				want(t, "messages", len(msgs), 2)
-				want(t, "first", msgs[0], batch[0])
-				want(t, "second", msgs[1], batch[1])
+				check.Want(t, "context", ctx, t.Context())
+				check.Want(t, "messages", len(msgs), 2)
+				check.Want(t, "first", msgs[0], batch[0])
+				check.Want(t, "second", msgs[1], batch[1])
 				return context.Canceled
 			})
-			want(t, "built", tr.String(), x.build)
+			check.Want(t, "built", tr.String(), x.build)
 			for range 2 {
 				tr = nil
-				want(t, "answer", h(t.Context(), batch), context.Canceled)
-				want(t, "called", tr.String(), x.calls)
+				check.Want(t, "answer", h(t.Context(), batch), context.Canceled)
+				check.Want(t, "called", tr.String(), x.calls)
 			}
 		})
 	}
@@ -63,11 +64,11 @@ func TestBatchMiddlewarePassesOnAPart(t *testing.T) {
 		return func(ctx context.Context, msgs []*handler.Message) error { return next(ctx, msgs[1:]) }
 	}
 	h := handler.ChainBatch(skipFirst)(func(_ context.Context, msgs []*handler.Message) error {
-		want(t, "messages", len(msgs), 1)
-		want(t, "message", msgs[0], second)
+		check.Want(t, "messages", len(msgs), 1)
+		check.Want(t, "message", msgs[0], second)
 		return nil
 	})
-	want(t, "answer", h(t.Context(), []*handler.Message{first, second}), nil)
+	check.Want(t, "answer", h(t.Context(), []*handler.Message{first, second}), nil)
 }
 
 func TestChainBatchAllocatesNothing(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestFromContext(t *testing.T) {
@@ -21,17 +22,17 @@ func TestFromContext(t *testing.T) {
 	if outside == nil || outside.ID != (handler.ID{}) || delivery(outside).Source() != nil {
 		t.Errorf("outside a handler: got %v, want a zero Message", outside)
 	}
-	want(t, "in a handler", handler.FromContext(m.Context()), m)
-	want(t, "NewContext", handler.FromContext(handler.NewContext(context.Background(), m)), m)
+	check.Want(t, "in a handler", handler.FromContext(m.Context()), m)
+	check.Want(t, "NewContext", handler.FromContext(handler.NewContext(context.Background(), m)), m)
 
 	type key struct{}
 	deep, cancel := context.WithTimeout(context.WithValue(m.Context(), key{}, 1), time.Hour)
 	defer cancel()
-	want(t, "derived", handler.FromContext(deep), m)
-	want(t, "after the cancellation is taken off", handler.FromContext(context.WithoutCancel(deep)), m)
+	check.Want(t, "derived", handler.FromContext(deep), m)
+	check.Want(t, "after the cancellation is taken off", handler.FromContext(context.WithoutCancel(deep)), m)
 
 	other := s.message("other")
-	want(t, "the innermost wins", handler.FromContext(handler.NewContext(deep, other)), other)
+	check.Want(t, "the innermost wins", handler.FromContext(handler.NewContext(deep, other)), other)
 }
 
 func TestFromContextOfNil(t *testing.T) {
@@ -52,8 +53,8 @@ func TestContextEndsByTime(t *testing.T) {
 				ctx := newSource(t).message("body").Context()
 				ask(ctx)
 				time.Sleep(58*time.Second - 1)
-				want(t, "Err just before", ctx.Err(), nil)
-				want(t, "cause just before", context.Cause(ctx), nil)
+				check.Want(t, "Err just before", ctx.Err(), nil)
+				check.Want(t, "cause just before", context.Cause(ctx), nil)
 				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				timedOut(t, ctx)
@@ -65,7 +66,7 @@ func TestContextEndsByTime(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx := newSource(t).message("body").Context()
 			time.Sleep(58 * time.Second)
-			want(t, "cause", context.Cause(ctx), handler.ErrMessageTimeout)
+			check.Want(t, "cause", context.Cause(ctx), handler.ErrMessageTimeout)
 			timedOut(t, ctx)
 		})
 	})
@@ -73,7 +74,7 @@ func TestContextEndsByTime(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx := newSource(t).message("body").Context()
 			time.Sleep(58 * time.Second)
-			want(t, "done", isDone(ctx), true)
+			check.Want(t, "done", isDone(ctx), true)
 			timedOut(t, ctx)
 		})
 	})
@@ -98,11 +99,11 @@ func TestTouchMovesTheContext(t *testing.T) {
 				wantErr(t, "Touch", m.Touch(), nil)
 
 				<-ctx.Done()
-				want(t, "ended at", s.terms.Now(), 58*time.Second+30*time.Second)
+				check.Want(t, "ended at", s.terms.Now(), 58*time.Second+30*time.Second)
 				timedOut(t, ctx)
 				after, ok := ctx.Deadline()
-				want(t, "the context's Deadline", after, deadline)
-				want(t, "has one", ok, true)
+				check.Want(t, "the context's Deadline", after, deadline)
+				check.Want(t, "has one", ok, true)
 			})
 		})
 	}
@@ -114,10 +115,10 @@ func TestTouchDoesNotReviveTheContext(t *testing.T) {
 		m := newSource(t).message("body")
 		ctx := m.Context()
 		time.Sleep(58 * time.Second)
-		want(t, "Err, without Done", ctx.Err(), context.DeadlineExceeded)
+		check.Want(t, "Err, without Done", ctx.Err(), context.DeadlineExceeded)
 		wantErr(t, "Touch", m.Touch(), nil)
 		by, _ := delivery(m).AnswerBy()
-		want(t, "AnswerBy", by, 58*time.Second+59*time.Second)
+		check.Want(t, "AnswerBy", by, 58*time.Second+59*time.Second)
 		timedOut(t, ctx)
 	})
 }
@@ -133,14 +134,14 @@ func TestDerivedTimeout(t *testing.T) {
 		defer cancel()
 
 		<-short.Done()
-		want(t, "short ended at", s.terms.Now(), 5*time.Second)
-		want(t, "the handler's own", m.Context().Err(), nil)
+		check.Want(t, "short ended at", s.terms.Now(), 5*time.Second)
+		check.Want(t, "the handler's own", m.Context().Err(), nil)
 
 		time.Sleep(25 * time.Second)
 		wantErr(t, "Touch", m.Touch(), nil)
 		<-long.Done()
-		want(t, "long ended at", s.terms.Now(), 88*time.Second)
-		want(t, "cause", context.Cause(long), handler.ErrMessageTimeout)
+		check.Want(t, "long ended at", s.terms.Now(), 88*time.Second)
+		check.Want(t, "cause", context.Cause(long), handler.ErrMessageTimeout)
 	})
 }
 
@@ -154,14 +155,14 @@ func TestReleaseEndsTheContext(t *testing.T) {
 			ctx := m.Context()
 			ask(ctx)
 			delivery(m).Release()
-			want(t, "Err", ctx.Err(), context.Canceled)
-			want(t, "cause", context.Cause(ctx), context.Canceled)
-			want(t, "done", isDone(ctx), true)
-			want(t, "Err after Done", ctx.Err(), context.Canceled)
+			check.Want(t, "Err", ctx.Err(), context.Canceled)
+			check.Want(t, "cause", context.Cause(ctx), context.Canceled)
+			check.Want(t, "done", isDone(ctx), true)
+			check.Want(t, "Err after Done", ctx.Err(), context.Canceled)
 
 			derived, cancel := context.WithCancel(ctx)
 			defer cancel()
-			want(t, "derived later", derived.Err(), context.Canceled)
+			check.Want(t, "derived later", derived.Err(), context.Canceled)
 		})
 	}
 }
@@ -186,9 +187,9 @@ func TestErrIsStable(t *testing.T) {
 						t.Fatal("the context has not ended")
 					}
 					endSecond(s, m)
-					want(t, "Err after the second", ctx.Err(), err)
-					want(t, "done", isDone(ctx), true)
-					want(t, "Err after Done", ctx.Err(), err)
+					check.Want(t, "Err after the second", ctx.Err(), err)
+					check.Want(t, "done", isDone(ctx), true)
+					check.Want(t, "Err after Done", ctx.Err(), err)
 				})
 			})
 		}
@@ -199,14 +200,14 @@ func TestContextValues(t *testing.T) {
 	type key struct{}
 	m := newSourceUnder(t, context.WithValue(context.Background(), key{}, "run")).message("body")
 	ctx := m.Context()
-	want(t, "before Done", ctx.Value(key{}), any("run"))
+	check.Want(t, "before Done", ctx.Value(key{}), any("run"))
 	ctx.Done()
-	want(t, "after Done", ctx.Value(key{}), any("run"))
-	want(t, "of an unknown key", ctx.Value("run"), nil)
-	want(t, "FromContext after Done", handler.FromContext(ctx), m)
+	check.Want(t, "after Done", ctx.Value(key{}), any("run"))
+	check.Want(t, "of an unknown key", ctx.Value("run"), nil)
+	check.Want(t, "FromContext after Done", handler.FromContext(ctx), m)
 	delivery(m).Release()
-	want(t, "after Release", ctx.Value(key{}), any("run"))
-	want(t, "FromContext after Release", handler.FromContext(ctx), m)
+	check.Want(t, "after Release", ctx.Value(key{}), any("run"))
+	check.Want(t, "FromContext after Release", handler.FromContext(ctx), m)
 }
 
 func TestDerivedContextsNeedNoGoroutine(t *testing.T) {
@@ -230,7 +231,7 @@ func TestDerivedContextsNeedNoGoroutine(t *testing.T) {
 
 		s.end(handler.ErrConnLost)
 		for _, ctx := range derived {
-			want(t, "done", isDone(ctx), true) // at once, without scheduling
+			check.Want(t, "done", isDone(ctx), true) // at once, without scheduling
 		}
 	})
 }
@@ -253,17 +254,17 @@ func TestAfterFunc(t *testing.T) {
 				ran := make(chan error, 1)
 				stop := context.AfterFunc(ctx, func() { ran <- context.Cause(ctx) })
 				other := context.AfterFunc(ctx, func() { t.Error("a stopped AfterFunc has run") })
-				want(t, "stopped", other(), true)
+				check.Want(t, "stopped", other(), true)
 				synctest.Wait()
-				want(t, "runs too early", len(ran), 0)
+				check.Want(t, "runs too early", len(ran), 0)
 
 				c.end(s, m)
 				synctest.Wait()
 				if len(ran) != 1 {
 					t.Fatal("it has not run")
 				}
-				want(t, "cause", <-ran, c.want)
-				want(t, "stopped in time", stop(), false)
+				check.Want(t, "cause", <-ran, c.want)
+				check.Want(t, "stopped in time", stop(), false)
 			})
 		})
 	}
@@ -296,7 +297,7 @@ func TestMessageTimeoutError(t *testing.T) {
 		t.Error("ErrMessageTimeout is no timeout")
 	}
 	wantErr(t, "ErrMessageTimeout", handler.ErrMessageTimeout, context.DeadlineExceeded)
-	want(t, "is a cancellation", errors.Is(handler.ErrMessageTimeout, context.Canceled), false)
+	check.Want(t, "is a cancellation", errors.Is(handler.ErrMessageTimeout, context.Canceled), false)
 }
 
 // derivations derive contexts as handlers and middleware do, to any depth.
@@ -342,8 +343,8 @@ func TestCauseReachesDerivedContexts(t *testing.T) {
 				defer cancel()
 				first, cancel := derive(unasked.Context())
 				defer cancel()
-				want(t, "Err before", before.Err(), nil)
-				want(t, "cause before", context.Cause(before), nil)
+				check.Want(t, "Err before", before.Err(), nil)
+				check.Want(t, "cause before", context.Cause(before), nil)
 
 				s.end(cause)
 				after, cancel := derive(asked.Context())
@@ -356,10 +357,10 @@ func TestCauseReachesDerivedContexts(t *testing.T) {
 					"derived after the end":   after,
 					"delivered after the end": late,
 				} {
-					want(t, what+": cause", context.Cause(ctx), cause)
-					want(t, what+": Err", ctx.Err(), context.Canceled)
-					want(t, what+": done", isDone(ctx), true)
-					want(t, what+": cause after Done", context.Cause(ctx), cause)
+					check.Want(t, what+": cause", context.Cause(ctx), cause)
+					check.Want(t, what+": Err", ctx.Err(), context.Canceled)
+					check.Want(t, what+": done", isDone(ctx), true)
+					check.Want(t, what+": cause after Done", context.Cause(ctx), cause)
 				}
 			})
 		}
@@ -373,7 +374,7 @@ func TestMessageTimeoutReachesDerivedContexts(t *testing.T) {
 				m := newSource(t).message("body")
 				before, cancel := derive(m.Context())
 				defer cancel()
-				want(t, "Err before", before.Err(), nil)
+				check.Want(t, "Err before", before.Err(), nil)
 				time.Sleep(58 * time.Second)
 				synctest.Wait()
 				after, cancel := derive(m.Context())
@@ -382,7 +383,7 @@ func TestMessageTimeoutReachesDerivedContexts(t *testing.T) {
 					if ctx.Err() == nil || !isDone(ctx) {
 						t.Errorf("derived %s the end: it has not ended", what)
 					}
-					want(t, "derived "+what+" the end: cause", context.Cause(ctx), handler.ErrMessageTimeout)
+					check.Want(t, "derived "+what+" the end: cause", context.Cause(ctx), handler.ErrMessageTimeout)
 				}
 			})
 		})
@@ -400,12 +401,12 @@ func TestCauseIsStable(t *testing.T) {
 		synctest.Wait()
 		s.end(handler.ErrConnLost)
 		delivery(expired).Release()
-		want(t, "expired", context.Cause(ctx), handler.ErrMessageTimeout)
-		want(t, "Err", ctx.Err(), context.DeadlineExceeded)
+		check.Want(t, "expired", context.Cause(ctx), handler.ErrMessageTimeout)
+		check.Want(t, "Err", ctx.Err(), context.DeadlineExceeded)
 
 		// It was not used before both had happened: the connection is gone.
-		want(t, "lost", context.Cause(lost.Context()), handler.ErrConnLost)
-		want(t, "Err", lost.Context().Err(), context.Canceled)
+		check.Want(t, "lost", context.Cause(lost.Context()), handler.ErrConnLost)
+		check.Want(t, "Err", lost.Context().Err(), context.Canceled)
 	})
 }
 
@@ -436,18 +437,18 @@ func TestParentKeepsNoChild(t *testing.T) {
 				s.ctx = p
 				m := s.message("body")
 				ctx := m.Context()
-				want(t, "before Done", p.live.Load(), 0)
+				check.Want(t, "before Done", p.live.Load(), 0)
 				derived, cancel := context.WithCancel(ctx)
 				defer cancel()
 				ctx.Done()
-				want(t, "after Done", p.live.Load(), 1)
+				check.Want(t, "after Done", p.live.Load(), 1)
 				end(m)
-				want(t, "at the end", p.live.Load(), 0)
-				want(t, "derived is done", isDone(derived), true)
+				check.Want(t, "at the end", p.live.Load(), 0)
+				check.Want(t, "derived is done", isDone(derived), true)
 				derived, cancel = context.WithCancel(ctx)
 				defer cancel()
-				want(t, "after the end", p.live.Load(), 0)
-				want(t, "derived is done", isDone(derived), true)
+				check.Want(t, "after the end", p.live.Load(), 0)
+				check.Want(t, "derived is done", isDone(derived), true)
 			})
 		})
 	}
@@ -463,8 +464,8 @@ func TestNoTimerIsLeftAfterRelease(t *testing.T) {
 		before := s.askedFor.Load()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		want(t, "a timer asked for the terms", s.askedFor.Load(), before)
-		want(t, "cause", context.Cause(ctx), context.Canceled)
+		check.Want(t, "a timer asked for the terms", s.askedFor.Load(), before)
+		check.Want(t, "cause", context.Cause(ctx), context.Canceled)
 	})
 }
 
@@ -497,7 +498,7 @@ func TestDoneRacesWithRelease(t *testing.T) {
 		delivery(m).Release()
 		all.Wait()
 		for _, ch := range chans {
-			want(t, "Done", ch, chans[0])
+			check.Want(t, "Done", ch, chans[0])
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestTyped(t *testing.T) {
@@ -19,12 +20,12 @@ func TestTyped(t *testing.T) {
 	calls := 0
 	h := handler.Typed(decodeInt, func(ctx context.Context, v int) error {
 		calls++
-		want(t, "value", v, 42)
-		want(t, "message", handler.FromContext(ctx), m)
+		check.Want(t, "value", v, 42)
+		check.Want(t, "message", handler.FromContext(ctx), m)
 		return errBusy
 	})
-	want(t, "answer", h(m.Context(), m), errBusy)
-	want(t, "calls", calls, 1)
+	check.Want(t, "answer", h(m.Context(), m), errBusy)
+	check.Want(t, "calls", calls, 1)
 }
 
 // Typed decodes the body that middleware passes on, not the original.
@@ -33,11 +34,11 @@ func TestTypedDecodesTheBodyPassedOn(t *testing.T) {
 	got := 0
 	h := handler.Typed(decodeInt, func(ctx context.Context, v int) error {
 		got = v
-		want(t, "message", handler.FromContext(ctx), m)
+		check.Want(t, "message", handler.FromContext(ctx), m)
 		return nil
 	})
 	wantErr(t, "answer", h(m.Context(), m.WithBody([]byte("7"))), nil)
-	want(t, "value", got, 7)
+	check.Want(t, "value", got, 7)
 }
 
 func TestDecodeError(t *testing.T) {
@@ -52,12 +53,12 @@ func TestDecodeError(t *testing.T) {
 		t.Fatalf("got %v, want a DecodeError", err)
 	}
 	wantErr(t, "the codec's error", err, strconv.ErrSyntax)
-	want(t, "text", err.Error(), "nsqx: payload does not decode: "+de.Err.Error())
-	want(t, "Unwrap", de.Unwrap(), de.Err)
+	check.Want(t, "text", err.Error(), "nsqx: payload does not decode: "+de.Err.Error())
+	check.Want(t, "Unwrap", de.Unwrap(), de.Err)
 }
 
 func TestDecodeErrorText(t *testing.T) {
-	want(t, "text", (&handler.DecodeError{Err: handler.NewPanicError("boom")}).Error(), "nsqx: payload does not decode: panic: boom")
+	check.Want(t, "text", (&handler.DecodeError{Err: handler.NewPanicError("boom")}).Error(), "nsqx: payload does not decode: panic: boom")
 }
 
 func brokenDecoder(body []byte) (int, error) { panic(io.ErrUnexpectedEOF) }
@@ -74,7 +75,7 @@ func TestDecoderPanics(t *testing.T) {
 	if !errors.As(err, &de) || !errors.As(err, &pe) {
 		t.Fatalf("got %v, want a PanicError in a DecodeError", err)
 	}
-	want(t, "wrapped directly", de.Err, error(pe))
+	check.Want(t, "wrapped directly", de.Err, error(pe))
 	wantErr(t, "the value", err, io.ErrUnexpectedEOF)
 	if !bytes.Contains(pe.Stack, []byte("brokenDecoder")) {
 		t.Errorf("the stack does not name the function that panicked:\n%s", pe.Stack)
@@ -84,7 +85,7 @@ func TestDecoderPanics(t *testing.T) {
 // Typed recovers from a panic of the decoder only.
 func TestTypedDoesNotRecoverTheHandler(t *testing.T) {
 	h := handler.Typed(decodeInt, func(context.Context, int) error { panic("boom") })
-	defer func() { want(t, "panic", recover(), any("boom")) }()
+	defer func() { check.Want(t, "panic", recover(), any("boom")) }()
 	err := h(context.Background(), newSource(t).message("42"))
 	t.Errorf("got %v, want a panic", err)
 }
@@ -106,9 +107,9 @@ func TestPanicError(t *testing.T) {
 				defer func() { err = handler.NewPanicError(recover()) }()
 				panicWith(c.value)
 			}()
-			want(t, "Value", err.Value, c.value)
-			want(t, "text", err.Error(), c.text)
-			want(t, "Unwrap returns nil", err.Unwrap() == nil, c.is == nil)
+			check.Want(t, "Value", err.Value, c.value)
+			check.Want(t, "text", err.Error(), c.text)
+			check.Want(t, "Unwrap returns nil", err.Unwrap() == nil, c.is == nil)
 			if c.is != nil {
 				wantErr(t, "chain", err, c.is)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestInit(t *testing.T) {
@@ -16,40 +17,40 @@ func TestInit(t *testing.T) {
 	var d handler.Delivery
 	d.Init(&handler.Read{Source: s, At: 3 * time.Second}, testID, 7, 1_700_000_000_123_456_789, []byte("body"))
 
-	want(t, "ID", d.ID, testID)
-	want(t, "Attempts", d.Attempts, 7)
-	want(t, "Body", string(d.Body), "body")
-	want(t, "Topic", d.Topic(), "orders")
-	want(t, "Channel", d.Channel(), "billing")
-	want(t, "NSQD", d.NSQD(), "127.0.0.1:4150")
-	want(t, "Source", d.Source(), handler.Source(s))
-	want(t, "Timestamp", d.Timestamp().UnixNano(), 1_700_000_000_123_456_789)
-	want(t, "Received", d.Received(), s.terms.Start.Add(3*time.Second))
-	want(t, "Outcome", d.Outcome(), handler.Outcome{})
-	want(t, "Answerable", d.Answerable(), true)
+	check.Want(t, "ID", d.ID, testID)
+	check.Want(t, "Attempts", d.Attempts, 7)
+	check.Want(t, "Body", string(d.Body), "body")
+	check.Want(t, "Topic", d.Topic(), "orders")
+	check.Want(t, "Channel", d.Channel(), "billing")
+	check.Want(t, "NSQD", d.NSQD(), "127.0.0.1:4150")
+	check.Want(t, "Source", d.Source(), handler.Source(s))
+	check.Want(t, "Timestamp", d.Timestamp().UnixNano(), 1_700_000_000_123_456_789)
+	check.Want(t, "Received", d.Received(), s.terms.Start.Add(3*time.Second))
+	check.Want(t, "Outcome", d.Outcome(), handler.Outcome{})
+	check.Want(t, "Answerable", d.Answerable(), true)
 }
 
 // A Delivery and its Message are the same memory.
 func TestDeliveryIsItsMessage(t *testing.T) {
 	m := newSource(t).message("body")
 	d := delivery(m)
-	want(t, "Message", d.Message(), m)
-	want(t, "ID", d.ID, m.ID)
-	want(t, "Attempts", d.Attempts, m.Attempts)
-	want(t, "Body", &d.Body[0] == &m.Body[0], true)
-	want(t, "Topic", d.Topic(), m.Topic())
-	want(t, "Channel", d.Channel(), m.Channel())
-	want(t, "NSQD", d.NSQD(), m.NSQD())
-	want(t, "Timestamp", d.Timestamp(), m.Timestamp())
-	want(t, "Received", d.Received(), m.Received())
-	want(t, "Context", d.Context(), m.Context())
-	want(t, "String", d.String(), m.String())
-	want(t, "GoString", d.GoString(), m.GoString())
-	want(t, "LogValue", d.LogValue().Equal(m.LogValue()), true)
+	check.Want(t, "Message", d.Message(), m)
+	check.Want(t, "ID", d.ID, m.ID)
+	check.Want(t, "Attempts", d.Attempts, m.Attempts)
+	check.Want(t, "Body", &d.Body[0] == &m.Body[0], true)
+	check.Want(t, "Topic", d.Topic(), m.Topic())
+	check.Want(t, "Channel", d.Channel(), m.Channel())
+	check.Want(t, "NSQD", d.NSQD(), m.NSQD())
+	check.Want(t, "Timestamp", d.Timestamp(), m.Timestamp())
+	check.Want(t, "Received", d.Received(), m.Received())
+	check.Want(t, "Context", d.Context(), m.Context())
+	check.Want(t, "String", d.String(), m.String())
+	check.Want(t, "GoString", d.GoString(), m.GoString())
+	check.Want(t, "LogValue", d.LogValue().Equal(m.LogValue()), true)
 
 	d.SetOutcome(handler.Outcome{Disposition: handler.Drop})
-	want(t, "Outcome", d.Outcome(), m.Outcome())
-	want(t, "Outcome of the message", m.Outcome(), handler.Outcome{Disposition: handler.Drop})
+	check.Want(t, "Outcome", d.Outcome(), m.Outcome())
+	check.Want(t, "Outcome of the message", m.Outcome(), handler.Outcome{Disposition: handler.Drop})
 }
 
 func TestClaimOnce(t *testing.T) {
@@ -69,7 +70,7 @@ func TestClaimOnce(t *testing.T) {
 		}
 		start.Done()
 		done.Wait()
-		want(t, "claims that won", won.Load(), 1)
+		check.Want(t, "claims that won", won.Load(), 1)
 	}
 }
 
@@ -79,13 +80,13 @@ func TestRelease(t *testing.T) {
 	r := &handler.Read{Source: s, Free: func() { freed++ }}
 	msgs := readTogether(r, 2)
 	msgs[0].Release()
-	want(t, "Body", msgs[0].Body == nil, true)
+	check.Want(t, "Body", msgs[0].Body == nil, true)
 	msgs[0].Release() // changes nothing
-	want(t, "neighbour's body", string(msgs[1].Body), "body")
-	want(t, "freed too early", freed, 0)
+	check.Want(t, "neighbour's body", string(msgs[1].Body), "body")
+	check.Want(t, "freed too early", freed, 0)
 	msgs[1].Release()
-	want(t, "freed", freed, 1)
-	want(t, "the memory is kept", r.Free != nil, false)
+	check.Want(t, "freed", freed, 1)
+	check.Want(t, "the memory is kept", r.Free != nil, false)
 }
 
 // A message made by WithBody holds no memory of the connection.
@@ -94,9 +95,9 @@ func TestReleaseOfDerived(t *testing.T) {
 	var m handler.Message
 	delivery(&m).Init(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, testID, 1, 0, []byte("sealed"))
 	delivery(m.WithBody([]byte("opened"))).Release()
-	want(t, "freed", freed, false)
-	want(t, "body", string(m.Body), "sealed")
-	want(t, "Err", m.Context().Err(), nil)
+	check.Want(t, "freed", freed, false)
+	check.Want(t, "body", string(m.Body), "sealed")
+	check.Want(t, "Err", m.Context().Err(), nil)
 }
 
 // The call that comes first selects the path inside.
@@ -128,20 +129,20 @@ func TestExpire(t *testing.T) {
 				delivery(m).Expire()
 
 				timedOut(t, m.Context())
-				want(t, "Answerable", delivery(m).Answerable(), false)
+				check.Want(t, "Answerable", delivery(m).Answerable(), false)
 				wantErr(t, "Touch", m.Touch(), handler.ErrMessageTimeout)
-				want(t, "touches", s.touched.Load(), touches)
+				check.Want(t, "touches", s.touched.Load(), touches)
 				at, ok := m.Deadline()
-				want(t, "the deadline has passed", ok && !at.After(time.Now()), true)
+				check.Want(t, "the deadline has passed", ok && !at.After(time.Now()), true)
 				after, _ := m.Context().Deadline()
-				want(t, "the context's Deadline", after, deadline)
-				want(t, "the other's Err", other.Context().Err(), nil)
-				want(t, "the other is answerable", delivery(other).Answerable(), true)
-				want(t, "claimed", delivery(m).Claim(), true)
+				check.Want(t, "the context's Deadline", after, deadline)
+				check.Want(t, "the other's Err", other.Context().Err(), nil)
+				check.Want(t, "the other is answerable", delivery(other).Answerable(), true)
+				check.Want(t, "claimed", delivery(m).Claim(), true)
 
 				asked := s.askedFor.Load()
 				time.Sleep(time.Hour)
-				want(t, "timers left", s.askedFor.Load(), asked)
+				check.Want(t, "timers left", s.askedFor.Load(), asked)
 			})
 		})
 	}
@@ -155,7 +156,7 @@ func TestExpireComesLate(t *testing.T) {
 		m.Context().Done()
 		s.end(handler.ErrConnLost)
 		delivery(m).Expire()
-		want(t, "cause", context.Cause(m.Context()), handler.ErrConnLost)
+		check.Want(t, "cause", context.Cause(m.Context()), handler.ErrConnLost)
 	})
 	t.Run("after the handler's return", func(t *testing.T) {
 		m := newSource(t).message("body")
@@ -163,13 +164,13 @@ func TestExpireComesLate(t *testing.T) {
 		ctx.Done()
 		delivery(m).Release()
 		delivery(m).Expire()
-		want(t, "Err", ctx.Err(), context.Canceled)
+		check.Want(t, "Err", ctx.Err(), context.Canceled)
 		wantErr(t, "Touch", m.Touch(), handler.ErrSettled)
 	})
 	t.Run("of no source", func(t *testing.T) {
 		m := new(handler.Message)
 		delivery(m).Expire()
-		want(t, "Err", m.Context().Err(), nil)
+		check.Want(t, "Err", m.Context().Err(), nil)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 // trail records which functions were called, in order.
@@ -55,11 +56,11 @@ func TestChain(t *testing.T) {
 			tr = nil
 			errBusy := errors.New("busy")
 			h := x.mw(tr.handler(errBusy))
-			want(t, "built", tr.String(), x.build)
+			check.Want(t, "built", tr.String(), x.build)
 			for range 2 {
 				tr = nil
 				wantErr(t, "answer", h(context.Background(), new(handler.Message)), errBusy)
-				want(t, "called", tr.String(), x.calls)
+				check.Want(t, "called", tr.String(), x.calls)
 			}
 		})
 	}
@@ -73,7 +74,7 @@ func TestChainTwice(t *testing.T) {
 	tr = nil
 	_ = first(context.Background(), nil)
 	_ = second(context.Background(), nil)
-	want(t, "called", tr.String(), "a b handler /b /a a b handler /b /a")
+	check.Want(t, "called", tr.String(), "a b handler /b /a a b handler /b /a")
 }
 
 func TestWrap(t *testing.T) {
@@ -92,8 +93,8 @@ func TestWrap(t *testing.T) {
 		return context.Canceled
 	}, nil, decorate("a"), nil, decorate("b"))
 	wantErr(t, "answer", fn(context.Background(), 7), context.Canceled)
-	want(t, "called", tr.String(), "a b")
-	want(t, "value", got, 700)
+	check.Want(t, "called", tr.String(), "a b")
+	check.Want(t, "value", got, 700)
 
 	plain := handler.Wrap(func(context.Context, int) error { return context.Canceled })
 	wantErr(t, "nothing around it", plain(context.Background(), 1), context.Canceled)
@@ -115,12 +116,12 @@ func TestAsync(t *testing.T) {
 			var ctxIn context.Context
 			fn := handler.Async(func(ctx context.Context, v string, done func(error)) {
 				ctxIn = ctx
-				want(t, "value", v, "order")
+				check.Want(t, "value", v, "order")
 				c.fn(done)
 			})
 			ctx := newSource(t).message("body").Context()
-			want(t, "answer", fn(ctx, "order"), c.want)
-			want(t, "context", ctxIn, ctx)
+			check.Want(t, "answer", fn(ctx, "order"), c.want)
+			check.Want(t, "context", ctxIn, ctx)
 		})
 	}
 }
@@ -133,7 +134,7 @@ func TestAsyncWaits(t *testing.T) {
 		})
 		start := time.Now()
 		wantErr(t, "answer", fn(context.Background(), 3*time.Hour), context.DeadlineExceeded)
-		want(t, "answered after", time.Since(start), 3*time.Hour)
+		check.Want(t, "answered after", time.Since(start), 3*time.Hour)
 	})
 }
 
@@ -148,7 +149,7 @@ func TestAsyncDoneConcurrently(t *testing.T) {
 				all.Go(func() { done(context.Canceled) })
 			}
 		})
-		want(t, "answer", fn(context.Background(), 1), context.Canceled)
+		check.Want(t, "answer", fn(context.Background(), 1), context.Canceled)
 		all.Wait()
 		late(nil)
 	}
@@ -163,7 +164,7 @@ func TestAsyncPanic(t *testing.T) {
 				}
 				panic("boom")
 			})
-			defer func() { want(t, "panic", recover(), any("boom")) }()
+			defer func() { check.Want(t, "panic", recover(), any("boom")) }()
 			err := fn(context.Background(), 1)
 			t.Errorf("got the answer %v, want the panic", err)
 		})

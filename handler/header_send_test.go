@@ -7,6 +7,7 @@ import (
 
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 // sent publishes out under ctx through mw and returns its headers.
@@ -15,32 +16,32 @@ func sent(t *testing.T, ctx context.Context, out *handler.Outgoing, mw ...handle
 	calls := 0
 	send := handler.ChainSend(mw...)(func(got context.Context, o *handler.Outgoing) error {
 		calls++
-		want(t, "context", got, ctx)
-		want(t, "Outgoing", o, out)
+		check.Want(t, "context", got, ctx)
+		check.Want(t, "Outgoing", o, out)
 		return nil
 	})
 	wantErr(t, "Send", send(ctx, out), nil)
-	want(t, "calls", calls, 1)
+	check.Want(t, "calls", calls, 1)
 	return list(out.Headers.All())
 }
 
 func TestWithHeader(t *testing.T) {
 	ctx := t.Context()
-	want(t, "none", sent(t, ctx, new(handler.Outgoing), handler.ContextHeaders), "")
+	check.Want(t, "none", sent(t, ctx, new(handler.Outgoing), handler.ContextHeaders), "")
 
 	one := handler.WithHeader(ctx, "Tenant", "acme")
 	two := handler.WithHeader(one, "b", "2")
 	three := handler.WithHeader(two, "tenant", "other")
 	branch := handler.WithHeader(one, "c", "3")
-	want(t, "one", sent(t, one, new(handler.Outgoing), handler.ContextHeaders), "tenant=acme")
-	want(t, "two", sent(t, two, new(handler.Outgoing), handler.ContextHeaders), "tenant=acme b=2")
-	want(t, "the later one counts", sent(t, three, new(handler.Outgoing), handler.ContextHeaders), "tenant=other b=2")
-	want(t, "another branch", sent(t, branch, new(handler.Outgoing), handler.ContextHeaders), "tenant=acme c=3")
+	check.Want(t, "one", sent(t, one, new(handler.Outgoing), handler.ContextHeaders), "tenant=acme")
+	check.Want(t, "two", sent(t, two, new(handler.Outgoing), handler.ContextHeaders), "tenant=acme b=2")
+	check.Want(t, "the later one counts", sent(t, three, new(handler.Outgoing), handler.ContextHeaders), "tenant=other b=2")
+	check.Want(t, "another branch", sent(t, branch, new(handler.Outgoing), handler.ContextHeaders), "tenant=acme c=3")
 
 	out := new(handler.Outgoing)
 	wantErr(t, "Set", out.Headers.Set("b", "1"), nil)
-	want(t, "one that is set before is replaced", sent(t, two, out, handler.ContextHeaders), "b=2 tenant=acme")
-	want(t, "a second attempt", sent(t, two, out, handler.ContextHeaders), "b=2 tenant=acme")
+	check.Want(t, "one that is set before is replaced", sent(t, two, out, handler.ContextHeaders), "b=2 tenant=acme")
+	check.Want(t, "a second attempt", sent(t, two, out, handler.ContextHeaders), "b=2 tenant=acme")
 }
 
 func TestInvalidWithHeader(t *testing.T) {
@@ -70,25 +71,25 @@ func TestInvalidWithHeader(t *testing.T) {
 func TestForward(t *testing.T) {
 	m := newSource(t).message(withHeaders(t, "42", "Tenant", "acme", "a", "1", "empty", ""))
 	forward := handler.Forward("tenant", "A", "empty", "nobody", "a key")
-	want(t, "in a handler", sent(t, m.Context(), new(handler.Outgoing), forward), "tenant=acme a=1 empty=")
+	check.Want(t, "in a handler", sent(t, m.Context(), new(handler.Outgoing), forward), "tenant=acme a=1 empty=")
 
 	out := new(handler.Outgoing)
 	wantErr(t, "Set", out.Headers.Set("a", "2"), nil)
-	want(t, "one that is set before stays", sent(t, m.Context(), out, forward), "a=2 tenant=acme empty=")
+	check.Want(t, "one that is set before stays", sent(t, m.Context(), out, forward), "a=2 tenant=acme empty=")
 
 	ctx := handler.WithHeader(m.Context(), "a", "3")
-	want(t, "WithHeader outside", sent(t, ctx, new(handler.Outgoing), handler.ContextHeaders, forward), "a=3 tenant=acme empty=")
-	want(t, "WithHeader inside", sent(t, ctx, new(handler.Outgoing), forward, handler.ContextHeaders), "tenant=acme a=3 empty=")
+	check.Want(t, "WithHeader outside", sent(t, ctx, new(handler.Outgoing), handler.ContextHeaders, forward), "a=3 tenant=acme empty=")
+	check.Want(t, "WithHeader inside", sent(t, ctx, new(handler.Outgoing), forward, handler.ContextHeaders), "tenant=acme a=3 empty=")
 
-	want(t, "outside a handler", sent(t, t.Context(), new(handler.Outgoing), forward), "")
-	want(t, "of nil", sent(t, handler.NewContext(t.Context(), nil), new(handler.Outgoing), forward), "")
-	want(t, "of a plain message", sent(t, newSource(t).message("42").Context(), new(handler.Outgoing), forward), "")
-	want(t, "no keys", sent(t, m.Context(), new(handler.Outgoing), handler.Forward()), "")
+	check.Want(t, "outside a handler", sent(t, t.Context(), new(handler.Outgoing), forward), "")
+	check.Want(t, "of nil", sent(t, handler.NewContext(t.Context(), nil), new(handler.Outgoing), forward), "")
+	check.Want(t, "of a plain message", sent(t, newSource(t).message("42").Context(), new(handler.Outgoing), forward), "")
+	check.Want(t, "no keys", sent(t, m.Context(), new(handler.Outgoing), handler.Forward()), "")
 	derived := handler.NewContext(t.Context(), m.WithBody([]byte("x")))
-	want(t, "of a message with another body", sent(t, derived, new(handler.Outgoing), handler.Forward("a")), "a=1")
+	check.Want(t, "of a message with another body", sent(t, derived, new(handler.Outgoing), handler.Forward("a")), "a=1")
 
 	delivery(m).Release()
-	want(t, "after the message is settled", sent(t, m.Context(), new(handler.Outgoing), forward), "")
+	check.Want(t, "after the message is settled", sent(t, m.Context(), new(handler.Outgoing), forward), "")
 }
 
 func TestPublishWithoutHeadersAllocatesNothing(t *testing.T) {

@@ -13,47 +13,48 @@ import (
 
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestEnvelopeIsRemoved(t *testing.T) {
 	s := newSource(t)
 	body := withHeaders(t, "42", "tenant", "acme", "Trace", "1")
 	m := s.message(body)
-	want(t, "Body", string(m.Body), "42")
-	want(t, "RawBody", string(m.RawBody()), body)
-	want(t, "Header", m.Header("Tenant"), "acme")
-	want(t, "a header that is not there", m.Header("nobody"), "")
-	want(t, "Headers", list(m.Headers()), "tenant=acme trace=1")
-	want(t, "Source", delivery(m).Source(), handler.Source(s))
-	want(t, "Topic", m.Topic(), "orders")
+	check.Want(t, "Body", string(m.Body), "42")
+	check.Want(t, "RawBody", string(m.RawBody()), body)
+	check.Want(t, "Header", m.Header("Tenant"), "acme")
+	check.Want(t, "a header that is not there", m.Header("nobody"), "")
+	check.Want(t, "Headers", list(m.Headers()), "tenant=acme trace=1")
+	check.Want(t, "Source", delivery(m).Source(), handler.Source(s))
+	check.Want(t, "Topic", m.Topic(), "orders")
 	wantErr(t, "Touch", m.Touch(), nil)
-	want(t, "touched", s.touched.Load(), 1)
+	check.Want(t, "touched", s.touched.Load(), 1)
 	for key := range m.Headers() {
-		want(t, "first", key, "tenant")
+		check.Want(t, "first", key, "tenant")
 		break
 	}
 
 	got := 0
 	h := handler.Typed(decodeInt, func(ctx context.Context, v int) error {
 		got = v
-		want(t, "Header in the handler", handler.FromContext(ctx).Header("tenant"), "acme")
+		check.Want(t, "Header in the handler", handler.FromContext(ctx).Header("tenant"), "acme")
 		return nil
 	})
 	wantErr(t, "answer", h(m.Context(), m), nil)
-	want(t, "value", got, 42)
+	check.Want(t, "value", got, 42)
 }
 
 func TestPlainBodyHasNoHeaders(t *testing.T) {
 	m := newSource(t).message("42")
-	want(t, "Body", string(m.Body), "42")
-	want(t, "RawBody", &m.RawBody()[0] == &m.Body[0], true)
-	want(t, "Header", m.Header("tenant"), "")
-	want(t, "Headers", list(m.Headers()), "")
+	check.Want(t, "Body", string(m.Body), "42")
+	check.Want(t, "RawBody", &m.RawBody()[0] == &m.Body[0], true)
+	check.Want(t, "Header", m.Header("tenant"), "")
+	check.Want(t, "Headers", list(m.Headers()), "")
 
 	var zero handler.Message
-	want(t, "RawBody of none", zero.RawBody() == nil, true)
-	want(t, "Header of none", zero.Header("tenant"), "")
-	want(t, "Headers of none", list(zero.Headers()), "")
+	check.Want(t, "RawBody of none", zero.RawBody() == nil, true)
+	check.Want(t, "Header of none", zero.Header("tenant"), "")
+	check.Want(t, "Headers of none", list(zero.Headers()), "")
 }
 
 // Without a source the body stays as it is.
@@ -61,17 +62,17 @@ func TestEnvelopeWithoutSource(t *testing.T) {
 	var m handler.Message
 	body := withHeaders(t, "42", "a", "1")
 	delivery(&m).Init(nil, testID, 1, 0, []byte(body))
-	want(t, "Source", delivery(&m).Source(), nil)
-	want(t, "Body", string(m.Body), body)
-	want(t, "Topic", m.Topic(), "")
+	check.Want(t, "Source", delivery(&m).Source(), nil)
+	check.Want(t, "Body", string(m.Body), body)
+	check.Want(t, "Topic", m.Topic(), "")
 }
 
 func TestEmptyPayload(t *testing.T) {
 	body := withHeaders(t, "", "a", "1")
 	m := newSource(t).message(body)
-	want(t, "Body", string(m.Body), "")
-	want(t, "RawBody", string(m.RawBody()), body)
-	want(t, "Header", m.Header("a"), "1")
+	check.Want(t, "Body", string(m.Body), "")
+	check.Want(t, "RawBody", string(m.RawBody()), body)
+	check.Want(t, "Header", m.Header("a"), "1")
 }
 
 func TestHeadersOfWithBody(t *testing.T) {
@@ -79,18 +80,18 @@ func TestHeadersOfWithBody(t *testing.T) {
 	m := newSource(t).message(body)
 	inner := withHeaders(t, "opened", "tenant", "other")
 	d := m.WithBody([]byte(inner)).WithBody([]byte(inner))
-	want(t, "Body is as it was passed on", string(d.Body), inner)
-	want(t, "RawBody", string(d.RawBody()), body)
-	want(t, "Header", d.Header("tenant"), "acme")
-	want(t, "Headers", list(d.Headers()), "tenant=acme")
-	want(t, "Source", delivery(d).Source(), delivery(m).Source())
+	check.Want(t, "Body is as it was passed on", string(d.Body), inner)
+	check.Want(t, "RawBody", string(d.RawBody()), body)
+	check.Want(t, "Header", d.Header("tenant"), "acme")
+	check.Want(t, "Headers", list(d.Headers()), "tenant=acme")
+	check.Want(t, "Source", delivery(d).Source(), delivery(m).Source())
 	delivery(d).Release()
-	want(t, "Header after its Release", m.Header("tenant"), "acme")
+	check.Want(t, "Header after its Release", m.Header("tenant"), "acme")
 	delivery(m).Release()
-	want(t, "Header after Release", d.Header("tenant"), "")
+	check.Want(t, "Header after Release", d.Header("tenant"), "")
 
 	plain := newSource(t).message("sealed")
-	want(t, "RawBody of plain", string(plain.WithBody([]byte("opened")).RawBody()), "sealed")
+	check.Want(t, "RawBody of plain", string(plain.WithBody([]byte("opened")).RawBody()), "sealed")
 }
 
 func TestHeadersEndWithRelease(t *testing.T) {
@@ -99,11 +100,11 @@ func TestHeadersEndWithRelease(t *testing.T) {
 	delivery(&m).Init(&handler.Read{Source: newSource(t), Free: func() { freed = true }}, testID, 1, 0, []byte(withHeaders(t, "42", "a", "1")))
 	headers := m.Headers()
 	delivery(&m).Release()
-	want(t, "Body", m.Body == nil, true)
-	want(t, "RawBody", m.RawBody() == nil, true)
-	want(t, "Header", m.Header("a"), "")
-	want(t, "Headers", list(headers), "")
-	want(t, "freed", freed, true)
+	check.Want(t, "Body", m.Body == nil, true)
+	check.Want(t, "RawBody", m.RawBody() == nil, true)
+	check.Want(t, "Header", m.Header("a"), "")
+	check.Want(t, "Headers", list(headers), "")
+	check.Want(t, "freed", freed, true)
 }
 
 // A reader that races with Release gets a header or none, never other memory.
@@ -160,14 +161,14 @@ func TestUnreadableEnvelope(t *testing.T) {
 				t.Fatalf("got %v, want a DecodeError of a FormatError", err)
 			}
 			wantErr(t, "kind", err, c.err)
-			want(t, "text", strings.HasPrefix(err.Error(), "nsqx: payload does not decode: "+c.err.Error()), true)
-			want(t, "middleware sees it", seen, true)
-			want(t, "decoded", decoded, false)
-			want(t, "Body", string(m.Body), c.body)
-			want(t, "RawBody", string(m.RawBody()), c.body)
-			want(t, "Header", m.Header("tenant"), c.tenant)
-			want(t, "Claimed", delivery(m).Claimed(), false)
-			want(t, "Answerable", delivery(m).Answerable(), true)
+			check.Want(t, "text", strings.HasPrefix(err.Error(), "nsqx: payload does not decode: "+c.err.Error()), true)
+			check.Want(t, "middleware sees it", seen, true)
+			check.Want(t, "decoded", decoded, false)
+			check.Want(t, "Body", string(m.Body), c.body)
+			check.Want(t, "RawBody", string(m.RawBody()), c.body)
+			check.Want(t, "Header", m.Header("tenant"), c.tenant)
+			check.Want(t, "Claimed", delivery(m).Claimed(), false)
+			check.Want(t, "Answerable", delivery(m).Answerable(), true)
 
 			// Middleware that can read the envelope passes on the payload.
 			wantErr(t, "answer", handler.Typed(decodeInt, func(context.Context, int) error { return nil })(m.Context(), m.WithBody([]byte("7"))), nil)

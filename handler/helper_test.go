@@ -12,6 +12,7 @@ import (
 
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 var testID = handler.ID([]byte("0123456789abcdef"))
@@ -89,10 +90,10 @@ func isDone(ctx context.Context) bool {
 // timedOut checks the context of a message after its message timeout.
 func timedOut(t *testing.T, ctx context.Context) {
 	t.Helper()
-	want(t, "Err", ctx.Err(), context.DeadlineExceeded)
-	want(t, "cause", context.Cause(ctx), handler.ErrMessageTimeout)
+	check.Want(t, "Err", ctx.Err(), context.DeadlineExceeded)
+	check.Want(t, "cause", context.Cause(ctx), handler.ErrMessageTimeout)
 	wantErr(t, "cause", context.Cause(ctx), context.DeadlineExceeded)
-	want(t, "done", isDone(ctx), true)
+	check.Want(t, "done", isDone(ctx), true)
 }
 
 // decoderFunc is a Decoder.
@@ -122,13 +123,6 @@ func list(headers iter.Seq2[string, string]) string {
 		all = append(all, key+"="+value)
 	}
 	return strings.Join(all, " ")
-}
-
-func want[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
 }
 
 func wantErr(t testing.TB, what string, got, want error) {

@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestMessageIsSmall(t *testing.T) {
@@ -23,14 +24,14 @@ func TestMessageIsSmall(t *testing.T) {
 
 func TestZeroMessage(t *testing.T) {
 	var m handler.Message
-	want(t, "ID", m.ID.String(), "")
-	want(t, "Topic", m.Topic(), "")
-	want(t, "Channel", m.Channel(), "")
-	want(t, "NSQD", m.NSQD(), "")
-	want(t, "Source", delivery(&m).Source(), nil)
-	want(t, "Received", m.Received(), time.Time{})
-	want(t, "Outcome", m.Outcome(), handler.Outcome{})
-	want(t, "Answerable", delivery(&m).Answerable(), true)
+	check.Want(t, "ID", m.ID.String(), "")
+	check.Want(t, "Topic", m.Topic(), "")
+	check.Want(t, "Channel", m.Channel(), "")
+	check.Want(t, "NSQD", m.NSQD(), "")
+	check.Want(t, "Source", delivery(&m).Source(), nil)
+	check.Want(t, "Received", m.Received(), time.Time{})
+	check.Want(t, "Outcome", m.Outcome(), handler.Outcome{})
+	check.Want(t, "Answerable", delivery(&m).Answerable(), true)
 	wantErr(t, "Touch", m.Touch(), handler.ErrSettled)
 	if at, ok := m.Deadline(); ok {
 		t.Errorf("Deadline: got %v, want none", at)
@@ -40,15 +41,15 @@ func TestZeroMessage(t *testing.T) {
 	}
 
 	ctx := m.Context()
-	want(t, "Err", ctx.Err(), nil)
-	want(t, "Value", ctx.Value("no such key"), nil)
-	want(t, "FromContext", handler.FromContext(ctx), &m)
+	check.Want(t, "Err", ctx.Err(), nil)
+	check.Want(t, "Value", ctx.Value("no such key"), nil)
+	check.Want(t, "FromContext", handler.FromContext(ctx), &m)
 	if at, ok := ctx.Deadline(); ok {
 		t.Errorf("the context's Deadline: got %v, want none", at)
 	}
 	delivery(&m).Release()
 	<-ctx.Done()
-	want(t, "Err after Release", ctx.Err(), context.Canceled)
+	check.Want(t, "Err after Release", ctx.Err(), context.Canceled)
 }
 
 func TestTouchTooLate(t *testing.T) {
@@ -57,15 +58,15 @@ func TestTouchTooLate(t *testing.T) {
 		m := s.message("body")
 		time.Sleep(59*time.Second - 1)
 		wantErr(t, "Touch in time", m.Touch(), nil)
-		want(t, "touches", s.touched.Load(), 1)
+		check.Want(t, "touches", s.touched.Load(), 1)
 
 		late := s.message("body")
 		time.Sleep(59 * time.Second)
 		wantErr(t, "Touch at AnswerBy", late.Touch(), handler.ErrMessageTimeout)
 		wantErr(t, "Touch is a deadline that passed", late.Touch(), context.DeadlineExceeded)
-		want(t, "touches", s.touched.Load(), 1)
+		check.Want(t, "touches", s.touched.Load(), 1)
 		by, _ := delivery(late).AnswerBy()
-		want(t, "AnswerBy", by, 2*59*time.Second-1)
+		check.Want(t, "AnswerBy", by, 2*59*time.Second-1)
 	})
 }
 
@@ -77,7 +78,7 @@ func TestTouchOfSettled(t *testing.T) {
 	delivery(released).Release()
 	wantErr(t, "claimed", claimed.Touch(), handler.ErrSettled)
 	wantErr(t, "released", released.Touch(), handler.ErrSettled)
-	want(t, "touches", s.touched.Load(), 0)
+	check.Want(t, "touches", s.touched.Load(), 0)
 }
 
 func TestTouchThatTheSourceRefuses(t *testing.T) {
@@ -89,7 +90,7 @@ func TestTouchThatTheSourceRefuses(t *testing.T) {
 			s.touchErr = err
 			wantErr(t, "Touch", m.Touch(), err)
 			by, _ := delivery(m).AnswerBy()
-			want(t, "AnswerBy", by, 59*time.Second)
+			check.Want(t, "AnswerBy", by, 59*time.Second)
 		}
 	})
 }
@@ -107,8 +108,8 @@ func TestTouchOverAndOver(t *testing.T) {
 			case <-ctx.Done():
 			}
 		}
-		want(t, "ended at", s.terms.Now(), 15*time.Minute-2*time.Second)
-		want(t, "touches", s.touched.Load(), 30)
+		check.Want(t, "ended at", s.terms.Now(), 15*time.Minute-2*time.Second)
+		check.Want(t, "touches", s.touched.Load(), 30)
 		wantErr(t, "cause", context.Cause(ctx), handler.ErrMessageTimeout)
 		time.Sleep(time.Second)
 		wantErr(t, "Touch at the maximum", m.Touch(), handler.ErrMessageTimeout)
@@ -122,38 +123,38 @@ func TestWithBody(t *testing.T) {
 		first := m.WithBody([]byte("opened"))
 		second := first.WithBody([]byte("unpacked"))
 
-		want(t, "original body", string(m.Body), "sealed")
-		want(t, "first body", string(first.Body), "opened")
-		want(t, "second body", string(second.Body), "unpacked")
+		check.Want(t, "original body", string(m.Body), "sealed")
+		check.Want(t, "first body", string(first.Body), "opened")
+		check.Want(t, "second body", string(second.Body), "unpacked")
 		for what, d := range map[string]*handler.Message{"first": first, "second": second} {
-			want(t, what+" ID", d.ID, m.ID)
-			want(t, what+" Attempts", d.Attempts, m.Attempts)
-			want(t, what+" Topic", d.Topic(), "orders")
-			want(t, what+" Source", delivery(d).Source(), delivery(m).Source())
-			want(t, what+" Timestamp", d.Timestamp(), m.Timestamp())
-			want(t, what+" Received", d.Received(), m.Received())
-			want(t, what+" Context", d.Context(), m.Context())
-			want(t, what+" in the context", handler.FromContext(d.Context()), m)
+			check.Want(t, what+" ID", d.ID, m.ID)
+			check.Want(t, what+" Attempts", d.Attempts, m.Attempts)
+			check.Want(t, what+" Topic", d.Topic(), "orders")
+			check.Want(t, what+" Source", delivery(d).Source(), delivery(m).Source())
+			check.Want(t, what+" Timestamp", d.Timestamp(), m.Timestamp())
+			check.Want(t, what+" Received", d.Received(), m.Received())
+			check.Want(t, what+" Context", d.Context(), m.Context())
+			check.Want(t, what+" in the context", handler.FromContext(d.Context()), m)
 		}
 
 		time.Sleep(10 * time.Second)
 		wantErr(t, "touch of the second", second.Touch(), nil)
 		for what, d := range map[string]*handler.Message{"m": m, "first": first, "second": second} {
 			by, ok := delivery(d).AnswerBy()
-			want(t, what+" AnswerBy", by, 69*time.Second)
-			want(t, what+" expires", ok, true)
+			check.Want(t, what+" AnswerBy", by, 69*time.Second)
+			check.Want(t, what+" expires", ok, true)
 		}
 		time.Sleep(59 * time.Second)
-		want(t, "Answerable of a touched one", delivery(second).Answerable(), false)
+		check.Want(t, "Answerable of a touched one", delivery(second).Answerable(), false)
 
 		out := handler.Outcome{Disposition: handler.Requeue, Delay: time.Second, Err: errors.New("busy")}
 		delivery(first).SetOutcome(out)
-		want(t, "Outcome", m.Outcome(), out)
-		want(t, "Outcome of the second", second.Outcome(), out)
+		check.Want(t, "Outcome", m.Outcome(), out)
+		check.Want(t, "Outcome of the second", second.Outcome(), out)
 
-		want(t, "Claim of the first", delivery(first).Claim(), true)
-		want(t, "Claim of the second", delivery(second).Claim(), false)
-		want(t, "Claim of the original", delivery(m).Claim(), false)
+		check.Want(t, "Claim of the first", delivery(first).Claim(), true)
+		check.Want(t, "Claim of the second", delivery(second).Claim(), false)
+		check.Want(t, "Claim of the original", delivery(m).Claim(), false)
 		wantErr(t, "Touch of a settled one", second.Touch(), handler.ErrSettled)
 	})
 }
@@ -163,8 +164,8 @@ func TestWithBodyAfterRelease(t *testing.T) {
 	m := newSource(t).message("sealed")
 	d := m.WithBody([]byte("opened"))
 	delivery(m).Release()
-	want(t, "derived body", string(d.Body), "opened")
-	want(t, "derived topic", d.Topic(), "orders")
+	check.Want(t, "derived body", string(d.Body), "opened")
+	check.Want(t, "derived topic", d.Topic(), "orders")
 	wantErr(t, "derived context", d.Context().Err(), context.Canceled)
 	wantErr(t, "Touch", d.Touch(), handler.ErrSettled)
 }

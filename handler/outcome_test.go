@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestDispositionNames(t *testing.T) {
@@ -21,7 +22,7 @@ func TestDispositionNames(t *testing.T) {
 		handler.Lost + 1:    "unknown",
 		255:                 "unknown",
 	} {
-		want(t, "name", d.String(), name)
+		check.Want(t, "name", d.String(), name)
 	}
 }
 
@@ -35,15 +36,15 @@ func TestOutcome(t *testing.T) {
 		{Disposition: handler.Lost},
 	} {
 		m := newSource(t).message("body")
-		want(t, "before", m.Outcome(), handler.Outcome{})
+		check.Want(t, "before", m.Outcome(), handler.Outcome{})
 		delivery(m).SetOutcome(out)
-		want(t, "after", m.Outcome(), out)
+		check.Want(t, "after", m.Outcome(), out)
 		delivery(m).Release()
-		want(t, "after Release", m.Outcome(), out)
+		check.Want(t, "after Release", m.Outcome(), out)
 
 		last := handler.Outcome{Disposition: handler.Expired}
 		delivery(m).SetOutcome(last)
-		want(t, "changed", m.Outcome(), last)
+		check.Want(t, "changed", m.Outcome(), last)
 	}
 }
 
@@ -51,7 +52,7 @@ func TestOutcome(t *testing.T) {
 func TestOutcomeOfTouched(t *testing.T) {
 	m := newSource(t).message("body")
 	wantErr(t, "Touch", m.Touch(), nil)
-	want(t, "still open", m.Outcome(), handler.Outcome{})
+	check.Want(t, "still open", m.Outcome(), handler.Outcome{})
 	delivery(m).SetOutcome(handler.Outcome{Disposition: handler.Finish})
-	want(t, "Outcome", m.Outcome(), handler.Outcome{Disposition: handler.Finish})
+	check.Want(t, "Outcome", m.Outcome(), handler.Outcome{Disposition: handler.Finish})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 // The memory is given back once, with the last release, in whichever goroutine.
@@ -27,9 +28,9 @@ func TestReadIsFreedOnce(t *testing.T) {
 			handler.ReleaseAll(msgs[8:11])
 		})
 		done.Wait()
-		want(t, "freed too early", freed.Load(), 0)
+		check.Want(t, "freed too early", freed.Load(), 0)
 		msgs[11].Release()
-		want(t, "freed", freed.Load(), 1)
+		check.Want(t, "freed", freed.Load(), 1)
 	}
 }
 
@@ -49,12 +50,12 @@ func TestReleaseAllOfSeveralReads(t *testing.T) {
 		}
 	}
 	handler.ReleaseAll(msgs[:1])
-	want(t, "freed", len(freed), 0)
+	check.Want(t, "freed", len(freed), 0)
 	handler.ReleaseAll(msgs[1:])
-	want(t, "freed", len(freed), 2)
+	check.Want(t, "freed", len(freed), 2)
 	for i := range msgs {
-		want(t, "Body", msgs[i].Body == nil, true)
-		want(t, "RawBody", msgs[i].Message().RawBody() == nil, true)
+		check.Want(t, "Body", msgs[i].Body == nil, true)
+		check.Want(t, "RawBody", msgs[i].Message().RawBody() == nil, true)
 	}
 }
 
@@ -66,28 +67,28 @@ func TestContextLasts(t *testing.T) {
 		msgs := readTogether(r, 5)
 		lasts := func(d *handler.Delivery) bool { return r.Lasts(s.terms.Now()) && !d.HasOwnContext() }
 		for i := range msgs {
-			want(t, "at first", lasts(&msgs[i]), true)
+			check.Want(t, "at first", lasts(&msgs[i]), true)
 		}
-		want(t, "a derived one", delivery(msgs[0].Message().WithBody(nil)).HasOwnContext(), true)
+		check.Want(t, "a derived one", delivery(msgs[0].Message().WithBody(nil)).HasOwnContext(), true)
 		msgs[0].Context().Done()
-		want(t, "with a child", lasts(&msgs[0]), false)
+		check.Want(t, "with a child", lasts(&msgs[0]), false)
 		msgs[1].Expire()
-		want(t, "expired", lasts(&msgs[1]), false)
+		check.Want(t, "expired", lasts(&msgs[1]), false)
 		msgs[2].End()
-		want(t, "ended", lasts(&msgs[2]), false)
+		check.Want(t, "ended", lasts(&msgs[2]), false)
 		time.Sleep(time.Second)
 		if err := msgs[3].Message().Touch(); err != nil {
 			t.Fatal(err)
 		}
-		want(t, "touched", lasts(&msgs[3]), true)
+		check.Want(t, "touched", lasts(&msgs[3]), true)
 		until, _ := msgs[4].Message().Deadline()
 		grace := min(time.Second, s.terms.MessageTimeout/10)
 		time.Sleep(time.Until(until) - grace - 1)
-		want(t, "just before the end", lasts(&msgs[4]), true)
-		want(t, "Err", msgs[4].Context().Err(), nil)
+		check.Want(t, "just before the end", lasts(&msgs[4]), true)
+		check.Want(t, "Err", msgs[4].Context().Err(), nil)
 		time.Sleep(time.Nanosecond)
-		want(t, "at the end", lasts(&msgs[4]), false)
-		want(t, "Err of a touched one", msgs[3].Context().Err(), nil)
+		check.Want(t, "at the end", lasts(&msgs[4]), false)
+		check.Want(t, "Err of a touched one", msgs[3].Context().Err(), nil)
 		if msgs[4].Context().Err() == nil {
 			t.Error("the context has not ended")
 		}
@@ -103,9 +104,9 @@ func TestReleasedByItsHandler(t *testing.T) {
 		msgs[i].End()
 		handler.ReleaseAll(msgs[i : i+1])
 	}
-	want(t, "freed while one is handled", freed, false)
-	want(t, "its body", string(msgs[2].Body), "body")
+	check.Want(t, "freed while one is handled", freed, false)
+	check.Want(t, "its body", string(msgs[2].Body), "body")
 	msgs[2].End()
 	handler.ReleaseAll(msgs[2:])
-	want(t, "freed", freed, true)
+	check.Want(t, "freed", freed, true)
 }

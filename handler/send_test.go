@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func (tr *trail) sendMiddleware(name string) handler.SendMiddleware {
@@ -36,11 +37,11 @@ func TestChainSend(t *testing.T) {
 			tr = nil
 			send := x.mw(func(ctx context.Context, got *handler.Outgoing) error {
 				tr.add("send")
-				want(t, "Outgoing", got, out)
+				check.Want(t, "Outgoing", got, out)
 				return context.Canceled
 			})
-			want(t, "result", send(t.Context(), out), context.Canceled)
-			want(t, "called", tr.String(), x.calls)
+			check.Want(t, "result", send(t.Context(), out), context.Canceled)
+			check.Want(t, "called", tr.String(), x.calls)
 		})
 	}
 }
@@ -50,7 +51,7 @@ func TestOutgoingMessageHeaders(t *testing.T) {
 	out := &handler.Outgoing{Messages: make([]handler.OutgoingMessage, 2)}
 	wantErr(t, "Set", out.Headers.Set("a", "1"), nil)
 	wantErr(t, "Set", out.Messages[0].Headers.Set("a", "2"), nil)
-	want(t, "common", list(out.Headers.All()), "a=1")
-	want(t, "first", list(out.Messages[0].Headers.All()), "a=2")
-	want(t, "second", list(out.Messages[1].Headers.All()), "")
+	check.Want(t, "common", list(out.Headers.All()), "a=1")
+	check.Want(t, "first", list(out.Messages[0].Headers.All()), "a=2")
+	check.Want(t, "second", list(out.Messages[1].Headers.All()), "")
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestAnswerBy(t *testing.T) {
@@ -68,23 +69,23 @@ func TestAnswerBy(t *testing.T) {
 				}
 
 				by, ok := delivery(m).AnswerBy()
-				want(t, "AnswerBy", by, c.answer)
-				want(t, "expires", ok, true)
+				check.Want(t, "AnswerBy", by, c.answer)
+				check.Want(t, "expires", ok, true)
 				at, ok := m.Deadline()
-				want(t, "Deadline", at.Sub(start), c.answer)
-				want(t, "has a deadline", ok, true)
+				check.Want(t, "Deadline", at.Sub(start), c.answer)
+				check.Want(t, "has a deadline", ok, true)
 				never, ok := m.Context().Deadline()
-				want(t, "the context has a deadline", ok, c.untouchableEnd > 0)
+				check.Want(t, "the context has a deadline", ok, c.untouchableEnd > 0)
 				if ok {
-					want(t, "the context's Deadline", never.Sub(start), c.untouchableEnd)
+					check.Want(t, "the context's Deadline", never.Sub(start), c.untouchableEnd)
 				}
 
 				<-m.Context().Done()
-				want(t, "the context ended at", time.Since(start), c.contextEnd)
+				check.Want(t, "the context ended at", time.Since(start), c.contextEnd)
 				time.Sleep(c.answer - c.contextEnd - 1)
-				want(t, "Answerable just before AnswerBy", delivery(m).Answerable(), true)
+				check.Want(t, "Answerable just before AnswerBy", delivery(m).Answerable(), true)
 				time.Sleep(time.Nanosecond)
-				want(t, "Answerable at AnswerBy", delivery(m).Answerable(), false)
+				check.Want(t, "Answerable at AnswerBy", delivery(m).Answerable(), false)
 			})
 		})
 	}
@@ -103,8 +104,8 @@ func TestNoMessageTimeout(t *testing.T) {
 			t.Error("the context's Deadline: want none")
 		}
 		time.Sleep(1000 * time.Hour)
-		want(t, "Answerable", delivery(m).Answerable(), true)
-		want(t, "Err", ctx.Err(), nil)
+		check.Want(t, "Answerable", delivery(m).Answerable(), true)
+		check.Want(t, "Err", ctx.Err(), nil)
 		select {
 		case <-ctx.Done():
 			t.Error("the context has ended")

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/middleware"
 )
 
@@ -47,22 +48,22 @@ func TestAutoTouch(t *testing.T) {
 			mw := handler.Chain(middleware.Recover(), middleware.AutoTouch())
 			err := run(m, mw, func(ctx context.Context, got *handler.Message) error {
 				ran = true
-				want(t, "message", got, m)
-				want(t, "context", ctx, m.Context())
-				want(t, "kept touched", len(s.kept), 1)
-				want(t, "stopped", len(s.stopped), 0)
+				check.Want(t, "message", got, m)
+				check.Want(t, "context", ctx, m.Context())
+				check.Want(t, "kept touched", len(s.kept), 1)
+				check.Want(t, "stopped", len(s.stopped), 0)
 				return c.end()
 			})
 			var p *handler.PanicError
 			if errors.As(err, &p) {
 				err = p.Value.(error)
 			}
-			want(t, "answer", err, c.err)
-			want(t, "the handler ran", ran, true)
-			want(t, "kept touched", len(s.kept), 1)
-			want(t, "the message", s.kept[0].Message(), m)
-			want(t, "stopped", len(s.stopped), 1)
-			want(t, "the stopped message", s.stopped[0].Message(), m)
+			check.Want(t, "answer", err, c.err)
+			check.Want(t, "the handler ran", ran, true)
+			check.Want(t, "kept touched", len(s.kept), 1)
+			check.Want(t, "the message", s.kept[0].Message(), m)
+			check.Want(t, "stopped", len(s.stopped), 1)
+			check.Want(t, "the stopped message", s.stopped[0].Message(), m)
 		})
 	}
 }
@@ -71,7 +72,7 @@ func TestAutoTouch(t *testing.T) {
 func TestAutoTouchWithoutAToucher(t *testing.T) {
 	failed := errors.New("failed")
 	for name, m := range map[string]*handler.Message{"another source": newSource(t).message("body"), "no source": new(handler.Message)} {
-		want(t, name, run(m, middleware.AutoTouch(), answer(failed)), failed)
+		check.Want(t, name, run(m, middleware.AutoTouch(), answer(failed)), failed)
 	}
 }
 

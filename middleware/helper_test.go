@@ -55,13 +55,6 @@ func panicking(v any) handler.Raw {
 	return func(context.Context, *handler.Message) error { panic(v) }
 }
 
-func want[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
 func wantErr(t testing.TB, what string, got, want error) {
 	t.Helper()
 	if !errors.Is(got, want) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/middleware"
 )
 
@@ -76,7 +77,7 @@ func TestLog(t *testing.T) {
 					"topic": "orders", "channel": "billing", "nsqd": "127.0.0.1:4150",
 					"id": "0123456789abcdef", "attempts": 3.0, "duration": 1.5e9,
 				} {
-					want(t, key, r[key], v)
+					check.Want(t, key, r[key], v)
 				}
 				if s := fmt.Sprint(r); strings.Contains(s, "s3cret") {
 					t.Errorf("the body was logged: %s", s)
@@ -91,8 +92,8 @@ func TestLogPassesAnswersOn(t *testing.T) {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelError + 1} {
 		logger, _ := records(t, level)
 		mw := middleware.Log(logger)
-		want(t, "success", run(m, mw, answer(nil)), nil)
-		want(t, "failure", run(m, mw, answer(errBusy)), errBusy)
+		check.Want(t, "success", run(m, mw, answer(nil)), nil)
+		check.Want(t, "failure", run(m, mw, answer(errBusy)), errBusy)
 		var p *handler.PanicError
 		if err := run(m, mw, panicking("boom")); !errors.As(err, &p) {
 			t.Errorf("panic: got %v, want a PanicError", err)
@@ -123,7 +124,7 @@ func TestLogLevels(t *testing.T) {
 	for _, r := range written() {
 		levels = append(levels, r["level"].(string))
 	}
-	want(t, "levels", strings.Join(levels, " "), "ERROR INFO WARN WARN")
+	check.Want(t, "levels", strings.Join(levels, " "), "ERROR INFO WARN WARN")
 }
 
 // A logger gets no records below its level.
@@ -138,7 +139,7 @@ func TestLogOfDisabledLevels(t *testing.T) {
 		_ = run(m, mw, answer(nil))
 		_ = run(m, mw, answer(errBusy))
 		_ = run(m, mw, panicking("boom"))
-		want(t, "records at "+level.String(), h.handled, records)
+		check.Want(t, "records at "+level.String(), h.handled, records)
 	}
 }
 
@@ -162,7 +163,7 @@ func TestLogWithTheHandlersContext(t *testing.T) {
 	var h countingHandler
 	m := newSource(t).message("body")
 	_ = run(m, middleware.Log(slog.New(&h)), answer(errBusy))
-	want(t, "message in the record's context", handler.FromContext(h.ctx), m)
+	check.Want(t, "message in the record's context", handler.FromContext(h.ctx), m)
 }
 
 func TestLogWithoutRecordAllocatesNothing(t *testing.T) {
@@ -196,7 +197,7 @@ func TestLogGoexit(t *testing.T) {
 		})
 	}()
 	<-done
-	want(t, "records of a handler that never answered", len(written()), 0)
+	check.Want(t, "records of a handler that never answered", len(written()), 0)
 }
 
 func TestLogDefaultLogger(t *testing.T) {
@@ -207,5 +208,5 @@ func TestLogDefaultLogger(t *testing.T) {
 	mw := middleware.Log(nil)
 	slog.SetDefault(before)
 	_ = run(newSource(t).message("body"), mw, answer(errBusy))
-	want(t, "records", len(written()), 1)
+	check.Want(t, "records", len(written()), 1)
 }

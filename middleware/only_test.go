@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/middleware"
 )
 
@@ -25,17 +26,17 @@ func TestOnly(t *testing.T) {
 		handled++
 		return errBusy
 	})
-	want(t, "built", built, 1)
+	check.Want(t, "built", built, 1)
 
 	s := newSource(t)
 	for _, body := range []string{"small body", "tiny", "abc", "", "large"} {
 		m := s.message(body)
-		want(t, "answer", h(m.Context(), m), errBusy)
+		check.Want(t, "answer", h(m.Context(), m), errBusy)
 	}
-	want(t, "built", built, 1)
-	want(t, "asked", asked, 5)
-	want(t, "applied", applied, 3)
-	want(t, "handled", handled, 5)
+	check.Want(t, "built", built, 1)
+	check.Want(t, "asked", asked, 5)
+	check.Want(t, "applied", applied, 3)
+	check.Want(t, "handled", handled, 5)
 }
 
 func TestOnlyOfNil(t *testing.T) {
@@ -48,11 +49,11 @@ func TestOnlyOfNil(t *testing.T) {
 	}
 	always := func(*handler.Message) bool { return true }
 	m := newSource(t).message("body")
-	want(t, "nil match", run(m, middleware.Only(nil, mw), answer(errBusy)), errBusy)
-	want(t, "applied", applied, 1)
-	want(t, "nil middleware", run(m, middleware.Only(always, nil), answer(errBusy)), errBusy)
-	want(t, "nil both", run(m, middleware.Only(nil, nil), answer(errBusy)), errBusy)
-	want(t, "applied", applied, 1)
+	check.Want(t, "nil match", run(m, middleware.Only(nil, mw), answer(errBusy)), errBusy)
+	check.Want(t, "applied", applied, 1)
+	check.Want(t, "nil middleware", run(m, middleware.Only(always, nil), answer(errBusy)), errBusy)
+	check.Want(t, "nil both", run(m, middleware.Only(nil, nil), answer(errBusy)), errBusy)
+	check.Want(t, "applied", applied, 1)
 }
 
 func TestOnlyAllocatesNothing(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/middleware"
 )
 
@@ -27,7 +28,7 @@ func TestRecover(t *testing.T) {
 			if !errors.As(err, &p) {
 				t.Fatalf("got %v, want a PanicError", err)
 			}
-			want(t, "Value", p.Value, c.value)
+			check.Want(t, "Value", p.Value, c.value)
 			if c.is != nil {
 				wantErr(t, "chain", err, c.is)
 			}
@@ -56,8 +57,8 @@ func TestRecoverFromRuntimeErrors(t *testing.T) {
 func TestRecoverPassesAnswersOn(t *testing.T) {
 	m := newSource(t).message("body")
 	errBusy := errors.New("busy")
-	want(t, "failure", run(m, middleware.Recover(), answer(errBusy)), errBusy)
-	want(t, "success", run(m, middleware.Recover(), answer(nil)), nil)
+	check.Want(t, "failure", run(m, middleware.Recover(), answer(errBusy)), errBusy)
+	check.Want(t, "success", run(m, middleware.Recover(), answer(nil)), nil)
 }
 
 func TestGoexitPassesOn(t *testing.T) {
@@ -74,8 +75,8 @@ func TestGoexitPassesOn(t *testing.T) {
 		returned = true
 	}()
 	<-done
-	want(t, "the handler's deferred function ran", deferred, true)
-	want(t, "the middleware returned", returned, false)
+	check.Want(t, "the handler's deferred function ran", deferred, true)
+	check.Want(t, "the middleware returned", returned, false)
 }
 
 func TestRecoverAllocatesNothing(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/middleware"
 )
 
@@ -39,8 +40,8 @@ func TestTimeout(t *testing.T) {
 					time.AfterFunc(time.Second, func() { c.end(s) })
 				}
 				m := s.message("body")
-				want(t, "cause", run(m, middleware.Timeout(c.d), untilDone), c.cause)
-				want(t, "ended after", s.terms.Now(), c.after)
+				check.Want(t, "cause", run(m, middleware.Timeout(c.d), untilDone), c.cause)
+				check.Want(t, "ended after", s.terms.Now(), c.after)
 				(*handler.Delivery)(m).Release()
 			})
 		})
@@ -52,16 +53,16 @@ func TestTimeoutIsADeadline(t *testing.T) {
 		m := newSource(t).message("body")
 		err := run(m, middleware.Timeout(time.Second), func(ctx context.Context, _ *handler.Message) error {
 			at, ok := ctx.Deadline()
-			want(t, "has a deadline", ok, true)
-			want(t, "Deadline", time.Until(at), time.Second)
+			check.Want(t, "has a deadline", ok, true)
+			check.Want(t, "Deadline", time.Until(at), time.Second)
 			<-ctx.Done()
 			return ctx.Err()
 		})
-		want(t, "Err", err, context.DeadlineExceeded)
-		want(t, "the message's own context", m.Context().Err(), nil)
+		check.Want(t, "Err", err, context.DeadlineExceeded)
+		check.Want(t, "the message's own context", m.Context().Err(), nil)
 	})
 	wantErr(t, "ErrTimeout", middleware.ErrTimeout, context.DeadlineExceeded)
-	want(t, "is the message timeout", errors.Is(middleware.ErrTimeout, handler.ErrMessageTimeout), false)
+	check.Want(t, "is the message timeout", errors.Is(middleware.ErrTimeout, handler.ErrMessageTimeout), false)
 	var timeout interface{ Timeout() bool }
 	if !errors.As(middleware.ErrTimeout, &timeout) || !timeout.Timeout() {
 		t.Error("ErrTimeout is no timeout")
@@ -74,11 +75,11 @@ func TestTimeoutWaitsForTheHandler(t *testing.T) {
 		s := newSource(t)
 		err := run(s.message("body"), middleware.Timeout(time.Second), func(ctx context.Context, _ *handler.Message) error {
 			time.Sleep(10 * time.Second)
-			want(t, "cause", context.Cause(ctx), middleware.ErrTimeout)
+			check.Want(t, "cause", context.Cause(ctx), middleware.ErrTimeout)
 			return nil
 		})
-		want(t, "answer", err, nil)
-		want(t, "answered after", s.terms.Now(), 10*time.Second)
+		check.Want(t, "answer", err, nil)
+		check.Want(t, "answered after", s.terms.Now(), 10*time.Second)
 	})
 }
 
@@ -90,8 +91,8 @@ func TestTouchDoesNotMoveTimeout(t *testing.T) {
 			wantErr(t, "Touch", m.Touch(), nil)
 			return untilDone(ctx, m)
 		})
-		want(t, "cause", err, middleware.ErrTimeout)
-		want(t, "ended after", s.terms.Now(), 50*time.Second)
+		check.Want(t, "cause", err, middleware.ErrTimeout)
+		check.Want(t, "ended after", s.terms.Now(), 50*time.Second)
 	})
 }
 
@@ -102,14 +103,14 @@ func TestTimeoutIsPerMessage(t *testing.T) {
 		var last context.Context
 		h := middleware.Timeout(5 * time.Second)(func(ctx context.Context, m *handler.Message) error {
 			last = ctx
-			want(t, "message", handler.FromContext(ctx), m)
+			check.Want(t, "message", handler.FromContext(ctx), m)
 			time.Sleep(4 * time.Second)
 			return ctx.Err()
 		})
 		for range 3 {
 			m := s.message("body")
-			want(t, "answer", h(m.Context(), m), nil)
-			want(t, "Err once it has returned", last.Err(), context.Canceled)
+			check.Want(t, "answer", h(m.Context(), m), nil)
+			check.Want(t, "Err once it has returned", last.Err(), context.Canceled)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -28,7 +29,7 @@ func TestActions(t *testing.T) {
 		{"for all commands", "", nsqxtest.Drop(), "", true},
 		{"for another command", "REQ", nsqxtest.Drop(), "", false},
 	} {
-		bubble(t, tt.name, func(t *testing.T) {
+		check.Bubble(t, tt.name, func(t *testing.T) {
 			s, c := oneInFlight(t, "")
 			var asked []string
 			s.On(tt.command, func(c *nsqxtest.ServerConn, cmd nsqxtest.Command) nsqxtest.Action {
@@ -36,38 +37,38 @@ func TestActions(t *testing.T) {
 				return tt.action
 			})
 			c.send("FIN %s\n", id(1))
-			want(t, "the client got", strings.Join(c.got(), ", "), tt.gets)
-			want(t, "in flight", s.Stats("orders", "billing").InFlight == 1, tt.remains)
-			want(t, "logged", len(s.Commands("FIN")), 1)
+			check.Want(t, "the client got", strings.Join(c.got(), ", "), tt.gets)
+			check.Want(t, "in flight", s.Stats("orders", "billing").InFlight == 1, tt.remains)
+			check.Want(t, "logged", len(s.Commands("FIN")), 1)
 			if tt.command == "REQ" {
 				wantList(t, "asked", asked)
 			} else {
 				wantList(t, "asked", asked, "FIN "+id(1)+" of orders/billing")
 			}
 		})
-		bubble(t, tt.name+", delayed", func(t *testing.T) {
+		check.Bubble(t, tt.name+", delayed", func(t *testing.T) {
 			s, c := oneInFlight(t, "")
 			s.On(tt.command, func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action { return tt.action.After(time.Second) })
 			c.send("FIN %s\n", id(1))
 			if tt.command != "REQ" {
 				time.Sleep(time.Second - 1)
 				c.want()
-				want(t, "in flight", s.Stats("orders", "billing").InFlight, 1)
+				check.Want(t, "in flight", s.Stats("orders", "billing").InFlight, 1)
 				time.Sleep(time.Nanosecond)
 			}
-			want(t, "the client got", strings.Join(c.got(), ", "), tt.gets)
-			want(t, "in flight later", s.Stats("orders", "billing").InFlight == 1, tt.remains)
+			check.Want(t, "the client got", strings.Join(c.got(), ", "), tt.gets)
+			check.Want(t, "in flight later", s.Stats("orders", "billing").InFlight == 1, tt.remains)
 		})
 	}
-	bubble(t, "hook removed", func(t *testing.T) {
+	check.Bubble(t, "hook removed", func(t *testing.T) {
 		s, c := oneInFlight(t, "")
 		s.On("FIN", func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action { return nsqxtest.Drop() })
 		s.On("FIN", nil)
 		c.send("FIN %s\n", id(1))
 		synctest.Wait()
-		want(t, "finished", s.Stats("orders", "billing").Finished, 1)
+		check.Want(t, "finished", s.Stats("orders", "billing").Finished, 1)
 	})
-	bubble(t, "a delay ends with the connection", func(t *testing.T) {
+	check.Bubble(t, "a delay ends with the connection", func(t *testing.T) {
 		s, c := oneInFlight(t, "")
 		s.On("FIN", func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
 			return nsqxtest.Proceed().After(time.Hour)
@@ -77,6 +78,6 @@ func TestActions(t *testing.T) {
 		s.Disconnect()
 		start := time.Now()
 		s.Close()
-		want(t, "Close took", time.Since(start), 0)
+		check.Want(t, "Close took", time.Since(start), 0)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -110,19 +111,19 @@ func TestChecks(t *testing.T) {
 			tb.end()
 			return s.Violations(), tb.reported()
 		}
-		bubble(t, tt.name, func(t *testing.T) {
+		check.Bubble(t, tt.name, func(t *testing.T) {
 			violations, reported := play(t)
 			if len(violations) != 1 || len(reported) != 1 {
 				t.Fatalf("got %v, reported %q, want one", violations, reported)
 			}
 			v := violations[0]
-			want(t, "check", v.Check, tt.check)
-			want(t, "connection", v.Conn, 1)
+			check.Want(t, "check", v.Check, tt.check)
+			check.Want(t, "connection", v.Conn, 1)
 			if !strings.Contains(v.Text, tt.report) || reported[0] != "nsqxtest: nsqd-1.test:4150: "+v.String() {
 				t.Errorf("got %q, reported %q, want %q", v.Text, reported[0], tt.report)
 			}
 		})
-		bubble(t, tt.name+", check off", func(t *testing.T) {
+		check.Bubble(t, tt.name+", check off", func(t *testing.T) {
 			if violations, reported := play(t, nsqxtest.WithoutChecks(tt.check)); len(violations)+len(reported) > 0 {
 				t.Errorf("got %v, reported %q, want nothing", violations, reported)
 			}
@@ -136,7 +137,7 @@ func TestWithoutChecks(t *testing.T) {
 		c := subscribed(t, s, "")
 		c.send("FIN %s\nCLS\nRDY 1\nCLS\n", id(1))
 		c.want("error E_FIN_FAILED FIN "+id(1)+" failed ID not in flight", "CLOSE_WAIT", "error E_INVALID cannot CLS in current state", "EOF")
-		want(t, "violations", len(s.Violations()), 0)
+		check.Want(t, "violations", len(s.Violations()), 0)
 	})
 }
 
@@ -172,7 +173,7 @@ func TestCheckReading(t *testing.T) {
 		s.Conns()[0].WriteRaw(make([]byte, 100_000))
 		time.Sleep(30*time.Second - 1)
 		synctest.Wait()
-		want(t, "violations before the end of the interval", len(s.Violations()), 0)
+		check.Want(t, "violations before the end of the interval", len(s.Violations()), 0)
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		violated(t, s, tb, nsqxtest.CheckHeartbeat, "has not read")
@@ -188,7 +189,7 @@ func TestCheckLeftover(t *testing.T) {
 		publisher.identify("")
 		start := time.Now()
 		violated(t, s, tb, nsqxtest.CheckLeftover, "still subscribed to orders/billing")
-		want(t, "Close took", time.Since(start), 5*time.Second)
+		check.Want(t, "Close took", time.Since(start), 5*time.Second)
 		publisher.want("OK", "EOF")
 	})
 }

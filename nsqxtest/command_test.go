@@ -5,18 +5,19 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
 func TestAnswers(t *testing.T) {
-	bubble(t, "REQ", func(t *testing.T) {
+	check.Bubble(t, "REQ", func(t *testing.T) {
 		s, c := oneInFlight(t, "", nsqxtest.WithMaxRequeueTimeout(time.Minute))
 		start := time.Now()
 		c.send("REQ %s 0\n", id(1))
 		c.want("message 1 attempt 2: x")
 		c.send("REQ %s 2000\n", id(1))
 		c.want()
-		want(t, "deferred", s.Stats("orders", "billing"), nsqxtest.ChannelStats{Subscribers: 1, Deferred: 1, Requeued: 2})
+		check.Want(t, "deferred", s.Stats("orders", "billing"), nsqxtest.ChannelStats{Subscribers: 1, Deferred: 1, Requeued: 2})
 		time.Sleep(2 * time.Second)
 		c.want("message 1 attempt 3: x")
 		c.send("REQ %s 3600000\n", id(1))
@@ -25,20 +26,20 @@ func TestAnswers(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		c.want("message 1 attempt 4: x")
 		first := s.Requeues("orders", "billing")[0].ID
-		want(t, "id", first.String(), id(1))
+		check.Want(t, "id", first.String(), id(1))
 		wantList(t, "requeues", s.Requeues("orders", "billing"),
 			nsqxtest.Requeue{Time: start, ID: first, Attempts: 1},
 			nsqxtest.Requeue{Time: start, ID: first, Attempts: 2, Delay: 2 * time.Second},
 			nsqxtest.Requeue{Time: start.Add(2 * time.Second), ID: first, Attempts: 3, Delay: time.Minute})
-		want(t, "attempts", s.Attempts("orders", "billing", first), 4)
+		check.Want(t, "attempts", s.Attempts("orders", "billing", first), 4)
 	})
-	bubble(t, "a requeued message goes to the tail", func(t *testing.T) {
+	check.Bubble(t, "a requeued message goes to the tail", func(t *testing.T) {
 		s, c := oneInFlight(t, "")
 		s.Publish("orders", []byte("y"))
 		c.send("REQ %s 0\n", id(1))
 		c.want("message 2 attempt 1: y")
 	})
-	bubble(t, "FIN after CLS", func(t *testing.T) {
+	check.Bubble(t, "FIN after CLS", func(t *testing.T) {
 		s, c := oneInFlight(t, "")
 		s.Publish("orders", []byte("y"))
 		c.send("CLS\nFIN %s\n", id(1))
@@ -47,9 +48,9 @@ func TestAnswers(t *testing.T) {
 		if len(finished) != 1 || finished[0].String() != id(1) {
 			t.Errorf("finished %v, want message 1", finished)
 		}
-		want(t, "stats", s.Stats("orders", "billing"), nsqxtest.ChannelStats{Subscribers: 1, Depth: 1, Finished: 1})
+		check.Want(t, "stats", s.Stats("orders", "billing"), nsqxtest.ChannelStats{Subscribers: 1, Depth: 1, Finished: 1})
 	})
-	bubble(t, "message of another connection", func(t *testing.T) {
+	check.Bubble(t, "message of another connection", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithMessageTimeout(time.Second))
 		a, b := subscribed(t, s, ""), subscribed(t, s, "")
 		s.Publish("orders", []byte("x"))

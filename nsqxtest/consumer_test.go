@@ -12,6 +12,7 @@ import (
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
 )
@@ -40,11 +41,11 @@ func TestConsumerHandles(t *testing.T) {
 		servers[0].Await("orders", "billing", finished(101))
 		servers[1].Await("orders", "billing", finished(100))
 		servers[2].Await("orders", "billing", finished(100))
-		want(t, "handled", handled.Load(), 302)
+		check.Want(t, "handled", handled.Load(), 302)
 		requeues := servers[0].Requeues("orders", "billing")
-		want(t, "requeues", len(requeues), 1)
-		want(t, "delay", requeues[0].Delay, 5*time.Second)
-		want(t, "attempts", servers[0].Attempts("orders", "billing", requeues[0].ID), 2)
+		check.Want(t, "requeues", len(requeues), 1)
+		check.Want(t, "delay", requeues[0].Delay, 5*time.Second)
+		check.Want(t, "attempts", servers[0].Attempts("orders", "billing", requeues[0].ID), 2)
 	})
 }
 
@@ -63,7 +64,7 @@ func TestConsumerDeadLetters(t *testing.T) {
 			names = append(names, cmd.Name)
 		}
 		wantList(t, "commands", names, "PUB", "FIN")
-		want(t, "finished", s.Stats("orders", "billing").Finished, 1)
+		check.Want(t, "finished", s.Stats("orders", "billing").Finished, 1)
 	})
 }
 
@@ -83,9 +84,9 @@ func TestConsumerTimesOut(t *testing.T) {
 		nsqxtest.Run(t, c)
 		s.Publish("orders", []byte("x"))
 		time.Sleep(2 * time.Minute)
-		want(t, "stats", s.Await("orders", "billing", finished(1)).TimedOut, 1)
+		check.Want(t, "stats", s.Await("orders", "billing", finished(1)).TimedOut, 1)
 		wantList(t, "causes", causes, error(handler.ErrMessageTimeout))
-		want(t, "requeues", len(s.Requeues("orders", "billing")), 0)
+		check.Want(t, "requeues", len(s.Requeues("orders", "billing")), 0)
 	})
 }
 
@@ -115,7 +116,7 @@ func TestConsumerReconnects(t *testing.T) {
 			s.Thaw(nsqxtest.BothWays)
 		},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
 			nsqxtest.Run(t, consumer(t, func(context.Context, string) error { return nil }, s.Option()))
 			s.Publish("orders", []byte("before"))
@@ -146,10 +147,10 @@ func TestConsumerDrains(t *testing.T) {
 		time.Sleep(time.Second)
 		stop()
 		st := s.Stats("orders", "billing")
-		want(t, "finished", st.Finished, 1)
-		want(t, "in flight", st.InFlight, 0)
-		want(t, "not handled", st.Depth+st.Deferred, 3)
-		want(t, "connections", len(s.Conns()), 0)
+		check.Want(t, "finished", st.Finished, 1)
+		check.Want(t, "in flight", st.InFlight, 0)
+		check.Want(t, "not handled", st.Depth+st.Deferred, 3)
+		check.Want(t, "connections", len(s.Conns()), 0)
 	})
 }
 
@@ -170,5 +171,5 @@ func TestConsumerInRealTime(t *testing.T) {
 	s.Await("orders", "billing", finished(1000))
 	mu.Lock()
 	defer mu.Unlock()
-	want(t, "handled", len(seen), 1000)
+	check.Want(t, "handled", len(seen), 1000)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
 )
@@ -45,8 +46,8 @@ func TestDeliver(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := consumer(t, tt.fn, append(tt.opts, nsqx.WithNSQD("nsqd.prod:4150"))...)
 			out := nsqxtest.Deliver(t, c, []byte("x"), tt.message...)
-			want(t, "disposition", out.Disposition, tt.disposition)
-			want(t, "delay", out.Delay, tt.delay)
+			check.Want(t, "disposition", out.Disposition, tt.disposition)
+			check.Want(t, "delay", out.Delay, tt.delay)
 		})
 	}
 }
@@ -57,30 +58,30 @@ func TestDeliverDeadLetter(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		c := consumer(t, func(context.Context, string) error { return retry.Permanent(errCredit) }, nsqx.WithDeadLetter("orders.dead"), s.Option())
 		out := nsqxtest.Deliver(t, c, []byte("x"))
-		want(t, "disposition", out.Disposition, handler.DeadLetter)
+		check.Want(t, "disposition", out.Disposition, handler.DeadLetter)
 		wantList(t, "dead letters", nsqxtest.Received(t, s, "orders.dead", codec.String(), 1), "x")
 	})
 }
 
 func TestHandle(t *testing.T) {
-	bubble(t, "error", func(t *testing.T) {
+	check.Bubble(t, "error", func(t *testing.T) {
 		err := nsqxtest.Handle(t, func(ctx context.Context, n int) error {
 			m := handler.FromContext(ctx)
-			want(t, "value", n, 7)
-			want(t, "attempts", m.Attempts, 4)
-			want(t, "origin", m.Topic()+"/"+m.Channel(), "orders/billing")
+			check.Want(t, "value", n, 7)
+			check.Want(t, "attempts", m.Attempts, 4)
+			check.Want(t, "origin", m.Topic()+"/"+m.Channel(), "orders/billing")
 			return errCredit
 		}, 7, nsqxtest.WithAttempts(4), nsqxtest.WithTopic("orders", "billing"))
-		want(t, "error", err, errCredit)
+		check.Want(t, "error", err, errCredit)
 	})
-	bubble(t, "timeout", func(t *testing.T) {
+	check.Bubble(t, "timeout", func(t *testing.T) {
 		var seen context.Context
 		err := nsqxtest.Handle(t, func(ctx context.Context, _ int) error {
 			seen = ctx
 			<-ctx.Done()
 			return context.Cause(ctx)
 		}, 0)
-		want(t, "cause", err, handler.ErrMessageTimeout)
-		want(t, "ended", seen.Err() != nil, true)
+		check.Want(t, "cause", err, handler.ErrMessageTimeout)
+		check.Want(t, "ended", seen.Err() != nil, true)
 	})
 }

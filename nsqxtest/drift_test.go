@@ -5,18 +5,19 @@ import (
 	"testing/synctest"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
 // A server that counts too many messages in flight delivers less than RDY says.
 func TestDrift(t *testing.T) {
-	bubble(t, "on demand", func(t *testing.T) {
+	check.Bubble(t, "on demand", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		c := subscribed(t, s, "")
 		c.send("RDY 2\n")
 		synctest.Wait()
 		s.Conns()[0].Drift(2)
-		want(t, "in flight", s.Conns()[0].InFlight(), 2)
+		check.Want(t, "in flight", s.Conns()[0].InFlight(), 2)
 		s.Publish("orders", []byte("a"), []byte("b"))
 		c.want()
 		c.send("RDY 3\n")
@@ -24,7 +25,7 @@ func TestDrift(t *testing.T) {
 		s.Conns()[0].Drift(-1)
 		c.want("message 2 attempt 1: b")
 	})
-	bubble(t, "two messages with one id", func(t *testing.T) {
+	check.Bubble(t, "two messages with one id", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		c := subscribed(t, s, "")
 		c.send("RDY 2\n")
@@ -35,7 +36,7 @@ func TestDrift(t *testing.T) {
 		c.want("message 7 attempt 1: a", "message 7 attempt 1: a")
 		c.send("FIN %s\nFIN %s\n", id(7), id(7))
 		c.want("error E_FIN_FAILED FIN " + id(7) + " failed ID not in flight")
-		want(t, "in flight", s.Stats("orders", "billing").InFlight, 0)
-		want(t, "in flight as counted", s.Conns()[0].InFlight(), 1)
+		check.Want(t, "in flight", s.Stats("orders", "billing").InFlight, 0)
+		check.Want(t, "in flight as counted", s.Conns()[0].InFlight(), 1)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -29,14 +30,14 @@ func TestOption(t *testing.T) {
 			return append(options[:2:2], nsqx.WithConsumerOptions(nsqx.WithOptions(o)))
 		},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
 			nsqxtest.Run(t, consumer(t, handle, order(s.Option())...))
 			s.Publish("orders", []byte("x"))
 			s.Await("orders", "billing", finished(1))
-			want(t, "client_id", s.Conns()[0].Identify()["client_id"], any("billing-7"))
-			want(t, "tls_v1", s.Conns()[0].Identify()["tls_v1"], any(false))
-			want(t, "AUTH", string(s.Commands("AUTH")[0].Body), "s3cret")
+			check.Want(t, "client_id", s.Conns()[0].Identify()["client_id"], any("billing-7"))
+			check.Want(t, "tls_v1", s.Conns()[0].Identify()["tls_v1"], any(false))
+			check.Want(t, "AUTH", string(s.Commands("AUTH")[0].Body), "s3cret")
 		})
 	}
 	for text, opts := range map[string][]nsqx.ConsumerOption{

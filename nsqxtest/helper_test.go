@@ -24,24 +24,11 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-func want[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
 func wantList[T comparable](t testing.TB, what string, got []T, want ...T) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: got\n%v, want\n%v", what, got, want)
 	}
-}
-
-// bubble runs f as a subtest in a synctest bubble, which fails if a goroutine remains.
-func bubble(t *testing.T, name string, f func(t *testing.T)) {
-	t.Helper()
-	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
 // recorder is a testing.TB that keeps what is reported.

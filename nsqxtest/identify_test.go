@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -31,7 +32,7 @@ func TestIdentify(t *testing.T) {
 			nsqxtest.WithMaxRDY(7), nsqxtest.WithMessageTimeout(time.Second), nsqxtest.WithMaxMessageTimeout(time.Minute), nsqxtest.WithAuth("s"),
 		}, map[string]any{"max_rdy_count": 7., "msg_timeout": 1000., "max_msg_timeout": 60_000., "auth_required": true}},
 	} {
-		bubble(t, tt.name, func(t *testing.T) {
+		check.Bubble(t, tt.name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t, tt.opts...)
 			c := connect(t, s)
 			asks := `"feature_negotiation":true,"client_id":"me"`
@@ -43,14 +44,14 @@ func TestIdentify(t *testing.T) {
 			if err := json.Unmarshal([]byte(c.got()[0]), &answer); err != nil {
 				t.Fatal(err)
 			}
-			want(t, "fields", len(answer), len(defaults))
+			check.Want(t, "fields", len(answer), len(defaults))
 			for field, v := range defaults {
 				if other, ok := tt.differs[field]; ok {
 					v = other
 				}
-				want(t, field, answer[field], v)
+				check.Want(t, field, answer[field], v)
 			}
-			want(t, "client_id", s.Conns()[0].Identify()["client_id"], any("me"))
+			check.Want(t, "client_id", s.Conns()[0].Identify()["client_id"], any("me"))
 		})
 	}
 }
@@ -71,7 +72,7 @@ func TestDeflate(t *testing.T) {
 		c.want("message 1 attempt 1: x")
 		c.send("FIN %s\n", id(1))
 		synctest.Wait()
-		want(t, "finished", s.Stats("orders", "billing").Finished, 1)
+		check.Want(t, "finished", s.Stats("orders", "billing").Finished, 1)
 	})
 }
 
@@ -82,17 +83,17 @@ func TestAuth(t *testing.T) {
 		c.want("OK")
 		return c
 	}
-	bubble(t, "right", func(t *testing.T) {
+	check.Bubble(t, "right", func(t *testing.T) {
 		c := auth(t)
 		c.send("%s", with("AUTH", "s3cret")+"SUB orders billing\n")
 		c.want(`{"identity":"nsqxtest","identity_url":"","permission_count":1}`, "OK")
 	})
-	bubble(t, "wrong", func(t *testing.T) {
+	check.Bubble(t, "wrong", func(t *testing.T) {
 		c := auth(t)
 		c.send("%s", with("AUTH", "secret"))
 		c.want("error E_AUTH_FAILED AUTH failed", "EOF")
 	})
-	bubble(t, "none", func(t *testing.T) {
+	check.Bubble(t, "none", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithAuth("s3cret"), nsqxtest.WithoutChecks(nsqxtest.CheckHandshake))
 		for _, cmd := range []string{"SUB orders billing\n", with("PUB orders", "x")} {
 			c := connect(t, s)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -69,9 +70,9 @@ func TestLookupdAnswers(t *testing.T) {
 			s.Publish("orders", []byte("x"))
 			continue
 		}
-		want(t, tt.request, ask(t, l, tt.request), tt.want)
+		check.Want(t, tt.request, ask(t, l, tt.request), tt.want)
 	}
-	want(t, "first request", l.Requests()[0].String(), "GET /ping")
+	check.Want(t, "first request", l.Requests()[0].String(), "GET /ping")
 }
 
 // A new topic has the channels that its nsqlookupds know, but ephemeral ones, before its first
@@ -83,13 +84,13 @@ func TestNewTopic(t *testing.T) {
 	ask(t, l, "POST /channel/create?topic=orders&channel=audit")
 	ask(t, l, "POST /channel/create?topic=orders&channel=mine%23ephemeral")
 	s.Publish("orders", []byte("x"))
-	want(t, "billing", s.Stats("orders", "billing").Depth, 1)
-	want(t, "audit", s.Stats("orders", "audit").Depth, 1)
-	want(t, "ephemeral", s.Stats("orders", "mine#ephemeral").Depth, 0)
+	check.Want(t, "billing", s.Stats("orders", "billing").Depth, 1)
+	check.Want(t, "audit", s.Stats("orders", "audit").Depth, 1)
+	check.Want(t, "ephemeral", s.Stats("orders", "mine#ephemeral").Depth, 0)
 
 	ask(t, l, "POST /channel/create?topic=orders&channel=late") // nsqd does not ask again
 	s.Publish("orders", []byte("y"))
-	want(t, "late", s.Stats("orders", "late").Depth, 0)
+	check.Want(t, "late", s.Stats("orders", "late").Depth, 0)
 
 	for name, away := range map[string]func(){
 		"stopped": l.Stop,
@@ -97,7 +98,7 @@ func TestNewTopic(t *testing.T) {
 	} {
 		away()
 		s.Publish("refunds", []byte("x"))
-		want(t, name, s.Stats("refunds", "billing").Depth, 0)
+		check.Want(t, name, s.Stats("refunds", "billing").Depth, 0)
 	}
 }
 
@@ -115,10 +116,10 @@ func TestRegistration(t *testing.T) {
 			}
 		}
 		found("at first", true)
-		want(t, "channels", strings.Join(l.Channels("orders"), " "), "billing")
+		check.Want(t, "channels", strings.Join(l.Channels("orders"), " "), "billing")
 		s.Stop()
 		found("stopped", false)
-		want(t, "channels of a server that stopped", strings.Join(l.Channels("orders"), " "), "billing")
+		check.Want(t, "channels of a server that stopped", strings.Join(l.Channels("orders"), " "), "billing")
 		s.Start("nsqd-7.test:4150")
 		found("moved", true)
 
@@ -130,7 +131,7 @@ func TestRegistration(t *testing.T) {
 		found("after a restart", false)
 		time.Sleep(16 * time.Second)
 		found("soon after a restart", true)
-		want(t, "channels after a restart", strings.Join(l.Channels("orders"), " "), "billing")
+		check.Want(t, "channels after a restart", strings.Join(l.Channels("orders"), " "), "billing")
 
 		l.Stop()
 		l.Start()
@@ -149,23 +150,23 @@ func TestLookupdHangs(t *testing.T) {
 		if _, err := client.Get("http://any.test/ping"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want a deadline", err)
 		}
-		want(t, "it took", time.Since(start), 3*time.Second)
+		check.Want(t, "it took", time.Since(start), 3*time.Second)
 		time.AfterFunc(time.Second, func() { l.Hang(false) })
-		want(t, "afterwards", ask(t, l, "GET /ping"), "200 OK")
-		want(t, "it took in all", time.Since(start), 4*time.Second)
+		check.Want(t, "afterwards", ask(t, l, "GET /ping"), "200 OK")
+		check.Want(t, "it took in all", time.Since(start), 4*time.Second)
 	})
 }
 
 func TestLookupdOn(t *testing.T) {
 	l := nsqxtest.NewLookupd(t)
 	l.On("/lookup", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }))
-	want(t, "garbage", ask(t, l, "GET /lookup?topic=orders"), "200 OK <html>")
-	want(t, "other path", ask(t, l, "GET /ping"), "200 OK")
+	check.Want(t, "garbage", ask(t, l, "GET /lookup?topic=orders"), "200 OK <html>")
+	check.Want(t, "other path", ask(t, l, "GET /ping"), "200 OK")
 	l.On("", http.NotFoundHandler())
-	want(t, "every path", ask(t, l, "GET /ping"), "404 Not Found 404 page not found")
+	check.Want(t, "every path", ask(t, l, "GET /ping"), "404 Not Found 404 page not found")
 	l.On("/lookup", nil)
 	l.On("", nil)
-	want(t, "restored", ask(t, l, "GET /topics"), `200 OK {"topics":[]}`)
+	check.Want(t, "restored", ask(t, l, "GET /topics"), `200 OK {"topics":[]}`)
 	l.On("", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
 	if _, err := l.Client().HTTPClient.Get("http://any.test/ping"); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v, want an unexpected EOF", err)
@@ -182,7 +183,7 @@ func TestLookupdServes(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	want(t, "status", res.StatusCode, http.StatusOK)
+	check.Want(t, "status", res.StatusCode, http.StatusOK)
 	l.Stop()
 	if _, err := http.Get(srv.URL + "/topics"); err == nil {
 		t.Error("a stopped nsqlookupd has answered")
@@ -196,7 +197,7 @@ func TestLookupdOption(t *testing.T) {
 		"alone":      nil,
 		"production": {nsqx.WithNSQD("nsqd.prod:4150"), nsqx.WithLookupd("lookupd.prod:4161"), nsqx.WithNSQDFilter(func(string) bool { return false })},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			lookupds := nsqxtest.NewLookupds(t, 2)
 			servers := nsqxtest.NewServers(t, 2, nsqxtest.WithLookupds(lookupds...))
 			handle := func(context.Context, string) error { return nil }
@@ -204,7 +205,7 @@ func TestLookupdOption(t *testing.T) {
 			lookupds[1].Stop()
 			servers[0].Publish("orders", []byte("x"))
 			servers[0].Await("orders", "billing", finished(1))
-			want(t, "dials of the server without the topic", servers[1].Dials(), 0)
+			check.Want(t, "dials of the server without the topic", servers[1].Dials(), 0)
 
 			servers[0].Stop()
 			servers[0].Start("nsqd-9.test:4150")
@@ -227,7 +228,7 @@ func (number2) Append(dst []byte, _ int) ([]byte, error) { return dst, nil }
 
 // Network replaces the way to the servers and keeps the service's own discovery.
 func TestNetwork(t *testing.T) {
-	bubble(t, "discoverer", func(t *testing.T) {
+	check.Bubble(t, "discoverer", func(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 2)
 		l := nsqxtest.NewLookupd(t)
 		for _, s := range servers {
@@ -248,7 +249,7 @@ func TestNetwork(t *testing.T) {
 				t.Errorf("got %v, want a refused connection", s.LastErr)
 			}
 		}
-		want(t, "polls", l.Requests()[0].Method, http.MethodGet)
+		check.Want(t, "polls", l.Requests()[0].Method, http.MethodGet)
 	})
 	if _, err := nsqx.NewProducer("orders", number2{}, nsqxtest.Network()); err == nil || !strings.Contains(err.Error(), "WithNSQD") {
 		t.Errorf("got %v, want a fault: Network names no nsqd", err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -14,18 +15,18 @@ func TestMessage(t *testing.T) {
 	body := []byte("x")
 	m := nsqxtest.Message(body, nsqxtest.WithID(id), nsqxtest.WithTimestamp(accepted))
 	body[0] = 'y'
-	want(t, "body", string(m.Body), "x")
-	want(t, "id", m.ID, id)
-	want(t, "attempts", m.Attempts, 1)
-	want(t, "timestamp", m.Timestamp(), accepted)
-	want(t, "touches before", nsqxtest.Touches(m), 0)
-	want(t, "Touch", m.Touch(), nil)
-	want(t, "Touch", m.Touch(), nil)
-	want(t, "touches", nsqxtest.Touches(m), 2)
-	want(t, "touches of another", nsqxtest.Touches(new(handler.Message)), 0)
+	check.Want(t, "body", string(m.Body), "x")
+	check.Want(t, "id", m.ID, id)
+	check.Want(t, "attempts", m.Attempts, 1)
+	check.Want(t, "timestamp", m.Timestamp(), accepted)
+	check.Want(t, "touches before", nsqxtest.Touches(m), 0)
+	check.Want(t, "Touch", m.Touch(), nil)
+	check.Want(t, "Touch", m.Touch(), nil)
+	check.Want(t, "touches", nsqxtest.Touches(m), 2)
+	check.Want(t, "touches of another", nsqxtest.Touches(new(handler.Message)), 0)
 
 	lost := nsqxtest.Message(nil, nsqxtest.WithTouch(func() error { return handler.ErrConnLost }))
-	want(t, "default id", lost.ID.String(), "0000000000000001")
-	want(t, "failed Touch", lost.Touch(), handler.ErrConnLost)
-	want(t, "failed touches", nsqxtest.Touches(lost), 1)
+	check.Want(t, "default id", lost.ID.String(), "0000000000000001")
+	check.Want(t, "failed Touch", lost.Touch(), handler.ErrConnLost)
+	check.Want(t, "failed touches", nsqxtest.Touches(lost), 1)
 }

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -25,56 +26,56 @@ func TestOutputBuffer(t *testing.T) {
 			if d > 0 {
 				time.Sleep(d - 1)
 				c.want()
-				want(t, "in flight", s.Stats("orders", "billing").InFlight, 1)
+				check.Want(t, "in flight", s.Stats("orders", "billing").InFlight, 1)
 				time.Sleep(time.Nanosecond)
 			}
 			c.want("message 1 attempt 1: x")
 		}
 	}
-	bubble(t, "default timeout of nsqd", after(250*time.Millisecond, ""))
-	bubble(t, "timeout of the server", after(time.Second, "", nsqxtest.WithOutputBuffer(1000, time.Second)))
-	bubble(t, "timeout of the client", after(25*time.Millisecond, `"output_buffer_timeout":25`))
-	bubble(t, "size of the client", after(0, `"output_buffer_size":-1`))
-	bubble(t, "off", after(0, `"output_buffer_size":64`, nsqxtest.WithOutputBuffer(0, 0)))
+	check.Bubble(t, "default timeout of nsqd", after(250*time.Millisecond, ""))
+	check.Bubble(t, "timeout of the server", after(time.Second, "", nsqxtest.WithOutputBuffer(1000, time.Second)))
+	check.Bubble(t, "timeout of the client", after(25*time.Millisecond, `"output_buffer_timeout":25`))
+	check.Bubble(t, "size of the client", after(0, `"output_buffer_size":-1`))
+	check.Bubble(t, "off", after(0, `"output_buffer_size":64`, nsqxtest.WithOutputBuffer(0, 0)))
 
-	bubble(t, "no timeout", func(t *testing.T) {
+	check.Bubble(t, "no timeout", func(t *testing.T) {
 		_, c := open(t, `"output_buffer_timeout":-1`)
 		time.Sleep(29 * time.Second)
 		c.want()
 		time.Sleep(time.Second) // a heartbeat flushes the buffer
 		c.want("message 1 attempt 1: x")
 	})
-	bubble(t, "buffer full", func(t *testing.T) {
+	check.Bubble(t, "buffer full", func(t *testing.T) {
 		s, c := open(t, `"output_buffer_size":100`)
 		c.want()
 		s.Publish("orders", make([]byte, 32)) // frames of 35 and 66 bytes
-		want(t, "frames", len(c.got()), 2)
+		check.Want(t, "frames", len(c.got()), 2)
 	})
-	bubble(t, "in flight reaches RDY", func(t *testing.T) {
+	check.Bubble(t, "in flight reaches RDY", func(t *testing.T) {
 		s, c := open(t, "")
 		for range 8 {
 			s.Publish("orders", []byte("x"))
 		}
 		c.want()
 		s.Publish("orders", []byte("x"))
-		want(t, "messages", len(c.got()), 10)
+		check.Want(t, "messages", len(c.got()), 10)
 	})
-	bubble(t, "RDY lowered to the messages in flight", func(t *testing.T) {
+	check.Bubble(t, "RDY lowered to the messages in flight", func(t *testing.T) {
 		_, c := open(t, "")
 		c.send("RDY 2\n")
 		c.want()
 		c.send("RDY 1\n")
 		c.want("message 1 attempt 1: x")
 	})
-	bubble(t, "an answer flushes", func(t *testing.T) {
+	check.Bubble(t, "an answer flushes", func(t *testing.T) {
 		_, c := open(t, "")
 		c.send("CLS\n")
 		c.want("message 1 attempt 1: x", "CLOSE_WAIT")
 	})
-	bubble(t, "lost with the connection", func(t *testing.T) {
+	check.Bubble(t, "lost with the connection", func(t *testing.T) {
 		s, c := open(t, "")
 		s.Disconnect()
 		c.want("EOF")
-		want(t, "in flight", s.Stats("orders", "billing").InFlight, 1)
+		check.Want(t, "in flight", s.Stats("orders", "billing").InFlight, 1)
 	})
 }

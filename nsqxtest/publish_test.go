@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -20,15 +21,15 @@ func TestPublish(t *testing.T) {
 
 		wantList(t, "received", nsqxtest.Received(t, s, "orders", codec.String(), 4), "a", "b", "c", "d")
 		published := s.Published("orders")
-		want(t, "published", len(published), 4)
-		want(t, "delay", published[3].Delay, 1500*time.Millisecond)
-		want(t, "id", published[3].ID.String(), id(4))
-		want(t, "connection", published[3].Conn, 1)
+		check.Want(t, "published", len(published), 4)
+		check.Want(t, "delay", published[3].Delay, 1500*time.Millisecond)
+		check.Want(t, "id", published[3].ID.String(), id(4))
+		check.Want(t, "connection", published[3].Conn, 1)
 
 		sub := subscribed(t, s, "")
 		sub.send("RDY 10\n")
 		time.Sleep(1500*time.Millisecond - 1)
-		want(t, "not deferred", len(sub.got()), 4)
+		check.Want(t, "not deferred", len(sub.got()), 4)
 		time.Sleep(251 * time.Millisecond)
 		sub.want("message 4 attempt 1: d")
 	})

@@ -6,17 +6,18 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
 func TestAwait(t *testing.T) {
 	empty := func(st nsqxtest.ChannelStats) bool { return st.InFlight == 0 }
-	bubble(t, "in time", func(t *testing.T) {
+	check.Bubble(t, "in time", func(t *testing.T) {
 		s, c := oneInFlight(t, "")
 		time.AfterFunc(9*time.Second, func() { c.send("FIN %s\n", id(1)) })
-		want(t, "finished", s.Await("orders", "billing", empty).Finished, 1)
+		check.Want(t, "finished", s.Await("orders", "billing", empty).Finished, 1)
 	})
-	bubble(t, "too late", func(t *testing.T) {
+	check.Bubble(t, "too late", func(t *testing.T) {
 		tb := new(recorder)
 		s := nsqxtest.NewServer(tb, nsqxtest.WithPatience(3*time.Second))
 		start := time.Now()
@@ -27,7 +28,7 @@ func TestAwait(t *testing.T) {
 			t.Error("Await has returned")
 		}()
 		<-ended
-		want(t, "took", time.Since(start), 3*time.Second)
+		check.Want(t, "took", time.Since(start), 3*time.Second)
 		tb.end()
 		if got := tb.reported(); len(got) != 1 || !strings.Contains(got[0], "orders/billing did not reach") {
 			t.Errorf("reported %q", got)
@@ -52,11 +53,11 @@ func TestCommands(t *testing.T) {
 		}
 		wantList(t, "commands", lines, "IDENTIFY", "SUB orders billing", "RDY 5", "IDENTIFY", "PUB orders")
 		rdy := s.Commands("RDY")[0]
-		want(t, "time", time.Since(rdy.Time), 0)
-		want(t, "connection", rdy.Conn, 1)
-		want(t, "parameter", rdy.Param(0)+rdy.Param(1), "5")
+		check.Want(t, "time", time.Since(rdy.Time), 0)
+		check.Want(t, "connection", rdy.Conn, 1)
+		check.Want(t, "parameter", rdy.Param(0)+rdy.Param(1), "5")
 		of2 := s.CommandsWhere(func(cmd nsqxtest.Command) bool { return cmd.Conn == 2 })
-		want(t, "of the second connection", len(of2), 2)
-		want(t, "body", string(of2[1].Body), "x")
+		check.Want(t, "of the second connection", len(of2), 2)
+		check.Want(t, "body", string(of2[1].Body), "x")
 	})
 }

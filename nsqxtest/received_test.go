@@ -4,12 +4,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
 func TestReceivedFails(t *testing.T) {
 	for name, n := range map[string]int{"too few": 3, "not decodable": 2} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			tb := new(recorder)
 			s := nsqxtest.NewServer(tb)
 			c := connect(t, s)

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -23,7 +24,7 @@ func TestRun(t *testing.T) {
 		{"error", []nsqx.Service{wait, service(func(context.Context) error { return errCredit })}, "Run: no credit"},
 		{"early", []nsqx.Service{service(func(context.Context) error { return nil }), wait}, "stopped before the end"},
 	} {
-		bubble(t, tt.name, func(t *testing.T) {
+		check.Bubble(t, tt.name, func(t *testing.T) {
 			tb := new(recorder)
 			stop := nsqxtest.Run(tb, tt.services...)
 			synctest.Wait()
@@ -45,7 +46,7 @@ func TestRun(t *testing.T) {
 			<-ctx.Done()
 			return nil
 		}))
-		want(t, "value", <-got, any("v"))
+		check.Want(t, "value", <-got, any("v"))
 		tb.end()
 		wantList(t, "reported", tb.reported())
 	})

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -16,24 +17,24 @@ func TestDisconnect(t *testing.T) {
 		"EOF":   (*nsqxtest.Server).Disconnect,
 		"reset": (*nsqxtest.Server).ResetConns,
 	} {
-		bubble(t, got, func(t *testing.T) {
+		check.Bubble(t, got, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
 			a, b := subscribed(t, s, ""), subscribed(t, s, "")
 			s.Freeze(nsqxtest.BothWays) // has no effect on the end
 			end(s)
 			a.want(got)
 			b.want(got)
-			want(t, "connections", len(s.Conns()), 0)
-			want(t, "subscribers", s.Stats("orders", "billing").Subscribers, 0)
+			check.Want(t, "connections", len(s.Conns()), 0)
+			check.Want(t, "subscribers", s.Stats("orders", "billing").Subscribers, 0)
 		})
 	}
-	bubble(t, "one of two", func(t *testing.T) {
+	check.Bubble(t, "one of two", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		a, b := subscribed(t, s, ""), subscribed(t, s, "")
 		s.Conns()[1].Disconnect()
 		a.want()
 		b.want("EOF")
-		want(t, "dial of the other", s.Conns()[0].N(), 1)
+		check.Want(t, "dial of the other", s.Conns()[0].N(), 1)
 	})
 }
 
@@ -47,7 +48,7 @@ func TestRefuse(t *testing.T) {
 		}
 		s.Refuse(false)
 		subscribed(t, s, "")
-		want(t, "dials", s.Dials(), 3)
+		check.Want(t, "dials", s.Dials(), 3)
 		c.want()
 	})
 }
@@ -60,6 +61,6 @@ func TestCloseWaits(t *testing.T) {
 		time.AfterFunc(4*time.Second, c.close)
 		start := time.Now()
 		s.Close()
-		want(t, "Close took", time.Since(start), 4*time.Second)
+		check.Want(t, "Close took", time.Since(start), 4*time.Second)
 	})
 }

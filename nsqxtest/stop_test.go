@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -18,7 +19,7 @@ func TestStop(t *testing.T) {
 		"stop": {(*nsqxtest.Server).Stop, []string{"message 3 attempt 1: queued", "message 1 attempt 2: in flight", "message 2 attempt 1: deferred"}},
 		"kill": {(*nsqxtest.Server).Kill, []string{"message 3 attempt 1: queued"}},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
 			c := subscribed(t, s, "")
 			c.send("RDY 1\n")
@@ -33,11 +34,11 @@ func TestStop(t *testing.T) {
 			if _, err := s.DialContext(t.Context(), "tcp", s.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Errorf("a dial to a stopped server: got %v, want a refused connection", err)
 			}
-			want(t, "state", s.Stats("orders", "billing"), nsqxtest.ChannelStats{Depth: len(tt.want)})
+			check.Want(t, "state", s.Stats("orders", "billing"), nsqxtest.ChannelStats{Depth: len(tt.want)})
 
 			time.Sleep(2 * time.Hour) // no timer of before has an effect
 			s.Start("")
-			want(t, "address", s.Addr(), "nsqd-1.test:4150")
+			check.Want(t, "address", s.Addr(), "nsqd-1.test:4150")
 			c = subscribed(t, s, "")
 			c.send("RDY %d\n", len(tt.want))
 			c.want(tt.want...)
@@ -48,22 +49,22 @@ func TestStop(t *testing.T) {
 }
 
 func TestStartMoves(t *testing.T) {
-	bubble(t, "moves", func(t *testing.T) {
+	check.Bubble(t, "moves", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
 		s.Start("nsqd-9.test:4150") // it runs
-		want(t, "address", s.Addr(), "nsqd-1.test:4150")
+		check.Want(t, "address", s.Addr(), "nsqd-1.test:4150")
 		s.Stop()
 		s.Publish("orders", []byte("x"))
 		s.Start("nsqd-9.test:4150")
-		want(t, "address", s.Addr(), "nsqd-9.test:4150")
-		want(t, "depth", s.Stats("orders", "").Depth, 1)
+		check.Want(t, "address", s.Addr(), "nsqd-9.test:4150")
+		check.Want(t, "depth", s.Stats("orders", "").Depth, 1)
 	})
 }
 
 func TestWithoutLog(t *testing.T) {
-	bubble(t, "none", func(t *testing.T) {
+	check.Bubble(t, "none", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithoutLog())
 		subscribed(t, s, "")
-		want(t, "commands", len(s.Commands()), 0)
+		check.Want(t, "commands", len(s.Commands()), 0)
 	})
 }

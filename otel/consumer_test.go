@@ -17,6 +17,7 @@ import (
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
 	nsqotel "github.com/nsqx/nsqx/otel"
@@ -74,10 +75,10 @@ func TestOutcomes(t *testing.T) {
 					attrs += " messaging.nsq.message.requeue_delay_ms=" + tt.delay
 				}
 				attrs += " messaging.operation.name=process messaging.operation.type=process messaging.system=nsq"
-				want(t, "name", span.Name(), "process orders")
-				want(t, "kind", span.SpanKind(), trace.SpanKindConsumer)
-				want(t, "status", span.Status().Code, status)
-				want(t, "events", len(span.Events()), 0)
+				check.Want(t, "name", span.Name(), "process orders")
+				check.Want(t, "kind", span.SpanKind(), trace.SpanKindConsumer)
+				check.Want(t, "status", span.Status().Code, status)
+				check.Want(t, "events", len(span.Events()), 0)
 				wantAttributes(t, "span", span.Attributes(), attrs)
 				k.wantPoints("nsq.consumer.settlements", settled+" messaging.nsq.message.disposition="+tt.disposition)
 				k.wantPoints("messaging.client.consumed.messages", "1"+processed+" messaging.operation.name=process")
@@ -110,7 +111,7 @@ func TestMaxAttempts(t *testing.T) {
 			return tt.out.Err
 		})(m.Context(), m)
 		k.wantPoints("messaging.client.consumed.messages", "1 error.type="+tt.want+" messaging.operation.name=process")
-		want(t, name, k.span().Status().Code, codes.Error)
+		check.Want(t, name, k.span().Status().Code, codes.Error)
 	}
 }
 
@@ -164,24 +165,24 @@ func TestParent(t *testing.T) {
 			var seen trace.SpanContext
 			var tenant string
 			c := k.consumer(func(ctx context.Context, v string) error {
-				want(t, "payload", v, "7")
+				check.Want(t, "payload", v, "7")
 				seen = trace.SpanContextFromContext(ctx)
 				tenant = baggage.FromContext(ctx).Member("tenant").Value()
 				return nil
 			})
 			nsqxtest.Deliver(t, c, traced(t, `"7"`))
-			want(t, "baggage", tenant, "7")
-			want(t, "handler is in the producer's trace", seen.TraceID().String() == producerTrace, tt.sameTrace)
-			want(t, "spans", len(k.spans.Ended()), tt.spans)
+			check.Want(t, "baggage", tenant, "7")
+			check.Want(t, "handler is in the producer's trace", seen.TraceID().String() == producerTrace, tt.sameTrace)
+			check.Want(t, "spans", len(k.spans.Ended()), tt.spans)
 			k.wantPoints("messaging.client.consumed.messages", "1 messaging.operation.name=process")
 			if tt.spans == 0 {
 				return
 			}
 			span := k.span()
-			want(t, "handler's span", seen.SpanID(), span.SpanContext().SpanID())
-			want(t, "parent", span.Parent().SpanID().String(), tt.parent)
-			want(t, "links", len(span.Links()), 1)
-			want(t, "link", span.Links()[0].SpanContext.SpanID().String(), tt.linked)
+			check.Want(t, "handler's span", seen.SpanID(), span.SpanContext().SpanID())
+			check.Want(t, "parent", span.Parent().SpanID().String(), tt.parent)
+			check.Want(t, "links", len(span.Links()), 1)
+			check.Want(t, "link", span.Links()[0].SpanContext.SpanID().String(), tt.linked)
 		})
 	}
 }
@@ -198,10 +199,10 @@ func TestPlainMessage(t *testing.T) {
 	m = nsqxtest.Message(foreign.AppendTo(nil, []byte(`"7"`)))
 	c.Process(ctx, m) // with headers, but without a trace
 	for _, span := range k.spans.Ended() {
-		want(t, "parent", span.Parent().SpanID(), outer.SpanContext().SpanID())
-		want(t, "links", len(span.Links()), 0)
+		check.Want(t, "parent", span.Parent().SpanID(), outer.SpanContext().SpanID())
+		check.Want(t, "links", len(span.Links()), 0)
 	}
-	want(t, "spans", len(k.spans.Ended()), 2)
+	check.Want(t, "spans", len(k.spans.Ended()), 2)
 }
 
 // The span of a handler that calls runtime.Goexit ends.
@@ -218,7 +219,7 @@ func TestGoexit(t *testing.T) {
 		_ = wrapped(m.Context(), m)
 	}()
 	<-done
-	want(t, "status", k.span().Status().Code, codes.Error)
+	check.Want(t, "status", k.span().Status().Code, codes.Error)
 	wantAttributes(t, "span", k.span().Attributes(), "error.type=panic "+common+" messaging.nsq.message.attempts=1 messaging.operation.name=process messaging.operation.type=process messaging.system=nsq")
 	k.wantPoints("nsq.consumer.settlements", "none")
 }
@@ -235,13 +236,13 @@ func TestAttributes(t *testing.T) {
 			return ""
 		}))
 	nsqxtest.Deliver(t, k.consumer(func(context.Context, string) error { return nil }), []byte(`"7"`))
-	want(t, "name", k.span().Name(), "process ord*")
+	check.Want(t, "name", k.span().Name(), "process ord*")
 	wantAttributes(t, "span", k.span().Attributes(), "messaging.destination.name=orders messaging.destination.subscription.name=billing messaging.destination.template=ord* "+
 		"messaging.nsq.message.attempts=1 messaging.nsq.message.disposition=finish messaging.operation.name=process messaging.operation.type=process messaging.system=nsq shard=3 team=cash")
 	k.wantPoints("messaging.client.consumed.messages", "1 messaging.destination.template=ord* messaging.operation.name=process zone=a")
 
 	_ = k.publish(context.Background(), &handler.Outgoing{Topic: "bills"}, func(context.Context, *handler.Outgoing) error { return nil })
-	want(t, "name without a template", k.spans.Ended()[1].Name(), "publish bills")
+	check.Want(t, "name without a template", k.spans.Ended()[1].Name(), "publish bills")
 }
 
 // Nil options are ignored, and without an SDK nothing is recorded.
@@ -251,9 +252,9 @@ func TestNoProviders(t *testing.T) {
 	k := &kit{Telemetry: tel, t: t}
 	failed := errors.New("failed")
 	out := nsqxtest.Deliver(t, k.consumer(func(context.Context, string) error { return failed }), traced(t, `"7"`))
-	want(t, "disposition", out.Disposition, handler.Requeue)
+	check.Want(t, "disposition", out.Disposition, handler.Requeue)
 	err := k.publish(context.Background(), &handler.Outgoing{Topic: "bills", Envelope: true}, func(context.Context, *handler.Outgoing) error { return failed })
-	want(t, "error", err, failed)
+	check.Want(t, "error", err, failed)
 }
 
 // The table of nsqds is bounded, but messages of all nsqds are counted.
@@ -275,5 +276,5 @@ func TestManyNSQDs(t *testing.T) {
 	for _, p := range sum(t, k.collect()["messaging.client.consumed.messages"]) {
 		total += p.Value
 	}
-	want(t, "counted", total, 2*n)
+	check.Want(t, "counted", total, 2*n)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/wire"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
@@ -70,7 +71,7 @@ func TestErrorTypes(t *testing.T) {
 			if name != "hostile" && !errors.Is(err, tt.err) {
 				t.Errorf("got %v", err)
 			}
-			want(t, "status", k.span().Status().Code, codes.Error)
+			check.Want(t, "status", k.span().Status().Code, codes.Error)
 			wantAttributes(t, "span", k.span().Attributes(), "error.type="+tt.want+
 				" messaging.client.id=web-1 messaging.destination.name=orders messaging.operation.name=publish messaging.operation.type=send messaging.system=nsq")
 			k.wantPoints("messaging.client.sent.messages", "1 error.type="+tt.want+" messaging.operation.name=publish")
@@ -87,7 +88,7 @@ func TestHostileHandlerError(t *testing.T) {
 	})
 	m := nsqxtest.Message(nil)
 	_ = wrapped(m.Context(), m)
-	want(t, "description", k.span().Status().Description, "its Error method panicked")
+	check.Want(t, "description", k.span().Status().Description, "its Error method panicked")
 	k.wantPoints("nsq.consumer.settlements", "1 error.type=_OTHER messaging.nsq.message.disposition=requeue")
 }
 
@@ -104,11 +105,11 @@ func TestErrorTypesAreFew(t *testing.T) {
 		kind, _ := p.Attributes.Value("error.type")
 		kinds[kind.AsString()] = p.Value
 	}
-	want(t, "types", len(kinds), 64+2)
-	want(t, "the first", kinds["E_0"], 1)
-	want(t, "the last", kinds["E_63"], 1)
-	want(t, "others", kinds["_OTHER"], 36)
-	want(t, "fixed", kinds["canceled"], 1)
+	check.Want(t, "types", len(kinds), 64+2)
+	check.Want(t, "the first", kinds["E_0"], 1)
+	check.Want(t, "the last", kinds["E_63"], 1)
+	check.Want(t, "others", kinds["_OTHER"], 36)
+	check.Want(t, "fixed", kinds["canceled"], 1)
 }
 
 // The text of an error is cut to 256 bytes of UTF-8.

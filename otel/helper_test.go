@@ -34,13 +34,6 @@ var (
 	discard = slog.New(slog.DiscardHandler)
 )
 
-func want[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
 // kit is a telemetry with its own providers, and their records.
 type kit struct {
 	nsqx.Telemetry

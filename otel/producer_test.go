@@ -14,6 +14,7 @@ import (
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
@@ -43,11 +44,11 @@ func TestPublish(t *testing.T) {
 					out.NSQD = nsqd1
 					return nil
 				})
-				want(t, "error", err, nil)
-				want(t, "name", k.span().Name(), "publish orders")
-				want(t, "kind", k.span().SpanKind(), trace.SpanKindProducer)
-				want(t, "status", k.span().Status().Code, codes.Unset)
-				want(t, "headers", tt.out.Headers.Len(), 0) // consumers may not read envelopes
+				check.Want(t, "error", err, nil)
+				check.Want(t, "name", k.span().Name(), "publish orders")
+				check.Want(t, "kind", k.span().SpanKind(), trace.SpanKindProducer)
+				check.Want(t, "status", k.span().Status().Code, codes.Unset)
+				check.Want(t, "headers", tt.out.Headers.Len(), 0) // consumers may not read envelopes
 				wantAttributes(t, "span", k.span().Attributes(), tt.attrs)
 				k.wantPoints("messaging.client.sent.messages", tt.sent+" messaging.operation.name=publish")
 				k.wantPoints("messaging.client.operation.duration", "1×, 1s messaging.operation.name=publish messaging.operation.type=send")
@@ -108,13 +109,13 @@ func TestInject(t *testing.T) {
 				inside = trace.SpanContextFromContext(ctx)
 				return nil
 			})
-			want(t, "spans", len(k.spans.Ended()), tt.spans)
-			want(t, "trace", inside.TraceID(), outer.SpanContext().TraceID())
-			want(t, "span of its own", inside.SpanID() != outer.SpanContext().SpanID(), tt.spans == 1)
+			check.Want(t, "spans", len(k.spans.Ended()), tt.spans)
+			check.Want(t, "trace", inside.TraceID(), outer.SpanContext().TraceID())
+			check.Want(t, "span of its own", inside.SpanID() != outer.SpanContext().SpanID(), tt.spans == 1)
 			parent, _ := out.Headers.Get("traceparent")
-			want(t, "traceparent", parent, "00-"+inside.TraceID().String()+"-"+inside.SpanID().String()+"-"+inside.TraceFlags().String())
+			check.Want(t, "traceparent", parent, "00-"+inside.TraceID().String()+"-"+inside.SpanID().String()+"-"+inside.TraceFlags().String())
 			tenant, _ := out.Headers.Get("baggage")
-			want(t, "baggage", tenant, "tenant=7")
+			check.Want(t, "baggage", tenant, "tenant=7")
 		})
 	}
 }
@@ -123,10 +124,10 @@ func TestInject(t *testing.T) {
 func TestPublishPanics(t *testing.T) {
 	k := newKit(t)
 	func() {
-		defer func() { want[any](t, "panic", recover(), "no") }()
+		defer func() { check.Want[any](t, "panic", recover(), "no") }()
 		_ = k.publish(t.Context(), &handler.Outgoing{Topic: "orders", Messages: messages(1)}, func(context.Context, *handler.Outgoing) error { panic("no") })
 	}()
-	want(t, "status", k.span().Status().Code, codes.Error)
+	check.Want(t, "status", k.span().Status().Code, codes.Error)
 	k.wantPoints("messaging.client.sent.messages", "1 error.type=panic messaging.operation.name=publish")
 }
 
@@ -146,27 +147,27 @@ func TestOneTrace(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, outer := k.tracers.Tracer("").Start(t.Context(), "outer")
-		want(t, "publish", p.Publish(ctx, "7"), nil)
+		check.Want(t, "publish", p.Publish(ctx, "7"), nil)
 		nsqxtest.Received(t, srv, "orders.dead", codec.Bytes(), 1)
 		pubs := srv.Commands("PUB")
 		synctest.Wait()
-		want(t, "close", p.Shutdown(t.Context()), nil)
+		check.Want(t, "close", p.Shutdown(t.Context()), nil)
 
 		parent := outer.SpanContext()
 		names := []string{"publish orders", "process orders", "publish orders.dead"}
 		spans := k.spans.Started()[1:]
-		want(t, "spans", len(spans), len(names))
+		check.Want(t, "spans", len(spans), len(names))
 		for i, span := range spans {
-			want(t, "span", span.Name(), names[i])
-			want(t, "trace", span.SpanContext().TraceID(), parent.TraceID())
-			want(t, "parent of "+names[i], span.Parent().SpanID(), parent.SpanID())
+			check.Want(t, "span", span.Name(), names[i])
+			check.Want(t, "trace", span.SpanContext().TraceID(), parent.TraceID())
+			check.Want(t, "parent of "+names[i], span.Parent().SpanID(), parent.SpanID())
 			parent = span.SpanContext()
 		}
-		want(t, "span of the handler", inHandler.SpanID(), spans[1].SpanContext().SpanID())
+		check.Want(t, "span of the handler", inHandler.SpanID(), spans[1].SpanContext().SpanID())
 		headers, _, err := envelope.Split(pubs[len(pubs)-1].Body)
-		want(t, "envelope", err, nil)
+		check.Want(t, "envelope", err, nil)
 		value, _ := headers.Get("traceparent")
-		want(t, "trace of the dead letter", string(value), "00-"+parent.TraceID().String()+"-"+parent.SpanID().String()+"-01")
+		check.Want(t, "trace of the dead letter", string(value), "00-"+parent.TraceID().String()+"-"+parent.SpanID().String()+"-01")
 		k.wantPoints("messaging.client.sent.messages", "1 messaging.operation.name=publish\n1 messaging.operation.name=publish")
 	})
 }

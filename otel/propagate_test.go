@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/nsqxtest"
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
@@ -67,18 +68,18 @@ func TestForeignPropagator(t *testing.T) {
 	}
 	_ = k.publish(baggage.ContextWithBaggage(t.Context(), bag), out, func(_ context.Context, out *handler.Outgoing) error {
 		keys, _ := out.Headers.Get("keys")
-		want(t, "keys", keys, "uber-b,uber-a")
+		check.Want(t, "keys", keys, "uber-b,uber-a")
 		nsqxtest.Deliver(t, c, out.Headers.AppendTo(nil, out.Messages[0].Body))
 		return nil
 	})
 	slices.Sort(got)
-	want(t, "baggage", strings.Join(got, " "), "a=1 b=3")
-	want(t, "links", len(k.spans.Ended()[0].Links()), 0)
+	check.Want(t, "baggage", strings.Join(got, " "), "a=1 b=3")
+	check.Want(t, "links", len(k.spans.Ended()[0].Links()), 0)
 }
 
 // Without a topic, the span is named after the operation.
 func TestNoTopic(t *testing.T) {
 	k := newKit(t)
 	_ = k.publish(t.Context(), &handler.Outgoing{}, func(context.Context, *handler.Outgoing) error { return nil })
-	want(t, "name", k.span().Name(), "publish")
+	check.Want(t, "name", k.span().Name(), "publish")
 }

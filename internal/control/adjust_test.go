@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func wantQuotas(t *testing.T, what string, lines []*line, want ...int) {
@@ -108,7 +109,7 @@ func TestLimit(t *testing.T) {
 		"all stuck, 6 connections":     {service: 10 * ms, stuck: 4, conns: 6, want: 0},
 		"restrained, fixed, stuck":     {fixed: 3, restrained: true, stuck: 2, want: 2},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			s := newService(t, Config{
 				Concurrency: concurrency, MaxInFlight: tt.fixed, FixedRDY: tt.fixedRDY, MaxInFlightBytes: maxBytes,
 			}, takes(0))
@@ -132,16 +133,16 @@ func TestLimit(t *testing.T) {
 			}
 			s.size.Add(10, uint64(10*tt.size))
 			s.stuck = tt.stuck
-			s.locked(func() { want(t, "limit", s.limit(conns, loads, tt.restrained), tt.want) })
+			s.locked(func() { check.Want(t, "limit", s.limit(conns, loads, tt.restrained), tt.want) })
 		})
 	}
 }
 
 // TestPatience: a message may wait for a second, or for a quarter of the shortest message timeout.
 func TestPatience(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{}, takes(0))
-		want(t, "without connections", patience(nil), time.Second)
+		check.Want(t, "without connections", patience(nil), time.Second)
 		var conns []*conn.Conn
 		for _, tt := range []struct {
 			timeout int // in milliseconds
@@ -149,7 +150,7 @@ func TestPatience(t *testing.T) {
 		}{{60000, time.Second}, {4000, time.Second}, {2000, 500 * ms}, {3000, 500 * ms}, {400, 100 * ms}} {
 			s.identify = map[string]any{"msg_timeout": tt.timeout}
 			conns = append(conns, s.dial("nsqd-"+strconv.Itoa(tt.timeout)+":4150").conn)
-			want(t, "with a timeout of "+strconv.Itoa(tt.timeout)+" ms", patience(conns), tt.want)
+			check.Want(t, "with a timeout of "+strconv.Itoa(tt.timeout)+" ms", patience(conns), tt.want)
 		}
 	})
 }
@@ -160,7 +161,7 @@ func TestAllowed(t *testing.T) {
 		s := newService(t, Config{}, takes(0))
 		wantAllowed := func(what string, n int) {
 			t.Helper()
-			s.locked(func() { want(t, what, s.allowed(), n) })
+			s.locked(func() { check.Want(t, what, s.allowed(), n) })
 		}
 		wantAllowed("without a breaker", math.MaxInt)
 		s.Pause()
@@ -186,7 +187,7 @@ func TestAllowed(t *testing.T) {
 
 // TestAdjust: quotas follow what may be in flight, and are 0 while there must be nothing more.
 func TestAdjust(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 10}, takes(0))
 		s.Control.service.Add(10*10*ms, 10)
 		s.Start()
@@ -201,10 +202,10 @@ func TestAdjust(t *testing.T) {
 		})
 		s.adjust(false)
 		wantQuotas(t, "stalled", lines, 0, 0)
-		want(t, "max in flight, stalled", s.State().MaxInFlight, 1)
+		check.Want(t, "max in flight, stalled", s.State().MaxInFlight, 1)
 		s.locked(func() { s.stalled = false })
 		s.settleQuotas()
-		want(t, "quotas, restrained", quotaSum(lines), 1)
+		check.Want(t, "quotas, restrained", quotaSum(lines), 1)
 		s.locked(func() { s.restraint = restraint{} })
 		s.settleQuotas()
 		wantQuotas(t, "no longer stalled", lines, 5, 5)
@@ -213,12 +214,12 @@ func TestAdjust(t *testing.T) {
 		wantQuotas(t, "paused, at once", lines, 0, 0)
 		s.adjust(false)
 		wantQuotas(t, "paused", lines, 0, 0)
-		want(t, "max in flight, paused", s.State().MaxInFlight, 0)
+		check.Want(t, "max in flight, paused", s.State().MaxInFlight, 0)
 		s.Resume()
 		wantQuotas(t, "resumed, until Run is awake", lines, 0, 0)
 		s.settleQuotas()
 		wantQuotas(t, "resumed", lines, 5, 5)
-		want(t, "max in flight, resumed", s.State().MaxInFlight, 10)
+		check.Want(t, "max in flight, resumed", s.State().MaxInFlight, 10)
 
 		lines[0].end()
 		s.adjust(false)
@@ -228,7 +229,7 @@ func TestAdjust(t *testing.T) {
 
 // TestAdjustOverCapacity: no quota until half of the capacity is free.
 func TestAdjustOverCapacity(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
 		s := newService(t, Config{MaxInFlight: 2, FixedRDY: true}, handle)
 		s.Start()
@@ -238,48 +239,48 @@ func TestAdjustOverCapacity(t *testing.T) {
 		synctest.Wait()
 		l.flood(2, 6) // 2*2+1 fit
 		synctest.Wait()
-		want(t, "quota at the overflow", l.quota(), 0)
+		check.Want(t, "quota at the overflow", l.quota(), 0)
 		s.adjust(true)
-		want(t, "quota over capacity", l.quota(), 0)
+		check.Want(t, "quota over capacity", l.quota(), 0)
 		s.pool.Shed(3)
 		s.adjust(true)
-		want(t, "quota with 3 of 5", l.quota(), 0)
+		check.Want(t, "quota with 3 of 5", l.quota(), 0)
 		s.pool.Shed(2)
 		s.adjust(true)
-		want(t, "quota with 2 of 5", l.quota(), 2)
+		check.Want(t, "quota with 2 of 5", l.quota(), 2)
 		release()
 	})
 }
 
 // TestYielding: while a connection may use more than its quota, another one gets no more.
 func TestYielding(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
 		s := newService(t, Config{MaxInFlight: 10, Concurrency: 10}, handle)
 		s.Start()
 		first := s.dial(nsqd1)
 		s.adjust(true)
-		want(t, "quota of the only one", first.quota(), 10)
-		want(t, "yielding", s.Control.yielding, false)
+		check.Want(t, "quota of the only one", first.quota(), 10)
+		check.Want(t, "yielding", s.Control.yielding, false)
 		first.flood(1, 10)
 		synctest.Wait()
 		second := s.dial(nsqd2)
 		lines := []*line{first, second}
 		s.adjust(true)
-		want(t, "yielding with 10 in flight", s.Control.yielding, true)
-		want(t, "settled", s.settled(), false)
+		check.Want(t, "yielding with 10 in flight", s.Control.yielding, true)
+		check.Want(t, "settled", s.settled(), false)
 		wantQuotas(t, "with 10 in flight", lines, 9, 0)
 		s.awake()
 		synctest.Wait()
-		want(t, "woken before it has yielded", s.awake(), false)
+		check.Want(t, "woken before it has yielded", s.awake(), false)
 		release()
 		synctest.Wait()
-		want(t, "woken when it has yielded", s.awake(), true)
+		check.Want(t, "woken when it has yielded", s.awake(), true)
 		for range 10 { // ticks: the demand of the first fades
 			s.settleQuotas()
 			s.adjust(true)
 		}
-		want(t, "yielding at last", s.Control.yielding, false)
+		check.Want(t, "yielding at last", s.Control.yielding, false)
 		wantQuotas(t, "at last", lines, 5, 5)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/observe"
@@ -25,7 +26,7 @@ func (s *service) backoffStates() (states []observe.BackoffState) {
 
 // TestBreaker: failures in a row close RDY; later one message tries, and its success opens RDY again.
 func TestBreaker(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		var down atomic.Bool
 		down.Store(true)
 		s := newService(t, Config{
@@ -41,28 +42,28 @@ func TestBreaker(t *testing.T) {
 		l := s.dial(nsqd1)
 		time.Sleep(time.Second)
 		for i := range uint64(10) {
-			want(t, "events before the last failure", len(s.backoffStates()), 0)
+			check.Want(t, "events before the last failure", len(s.backoffStates()), 0)
 			l.flood(1+i, 1)
 			time.Sleep(10 * ms)
 		}
-		want(t, "events", len(s.backoffStates()), 1)
-		want(t, "event", s.backoffStates()[0], observe.BackoffOpen)
-		want(t, "quota while it is open", l.quota(), 0)
-		want(t, "watching", s.watching.Load(), true)
+		check.Want(t, "events", len(s.backoffStates()), 1)
+		check.Want(t, "event", s.backoffStates()[0], observe.BackoffOpen)
+		check.Want(t, "quota while it is open", l.quota(), 0)
+		check.Want(t, "watching", s.watching.Load(), true)
 
 		down.Store(false)
 		time.Sleep(70 * time.Second)
-		want(t, "quota of the probe", l.quota(), 1)
-		want(t, "events", len(s.backoffStates()), 2)
-		want(t, "event", s.backoffStates()[1], observe.BackoffProbe)
+		check.Want(t, "quota of the probe", l.quota(), 1)
+		check.Want(t, "events", len(s.backoffStates()), 2)
+		check.Want(t, "event", s.backoffStates()[1], observe.BackoffProbe)
 		for i := range uint64(10) {
 			l.flood(100+i, 1)
 			time.Sleep(time.Second)
 		}
 		states := s.backoffStates()
-		want(t, "events", len(states), 3)
-		want(t, "last event", states[len(states)-1], observe.BackoffClosed)
-		want(t, "watching afterwards", s.watching.Load(), false)
-		want(t, "RDY afterwards is open", l.quota() > 1, true)
+		check.Want(t, "events", len(states), 3)
+		check.Want(t, "last event", states[len(states)-1], observe.BackoffClosed)
+		check.Want(t, "watching afterwards", s.watching.Load(), false)
+		check.Want(t, "RDY afterwards is open", l.quota() > 1, true)
 	})
 }

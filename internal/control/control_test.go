@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/flow"
 )
 
@@ -21,29 +22,29 @@ var quick = []time.Duration{3125 * time.Microsecond, 9375 * time.Microsecond, 21
 func TestFirstTick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, Config{}, takes(0))
-		want(t, "first tick, service time unknown", s.firstTick(), flow.Tick/32)
+		check.Want(t, "first tick, service time unknown", s.firstTick(), flow.Tick/32)
 		s.service.Add(time.Second, 0)
-		want(t, "first tick, nothing has ended yet", s.firstTick(), flow.Tick/32)
+		check.Want(t, "first tick, nothing has ended yet", s.firstTick(), flow.Tick/32)
 		s.service.Add(time.Second, 10)
-		want(t, "first tick, service time known", s.firstTick(), flow.Tick)
+		check.Want(t, "first tick, service time known", s.firstTick(), flow.Tick)
 	})
 }
 
 // TestSleep: ticks double up to [flow.Tick]; then Run sleeps until something happens.
 func TestSleep(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 10, FixedRDY: true}, takes(0))
 		began := time.Now()
 		s.run()
 		time.Sleep(time.Minute)
 		s.wantLooks("at the start", began, quick...)
-		want(t, "asleep", s.asleep.Load(), true)
+		check.Want(t, "asleep", s.asleep.Load(), true)
 
 		began = time.Now()
 		l := s.dial(nsqd1) // wakes
 		time.Sleep(time.Minute)
 		s.wantLooks("after a connection", began, append([]time.Duration{0}, quick...)...)
-		want(t, "quota", l.quota(), 10)
+		check.Want(t, "quota", l.quota(), 10)
 
 		began = time.Now()
 		l.flood(1, 3)
@@ -54,7 +55,7 @@ func TestSleep(t *testing.T) {
 		l.flood(4, 3)
 		time.Sleep(time.Minute)
 		s.wantLooks("after more messages", began, 0, 100*ms, 200*ms, 300*ms)
-		want(t, "asleep at last", s.asleep.Load(), true)
+		check.Want(t, "asleep at last", s.asleep.Load(), true)
 	})
 }
 
@@ -71,7 +72,7 @@ func TestWakeBy(t *testing.T) {
 		"Overflow":       func(s *service, l *line) { s.Overflow(l.conn, nil, errBill) },
 		"twice":          func(s *service, _ *line) { s.Wake(); s.Wake() },
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			s := newService(t, Config{MaxInFlight: 10}, takes(0))
 			s.run()
 			l := s.dial(nsqd1)
@@ -80,15 +81,15 @@ func TestWakeBy(t *testing.T) {
 			then(s, l)
 			time.Sleep(time.Minute)
 			s.wantLooks(name, began, append([]time.Duration{0}, quick...)...)
-			want(t, "asleep again", s.asleep.Load(), true)
+			check.Want(t, "asleep again", s.asleep.Load(), true)
 
 			then(s, l)
 			time.Sleep(10 * ms)
 			l.flood(1, 1) // while Run ticks and asleep may still be set
 			time.Sleep(flow.Tick)
-			want(t, "messages counted", s.counted(), 1)
+			check.Want(t, "messages counted", s.counted(), 1)
 			time.Sleep(time.Minute)
-			want(t, "asleep after a message", s.asleep.Load(), true)
+			check.Want(t, "asleep after a message", s.asleep.Load(), true)
 		})
 	}
 }
@@ -98,17 +99,17 @@ func TestArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, Config{}, takes(0))
 		s.Arrived()
-		want(t, "woken while awake", s.awake(), false)
+		check.Want(t, "woken while awake", s.awake(), false)
 		s.asleep.Store(true)
 		var all sync.WaitGroup
 		for range 100 {
 			all.Go(s.Arrived)
 		}
 		all.Wait()
-		want(t, "woken while asleep", s.awake(), true)
-		want(t, "asleep", s.asleep.Load(), false)
+		check.Want(t, "woken while asleep", s.awake(), true)
+		check.Want(t, "asleep", s.asleep.Load(), false)
 		s.Arrived()
-		want(t, "woken again", s.awake(), false)
+		check.Want(t, "woken again", s.awake(), false)
 	})
 }
 
@@ -121,18 +122,18 @@ func TestArrivedWithOpenTurns(t *testing.T) {
 			s.openTurns.Store(true)
 			for range 3 {
 				s.Arrived()
-				want(t, "woken while turns are open", s.awake(), true)
+				check.Want(t, "woken while turns are open", s.awake(), true)
 			}
 			s.openTurns.Store(false)
 			s.Arrived()
-			want(t, "woken afterwards, while asleep", s.awake(), asleep)
+			check.Want(t, "woken afterwards, while asleep", s.awake(), asleep)
 		}
 	})
 }
 
 // TestPausedSleeps: Run sleeps in a pause, although fewer messages than connections may be in flight.
 func TestPausedSleeps(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 10, FixedRDY: true}, takes(0))
 		s.run()
 		lines := []*line{s.dial(nsqd1), s.dial(nsqd2)}
@@ -140,8 +141,8 @@ func TestPausedSleeps(t *testing.T) {
 		began := time.Now()
 		s.Pause()
 		time.Sleep(time.Minute)
-		want(t, "asleep", s.asleep.Load(), true)
-		want(t, "max in flight", s.State().MaxInFlight, 0)
+		check.Want(t, "asleep", s.asleep.Load(), true)
+		check.Want(t, "max in flight", s.State().MaxInFlight, 0)
 		s.wantLooks("in the pause", began, append([]time.Duration{0}, quick...)...)
 		began = time.Now()
 		s.Resume()
@@ -154,47 +155,47 @@ func TestPausedSleeps(t *testing.T) {
 // TestIdle: Run may sleep after two ticks without a message; a message that arrives between the last
 // count and the decision to sleep keeps Run awake, since Arrived found it awake.
 func TestIdle(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 10}, takes(0))
 		s.Start()
 		l := s.dial(nsqd1)
 		s.adjust(true)
-		want(t, "woken by the connection", s.awake(), true)
+		check.Want(t, "woken by the connection", s.awake(), true)
 		s.measure()
-		want(t, "idle after a tick", s.idle(), false)
+		check.Want(t, "idle after a tick", s.idle(), false)
 		s.measure()
-		want(t, "idle after two ticks", s.idle(), true)
-		want(t, "asleep", s.asleep.Load(), true)
+		check.Want(t, "idle after two ticks", s.idle(), true)
+		check.Want(t, "asleep", s.asleep.Load(), true)
 		l.flood(1, 1)
 		synctest.Wait()
-		want(t, "woken", s.awake(), true)
-		want(t, "asleep", s.asleep.Load(), false)
+		check.Want(t, "woken", s.awake(), true)
+		check.Want(t, "asleep", s.asleep.Load(), false)
 
 		s.measure()
-		want(t, "quiet ticks after a message", s.quiet, 0)
+		check.Want(t, "quiet ticks after a message", s.quiet, 0)
 		s.measure()
 		s.measure()
-		want(t, "quiet ticks", s.quiet, 2)
+		check.Want(t, "quiet ticks", s.quiet, 2)
 		l.flood(2, 1) // after the count
 		synctest.Wait()
-		want(t, "woken while awake", s.awake(), false)
-		want(t, "idle with a message", s.idle(), false)
-		want(t, "asleep with a message", s.asleep.Load(), false)
+		check.Want(t, "woken while awake", s.awake(), false)
+		check.Want(t, "idle with a message", s.idle(), false)
+		check.Want(t, "asleep with a message", s.asleep.Load(), false)
 		s.measure()
-		want(t, "quiet ticks after that message", s.quiet, 0)
+		check.Want(t, "quiet ticks after that message", s.quiet, 0)
 
 		s.measure()
 		s.measure()
 		s.SetMaxInFlight(0) // quotas were lowered after the count
 		s.locked(func() { s.yielding = true })
-		want(t, "idle while a connection yields", s.idle(), false)
-		want(t, "asleep while a connection yields", s.asleep.Load(), false)
+		check.Want(t, "idle while a connection yields", s.idle(), false)
+		check.Want(t, "asleep while a connection yields", s.asleep.Load(), false)
 	})
 }
 
 // TestIdleNot: a tick with a running or waiting message, or with anything pending, is not quiet.
 func TestIdleNot(t *testing.T) {
-	bubble(t, "running", func(t *testing.T) {
+	check.Bubble(t, "running", func(t *testing.T) {
 		handle, release := hanging()
 		s := newService(t, Config{MaxInFlight: 10}, handle)
 		s.Start()
@@ -204,41 +205,41 @@ func TestIdleNot(t *testing.T) {
 		synctest.Wait()
 		for range 10 {
 			s.measure()
-			want(t, "quiet ticks with a handler that runs", s.quiet, 0)
+			check.Want(t, "quiet ticks with a handler that runs", s.quiet, 0)
 		}
 		release()
 		synctest.Wait()
 		s.measure()
-		want(t, "quiet ticks at its end", s.quiet, 0)
+		check.Want(t, "quiet ticks at its end", s.quiet, 0)
 		s.measure()
-		want(t, "quiet ticks after it", s.quiet, 1)
+		check.Want(t, "quiet ticks after it", s.quiet, 1)
 	})
-	bubble(t, "waiting", func(t *testing.T) {
+	check.Bubble(t, "waiting", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 10}, takes(0))
 		s.dial(nsqd1).flood(1, 1) // there is no worker before Start
 		synctest.Wait()
 		for range 10 {
 			s.measure()
-			want(t, "quiet ticks with a message that waits", s.quiet, 0)
+			check.Want(t, "quiet ticks with a message that waits", s.quiet, 0)
 		}
 	})
-	bubble(t, "not settled", func(t *testing.T) {
+	check.Bubble(t, "not settled", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 10}, takes(0))
 		s.measure()
-		want(t, "quiet ticks", s.quiet, 1)
+		check.Want(t, "quiet ticks", s.quiet, 1)
 		s.locked(func() { s.yielding = true })
 		s.measure()
-		want(t, "quiet ticks while a connection yields", s.quiet, 0)
+		check.Want(t, "quiet ticks while a connection yields", s.quiet, 0)
 	})
 }
 
 // TestSettled: each of these may change with time alone, so Run stays awake.
 func TestSettled(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 2}, takes(0))
 		l := s.dial(nsqd1)
 		s.dial(nsqd2)
-		want(t, "settled", s.settled(), true)
+		check.Want(t, "settled", s.settled(), true)
 		for name, change := range map[string]func(on bool){
 			"flood": func(on bool) {
 				if on {
@@ -253,11 +254,11 @@ func TestSettled(t *testing.T) {
 			"more connections than messages in flight": func(on bool) { s.total = map[bool]int{false: 2, true: 1}[on] },
 		} {
 			s.locked(func() { change(true) })
-			want(t, name, s.settled(), false)
+			check.Want(t, name, s.settled(), false)
 			s.locked(func() { s.paused = true })
-			want(t, name+", paused", s.settled(), name == "more connections than messages in flight")
+			check.Want(t, name+", paused", s.settled(), name == "more connections than messages in flight")
 			s.locked(func() { s.paused = false; change(false) })
-			want(t, "without "+name, s.settled(), true)
+			check.Want(t, "without "+name, s.settled(), true)
 		}
 	})
 }
@@ -265,7 +266,7 @@ func TestSettled(t *testing.T) {
 // TestSleepMissesNothing: whenever a message arrives, also at the instant at which Run decides to
 // sleep, Run has counted it a tick later.
 func TestSleepMissesNothing(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 10, Concurrency: 2}, takes(0))
 		s.run()
 		l := s.dial(nsqd1)
@@ -297,15 +298,15 @@ func TestSleepMissesNothing(t *testing.T) {
 				slept++
 			}
 		}
-		want(t, "sleeps", slept, 2000)
-		want(t, "finished", s.pool.Counts()[handler.Finish], sent)
+		check.Want(t, "sleeps", slept, 2000)
+		check.Want(t, "finished", s.pool.Counts()[handler.Finish], sent)
 	})
 }
 
 // TestRunEnds, awake and asleep.
 func TestRunEnds(t *testing.T) {
 	for _, after := range []time.Duration{0, 50 * ms, time.Hour} {
-		bubble(t, after.String(), func(t *testing.T) {
+		check.Bubble(t, after.String(), func(t *testing.T) {
 			s := newService(t, Config{}, takes(0))
 			done, ended := make(chan struct{}), make(chan struct{})
 			go func() {
@@ -316,7 +317,7 @@ func TestRunEnds(t *testing.T) {
 			began := time.Now()
 			close(done)
 			<-ended
-			want(t, "time until Run has ended", time.Since(began), 0)
+			check.Want(t, "time until Run has ended", time.Since(began), 0)
 			s.Wake() // does not block
 			s.Wake()
 		})

@@ -26,19 +26,6 @@ const (
 
 var errBill = errors.New("no credit")
 
-// bubble runs f as a subtest in a bubble, which fails if a goroutine is left.
-func bubble(t *testing.T, name string, f func(t *testing.T)) {
-	t.Helper()
-	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
-}
-
-func want[T comparable](t *testing.T, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
 // source is a source of messages without a connection.
 type source struct{ terms handler.Terms }
 

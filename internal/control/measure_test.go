@@ -8,6 +8,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/notify"
 )
@@ -15,7 +16,7 @@ import (
 // TestCountStuck: workers are stuck with a message that nsqd has given to others, and with one of a
 // lost connection. Those given to others are counted by connection, and warned of once a message.
 func TestCountStuck(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		returns := map[string]chan struct{}{}
 		for n := range 6 {
 			returns[idOf(n)] = make(chan struct{})
@@ -29,24 +30,24 @@ func TestCountStuck(t *testing.T) {
 		first, second := s.dial(nsqd1), s.dial(nsqd2)
 		first.flood(1, 2)
 		second.flood(3, 1)
-		check := func(what string, stuck, overdue, warnings, kept int) {
+		verify := func(what string, stuck, overdue, warnings, kept int) {
 			t.Helper()
 			synctest.Wait()
 			gotStuck, gotOverdue := s.countStuck(s.pool.Snapshot().Running)
-			want(t, what+": stuck", gotStuck, stuck)
-			want(t, what+": overdue", gotOverdue, overdue)
-			want(t, what+": warnings", len(s.posted(notify.Overdue)), warnings)
-			want(t, what+": warned messages kept", len(s.warned), kept)
+			check.Want(t, what+": stuck", gotStuck, stuck)
+			check.Want(t, what+": overdue", gotOverdue, overdue)
+			check.Want(t, what+": warnings", len(s.posted(notify.Overdue)), warnings)
+			check.Want(t, what+": warned messages kept", len(s.warned), kept)
 		}
 		time.Sleep(3 * time.Second)
-		check("too early", 0, 0, 0, 0)
-		want(t, "held, too early", first.conn.Load(false).Held, 2)
+		verify("too early", 0, 0, 0, 0)
+		check.Want(t, "held, too early", first.conn.Load(false).Held, 2)
 		time.Sleep(2 * time.Second)
 		for range 3 {
-			check("beyond their time", 3, 3, 3, 3)
+			verify("beyond their time", 3, 3, 3, 3)
 		}
-		want(t, "held", first.conn.Load(false).Held, 0) // nsqd counts them no more
-		want(t, "held, of the second", second.conn.Load(false).Held, 0)
+		check.Want(t, "held", first.conn.Load(false).Held, 0) // nsqd counts them no more
+		check.Want(t, "held, of the second", second.conn.Load(false).Held, 0)
 		ages := map[string]string{}
 		for _, ev := range s.posted(notify.Overdue) {
 			ages[ev.Message.String()] = ev.NSQD + " " + ev.Age.String()
@@ -57,24 +58,24 @@ func TestCountStuck(t *testing.T) {
 
 		second.flood(4, 1)
 		time.Sleep(5 * time.Second)
-		check("with another", 4, 4, 4, 4)
+		verify("with another", 4, 4, 4, 4)
 		second.flood(5, 1)
-		check("with one in time", 4, 4, 4, 4)
-		want(t, "held, with one in time", second.conn.Load(false).Held, 1)
+		verify("with one in time", 4, 4, 4, 4)
+		check.Want(t, "held, with one in time", second.conn.Load(false).Held, 1)
 		close(returns[idOf(1)])
-		check("when one has returned", 3, 3, 4, 3)
+		verify("when one has returned", 3, 3, 4, 3)
 		second.end()
-		check("when a connection has ended", 4, 3, 4, 1) // one of three is lost in time
+		verify("when a connection has ended", 4, 3, 4, 1) // one of three is lost in time
 		time.Sleep(5 * time.Second)
-		check("when that one is beyond its time, too", 4, 4, 4, 1)
+		verify("when that one is beyond its time, too", 4, 4, 4, 1)
 		close(returns[idOf(5)])
-		check("when the lost one has returned", 3, 3, 4, 1)
+		verify("when the lost one has returned", 3, 3, 4, 1)
 		close(returns[idOf(2)])
-		check("lost and beyond their time", 2, 2, 4, 0)
+		verify("lost and beyond their time", 2, 2, 4, 0)
 		close(returns[idOf(3)])
 		close(returns[idOf(4)])
-		check("at last", 0, 0, 4, 0)
-		want(t, "held at last", first.conn.Load(false).Held, 0)
+		verify("at last", 0, 0, 4, 0)
+		check.Want(t, "held at last", first.conn.Load(false).Held, 0)
 	})
 }
 
@@ -87,38 +88,38 @@ func TestMeasureStuck(t *testing.T) {
 		"fixed RDY": {Config{Concurrency: 2, MaxInFlight: 10, FixedRDY: true}, 10, 9, 8},
 		"automatic": {Config{Concurrency: 2}, 2, 1, 1},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			handle, release := hanging()
 			s := newService(t, tt.cfg, handle)
 			s.identify = map[string]any{"msg_timeout": 4000}
 			s.Start()
 			l := s.dial(nsqd1)
-			check := func(what string, most int, stuck bool) {
+			verify := func(what string, most int, stuck bool) {
 				t.Helper()
 				synctest.Wait()
 				s.measure()
 				s.adjust(true)
-				want(t, what+": max in flight", s.State().MaxInFlight, most)
-				want(t, what+": stuck", s.Stuck(), stuck)
+				check.Want(t, what+": max in flight", s.State().MaxInFlight, most)
+				check.Want(t, what+": stuck", s.Stuck(), stuck)
 			}
 			l.flood(1, 1)
-			check("before its time", tt.most, false)
+			verify("before its time", tt.most, false)
 			time.Sleep(5 * time.Second)
-			check("one of two", tt.one, false)
+			verify("one of two", tt.one, false)
 			l.flood(2, 1)
 			time.Sleep(5 * time.Second)
-			check("all", 0, true)
-			want(t, "quota", l.quota(), 0)
+			verify("all", 0, true)
+			check.Want(t, "quota", l.quota(), 0)
 			s.SetConcurrency(3)
-			want(t, "stuck with a third worker", s.Stuck(), false)
-			check("a third worker", tt.third, false)
+			check.Want(t, "stuck with a third worker", s.Stuck(), false)
+			verify("a third worker", tt.third, false)
 			s.SetConcurrency(2)
 			release()
 			synctest.Wait()
-			check("at last", tt.most, false)
+			verify("at last", tt.most, false)
 		})
 	}
-	bubble(t, "lost", func(t *testing.T) {
+	check.Bubble(t, "lost", func(t *testing.T) {
 		handle, release := hanging()
 		s := newService(t, Config{Concurrency: 2}, handle)
 		s.Start()
@@ -129,10 +130,10 @@ func TestMeasureStuck(t *testing.T) {
 		l := s.dial(nsqd2)
 		s.measure()
 		s.adjust(true)
-		want(t, "max in flight", s.State().MaxInFlight, 0)
-		want(t, "quota", l.quota(), 0)
-		want(t, "stuck in time", s.Stuck(), false) // overdue ones alone count
-		want(t, "warnings", len(s.posted(notify.Overdue)), 0)
+		check.Want(t, "max in flight", s.State().MaxInFlight, 0)
+		check.Want(t, "quota", l.quota(), 0)
+		check.Want(t, "stuck in time", s.Stuck(), false) // overdue ones alone count
+		check.Want(t, "warnings", len(s.posted(notify.Overdue)), 0)
 		release()
 	})
 }
@@ -150,13 +151,13 @@ func TestBatchSize(t *testing.T) {
 		if tt.mean >= 0 {
 			c.service.Add(tt.mean, 1)
 		}
-		want(t, "batch size for "+tt.mean.String(), c.batchSize(), tt.want)
+		check.Want(t, "batch size for "+tt.mean.String(), c.batchSize(), tt.want)
 	}
 }
 
 // TestMeasureService: the service time comes from busy workers, running handlers included.
 func TestMeasureService(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{Concurrency: 2, MaxInFlight: 50}, takes(300*ms))
 		s.Start()
 		l := s.dial(nsqd1)
@@ -164,22 +165,22 @@ func TestMeasureService(t *testing.T) {
 		time.Sleep(200 * ms)
 		s.measure()
 		_, known := s.Control.service.Time()
-		want(t, "known before the first result", known, false)
+		check.Want(t, "known before the first result", known, false)
 		time.Sleep(200 * ms)
 		s.measure()
 		mean, known := s.Control.service.Time()
-		want(t, "known", known, true)
+		check.Want(t, "known", known, true)
 		if mean < 270*ms || mean > 300*ms { // the first tick has faded a little
 			t.Errorf("the service time is %v, want about 300ms", mean)
 		}
-		want(t, "results", s.results, 2)
-		want(t, "busy time", s.busyTime, 600*ms)
+		check.Want(t, "results", s.results, 2)
+		check.Want(t, "busy time", s.busyTime, 600*ms)
 	})
 }
 
 // TestLook: between ticks the loads of the last period count, too.
 func TestLook(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{Concurrency: 10, MaxInFlight: 50}, takes(0))
 		s.Start()
 		l := s.dial(nsqd1)
@@ -190,35 +191,35 @@ func TestLook(t *testing.T) {
 			s.locked(func() { load = s.look(tick, []*conn.Conn{l.conn})[0] })
 			return load
 		}
-		check := func(what string, load conn.Load, peak int, starved bool) {
+		verify := func(what string, load conn.Load, peak int, starved bool) {
 			t.Helper()
-			want(t, what+": peak", load.Peak, peak)
-			want(t, what+": starved", load.Starved, starved)
+			check.Want(t, what+": peak", load.Peak, peak)
+			check.Want(t, what+": starved", load.Starved, starved)
 		}
-		check("at first", look(true), 0, false)
+		verify("at first", look(true), 0, false)
 		l.flood(1, 3)
-		check("between ticks", look(false), 3, true)
-		check("at the tick", look(true), 3, true)
-		check("between ticks, of the last period", look(false), 3, true)
-		check("between ticks, again", look(false), 3, true)
+		verify("between ticks", look(false), 3, true)
+		verify("at the tick", look(true), 3, true)
+		verify("between ticks, of the last period", look(false), 3, true)
+		verify("between ticks, again", look(false), 3, true)
 		l.flood(4, 1)
-		check("between ticks, with less", look(false), 3, true)
-		check("at the next tick", look(true), 1, false)
-		check("between ticks, of that period", look(false), 1, false)
+		verify("between ticks, with less", look(false), 3, true)
+		verify("at the next tick", look(true), 1, false)
+		verify("between ticks, of that period", look(false), 1, false)
 		l.flood(5, 2)
-		check("between ticks, with more", look(false), 2, false)
-		want(t, "received", look(true).Received, 6)
-		want(t, "room for messages of that size", s.size.Fit(40, 1000), 40)
+		verify("between ticks, with more", look(false), 2, false)
+		check.Want(t, "received", look(true).Received, 6)
+		check.Want(t, "room for messages of that size", s.size.Fit(40, 1000), 40)
 		look(true)
-		want(t, "loads kept", len(s.loads), 1)
+		check.Want(t, "loads kept", len(s.loads), 1)
 		s.locked(func() { s.look(true, nil) })
-		want(t, "loads kept of ended connections", len(s.loads), 0)
+		check.Want(t, "loads kept of ended connections", len(s.loads), 0)
 	})
 }
 
 // TestQuotas: a connection can use twice its peak, and a starved one everything; one whose probe is due is favoured.
 func TestQuotas(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 50}, takes(0))
 		s.identify = map[string]any{"max_rdy_count": 20}
 		conns := []*conn.Conn{s.dial(nsqd1).conn, s.dial(nsqd2).conn}

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 // TestRestraint lasts a minute, twice as long when another one follows, and at most an hour. It is
@@ -15,7 +17,7 @@ func TestRestraint(t *testing.T) {
 	gaveBack := func(what string, lasts time.Duration) {
 		t.Helper()
 		r.gaveBack(start.Add(at))
-		want(t, what, r.until.Sub(start)-at, lasts)
+		check.Want(t, what, r.until.Sub(start)-at, lasts)
 	}
 	gaveBack("at first", time.Minute)
 	at = time.Minute - 1
@@ -42,24 +44,24 @@ func TestRestraint(t *testing.T) {
 func TestRestrained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, Config{}, takes(0))
-		check := func(what string, restrained bool) {
+		verify := func(what string, restrained bool) {
 			t.Helper()
-			s.locked(func() { want(t, what, s.restraint.holds(time.Now()), restrained) })
+			s.locked(func() { check.Want(t, what, s.restraint.holds(time.Now()), restrained) })
 		}
-		check("at the start", false)
+		verify("at the start", false)
 		s.restraint.gaveBack(time.Now())
-		check("at once", true)
+		verify("at once", true)
 		time.Sleep(time.Minute - 1)
-		check("just before the end", true)
+		verify("just before the end", true)
 		time.Sleep(time.Nanosecond)
-		check("at the end", false)
+		verify("at the end", false)
 		s.restraint.gaveBack(time.Now())
 		time.Sleep(time.Minute)
-		check("the second one", true)
+		verify("the second one", true)
 		s.SetMaxInFlight(5)
-		check("after SetMaxInFlight", false)
+		verify("after SetMaxInFlight", false)
 		s.restraint.gaveBack(time.Now())
 		time.Sleep(time.Minute)
-		check("the first one after SetMaxInFlight", false)
+		verify("the first one after SetMaxInFlight", false)
 	})
 }

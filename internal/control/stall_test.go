@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/notify"
 )
 
@@ -30,16 +31,16 @@ func (s *service) tick(moved bool) { s.unstall(s.pool.Snapshot(), moved) }
 
 func (s *service) wantStall(what string, stalled, restrained bool, waiting, quota int) {
 	s.t.Helper()
-	want(s.t, what+": stalled", s.stalled, stalled)
-	want(s.t, what+": restrained", s.restraint.holds(time.Now()), restrained)
-	want(s.t, what+": waiting", s.pool.Snapshot().Waiting, waiting)
-	want(s.t, what+": quota", s.lines[0].quota(), quota)
+	check.Want(s.t, what+": stalled", s.stalled, stalled)
+	check.Want(s.t, what+": restrained", s.restraint.holds(time.Now()), restrained)
+	check.Want(s.t, what+": waiting", s.pool.Snapshot().Waiting, waiting)
+	check.Want(s.t, what+": quota", s.lines[0].quota(), quota)
 }
 
 // TestUnstall: after a second all but one message a worker are given back, RDY first, and half a
 // second later those, too.
 func TestUnstall(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s, l, release := stalling(t, 10)
 		s.tick(false)
 		s.wantStall("at once", false, false, 10, 50)
@@ -49,7 +50,7 @@ func TestUnstall(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		s.tick(false)
 		s.wantStall("after a second", true, true, 2, 0)
-		want(t, "given back", len(l.commands("REQ")), 8)
+		check.Want(t, "given back", len(l.commands("REQ")), 8)
 		s.tick(false)
 		s.wantStall("again", true, true, 2, 0)
 		time.Sleep(500*ms - 1)
@@ -58,22 +59,22 @@ func TestUnstall(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		s.tick(false)
 		s.wantStall("after 1.5 s", true, true, 0, 0)
-		want(t, "given back in all", len(l.commands("REQ")), 10)
+		check.Want(t, "given back in all", len(l.commands("REQ")), 10)
 		time.Sleep(time.Second)
 		s.tick(false)
 		s.wantStall("later", true, true, 0, 0)
 		s.tick(true)
-		want(t, "stalled when a worker has come", s.stalled, false)
-		want(t, "restrained when a worker has come", s.restraint.holds(time.Now()), true)
+		check.Want(t, "stalled when a worker has come", s.stalled, false)
+		check.Want(t, "restrained when a worker has come", s.restraint.holds(time.Now()), true)
 		s.SetMaxInFlight(50)
-		want(t, "restrained after SetMaxInFlight", s.restraint.holds(time.Now()), false)
+		check.Want(t, "restrained after SetMaxInFlight", s.restraint.holds(time.Now()), false)
 		release()
 	})
 }
 
 // TestUnstallKeeps what workers do until RDY is open again, as far as the service time is known.
 func TestUnstallKeeps(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s, _, release := stalling(t, 20)
 		s.Control.service.Add(10*50*ms, 10)
 		time.Sleep(time.Second)
@@ -88,7 +89,7 @@ func TestUnstallKeeps(t *testing.T) {
 
 // TestUnstallFew: as many messages as workers stay at first.
 func TestUnstallFew(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s, _, release := stalling(t, 2)
 		time.Sleep(time.Second)
 		s.tick(false)
@@ -102,25 +103,25 @@ func TestUnstallFew(t *testing.T) {
 
 // TestUnstallEnds: an idle worker ends a stall, and prevents one.
 func TestUnstallEnds(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s, _, release := stalling(t, 10)
 		time.Sleep(time.Second)
 		s.tick(false)
-		want(t, "stalled", s.stalled, true)
+		check.Want(t, "stalled", s.stalled, true)
 		release()
 		synctest.Wait()
 		s.tick(false)
-		want(t, "stalled with idle workers", s.stalled, false)
+		check.Want(t, "stalled with idle workers", s.stalled, false)
 		snapshot := s.pool.Snapshot()
 		snapshot.Oldest, snapshot.Waiting = &newMessages(1, 1, 4*time.Second)[0], 1
 		time.Sleep(3 * time.Second)
 		s.unstall(snapshot, false)
-		want(t, "stalled although a worker is idle", s.stalled, false)
+		check.Want(t, "stalled although a worker is idle", s.stalled, false)
 		snapshot.Idle = 0
 		s.unstall(snapshot, false)
-		want(t, "stalled without an idle worker", s.stalled, true)
+		check.Want(t, "stalled without an idle worker", s.stalled, true)
 		s.unstall(snapshot, true)
-		want(t, "stalled although one has come", s.stalled, true) // the oldest still waits
+		check.Want(t, "stalled although one has come", s.stalled, true) // the oldest still waits
 	})
 }
 
@@ -128,7 +129,7 @@ func TestStallTime(t *testing.T) {
 	for timeout, wanted := range map[time.Duration]time.Duration{
 		0: 0, 2 * time.Second: 500 * ms, 4 * time.Second: time.Second, time.Minute: time.Second, 15 * time.Minute: time.Second,
 	} {
-		want(t, "for a message timeout of "+timeout.String(), stallTime(&newMessages(1, 1, timeout)[0]), wanted)
+		check.Want(t, "for a message timeout of "+timeout.String(), stallTime(&newMessages(1, 1, timeout)[0]), wanted)
 	}
 }
 
@@ -140,14 +141,14 @@ func TestUnstallWithoutTimeout(t *testing.T) {
 		snapshot.Oldest, snapshot.Waiting = &newMessages(1, 1, 0)[0], 100
 		time.Sleep(time.Hour)
 		s.unstall(snapshot, false)
-		want(t, "stalled", s.stalled, false)
+		check.Want(t, "stalled", s.stalled, false)
 	})
 }
 
 // TestRefuse: what arrives in a pause goes back at once, and what arrives while the breaker is open
 // when a message may try.
 func TestRefuse(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s, l, running, release := failing(t, 5)
 		s.Pause()
 		l.flood(0x10, 1)
@@ -162,7 +163,7 @@ func TestRefuse(t *testing.T) {
 		time.Sleep(400 * ms)
 		l.flood(0x13, 1)
 		l.wantCommands("REQ", "REQ 10 0, REQ 11 0, REQ 12 1000, REQ 13 600")
-		want(t, "requeued", s.pool.Counts()[handler.Requeue], 4)
+		check.Want(t, "requeued", s.pool.Counts()[handler.Requeue], 4)
 		release()
 	})
 }
@@ -206,7 +207,7 @@ func TestGivenBack(t *testing.T) {
 			s.adjust(true)
 		}, nil},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			s, l, release := stalling(t, 3)
 			s.breaker = newBreaker(*backoff(), s.cfg.Post)
 			tt.then(s, l)
@@ -220,7 +221,7 @@ func TestGivenBack(t *testing.T) {
 				t.Errorf("events %q, want %q", got, tt.want)
 			}
 			if name != "Pause, nothing waits" {
-				want(t, "given back", s.pool.Snapshot().GivenBack, given)
+				check.Want(t, "given back", s.pool.Snapshot().GivenBack, given)
 			}
 			release()
 		})

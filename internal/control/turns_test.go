@@ -11,6 +11,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/pool"
 )
@@ -40,9 +41,9 @@ func (s *service) openTurnsOf(lines []*line) {
 	for range 20 * len(lines) {
 		next := s.adjust(false)
 		if s.Control.openTurns.Load() {
-			want(s.t, "next, open", next, 0)
-			want(s.t, "quotas, open", quotaSum(lines), len(lines))
-			want(s.t, "max in flight, open", s.State().MaxInFlight, len(lines))
+			check.Want(s.t, "next, open", next, 0)
+			check.Want(s.t, "quotas, open", quotaSum(lines), len(lines))
+			check.Want(s.t, "max in flight, open", s.State().MaxInFlight, len(lines))
 			return
 		}
 		if sum := quotaSum(lines); sum > s.State().MaxInFlight {
@@ -62,65 +63,65 @@ func (s *service) openTurnsOf(lines []*line) {
 // without a message all are open, and the first message closes the others.
 func TestTurns(t *testing.T) {
 	for _, tick := range []bool{false, true} {
-		bubble(t, strconv.FormatBool(tick), func(t *testing.T) {
+		check.Bubble(t, strconv.FormatBool(tick), func(t *testing.T) {
 			handle, release := hanging()
 			s := newService(t, Config{Concurrency: 1}, handle)
 			s.Start()
 			lines := s.dialAll(5)
-			want(t, "next at first", s.adjust(tick), 3*ms)
+			check.Want(t, "next at first", s.adjust(tick), 3*ms)
 			wantQuotas(t, "first turn", lines, 1, 0, 0, 0, 0)
 			s.awake()
 			time.Sleep(ms)
-			want(t, "next within a turn", s.adjust(tick), 2*ms)
+			check.Want(t, "next within a turn", s.adjust(tick), 2*ms)
 			wantQuotas(t, "within a turn", lines, 1, 0, 0, 0, 0)
-			want(t, "max in flight", s.State().MaxInFlight, 1)
-			want(t, "yielding", s.Control.yielding, false)
+			check.Want(t, "max in flight", s.State().MaxInFlight, 1)
+			check.Want(t, "yielding", s.Control.yielding, false)
 			time.Sleep(2 * ms)
-			want(t, "next while nsqd may act on the last turn", s.adjust(tick), ms)
+			check.Want(t, "next while nsqd may act on the last turn", s.adjust(tick), ms)
 			wantQuotas(t, "while nsqd may act on the last turn", lines, 0, 0, 0, 0, 0)
-			want(t, "yielding at the end of a turn", s.Control.yielding, true)
-			want(t, "settled at the end of a turn", s.settled(), false)
+			check.Want(t, "yielding at the end of a turn", s.Control.yielding, true)
+			check.Want(t, "settled at the end of a turn", s.settled(), false)
 			synctest.Wait()
-			want(t, "woken when nsqd obeys", s.awake(), true)
-			want(t, "next in the next turn", s.adjust(tick), 3*ms)
-			want(t, "quotas in the next turn", quotaSum(lines), 1)
+			check.Want(t, "woken when nsqd obeys", s.awake(), true)
+			check.Want(t, "next in the next turn", s.adjust(tick), 3*ms)
+			check.Want(t, "quotas in the next turn", quotaSum(lines), 1)
 
 			s.openTurnsOf(lines)
-			want(t, "settled", s.settled(), true)
+			check.Want(t, "settled", s.settled(), true)
 			s.awake()
 			lines[3].flood(1, 1)
 			synctest.Wait()
-			want(t, "woken by a message", s.awake(), true)
-			want(t, "next while others may send", s.adjust(tick), ms)
+			check.Want(t, "woken by a message", s.awake(), true)
+			check.Want(t, "next while others may send", s.adjust(tick), ms)
 			wantQuotas(t, "after a message", lines, 0, 0, 0, 0, 0)
-			want(t, "max in flight after a message", s.State().MaxInFlight, 1)
-			want(t, "open after a message", s.Control.openTurns.Load(), false)
+			check.Want(t, "max in flight after a message", s.State().MaxInFlight, 1)
+			check.Want(t, "open after a message", s.Control.openTurns.Load(), false)
 			synctest.Wait()
-			want(t, "next with a message in flight, which keeps the slot", s.adjust(tick), 0)
+			check.Want(t, "next with a message in flight, which keeps the slot", s.adjust(tick), 0)
 			s.awake()
 			lines[3].flood(2, 1)
 			synctest.Wait()
-			want(t, "woken by another message", s.awake(), false)
+			check.Want(t, "woken by another message", s.awake(), false)
 			time.Sleep(100 * ms)
-			want(t, "next with a handler that still runs", s.adjust(tick), 0)
+			check.Want(t, "next with a handler that still runs", s.adjust(tick), 0)
 			wantQuotas(t, "with a handler that still runs", lines, 0, 0, 0, 0, 0)
 			release()
 			synctest.Wait()
-			want(t, "woken by the answer", s.awake(), true)
+			check.Want(t, "woken by the answer", s.awake(), true)
 			s.adjust(tick)
-			want(t, "quotas after the answer", quotaSum(lines), 1)
-			want(t, "quota of the last turn", lines[3].quota(), 0)
+			check.Want(t, "quotas after the answer", quotaSum(lines), 1)
+			check.Want(t, "quota of the last turn", lines[3].quota(), 0)
 			l := lines[slices.IndexFunc(lines, func(l *line) bool { return l.quota() == 1 })]
 			l.flood(3, 1)
 			time.Sleep(ms)
-			want(t, "next in a turn with messages", s.adjust(tick), 99*ms)
-			want(t, "quota in a turn with messages", l.quota(), 1)
+			check.Want(t, "next in a turn with messages", s.adjust(tick), 99*ms)
+			check.Want(t, "quota in a turn with messages", l.quota(), 1)
 			time.Sleep(99*ms - 1)
 			s.adjust(tick)
-			want(t, "quota just before its end", l.quota(), 1)
+			check.Want(t, "quota just before its end", l.quota(), 1)
 			time.Sleep(time.Nanosecond)
 			s.adjust(tick)
-			want(t, "quota at its end", l.quota(), 0)
+			check.Want(t, "quota at its end", l.quota(), 0)
 		})
 	}
 }
@@ -146,22 +147,22 @@ func TestTurnsReset(t *testing.T) {
 		}, func(*service) {}, none},
 		"a slot for each": {func(s *service) { s.SetConcurrency(5) }, func(s *service) { s.SetConcurrency(1) }, all},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			handle, release := hanging()
 			s := newService(t, Config{Concurrency: 1, Backoff: backoff()}, handle)
 			s.Start()
 			lines := s.dialAll(5)
 			s.openTurnsOf(lines)
 			tt.begin(s)
-			want(t, "next", s.adjust(false), 0)
+			check.Want(t, "next", s.adjust(false), 0)
 			wantQuotas(t, "quotas", lines, tt.want...)
-			want(t, "open", s.turns.Open(), false)
+			check.Want(t, "open", s.turns.Open(), false)
 			tt.end(s)
 			release()
 			for s.settleQuotas(); s.Control.yielding; s.settleQuotas() {
 			}
-			want(t, "quotas afterwards", quotaSum(lines), 1) // from the start: not open
-			want(t, "max in flight afterwards", s.State().MaxInFlight, 1)
+			check.Want(t, "quotas afterwards", quotaSum(lines), 1) // from the start: not open
+			check.Want(t, "max in flight afterwards", s.State().MaxInFlight, 1)
 			s.openTurnsOf(lines)
 		})
 	}
@@ -195,7 +196,7 @@ func TestMayOpen(t *testing.T) {
 			if tt.allowed == 0 {
 				tt.allowed = math.MaxInt
 			}
-			s.locked(func() { want(t, name, s.mayOpen(6, tt.allowed, tt.snapshot), tt.want) })
+			s.locked(func() { check.Want(t, name, s.mayOpen(6, tt.allowed, tt.snapshot), tt.want) })
 		})
 	}
 }
@@ -216,7 +217,7 @@ func TestTurnConns(t *testing.T) {
 
 // TestRunTurns: Run acts at the end of a turn, not only at ticks, and sleeps while turns are open.
 func TestRunTurns(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
 		s := newService(t, Config{Concurrency: 1}, handle)
 		s.Control.service.Add(10*2*time.Second, 10) // known: ticks are 100 ms; slow: nothing is asked for ahead
@@ -225,7 +226,7 @@ func TestRunTurns(t *testing.T) {
 		time.Sleep(50 * ms)
 		wantQuotas(t, "after a round", lines, 1, 1, 1, 1, 1)
 		time.Sleep(time.Minute)
-		want(t, "asleep", s.asleep.Load(), true)
+		check.Want(t, "asleep", s.asleep.Load(), true)
 		began := time.Now()
 		time.Sleep(time.Minute)
 		s.wantLooks("while asleep", began)
@@ -234,8 +235,8 @@ func TestRunTurns(t *testing.T) {
 		lines[1].flood(1, 1)
 		lines[4].flood(2, 1) // at the same time
 		synctest.Wait()
-		want(t, "quotas of the others", quotaSum([]*line{lines[0], lines[2], lines[3]}), 0)
-		want(t, "max in flight", s.State().MaxInFlight, 1)
+		check.Want(t, "quotas of the others", quotaSum([]*line{lines[0], lines[2], lines[3]}), 0)
+		check.Want(t, "max in flight", s.State().MaxInFlight, 1)
 		for i, l := range lines {
 			rdys := l.commands("RDY")
 			if last := rdys[len(rdys)-1]; i != 1 && i != 4 && last != "RDY 0" {
@@ -247,14 +248,14 @@ func TestRunTurns(t *testing.T) {
 		lines[4].wantCommands("FIN REQ", "FIN 2")
 		time.Sleep(10 * time.Second)
 		wantQuotas(t, "open again", lines, 1, 1, 1, 1, 1)
-		want(t, "asleep again", s.asleep.Load(), true)
+		check.Want(t, "asleep again", s.asleep.Load(), true)
 	})
 }
 
 // TestTurnsOfBacklog: connections that all have a backlog are served alike, workers are busy, and no
 // message waits for a worker.
 func TestTurnsOfBacklog(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		const conns, workers, service, lasts = 5, 2, 60 * ms, 6 * time.Second
 		s := newService(t, Config{Concurrency: workers}, takes(service))
 		s.identify = map[string]any{"msg_timeout": 400} // a second message might wait for too long

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 // TestAcks: finished messages are acked once, when nothing waits in the batch any more, even if another
@@ -65,7 +66,7 @@ func TestAcksBehindLast(t *testing.T) {
 	mustPut(t, q, src.messages(0, 3))
 	take(q, worker, 3)
 	mustPut(t, q, nil)
-	want(t, "waiting", waiting(q), 0) // looks into batches
+	check.Want(t, "waiting", waiting(q), 0) // looks into batches
 	wantNumbers(t, "acked", acked)
 	reclaimBatches(q)
 	wantNumbers(t, "acked after a tick", acked, 0, 1)
@@ -137,12 +138,12 @@ func TestAcksOnce(t *testing.T) {
 // TestCursor: each step on a cursor with 2 acked messages, 2 finished, the current one and 3 that wait.
 func TestCursor(t *testing.T) {
 	start := cursor{acked: 2, next: 5, end: 8, count: 4}
-	want(t, "unpacked", unpack(start.pack()), start)
+	check.Want(t, "unpacked", unpack(start.pack()), start)
 	largest := cursor{1<<16 - 1, 1<<16 - 1, 1<<16 - 1, 1<<16 - 1}
-	want(t, "the largest, unpacked", unpack(largest.pack()), largest)
-	want(t, "unacked", start.unacked(), true)
-	want(t, "unacked, without finished ones", cursor{acked: 4, next: 5, end: 8}.unacked(), false)
-	want(t, "unacked, empty", cursor{}.unacked(), false)
+	check.Want(t, "the largest, unpacked", unpack(largest.pack()), largest)
+	check.Want(t, "unacked", start.unacked(), true)
+	check.Want(t, "unacked, without finished ones", cursor{acked: 4, next: 5, end: 8}.unacked(), false)
+	check.Want(t, "unacked, empty", cursor{}.unacked(), false)
 	for name, tt := range map[string]struct {
 		step     func(cursor) cursor
 		from, is cursor
@@ -177,9 +178,9 @@ func TestClear(t *testing.T) {
 	if worker.msgs != nil || worker.seen != nil || worker.read != nil || worker.ctx != nil || worker.current() != nil {
 		t.Error("the batch is not empty")
 	}
-	want(t, "finished", worker.finished(), 3)
+	check.Want(t, "finished", worker.finished(), 3)
 	worker.clear()
-	want(t, "finished after another clear", worker.finished(), 3)
+	check.Want(t, "finished after another clear", worker.finished(), 3)
 }
 
 // TestInTime: a message is in time until its context ends. Messages of one read share one look at the
@@ -197,12 +198,12 @@ func TestInTime(t *testing.T) {
 		"TOUCH was refused":  {func(_ *source, m *handler.Delivery) { m.Expire() }, false},
 		"own context":        {func(_ *source, m *handler.Delivery) { m.Context() }, true},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			src := newSource()
 			defer src.end(nil)
 			m := &src.messages(1, 1)[0]
 			tt.then(src, m)
-			want(t, "in time", new(batch).inTime(m), tt.want)
+			check.Want(t, "in time", new(batch).inTime(m), tt.want)
 			m.Release()
 		})
 	}
@@ -215,12 +216,12 @@ func TestInTime(t *testing.T) {
 			msgs[i].Init(read, handler.ID{}, 1, 0, nil)
 		}
 		b := new(batch)
-		want(t, "first", b.inTime(&msgs[0]), true)
+		check.Want(t, "first", b.inTime(&msgs[0]), true)
 		time.Sleep(2 * time.Minute)
-		want(t, "second, by the same look at the clock", b.inTime(&msgs[1]), true)
+		check.Want(t, "second, by the same look at the clock", b.inTime(&msgs[1]), true)
 		b.clear()
-		want(t, "third, in a new batch", b.inTime(&msgs[2]), false)
+		check.Want(t, "third, in a new batch", b.inTime(&msgs[2]), false)
 		src.end(handler.ErrConnLost)
-		want(t, "fourth, of an ended source", b.inTime(&msgs[3]), false)
+		check.Want(t, "fourth, of an ended source", b.inTime(&msgs[3]), false)
 	})
 }

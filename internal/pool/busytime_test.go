@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func TestBusyTime(t *testing.T) {
@@ -46,19 +48,19 @@ func TestBusyTimeOfWorkers(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Minute)
-		want(t, "of sleeping workers", busy(q), 0)
+		check.Want(t, "of sleeping workers", busy(q), 0)
 		mustPut(t, q, src.messages(0, 3))
 		time.Sleep(time.Second)
-		want(t, "while handlers run", busy(q), 2*time.Second)
+		check.Want(t, "while handlers run", busy(q), 2*time.Second)
 		time.Sleep(3 * time.Second)
-		want(t, "while one handler runs", busy(q), 7*time.Second)
+		check.Want(t, "while one handler runs", busy(q), 7*time.Second)
 		time.Sleep(time.Minute)
-		want(t, "at last", busy(q), 9*time.Second)
+		check.Want(t, "at last", busy(q), 9*time.Second)
 		mustPut(t, q, src.messages(3, 1))
 		synctest.Wait()
 		q.close()
 		time.Sleep(time.Minute)
-		want(t, "after close", busy(q), 12*time.Second)
+		check.Want(t, "after close", busy(q), 12*time.Second)
 		running.Wait()
 	})
 }

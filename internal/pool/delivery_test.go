@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 // TestLost is about messages without a connection: Consumer.Process takes such messages.
@@ -25,19 +26,19 @@ func TestLost(t *testing.T) {
 			src.end(tt.cause)
 		}
 		m := &src.messages(1, 1)[0]
-		want(t, name+": lost", Lost(m), tt.lost)
-		want(t, name+": interrupted", Interrupted(m), tt.interrupted)
+		check.Want(t, name+": lost", Lost(m), tt.lost)
+		check.Want(t, name+": interrupted", Interrupted(m), tt.interrupted)
 	}
 	m := new(handler.Delivery)
 	m.Init(nil, handler.ID{}, 1, 0, nil)
-	want(t, "no source: lost", Lost(m), false)
-	want(t, "no source: interrupted", Interrupted(m), false)
+	check.Want(t, "no source: lost", Lost(m), false)
+	check.Want(t, "no source: interrupted", Interrupted(m), false)
 }
 
 // TestLostConnection: the messages of a connection are lost when it has ended, and not when their
 // contexts have.
 func TestLostConnection(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		release := make(chan struct{})
 		s := newService(t, 1, func(*handler.Delivery) error {
 			<-release
@@ -47,14 +48,14 @@ func TestLostConnection(t *testing.T) {
 		l.flood(1, 1)
 		synctest.Wait()
 		m := s.Snapshot().Running[0]
-		want(t, "lost", Lost(m), false)
-		want(t, "interrupted", Interrupted(m), false)
+		check.Want(t, "lost", Lost(m), false)
+		check.Want(t, "interrupted", Interrupted(m), false)
 		l.conn.CancelMessages(handler.ErrShutdown)
-		want(t, "lost in a shutdown", Lost(m), false)
-		want(t, "interrupted in a shutdown", Interrupted(m), true)
+		check.Want(t, "lost in a shutdown", Lost(m), false)
+		check.Want(t, "interrupted in a shutdown", Interrupted(m), true)
 		l.p.Close()
 		<-l.served
-		want(t, "lost after the end", Lost(m), true)
+		check.Want(t, "lost after the end", Lost(m), true)
 		close(release)
 	})
 }
@@ -64,10 +65,10 @@ func TestUnanswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newSource()
 		m := &src.messages(1, 1)[0]
-		want(t, "in time", unanswered(m), handler.Interrupted)
+		check.Want(t, "in time", unanswered(m), handler.Interrupted)
 		time.Sleep(time.Minute)
-		want(t, "after the timeout", unanswered(m), handler.Expired)
+		check.Want(t, "after the timeout", unanswered(m), handler.Expired)
 		src.end(handler.ErrConnLost)
-		want(t, "lost", unanswered(m), handler.Lost)
+		check.Want(t, "lost", unanswered(m), handler.Lost)
 	})
 }

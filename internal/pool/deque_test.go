@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 // TestDequeModel compares random operations with a list, through growth and wrapping around.
@@ -79,11 +81,11 @@ func TestDequeRuns(t *testing.T) {
 	d.pushBack(src.messages(5, 2))
 	out := d.popFront(2)
 	wantNumbers(t, "the first two", pointers(out), 0, 1)
-	want(t, "capacity of the first two", cap(out), 2)
+	check.Want(t, "capacity of the first two", cap(out), 2)
 	wantNumbers(t, "the rest of the run", pointers(d.popFront(math.MaxInt)), 2, 3, 4)
 	wantNumbers(t, "the next run", pointers(d.popFront(math.MaxInt)), 5, 6)
-	want(t, "messages", d.n, 0)
-	want(t, "runs", d.used, 0)
+	check.Want(t, "messages", d.n, 0)
+	check.Want(t, "runs", d.used, 0)
 	for i := range d.runs {
 		if d.runs[i] != nil {
 			t.Errorf("an empty deque keeps run %d alive", i)

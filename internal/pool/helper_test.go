@@ -14,23 +14,11 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/fake"
 )
 
 var errBill = errors.New("no credit")
-
-// bubble runs f as a subtest in a bubble, which fails if a goroutine is left.
-func bubble(t *testing.T, name string, f func(t *testing.T)) {
-	t.Helper()
-	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
-}
-
-func want[T comparable](t *testing.T, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
 
 // source is a source of messages without a connection. Its messages are numbered by Attempts.
 type source struct {
@@ -282,12 +270,12 @@ func (s *service) wantStop(d time.Duration) {
 	s.t.Helper()
 	began := time.Now()
 	s.Close()
-	want(s.t, "all workers have ended", s.Wait(time.Hour), true)
-	want(s.t, "time until all workers have ended", time.Since(began), d)
+	check.Want(s.t, "all workers have ended", s.Wait(time.Hour), true)
+	check.Want(s.t, "time until all workers have ended", time.Since(began), d)
 	for _, l := range s.lines {
 		l.conn.CloseWrite()
 		<-l.served
-		want(s.t, "error of Serve", l.err, nil)
+		check.Want(s.t, "error of Serve", l.err, nil)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 // hanging returns a handler that hangs until release is called.
@@ -23,37 +24,37 @@ func hanging() (handle func(*handler.Delivery) error, release func()) {
 
 // TestWorkers: Resize starts and ends workers until Close.
 func TestWorkers(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 0, takes(0))
 		workers := func() int {
 			synctest.Wait()
 			return s.Snapshot().Workers
 		}
-		want(t, "workers of a new pool", workers(), 0)
+		check.Want(t, "workers of a new pool", workers(), 0)
 		for _, n := range []int{3, 7, 7, 2, 1, 64} {
 			s.Resize(n)
-			want(t, "workers", workers(), n)
-			want(t, "idle", s.Snapshot().Idle, n)
+			check.Want(t, "workers", workers(), n)
+			check.Want(t, "idle", s.Snapshot().Idle, n)
 		}
 		s.Suspend(0)
 		s.Resize(4)
-		want(t, "workers while suspended", workers(), 4)
-		want(t, "all have ended", s.Wait(time.Second), false)
+		check.Want(t, "workers while suspended", workers(), 4)
+		check.Want(t, "all have ended", s.Wait(time.Second), false)
 		s.Close()
-		want(t, "workers after Close", workers(), 0)
-		want(t, "all have ended", s.Wait(time.Second), true)
+		check.Want(t, "workers after Close", workers(), 0)
+		check.Want(t, "all have ended", s.Wait(time.Second), true)
 		for range 100 {
-			want(t, "all have ended, at once", s.Wait(0), true)
+			check.Want(t, "all have ended, at once", s.Wait(0), true)
 		}
 		s.Resize(9)
-		want(t, "workers after Close and Resize", workers(), 0)
+		check.Want(t, "workers after Close and Resize", workers(), 0)
 		s.Close()
 	})
 }
 
 // TestResizeAfterClose starts no worker while others still run.
 func TestResizeAfterClose(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
 		s := newService(t, 3, handle)
 		s.dial(nsqd1).flood(1, 2)
@@ -62,21 +63,21 @@ func TestResizeAfterClose(t *testing.T) {
 		for _, n := range []int{10, 1} {
 			s.Resize(n)
 			synctest.Wait()
-			want(t, "workers", s.Snapshot().Workers, 2)
+			check.Want(t, "workers", s.Snapshot().Workers, 2)
 		}
 		began := time.Now()
-		want(t, "all have ended", s.Wait(time.Second), false)
-		want(t, "time of Wait", time.Since(began), time.Second)
+		check.Want(t, "all have ended", s.Wait(time.Second), false)
+		check.Want(t, "time of Wait", time.Since(began), time.Second)
 		release()
-		want(t, "all have ended", s.Wait(time.Second), true)
-		want(t, "time of Wait", time.Since(began), time.Second)
-		want(t, "workers", s.Snapshot().Workers, 0)
+		check.Want(t, "all have ended", s.Wait(time.Second), true)
+		check.Want(t, "time of Wait", time.Since(began), time.Second)
+		check.Want(t, "workers", s.Snapshot().Workers, 0)
 	})
 }
 
 // TestPut returns the newest messages with the reason why they were not taken.
 func TestPut(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
 		s := newService(t, 1, handle)
 		l := s.dial(nsqd1)
@@ -93,10 +94,10 @@ func TestPut(t *testing.T) {
 		synctest.Wait()
 		s.SetCapacity(3, math.MaxInt)
 		put(5, ErrFlood, 3, 4)
-		want(t, "waiting", s.Snapshot().Waiting, 3)
-		want(t, "over capacity", s.Snapshot().OverCapacity, true)
+		check.Want(t, "waiting", s.Snapshot().Waiting, 3)
+		check.Want(t, "over capacity", s.Snapshot().OverCapacity, true)
 		s.SetCapacity(2, math.MaxInt)
-		want(t, "waiting with less capacity", s.Snapshot().Waiting, 3)
+		check.Want(t, "waiting with less capacity", s.Snapshot().Waiting, 3)
 		put(1, ErrFlood, 0)
 		s.SetCapacity(4, math.MaxInt)
 		put(1, nil)
@@ -114,7 +115,7 @@ func TestPut(t *testing.T) {
 
 // TestPutDead: messages that cannot be answered any more make room for others, and are counted.
 func TestPutDead(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
 		s := newService(t, 1, handle)
 		s.SetCapacity(5, math.MaxInt)
@@ -125,7 +126,7 @@ func TestPutDead(t *testing.T) {
 		<-gone.served
 		l.flood(0x10, 5)
 		synctest.Wait()
-		want(t, "waiting", s.Snapshot().Waiting, 5)
+		check.Want(t, "waiting", s.Snapshot().Waiting, 5)
 		s.wantCounts("counts", disposed{handler.Lost: 3})
 		l.wantCommands("REQ", "")
 		release()
@@ -136,7 +137,7 @@ func TestPutDead(t *testing.T) {
 
 // TestTick drops what has timed out.
 func TestTick(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
 		s := newService(t, 1, handle)
 		s.identify = map[string]any{"msg_timeout": 4000}
@@ -146,12 +147,12 @@ func TestTick(t *testing.T) {
 		l.flood(4, 2)
 		synctest.Wait()
 		s.Tick(1)
-		want(t, "waiting", s.Snapshot().Waiting, 4)
+		check.Want(t, "waiting", s.Snapshot().Waiting, 4)
 		time.Sleep(2 * time.Second)
 		s.Tick(1)
-		want(t, "waiting after the timeout", s.Snapshot().Waiting, 2)
+		check.Want(t, "waiting after the timeout", s.Snapshot().Waiting, 2)
 		s.wantCounts("counts", disposed{handler.Expired: 2})
-		want(t, "given back", s.Snapshot().GivenBack, 0)
+		check.Want(t, "given back", s.Snapshot().GivenBack, 0)
 		l.wantCommands("REQ", "")
 		release()
 	})
@@ -160,10 +161,10 @@ func TestTick(t *testing.T) {
 // TestTickBatchSize: the batch size is at least 1 and at most maxBatch.
 func TestTickBatchSize(t *testing.T) {
 	p := New(Config{})
-	want(t, "batch size of a new pool", p.queue.batchSize, 1)
+	check.Want(t, "batch size of a new pool", p.queue.batchSize, 1)
 	for size, wanted := range map[int]int{-5: 1, 0: 1, 1: 1, 17: 17, maxBatch: maxBatch, maxBatch + 1: maxBatch, math.MaxInt: maxBatch} {
 		p.Tick(size)
-		want(t, "batch size", p.queue.batchSize, wanted)
+		check.Want(t, "batch size", p.queue.batchSize, wanted)
 	}
 }
 
@@ -184,7 +185,7 @@ func TestGivenBack(t *testing.T) {
 		"close": {func(s *service) { s.Close() }, "REQ 2 0, REQ 3 0, REQ 4 0, REQ 5 0", disposed{handler.Interrupted: 4}},
 	} {
 		for _, batch := range []int{1, 16} {
-			bubble(t, name, func(t *testing.T) {
+			check.Bubble(t, name, func(t *testing.T) {
 				handle, release := hanging()
 				s := newService(t, 1, handle)
 				s.Tick(batch)
@@ -194,9 +195,9 @@ func TestGivenBack(t *testing.T) {
 				tt.then(s)
 				l.wantCommands("REQ", tt.want)
 				s.wantCounts("counts", tt.counts)
-				want(t, "waiting", s.Snapshot().Waiting, 4-len(l.commands("REQ")))
-				want(t, "results", s.Snapshot().Results, 0) // no worker has settled them
-				want(t, "given back", s.Snapshot().GivenBack, tt.counts[handler.Requeue])
+				check.Want(t, "waiting", s.Snapshot().Waiting, 4-len(l.commands("REQ")))
+				check.Want(t, "results", s.Snapshot().Results, 0) // no worker has settled them
+				check.Want(t, "given back", s.Snapshot().GivenBack, tt.counts[handler.Requeue])
 				release()
 				s.wantStop(0)
 			})
@@ -206,7 +207,7 @@ func TestGivenBack(t *testing.T) {
 
 // TestSuspendAndResume: no handler starts while the pool is suspended.
 func TestSuspendAndResume(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 2, takes(0))
 		l := s.dial(nsqd1)
 		s.Suspend(0)
@@ -216,7 +217,7 @@ func TestSuspendAndResume(t *testing.T) {
 		l.flood(3, 2)
 		got := l.commands("FIN")
 		slices.Sort(got)
-		want(t, "FINs", strings.Join(got, ", "), "FIN 3, FIN 4")
+		check.Want(t, "FINs", strings.Join(got, ", "), "FIN 3, FIN 4")
 		s.wantCounts("counts", disposed{handler.Finish: 2, handler.Requeue: 2})
 		s.wantStop(0)
 	})
@@ -236,7 +237,7 @@ func TestRequeue(t *testing.T) {
 		"expired":     {func(*line) { time.Sleep(5 * time.Second) }, handler.Requeue, false, "", disposed{handler.Expired: 1}},
 		"lost":        {func(l *line) { l.conn.Abort(nil); <-l.served }, handler.Interrupted, false, "", disposed{handler.Lost: 1}},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			handle, release := hanging()
 			s := newService(t, 1, handle)
 			s.identify = map[string]any{"msg_timeout": 4000}
@@ -245,10 +246,10 @@ func TestRequeue(t *testing.T) {
 			synctest.Wait()
 			m := s.queue.shed(0)[0]
 			tt.before(l)
-			want(t, "sent", s.Requeue(m, tt.d, time.Second), tt.sent)
+			check.Want(t, "sent", s.Requeue(m, tt.d, time.Second), tt.sent)
 			l.wantCommands("REQ", tt.want)
 			s.wantCounts("counts", tt.counts)
-			want(t, "given back", s.Snapshot().GivenBack, tt.counts[handler.Requeue])
+			check.Want(t, "given back", s.Snapshot().GivenBack, tt.counts[handler.Requeue])
 			if m.Body != nil {
 				t.Error("the body is not released")
 			}

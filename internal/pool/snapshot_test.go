@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 // TestOldest: the oldest message is found in the deque and in batches.
@@ -41,7 +42,7 @@ func TestOldest(t *testing.T) {
 
 // TestSnapshot shows running and waiting messages, those in batches included.
 func TestSnapshot(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 3, takes(time.Second))
 		s.Tick(16)
 		l := s.dial(nsqd1)
@@ -49,26 +50,26 @@ func TestSnapshot(t *testing.T) {
 		l.flood(1, 2)
 		synctest.Wait()
 		snapshot := s.Snapshot()
-		want(t, "running", len(snapshot.Running), 2)
-		want(t, "idle", snapshot.Idle, 1)
-		want(t, "waiting", snapshot.Waiting, 0)
-		want(t, "oldest", snapshot.Oldest, nil)
+		check.Want(t, "running", len(snapshot.Running), 2)
+		check.Want(t, "idle", snapshot.Idle, 1)
+		check.Want(t, "waiting", snapshot.Waiting, 0)
+		check.Want(t, "oldest", snapshot.Oldest, nil)
 		time.Sleep(500 * time.Millisecond)
 		l.flood(3, 9)
 		synctest.Wait()
 		snapshot = s.Snapshot()
-		want(t, "running", len(snapshot.Running), 3)
-		want(t, "idle", snapshot.Idle, 0)
-		want(t, "waiting", snapshot.Waiting, 8)
-		want(t, "oldest", snapshot.Oldest.Received(), began.Add(500*time.Millisecond))
-		want(t, "busy time", snapshot.BusyTime, time.Second)
+		check.Want(t, "running", len(snapshot.Running), 3)
+		check.Want(t, "idle", snapshot.Idle, 0)
+		check.Want(t, "waiting", snapshot.Waiting, 8)
+		check.Want(t, "oldest", snapshot.Oldest.Received(), began.Add(500*time.Millisecond))
+		check.Want(t, "busy time", snapshot.BusyTime, time.Second)
 		time.Sleep(time.Minute)
 		snapshot = s.Snapshot()
-		want(t, "running at the end", len(snapshot.Running), 0)
-		want(t, "idle at the end", snapshot.Idle, 3)
-		want(t, "waiting at the end", snapshot.Waiting, 0)
-		want(t, "results", snapshot.Results, 11)
-		want(t, "busy time at the end", snapshot.BusyTime, 11*time.Second)
+		check.Want(t, "running at the end", len(snapshot.Running), 0)
+		check.Want(t, "idle at the end", snapshot.Idle, 3)
+		check.Want(t, "waiting at the end", snapshot.Waiting, 0)
+		check.Want(t, "results", snapshot.Results, 11)
+		check.Want(t, "busy time at the end", snapshot.BusyTime, 11*time.Second)
 		s.wantCounts("counts", disposed{handler.Finish: 11})
 	})
 }
@@ -89,21 +90,21 @@ func TestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, src := newQueueOf(100), newSource()
 		worker := newBatches(q, 1)[0]
-		want(t, "at first", idle(q), 0)
+		check.Want(t, "at first", idle(q), 0)
 		late := &lateLocker{&q.mu, make(chan struct{})}
 		worker.wake.L = late
 		var running sync.WaitGroup
 		running.Go(func() { q.take(worker) })
 		synctest.Wait()
-		want(t, "asleep", idle(q), 1)
+		check.Want(t, "asleep", idle(q), 1)
 		mustPut(t, q, src.messages(1, 1))
 		synctest.Wait()
-		want(t, "waking up", idle(q), 1)
-		want(t, "waiting", waiting(q), 1)
+		check.Want(t, "waking up", idle(q), 1)
+		check.Want(t, "waiting", waiting(q), 1)
 		close(late.release)
 		running.Wait()
-		want(t, "busy", idle(q), 0)
-		want(t, "waiting at last", waiting(q), 0)
+		check.Want(t, "busy", idle(q), 0)
+		check.Want(t, "waiting at last", waiting(q), 0)
 	})
 }
 
@@ -112,22 +113,22 @@ func TestOverCapacity(t *testing.T) {
 	q, src := newQueueOf(4), newSource()
 	worker := newBatches(q, 1)[0]
 	mustPut(t, q, src.messages(0, 4))
-	want(t, "at capacity", overCapacity(q), false)
+	check.Want(t, "at capacity", overCapacity(q), false)
 	if _, rest, err := q.put(src.messages(4, 1)); len(rest) != 1 || err == nil {
 		t.Fatalf("put: rest %d, %v", len(rest), err)
 	}
-	want(t, "beyond capacity", overCapacity(q), true)
+	check.Want(t, "beyond capacity", overCapacity(q), true)
 	take(q, worker, 1)
-	want(t, "with 3 of 4", overCapacity(q), true)
+	check.Want(t, "with 3 of 4", overCapacity(q), true)
 	take(q, worker, 1)
-	want(t, "with 2 of 4", overCapacity(q), false)
+	check.Want(t, "with 2 of 4", overCapacity(q), false)
 	mustPut(t, q, src.messages(4, 2))
-	want(t, "at capacity again", overCapacity(q), false)
+	check.Want(t, "at capacity again", overCapacity(q), false)
 }
 
 // TestCountsSurvive: messages settled by workers that have ended still count.
 func TestCountsSurvive(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		var n atomic.Int32
 		s := newService(t, 1, func(*handler.Delivery) error {
 			if n.Add(1)%3 == 0 {
@@ -141,12 +142,12 @@ func TestCountsSurvive(t *testing.T) {
 			synctest.Wait()
 			s.Resize(1 + i%2)
 			synctest.Wait()
-			want(t, "results", s.Snapshot().Results, uint64(3*(i+1)))
+			check.Want(t, "results", s.Snapshot().Results, uint64(3*(i+1)))
 			s.wantCounts("counts", disposed{handler.Finish: uint64(2 * (i + 1)), handler.Requeue: uint64(i + 1)})
 		}
 		s.wantStop(0)
-		want(t, "results at the end", s.Snapshot().Results, 30)
-		want(t, "given back at the end", s.Snapshot().GivenBack, 0) // a handler has seen each
+		check.Want(t, "results at the end", s.Snapshot().Results, 30)
+		check.Want(t, "given back at the end", s.Snapshot().GivenBack, 0) // a handler has seen each
 		s.wantCounts("counts at the end", disposed{handler.Finish: 20, handler.Requeue: 10})
 	})
 }

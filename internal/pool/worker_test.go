@@ -11,6 +11,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/internal/guard"
 )
@@ -27,7 +28,7 @@ func takes(d time.Duration) func(*handler.Delivery) error {
 // message, or at once if they sleep.
 func TestResize(t *testing.T) {
 	for _, batch := range []int{1, 16} {
-		bubble(t, strconv.Itoa(batch), func(t *testing.T) {
+		check.Bubble(t, strconv.Itoa(batch), func(t *testing.T) {
 			s := newService(t, 1, takes(10*time.Millisecond))
 			s.Tick(batch)
 			l := s.dial(nsqd1)
@@ -35,16 +36,16 @@ func TestResize(t *testing.T) {
 				t.Helper()
 				synctest.Wait()
 				snapshot, counted := s.Snapshot(), s.Counts()[handler.Finish]
-				want(t, what+": workers", snapshot.Workers, workers)
-				want(t, what+": running", len(snapshot.Running), busy)
-				want(t, what+": idle", snapshot.Idle, idle)
-				want(t, what+": queued", snapshot.Waiting, queued)
+				check.Want(t, what+": workers", snapshot.Workers, workers)
+				check.Want(t, what+": running", len(snapshot.Running), busy)
+				check.Want(t, what+": idle", snapshot.Idle, idle)
+				check.Want(t, what+": queued", snapshot.Waiting, queued)
 				if batch == 1 || busy == 0 {
-					want(t, what+": finished", counted, uint64(finished))
+					check.Want(t, what+": finished", counted, uint64(finished))
 				} else if counted > uint64(finished) { // FINs of a batch are sent together
 					t.Errorf("%s: %d finished, want %d at most", what, counted, finished)
 				}
-				want(t, what+": results", snapshot.Results, uint64(finished))
+				check.Want(t, what+": results", snapshot.Results, uint64(finished))
 			}
 			time.Sleep(5 * time.Millisecond) // from now on between two ends of handlers
 			check("at first", 1, 0, 1, 0, 0)
@@ -81,7 +82,7 @@ func TestResize(t *testing.T) {
 
 // TestResizeOften leaves neither workers nor counts behind, and no message waits meanwhile.
 func TestResizeOften(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		const rounds, batch = 1000, 10
 		s := newService(t, 1, takes(0))
 		s.Tick(16)
@@ -105,20 +106,20 @@ func TestResizeOften(t *testing.T) {
 				t.Fatalf("%d workers, want %d", n, want)
 			}
 		}
-		want(t, "finished", s.Counts()[handler.Finish], rounds*batch)
+		check.Want(t, "finished", s.Counts()[handler.Finish], rounds*batch)
 		s.Resize(3)
 		synctest.Wait()
-		want(t, "workers", s.Snapshot().Workers, 3)
-		want(t, "idle", s.Snapshot().Idle, 3)
+		check.Want(t, "workers", s.Snapshot().Workers, 3)
+		check.Want(t, "idle", s.Snapshot().Idle, 3)
 		s.wantStop(0)
-		want(t, "finished at the end", s.Counts()[handler.Finish], rounds*batch)
-		want(t, "FINs", len(l.commands("FIN")), rounds*batch)
+		check.Want(t, "finished at the end", s.Counts()[handler.Finish], rounds*batch)
+		check.Want(t, "FINs", len(l.commands("FIN")), rounds*batch)
 	})
 }
 
 // TestResizeUnderLoad: a backlog is handled by as many workers as there should be.
 func TestResizeUnderLoad(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 2, takes(50*time.Millisecond))
 		s.SetCapacity(10_000, 1<<20)
 		l := s.dial(nsqd1)
@@ -128,29 +129,29 @@ func TestResizeUnderLoad(t *testing.T) {
 			s.Resize(n)
 			time.Sleep(60 * time.Millisecond) // surplus workers finish their messages
 			synctest.Wait()
-			want(t, "workers", s.Snapshot().Workers, n)
-			want(t, "running", len(s.Snapshot().Running), n)
-			want(t, "idle", s.Snapshot().Idle, 0)
+			check.Want(t, "workers", s.Snapshot().Workers, n)
+			check.Want(t, "running", len(s.Snapshot().Running), n)
+			check.Want(t, "idle", s.Snapshot().Idle, 0)
 			before := s.Snapshot().Results
 			time.Sleep(500 * time.Millisecond)
 			synctest.Wait()
-			want(t, "results", s.Snapshot().Results-before, uint64(10*n))
+			check.Want(t, "results", s.Snapshot().Results-before, uint64(10*n))
 		}
 		for s.Snapshot().Waiting > 0 {
 			time.Sleep(10 * time.Millisecond)
 		}
 		s.Close()
-		want(t, "all workers have ended", s.Wait(time.Minute), true)
+		check.Want(t, "all workers have ended", s.Wait(time.Minute), true)
 		s.Resize(9)
 		synctest.Wait()
-		want(t, "workers after the end", s.Snapshot().Workers, 0)
-		want(t, "finished", s.Counts()[handler.Finish], 2000)
+		check.Want(t, "workers after the end", s.Snapshot().Workers, 0)
+		check.Want(t, "finished", s.Counts()[handler.Finish], 2000)
 	})
 }
 
 // TestGoexit: after runtime.Goexit in a handler the rest of the batch is handled in order.
 func TestGoexit(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		n := 0
 		s := newService(t, 1, func(*handler.Delivery) error {
 			if n++; n%2 == 1 {
@@ -163,11 +164,11 @@ func TestGoexit(t *testing.T) {
 		l.flood(1, 6)
 		l.wantCommands("REQ", "REQ 1 10000, REQ 3 10000, REQ 5 10000")
 		l.wantCommands("FIN", "FIN 2, FIN 4, FIN 6")
-		want(t, "workers", s.Snapshot().Workers, 1)
-		want(t, "results", s.Snapshot().Results, 6)
-		want(t, "running", len(s.Snapshot().Running), 0)
+		check.Want(t, "workers", s.Snapshot().Workers, 1)
+		check.Want(t, "results", s.Snapshot().Results, 6)
+		check.Want(t, "running", len(s.Snapshot().Running), 0)
 		s.wantCounts("counts", disposed{handler.Finish: 3, handler.Requeue: 3})
-		want(t, "calls of Rescue", len(s.rescued), 3)
+		check.Want(t, "calls of Rescue", len(s.rescued), 3)
 		for range 3 {
 			if p, ok := errors.AsType[*handler.PanicError](<-s.rescued); !ok || p.Value != guard.ErrGoexit {
 				t.Errorf("Rescue was called with %v, want ErrGoexit", p)
@@ -183,7 +184,7 @@ func TestGoexitOfSurplusWorker(t *testing.T) {
 		"surplus": func(s *service) { s.Resize(1) },
 		"closed":  func(s *service) { s.Close() },
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			s := newService(t, 2, func(*handler.Delivery) error {
 				time.Sleep(time.Second)
 				runtime.Goexit()
@@ -196,7 +197,7 @@ func TestGoexitOfSurplusWorker(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			got := l.commands("REQ", "FIN")
 			slices.Sort(got)
-			want(t, "answers", len(got) == 2 && got[0] == "REQ 1 10000" && got[1] == "REQ 2 10000", true)
+			check.Want(t, "answers", len(got) == 2 && got[0] == "REQ 1 10000" && got[1] == "REQ 2 10000", true)
 			s.wantCounts("counts", disposed{handler.Requeue: 2})
 			s.wantStop(0)
 		})
@@ -205,19 +206,19 @@ func TestGoexitOfSurplusWorker(t *testing.T) {
 
 // TestCloseFindsBatches: what waits in batches is given back at once.
 func TestCloseFindsBatches(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 2, takes(3*time.Second))
 		s.Tick(16)
 		l := s.dial(nsqd1)
 		l.flood(0x10, 32)
 		synctest.Wait()
-		want(t, "queued", s.Snapshot().Waiting, 30)
+		check.Want(t, "queued", s.Snapshot().Waiting, 30)
 		s.Close()
 		given := l.commands("REQ")
 		slices.Sort(given)
-		want(t, "given back", len(slices.Compact(given)), 30)
+		check.Want(t, "given back", len(slices.Compact(given)), 30)
 		s.wantStop(3 * time.Second)
-		want(t, "finished", len(l.commands("FIN")), 2)
+		check.Want(t, "finished", len(l.commands("FIN")), 2)
 		s.wantCounts("counts", disposed{handler.Finish: 2, handler.Interrupted: 30})
 	})
 }
@@ -225,7 +226,7 @@ func TestCloseFindsBatches(t *testing.T) {
 // TestFlood: of more messages than fit, from two connections, each is handled or given back, and
 // counted once.
 func TestFlood(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 1, takes(10*time.Millisecond))
 		s.SetCapacity(2*8+2, 1<<20)
 		other, l := s.dial(nsqd1), s.dial(nsqd2)
@@ -233,14 +234,14 @@ func TestFlood(t *testing.T) {
 		synctest.Wait()
 		l.flood(1, 4)
 		time.Sleep(10 * time.Second)
-		want(t, "answered", len(l.commands("FIN", "REQ")), 4)
+		check.Want(t, "answered", len(l.commands("FIN", "REQ")), 4)
 		sum := uint64(0)
 		for _, n := range s.Counts() {
 			sum += n
 		}
-		want(t, "counted", sum, 34+4)
-		want(t, "finished", int(s.Counts()[handler.Finish]), len(l.commands("FIN"))+len(other.commands("FIN")))
-		want(t, "given back", int(s.Counts()[handler.Requeue]), len(l.commands("REQ"))+len(other.commands("REQ")))
+		check.Want(t, "counted", sum, 34+4)
+		check.Want(t, "finished", int(s.Counts()[handler.Finish]), len(l.commands("FIN"))+len(other.commands("FIN")))
+		check.Want(t, "given back", int(s.Counts()[handler.Requeue]), len(l.commands("REQ"))+len(other.commands("REQ")))
 		s.wantStop(0)
 	})
 }
@@ -254,8 +255,8 @@ func TestFinishedBeforeHang(t *testing.T) {
 		"close":   func(s *service) { s.Close() },
 		"shed":    func(s *service) { s.Shed(2) },
 	} {
-		bubble(t, name, func(t *testing.T) { hang(t, 4, 10, then) })
-		bubble(t, name+", at the last message", func(t *testing.T) { hang(t, 4, 4, then) })
+		check.Bubble(t, name, func(t *testing.T) { hang(t, 4, 10, then) })
+		check.Bubble(t, name+", at the last message", func(t *testing.T) { hang(t, 4, 4, then) })
 	}
 }
 
@@ -277,13 +278,13 @@ func hang(t *testing.T, which, n int, then func(s *service)) {
 	l.wantCommands("FIN", "FIN 1, FIN 2, FIN 3")
 	close(release)
 	s.wantStop(0)
-	want(t, "finished", s.Counts()[handler.Finish] >= uint64(which), true)
+	check.Want(t, "finished", s.Counts()[handler.Finish] >= uint64(which), true)
 }
 
 // TestFinishedNeverFalls: messages whose FIN was not sent before the connection was lost never count
 // as finished.
 func TestFinishedNeverFalls(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		n, release := 0, make(chan struct{})
 		s := newService(t, 1, func(*handler.Delivery) error {
 			if n++; n == 4 {
@@ -295,20 +296,20 @@ func TestFinishedNeverFalls(t *testing.T) {
 		l := s.dial(nsqd1)
 		l.flood(1, 10)
 		synctest.Wait()
-		want(t, "results", s.Snapshot().Results, 3)
-		want(t, "finished before FINs are sent", s.Counts()[handler.Finish], 0)
+		check.Want(t, "results", s.Snapshot().Results, 3)
+		check.Want(t, "finished before FINs are sent", s.Counts()[handler.Finish], 0)
 		l.p.Close()
 		<-l.served
 		s.Tick(16)
-		want(t, "finished after the loss", s.Counts()[handler.Finish], 0)
-		want(t, "lost after the loss", s.Counts()[handler.Lost], 9)
-		want(t, "results after the loss", s.Snapshot().Results, 3)
+		check.Want(t, "finished after the loss", s.Counts()[handler.Finish], 0)
+		check.Want(t, "lost after the loss", s.Counts()[handler.Lost], 9)
+		check.Want(t, "results after the loss", s.Snapshot().Results, 3)
 		close(release)
 		s.Close()
-		want(t, "all workers have ended", s.Wait(time.Minute), true)
-		want(t, "lost at the end", s.Counts()[handler.Lost], 10)
-		want(t, "finished at the end", s.Counts()[handler.Finish], 0)
-		want(t, "results at the end", s.Snapshot().Results, 4)
+		check.Want(t, "all workers have ended", s.Wait(time.Minute), true)
+		check.Want(t, "lost at the end", s.Counts()[handler.Lost], 10)
+		check.Want(t, "finished at the end", s.Counts()[handler.Finish], 0)
+		check.Want(t, "results at the end", s.Snapshot().Results, 4)
 	})
 }
 
@@ -326,14 +327,14 @@ func TestAnswers(t *testing.T) {
 		"expired":     {handler.Outcome{Disposition: handler.Expired, Err: errBill}, ""},
 		"lost":        {handler.Outcome{Disposition: handler.Lost, Err: errBill}, ""},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			s := newServiceOf(t, 1, func(*handler.Delivery) handler.Outcome { return tt.out })
 			l := s.dial(nsqd1)
 			l.flood(1, 1)
 			l.wantCommands("FIN REQ", tt.want)
 			s.wantCounts("counts", disposed{tt.out.Disposition: 1})
-			want(t, "results", s.Snapshot().Results, 1)
-			want(t, "in flight", l.conn.Load(false).InFlight, 0)
+			check.Want(t, "results", s.Snapshot().Results, 1)
+			check.Want(t, "in flight", l.conn.Load(false).InFlight, 0)
 			s.wantStop(0)
 		})
 	}
@@ -342,7 +343,7 @@ func TestAnswers(t *testing.T) {
 // TestAnswersInOrder: a message that is not finished gets its own answer behind the FINs of those
 // before it.
 func TestAnswersInOrder(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		n := 0
 		s := newService(t, 1, func(*handler.Delivery) error {
 			if n++; n == 4 || n == 5 || n == 8 {
@@ -356,7 +357,7 @@ func TestAnswersInOrder(t *testing.T) {
 		l.wantCommands("FIN", "FIN 1, FIN 2, FIN 3, FIN 6, FIN 7")
 		l.wantCommands("REQ", "REQ 4 0, REQ 5 0, REQ 8 0")
 		s.wantCounts("counts", disposed{handler.Finish: 5, handler.Requeue: 3})
-		want(t, "results", s.Snapshot().Results, 8)
+		check.Want(t, "results", s.Snapshot().Results, 8)
 		s.wantStop(0)
 	})
 }
@@ -377,7 +378,7 @@ func TestAnswerTooLate(t *testing.T) {
 		"requeue, lost":     {handler.Outcome{Disposition: handler.Requeue}, true, handler.Lost, ""},
 		"drop, lost":        {handler.Outcome{Disposition: handler.Drop}, true, handler.Lost, ""},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			s := newServiceOf(t, 1, func(*handler.Delivery) handler.Outcome {
 				time.Sleep(5 * time.Second)
 				return tt.out
@@ -392,7 +393,7 @@ func TestAnswerTooLate(t *testing.T) {
 			time.Sleep(6 * time.Second)
 			l.wantCommands("FIN REQ", tt.want)
 			s.wantCounts("counts", disposed{tt.count: 1})
-			want(t, "results", s.Snapshot().Results, 1)
+			check.Want(t, "results", s.Snapshot().Results, 1)
 		})
 	}
 }
@@ -405,7 +406,7 @@ func TestGivenBackWhileRunning(t *testing.T) {
 		"requeue": {Disposition: handler.Requeue, Err: errBill},
 		"drop":    {Disposition: handler.Drop, Err: errBill},
 	} {
-		bubble(t, name, func(t *testing.T) {
+		check.Bubble(t, name, func(t *testing.T) {
 			release := make(chan struct{})
 			s := newServiceOf(t, 1, func(*handler.Delivery) handler.Outcome {
 				<-release
@@ -418,11 +419,11 @@ func TestGivenBackWhileRunning(t *testing.T) {
 			if len(running) != 1 || running[0].ID.String() != fake.ID(1) {
 				t.Fatalf("running: %v, want message 1", running)
 			}
-			want(t, "requeued", running[0].Source().(*conn.Conn).Requeue(running[0], 0), true)
+			check.Want(t, "requeued", running[0].Source().(*conn.Conn).Requeue(running[0], 0), true)
 			close(release)
 			l.wantCommands("FIN REQ", "REQ 1 0")
 			s.wantCounts("counts", disposed{handler.Interrupted: 1})
-			want(t, "results", s.Snapshot().Results, 1)
+			check.Want(t, "results", s.Snapshot().Results, 1)
 			s.wantStop(0)
 		})
 	}
@@ -441,7 +442,7 @@ func TestNoTimeLeft(t *testing.T) {
 		"connection end": {func(l *line) { l.p.Close(); <-l.served }, disposed{handler.Lost: 3}, ""},
 	} {
 		for _, batch := range []int{1, 16} {
-			bubble(t, name+" "+strconv.Itoa(batch), func(t *testing.T) {
+			check.Bubble(t, name+" "+strconv.Itoa(batch), func(t *testing.T) {
 				runs, release := 0, make(chan struct{})
 				s := newService(t, 1, func(*handler.Delivery) error {
 					runs++
@@ -457,10 +458,10 @@ func TestNoTimeLeft(t *testing.T) {
 				s.Tick(batch) // control does so ten times a second; inTime relies on it
 				close(release)
 				synctest.Wait()
-				want(t, "runs", runs, 1)
+				check.Want(t, "runs", runs, 1)
 				l.wantCommands("REQ", tt.want)
 				s.wantCounts("counts", tt.counts)
-				want(t, "results", s.Snapshot().Results, 1)
+				check.Want(t, "results", s.Snapshot().Results, 1)
 			})
 		}
 	}
@@ -468,25 +469,25 @@ func TestNoTimeLeft(t *testing.T) {
 
 // TestWatching: while successes are watched each FIN is sent before Succeeded is called.
 func TestWatching(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 1, takes(time.Second))
 		s.Tick(16)
 		l := s.dial(nsqd1)
 		l.flood(1, 6)
 		time.Sleep(2500 * time.Millisecond)
 		l.wantCommands("FIN", "")
-		want(t, "successes before", s.succeeded.Load(), 0)
+		check.Want(t, "successes before", s.succeeded.Load(), 0)
 		s.watching.Store(true)
 		time.Sleep(time.Second)
 		l.wantCommands("FIN", "FIN 1, FIN 2, FIN 3")
-		want(t, "successes", s.succeeded.Load(), 1)
+		check.Want(t, "successes", s.succeeded.Load(), 1)
 		time.Sleep(time.Second)
 		l.wantCommands("FIN", "FIN 1, FIN 2, FIN 3, FIN 4")
-		want(t, "successes", s.succeeded.Load(), 2)
+		check.Want(t, "successes", s.succeeded.Load(), 2)
 		s.watching.Store(false)
 		time.Sleep(5 * time.Second)
-		want(t, "successes after", s.succeeded.Load(), 2)
-		want(t, "FINs", len(l.commands("FIN")), 6)
+		check.Want(t, "successes after", s.succeeded.Load(), 2)
+		check.Want(t, "FINs", len(l.commands("FIN")), 6)
 		s.wantStop(0)
 	})
 }
