@@ -216,8 +216,7 @@ type line struct {
 	writing sync.Mutex
 	p       *fake.Peer
 
-	mu  sync.Mutex
-	log []string // commands after SUB
+	log fake.Journal // commands after SUB
 }
 
 // serve is the script of nsqd. It sends heartbeats.
@@ -243,15 +242,7 @@ func (s *service) serve(p *fake.Peer) {
 			}
 		}
 	}()
-	for {
-		cmd, err := p.Next()
-		if err != nil {
-			return
-		}
-		l.mu.Lock()
-		l.log = append(l.log, cmd.String())
-		l.mu.Unlock()
-	}
+	l.log.Follow(p)
 }
 
 // dial returns a new connection, which has quota 0.
@@ -309,11 +300,7 @@ func (l *line) write(f func(p *fake.Peer)) {
 
 // flood delivers n messages in one write.
 func (l *line) flood(first uint64, n int) {
-	var frames []byte
-	for i := range uint64(n) {
-		frames = append(frames, fake.Message(time.Now().UnixNano(), fake.ID(first+i), 1, []byte("x"))...)
-	}
-	l.write(func(p *fake.Peer) { p.Raw(frames) })
+	l.write(func(p *fake.Peer) { p.Raw(fake.Messages(first, n)) })
 }
 
 // end ends the connection as nsqd.
@@ -325,23 +312,9 @@ func (l *line) end() {
 func (l *line) quota() int { return l.conn.Load(false).Quota }
 
 // commands returns the commands with one of these names; ids lose their zeros.
-func (l *line) commands(names ...string) (commands []string) {
+func (l *line) commands(names ...string) []string {
 	synctest.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, cmd := range l.log {
-		words := strings.Split(cmd, " ")
-		if !slices.Contains(names, words[0]) {
-			continue
-		}
-		for i, w := range words {
-			if len(w) == 16 {
-				words[i] = strings.TrimLeft(w, "0")
-			}
-		}
-		commands = append(commands, strings.Join(words, " "))
-	}
-	return commands
+	return l.log.Commands(names...)
 }
 
 func (l *line) wantCommands(names, want string) {

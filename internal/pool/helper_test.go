@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -211,8 +210,7 @@ type line struct {
 	served chan struct{}
 	err    error // of Serve, once served is closed
 
-	mu  sync.Mutex
-	log []string // commands after SUB
+	log fake.Journal // commands after SUB
 }
 
 // serve is the script of nsqd.
@@ -220,15 +218,7 @@ func (s *service) serve(p *fake.Peer) {
 	p.Subscribe(s.identify)
 	l := &line{t: s.t, p: p, served: make(chan struct{})}
 	s.dialled <- l
-	for {
-		cmd, err := p.Next()
-		if err != nil {
-			return
-		}
-		l.mu.Lock()
-		l.log = append(l.log, cmd.String())
-		l.mu.Unlock()
-	}
+	l.log.Follow(p)
 }
 
 // dial returns a new connection.
@@ -289,31 +279,13 @@ func (l *line) send(ids ...uint64) {
 
 // flood delivers n messages in one write.
 func (l *line) flood(first uint64, n int) {
-	var frames []byte
-	for i := range uint64(n) {
-		frames = append(frames, fake.Message(time.Now().UnixNano(), fake.ID(first+i), 1, []byte("x"))...)
-	}
-	l.p.Raw(frames)
+	l.p.Raw(fake.Messages(first, n))
 }
 
 // commands returns the commands with one of these names; ids lose their zeros.
-func (l *line) commands(names ...string) (commands []string) {
+func (l *line) commands(names ...string) []string {
 	synctest.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, cmd := range l.log {
-		words := strings.Split(cmd, " ")
-		if !slices.Contains(names, words[0]) {
-			continue
-		}
-		for i, w := range words {
-			if len(w) == 16 {
-				words[i] = strings.TrimLeft(w, "0")
-			}
-		}
-		commands = append(commands, strings.Join(words, " "))
-	}
-	return commands
+	return l.log.Commands(names...)
 }
 
 func (l *line) wantCommands(names, want string) {
