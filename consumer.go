@@ -70,24 +70,35 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	logger                 slog.Default()                    WithLogger
 func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func[T], opts ...ConsumerOption) (*Consumer[T], error) {
 	cfg := newConsumerConfig(topic, channel, opts)
-	var raw handler.Raw
-	if c == nil {
-		cfg.fault("codec", "is nil; pass one, such as codec.JSON[T]()")
-	} else if v, ok := c.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			cfg.faults = append(cfg.faults, err)
-		}
-	}
-	if fn == nil {
-		cfg.fault("handler", "is nil")
-	}
-	if c != nil && fn != nil {
-		raw = handler.Typed(c, fn)
-	}
+	cfg.checkHandler(c, fn == nil)
+	cfg.forbid("NewConsumer", "WithBatch", "WithBatchMiddleware", "WithoutBatchTouch")
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Consumer[T]{consume.New(cfg.consume, raw)}, nil
+	return &Consumer[T]{consume.New(cfg.consume, handler.Typed(c, fn))}, nil
+}
+
+// NewBatchConsumer returns a consumer whose handler takes several messages at a time: see
+// [handler.BatchFunc]. The table of [Consumer] holds for each message: it has the handler's result,
+// or the error of [handler.Batch.Fail]. A message that does not decode is in no batch.
+//
+// A batch is passed to fn when it has the size of [WithBatch]; when its first message has waited as
+// long as WithBatch says, or half of the message timeout; when no more messages may be in flight;
+// and when the shutdown begins. At most one batch forms at a time; messages are taken in the order
+// of arrival. While fn runs, its messages are touched (see [WithoutBatchTouch]).
+//
+// [WithConcurrency] is the number of batches that are handled at once and defaults to 1, so one
+// batch follows the other. [WithMiddleware] is for single messages; here it is an error, use
+// [WithBatchMiddleware]. Otherwise the options and their defaults are those of NewConsumer.
+func NewBatchConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.BatchFunc[T], opts ...ConsumerOption) (*Consumer[T], error) {
+	cfg := newConsumerConfig(topic, channel, opts)
+	cfg.checkHandler(c, fn == nil)
+	cfg.forbid("NewBatchConsumer", "WithMiddleware")
+	cfg.validateBatch()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Consumer[T]{consume.NewBatch(cfg.consume, handler.TypedBatch(c, fn))}, nil
 }
 
 // Run connects to every configured or discovered nsqd, redials those that are down, and handles

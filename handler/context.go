@@ -20,6 +20,7 @@ type extra struct {
 	origin  *Message     // of a Message made by WithBody; all other fields are unused then
 	touched atomic.Int64 // the last Touch, as a time.Duration since Terms.Start
 	outcome Outcome
+	answer  error // of a message of a batch, if it has its own
 
 	mu    sync.Mutex // held to make or cancel child, and to use raw
 	child atomic.Pointer[child]
@@ -121,6 +122,10 @@ func (m *Message) parent() context.Context {
 	}
 	return m.read.Source.Context()
 }
+
+// TimeLeft returns how long the handler's context still lasts, if nothing but time ends it. ok is
+// false if it has no end.
+func (d *Delivery) TimeLeft() (left time.Duration, ok bool) { return d.Message().timeLeft() }
 
 // timeLeft returns how long the handler's context still lasts; ok is false if it has no end.
 func (m *Message) timeLeft() (left time.Duration, ok bool) {

@@ -68,7 +68,8 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 		wait = grace // contexts have just ended
 	}
 	if !c.pool.Wait(wait) {
-		end.Running = len(c.pool.Snapshot().Running)
+		left := c.pool.Snapshot()
+		end.Running = left.Busy()
 	}
 	end.Unconfirmed = c.links.Unconfirmed()
 	end.HookRuns = !c.events.Close(began.Add(timeout + overtime))

@@ -65,7 +65,7 @@ func (c *Control) scarce(conns []*conn.Conn) bool {
 		return true
 	}
 	mean, known := c.service.Time()
-	return known && len(conns) > 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY && mean > patience(conns)/2
+	return known && len(conns) > 1 && c.cfg.Together <= 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY && mean > patience(conns)/2
 }
 
 // mayOpen reports whether each of more connections than messages may be in flight may have one: all
@@ -101,6 +101,7 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool) 
 		capacity = c.service.Capacity(workers, patience(conns))
 		auto += c.service.Ahead(workers, rtt, most)
 	}
+	capacity, auto = c.messages(capacity), c.messages(auto)
 	auto = min(max(auto, len(conns)), most) // one a connection if capacity allows that
 	n := auto
 	if c.fixed > 0 {
@@ -111,6 +112,11 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool) 
 		return max(n-c.stuck, 0)
 	}
 	return min(n, capacity)
+}
+
+// messages returns how many messages n handlers take. It saturates.
+func (c *Control) messages(n int) int {
+	return int(min(int64(n)*int64(max(c.cfg.Together, 1)), math.MaxInt32))
 }
 
 // patience is how long a message may wait for a worker before it is given back.

@@ -185,7 +185,7 @@ func newServiceOf(t *testing.T, workers int, process func(d *handler.Delivery) h
 		Watching: &s.watching, Succeeded: func() { s.succeeded.Add(1) },
 		MaxRequeueDelay: time.Minute,
 	})
-	s.SetCapacity(1000, math.MaxInt)
+	s.SetLimits(1000, math.MaxInt, math.MaxInt)
 	if workers > 0 {
 		s.Resize(workers)
 	}
