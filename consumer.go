@@ -85,7 +85,9 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 // A batch is passed to fn when it has the size of [WithBatch]; when its first message has waited as
 // long as WithBatch says, or half of the message timeout; when no more messages may be in flight;
 // and when the shutdown begins. At most one batch forms at a time; messages are taken in the order
-// of arrival. While fn runs, its messages are touched (see [WithoutBatchTouch]).
+// of arrival. While fn runs, its messages are touched (see [WithoutBatchTouch]). Afterwards its failed
+// messages are settled, up to 64 at a time, so functions such as that of [WithDeadLetterFunc] run
+// concurrently.
 //
 // [WithConcurrency] is the number of batches that are handled at once and defaults to 1, so one
 // batch follows the other. [WithMiddleware] is for single messages; here it is an error, use
@@ -123,6 +125,13 @@ func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(ctx) }
 // production. See package nsqxtest.
 func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.Outcome {
 	return c.c.Process(ctx, m)
+}
+
+// ProcessBatch is [Consumer.Process] for several messages. A consumer of batches gets them as one
+// batch, whatever [WithBatch] says; another one gets each alone. The outcomes are those of the
+// messages.
+func (c *Consumer[T]) ProcessBatch(ctx context.Context, msgs []*handler.Message) {
+	c.c.ProcessBatch(ctx, msgs)
 }
 
 // Stats returns the consumer's counters and the state of its connections.

@@ -13,6 +13,7 @@ type Stats struct {
 	Concurrency int  // handlers that may run at once
 	MaxInFlight int  // messages that may be in flight now, over all connections
 	Running     int  // handlers that run
+	Unanswered  int  // messages whose handlers have returned and answer later: see handler.Async
 	Queued      int  // messages received that wait for a handler
 	Paused      bool // by Consumer.Pause
 	Backoff     bool // the breaker is not closed

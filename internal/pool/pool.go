@@ -51,6 +51,8 @@ type Pool struct {
 	groups   uint64        // handled by workers that have ended
 	done     chan struct{} // closed when the last worker has ended
 
+	park func(*handler.Delivery) // the method parkWorker
+
 	skipped   [handler.Lost + 1]atomic.Uint64 // messages that no worker handled, by disposition
 	givenBack atomic.Uint64                   // of them, those that nsqd was sent a REQ for, except in the drain
 }
@@ -60,6 +62,8 @@ func New(cfg Config) *Pool {
 	p := &Pool{cfg: cfg, queue: newQueue(), done: make(chan struct{})}
 	if cfg.Group != nil {
 		p.queue.group = newGrouping(cfg.Group)
+	} else {
+		p.park = p.parkWorker
 	}
 	return p
 }
@@ -67,6 +71,9 @@ func New(cfg Config) *Pool {
 // Put adds the messages of one read. What it does not take, because the pool is closed or suspended
 // or has no room (ErrClosed, ErrSuspended, ErrFlood), is rest: the newest of msgs.
 func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, err error) {
+	if len(msgs) > 0 {
+		msgs[0].Read().Park = p.park
+	}
 	dead, rest, err := p.queue.put(msgs)
 	for _, m := range dead {
 		p.Requeue(m, handler.Requeue, 0)
@@ -79,7 +86,12 @@ func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, err error)
 func (p *Pool) Resize(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for range p.queue.resize(n) {
+	p.start(p.queue.resize(n))
+}
+
+// start starts n workers. The caller holds mu.
+func (p *Pool) start(n int) {
+	for range n {
 		w, run := p.newWorker()
 		p.started++
 		p.all = append(p.all, w)

@@ -88,7 +88,7 @@ func (q *queue) take(b *batch) *handler.Delivery {
 	q.mu.Lock()
 	defer q.unlock()
 	for {
-		if q.closed || len(q.batches) > q.workers {
+		if b.parked || q.closed || len(q.batches) > q.workers {
 			q.leave(b)
 			return nil
 		}
@@ -116,6 +116,13 @@ func (q *queue) take(b *batch) *handler.Delivery {
 // leave removes the batch of a worker that exits. The caller holds mu.
 func (q *queue) leave(b *batch) {
 	b.clear()
+	if !b.parked {
+		q.forget(b)
+	}
+}
+
+// forget removes the batch of a worker that takes no further message. The caller holds mu.
+func (q *queue) forget(b *batch) {
 	i := slices.Index(q.batches, b)
 	q.batches = slices.Delete(q.batches, i, i+1)
 	q.busyTime.add(-1)

@@ -22,6 +22,7 @@ type Snapshot struct {
 	Workers      int                 // that have not ended
 	Idle         int                 // workers that wait for a message
 	Running      []*handler.Delivery // messages that are being handled
+	Parked       []*handler.Delivery // messages whose handlers have returned and answer later
 	ends         []int               // of the parts of Running that one worker handles
 	Waiting      int                 // messages that wait, those in batches included
 	Oldest       *handler.Delivery   // of those that wait; nil if none does. A worker may take it at any time
@@ -73,7 +74,9 @@ func (p *Pool) Snapshot() Snapshot {
 		s.Finished += w.finished()
 		if w.group != nil {
 			w.group.snapshot(&s)
-		} else if m := w.current(); m != nil {
+		} else if m := w.current(); m != nil && w.parked {
+			s.Parked = append(s.Parked, m)
+		} else if m != nil {
 			s.addBusy(m)
 		}
 	}

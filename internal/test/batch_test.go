@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,7 +211,8 @@ func TestBatchFails(t *testing.T) {
 func TestBatchDecode(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
-		var sizes, kept []int
+		var sizes []int
+		var kept atomic.Int64 // dead letters of a batch are kept at the same time
 		c, err := nsqx.NewBatchConsumer("orders", "billing", codec.JSON[int](), func(_ context.Context, b *handler.Batch[int]) error {
 			sizes = append(sizes, b.Len())
 			return nil
@@ -219,7 +221,7 @@ func TestBatchDecode(t *testing.T) {
 				if _, ok := errors.AsType[*handler.DecodeError](err); !ok {
 					t.Errorf("dead letter because of %v", err)
 				}
-				kept = append(kept, int(m.Attempts))
+				kept.Add(1)
 				return nil
 			}))
 		if err != nil {
@@ -230,7 +232,7 @@ func TestBatchDecode(t *testing.T) {
 		s.Publish("orders", []byte("y"), []byte("y"), []byte("y"), []byte("y"))
 		s.Await("orders", "billing", settled(8))
 		want(t, "sizes", fmt.Sprint(sizes), "[3]")
-		want(t, "kept", len(kept), 5)
+		want(t, "kept", kept.Load(), 5)
 	})
 }
 
@@ -475,5 +477,23 @@ func TestBatchOptions(t *testing.T) {
 		if _, err := nsqx.NewConsumer("orders", "billing", codec.String(), func(context.Context, string) error { return nil }, o, nsqx.WithNSQD("a:1")); err == nil {
 			t.Error("NewConsumer takes an option for batches")
 		}
+	}
+}
+
+// TestDeliverBatch: the test kit passes messages to a handler together.
+func TestDeliverBatch(t *testing.T) {
+	b := &batches{handle: func(_ context.Context, b *handler.Batch[string]) error {
+		_ = b.Fail(1, retry.Drop(errBill))
+		return errOther
+	}}
+	c := b.consumer(t, nsqx.WithNSQD("a:1"), nsqx.WithRetry(retry.Schedule(time.Second)))
+	outcomes := nsqxtest.DeliverBatch(t, c, [][]byte{[]byte("1"), []byte("2"), []byte("3")})
+	want(t, "sizes", b.sizes(), "3")
+	want(t, "outcomes", fmt.Sprint(outcomes), fmt.Sprint([]handler.Outcome{
+		{Disposition: handler.Requeue, Delay: time.Second, Err: errOther}, {Disposition: handler.Drop, Err: retry.Drop(errBill)}, {Disposition: handler.Requeue, Delay: time.Second, Err: errOther},
+	}))
+	single := newConsumer(t, func(_ context.Context, v string) error { return errors.New(v) }, nsqx.WithNSQD("a:1"))
+	for i, out := range nsqxtest.DeliverBatch(t, single, [][]byte{[]byte("1"), []byte("2")}) {
+		want(t, "error", fmt.Sprint(out.Err), fmt.Sprint(i+1))
 	}
 }
