@@ -123,18 +123,23 @@ func (m *Message) parent() context.Context {
 	return m.read.Source.Context()
 }
 
-// TimeLeft returns how long the handler's context still lasts, if nothing but time ends it. ok is
-// false if it has no end.
-func (d *Delivery) TimeLeft() (left time.Duration, ok bool) { return d.Message().timeLeft() }
-
-// timeLeft returns how long the handler's context still lasts; ok is false if it has no end.
-func (m *Message) timeLeft() (left time.Duration, ok bool) {
-	by, ok := m.delivery().AnswerBy()
+// ContextEnd returns when the handler's context ends if nothing but time ends it, as a duration since
+// Terms.Start. ok is false if it has no end.
+func (d *Delivery) ContextEnd() (instant time.Duration, ok bool) {
+	by, ok := d.AnswerBy()
 	if !ok {
 		return 0, false
 	}
-	t := m.read.Source.Terms()
-	return by - t.grace() - t.Now(), true
+	return by - d.read.Source.Terms().grace(), true
+}
+
+// timeLeft returns how long the handler's context still lasts; ok is false if it has no end.
+func (m *Message) timeLeft() (left time.Duration, ok bool) {
+	end, ok := m.delivery().ContextEnd()
+	if !ok {
+		return 0, false
+	}
+	return end - m.read.Source.Terms().Now(), true
 }
 
 func (m *Message) ensureExtra() *extra {

@@ -66,8 +66,8 @@ func (c *Consumer) ProcessBatch(ctx context.Context, msgs []*handler.Message) {
 
 // processBatch is ProcessBatch for a worker.
 func (c *Consumer) processBatch(msgs []*handler.Message) {
-	ctx, end := newBatchContext(msgs, !c.cfg.Batch.NoTouch)
-	defer end()
+	ctx := newBatchContext(msgs, !c.cfg.Batch.NoTouch)
+	defer ctx.end()
 	c.ProcessBatch(ctx, msgs)
 }
 

@@ -13,9 +13,11 @@ import (
 // touches the messages each half of their timeout. FromContext finds no message in it.
 type batchContext struct {
 	context.Context
-	cancel context.CancelCauseFunc
-	msgs   []*handler.Message
-	touch  bool
+	cancel  context.CancelCauseFunc
+	msgs    []*handler.Message
+	touch   bool
+	first   [4]origin // memory of origins
+	origins []origin
 
 	mu    sync.Mutex // held to touch, too, so that end waits for it
 	ended bool
@@ -23,44 +25,53 @@ type batchContext struct {
 	live  int         // connections that are not lost
 }
 
-// newBatchContext returns the context of msgs, and a function that ends it.
-func newBatchContext(msgs []*handler.Message, touch bool) (ctx context.Context, end func()) {
+// origin is a connection that has delivered messages of the batch.
+type origin struct {
+	handler.Source
+	stop func() bool // what its end causes
+}
+
+// newBatchContext returns the context of msgs, which end ends.
+func newBatchContext(msgs []*handler.Message, touch bool) *batchContext {
 	b := &batchContext{msgs: msgs, touch: touch}
-	var sources []handler.Source
+	b.origins = b.first[:0]
 	for _, m := range msgs {
-		if src := (*handler.Delivery)(m).Source(); src != nil && (len(sources) == 0 || !has(sources, src)) {
-			sources = append(sources, src)
+		if src := (*handler.Delivery)(m).Source(); src != nil && !b.knows(src) {
+			b.origins = append(b.origins, origin{Source: src})
 		}
 	}
 	parent := context.Background()
-	if len(sources) > 0 {
-		parent = context.WithoutCancel(sources[0].Context())
+	if len(b.origins) > 0 {
+		parent = context.WithoutCancel(b.origins[0].Context())
 	}
 	b.Context, b.cancel = context.WithCancelCause(parent)
-	b.live = len(sources)
-	stops := make([]func() bool, len(sources))
-	for i, src := range sources {
-		stops[i] = context.AfterFunc(src.Context(), func() { b.lost(src) })
+	b.live = len(b.origins)
+	for i := range b.origins {
+		o := &b.origins[i]
+		o.stop = context.AfterFunc(o.Context(), func() { b.lost(o) })
 	}
 	b.tick()
-	return b, func() {
-		for _, stop := range stops {
-			stop()
-		}
-		b.mu.Lock()
-		b.ended = true
-		if b.timer != nil {
-			b.timer.Stop()
-		}
-		b.mu.Unlock()
-		b.cancel(context.Canceled)
-	}
+	return b
 }
 
-// has is slices.Contains from the end: most messages come from the connection of the one before.
-func has(sources []handler.Source, src handler.Source) bool {
-	for i := len(sources) - 1; i >= 0; i-- {
-		if sources[i] == src {
+// end ends the context and what it has started.
+func (b *batchContext) end() {
+	for i := range b.origins {
+		b.origins[i].stop()
+	}
+	b.mu.Lock()
+	b.ended = true
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	b.mu.Unlock()
+	b.cancel(context.Canceled)
+}
+
+// knows looks at the last origin first: most messages come from the connection of the one before.
+func (b *batchContext) knows(src handler.Source) bool {
+	for i := len(b.origins) - 1; i >= 0; i-- {
+		if b.origins[i].Source == src {
 			return true
 		}
 	}
@@ -77,8 +88,8 @@ func (b *batchContext) Err() error {
 }
 
 // lost ends the context in a shutdown, or with the last connection.
-func (b *batchContext) lost(src handler.Source) {
-	cause := context.Cause(src.Context())
+func (b *batchContext) lost(o *origin) {
+	cause := context.Cause(o.Context())
 	b.mu.Lock()
 	b.live--
 	last := b.live == 0
@@ -95,9 +106,17 @@ func (b *batchContext) tick() {
 	if b.ended {
 		return
 	}
-	next, any := time.Duration(0), false
+	var next time.Duration // 0: never
+	var read *handler.Read
+	var now time.Duration
 	for _, m := range b.msgs {
-		wait, ok := b.timeOf((*handler.Delivery)(m))
+		d := (*handler.Delivery)(m)
+		if r := d.Read(); r != read && r != nil {
+			read, now = r, r.Source.Terms().Now()
+		} else if b.timer == nil {
+			continue // not touched yet: like the one before
+		}
+		wait, ok := b.timeOf(d, now)
 		if !ok {
 			continue
 		}
@@ -105,12 +124,12 @@ func (b *batchContext) tick() {
 			b.cancel(handler.ErrMessageTimeout)
 			return
 		}
-		if !any || wait < next {
-			next, any = wait, true
+		if next == 0 || wait < next {
+			next = wait
 		}
 	}
 	switch {
-	case !any:
+	case next == 0:
 	case b.timer == nil:
 		b.timer = time.AfterFunc(next, b.tick)
 	default:
@@ -119,26 +138,25 @@ func (b *batchContext) tick() {
 }
 
 // timeOf returns when to look at a message again, 0 or less if it has no time left. ok is false if
-// that does not matter. It touches the message if half of its timeout has passed.
-func (b *batchContext) timeOf(d *handler.Delivery) (wait time.Duration, ok bool) {
-	left, ok := d.TimeLeft()
+// that does not matter. It touches the message if half of its timeout is left.
+func (b *batchContext) timeOf(d *handler.Delivery, now time.Duration) (wait time.Duration, ok bool) {
+	end, ok := d.ContextEnd()
 	if !ok || d.Source().Context().Err() != nil {
 		return 0, false
 	}
-	if !b.touch || left <= 0 {
+	left, half := end-now, d.Source().Terms().MessageTimeout/2
+	switch {
+	case !b.touch || left <= 0:
 		return left, true
-	}
-	half := d.Source().Terms().MessageTimeout / 2
-	if left > half {
+	case left > half:
 		return left - half, true
 	}
-	if d.Message().Touch() != nil {
-		return left, true
+	if d.Message().Touch() == nil {
+		end, _ = d.ContextEnd()
+		left = max(left, end-now)
 	}
-	if longer, _ := d.TimeLeft(); longer > half {
-		return longer - half, true
-	} else if longer > left {
-		left = longer
+	if left > half {
+		return left - half, true
 	}
 	return left, true // max-msg-timeout leaves nothing to gain
 }

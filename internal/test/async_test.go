@@ -37,6 +37,7 @@ func TestAsyncNeverAnswered(t *testing.T) {
 			if took := time.Since(start); took > 20*time.Second {
 				t.Errorf("1000 others took %v", took)
 			}
+			time.Sleep(time.Millisecond) // the last worker ends after its FIN
 			want(t, "unanswered", c.Stats().Unanswered, 1)
 			want(t, "running", c.Stats().Running, 0)
 			s.Await("orders", "billing", settled(1001))
