@@ -61,7 +61,7 @@ func runNSQXBatch(ctx context.Context, j job, handle func(body []byte)) error {
 			}
 			return nil
 		},
-		append(j.options(), nsqx.WithBatch(batchSize, time.Second))...,
+		append(j.options(), nsqx.WithBatch(batchSize, 5*time.Millisecond))...,
 	)
 	if err != nil {
 		return err
