@@ -174,10 +174,14 @@ func newService(t *testing.T, workers int, handle func(d *handler.Delivery) erro
 }
 
 func newServiceOf(t *testing.T, workers int, process func(d *handler.Delivery) handler.Outcome) *service {
+	return makeService(t, workers, process, nil)
+}
+
+func makeService(t *testing.T, workers int, process func(d *handler.Delivery) handler.Outcome, group *Group) *service {
 	s := &service{t: t, dialled: make(chan *line, 1), rescued: make(chan error, 100)}
 	s.net = fake.NewNetwork(t, s.serve)
 	s.Pool = New(Config{
-		Process: process,
+		Process: process, Group: group,
 		Rescue: func(_ *handler.Delivery, err error) handler.Outcome {
 			s.rescued <- err
 			return handler.Outcome{Disposition: handler.Requeue, Delay: 10 * time.Second, Err: err}

@@ -71,8 +71,11 @@ func New(cfg Config) *Pool {
 // Put adds the messages of one read. What it does not take, because the pool is closed or suspended
 // or has no room (ErrClosed, ErrSuspended, ErrFlood), is rest: the newest of msgs.
 func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, err error) {
-	if len(msgs) > 0 {
-		msgs[0].Read().Park = p.park
+	var last *handler.Read
+	for i := range msgs {
+		if r := msgs[i].Read(); r != last {
+			r.Park, last = p.park, r
+		}
 	}
 	dead, rest, err := p.queue.put(msgs)
 	for _, m := range dead {
