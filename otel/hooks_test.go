@@ -27,7 +27,6 @@ func TestHooks(t *testing.T) {
 	k.wantPoints("nsq.client.protocol.errors", "1 error.type=E_INVALID\n1 error.type=E_UNAUTHORIZED\n2 error.type=E_FIN_FAILED")
 }
 
-// The number of nodes comes from the last successful lookup.
 func TestLookups(t *testing.T) {
 	k := newKit(t, nsqotel.WithServerAddress())
 	h := k.Telemetry.Hooks()
@@ -44,5 +43,12 @@ func TestLookups(t *testing.T) {
 		"1×, 1s error.type=*errors.errorString server.address=lookupd-1 server.port=4161\n"+
 		"1×, 1s error.type=*errors.errorString server.address=lookupd-2 server.port=4161\n"+
 		"1×, 1s server.address=lookupd-1 server.port=4161")
-	k.wantPoints("nsq.client.lookup.nodes", "1\n2 server.address=lookupd-2 server.port=4161\n3 server.address=lookupd-1 server.port=4161")
+}
+
+func TestGivenBack(t *testing.T) {
+	k := newKit(t)
+	for range 2 {
+		k.Telemetry.Hooks().OnGivenBack(observe.GivenBackEvent{Topic: "orders", Channel: "billing", Reason: "stall", Messages: 3})
+	}
+	k.wantPoints("nsq.consumer.given_back", "6 messaging.nsq.given_back.reason=stall")
 }
