@@ -21,7 +21,11 @@ func (c *Consumer) build(raw handler.Raw) {
 			MaxAttempts: cfg.MaxAttempts,
 		})
 		if topic, ok := cfg.GiveUp.(DeadLetterTopic); ok {
-			observingDead = t.Producer(observe.ProducerInfo{Topic: topic.Topic, ClientID: cfg.Conn.ClientID})
+			info := observe.ProducerInfo{Topic: topic.Topic}
+			if cfg.Conn.ClientID != "" {
+				info.ClientID = deadLetterConn(cfg.Conn).ClientID
+			}
+			observingDead = t.Producer(info)
 		}
 	}
 	c.sendDead = handler.ChainSend(observingDead)(c.dead.Transmit)
