@@ -123,7 +123,8 @@
 //     over the attributes, each time anew, in search of maps with duplicate keys. A message has one
 //     record, of messaging.process.duration. That is why other histograms have options, and why ages
 //     are recorded of some messages. Attributes of [WithMetricAttributes] make each record dearer; the
-//     attributes of a resource cost nothing.
+//     attributes of a resource cost nothing. The API can neither bind attributes to an instrument nor
+//     record several values at once, so this package cannot do better.
 //   - A span that is not sampled costs 0.3 µs. [WithSamplerAttributes] adds 0.2 µs and 450 bytes,
 //     since each start copies the attributes that it is given. A sampled span costs 3 to 4 µs.
 //     [WithFilter] avoids all of it for messages that need no trace.

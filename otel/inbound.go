@@ -54,7 +54,7 @@ func (in *inbound) result(key resultKey) *result {
 }
 
 func (in *inbound) newTally() *tally {
-	t := in.telemetry.finished.of(tallyKey{in.dest, in.nsqd}, *in.finished)
+	t := in.tallies.of(tallyKey{in.dest, in.nsqd}, *in.finished)
 	in.tally.Store(t)
 	return t
 }
