@@ -65,7 +65,7 @@
 //	nsq.consumer.connection.count                  level
 //	nsq.consumer.connection.renewals               count   connections replaced because of that count
 //	nsq.consumer.handler.active, .handler.limit    level
-//	nsq.consumer.backoff.level                     level   1 while nearly all messages fail, else 0
+//	nsq.consumer.backoff.level                     level   how often in a row the breaker has opened; 0 while it is closed
 //	nsq.client.protocol.errors                     count   error.type
 //	nsq.client.connection.attempts, .closed        count   error.type
 //	nsq.client.lookup.duration                     s       error.type

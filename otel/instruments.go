@@ -71,7 +71,7 @@ func newInstruments(meter metric.Meter) (i instruments) {
 	i.active = m.upDown(metricActive, unitHandlers, "Running handlers.")
 	i.limit = m.upDown(metricLimit, unitHandlers, "Maximum of running handlers.")
 	i.backoff, err = meter.Int64ObservableGauge(metricBackoff, metric.WithUnit(unitLevel),
-		metric.WithDescription("1 while nearly all messages fail and consumption is reduced, else 0."))
+		metric.WithDescription("How many times in a row the breaker has opened; 0 while it is closed."))
 	report(err)
 
 	i.protocolErrors = m.counter(metricProtocol, unitErrors, "Error frames of nsqd.")
