@@ -93,7 +93,8 @@ type Config struct {
 	PublishTimeout time.Duration
 
 	// ClientID and Hostname name this client in nsqd's statistics and logs, in at most 255 bytes
-	// each. ClientID defaults to the host name up to its first dot, Hostname to the host name.
+	// each. ClientID defaults to the host name up to its first dot, Hostname to the host name. A
+	// consumer's connections for dead letters add "/dead-letters" to ClientID.
 	ClientID, Hostname string
 
 	// UserAgent names this program in nsqd's statistics, in at most 255 bytes. Defaults to "nsqx/"

@@ -66,8 +66,8 @@ func TestJSONGolden(t *testing.T) {
 		},
 		"zero OverdueEvent": {OverdueEvent{}, `{"nsqd":"","topic":"","channel":"","id":"","age_seconds":0}`},
 		"LookupStats": {
-			LookupStats{Name: "lookup:4161", Polls: 4, Errors: 1, Found: 2, LastPoll: noon, LastErr: errLost},
-			`{"name":"lookup:4161","polls":4,"errors":1,"found":2,"last_poll":"2026-03-01T12:00:00.5Z",` +
+			LookupStats{Name: "lookup:4161", Polls: 4, Errors: 1, Found: 2, LastPoll: noon, LastGood: noon, LastErr: errLost},
+			`{"name":"lookup:4161","polls":4,"errors":1,"found":2,"last_poll":"2026-03-01T12:00:00.5Z","last_good":"2026-03-01T12:00:00.5Z",` +
 				`"last_error":"lost \"here\" \u0026 \u003cthere\u003e","register_errors":0}`,
 		},
 		"zero LookupStats": {LookupStats{}, `{"name":"","polls":0,"errors":0,"found":0,"register_errors":0}`},

@@ -40,7 +40,11 @@ func (c *Consumer) buildDead() {
 	var observing handler.SendMiddleware
 	if t := c.cfg.Telemetry; t != nil {
 		if topic, ok := c.cfg.GiveUp.(DeadLetterTopic); ok {
-			observing = t.Producer(observe.ProducerInfo{Topic: topic.Topic, ClientID: c.cfg.Conn.ClientID})
+			info := observe.ProducerInfo{Topic: topic.Topic}
+			if c.cfg.Conn.ClientID != "" {
+				info.ClientID = deadLetterConn(c.cfg.Conn).ClientID
+			}
+			observing = t.Producer(info)
 		}
 	}
 	c.sendDead = handler.ChainSend(observing)(c.dead.Transmit)

@@ -75,7 +75,7 @@ func assemble(cfg Config) *Consumer {
 	c := &Consumer{
 		cfg: cfg, logger: logger, ready: make(chan struct{}),
 		events: notify.New(logger, topic, channel, cfg.Hooks),
-		dead:   publish.New(publish.Config{Conn: cfg.Conn, Lazy: true, Again: true}),
+		dead:   publish.New(publish.Config{Conn: deadLetterConn(cfg.Conn), Lazy: true, Again: true}),
 	}
 	c.settling, c.stopSettling = context.WithCancelCause(context.Background())
 	var group *pool.Group

@@ -88,7 +88,7 @@ func (d *Discovery) poll(ctx context.Context, i int) (none <-chan struct{}) {
 	s.stats.Polls++
 	s.stats.LastPoll, s.stats.LastErr, s.failure = time.Now(), err, nil
 	if good {
-		s.answered, s.stats.Found = true, len(found)
+		s.answered, s.stats.Found, s.stats.LastGood = true, len(found), s.stats.LastPoll
 		s.deletion.answered(len(found), errors.Is(err, observe.ErrNoTopic))
 	} else {
 		s.failure = err
