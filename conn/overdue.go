@@ -44,7 +44,7 @@ func (q *pubs) answered(now, took, timeout time.Duration) {
 	}
 	late := len(q.sent) > 0 && now-q.sent[0].sent >= q.patience(timeout)
 	if q.debt.overdue.Store(late); !late && q.timer != nil {
-		q.timer.Reset(q.patience(timeout)) // it waited for the end of PublishTimeout
+		q.timer.Reset(leastPatience) // it waited for the end of PublishTimeout
 	}
 }
 
@@ -58,7 +58,7 @@ func (c *Conn) watchPublishes(now time.Duration) {
 	q.armed = true
 	wait := q.sent[0].sent + c.cfg.PublishTimeout - now
 	if !q.debt.overdue.Load() {
-		wait = min(wait, q.sent[0].sent+q.patience(c.cfg.PublishTimeout)-now)
+		wait = min(wait, q.sent[0].sent+q.patience(c.cfg.PublishTimeout)-now, leastPatience) // patience may shrink
 	}
 	if q.timer == nil {
 		q.timer = time.AfterFunc(wait, c.checkPublishes)
