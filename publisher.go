@@ -12,8 +12,9 @@ import (
 // Publisher publishes to any topic, through connections to any number of nsqds. Producers may share
 // it: see [WithPublisher].
 //
-// Messages go to the connected nsqds in turns; others are redialled as by a consumer. Publishes of
-// several goroutines share writes; those to one topic are combined into one MPUB.
+// Messages go to the connected nsqds in turns; others are redialled as by a consumer. An nsqd that owes
+// an answer for too long is passed over until it answers, unless all do: see [conn.Conn.Overdue].
+// Publishes of several goroutines share writes; those to one topic are combined into one MPUB.
 //
 // All methods are safe for concurrent use. A publisher must be closed: see [Publisher.Close].
 type Publisher struct {
