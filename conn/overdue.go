@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -17,6 +18,7 @@ const (
 type debt struct {
 	overdue  atomic.Bool // the oldest answer
 	untested atomic.Bool // the first answer of the connection
+	tell     func()      // called when an answer becomes overdue; may be nil
 }
 
 // Overdue reports whether nsqd owes an answer to a publish for longer than a healthy nsqd takes: four
@@ -27,6 +29,31 @@ func (c *Conn) Overdue() bool { return c.out.pubs.debt.overdue.Load() }
 // Untested reports whether something was published and nsqd has not answered any publish of this
 // connection yet.
 func (c *Conn) Untested() bool { return c.out.pubs.debt.untested.Load() }
+
+// OnOverdue lets f be called each time an answer becomes overdue, from a goroutine of its own, without
+// a lock.
+func (c *Conn) OnOverdue(f func()) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.out.pubs.debt.tell = f
+}
+
+var errRecalled = errors.New("nsqx: nsqd is late with its answers to earlier publishes")
+
+// Recall fails what was published and not sent yet with ErrNotSent, so that it can go elsewhere.
+func (c *Conn) Recall() {
+	o := &c.out
+	o.mu.Lock()
+	queued := o.pubs.queued
+	o.pubs.queued = nil
+	for _, p := range queued {
+		o.pubs.remove(p)
+	}
+	o.mu.Unlock()
+	for _, p := range queued {
+		o.pubs.resolve(p, ErrNotSent, errRecalled)
+	}
+}
 
 // patience returns how long the oldest answer may take. It requires outbox.mu.
 func (q *pubs) patience(timeout time.Duration) time.Duration {
@@ -74,15 +101,21 @@ func (c *Conn) checkPublishes() {
 	q := &o.pubs
 	q.armed = false
 	late := false
+	var tell func()
 	if !o.dead.Load() && len(q.sent) > 0 {
 		waited := now - q.sent[0].sent
 		late = waited >= c.cfg.PublishTimeout
-		q.debt.overdue.Store(waited >= q.patience(c.cfg.PublishTimeout))
+		if waited >= q.patience(c.cfg.PublishTimeout) && !q.debt.overdue.Swap(true) {
+			tell = q.debt.tell
+		}
 	}
 	if !late && !o.dead.Load() {
 		c.watchPublishes(now)
 	}
 	o.mu.Unlock()
+	if tell != nil {
+		tell()
+	}
 	if late {
 		c.Abort(ErrPublishTimeout)
 	}

@@ -125,3 +125,48 @@ func TestOverdueEnds(t *testing.T) {
 		})
 	}
 }
+
+// TestRecall: what is queued and not sent fails as ErrNotSent, what is sent stays. OnOverdue tells when
+// to do that, once each time.
+func TestRecall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := publishing(t, conn.Config{HeartbeatInterval: time.Minute})
+		var told []time.Duration
+		s.OnOverdue(func() { told = append(told, time.Since(s.start)) })
+		publish := func(n int) (results []<-chan error) {
+			for range n {
+				results = append(results, s.publish(t.Context(), "a"))
+				synctest.Wait()
+			}
+			return results
+		}
+		results := publish(5)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		s.Recall()
+		synctest.Wait()
+		for i, result := range results {
+			if i < 2 { // each in a write of its own
+				wantPending(t, result)
+			} else {
+				wantResult(t, result, conn.ErrNotSent)
+			}
+		}
+		if n := s.Unanswered(); n != 2 {
+			t.Errorf("%d unanswered, want 2", n)
+		}
+		s.Recall()
+		s.answer(2)
+		for _, result := range results[:2] {
+			wantResult(t, result, nil)
+		}
+		result := publish(1)[0]
+		time.Sleep(8 * time.Second)
+		synctest.Wait()
+		s.answer(1)
+		wantResult(t, result, nil)
+		if len(told) != 2 || told[0] != time.Second || told[1] != 17500*time.Millisecond {
+			t.Errorf("told at %v, want 1s and 17.5s", told)
+		}
+	})
+}

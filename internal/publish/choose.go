@@ -72,6 +72,13 @@ func (r *Router) next(bad *conn.Conn) (late *conn.Conn) {
 	return late
 }
 
+// overdue lets what c has not sent yet go elsewhere, if another connection is not late, too.
+func (r *Router) overdue(c *conn.Conn) {
+	if other := r.next(c); other != nil && !other.Overdue() {
+		c.Recall()
+	}
+}
+
 // pointless reports whether no nsqd is connected and waiting for one will not help.
 func (r *Router) pointless(down error) bool {
 	return down != nil && (r.cfg.WaitTimeout == 0 || allPermanent(down))

@@ -190,6 +190,9 @@ func (l *line) connected(c *conn.Conn) {
 	if !l.wanted && !l.set.cfg.Lazy { // forgotten during its first dial
 		l.wanted, l.unnamed = true, time.Now()
 	}
+	if overdue := l.set.cfg.Overdue; overdue != nil {
+		c.OnOverdue(func() { overdue(c) })
+	}
 	select {
 	case <-l.hurry: // it is connected now
 	default:

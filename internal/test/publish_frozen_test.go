@@ -37,11 +37,12 @@ func load(t *testing.T, p *nsqx.Publisher, pause, lasts time.Duration, timeout t
 }
 
 // TestFrozenNSQDLosesItsTurn: one nsqd of three accepts publishes and never answers. Only those fail
-// that were sent to it before its answer was overdue, a third of a second, and one at each new
-// connection that does not answer either.
+// that were sent to it, two writes, and one at each new connection that does not answer either. What
+// waited to be sent goes elsewhere when an answer is overdue.
 func TestFrozenNSQDLosesItsTurn(t *testing.T) {
 	const pause = 10 * time.Millisecond
 	const perSecond = int(time.Second / pause)
+	const sent, connections = 2, 7 // in 3 minutes
 	for name, freeze := range map[string]func(s *nsqxtest.Server) (thaw func()){
 		"suspended": func(s *nsqxtest.Server) func() {
 			s.Freeze(nsqxtest.BothWays)
@@ -65,7 +66,6 @@ func TestFrozenNSQDLosesItsTurn(t *testing.T) {
 				t.Fatalf("before: %v", failures[0])
 			}
 			thaw := freeze(servers[1])
-			start := time.Now()
 			n, failures := load(t, p, pause, 3*time.Minute, 5*time.Second)
 			for _, err := range failures {
 				wantKind(t, err, nsqx.ErrUnconfirmed)
@@ -73,9 +73,8 @@ func TestFrozenNSQDLosesItsTurn(t *testing.T) {
 					t.Errorf("error is %v", err)
 				}
 			}
-			t.Logf("%d of %d publishes failed", len(failures), n)
-			if len(failures) == 0 || len(failures) > perSecond/3+7 { // 7 connections in 3 minutes
-				t.Errorf("%d of %d publishes failed in %v, want at most a third of a second's", len(failures), n, time.Since(start))
+			if len(failures) == 0 || len(failures) > sent+connections {
+				t.Errorf("%d of %d publishes failed, want 1 to %d", len(failures), n, sent+connections)
 			}
 			others := publishedBy(servers, "orders")
 			thaw()
@@ -105,7 +104,7 @@ func TestSlowNSQDComesBack(t *testing.T) {
 			n, failures := load(t, p, 10*time.Millisecond, 5*time.Second, time.Minute)
 			want(t, "failures", len(failures), 0)
 			during := publishedBy(servers, "orders")
-			if late := during[1] - before[1]; late < 30 || late > 36 {
+			if late := during[1] - before[1]; late < 1 || late > 2 {
 				t.Errorf("%d of %d publishes waited for the slow nsqd", late, n)
 			}
 			load(t, p, 10*time.Millisecond, 10*time.Second, time.Minute)
