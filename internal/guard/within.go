@@ -52,32 +52,29 @@ func Within[T any](ctx context.Context, r *Room, f func() (T, error), late func(
 		failure error       = handler.NewPanicError(ErrGoexit)
 		over    atomic.Bool // the caller has left, or f has returned: whichever comes first
 	)
-	returned := make(chan struct{})
 	go func() {
 		defer close(taken)
 		defer func() {
-			if over.CompareAndSwap(false, true) {
-				close(returned)
-			} else if late != nil && failure == nil {
+			if !over.CompareAndSwap(false, true) && late != nil && failure == nil {
 				_ = Call(func() { late(result) })
 			}
 		}()
 		result, failure = Value(f)
 	}()
 	select {
-	case <-returned:
+	case <-taken:
 		return result, failure
 	case <-ctx.Done():
 	}
 	timer := time.NewTimer(Patience)
 	defer timer.Stop()
 	select {
-	case <-returned:
+	case <-taken:
 	case <-timer.C:
 		if over.CompareAndSwap(false, true) {
 			return v, ErrHangs
 		}
-		<-returned
+		<-taken
 	}
 	return result, failure
 }

@@ -54,25 +54,25 @@ func TestWithinHangs(t *testing.T) {
 			var room Room
 			release := make(chan struct{})
 			var late check.Synced[int]
-			within := func(f func() (int, error)) (int, error, time.Duration) {
+			within := func(f func() (int, error)) (v int, took time.Duration, err error) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				start := time.Now()
-				v, err := Within(ctx, &room, f, func(v int) { late.Add(v); panic(errPanic) })
-				return v, err, time.Since(start)
+				v, err = Within(ctx, &room, f, func(v int) { late.Add(v); panic(errPanic) })
+				return v, time.Since(start), err
 			}
-			v, err, took := within(func() (int, error) { <-release; return end() })
+			v, took, err := within(func() (int, error) { <-release; return end() })
 			check.Want(t, "value", v, 0)
 			check.Want(t, "error", err, ErrHangs)
 			check.Want(t, "took", took, time.Second+Patience)
 			for range 3 {
-				_, err, took = within(func() (int, error) { t.Error("called"); return 0, nil })
+				_, took, err = within(func() (int, error) { t.Error("called"); return 0, nil })
 				check.Want(t, "error of another", err, ErrHangs)
 				check.Want(t, "took", took, time.Second)
 			}
 			check.Want(t, "taken", room.Taken(), true)
 			time.AfterFunc(time.Second/2, func() { close(release) })
-			v, err, took = within(func() (int, error) { return 8, nil })
+			v, took, err = within(func() (int, error) { return 8, nil })
 			check.Want(t, "value of the next", v, 8)
 			check.WantErr(t, "error of the next", err, nil)
 			check.Want(t, "took", took, time.Second/2)

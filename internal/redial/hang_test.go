@@ -41,7 +41,7 @@ func TestDialHangs(t *testing.T) {
 		f.Connect(addrA)
 		time.Sleep(5*time.Second + guard.Patience - 1)
 		f.wantState("dialling")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		f.wantState("waiting")
 		e := f.last()
 		check.Want(t, "kind", e.kind, notify.DialError)
