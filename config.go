@@ -210,10 +210,8 @@ func (c *sharedConfig) validateShared() {
 
 // makeLookupds makes a client for each nsqlookupd.
 func (c *sharedConfig) makeLookupds() {
-	for i, addr := range c.lookupds {
-		if slices.Contains(c.lookupds[:i], addr) {
-			continue
-		}
+	known := make(map[string]bool)
+	for _, addr := range c.lookupds {
 		client, err := lookup.NewClient(addr, lookup.Config{
 			HTTPClient: c.lookupdClient.HTTPClient, Authorization: c.lookupdClient.Authorization,
 		})
@@ -221,7 +219,10 @@ func (c *sharedConfig) makeLookupds() {
 			c.fault("WithLookupd", "has a faulty address: "+err.Error())
 			continue
 		}
-		c.discover.Lookupds = append(c.discover.Lookupds, client)
+		if key := client.URL(); !known[key] {
+			known[key] = true
+			c.discover.Lookupds = append(c.discover.Lookupds, client)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/consume"
+	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // Consumer passes the messages of one channel to a handler, and tells nsqd the outcome of each
@@ -112,18 +113,20 @@ func NewBatchConsumer[T any](topic, channel string, c codec.Codec[T], fn handler
 // [handler.ErrShutdown], and they have one more second. Run returns nil if every message was
 // answered and every nsqd confirmed that it has read the answers; otherwise a [*ShutdownError].
 //
-// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except handlers
-// that ignore their contexts and hooks that do not return. It waits longer only for a DialContext
-// or AuthSecret of [conn.Config] or a [Discoverer] that ignores its context, and for the stop
-// function of the telemetry.
+// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except handlers,
+// dialers, secrets and Discoverers that ignore their contexts and hooks that do not return. It waits
+// longer only for the stop function of the telemetry.
 //
 // A second Run returns [ErrAlreadyRun]. A handler must not wait for Run, but may cancel ctx.
-func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(ctx) }
+func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(guard.Context(ctx)) }
 
 // Process runs a message through the consumer's chain without a connection, for tests, and returns
 // what nsqd would hear. Dead letters are published. ctx is the handler's; m.Context() is that of
-// production. See package nsqxtest.
+// production, and nil stands for it. See package nsqxtest.
 func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.Outcome {
+	if ctx == nil {
+		ctx = m.Context()
+	}
 	return c.c.Process(ctx, m)
 }
 

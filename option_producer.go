@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // ProducerOption is an option of [NewPublisher] and [NewProducer]. A nil option is ignored. Giving
@@ -159,6 +160,7 @@ func Header(key, value string) PublishOption {
 
 // withOptions applies the options of a publish to its ctx.
 func withOptions(ctx context.Context, opts []PublishOption) context.Context {
+	ctx = guard.Context(ctx)
 	if len(opts) == 0 {
 		return ctx
 	}
