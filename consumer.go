@@ -87,7 +87,11 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Consumer[T]{consume.New(cfg.consume, raw)}, nil
+	inner, err := build("WithMiddleware", func() *consume.Consumer { return consume.New(cfg.consume, raw) })
+	if err != nil {
+		return nil, err
+	}
+	return &Consumer[T]{inner}, nil
 }
 
 // Run connects to every configured or discovered nsqd, redials those that are down, and handles
@@ -100,9 +104,8 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 // answered and every nsqd confirmed that it has read the answers; otherwise a [*ShutdownError].
 //
 // Run returns within the shutdown timeout and two seconds, and leaves no goroutine except handlers
-// that ignore their contexts and hooks that do not return. It waits longer only for a DialContext
-// or AuthSecret of [conn.Config] or a [Discoverer] that ignores its context, and for the stop
-// function of the telemetry.
+// that ignore their contexts, and hooks and telemetry that do not return. It waits longer only for a
+// DialContext or AuthSecret of [conn.Config] or a [Discoverer] that ignores its context.
 //
 // A second Run returns [ErrAlreadyRun]. A handler must not wait for Run, but may cancel ctx.
 func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(ctx) }

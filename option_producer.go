@@ -45,7 +45,7 @@ var ofProducer = []string{"WithPublisher", "WithSendMiddleware", "WithEnvelope",
 
 // validate returns every fault, joined.
 func (c *producerConfig) validate() error {
-	if c.publisher == nil {
+	if !c.given["WithPublisher"] {
 		c.add(c.conn.Validate())
 		c.validateShared()
 		return errors.Join(c.faults...)

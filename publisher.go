@@ -45,18 +45,34 @@ func NewPublisher(opts ...ProducerOption) (*Publisher, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return startPublisher(cfg), nil
+	return startPublisher(cfg)
 }
 
-func startPublisher(cfg *producerConfig) *Publisher {
+func startPublisher(cfg *producerConfig) (*Publisher, error) {
 	p := &Publisher{closeTimeout: cfg.closeTimeout}
 	p.p = publish.Start(publish.Settings{
 		NSQDs: cfg.nsqds, Discover: cfg.discover, Conn: cfg.conn,
 		Logger: cfg.logger, Telemetry: cfg.telemetry, Hooks: cfg.hooks,
 		Middleware: cfg.middleware, Envelope: cfg.envelope, WaitTimeout: cfg.waitTimeout, AtLeastOnce: cfg.atLeastOnce,
 	})
-	p.send = p.p.Chain("", nil, false)
-	return p
+	var err error
+	if p.send, err = p.chain("", nil, false); err != nil {
+		p.abandon()
+		return nil, err
+	}
+	return p, nil
+}
+
+// chain is [publish.Publisher.Chain]. The error is a fault of WithSendMiddleware.
+func (p *Publisher) chain(topic string, more []handler.SendMiddleware, envelope bool) (handler.Send, error) {
+	return build("WithSendMiddleware", func() handler.Send { return p.p.Chain(topic, more, envelope) })
+}
+
+// abandon closes a publisher that nobody has used.
+func (p *Publisher) abandon() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = p.Shutdown(ctx)
 }
 
 // Send publishes out.Messages to out.Topic, and returns when an nsqd has confirmed all of them, or

@@ -71,7 +71,7 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 		end.Running = len(c.pool.Snapshot().Running)
 	}
 	end.Unconfirmed = c.links.Unconfirmed()
-	end.HookRuns = !c.events.Close(began.Add(timeout + overtime))
+	end.HookRuns = !c.events.Close(began.Add(timeout).Add(overtime)) // the sum of both may overflow
 	c.mu.Lock()
 	end.Unanswered = c.unanswered
 	c.mu.Unlock()
