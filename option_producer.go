@@ -50,6 +50,9 @@ func (c *producerConfig) validate() error {
 		c.validateShared()
 		return errors.Join(c.faults...)
 	}
+	if c.publisher == nil { // the others may be right
+		return errors.Join(c.faults...)
+	}
 	var others []string
 	for option := range c.given {
 		if !slices.Contains(ofProducer, option) {
