@@ -85,7 +85,7 @@ func WithoutBackoff() ConsumerOption {
 
 // Backoff configures the breaker of a consumer. It opens when nearly all messages fail: the
 // consumer requests nothing for a while, then a single message, the probe, and continues if that
-// succeeds. NSQ calls this backoff. Unlike NSQ's it depends on the rate of failures, so messages that
+// succeeds. While the probe is being handled one more message is requested each minute. NSQ calls this backoff. Unlike NSQ's it depends on the rate of failures, so messages that
 // always fail do not stop the others.
 //
 // A failure is a message whose handler returned an error or panicked, that did not decode, or that
