@@ -247,6 +247,15 @@ func (c *consumerConfig) giveUp(option string, g consume.GiveUp) {
 	c.givesUp, c.consume.GiveUp = option, g
 }
 
+// validate returns the error of the Validate method of user code, if it has one.
+func validate(v any) error {
+	if v, ok := v.(interface{ Validate() error }); ok {
+		_, err := guard.IsolateValue(func() (any, error) { return nil, v.Validate() })
+		return err
+	}
+	return nil
+}
+
 // build calls the constructors of middleware, which are user code.
 func build[T any](option string, f func() T) (T, error) {
 	v, err := guard.IsolateValue(func() (T, error) { return f(), nil })

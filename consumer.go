@@ -73,10 +73,8 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 	var raw handler.Raw
 	if c == nil {
 		cfg.fault("codec", "is nil; pass one, such as codec.JSON[T]()")
-	} else if v, ok := c.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			cfg.faults = append(cfg.faults, err)
-		}
+	} else {
+		cfg.add(validate(c))
 	}
 	if fn == nil {
 		cfg.fault("handler", "is nil")
@@ -103,9 +101,8 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 // [handler.ErrShutdown], and they have one more second. Run returns nil if every message was
 // answered and every nsqd confirmed that it has read the answers; otherwise a [*ShutdownError].
 //
-// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except handlers
-// that ignore their contexts, and hooks and telemetry that do not return. It waits longer only for a
-// DialContext or AuthSecret of [conn.Config] or a [Discoverer] that ignores its context.
+// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except those of
+// user code that does not return, such as a handler or a dialer that ignores its context.
 //
 // A second Run returns [ErrAlreadyRun]. A handler must not wait for Run, but may cancel ctx.
 func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(ctx) }

@@ -48,8 +48,8 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 	}
 	if c == nil {
 		cfg.fault("codec", "is nil; pass one, such as codec.JSON[T]()")
-	} else if v, ok := c.(interface{ Validate() error }); ok {
-		cfg.add(v.Validate())
+	} else {
+		cfg.add(validate(c))
 	}
 	if err := cfg.validate(); err != nil {
 		return nil, err

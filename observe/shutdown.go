@@ -28,6 +28,10 @@ type ShutdownError struct {
 
 	// HookRuns reports that a hook, or the logger, has still not returned.
 	HookRuns bool
+
+	// CallbackRuns reports that a DialContext, an AuthSecret or a net.Conn of conn.Config, a Discoverer,
+	// a filter or an HTTP client has still not returned. nsqd may deliver finished messages again.
+	CallbackRuns bool
 }
 
 // Abandoned identifies a message that a shutdown has left behind.
@@ -63,6 +67,9 @@ func (e *ShutdownError) Error() string {
 	if e.HookRuns {
 		b.WriteString("; a hook or the logger still runs")
 	}
+	if e.CallbackRuns {
+		b.WriteString("; a dialer, AuthSecret, net.Conn, Discoverer, filter or HTTP client has not returned")
+	}
 	return b.String()
 }
 
@@ -76,7 +83,7 @@ func (e *ShutdownError) Unwrap() []error { return e.Unconfirmed }
 
 // Empty reports whether the shutdown was complete.
 func (e *ShutdownError) Empty() bool {
-	return len(e.Abandoned) == 0 && len(e.Unanswered) == 0 && len(e.Unconfirmed) == 0 && e.Running == 0 && !e.HookRuns
+	return len(e.Abandoned) == 0 && len(e.Unanswered) == 0 && len(e.Unconfirmed) == 0 && e.Running == 0 && !e.HookRuns && !e.CallbackRuns
 }
 
 // CloseError counts what a publisher could not get confirmed before it had to close.

@@ -22,6 +22,10 @@ const (
 	answerTime       = 2 * time.Second
 	closeWaitTimeout = 250 * time.Millisecond
 
+	// linkTime is how long connections and dials may take to end once nsqd has nothing more to say: a
+	// half-close takes half a second.
+	linkTime = time.Second
+
 	// lateTime is how long after its answer to CLS nsqd may still send a message: one that it took
 	// from its queue just before.
 	lateTime = 50 * time.Millisecond
@@ -58,20 +62,19 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 	c.stopSettling(handler.ErrShutdown)
 
 	// Connections: everything is answered by now.
-	closeConns(conns, began.Add(min(timeout, answerTime)))
-	helpers.Go(func() { c.dead.Close(false) })
-	c.links.Wait()
-	helpers.Wait()
-
 	wait := 100 * time.Millisecond // for handlers that waited for a dead letter
 	if atOnce {
 		wait = grace // contexts have just ended
 	}
+	closeConns(conns, began.Add(min(timeout, answerTime)))
+	last := began.Add(timeout).Add(overtime) // the sum of both may overflow
+	end.CallbackRuns = !c.waitLinks(helpers, min(linkTime, time.Until(last)-wait))
+
 	if !c.pool.Wait(wait) {
 		end.Running = len(c.pool.Snapshot().Running)
 	}
 	end.Unconfirmed = c.links.Unconfirmed()
-	end.HookRuns = !c.events.Close(began.Add(timeout).Add(overtime)) // the sum of both may overflow
+	end.HookRuns = !c.events.Close(last)
 	c.mu.Lock()
 	end.Unanswered = c.unanswered
 	c.mu.Unlock()
@@ -79,6 +82,26 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 		return nil
 	}
 	return end
+}
+
+// waitLinks waits for connections, dials and polls to end. It returns false if some have not after d:
+// a dialer, a net.Conn or a Discoverer of the user's hangs, and is left behind.
+func (c *Consumer) waitLinks(helpers *sync.WaitGroup, d time.Duration) bool {
+	helpers.Go(func() { c.dead.Close(false) })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.links.Wait()
+		helpers.Wait()
+	}()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // abandon requeues the messages whose handlers still run.
