@@ -11,6 +11,7 @@ import (
 
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/internal/wire"
 )
@@ -183,14 +184,29 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 			<-p.slots
 			p.async.End(mine)
 		}()
-		err := p.send(ctx, p.outgoing(0, body))
-		p.pub.p.Work.End(work)
-		p.buffers.Put(buf)
-		if done != nil {
-			p.pub.p.Call(func() { done(err) })
-		}
+		var err error = &PublishError{Kind: ErrUnconfirmed, Topic: p.topic, Err: guard.ErrGoexit}
+		defer func() { // also if middleware calls runtime.Goexit
+			p.pub.p.Work.End(work)
+			p.buffers.Put(buf)
+			if done != nil {
+				p.tell(done, err)
+			}
+		}()
+		err = p.send(ctx, p.outgoing(0, body))
 	}()
 	return nil
+}
+
+// tell calls the func of a PublishAsync. A panic and runtime.Goexit are logged.
+func (p *Producer[T]) tell(done func(error), err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			p.pub.p.Call(func() { panic(guard.ErrGoexit) })
+		}
+	}()
+	p.pub.p.Call(func() { done(err) })
+	returned = true
 }
 
 // slot waits until one more PublishAsync may be under way.

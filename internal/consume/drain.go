@@ -24,7 +24,7 @@ const (
 
 	// linkTime is how long connections and dials may take to end once nsqd has nothing more to say: a
 	// half-close takes half a second.
-	linkTime = time.Second
+	linkTime = 1500 * time.Millisecond
 
 	// lateTime is how long after its answer to CLS nsqd may still send a message: one that it took
 	// from its queue just before.

@@ -20,8 +20,19 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// broken are the rows that fail for a known reason.
-var broken = []string{}
+// broken on this branch: these rows fail, with or without "once". Take out what is mended.
+var broken = []string{
+	// Close returns nil without a word while a hook hangs.
+	"publisher's Hooks.OnConnect hangs", "publisher's Hooks.OnDisconnect hangs", "publisher's Hooks.OnDialError hangs", "publisher's Hooks.OnLookup hangs",
+
+	// Close waits for as long as these hang.
+	"publisher's conn.Config.DialContext hangs", "publisher's conn.Config.AuthSecret hangs", "publisher's conn.Config.Read hangs",
+	"publisher's conn.Config.Write hangs", "publisher's conn.Config.Close hangs", "publisher's conn.Config.CloseWrite hangs",
+	"publisher's conn.Config.SetReadDeadline hangs", "publisher's conn.Config.SetWriteDeadline hangs",
+
+	// Nothing tells of it.
+	"publisher's conn.Config.Close panics", "publisher's conn.Config.Close exits",
+}
 
 // hooksOf returns Hooks of which one field misbehaves.
 func hooksOf(field int, m *misbehaviour) (h observe.Hooks) {

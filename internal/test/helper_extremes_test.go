@@ -238,6 +238,32 @@ func anys[T any](list []T) (all []any) {
 // that begins with With, or with a result of one of the types.
 func exported(t *testing.T, dir string, results ...string) (names []string) {
 	t.Helper()
+	for _, f := range functions(t, dir) {
+		if strings.HasPrefix(f.Name.Name, "With") || slices.Contains(results, result(f)) {
+			names = append(names, f.Name.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// userCode returns the options of a package that take a func, or an interface or a struct with some.
+func userCode(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	plain := []string{"int", "float64", "string", "bool", "Duration", "Option", "ConsumerOption", "ProducerOption", "Publisher", "Backoff"}
+	for _, f := range functions(t, dir) {
+		for _, param := range f.Type.Params.List {
+			if strings.HasPrefix(f.Name.Name, "With") && !slices.Contains(plain, typeName(param.Type)) {
+				names = append(names, f.Name.Name)
+			}
+		}
+	}
+	return names
+}
+
+// functions returns the exported functions of a package, without methods.
+func functions(t *testing.T, dir string) (all []*ast.FuncDecl) {
+	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("%s has no files: %v", dir, err)
@@ -248,15 +274,12 @@ func exported(t *testing.T, dir string, results ...string) (names []string) {
 			t.Fatal(err)
 		}
 		for _, d := range file.Decls {
-			f, ok := d.(*ast.FuncDecl)
-			if ok && !strings.HasSuffix(path, "_test.go") && f.Recv == nil && f.Name.IsExported() &&
-				(strings.HasPrefix(f.Name.Name, "With") || slices.Contains(results, result(f))) {
-				names = append(names, f.Name.Name)
+			if f, ok := d.(*ast.FuncDecl); ok && !strings.HasSuffix(path, "_test.go") && f.Recv == nil && f.Name.IsExported() {
+				all = append(all, f)
 			}
 		}
 	}
-	slices.Sort(names)
-	return names
+	return all
 }
 
 // result is the name of the type of a function's only result.
@@ -264,11 +287,20 @@ func result(f *ast.FuncDecl) string {
 	if f.Type.Results == nil || len(f.Type.Results.List) != 1 {
 		return ""
 	}
-	switch r := f.Type.Results.List[0].Type.(type) {
+	return typeName(f.Type.Results.List[0].Type)
+}
+
+// typeName is the name of a type without its package; "" if it has none.
+func typeName(t ast.Expr) string {
+	switch t := t.(type) {
 	case *ast.Ident:
-		return r.Name
+		return t.Name
 	case *ast.SelectorExpr:
-		return r.Sel.Name
+		return t.Sel.Name
+	case *ast.Ellipsis:
+		return typeName(t.Elt)
+	case *ast.StarExpr:
+		return typeName(t.X)
 	}
 	return ""
 }
