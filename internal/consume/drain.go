@@ -22,10 +22,6 @@ const (
 	answerTime       = 2 * time.Second
 	closeWaitTimeout = 250 * time.Millisecond
 
-	// linkTime is how long connections and dials may take to end once nsqd has nothing more to say: a
-	// half-close takes half a second.
-	linkTime = 1500 * time.Millisecond
-
 	// lateTime is how long after its answer to CLS nsqd may still send a message: one that it took
 	// from its queue just before.
 	lateTime = 50 * time.Millisecond
@@ -68,7 +64,7 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 	}
 	closeConns(conns, began.Add(min(timeout, answerTime)))
 	last := began.Add(timeout).Add(overtime) // the sum of both may overflow
-	end.CallbackRuns = !c.waitLinks(helpers, min(linkTime, time.Until(last)-wait))
+	end.CallbackRuns = !c.waitLinks(helpers, time.Until(last)-wait)
 
 	if !c.pool.Wait(wait) {
 		end.Running = len(c.pool.Snapshot().Running)

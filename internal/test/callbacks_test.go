@@ -46,7 +46,7 @@ func TestConsumerCallbacks(t *testing.T) {
 				}
 			}
 			close(m.release)
-			time.Sleep(time.Hour)
+			time.Sleep(time.Minute)
 			synctest.Wait()
 		})
 	}
@@ -86,7 +86,7 @@ func TestPublisherCallbacks(t *testing.T) {
 				t.Errorf("%d publishes have failed", failed)
 			}
 			close(m.release)
-			time.Sleep(time.Hour)
+			time.Sleep(time.Minute)
 			synctest.Wait()
 		})
 	}
