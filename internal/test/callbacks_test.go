@@ -29,7 +29,7 @@ func TestConsumerCallbacks(t *testing.T) {
 				}
 				return
 			}
-			took, err := d.pass(c)
+			took, err := d.pass(c, row.drift)
 			d.wantSafe()
 			if most := dayEnds + 2*time.Second; took > most {
 				t.Errorf("the shutdown took %v, want at most %v (%v)", took, most, err)

@@ -96,7 +96,8 @@ func consumerCallbacks() map[string]consumerCallback {
 		}},
 	}
 	for i := range reflect.TypeFor[observe.Hooks]().NumField() {
-		all["Hooks."+reflect.TypeFor[observe.Hooks]().Field(i).Name] = consumerCallback{harmless: true, opts: func(_ *day, m *misbehaviour) options {
+		name := reflect.TypeFor[observe.Hooks]().Field(i).Name
+		all["Hooks."+name] = consumerCallback{harmless: true, drift: name == "OnDrift", opts: func(_ *day, m *misbehaviour) options {
 			return options{nsqx.WithHooks(hooksOf(i, m)), named}
 		}}
 	}
