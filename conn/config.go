@@ -75,8 +75,10 @@ type Config struct {
 	// value above a quarter of the message timeout, and a consumer refuses -1.
 	OutputBufferTimeout time.Duration
 
-	// MaxMessageSize is the size in bytes of the largest message body, 1 to 1 GiB. A connection on
-	// which a larger one arrives is closed. Defaults to 1 MiB, like nsqd's --max-msg-size.
+	// MaxMessageSize is the size in bytes of the largest message body, 1 to 1 GiB. A larger one is
+	// not published. One that arrives is not read: the message is delivered without it (see
+	// [SizeError]). A body above 256 MiB, and above MaxMessageSize, ends the connection. Defaults to
+	// 1 MiB, like nsqd's --max-msg-size.
 	MaxMessageSize int
 
 	// MaxBodySize is the size in bytes of the largest MPUB that nsqd accepts, 1 to 1 GiB, including

@@ -44,6 +44,7 @@ type outbox struct {
 type outStats struct {
 	published                   uint64
 	received, bytesReceived     uint64
+	tooLarge                    uint64 // of received
 	finished, requeued, touched uint64
 	expired, lost, refused      uint64
 	writes, bytesWritten        uint64

@@ -20,6 +20,7 @@ type extra struct {
 	origin  *Message     // of a Message made by WithBody; all other fields are unused then
 	touched atomic.Int64 // the last Touch, as a time.Duration since Terms.Start
 	outcome Outcome
+	fault   error // see Delivery.Fault
 
 	mu    sync.Mutex // held to make or cancel child, and to use raw
 	child atomic.Pointer[child]

@@ -118,6 +118,7 @@ func addStats(past, s conn.Stats) conn.Stats {
 	s.Published += past.Published
 	s.Received += past.Received
 	s.Bytes += past.Bytes
+	s.TooLarge += past.TooLarge
 	s.Finished += past.Finished
 	s.Requeued += past.Requeued
 	s.Touched += past.Touched
