@@ -90,6 +90,8 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.schedule.terms = &c.terms
 	c.out.init(&c.terms)
+	// An nsqd that requires TLS says so to the first command. That need not be a publish.
+	c.out.nop = sub == nil && !tr.resp.TLS
 	c.out.bufferSize = nsqdBuffer(tr)
 	c.out.pubs.maxWrites = maxWrites(tr.rtt)
 	c.out.rdy.max = int(min(tr.resp.MaxRdyCount, maxRDY))

@@ -32,6 +32,9 @@ const (
 var (
 	// ErrNoTLS: Config.TLS is set and nsqd has no TLS. Only IDENTIFY was sent.
 	ErrNoTLS = errors.New("nsqx: nsqd offers no TLS, and conn.Config.TLS requires it")
+	// ErrTLSRequired: nsqd accepts no command without TLS, and Config.TLS is not set. A connection that
+	// publishes ends with it soon after the handshake.
+	ErrTLSRequired = errors.New("nsqx: nsqd requires TLS: set conn.Config.TLS")
 	// ErrNoCompression: nsqd does not offer Config.Compression, and CompressionOptional is not set.
 	ErrNoCompression = errors.New("nsqx: nsqd does not offer the compression that conn.Config.Compression requires")
 	// ErrAuthRequired: nsqd requires AUTH and Config.AuthSecret is nil.
@@ -64,7 +67,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // nsqd, a certificate, a refused secret, a name that nsqd does not accept. A change of nsqd may
 // still fix it, so a slow retry is worthwhile.
 func (e *Error) Permanent() bool {
-	for _, err := range []error{ErrNoTLS, ErrNoCompression, ErrAuthRequired, ErrAuthNotRequired, ErrPlaintextAuth, ErrNoPermissions} {
+	for _, err := range []error{ErrNoTLS, ErrTLSRequired, ErrNoCompression, ErrAuthRequired, ErrAuthNotRequired, ErrPlaintextAuth, ErrNoPermissions} {
 		if errors.Is(e.Err, err) {
 			return true
 		}

@@ -238,7 +238,7 @@ func (h *handshaker) answer() ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case typ == wire.FrameError:
-			return nil, h.t.parseError(data)
+			return nil, h.t.meaning(h.t.parseError(data))
 		case typ == wire.FrameMessage:
 			return nil, errEarlyMessage
 		case !wire.IsHeartbeat(data):

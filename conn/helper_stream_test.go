@@ -88,6 +88,10 @@ func openStream(t *testing.T, o streamOptions) *stream {
 		close(s.ended)
 	} else {
 		go s.serve()
+		if o.publish && o.cfg.TLS == nil {
+			s.p.Expect("NOP")
+			s.tap.forget()
+		}
 	}
 	return s
 }

@@ -201,11 +201,14 @@ func (o *outbox) confirm() bool {
 
 // fail resolves all publishes after nsqd refused the oldest. nsqd closes the connection and has not
 // read the others.
-func (o *outbox) fail(err *ServerError) {
+func (o *outbox) fail(code string, err error) {
 	sent, queued := o.takePublishes()
 	for i, c := range append(sent, queued...) {
 		if i == 0 && len(sent) > 0 {
-			kind := refusal(err.Code, len(c.waiters) > 1)
+			kind := refusal(code, len(c.waiters) > 1)
+			if errors.Is(err, ErrTLSRequired) {
+				kind = ErrNotSent // another nsqd may take it
+			}
 			o.pubs.resolve(c, kind, err)
 			continue
 		}

@@ -257,8 +257,9 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 	case typ == wire.FrameError:
 		err := c.tr.parseError(data)
 		if err.Fatal() {
-			c.out.fail(err)
-			return err
+			failure := c.tr.meaning(err)
+			c.out.fail(err.Code, failure)
+			return failure
 		}
 		if c.sub == nil {
 			return err // the error is about a message, so it answers no publish

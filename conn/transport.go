@@ -2,9 +2,11 @@ package conn
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nsqx/nsqx/internal/wire"
@@ -52,6 +54,14 @@ func (t *transport) redact(data []byte) []byte {
 		data = bytes.ReplaceAll(data, []byte(s), []byte("[secret]"))
 	}
 	return data
+}
+
+// meaning returns err, and what to do about it if that is known.
+func (t *transport) meaning(err *wire.ProtocolError) error {
+	if !t.resp.TLS && err.Code == "E_INVALID" && strings.HasSuffix(err.Text, "(TLS required)") {
+		return fmt.Errorf("%w: %w", ErrTLSRequired, err)
+	}
+	return err
 }
 
 // parseError redacts first: in a shortened text half of the secret would not be found.

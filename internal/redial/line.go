@@ -26,7 +26,8 @@ type line struct {
 	lost    time.Time  // when its last connection ended
 	tried   bool       // a dial has succeeded or failed
 	running bool       // there is a goroutine
-	waiting bool       // it waits before the next dial
+	waiting bool       // it waits before the next dial, or is in doubt
+	doubt   bool       // see inDoubt
 	conn    *conn.Conn // nil unless connected
 	renewal
 	reached     bool // it was connected once
@@ -94,7 +95,7 @@ func (l *line) run(ctx context.Context, c *conn.Conn, first bool) {
 				l.wait(ctx, notify.DialError, err, dialPause(l.schedule, err))
 				continue
 			}
-			if !l.attach(c) {
+			if !l.inDoubt() && !l.attach(c) {
 				c.Abort(nil) // nothing was delivered, and nobody would end it
 				_ = c.Serve(l.set.cfg.Sink)
 				c = nil
@@ -102,7 +103,7 @@ func (l *line) run(ctx context.Context, c *conn.Conn, first bool) {
 			}
 		}
 		began := time.Now()
-		err := l.serve(c, &replaced)
+		err := l.serve(ctx, c, &replaced)
 		if replaced { // another goroutine serves the address
 			l.set.post(notify.Disconnect, l.addr, err, 0)
 			return
@@ -111,7 +112,7 @@ func (l *line) run(ctx context.Context, c *conn.Conn, first bool) {
 		if l.isAtOnce(c) {
 			pause = 0
 		}
-		l.wait(ctx, notify.Disconnect, err, pause)
+		l.wait(ctx, l.ended(err), err, pause)
 		c = nil
 	}
 	returned = true
@@ -145,6 +146,7 @@ func (l *line) next(ctx context.Context, first bool) bool {
 	}
 	if ctx.Err() == nil && !s.closed && l.wanted && (first || !s.cfg.Lazy) {
 		l.dials++
+		l.waiting = l.doubt
 		return true
 	}
 	l.running = false
@@ -172,6 +174,7 @@ func (l *line) attach(c *conn.Conn) bool {
 // connected makes c the connection of the line. The caller holds set.mu.
 func (l *line) connected(c *conn.Conn) {
 	l.conn, l.lastErr, l.reached, l.tried = c, nil, true, true
+	l.waiting, l.doubt = false, false
 	select {
 	case <-l.hurry: // it is connected now
 	default:
@@ -188,9 +191,12 @@ func (l *line) tellAttached() {
 }
 
 // serve runs a connection to its end. It sets replaced if the line has got another one meanwhile.
-func (l *line) serve(c *conn.Conn, replaced *bool) (err error) {
+func (l *line) serve(ctx context.Context, c *conn.Conn, replaced *bool) (err error) {
 	s := l.set
 	var helpers sync.WaitGroup
+	if l.inDoubt() {
+		helpers.Go(func() { l.attachLater(ctx, c) })
+	}
 	if s.cfg.Lazy {
 		helpers.Go(func() { closeIdle(c) })
 	}
