@@ -212,7 +212,7 @@ func (c *Conn) Abort(reason error) {
 	if t, ok := raw.(*tls.Conn); ok {
 		raw = t.NetConn()
 	}
-	_ = guard.Call(func() { raw.Close() })
+	_ = raw.Close()
 }
 
 // Done returns a channel that is closed when the connection has ended for any reason and its socket

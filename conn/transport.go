@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
@@ -37,7 +38,8 @@ type writer interface {
 }
 
 func newTransport(nc net.Conn) *transport {
-	t := &transport{nc: nc, r: nc, w: nc, closeWrite: nc.Close}
+	c := closer{nc}
+	t := &transport{nc: c, r: c, w: c, closeWrite: c.Close}
 	if half, ok := nc.(interface{ CloseWrite() error }); ok {
 		t.closeWrite = half.CloseWrite
 	}
@@ -54,6 +56,17 @@ func (t *transport) redact(data []byte) []byte {
 		data = bytes.ReplaceAll(data, []byte(s), []byte("[secret]"))
 	}
 	return data
+}
+
+// closer is a net.Conn whose Close may panic or call runtime.Goexit. Other methods are called by
+// goroutines that survive that, but crypto/tls calls Close in one of its own.
+type closer struct{ net.Conn }
+
+func (c closer) Close() (err error) {
+	if failure := guard.Isolate(func() { err = c.Conn.Close() }); failure != nil {
+		return failure
+	}
+	return err
 }
 
 // meaning returns err, and what to do about it if that is known.

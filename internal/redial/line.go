@@ -8,7 +8,6 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/notify"
 )
 
@@ -125,14 +124,8 @@ func (l *line) failure() error {
 	return l.lastErr
 }
 
-// dial connects. Dialer, secret and callbacks of TLS are user code.
 func (l *line) dial(ctx context.Context) (*conn.Conn, error) {
-	cfg := &l.set.cfg
-	c, err := guard.IsolateValue(func() (*conn.Conn, error) { return conn.Dial(ctx, l.addr, cfg.Conn, cfg.Sub) })
-	if err != nil && !isConnError(err) {
-		err = &conn.Error{Addr: l.addr, Phase: conn.PhaseDial, Err: err}
-	}
-	return c, err
+	return conn.Dial(ctx, l.addr, l.set.cfg.Conn, l.set.cfg.Sub)
 }
 
 // next reports whether to dial. If not, the goroutine must end.

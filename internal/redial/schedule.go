@@ -68,8 +68,3 @@ func Lasting(err error) bool {
 	e, ok := errors.AsType[*conn.Error](err)
 	return ok && e.Permanent() && e.Phase != conn.PhaseStream
 }
-
-func isConnError(err error) bool {
-	_, ok := errors.AsType[*conn.Error](err)
-	return ok
-}
