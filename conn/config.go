@@ -129,6 +129,10 @@ type Subscription struct {
 	// others are lost for the whole channel. Defaults to 0: all messages.
 	SampleRate int
 
+	// MaxRequeueDelay is the longest delay of a REQ: longer ones are cut. Defaults to 0: no limit. An
+	// old nsqd needs one (see [RequeueDelayError]).
+	MaxRequeueDelay time.Duration
+
 	// FixedRDY keeps RDY at the connection's quota instead of what the connection can use. nsqd
 	// then delays messages of a quiet topic by up to its output-buffer-timeout. Defaults to false.
 	FixedRDY bool

@@ -270,11 +270,7 @@ func (c *Conn) Requeue(m *handler.Delivery, delay time.Duration) bool {
 	if !c.claimInTime(m) {
 		return false
 	}
-	ms := max(delay, 0).Milliseconds()
-	if delay > time.Duration(ms)*time.Millisecond {
-		ms++
-	}
-	return c.out.answer(m, answerRequeue, ms)
+	return c.out.answer(m, answerRequeue, c.requeueMillis(delay))
 }
 
 // GiveUp answers a message with FIN although no handler succeeded. Like Requeue it sends nothing if

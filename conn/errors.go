@@ -72,6 +72,9 @@ func (e *Error) Permanent() bool {
 			return true
 		}
 	}
+	if isA[*RequeueDelayError](e.Err) {
+		return false // it does not happen again
+	}
 	if err, ok := errors.AsType[*wire.ProtocolError](e.Err); ok {
 		return permanentCode(err.Code)
 	}

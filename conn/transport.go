@@ -74,6 +74,9 @@ func (t *transport) meaning(err *wire.ProtocolError) error {
 	if !t.resp.TLS && err.Code == "E_INVALID" && strings.HasSuffix(err.Text, "(TLS required)") {
 		return fmt.Errorf("%w: %w", ErrTLSRequired, err)
 	}
+	if hint := requeueDelay(err); hint != nil {
+		return hint
+	}
 	return err
 }
 

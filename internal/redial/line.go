@@ -20,14 +20,15 @@ type line struct {
 	schedule *backoff.ExponentialBackOff // of the goroutine
 
 	// Guarded by set.mu.
-	wanted  bool       // dial again
-	unnamed time.Time  // since when nobody names it, or its connection ended after that; zero while it is named
-	lost    time.Time  // when its last connection ended
-	tried   bool       // a dial has succeeded or failed
-	running bool       // there is a goroutine
-	waiting bool       // it waits before the next dial, or is in doubt
-	doubt   bool       // see inDoubt
-	conn    *conn.Conn // nil unless connected
+	wanted  bool          // dial again
+	unnamed time.Time     // since when nobody names it, or its connection ended after that; zero while it is named
+	lost    time.Time     // when its last connection ended
+	tried   bool          // a dial has succeeded or failed
+	longest time.Duration // delay of a REQ that its nsqd accepts; 0 unless it has said so
+	running bool          // there is a goroutine
+	waiting bool          // it waits before the next dial, or is in doubt
+	doubt   bool          // see inDoubt
+	conn    *conn.Conn    // nil unless connected
 	renewal
 	reached     bool // it was connected once
 	dials       uint64
@@ -125,7 +126,7 @@ func (l *line) failure() error {
 }
 
 func (l *line) dial(ctx context.Context) (*conn.Conn, error) {
-	return conn.Dial(ctx, l.addr, l.set.cfg.Conn, l.set.cfg.Sub)
+	return conn.Dial(ctx, l.addr, l.set.cfg.Conn, l.subscription())
 }
 
 // next reports whether to dial. If not, the goroutine must end.
@@ -204,6 +205,7 @@ func (l *line) serve(ctx context.Context, c *conn.Conn, replaced *bool) (err err
 func (l *line) detach(c *conn.Conn, err error) (replaced bool) {
 	s := l.set
 	s.mu.Lock()
+	l.learn(err)
 	replaced = l.isReplaced(c)
 	if replaced {
 		l.forgetReplaced(c)
