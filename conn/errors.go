@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nsqx/nsqx/internal/wire"
 )
@@ -55,9 +57,27 @@ type Error struct {
 	Err   error
 }
 
-// Error names the address and the phase.
+// Error names the address and the phase. It is one line of printable text, cut to about a kilobyte: the
+// cause may quote a peer, for instance the names in a certificate.
 func (e *Error) Error() string {
-	return fmt.Sprintf("nsqx: nsqd %s: %s: %s", e.Addr, e.Phase, strings.TrimPrefix(e.Err.Error(), "nsqx: "))
+	return fmt.Sprintf("nsqx: nsqd %s: %s: %s", e.Addr, e.Phase, oneLine(strings.TrimPrefix(e.Err.Error(), "nsqx: ")))
+}
+
+const maxText = 1024
+
+func oneLine(s string) string {
+	if len(s) > maxText {
+		s = s[:maxText] + "…"
+	}
+	if strings.Contains(s, "\n") { // of errors.Join
+		s = strings.ReplaceAll(s, "\n", "; ")
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
 }
 
 // Unwrap returns the cause.

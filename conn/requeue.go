@@ -2,7 +2,6 @@ package conn
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -44,8 +43,9 @@ func (c *Conn) requeueMillis(delay time.Duration) int64 {
 	if most := c.sub.MaxRequeueDelay; most > 0 {
 		delay = min(delay, most)
 	}
-	if delay > math.MaxInt64-time.Millisecond {
-		return delay.Milliseconds()
+	ms := delay.Milliseconds()
+	if delay > time.Duration(ms)*time.Millisecond {
+		ms++
 	}
-	return (delay + time.Millisecond - 1).Milliseconds()
+	return ms
 }

@@ -44,7 +44,7 @@ func TestMaxRequeueDelay(t *testing.T) {
 	for most, delays := range map[time.Duration]map[time.Duration]int64{
 		0: {
 			-1: 0, 0: 0, 1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, time.Hour: 3_600_000,
-			math.MaxInt64: math.MaxInt64 / 1_000_000,
+			math.MaxInt64: math.MaxInt64/1_000_000 + 1,
 		},
 		time.Second: {0: 0, 1: 1, time.Second - 1: 1000, time.Second: 1000, time.Second + 1: 1000, math.MaxInt64: 1000},
 	} {
