@@ -34,8 +34,9 @@ type line struct {
 	dials       uint64
 	lastErr     error
 	retryAt     time.Time
-	unconfirmed []error    // of connections that ended after Set.Close
-	past        conn.Stats // of the connections that have ended, added up
+	unconfirmed []error      // of connections that ended after Set.Close
+	leaving     []*conn.Conn // that have ended, with messages that are not settled
+	past        conn.Stats   // of the other connections that have ended, added up
 }
 
 func newLine(s *Set, addr string) *line {
@@ -218,7 +219,8 @@ func (l *line) detach(c *conn.Conn, err error) (replaced bool) {
 	if s.closed && err != nil {
 		l.unconfirmed = append(l.unconfirmed, err)
 	}
-	l.past = pastStats(l.past, c.Stats())
+	l.leaving = append(l.leaving, c)
+	l.addLeft()
 	s.announce()
 	s.trim() // its connection has kept it
 	s.mu.Unlock()
