@@ -90,7 +90,7 @@ type Config struct {
 	// Defaults to 1 h, like nsqd's --max-req-timeout.
 	MaxDelay time.Duration
 
-	// PublishTimeout is how long nsqd may take to answer a publish, 1 ms to 1 h. After that the
+	// PublishTimeout is how long nsqd may take to answer a publish once it is written, 1 ms to 1 h. After that the
 	// connection is closed, and unanswered publishes are unconfirmed. Defaults to 30 s.
 	PublishTimeout time.Duration
 

@@ -44,7 +44,7 @@ type command struct {
 	items   []byte
 	n       int // messages in items
 	waiters []waiter
-	sent    time.Duration // when
+	sent    time.Duration // when its write was complete; never: it is being written
 	last    bool          // last command of its write
 }
 
@@ -138,7 +138,7 @@ func (o *outbox) publishesDue() bool {
 const writeSize = 1 << 20
 
 // encodePublishes requires o.mu.
-func (o *outbox) encodePublishes(now time.Duration) {
+func (o *outbox) encodePublishes() {
 	q := &o.pubs
 	n := 0
 	for n < len(q.queued) && (len(o.buf) < writeSize || o.half) {
@@ -148,7 +148,7 @@ func (o *outbox) encodePublishes(now time.Duration) {
 		} else {
 			o.buf = wire.AppendItems(o.buf, c.topic, c.n, c.items)
 		}
-		c.sent = now
+		c.sent = never
 		q.sent = append(q.sent, c)
 		n++
 	}
@@ -264,10 +264,20 @@ func (o *outbox) takePublishes() (sent, queued []*command) {
 	return sent, queued
 }
 
+// publishesWritten notes that the last write is complete: nsqd's time for the answers begins now, since
+// a write may take long on a slow link. It requires o.mu.
+func (c *Conn) publishesWritten(now time.Duration) {
+	q := &c.out.pubs
+	for i := len(q.sent) - 1; i >= 0 && q.sent[i].sent == never; i-- {
+		q.sent[i].sent = now
+	}
+	c.watchPublishes(now)
+}
+
 // watchPublishes requires o.mu.
 func (c *Conn) watchPublishes(now time.Duration) {
 	q := &c.out.pubs
-	if q.armed || len(q.sent) == 0 {
+	if q.armed || len(q.sent) == 0 || q.sent[0].sent == never {
 		return
 	}
 	q.armed = true
@@ -284,7 +294,7 @@ func (c *Conn) publishTimedOut() {
 	o.mu.Lock()
 	q := &o.pubs
 	q.armed = false
-	late := !o.dead.Load() && len(q.sent) > 0 && now >= q.sent[0].sent+c.cfg.PublishTimeout
+	late := !o.dead.Load() && len(q.sent) > 0 && now-c.cfg.PublishTimeout >= q.sent[0].sent
 	if !late && !o.dead.Load() {
 		c.watchPublishes(now)
 	}
