@@ -36,6 +36,9 @@ type outbox struct {
 
 	pubs pubs
 
+	skew     func() time.Duration // how far the wall clock has run ahead since terms.Start
+	lastSkew time.Duration
+
 	stats outStats
 	dead  atomic.Bool // nothing can be queued; set under mu
 }
@@ -64,6 +67,7 @@ const headroom = 16
 
 func (o *outbox) init(terms *handler.Terms) {
 	o.terms = terms
+	o.skew = func() time.Duration { return skew(terms.Start) }
 	o.ready.L = &o.mu
 	o.buf = make([]byte, headroom, 256)
 	o.spare = make([]byte, headroom, 256)
@@ -169,6 +173,7 @@ func (o *outbox) forget() {
 
 func (o *outbox) heartbeat() {
 	o.mu.Lock()
+	o.checkClock()
 	o.nop = true
 	o.unlock()
 }

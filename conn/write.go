@@ -54,6 +54,7 @@ func (c *Conn) take(wrote bool) work {
 	}
 	w := work{now: c.terms.Now(), last: o.half}
 	if len(o.expiring) > 0 {
+		o.checkClock()
 		o.dropLate(w.now)
 	}
 	if o.sharded || o.half {
