@@ -19,7 +19,7 @@ import (
 // loop, one at a time. They must not block: no heartbeat is answered while they run.
 type Sink interface {
 	// Deliver takes ownership of msgs. Each message must be answered once (Finish, Requeue, GiveUp
-	// or Forget) and then released.
+	// or Forget) and then released. One with a Fault must not be handled: see [SizeError].
 	Deliver(c *Conn, msgs []handler.Delivery)
 
 	// Refused reports an nsqd error that does not end the connection: nsqd refused an answer or a
