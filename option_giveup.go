@@ -20,7 +20,8 @@ func WithDeadLetter(topic string) ConsumerOption {
 }
 
 // WithPlainDeadLetter publishes dead letters as the payload alone, for consumers that cannot read
-// an envelope. Requires [WithDeadLetter]. Defaults to off.
+// an envelope. An empty payload, which a message with headers may have, is published in an envelope
+// all the same, since nsqd accepts no empty body. Requires [WithDeadLetter]. Defaults to off.
 func WithPlainDeadLetter() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithPlainDeadLetter")

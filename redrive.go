@@ -259,7 +259,7 @@ func (r *redrive) done(err error) (last bool) {
 // since publishing would skip headers that do not fit, and telemetry would set another trace.
 func (r *redrive) outgoing(m *handler.Message) *handler.Outgoing {
 	headers, payload, _ := envelope.WriterOf(m.RawBody()) // an unreadable envelope is payload
-	out := &handler.Outgoing{Topic: r.to, NSQD: m.NSQD()}
+	out := &handler.Outgoing{Topic: r.to, NSQD: m.NSQD(), Raw: true}
 	if out.Topic == "" {
 		out.Topic, _ = headers.Get(envelope.DeadTopic)
 	}

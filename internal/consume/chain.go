@@ -5,6 +5,7 @@ import (
 
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/guard"
+	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/middleware"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -24,7 +25,7 @@ func (c *Consumer) build(raw handler.Raw) {
 			observingDead = t.Producer(observe.ProducerInfo{Topic: topic.Topic, ClientID: cfg.Conn.ClientID})
 		}
 	}
-	c.sendDead = handler.ChainSend(observingDead)(c.dead.Transmit)
+	c.sendDead = handler.ChainSend(publish.Confirming(c.logLate), observingDead, publish.NoteConfirmed)(c.dead.Transmit)
 	inner := handler.Chain(cfg.Middleware...)
 	if len(cfg.Middleware) > 0 {
 		inner = handler.Chain(
@@ -64,7 +65,8 @@ func (c *Consumer) process(d *handler.Delivery) handler.Outcome {
 	return c.Process(d.Context(), d.Message())
 }
 
-// rescue settles a message whose chain was ended by runtime.Goexit. A decision that was made stays.
+// rescue settles a message whose chain, or an earlier rescue, was ended by runtime.Goexit. A decision
+// that was made stays.
 func (c *Consumer) rescue(d *handler.Delivery, err error) handler.Outcome {
 	return c.rescueUnder(d.Context(), d, err)
 }
@@ -73,10 +75,14 @@ func (c *Consumer) rescueUnder(ctx context.Context, d *handler.Delivery, err err
 	out := d.Outcome()
 	if out.Disposition == handler.Pending {
 		out = c.settleFallback(ctx, d, err)
-		d.SetOutcome(out)
 		c.events.Settled(d.Message())
 	}
 	return out
+}
+
+// logLate logs what telemetry did after a dead letter was confirmed.
+func (c *Consumer) logLate(ctx context.Context, err error) {
+	c.logger.ErrorContext(ctx, "nsqx: telemetry has failed after a dead letter was confirmed", "error", err)
 }
 
 // logPanic logs a panic with its stack.

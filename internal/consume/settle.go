@@ -27,6 +27,10 @@ var errUnsettled = errors.New("nsqx: the telemetry middleware has not called nex
 func (c *Consumer) settle(next handler.Raw) handler.Raw {
 	return func(ctx context.Context, m *handler.Message) error {
 		d := (*handler.Delivery)(m)
+		if d.ForAnotherChannel() {
+			d.SetOutcome(handler.Outcome{Disposition: handler.Skip})
+			return nil
+		}
 		if c.attemptsReach(d, c.cfg.CrashGuard) {
 			d.SetOutcome(c.decide(ctx, d, errCrashes))
 			return errCrashes
@@ -37,6 +41,7 @@ func (c *Consumer) settle(next handler.Raw) handler.Raw {
 			return nil
 		}
 		d.SetOutcome(c.decide(ctx, d, err))
+		c.logPanic(ctx, m, err)
 		return err
 	}
 }
@@ -44,6 +49,9 @@ func (c *Consumer) settle(next handler.Raw) handler.Raw {
 // decide is outcome, but survives a panic of policy, mapping or dead letter.
 func (c *Consumer) decide(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	out, panicked := guard.Value(func() (handler.Outcome, error) { return c.outcome(ctx, d, err), nil })
+	if made := d.Outcome(); panicked != nil && made.Disposition != handler.Pending {
+		return made
+	}
 	if panicked != nil {
 		return c.settleFallback(ctx, d, panicked)
 	}
@@ -59,10 +67,8 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 		return out
 	}
 	if err == errCrashes {
-		c.logger.ErrorContext(ctx, "nsqx: crash guard: message given up unhandled", "message", d)
 		return c.giveUp(ctx, d, err)
 	}
-	c.logPanic(ctx, d.Message(), err)
 	verdict := retry.Of(c.classify(err))
 	switch verdict.Action {
 	case retry.Discard:
@@ -144,17 +150,20 @@ func unanswerable(d *handler.Delivery, err error) (out handler.Outcome, ok bool)
 }
 
 // settleFallback returns the outcome of a message on which settle has not decided, because user code
-// panicked or did not call next. It is never a FIN.
+// panicked or did not call next. It is never a FIN. The logger may end the goroutine: by then the
+// outcome is set.
 func (c *Consumer) settleFallback(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	if err == nil {
 		err = errUnsettled
 	}
+	out, ok := unanswerable(d, err)
+	if !ok {
+		out = handler.Outcome{Disposition: handler.Requeue, Delay: min(fallbackDelay, c.cfg.MaxRequeueDelay), Err: err}
+	}
+	d.SetOutcome(out)
 	c.logger.ErrorContext(ctx, "nsqx: message not settled by its chain", "message", d, "error", err)
 	c.logPanic(ctx, d.Message(), err)
-	if out, ok := unanswerable(d, err); ok {
-		return out
-	}
-	return handler.Outcome{Disposition: handler.Requeue, Delay: min(fallbackDelay, c.cfg.MaxRequeueDelay), Err: err}
+	return out
 }
 
 // classify asks the user's mapping what an error means.
