@@ -149,9 +149,13 @@ func TestKeepTouched(t *testing.T) {
 
 // TestGiveUp: what nsqd is told of a message that is given up.
 func TestGiveUp(t *testing.T) {
-	lose := func(_ context.Context, _ handler.Send, d *handler.Delivery) { d.Source().(*source).end(handler.ErrConnLost) }
+	lose := func(_ context.Context, _ handler.Send, d *handler.Delivery) {
+		d.Source().(*source).end(handler.ErrConnLost)
+	}
 	expire := func(_ context.Context, _ handler.Send, d *handler.Delivery) { d.Expire() }
-	interrupt := func(_ context.Context, _ handler.Send, d *handler.Delivery) { d.Source().(*source).end(handler.ErrShutdown) }
+	interrupt := func(_ context.Context, _ handler.Send, d *handler.Delivery) {
+		d.Source().(*source).end(handler.ErrShutdown)
+	}
 	for name, tt := range map[string]struct {
 		keeper keeper
 		stops  bool // the policy has no delay

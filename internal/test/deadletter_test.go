@@ -15,6 +15,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -417,5 +418,17 @@ func TestCrashGuardIsLogged(t *testing.T) {
 		if out := strings.Join(d.publisher(nsqd1).commands("PUB"), ""); out != "PUB dead" {
 			t.Errorf("dead letters: %q", out)
 		}
+	})
+}
+
+// TestDeadLetterRecord: the record names the topic of the dead letter.
+func TestDeadLetterRecord(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s, log := nsqxtest.NewServer(t), new(logbook)
+		c := newLoggedConsumer(t, log, alwaysFails, s.Option(), dead)
+		nsqxtest.Run(t, c)
+		publish(s, 1)
+		s.Await("orders", "billing", finished(1))
+		want(t, "records", log.countAttrs("dead letter", "dead"), 1)
 	})
 }

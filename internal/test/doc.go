@@ -7,6 +7,7 @@
 //
 //	alloc_test.go              allocations of a consumer
 //	breaker_test.go            backoff when nearly everything fails: the breaker
+//	confirm_test.go            what nsqd has confirmed is not published again
 //	deadletter_test.go         publish and confirmation of dead letters
 //	deadletter_header_test.go  headers of dead letters
 //	discovery_test.go          discoverers, filter, lookup events
@@ -30,6 +31,7 @@
 //	ready_test.go              Ready and Healthy
 //	redial_test.go             dials after failures and lost connections
 //	redrive_test.go            Redrive
+//	redrive_channel_test.go    the channels of Redrive, and the origin of what it publishes
 //	run_test.go                Run, the handler's context, concurrency
 //	settings_test.go           Pause, Resume, SetConcurrency, SetMaxInFlight
 //	shutdown_test.go           shutdown: handlers and messages
