@@ -61,7 +61,10 @@ func (c *Consumer) decide(ctx context.Context, d *handler.Delivery, err error) h
 // outcome goes down the table of nsqx.Consumer.
 func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	if out, ok := unanswerable(d, err); ok {
-		if out.Disposition == handler.Expired && c.control.Failed(d, err) { // it took too long
+		switch {
+		case err != nil && retry.Of(c.classify(err)).Action == retry.Again: // no attempt, though nsqd does not hear it
+			c.uncounted.add(d)
+		case out.Disposition == handler.Expired && c.control.Failed(d, err): // it took too long
 			c.uncounted.add(d)
 		}
 		return out

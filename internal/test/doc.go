@@ -10,6 +10,7 @@
 //	confirm_test.go            what nsqd has confirmed is not published again
 //	deadletter_test.go         publish and confirmation of dead letters
 //	deadletter_header_test.go  headers of dead letters
+//	deferral_test.go           retry.After(d, nil) and the limits on attempts and age
 //	discovery_test.go          discoverers, filter, lookup events
 //	flow_bound_test.go         nsqd sends more messages, or larger ones, than fit
 //	flow_capacity_test.go      MaxInFlight: automatic, by bytes, between consumers
