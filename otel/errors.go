@@ -3,7 +3,9 @@ package nsqotel
 import (
 	"context"
 	"errors"
+	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/lookup"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -73,7 +76,14 @@ func classify(err error) (kind string, fixed bool) {
 	case errors.Is(err, context.Canceled), errors.Is(err, handler.ErrShutdown), errors.Is(err, handler.ErrConnLost): // causes of a handler's context
 		return errorCanceled, true
 	}
-	return semconv.ErrorType(unwrap(err)).Value.AsString(), false
+	if e, ok := errors.AsType[*lookup.Error](err); ok && e.Status != 0 && e.Status != http.StatusOK {
+		return strconv.Itoa(e.Status), false // as the semantic conventions of HTTP have it
+	}
+	kind = semconv.ErrorType(unwrap(err)).Value.AsString()
+	if strings.Contains(kind, "nsqx/nsqx/internal/") {
+		return errorOther, true
+	}
+	return kind, false
 }
 
 // isUntyped reports whether kind is the type of errors.New, errors.Join or fmt.Errorf.
