@@ -13,6 +13,7 @@ import (
 // delivery. The first matching row decides:
 //
 //	when                                              nsqd hears     disposition
+//	Redrive published it for another channel          FIN            skip
 //	the connection is gone                            nothing        lost
 //	nil, also late                                    FIN            finish
 //	failed when nsqd no longer waits for an answer    nothing        expired
