@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,20 +37,20 @@ func TestDeferralsGiveNothingUp(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
-			runs := 0
+			var runs atomic.Int64
 			c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error {
-				runs++
-				if runs <= 100 {
+				n := int(runs.Add(1))
+				if n <= 100 {
 					time.Sleep(tt.wait)
 				}
-				return tt.answers(runs)
+				return tt.answers(n)
 			}, append(tt.opts, dead, nsqx.WithoutBackoff())...)
 			s.PublishMessage("orders", []byte("x"), nsqxtest.WithAttempts(max(tt.before, 1)))
 			time.Sleep(200*time.Minute - time.Second)
-			want(t, "runs", min(runs, tt.runs), tt.runs)
+			want(t, "runs", min(int(runs.Load()), tt.runs), tt.runs)
 			want(t, "dead letters", int(c.Stats().DeadLettered), tt.dead)
 			if tt.dead > 0 {
-				want(t, "runs until it was given up", runs, tt.runs)
+				want(t, "runs until it was given up", int(runs.Load()), tt.runs)
 			}
 			want(t, "dropped", c.Stats().Dropped, 0)
 		})

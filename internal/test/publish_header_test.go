@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,10 +183,11 @@ func TestPayloadLikeAnEnvelope(t *testing.T) {
 			bubble(t, name+", "+way, func(t *testing.T) {
 				s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
 				var got synced[string]
-				sick := true
+				var sick atomic.Bool
+				sick.Store(true)
 				consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
 					got.add(handler.FromContext(ctx).Header("a") + " " + body)
-					if sick {
+					if sick.Load() {
 						return retry.Permanent(errBill)
 					}
 					return nil
@@ -194,7 +196,7 @@ func TestPayloadLikeAnEnvelope(t *testing.T) {
 				p := newProducer(t, append(opts, s.Option(), nsqx.WithLogger(discard))...)
 				wantKind(t, p.Publish(handler.WithHeader(t.Context(), "a", "1"), payload), nil)
 				s.Await("orders", "billing", finished(1))
-				sick = false
+				sick.Store(false)
 				time.Sleep(headStart)
 				report, err := nsqx.Redrive(t.Context(), "dead", "", s.Option(), nsqx.WithLogger(discard))
 				want(t, "report", report, nsqx.RedriveReport{Redriven: 1})

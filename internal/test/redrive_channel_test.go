@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,11 +38,12 @@ func TestRedriveIsForOneChannel(t *testing.T) {
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := newRedriveServer(t)
-			down := true
+			var down atomic.Bool
+			down.Store(true)
 			var billed, audited synced[string]
 			var settled settleEvents
 			consume(t, []*nsqxtest.Server{s}, func(_ context.Context, body string) error {
-				if down {
+				if down.Load() {
 					return retry.Permanent(errBill)
 				}
 				billed.add(body)
@@ -57,7 +59,7 @@ func TestRedriveIsForOneChannel(t *testing.T) {
 			publish(s, 10)
 			s.Await("orders", "billing", finished(10))
 			s.Await("orders", "audit", finished(10))
-			down = false
+			down.Store(false)
 			redrive(t.Context(), t, s, "", tt.opts...).want(nsqx.RedriveReport{Redriven: 10}, 90*time.Millisecond+redriveIdle+closeTime)
 			want(t, "handled", len(billed.all()), 10)
 			want(t, "handled by the other channel", len(audited.all()), 10+tt.audited)
