@@ -59,6 +59,7 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	dead letter            none                              WithDeadLetter, WithDeadLetterFunc,
 //	                                                         WithDiscard
 //	crash guard            none                              WithCrashGuard
+//	envelopes              recognised, removed               WithoutEnvelopes
 //	message timeout        the server's                      WithMessageTimeout
 //	longest requeue delay  1 h                               WithMaxRequeueDelay
 //	shutdown               20 s                              WithShutdownTimeout

@@ -54,7 +54,8 @@ type OptionError struct {
 func (e *OptionError) Error() string { return fmt.Sprintf("nsqx: %s %s", e.Option, e.Reason) }
 
 // RedriveChannelError is the error of a [Redrive] that finds nothing because its channel is new,
-// while other channels of the topic have messages: [WithRedriveChannel] chooses one of them.
+// while other channels of the topic have messages: [WithRedriveChannel] chooses one of them. To keep
+// dead letters for later redrives, make the channel before, as nsqadmin does.
 type RedriveChannelError struct {
 	Topic, Channel string
 	Others         map[string]int64 // messages in other channels, by name; -1 if that is not known
