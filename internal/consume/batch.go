@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/nsqx/nsqx/handler"
@@ -87,7 +88,7 @@ func (c *Consumer) rescueBatch(msgs []*handler.Message, err error) {
 // settleBatch is settle for batches. The outcome of each message is that of settle for its answer.
 func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
 	return func(ctx context.Context, msgs []*handler.Message) error {
-		msgs = c.guardBatch(msgs)
+		msgs = c.dropUnhandled(msgs)
 		if len(msgs) == 0 {
 			return nil
 		}
@@ -108,20 +109,21 @@ func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
 	}
 }
 
-// guardBatch gives up what reaches the crash guard, and returns the other messages.
-func (c *Consumer) guardBatch(msgs []*handler.Message) []*handler.Message {
-	if c.cfg.CrashGuard == 0 {
-		return msgs
-	}
-	var alive []*handler.Message
-	for _, m := range msgs {
-		if d := (*handler.Delivery)(m); c.attemptsReach(d, c.cfg.CrashGuard) {
-			d.SetOutcome(c.decide(m.Context(), d, errCrashes))
-		} else {
-			alive = append(alive, m)
+// dropUnhandled settles what no handler is to see, and returns the other messages.
+func (c *Consumer) dropUnhandled(msgs []*handler.Message) []*handler.Message {
+	for i, m := range msgs {
+		if done, _ := c.settleUnhandled(m.Context(), (*handler.Delivery)(m)); !done {
+			continue
 		}
+		alive := slices.Clone(msgs[:i]) // msgs is the caller's
+		for _, m := range msgs[i+1:] {
+			if done, _ := c.settleUnhandled(m.Context(), (*handler.Delivery)(m)); !done {
+				alive = append(alive, m)
+			}
+		}
+		return alive
 	}
-	return alive
+	return msgs
 }
 
 // answer is what the handler of a batch says of one message; err is its result.
