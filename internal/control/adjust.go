@@ -20,6 +20,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	s := c.pool.Snapshot()
 	allowed := c.allowed()
 	restrained := c.restraint.holds(time.Now())
+	defer func() { c.trace(conns, loads, len(s.Running), s.Waiting, s.Idle, restrained, next) }() // TMP
 	c.total = min(c.limit(conns, loads, restrained), allowed)
 	c.setCapacity(conns)
 	c.yielding = false
@@ -35,7 +36,8 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 		return 0
 	}
 	var quotas []int
-	if c.scarce(conns) {
+	scarce := c.scarce(conns)
+	if scarce {
 		quotas, next = c.turns.Step(time.Since(c.start), turnConns(conns, loads), flow.TurnLimits{
 			Slots: c.total, Open: !restrained && c.mayOpen(len(conns), allowed, s), Patience: patience(conns),
 		})
@@ -51,7 +53,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 			conns[i].SetQuota(n)
 			loads[i].Quota = n
 		}
-		c.yielding = c.yielding || loads[i].Held > n
+		c.yielding = c.yielding || !scarce && loads[i].Held > n // next is the time to look again at turns
 	}
 	c.mendDrift(conns, loads)
 	return next
@@ -69,10 +71,10 @@ func (c *Control) scarce(conns []*conn.Conn) bool {
 }
 
 // mayOpen reports whether each of more connections than messages may be in flight may have one: all
-// is idle, so the first message closes the others before a second one is likely to arrive. The
-// caller holds mu.
+// is idle, so the first message closes the others before a second one is likely to arrive. A fixed
+// MaxInFlight is strict. The caller holds mu.
 func (c *Control) mayOpen(conns, allowed int, s pool.Snapshot) bool {
-	return c.fixed == 0 && allowed == math.MaxInt && c.stuck == 0 && c.total > 0 &&
+	return (c.fixed == 0 || conns <= c.fixed) && allowed == math.MaxInt && c.stuck == 0 && c.total > 0 &&
 		len(s.Running) == 0 && s.Waiting == 0 && c.size.Fit(c.cfg.MaxInFlightBytes, conns) == conns
 }
 

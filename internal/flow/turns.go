@@ -1,6 +1,10 @@
 package flow
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 const (
 	// busyTurn is how long a turn lasts that brings messages.
@@ -16,10 +20,11 @@ const (
 
 // Turns shares slots, the messages that may be in flight, among connections that would waste them if
 // each had a part of its own. A connection with a turn may have one message in flight, or more if
-// slots are left and it uses them; the others none.
+// slots are left and it uses them; the others none. A message in flight keeps its slot until it is
+// answered, whether or not its connection has a turn.
 //
-// A turn ends, if others wait for the slot, after 100 ms if it brings messages, or after two round
-// trips and 3 ms if it does not; a message in flight keeps its slot until it is answered. The
+// A turn ends after two round trips and 3 ms if it brings no message. If it brings messages, it ends
+// after 100 ms if another connection is next: then it loses a slot, and goes on if it has more. The
 // connection that was charged least for its turns is next. Connections whose last turn was empty get
 // 3 % of the time while others use all they have.
 //
@@ -27,11 +32,15 @@ const (
 // connection is asked once in half the patience. After a whole round without a message the turns may
 // be open: every connection has one.
 //
+// The sum of what nsqds may be using never exceeds the slots: a connection gets what another one loses
+// when nsqd obeys the lower quota.
+//
 // Instants are durations since any fixed instant. The zero value is ready to use.
 type Turns[K comparable] struct {
 	conns  map[K]*turn
-	seen   int // empty turns since the last message
-	rounds int // whole rounds among seen; each doubles the empty turn
+	turns  []*turn // of the connections of the present Step
+	seen   int     // empty turns since the last message
+	rounds int     // whole rounds among seen; each doubles the empty turn
 	open   bool
 	busy   time.Duration // charged to connections whose last turn brought messages
 	quiet  time.Duration // charged to the others
@@ -40,12 +49,15 @@ type Turns[K comparable] struct {
 // turn is the state of one connection.
 type turn struct {
 	on       bool
+	pending  bool // it is on, and waits for a slot that another connection loses
+	over     bool // it goes on only if no other connection is next
 	began    time.Duration
-	received uint64 // when the turn began
-	brought  bool   // the turn, or if it is not on the last one, brought a message
+	room     time.Duration // since when nsqd could have sent more
+	received uint64        // when the turn began
+	brought  bool          // the turn, or if it is not on the last one, brought a message
 	charged  time.Duration
 	counted  time.Duration // charged covers the time up to here
-	quota    int           // of the last Step
+	quota    int           // to which the last Step aims
 }
 
 // TurnConn is what Step needs to know of a connection.
@@ -57,6 +69,9 @@ type TurnConn[K comparable] struct {
 	RTT      time.Duration
 }
 
+// settled reports whether nsqd may use no more than the messages in flight.
+func (c TurnConn[K]) settled() bool { return c.Held <= c.InFlight }
+
 // TurnLimits are the limits of a Step.
 type TurnLimits struct {
 	Slots    int           // messages that may be in flight
@@ -65,7 +80,7 @@ type TurnLimits struct {
 }
 
 // Step ends turns and begins others. It returns the quota of each connection, and when to call Step
-// again: 0 if only after a message, or with the next tick.
+// again: 0 if only after a message, when nsqd obeys a lower quota, or with the next tick.
 func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimits) (quotas []int, next time.Duration) {
 	t.sync(now, conns)
 	if t.open && !limits.Open {
@@ -73,37 +88,34 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 	}
 	empty := t.emptyTime(len(conns), limits)
 	wanted, starved := t.wanted(conns)
-	for _, c := range conns {
-		s := t.conns[c.Key]
+	for i, c := range conns {
+		s := t.turns[i]
 		t.charge(s, now, c.Held)
-		if s.on && !t.open && (wanted || starved) {
-			t.endTurn(s, now, c, empty)
+		if s.starved(c.InFlight) {
+			s.room = now
+		}
+		if s.over = false; s.on && !s.pending && !t.open {
+			t.endTurn(s, now, c, wanted, wanted || starved, empty)
 		}
 	}
 	if t.open = limits.Open && (t.open || t.seen >= len(conns)); t.open {
 		return t.openAll(now, conns), 0
 	}
-	free := t.shrink(conns, limits.Slots)
-	for ; free > 0; free-- {
-		i := t.choose(conns, starved)
-		if i < 0 {
-			break
-		}
-		t.begin(conns[i], now)
-	}
-	quotas = t.distribute(conns, limits.Slots)
+	t.shrink(conns, limits.Slots)
+	t.pass(now, conns, limits.Slots, starved)
+	quotas = t.quotas(now, conns, limits.Slots)
+	wanted, starved = t.wanted(conns)
 	for i, c := range conns {
-		s := t.conns[c.Key]
-		s.quota = quotas[i]
+		s := t.turns[i]
 		switch {
-		case !s.on && c.Held > 0 && c.InFlight == 0: // nsqd may still act on the turn that has ended
+		case c.Held > max(quotas[i], c.InFlight): // nsqd may still act on a higher quota
 			next = earlier(next, max(2*c.RTT, time.Millisecond))
-		case s.on && (wanted || starved):
-			end := busyTurn
-			if c.Received == s.received {
-				end = empty + 2*c.RTT
+		case s.on && !s.pending && (wanted || starved):
+			left := s.began + busyTurn - now
+			if c.Received == s.received && !s.starved(c.InFlight) {
+				left = max(s.room+empty+2*c.RTT-now, time.Millisecond)
 			}
-			if left := s.began + end - now; left > 0 || c.Received == s.received {
+			if left > 0 {
 				next = earlier(next, max(left, time.Millisecond))
 			}
 		}
@@ -113,83 +125,172 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 
 // wanted reports whether a connection waits for a turn, and whether one with a turn uses all it has.
 func (t *Turns[K]) wanted(conns []TurnConn[K]) (wanted, starved bool) {
-	for _, c := range conns {
-		s := t.conns[c.Key]
-		wanted = wanted || !s.on && c.Held == 0
+	for i, c := range conns {
+		s := t.turns[i]
+		wanted = wanted || !s.on && c.settled()
 		starved = starved || s.starved(c.InFlight)
 	}
 	return wanted, starved
 }
 
 // starved reports whether a connection with a turn uses all it has.
-func (s *turn) starved(inFlight int) bool { return s.on && inFlight >= max(s.quota, 1) }
+func (s *turn) starved(inFlight int) bool { return s.on && !s.pending && inFlight >= max(s.quota, 1) }
+
+// claim returns how many slots a connection keeps from others: the messages in flight, and one more in
+// a turn that does not use all it has.
+func (s *turn) claim(inFlight int) int {
+	switch {
+	case !s.on:
+		return inFlight
+	case s.starved(inFlight):
+		return max(inFlight, 1)
+	}
+	return max(min(inFlight+1, s.quota), 1)
+}
+
+// due is lower for a connection that is to have one slot more than others: it was charged less. It does
+// not change with each Step.
+func (s *turn) due() time.Duration { return s.charged - time.Duration(s.quota)*busyTurn }
 
 // openAll gives every connection a turn.
 func (t *Turns[K]) openAll(now time.Duration, conns []TurnConn[K]) []int {
 	quotas := make([]int, len(conns))
 	for i, c := range conns {
-		t.begin(c, now)
-		s := t.conns[c.Key]
-		s.received, s.quota = c.Received, 1
+		s := t.turns[i]
+		if !s.on {
+			s.begin(now, c.Received, c.InFlight)
+		}
+		s.pending, s.received, s.quota = false, c.Received, 1
 		quotas[i] = 1
 	}
 	return quotas
 }
 
-// shrink ends turns for which there are no slots any more, and returns how many slots are free for
-// further turns.
-func (t *Turns[K]) shrink(conns []TurnConn[K], slots int) (free int) {
-	free, over := slots, -slots
-	for _, c := range conns {
-		switch s := t.conns[c.Key]; {
-		case s.on:
-			free -= max(c.InFlight, 1)
-			over += max(c.InFlight, 1)
-		case c.Held > 0:
-			free -= c.Held
-			over += c.InFlight // without messages it ends by itself
+// shrink ends turns for which there are no slots any more, those without messages first.
+func (t *Turns[K]) shrink(conns []TurnConn[K], slots int) {
+	turns, used := 0, 0
+	for i, c := range conns {
+		s := t.turns[i]
+		if s.on {
+			turns++
+		}
+		if used += c.InFlight; s.on && !s.pending && c.InFlight == 0 {
+			used++
 		}
 	}
-	for i := 0; over > 0 && i < len(conns); i++ {
-		if s := t.conns[conns[i].Key]; s.on && (conns[i].InFlight == 0 || slots <= 0) {
-			s.on = false
-			over--
+	for i := 0; used > slots && i < len(conns); i++ {
+		if s := t.turns[i]; s.on && conns[i].InFlight == 0 {
+			if !s.pending {
+				used--
+			}
+			s.on, s.pending = false, false
+			turns--
 		}
 	}
-	return free
+	for _, pending := range []bool{true, false} {
+		for i := 0; turns > slots && i < len(conns); i++ {
+			if s := t.turns[i]; s.on && s.pending == pending {
+				s.on, s.pending = false, false
+				turns--
+			}
+		}
+	}
 }
 
-// distribute returns the quotas: one for each turn, or what the connection uses and one more, and
-// what is left to those that use all they have. A quota rises only as far as the others obey theirs.
-func (t *Turns[K]) distribute(conns []TurnConn[K], slots int) []int {
+// pass begins turns while slots are left, and passes on those of turns that are over.
+func (t *Turns[K]) pass(now time.Duration, conns []TurnConn[K], slots int, starved bool) {
+	room := slots
+	for i, c := range conns {
+		room -= t.turns[i].claim(c.InFlight)
+	}
+	for slots > 0 {
+		i := t.choose(conns, starved)
+		if i < 0 {
+			return
+		}
+		c, s := conns[i], t.turns[i]
+		switch from := t.mostCharged(); {
+		case s.on: // nobody else is next
+			s.over, s.began, s.received = false, now, c.Received
+			continue
+		case room > 0:
+			room--
+		case from < 0:
+			return
+		default:
+			giver := t.turns[from]
+			giver.over, giver.quota = false, min(giver.quota, giver.claim(conns[from].InFlight))-1
+			giver.on = giver.quota > 0
+		}
+		s.begin(now, c.Received, c.InFlight)
+	}
+}
+
+// mostCharged returns the connection whose turn is over that was charged most; -1 if there is none.
+func (t *Turns[K]) mostCharged() int {
+	most := -1
+	for i, s := range t.turns {
+		if s.over && (most < 0 || s.charged > t.turns[most].charged) {
+			most = i
+		}
+	}
+	return most
+}
+
+// quotas returns the quotas: what turns claim, and what is left to those that use all they have. A
+// quota rises only as far as nsqds obey the others. Where slots are not short it falls by one message
+// at a time below those in flight, since a slot is of use to the next connection only when its
+// message is answered.
+func (t *Turns[K]) quotas(now time.Duration, conns []TurnConn[K], slots int) []int {
 	quotas := make([]int, len(conns))
-	left, free := slots, slots
+	free, left := slots, slots
 	var starved []int
 	for i, c := range conns {
-		s := t.conns[c.Key]
+		s := t.turns[i]
 		free -= c.Held
-		if !s.on {
-			left -= c.Held
+		switch {
+		case !s.on:
+			left -= c.InFlight
 			continue
-		}
-		quotas[i] = 1
-		if s.starved(c.InFlight) {
+		case s.starved(c.InFlight):
 			starved = append(starved, i)
-		} else {
-			quotas[i] = max(min(c.InFlight+1, s.quota), 1)
+			quotas[i] = 1
+		default:
+			quotas[i] = s.claim(c.InFlight)
 		}
 		left -= quotas[i]
 	}
+	slices.SortFunc(starved, func(i, j int) int { // the last ones get the remainder
+		return cmp.Compare(t.turns[j].due(), t.turns[i].due())
+	})
 	for k, i := range starved {
 		more := max(left, 0) / (len(starved) - k)
 		quotas[i] += more
 		left -= more
 	}
+	for i, s := range t.turns {
+		s.quota = quotas[i]
+	}
+	gentle := free >= 0 && slots > 0
+	for _, pending := range []bool{true, false} {
+		for i, c := range conns {
+			s := t.turns[i]
+			if s.pending != pending {
+				continue
+			}
+			switch more := quotas[i] - c.Held; {
+			case more > 0:
+				more = min(more, max(free, 0))
+				free -= more
+				quotas[i] = c.Held + more
+			case more < 0 && gentle:
+				quotas[i] = max(quotas[i], c.InFlight-1)
+			}
+		}
+	}
 	for i, c := range conns {
-		if more := quotas[i] - max(c.Held, 1); more > 0 && c.Held > 0 {
-			more = min(more, max(free, 0))
-			free -= more
-			quotas[i] = max(c.Held, 1) + more
+		if s := t.turns[i]; s.pending && quotas[i] > c.InFlight {
+			s.pending, s.began, s.room, s.received = false, now, now, c.Received
 		}
 	}
 	return quotas
@@ -211,21 +312,23 @@ func earlier(a, b time.Duration) time.Duration {
 
 // sync adds new connections, removes those that are gone, and notes messages.
 func (t *Turns[K]) sync(now time.Duration, conns []TurnConn[K]) {
-	known := make(map[K]*turn, len(conns))
+	t.turns = t.turns[:0]
 	for _, c := range conns {
-		if s := t.conns[c.Key]; s != nil {
-			known[c.Key] = s
-		}
+		t.turns = append(t.turns, t.conns[c.Key])
 	}
-	t.conns = known
-	least := t.least(true)
-	for _, c := range conns {
-		s := known[c.Key]
-		if s == nil { // nobody knows whether it has messages, so it is asked soon
-			s = &turn{on: c.Held > 0, brought: true, began: now, charged: least, received: c.Received, counted: now}
-			known[c.Key] = s
+	if len(conns) != len(t.conns) || slices.Contains(t.turns, nil) {
+		known := make(map[K]*turn, len(conns))
+		least := t.least(true)
+		for i, c := range conns {
+			if t.turns[i] == nil { // nobody knows whether it has messages, so it is asked soon
+				t.turns[i] = &turn{on: c.Held > 0, brought: true, began: now, room: now, charged: least, received: c.Received, counted: now}
+			}
+			known[c.Key] = t.turns[i]
 		}
-		if c.Received != s.received && (s.on || !s.brought) {
+		t.conns = known
+	}
+	for i, c := range conns {
+		if s := t.turns[i]; c.Received != s.received && (s.on || !s.brought) {
 			t.class(s, true)
 			t.seen, t.rounds = 0, 0
 		}
@@ -235,8 +338,8 @@ func (t *Turns[K]) sync(now time.Duration, conns []TurnConn[K]) {
 // least returns what was charged least to a connection of a class.
 func (t *Turns[K]) least(brought bool) (least time.Duration) {
 	first := true
-	for _, s := range t.conns {
-		if s.brought == brought && (first || s.charged < least) {
+	for _, s := range t.turns {
+		if s != nil && s.brought == brought && (first || s.charged < least) {
 			first, least = false, s.charged
 		}
 	}
@@ -255,7 +358,7 @@ func (t *Turns[K]) class(s *turn, brought bool) {
 func (t *Turns[K]) charge(s *turn, now time.Duration, held int) {
 	used := (now - s.counted) * time.Duration(max(held, 1))
 	s.counted = now
-	if used <= 0 || t.open || !s.on && held == 0 {
+	if used <= 0 || t.open || held == 0 && (!s.on || s.pending) {
 		return
 	}
 	s.charged += used
@@ -270,13 +373,13 @@ func (t *Turns[K]) charge(s *turn, now time.Duration, held int) {
 	}
 }
 
-// endTurn ends a turn whose time is over.
-func (t *Turns[K]) endTurn(s *turn, now time.Duration, c TurnConn[K], empty time.Duration) {
-	lasted := now - s.began
+// endTurn ends a turn without messages whose time is over, and notes that one with messages is over.
+// wanted: another connection waits for a turn. needed: the slot would be of use.
+func (t *Turns[K]) endTurn(s *turn, now time.Duration, c TurnConn[K], wanted, needed bool, empty time.Duration) {
 	switch {
-	case c.Received != s.received:
-		s.on = lasted < busyTurn
-	case lasted >= empty+2*c.RTT:
+	case c.Received != s.received || s.starved(c.InFlight):
+		s.over = wanted && now-s.began >= busyTurn
+	case needed && now-s.room >= empty+2*c.RTT:
 		s.on = false
 		t.class(s, false)
 		t.seen++
@@ -286,36 +389,33 @@ func (t *Turns[K]) endTurn(s *turn, now time.Duration, c TurnConn[K], empty time
 // close ends the open turns.
 func (t *Turns[K]) close(now time.Duration, conns []TurnConn[K]) {
 	t.open = false
-	for _, c := range conns {
-		s := t.conns[c.Key]
+	for i := range conns {
+		s := t.turns[i]
 		s.on = false // a message in flight keeps its slot
 		s.counted = now
 	}
 }
 
-// begin begins a turn, unless it is on.
-func (t *Turns[K]) begin(c TurnConn[K], now time.Duration) {
-	s := t.conns[c.Key]
-	if s.on {
-		return
-	}
-	s.on, s.began, s.counted, s.received, s.quota = true, now, now, c.Received, 1
+// begin begins a turn. It waits for its slot if there is none yet.
+func (s *turn) begin(now time.Duration, received uint64, inFlight int) {
+	s.on, s.pending, s.over, s.began, s.room, s.received, s.quota = true, true, false, now, now, received, inFlight+1
 }
 
-// choose returns the connection whose turn is next; -1 if there is none. starved: a connection uses
-// all it has, so a slot is not to be spent on quiet ones beyond their part.
+// choose returns the connection that is next: one without a turn, or one whose turn is over; -1 if
+// there is none. starved: a connection uses all it has, so a slot is not to be spent on quiet ones
+// beyond their part.
 func (t *Turns[K]) choose(conns []TurnConn[K], starved bool) int {
 	best := [2]int{-1, -1} // of those whose last turn was empty; of the others
 	for i, c := range conns {
-		s := t.conns[c.Key]
-		if s.on || c.Held > 0 {
+		s := t.turns[i]
+		if !s.over && (s.on || !c.settled()) {
 			continue
 		}
 		class := 0
 		if s.brought {
 			class = 1
 		}
-		if b := best[class]; b < 0 || s.charged < t.conns[conns[b].Key].charged {
+		if b := best[class]; b < 0 || s.charged < t.turns[b].charged {
 			best[class] = i
 		}
 	}

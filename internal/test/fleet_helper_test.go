@@ -293,7 +293,7 @@ func (f *fleet) handle(r int, body string) error {
 	if f.window != nil && n >= f.current {
 		f.window.started(f, r, rec)
 	}
-	began, run, window := f.now(), rec.runs, f.window
+	run, busy := rec.runs, f.window.begin(f.now())
 	f.mu.Unlock()
 
 	took, hangs, err := f.plan(rec, n, run, m)
@@ -308,7 +308,7 @@ func (f *fleet) handle(r int, body string) error {
 
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	window.ran(began, f.now())
+	busy.to = f.now()
 	switch {
 	case err != nil:
 		rec.failed++

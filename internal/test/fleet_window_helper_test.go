@@ -1,6 +1,7 @@
 package test
 
 import (
+	"math"
 	"time"
 
 	"github.com/nsqx/nsqx/nsqxtest"
@@ -9,7 +10,7 @@ import (
 // window watches a backlog while there is more of it than workers.
 type window struct {
 	from, to time.Duration // to is 0 until its end
-	busy     []busy
+	busy     []*busy
 	last     map[*nsqxtest.Server]time.Duration // when the last message of an nsqd was started
 	left     map[*nsqxtest.Server]int           // messages of an nsqd that no handler has seen
 	gap      time.Duration                      // the longest that an nsqd with messages has waited
@@ -63,11 +64,14 @@ func (w *window) wait(s *nsqxtest.Server, now time.Duration) {
 	}
 }
 
-// ran notes when a worker was busy.
-func (w *window) ran(from, to time.Duration) {
+// begin notes that a worker is busy from now on. The end is for the caller to set: a handler that hangs may end after
+// the phase.
+func (w *window) begin(now time.Duration) *busy {
+	b := &busy{now, math.MaxInt64}
 	if w != nil {
-		w.busy = append(w.busy, busy{from, to})
+		w.busy = append(w.busy, b)
 	}
+	return b
 }
 
 // utilisation is the part of the window in which workers were busy.
