@@ -57,7 +57,8 @@ type turn struct {
 	brought  bool          // the turn, or if it is not on the last one, brought a message
 	charged  time.Duration
 	counted  time.Duration // charged covers the time up to here
-	quota    int           // to which the last Step aims
+	aim      int           // what the quota is to be when nsqds obey
+	quota    int           // of the last Step
 }
 
 // TurnConn is what Step needs to know of a connection.
@@ -145,12 +146,12 @@ func (s *turn) claim(inFlight int) int {
 	case s.starved(inFlight):
 		return max(inFlight, 1)
 	}
-	return max(min(inFlight+1, s.quota), 1)
+	return max(min(inFlight+1, s.aim), 1)
 }
 
 // due is lower for a connection that is to have one slot more than others: it was charged less. It does
 // not change with each Step.
-func (s *turn) due() time.Duration { return s.charged - time.Duration(s.quota)*busyTurn }
+func (s *turn) due() time.Duration { return s.charged - time.Duration(s.aim)*busyTurn }
 
 // openAll gives every connection a turn.
 func (t *Turns[K]) openAll(now time.Duration, conns []TurnConn[K]) []int {
@@ -160,7 +161,7 @@ func (t *Turns[K]) openAll(now time.Duration, conns []TurnConn[K]) []int {
 		if !s.on {
 			s.begin(now, c.Received, c.InFlight)
 		}
-		s.pending, s.received, s.quota = false, c.Received, 1
+		s.pending, s.received, s.aim, s.quota = false, c.Received, 1, 1
 		quotas[i] = 1
 	}
 	return quotas
@@ -219,8 +220,8 @@ func (t *Turns[K]) pass(now time.Duration, conns []TurnConn[K], slots int, starv
 			return
 		default:
 			giver := t.turns[from]
-			giver.over, giver.quota = false, min(giver.quota, giver.claim(conns[from].InFlight))-1
-			giver.on = giver.quota > 0
+			giver.over, giver.aim = false, min(giver.aim, giver.claim(conns[from].InFlight))-1
+			giver.on = giver.aim > 0
 		}
 		s.begin(now, c.Received, c.InFlight)
 	}
@@ -269,7 +270,7 @@ func (t *Turns[K]) quotas(now time.Duration, conns []TurnConn[K], slots int) []i
 		left -= more
 	}
 	for i, s := range t.turns {
-		s.quota = quotas[i]
+		s.aim = quotas[i]
 	}
 	gentle := free >= 0 && slots > 0
 	for _, pending := range []bool{true, false} {
@@ -289,7 +290,8 @@ func (t *Turns[K]) quotas(now time.Duration, conns []TurnConn[K], slots int) []i
 		}
 	}
 	for i, c := range conns {
-		if s := t.turns[i]; s.pending && quotas[i] > c.InFlight {
+		s := t.turns[i]
+		if s.quota = quotas[i]; s.pending && s.quota > c.InFlight {
 			s.pending, s.began, s.room, s.received = false, now, now, c.Received
 		}
 	}
@@ -398,7 +400,7 @@ func (t *Turns[K]) close(now time.Duration, conns []TurnConn[K]) {
 
 // begin begins a turn. It waits for its slot if there is none yet.
 func (s *turn) begin(now time.Duration, received uint64, inFlight int) {
-	s.on, s.pending, s.over, s.began, s.room, s.received, s.quota = true, true, false, now, now, received, inFlight+1
+	s.on, s.pending, s.over, s.began, s.room, s.received, s.aim = true, true, false, now, now, received, inFlight+1
 }
 
 // choose returns the connection that is next: one without a turn, or one whose turn is over; -1 if
