@@ -39,7 +39,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	scarce := c.scarce(conns)
 	if scarce {
 		quotas, next = c.turns.Step(time.Since(c.start), turnConns(conns, loads), flow.TurnLimits{
-			Slots: c.total, Open: !restrained && c.mayOpen(len(conns), allowed, s), Patience: patience(conns),
+			Slots: c.total, Open: (!restrained || len(conns) <= c.total) && c.mayOpen(len(conns), allowed, s), Patience: patience(conns),
 		})
 	} else {
 		c.turns.Reset()
@@ -59,16 +59,20 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	return next
 }
 
-// scarce reports whether connections must take turns: there are more than messages may be in flight;
-// or handlers are so slow that each message in flight needs a worker, so that a silent connection
-// with a quota would keep a worker idle. The caller holds mu.
+// scarce reports whether connections must take turns: there are more than messages may be in flight,
+// or silent connections with a quota of one each would keep workers idle. The caller holds mu.
 func (c *Control) scarce(conns []*conn.Conn) bool {
 	if len(conns) > c.total {
 		return true
 	}
-	mean, known := c.service.Time()
-	return known && len(conns) > 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY && mean > patience(conns)/2
+	_, known := c.service.Time()
+	return known && len(conns) > 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY &&
+		c.total < c.workers()+len(conns)-1
 }
+
+// workers is how many workers hold neither a message that is beyond its time nor one of a lost
+// connection. The caller holds mu.
+func (c *Control) workers() int { return max(c.concurrency-c.stuck, 0) }
 
 // mayOpen reports whether each of more connections than messages may be in flight may have one: all
 // is idle, so the first message closes the others before a second one is likely to arrive. A fixed
@@ -97,13 +101,13 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool) 
 	for i, l := range loads {
 		rtt, most = max(rtt, l.RTT), max(most, conns[i].MaxRDY())
 	}
-	workers := max(c.concurrency-c.stuck, 0)
+	workers := c.workers()
 	capacity, auto := workers, workers
 	if !restrained {
 		capacity = c.service.Capacity(workers, patience(conns))
 		auto += c.service.Ahead(workers, rtt, most)
 	}
-	auto = min(max(auto, len(conns)), most) // one a connection if capacity allows that
+	auto = min(max(auto, workers+len(conns)-1), most) // silent ones take nothing from the workers if capacity allows that
 	n := auto
 	if c.fixed > 0 {
 		n = c.fixed

@@ -212,7 +212,7 @@ func (t *Turns[K]) pass(now time.Duration, conns []TurnConn[K], slots int, starv
 		c, s := conns[i], t.turns[i]
 		switch from := t.mostCharged(); {
 		case s.on: // nobody else is next
-			s.over, s.began, s.received = false, now, c.Received
+			s.renew(now, c.Received)
 			continue
 		case room > 0:
 			room--
@@ -380,7 +380,9 @@ func (t *Turns[K]) charge(s *turn, now time.Duration, held int) {
 func (t *Turns[K]) endTurn(s *turn, now time.Duration, c TurnConn[K], wanted, needed bool, empty time.Duration) {
 	switch {
 	case c.Received != s.received || s.starved(c.InFlight):
-		s.over = wanted && now-s.began >= busyTurn
+		if s.over = now-s.began >= busyTurn; s.over && !wanted {
+			s.renew(now, c.Received)
+		}
 	case needed && now-s.room >= empty+2*c.RTT:
 		s.on = false
 		t.class(s, false)
@@ -401,6 +403,11 @@ func (t *Turns[K]) close(now time.Duration, conns []TurnConn[K]) {
 // begin begins a turn. It waits for its slot if there is none yet.
 func (s *turn) begin(now time.Duration, received uint64, inFlight int) {
 	s.on, s.pending, s.over, s.began, s.room, s.received, s.aim = true, true, false, now, now, received, inFlight+1
+}
+
+// renew lets a turn go on.
+func (s *turn) renew(now time.Duration, received uint64) {
+	s.over, s.began, s.room, s.received = false, now, now, received
 }
 
 // choose returns the connection that is next: one without a turn, or one whose turn is over; -1 if
