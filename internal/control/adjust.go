@@ -17,6 +17,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	defer c.mu.Unlock()
 	defer func() { c.openTurns.Store(c.turns.Open()) }()
 	loads := c.look(tick, conns)
+	c.noteRoom(conns, loads)
 	s := c.pool.Snapshot()
 	allowed := c.allowed()
 	restrained := c.restraint.holds(time.Now())
@@ -38,7 +39,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	var quotas []int
 	scarce := c.scarce(conns)
 	if scarce {
-		quotas, next = c.turns.Step(time.Since(c.start), turnConns(conns, loads), flow.TurnLimits{
+		quotas, next = c.turns.Step(time.Since(c.start), turnConns(conns, loads, c.mayProbe()), flow.TurnLimits{
 			Slots: c.total, Open: (!restrained || len(conns) <= c.total) && c.mayOpen(len(conns), allowed, s), Patience: patience(conns),
 		})
 	} else {
@@ -130,10 +131,13 @@ func patience(conns []*conn.Conn) time.Duration {
 	return p
 }
 
-func turnConns(conns []*conn.Conn, loads []conn.Load) []flow.TurnConn[*conn.Conn] {
+func turnConns(conns []*conn.Conn, loads []conn.Load, mayProbe bool) []flow.TurnConn[*conn.Conn] {
 	turns := make([]flow.TurnConn[*conn.Conn], len(conns))
 	for i, l := range loads {
-		turns[i] = flow.TurnConn[*conn.Conn]{Key: conns[i], Received: l.Received, Held: l.Held, InFlight: l.InFlight, RTT: l.RTT}
+		turns[i] = flow.TurnConn[*conn.Conn]{
+			Key: conns[i], Received: l.Received, Held: l.Held, InFlight: l.InFlight, RTT: l.RTT,
+			Probe: l.Probing || mayProbe && l.ProbeIn <= 0,
+		}
 	}
 	return turns
 }

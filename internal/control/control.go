@@ -59,11 +59,12 @@ type Control struct {
 	stalled     bool      // no worker is free, and messages have waited for too long
 	restraint   restraint // after messages were given back
 	turns       flow.Turns[*conn.Conn]
-	capacity    int                 // messages that may wait in the pool
-	lowered     time.Time           // since when a lower capacity would do; zero if none would
-	flood       map[*conn.Conn]int  // messages beyond capacity
-	drifted     map[*conn.Conn]bool // those whose drift was told
-	closedAt    time.Time           // when RDY was last closed on purpose
+	capacity    int                      // messages that may wait in the pool
+	lowered     time.Time                // since when a lower capacity would do; zero if none would
+	flood       map[*conn.Conn]int       // messages beyond capacity
+	drifted     map[*conn.Conn]bool      // those whose drift was told
+	room        map[*conn.Conn]time.Time // since when nsqd may send more
+	closedAt    time.Time                // when RDY was last closed on purpose
 
 	// Used by Run alone.
 	service  flow.Service
@@ -82,6 +83,7 @@ func New(cfg Config) *Control {
 	c := &Control{
 		cfg: cfg, pool: cfg.Pool, start: time.Now(), wake: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		concurrency: cfg.Concurrency, fixed: cfg.MaxInFlight, flood: make(map[*conn.Conn]int), drifted: make(map[*conn.Conn]bool),
+		room: make(map[*conn.Conn]time.Time),
 	}
 	if cfg.Backoff != nil {
 		c.breaker = newBreaker(*cfg.Backoff, cfg.Post)

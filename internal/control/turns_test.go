@@ -204,10 +204,10 @@ func TestMayOpen(t *testing.T) {
 func TestTurnConns(t *testing.T) {
 	a, b := new(conn.Conn), new(conn.Conn)
 	got := turnConns([]*conn.Conn{a, b}, []conn.Load{
-		{Quota: 1, Held: 2, InFlight: 3, Peak: 4, RTT: 5, Received: 6, Bytes: 7}, {Held: 8, InFlight: 9, RTT: 10, Received: 11},
-	})
+		{Quota: 1, Held: 2, InFlight: 3, Peak: 4, RTT: 5, Received: 6, Bytes: 7, ProbeIn: 1}, {Held: 8, InFlight: 9, RTT: 10, Received: 11},
+	}, true)
 	want := []flow.TurnConn[*conn.Conn]{
-		{Key: a, Held: 2, InFlight: 3, RTT: 5, Received: 6}, {Key: b, Held: 8, InFlight: 9, RTT: 10, Received: 11},
+		{Key: a, Held: 2, InFlight: 3, RTT: 5, Received: 6}, {Key: b, Held: 8, InFlight: 9, RTT: 10, Received: 11, Probe: true},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("turns see %+v, want %+v", got, want)

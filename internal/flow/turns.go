@@ -23,7 +23,7 @@ const (
 // slots are left and it uses them; the others none. A message in flight keeps its slot until it is
 // answered, whether or not its connection has a turn.
 //
-// A turn ends after two round trips and 3 ms if it brings no message. If it brings messages, it ends
+// A turn ends after two round trips and 3 ms if it brings no message and its connection is not probed. If it brings messages, it ends
 // after 100 ms if another connection is next: then it loses a slot, and goes on if it has more. The
 // connection that was charged least for its turns is next. Connections whose last turn was empty get
 // 3 % of the time while others use all they have.
@@ -68,6 +68,7 @@ type TurnConn[K comparable] struct {
 	Held     int    // most that nsqd may be using now
 	InFlight int    // received and not answered
 	RTT      time.Duration
+	Probe    bool // it is probed, or is to be if it brings nothing: see [Drift]
 }
 
 // settled reports whether nsqd may use no more than the messages in flight.
@@ -383,7 +384,7 @@ func (t *Turns[K]) endTurn(s *turn, now time.Duration, c TurnConn[K], wanted, ne
 		if s.over = now-s.began >= busyTurn; s.over && !wanted {
 			s.renew(now, c.Received)
 		}
-	case needed && now-s.room >= empty+2*c.RTT:
+	case needed && !c.Probe && now-s.room >= empty+2*c.RTT:
 		s.on = false
 		t.class(s, false)
 		t.seen++

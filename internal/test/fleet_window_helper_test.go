@@ -7,8 +7,10 @@ import (
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
-// window watches a backlog while there is more of it than workers.
+// window watches a backlog while there is more of it than workers, and than nsqds: when most of them are empty, turns
+// look for the others at 3 ms each.
 type window struct {
+	spread   int           // nsqds with messages
 	from, to time.Duration // to is 0 until its end
 	busy     []*busy
 	last     map[*nsqxtest.Server]time.Duration // when the last message of an nsqd was started
@@ -22,11 +24,11 @@ type window struct {
 type busy struct{ from, to time.Duration }
 
 // watch opens the window of the present phase. Call it before publish.
-func (f *fleet) watch() *window {
+func (f *fleet) watch(p phase) *window {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.window = &window{
-		from: f.now(), last: make(map[*nsqxtest.Server]time.Duration), left: make(map[*nsqxtest.Server]int), starts: make(map[int]int),
+		spread: p.spread, from: f.now(), last: make(map[*nsqxtest.Server]time.Duration), left: make(map[*nsqxtest.Server]int), starts: make(map[int]int),
 	}
 	return f.window
 }
@@ -43,7 +45,7 @@ func (w *window) started(f *fleet, replica int, rec *record) {
 	if rec.runs == 1 {
 		w.left[rec.server]--
 	}
-	if f.unstarted < f.s.replicas*f.s.concurrency {
+	if f.unstarted < max(f.s.replicas*f.s.concurrency, w.spread) {
 		w.to = now
 		for s, left := range w.left {
 			if left > 0 {
