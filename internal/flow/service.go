@@ -20,6 +20,7 @@ const (
 type Service struct {
 	busy    float64 // in nanoseconds
 	results float64
+	seen    uint64 // results, ever
 }
 
 // Add adds one tick: the busy time of all workers and the number of results.
@@ -29,6 +30,7 @@ func (s *Service) Add(busy time.Duration, results uint64) {
 	}
 	s.busy = s.busy*fade + float64(busy)
 	s.results = s.results*fade + float64(results)
+	s.seen += results
 }
 
 // Time returns the mean service time, at most an hour. ok is false before the first result.
@@ -52,13 +54,15 @@ func (s *Service) Ahead(workers int, rtt time.Duration, limit int) int {
 
 // Capacity returns how many messages may be in flight so that a worker starts each within patience
 // of its arrival, however the messages are spread: workers × (1 + ⌊patience / (2 × service time)⌋).
-// Before the first result it is one a worker. It saturates.
+// Before the first result it is one a worker, and it grows by at most one with each result, since the
+// first to return are the quickest. It saturates.
 func (s *Service) Capacity(workers int, patience time.Duration) int {
 	mean, ok := s.Time()
 	if !ok {
 		return workers
 	}
-	return workers * int(min(1+patience/(2*max(mean, 1)), maxAhead))
+	more := workers * int(min(patience/(2*max(mean, 1)), maxAhead))
+	return workers + int(min(uint64(more), s.seen))
 }
 
 // maxAhead bounds how many messages wait for one worker.

@@ -88,3 +88,20 @@ func TestServiceIdle(t *testing.T) {
 		t.Errorf("mean %v, %v, want 10ms", mean, ok)
 	}
 }
+
+// TestServiceCapacityFollows: the first results are those of the quickest messages, so they do not
+// show how many messages workers can start in time.
+func TestServiceCapacityFollows(t *testing.T) {
+	var s flow.Service
+	const workers, patience = 3, time.Second
+	for i, tt := range []struct {
+		busy    time.Duration
+		results uint64
+		want    int
+	}{{9 * ms, 1, 3 + 1}, {9 * ms, 2, 3 + 3}, {300 * ms, 10, 3 + 13}, {3000 * ms, 100, 3 * (1 + 16)}} {
+		s.Add(tt.busy, tt.results)
+		if n := s.Capacity(workers, patience); n != tt.want {
+			t.Errorf("capacity %d after %d additions, want %d", n, i+1, tt.want)
+		}
+	}
+}

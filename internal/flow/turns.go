@@ -154,6 +154,18 @@ func (s *turn) claim(inFlight int) int {
 // not change with each Step.
 func (s *turn) due() time.Duration { return s.charged - time.Duration(s.aim)*busyTurn }
 
+// before orders those that get a free slot: who waits for a turn comes first, then who was charged
+// least.
+func (s *turn) before(other *turn) int {
+	if s.pending != other.pending {
+		if s.pending {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Compare(s.charged, other.charged)
+}
+
 // openAll gives every connection a turn.
 func (t *Turns[K]) openAll(now time.Duration, conns []TurnConn[K]) []int {
 	quotas := make([]int, len(conns))
@@ -206,12 +218,12 @@ func (t *Turns[K]) pass(now time.Duration, conns []TurnConn[K], slots int, starv
 		room -= t.turns[i].claim(c.InFlight)
 	}
 	for slots > 0 {
-		i := t.choose(conns, starved)
+		i := t.choose(conns, starved, room > 0)
 		if i < 0 {
 			return
 		}
 		c, s := conns[i], t.turns[i]
-		switch from := t.mostCharged(); {
+		switch from := t.giver(conns, c.InFlight); {
 		case s.on: // nobody else is next
 			s.renew(now, c.Received)
 			continue
@@ -228,11 +240,12 @@ func (t *Turns[K]) pass(now time.Duration, conns []TurnConn[K], slots int, starv
 	}
 }
 
-// mostCharged returns the connection whose turn is over that was charged most; -1 if there is none.
-func (t *Turns[K]) mostCharged() int {
+// giver returns the connection that loses a slot to one with that many messages in flight: its turn is
+// over, it uses more slots, and it was charged most. It returns -1 if there is none.
+func (t *Turns[K]) giver(conns []TurnConn[K], inFlight int) int {
 	most := -1
 	for i, s := range t.turns {
-		if s.over && (most < 0 || s.charged > t.turns[most].charged) {
+		if s.over && s.claim(conns[i].InFlight) > inFlight && (most < 0 || s.charged > t.turns[most].charged) {
 			most = i
 		}
 	}
@@ -247,8 +260,10 @@ func (t *Turns[K]) quotas(now time.Duration, conns []TurnConn[K], slots int) []i
 	quotas := make([]int, len(conns))
 	free, left := slots, slots
 	var starved []int
+	order := make([]int, len(conns))
 	for i, c := range conns {
 		s := t.turns[i]
+		order[i] = i
 		free -= c.Held
 		switch {
 		case !s.on:
@@ -274,20 +289,16 @@ func (t *Turns[K]) quotas(now time.Duration, conns []TurnConn[K], slots int) []i
 		s.aim = quotas[i]
 	}
 	gentle := free >= 0 && slots > 0
-	for _, pending := range []bool{true, false} {
-		for i, c := range conns {
-			s := t.turns[i]
-			if s.pending != pending {
-				continue
-			}
-			switch more := quotas[i] - c.Held; {
-			case more > 0:
-				more = min(more, max(free, 0))
-				free -= more
-				quotas[i] = c.Held + more
-			case more < 0 && gentle:
-				quotas[i] = max(quotas[i], c.InFlight-1)
-			}
+	slices.SortFunc(order, func(i, j int) int { return t.turns[i].before(t.turns[j]) })
+	for _, i := range order {
+		c := conns[i]
+		switch more := quotas[i] - c.Held; {
+		case more > 0:
+			more = min(more, max(free, 0))
+			free -= more
+			quotas[i] = c.Held + more
+		case more < 0 && gentle:
+			quotas[i] = max(quotas[i], c.InFlight-1)
 		}
 	}
 	for i, c := range conns {
@@ -414,11 +425,11 @@ func (s *turn) renew(now time.Duration, received uint64) {
 // choose returns the connection that is next: one without a turn, or one whose turn is over; -1 if
 // there is none. starved: a connection uses all it has, so a slot is not to be spent on quiet ones
 // beyond their part.
-func (t *Turns[K]) choose(conns []TurnConn[K], starved bool) int {
+func (t *Turns[K]) choose(conns []TurnConn[K], starved, room bool) int {
 	best := [2]int{-1, -1} // of those whose last turn was empty; of the others
 	for i, c := range conns {
 		s := t.turns[i]
-		if !s.over && (s.on || !c.settled()) {
+		if !s.over && (s.on || !c.settled() || !room && c.InFlight > 0 && t.giver(conns, c.InFlight) < 0) {
 			continue
 		}
 		class := 0

@@ -352,6 +352,9 @@ func (f *fleet) deadLetter(_ context.Context, m *handler.Message, _ error) error
 		return nil
 	}
 	rec.unseen, rec.early = rec.failed == 0, rec.failed < f.s.maxAttempts
+	if f.s.replicas > 1 { // one that gives up a message does not know which attempts others have given back
+		rec.early = rec.failed+int(m.Attempts)-rec.runs < f.s.maxAttempts
+	}
 	if rec.dead = true; !rec.handled {
 		f.settle(n)
 	}
