@@ -59,6 +59,7 @@ type turn struct {
 	counted  time.Duration // charged covers the time up to here
 	aim      int           // what the quota is to be when nsqds obey
 	quota    int           // of the last Step
+	held     int           // most that nsqd could use since then
 }
 
 // TurnConn is what Step needs to know of a connection.
@@ -92,7 +93,7 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 	wanted, starved := t.wanted(conns)
 	for i, c := range conns {
 		s := t.turns[i]
-		t.charge(s, now, c.Held)
+		t.charge(s, now)
 		if s.starved(c.InFlight) {
 			s.room = now
 		}
@@ -303,7 +304,8 @@ func (t *Turns[K]) quotas(now time.Duration, conns []TurnConn[K], slots int) []i
 	}
 	for i, c := range conns {
 		s := t.turns[i]
-		if s.quota = quotas[i]; s.pending && s.quota > c.InFlight {
+		s.quota, s.held = quotas[i], max(quotas[i], c.Held)
+		if s.pending && s.quota > c.InFlight {
 			s.pending, s.began, s.room, s.received = false, now, now, c.Received
 		}
 	}
@@ -368,11 +370,11 @@ func (t *Turns[K]) class(s *turn, brought bool) {
 	}
 }
 
-// charge adds what slots were used for since the last call.
-func (t *Turns[K]) charge(s *turn, now time.Duration, held int) {
-	used := (now - s.counted) * time.Duration(max(held, 1))
+// charge adds what slots were used for since the last Step.
+func (t *Turns[K]) charge(s *turn, now time.Duration) {
+	used := (now - s.counted) * time.Duration(s.held)
 	s.counted = now
-	if used <= 0 || t.open || held == 0 && (!s.on || s.pending) {
+	if t.open {
 		return
 	}
 	s.charged += used
