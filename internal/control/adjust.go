@@ -21,7 +21,6 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	s := c.pool.Snapshot()
 	allowed := c.allowed()
 	restrained := c.restraint.holds(time.Now())
-	defer func() { c.trace(conns, loads, len(s.Running), s.Waiting, s.Idle, restrained, next) }() // TMP
 	c.total = min(c.limit(conns, loads, restrained), allowed)
 	c.setCapacity(conns)
 	c.yielding = false

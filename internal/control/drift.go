@@ -1,6 +1,7 @@
 package control
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
@@ -46,6 +47,7 @@ func (c *Control) mayProbe() bool { return time.Since(c.closedAt) >= roomFirst }
 
 // mendDrift probes and replaces connections, and tells of each once. The caller holds mu.
 func (c *Control) mendDrift(conns []*conn.Conn, loads []conn.Load) {
+	probing := c.fixed > 0 && slices.ContainsFunc(loads, func(l conn.Load) bool { return l.Probing }) // one at a time
 	for i, l := range loads {
 		if l.Drifted && !c.drifted[conns[i]] {
 			c.drifted[conns[i]] = true
@@ -57,9 +59,10 @@ func (c *Control) mendDrift(conns []*conn.Conn, loads []conn.Load) {
 			if c.cfg.Renew != nil && c.cfg.Renew(conns[i]) {
 				c.postDrift(conns[i], true)
 			}
-		case l.ProbeIn <= 0 && !l.Probing && l.InFlight < l.Quota && c.mayProbe() &&
+		case l.ProbeIn <= 0 && !l.Probing && !probing && l.InFlight < l.Quota && c.mayProbe() &&
 			time.Since(c.room[conns[i]]) >= transit+2*l.RTT:
 			conns[i].Probe()
+			probing = c.fixed > 0
 		}
 	}
 }

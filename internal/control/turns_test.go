@@ -287,3 +287,22 @@ func TestTurnsOfBacklog(t *testing.T) {
 		}
 	})
 }
+
+// TestRunIdleTurns: turns that go on although nothing happens, since MaxInFlight is fixed, need no
+// ticks: Run acts when a turn ends, and when nsqd obeys.
+func TestRunIdleTurns(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{Concurrency: 4, MaxInFlight: 2}, takes(0))
+		s.run()
+		lines := s.dialAll(5)
+		time.Sleep(time.Minute)
+		check.Want(t, "asleep", s.asleep.Load(), true)
+		began := time.Now()
+		time.Sleep(time.Minute)
+		check.Want(t, "still asleep", s.asleep.Load(), true)
+		if n := len(s.looksSince(began)); n > 60*11 {
+			t.Errorf("%d instants at which Run acts in a minute, want 10 a second", n)
+		}
+		check.Want(t, "quotas", quotaSum(lines) <= 2, true)
+	})
+}

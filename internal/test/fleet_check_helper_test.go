@@ -76,8 +76,12 @@ func (f *fleet) checkSettled(limit time.Duration) bool {
 	return ok
 }
 
-// checkAttempts checks the deliveries of the phase, without those that faults forced and without exempt ones.
+// checkAttempts checks the deliveries of the phase, without those that faults forced and without exempt ones. When all
+// workers of a replica hang, it gives back what waits for them.
 func (f *fleet) checkAttempts(exempt int) {
+	if f.s.service.hangs > 0 {
+		exempt += f.givenBack() - f.before
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	attempts, n := 0, len(f.records)-f.current

@@ -34,6 +34,7 @@ type fleet struct {
 	found    []finding
 	notes    []string
 	good     int // messages handled in a poison phase
+	before   int // messages given back before the phase
 
 	mu        sync.Mutex
 	records   []*record     // all messages, by number, which is their body
@@ -239,11 +240,20 @@ func (f *fleet) publish(n, spread int, poison float64) {
 
 // begin starts a phase in which handlers behave by m.
 func (f *fleet) begin(p phase, m mode) {
+	f.before = f.givenBack()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.phase, f.mode = p, m
 	f.current, f.unstarted, f.unsettled, f.forced = len(f.records), 0, 0, 0
 	f.window, f.handled = nil, nil
+}
+
+// givenBack counts what the present replicas have given back.
+func (f *fleet) givenBack() (n int) {
+	for _, r := range f.replicas {
+		n += int(r.c.Stats().GivenBack)
+	}
+	return n
 }
 
 func (f *fleet) setMode(m mode) {
