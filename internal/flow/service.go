@@ -1,6 +1,9 @@
 package flow
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
 	// Tick is how often a consumer measures its load.
@@ -10,6 +13,8 @@ const (
 	ahead = 100 * time.Millisecond
 
 	fade = 0.93 // per tick: a measurement counts half after a second
+
+	enoughResults = 100 // for a mean that is not short by chance
 
 	leastResults = 1e-6 // an idle consumer fades no further
 )
@@ -54,15 +59,17 @@ func (s *Service) Ahead(workers int, rtt time.Duration, limit int) int {
 
 // Capacity returns how many messages may be in flight so that a worker starts each within patience
 // of its arrival, however the messages are spread: workers × (1 + ⌊patience / (2 × service time)⌋).
-// Before the first result it is one a worker, and it grows by at most one with each result, since the
-// first to return are the quickest. It saturates.
+// Before the first result it is one a worker. The mean of few results counts as longer than it is,
+// since it may be short by chance. It saturates.
 func (s *Service) Capacity(workers int, patience time.Duration) int {
 	mean, ok := s.Time()
 	if !ok {
 		return workers
 	}
-	more := workers * int(min(patience/(2*max(mean, 1)), maxAhead))
-	return workers + int(min(uint64(more), s.seen))
+	if s.seen < enoughResults {
+		mean += time.Duration(2 * float64(mean) / math.Sqrt(float64(s.seen)))
+	}
+	return workers * int(min(1+patience/(2*max(mean, 1)), maxAhead))
 }
 
 // maxAhead bounds how many messages wait for one worker.

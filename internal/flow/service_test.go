@@ -89,19 +89,22 @@ func TestServiceIdle(t *testing.T) {
 	}
 }
 
-// TestServiceCapacityFollows: the first results are those of the quickest messages, so they do not
-// show how many messages workers can start in time.
-func TestServiceCapacityFollows(t *testing.T) {
-	var s flow.Service
+// TestServiceCapacityOfFew: the mean of few results may be short by chance.
+func TestServiceCapacityOfFew(t *testing.T) {
 	const workers, patience = 3, time.Second
-	for i, tt := range []struct {
-		busy    time.Duration
+	for _, tt := range []struct {
 		results uint64
 		want    int
-	}{{9 * ms, 1, 3 + 1}, {9 * ms, 2, 3 + 3}, {300 * ms, 10, 3 + 13}, {3000 * ms, 100, 3 * (1 + 16)}} {
-		s.Add(tt.busy, tt.results)
+	}{{1, 3 * (1 + 16)}, {4, 3 * (1 + 25)}, {16, 3 * (1 + 33)}, {99, 3 * (1 + 41)}, {100, 3 * (1 + 50)}, {10_000, 3 * (1 + 50)}} {
+		var s flow.Service
+		s.Add(time.Duration(tt.results)*10*ms, tt.results)
 		if n := s.Capacity(workers, patience); n != tt.want {
-			t.Errorf("capacity %d after %d additions, want %d", n, i+1, tt.want)
+			t.Errorf("capacity %d after %d results of 10 ms, want %d", n, tt.results, tt.want)
 		}
+	}
+	var s flow.Service
+	s.Add(0, 1)
+	if n := s.Capacity(workers, patience); n < 1000 {
+		t.Errorf("capacity %d after a result at once", n)
 	}
 }

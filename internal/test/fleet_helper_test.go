@@ -308,7 +308,7 @@ func (f *fleet) handle(r int, body string) error {
 
 	took, hangs, err := f.plan(rec, n, run, m)
 	if hangs {
-		f.force(1)
+		f.hung()
 	}
 	if m.release != nil {
 		<-m.release
@@ -331,6 +331,15 @@ func (f *fleet) handle(r int, body string) error {
 		f.settle(n)
 	}
 	return err
+}
+
+// hung notes a run that hangs: its message is delivered once more.
+func (f *fleet) hung() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.forced++; f.window != nil && f.window.to == 0 {
+		f.window.hangs++
+	}
 }
 
 // plan decides what a run does, always the same for a seed.

@@ -18,6 +18,7 @@ type window struct {
 	gap      time.Duration                      // the longest that an nsqd with messages has waited
 	starved  *nsqxtest.Server
 	starts   map[int]int // by replica
+	hangs    int         // runs that hung
 }
 
 // busy is when a worker was busy.
