@@ -44,7 +44,7 @@ func (t *Turns[K]) pass(now time.Duration, conns []TurnConn[K], slots int, starv
 		room -= t.turns[i].claim(c.InFlight)
 	}
 	for slots > 0 {
-		i := t.choose(conns, starved, room > 0)
+		i := t.choose(conns, starved, room > 0, slots < len(conns))
 		if i < 0 {
 			return
 		}
@@ -139,12 +139,13 @@ func (t *Turns[K]) quotas(now time.Duration, conns []TurnConn[K], slots int) []i
 
 // choose returns the connection that is next: one without a turn, or one whose turn is over; -1 if
 // there is none. starved: a connection uses all it has, so a slot is not to be spent on quiet ones
-// beyond their part.
-func (t *Turns[K]) choose(conns []TurnConn[K], starved, room bool) int {
+// beyond their part. few: there are fewer slots than connections, so one with messages in flight is not
+// looked at again before the others.
+func (t *Turns[K]) choose(conns []TurnConn[K], starved, room, few bool) int {
 	best := [2]int{-1, -1} // of those whose last turn was empty; of the others
 	for i, c := range conns {
 		s := t.turns[i]
-		if !s.over && (s.on || !c.settled() || !room && c.InFlight > 0 && t.giver(conns, c.InFlight) < 0) {
+		if !s.over && (s.on || !c.settled() || c.InFlight > 0 && (few || !room && t.giver(conns, c.InFlight) < 0)) {
 			continue
 		}
 		class := 0

@@ -35,10 +35,10 @@ func TestRDYRate(t *testing.T) {
 		opt                      nsqx.ConsumerOption
 		rdys                     int // a second, at most
 	}{
-		{20, 4, 60, nil, 40},
-		{20, 4, 79, nil, 40},
+		{20, 4, 60, nil, 65},
+		{20, 4, 79, nil, 65},
 		{20, 4, 400, nil, 40},
-		{100, 16, 300, nil, 200},
+		{100, 16, 300, nil, 240},
 		{100, 64, 30, nsqx.WithMaxInFlight(90), 2200}, // a thousand turns
 	} {
 		bubble(t, fmt.Sprintf("%d nsqds, %d handlers, %d a second", tt.nsqds, tt.concurrency, tt.load), func(t *testing.T) {
