@@ -20,7 +20,8 @@ const (
 // Turns shares slots, the messages that may be in flight, among connections that would waste them if
 // each had a part of its own. A connection with a turn may have one message in flight, or more if
 // slots are left and it uses them; the others none. A message in flight keeps its slot until it is
-// answered, whether or not its connection has a turn.
+// answered, whether or not its connection has a turn; unless connections outnumber the slots, its
+// connection may have another turn meanwhile.
 //
 // A turn ends after two round trips and 3 ms if it brings no message and its connection is not probed. If it brings messages, it ends
 // after 100 ms if another connection is next: then it loses a slot, and goes on if it has more. The

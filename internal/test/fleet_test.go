@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 )
 
-// pending are the invariants that do not hold yet, and why. What breaks them is reported, but does not fail.
+// pending are the invariants that do not hold yet, and why: none. What breaks them is reported, but does not fail.
 var pending = map[check]string{}
 
 // TestFleet runs fleets in virtual time. Each seed chooses nsqds, replicas, handlers, faults and load: see newScenario.
