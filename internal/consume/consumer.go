@@ -171,7 +171,7 @@ func (c *Consumer) Refused(from *conn.Conn, err error) {
 }
 
 // Yielded implements [conn.Sink].
-func (c *Consumer) Yielded(*conn.Conn) { c.control.Wake() }
+func (c *Consumer) Yielded(*conn.Conn) { c.control.Yielded() }
 
 // attached is called when a connection is subscribed.
 func (c *Consumer) attached() {
