@@ -57,6 +57,9 @@
 //	nsq.consumer.ready                             level   RDY, all connections
 //	nsq.consumer.connection.count                  level
 //	nsq.consumer.handler.active, .handler.limit    level
+//	nsq.consumer.handler.overdue                   level   handlers whose message nsqd has delivered elsewhere
+//	nsq.consumer.handler.highest_attempt           level   of the messages that handlers work on
+//	nsq.consumer.handler.oldest_age                s       of the messages that handlers work on
 //	nsq.consumer.backoff.level                     level   1 while nearly all messages fail, else 0
 //	nsq.client.protocol.errors                     count   error.type
 //	nsq.client.connection.attempts, .closed        count   error.type

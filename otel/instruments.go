@@ -17,7 +17,8 @@ type instruments struct {
 
 	inFlight, maxInFlight, ready, connections metric.Int64ObservableUpDownCounter
 	active, limit                             metric.Int64ObservableUpDownCounter
-	backoff                                   metric.Int64ObservableGauge
+	overdue, highest, backoff                 metric.Int64ObservableGauge
+	oldest                                    metric.Float64ObservableGauge
 
 	protocolErrors, attempts, closed metric.Int64Counter
 	nodes                            metric.Int64Gauge
@@ -62,6 +63,11 @@ func newInstruments(meter metric.Meter) (i instruments) {
 	i.connections = m.upDown(metricConnections, unitConnections, "Subscribed connections.")
 	i.active = m.upDown(metricActive, unitHandlers, "Running handlers.")
 	i.limit = m.upDown(metricLimit, unitHandlers, "Maximum of running handlers.")
+	i.overdue = m.gauge(metricOverdue, unitHandlers, "Handlers that still run although nsqd has delivered their message elsewhere.")
+	i.highest = m.gauge(metricHighest, unitAttempts, "Highest number of deliveries of a message that a handler works on; 0 if there is none.")
+	i.oldest, err = meter.Float64ObservableGauge(metricOldest, metric.WithUnit(unitSeconds),
+		metric.WithDescription("Age of the oldest message that a handler works on, from the timestamp of nsqd; 0 if there is none."))
+	report(err)
 	i.backoff, err = meter.Int64ObservableGauge(metricBackoff, metric.WithUnit(unitLevel),
 		metric.WithDescription("1 while nearly all messages fail and consumption is reduced, else 0."))
 	report(err)
@@ -80,7 +86,7 @@ func newInstruments(meter metric.Meter) (i instruments) {
 
 // observed returns the instruments that get their values from Stats when metrics are collected.
 func (i *instruments) observed() []metric.Observable {
-	return []metric.Observable{i.inFlight, i.maxInFlight, i.ready, i.connections, i.active, i.limit, i.backoff, i.publishing}
+	return []metric.Observable{i.inFlight, i.maxInFlight, i.ready, i.connections, i.active, i.limit, i.overdue, i.highest, i.oldest, i.backoff, i.publishing}
 }
 
 type maker struct{ metric.Meter }
@@ -101,6 +107,12 @@ func (m maker) upDown(name, unit, text string) metric.Int64ObservableUpDownCount
 	c, err := m.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(text))
 	report(err)
 	return c
+}
+
+func (m maker) gauge(name, unit, text string) metric.Int64ObservableGauge {
+	g, err := m.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(text))
+	report(err)
+	return g
 }
 
 // report passes an error to the error handler of OpenTelemetry. An instrument that could not be

@@ -5,7 +5,6 @@ package consume
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +27,6 @@ var ErrAlreadyRun = errors.New("nsqx: the consumer runs already, or has run: mak
 // Consumer runs the handler of one channel. Its methods are safe for concurrent use.
 type Consumer struct {
 	cfg       Config
-	logger    *slog.Logger
 	chain     handler.Raw
 	events    *notify.Queue
 	pool      *pool.Pool
@@ -65,7 +63,7 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 	topic, channel := cfg.Sub.Topic, cfg.Sub.Channel
 	logger := guard.Logger(cfg.Logger).With("topic", topic, "channel", channel)
 	c := &Consumer{
-		cfg: cfg, logger: logger, ready: make(chan struct{}),
+		cfg: cfg, ready: make(chan struct{}),
 		events: notify.New(logger, topic, channel, cfg.Hooks),
 		dead:   publish.New(publish.Config{Conn: cfg.Conn, Lazy: true, Again: true}),
 	}
@@ -90,6 +88,7 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 	if !cfg.NoRegistration {
 		cfg.Discover.Channel = channel
 	}
+	c.events.Connected(func() int { return len(c.links.Conns()) })
 	c.discovery = discover.New(cfg.Discover, owner{c}, cfg.NSQDs)
 	c.build(raw)
 	return c

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,9 +19,8 @@ import (
 type env struct {
 	sent  []*handler.Outgoing
 	ctxs  []context.Context // of Send
-	logs  []string
-	err   error         // of Send
-	takes time.Duration // Send
+	err   error             // of Send
+	takes time.Duration     // Send
 }
 
 func (e *env) env() Env {
@@ -32,28 +30,23 @@ func (e *env) env() Env {
 			time.Sleep(e.takes)
 			return e.err
 		},
-		Log: func(_ context.Context, text string, d *handler.Delivery, err error) {
-			e.logs = append(e.logs, fmt.Sprintf("%s: %v: %v", text, d.ID, err))
-		},
 	}
 }
 
-// TestKeepNothing: Unset and Discard drop the message; Unset says so.
+// TestKeepNothing: Unset and Discard drop the message.
 func TestKeepNothing(t *testing.T) {
 	for _, tt := range []struct {
 		giveUp     GiveUp
 		configured bool
-		logs       string
 	}{
-		{Unset{}, false, "nsqx: message dropped: it was given up, and there is no dead letter: 0123456789abcdef: failed"},
-		{Discard{}, true, ""},
+		{Unset{}, false},
+		{Discard{}, true},
 	} {
 		s, e := newSource(t), &env{}
 		check.Want(t, "configured", tt.giveUp.Configured(), tt.configured)
 		got, err := tt.giveUp.Keep(t.Context(), e.env(), s.delivery(1, "x"), errFailed)
 		check.Want(t, "disposition", got, handler.Drop)
 		check.WantErr(t, "error", err, nil)
-		check.Want(t, "logs", strings.Join(e.logs, ", "), tt.logs)
 		check.Want(t, "sent", len(e.sent), 0)
 		check.Want(t, "touched", s.touched.Len(), 0)
 	}
@@ -97,7 +90,6 @@ func TestKeepTopic(t *testing.T) {
 			check.Want(t, "has a deadline", ok, true)
 			check.Want(t, "deadline", deadline.Sub(start), deadLetterTimeout)
 			check.Want(t, "touched", s.touched.Len(), 1)
-			check.Want(t, "logs", len(e.logs), 0)
 		})
 	}
 }
@@ -170,22 +162,21 @@ func TestGiveUp(t *testing.T) {
 		want   handler.Disposition
 		delay  time.Duration
 		err    error // joined with errFailed
-		logs   string
 	}{
 		"dropped":     {keeper: keeper{handler.Drop, nil, nil}, want: handler.Drop},
-		"dead letter": {keeper: keeper{handler.DeadLetter, nil, nil}, want: handler.DeadLetter, logs: `level=WARN msg="nsqx: dead letter" error=failed`},
-		"fails":       {keeper: keeper{handler.DeadLetter, errKeep, nil}, want: handler.Requeue, delay: 3 * time.Second, err: errKeep, logs: failedLog},
+		"dead letter": {keeper: keeper{handler.DeadLetter, nil, nil}, want: handler.DeadLetter},
+		"fails":       {keeper: keeper{handler.DeadLetter, errKeep, nil}, want: handler.Requeue, delay: 3 * time.Second, err: errKeep},
 		"fails, no delay": {
-			keeper: keeper{handler.DeadLetter, errKeep, nil}, stops: true, want: handler.Requeue, delay: fallbackDelay, err: errKeep, logs: failedLog,
+			keeper: keeper{handler.DeadLetter, errKeep, nil}, stops: true, want: handler.Requeue, delay: fallbackDelay, err: errKeep,
 		},
 		"lost":            {keeper: keeper{handler.DeadLetter, nil, lose}, want: handler.Lost},
 		"lost, dropped":   {keeper: keeper{handler.Drop, nil, lose}, want: handler.Lost},
 		"lost, fails":     {keeper: keeper{handler.DeadLetter, errKeep, lose}, want: handler.Lost},
 		"late":            {keeper: keeper{handler.DeadLetter, nil, expire}, want: handler.Expired},
 		"late, dropped":   {keeper: keeper{handler.Drop, nil, expire}, want: handler.Drop},
-		"late, fails":     {keeper: keeper{handler.DeadLetter, errKeep, expire}, want: handler.Expired, err: errKeep, logs: failedLog},
-		"shutdown":        {keeper: keeper{handler.DeadLetter, nil, interrupt}, want: handler.DeadLetter, logs: `level=WARN msg="nsqx: dead letter" error=failed`},
-		"shutdown, fails": {keeper: keeper{handler.DeadLetter, errKeep, interrupt}, want: handler.Interrupted, err: errKeep, logs: failedLog},
+		"late, fails":     {keeper: keeper{handler.DeadLetter, errKeep, expire}, want: handler.Expired, err: errKeep},
+		"shutdown":        {keeper: keeper{handler.DeadLetter, nil, interrupt}, want: handler.DeadLetter},
+		"shutdown, fails": {keeper: keeper{handler.DeadLetter, errKeep, interrupt}, want: handler.Interrupted, err: errKeep},
 	} {
 		check.Bubble(t, name, func(t *testing.T) {
 			log := &records{}
@@ -198,12 +189,9 @@ func TestGiveUp(t *testing.T) {
 			out := c.giveUp(t.Context(), newSource(t).delivery(3, "x"), errFailed)
 			wantOutcome(t, out, tt.want, tt.delay, errFailed)
 			check.Want(t, "has the failure", errors.Is(out.Err, errKeep), tt.err != nil)
-			check.Want(t, "log", log.text(), tt.logs)
 		})
 	}
 }
-
-const failedLog = `level=ERROR msg="nsqx: dead letter not confirmed, message is requeued" error=failed failure="not kept"`
 
 // TestKeepContext: it has the values of the handler's, and ends only with the wait for dead letters.
 func TestKeepContext(t *testing.T) {
@@ -217,7 +205,6 @@ func TestKeepContext(t *testing.T) {
 			cfg.GiveUp = keeper{handler.Drop, io.EOF, func(ctx context.Context, e Env, _ *handler.Delivery) {
 				check.Want(t, "value", ctx.Value(key{}), any("value"))
 				check.Want(t, "can send", e.Send != nil, true)
-				check.Want(t, "can log", e.Log != nil, true)
 				during = ctx.Err()
 				time.AfterFunc(time.Second, func() { c.stopSettling(handler.ErrShutdown) })
 				<-ctx.Done()

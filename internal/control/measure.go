@@ -6,9 +6,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/flow"
-	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
-	"github.com/nsqx/nsqx/observe"
 )
 
 // measure looks at the pool and the connections.
@@ -44,36 +42,32 @@ func (c *Control) measure() {
 
 // countStuck counts workers whose message is past its time or whose connection is lost (stuck), and
 // the former alone (overdue). It tells connections how many of their messages nsqd has given to
-// others, and warns once of each.
+// others.
 func (c *Control) countStuck(running []*handler.Delivery) (stuck, overdue int) {
 	var late map[*conn.Conn]int
-	var warned map[*handler.Delivery]bool
+	var beyond []*handler.Delivery
 	for _, m := range running {
-		lost, beyond := pool.Lost(m), !m.Answerable()
-		if beyond {
-			overdue++
-		}
-		if lost || beyond {
+		lost, expired := pool.Lost(m), !m.Answerable()
+		if lost || expired {
 			stuck++
 		}
-		if lost || !beyond {
+		if !expired {
+			continue
+		}
+		beyond = append(beyond, m)
+		if lost {
 			continue
 		}
 		if late == nil {
-			late, warned = make(map[*conn.Conn]int), make(map[*handler.Delivery]bool)
+			late = make(map[*conn.Conn]int)
 		}
 		late[m.Source().(*conn.Conn)]++
-		if warned[m] = true; !c.warned[m] {
-			c.cfg.Post(notify.Event{
-				Kind: notify.Overdue, ConnEvent: observe.ConnEvent{NSQD: m.NSQD()}, Message: m.ID, Age: time.Since(m.Received()),
-			})
-		}
 	}
-	c.warned = warned
+	c.outliving.tell(beyond, c.cfg.Post)
 	for _, conn := range c.cfg.Conns() {
 		conn.SetTimedOut(late[conn])
 	}
-	return stuck, overdue
+	return stuck, len(beyond)
 }
 
 // batchSize is how many messages a worker does in a fraction of a millisecond.
