@@ -139,6 +139,10 @@ func points(m metricdata.Metrics) string {
 		for _, p := range data.DataPoints {
 			add(p.Value, p.Attributes)
 		}
+	case metricdata.Gauge[float64]:
+		for _, p := range data.DataPoints {
+			add(p.Value, p.Attributes)
+		}
 	case metricdata.Histogram[float64]:
 		for _, p := range data.DataPoints {
 			add(fmt.Sprintf("%d×, %v", p.Count, time.Duration(p.Sum*1e9).Round(time.Microsecond)), p.Attributes)

@@ -41,8 +41,8 @@ func (j *journal) gaveBack(ev *Event) {
 	j.write(level, text, slog.Time("since", e.began), slog.Int("messages", e.messages))
 }
 
-// endGiveBacks tells of episodes that are over.
-func (j *journal) endGiveBacks(now time.Time, ends bool) {
+// endEpisodes tells of those that are over.
+func (j *journal) endEpisodes(now time.Time, ends bool) {
 	for reason, e := range j.givenBack {
 		if !ends && now.Sub(e.last) < repeat {
 			continue

@@ -15,8 +15,7 @@ import (
 type journal struct {
 	logger    *slog.Logger
 	connected func() int // connections of this moment; nil: unknown
-	subject   string     // what nsqds are looked for: a topic, or nothing in particular
-	createdBy string     // how the subject gets an nsqd
+	search    searchTexts
 
 	nsqds   outages[string] // by address
 	sources outages[int]    // by index
@@ -34,11 +33,11 @@ type journal struct {
 
 func newJournal(logger *slog.Logger, topic string) journal {
 	j := journal{
-		logger: logger, subject: "topic", createdBy: ": its first message creates it",
+		logger: logger, search: ofTopic,
 		givenBack: make(map[string]*episode), bursts: make(map[string]*burst),
 	}
 	if topic == "" {
-		j.subject, j.createdBy = "service", ": no nsqd is registered"
+		j.search = ofAny
 	}
 	return j
 }
@@ -206,7 +205,7 @@ func (j *journal) tick(now time.Time, ends bool) {
 			j.writeLine(b.take(now))
 		}
 	}
-	j.endGiveBacks(now, ends)
+	j.endEpisodes(now, ends)
 	j.tickFailures(now, ends)
 }
 

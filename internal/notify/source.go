@@ -54,25 +54,47 @@ const (
 	topicGone               // no nsqd is named any more
 )
 
+// searchTexts are the lines about the search for nsqds.
+type searchTexts struct{ none, found, gone, again string }
+
+var (
+	ofTopic = searchTexts{
+		none: "topic has no nsqd yet: its first message creates it", found: "topic has an nsqd now",
+		gone: "topic has no nsqd any more: it was deleted, or all its nsqds are away", again: "topic has an nsqd again",
+	}
+	ofAny = searchTexts{ // of a publisher
+		none: "no nsqd is registered yet; see WithLookupd", found: "an nsqd is registered now",
+		gone: "no nsqd is registered any more", again: "an nsqd is registered again",
+	}
+)
+
 // topic tells of a topic that no nsqd has, which is no failure, and of when one has it.
 func (j *journal) topic(ev *Event) {
-	named := slog.Int("nsqds", ev.Named)
+	nsqds, since := slog.Int("nsqds", ev.Named), ev.Time.Sub(j.namedAt)
+	before := j.named
 	switch {
 	case ev.Named > 0:
-		switch j.named {
-		case topicNew:
-			j.write(slog.LevelInfo, j.subject+" has an nsqd now", named, Seconds("waited_seconds", ev.Time.Sub(j.namedAt)))
-		case topicGone:
-			j.write(slog.LevelInfo, j.subject+" has an nsqd again", named, Seconds("down_seconds", ev.Time.Sub(j.namedAt)))
-		}
 		j.named = topicNamed
 	case !ev.All || !ev.Good: // not all sources have been heard
-	case j.named == topicUnknown:
-		j.named, j.namedAt = topicNew, ev.Time
-		j.write(slog.LevelInfo, j.subject+" has no nsqd yet"+j.createdBy)
-	case j.named == topicNamed:
-		j.named, j.namedAt = topicGone, ev.Time
-		j.write(slog.LevelWarn, j.subject+" has no nsqd any more: it was deleted, or all its nsqds are away", slog.String("source", ev.Source))
+		return
+	case before == topicUnknown:
+		j.named = topicNew
+	case before == topicNamed:
+		j.named = topicGone
+	}
+	if j.named == before {
+		return
+	}
+	j.namedAt = ev.Time
+	switch {
+	case j.named == topicNew:
+		j.write(slog.LevelInfo, j.search.none)
+	case j.named == topicGone:
+		j.write(slog.LevelWarn, j.search.gone, slog.String("source", ev.Source))
+	case before == topicNew:
+		j.write(slog.LevelInfo, j.search.found, nsqds, Seconds("waited_seconds", since))
+	case before == topicGone:
+		j.write(slog.LevelInfo, j.search.again, nsqds, Seconds("down_seconds", since))
 	}
 }
 

@@ -305,6 +305,61 @@ func TestOutageOfAnHour(t *testing.T) {
 	})
 }
 
+// TestInProgress: Stats name the messages that handlers work on.
+func TestInProgress(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newScene(t, 1, 0)
+		hang, _, release := hangs()
+		c, _ := s.consume(func(ctx context.Context, _ int) error { return hang(ctx, "") }, nsqx.WithConcurrency(100))
+		s.servers[0].PublishMessage("orders", []byte("1"), nsqxtest.WithAttempts(42), nsqxtest.WithTimestamp(time.Now().Add(-time.Hour)))
+		synctest.Wait()
+		time.Sleep(time.Minute)
+		for n := range 99 {
+			s.publish(0, n)
+		}
+		time.Sleep(time.Second)
+		st := c.Stats()
+		want(t, "running", st.Running, 100)
+		want(t, "overdue", st.Overdue, 1)
+		want(t, "highest attempt", st.HighestAttempt, 43) // delivered again
+		want(t, "oldest age", st.OldestAge, time.Hour+61*time.Second)
+		want(t, "listed", len(st.InProgress), 64)
+		first, last := st.InProgress[0], st.InProgress[63]
+		want(t, "age of the oldest", first.Age.Round(time.Second), 61*time.Second)
+		want(t, "attempt, overdue, nsqd", fmt.Sprintln(first.Attempt, first.Overdue, first.NSQD), "42 true nsqd-1.test:4150\n")
+		want(t, "attempt, overdue of another", fmt.Sprintln(last.Attempt, last.Overdue), "1 false\n")
+		release()
+		time.Sleep(time.Second)
+		st = c.Stats()
+		want(t, "at the end", fmt.Sprintln(len(st.InProgress), st.Overdue, st.HighestAttempt, st.OldestAge), "0 0 0 0s\n")
+	})
+}
+
+// TestDeliveryHasOneLine: whatever becomes of a message, it leaves at most one line.
+func TestDeliveryHasOneLine(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fn   func(context.Context, int) error
+		opts []nsqx.ConsumerOption
+	}{
+		"dead letter":      {func(context.Context, int) error { return errBill }, opts(nsqx.WithMaxAttempts(1), dead)},
+		"panic":            {func(context.Context, int) error { panic(errBill) }, opts(nsqx.WithMaxAttempts(1), dead)},
+		"policy panics":    {func(context.Context, int) error { return errBill }, opts(nsqx.WithRetry(retry.PolicyFunc(func(int, error) time.Duration { panic(errOther) })))},
+		"delay cut":        {func(context.Context, int) error { return retry.After(3*time.Hour, errBill) }, nil},
+		"dead letter func": {func(context.Context, int) error { return errBill }, opts(nsqx.WithMaxAttempts(1), nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { panic(errOther) }))},
+		"crash guard":      {func(context.Context, int) error { return nil }, opts(nsqx.WithCrashGuard(2), dead)},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := newScene(t, 1, 0)
+			_, stop := s.consume(tt.fn, append(tt.opts, nsqx.WithoutBackoff())...)
+			s.servers[0].PublishMessage("orders", []byte("1"), nsqxtest.WithAttempts(9))
+			time.Sleep(time.Second)
+			want(t, "lines about the message", s.count("msg.id="), 1)
+			stop()
+			want(t, "lines about the message, at the end", s.count("msg.id="), 1)
+		})
+	}
+}
+
 // TestWithoutFailureLog: failures leave no line, panics do.
 func TestWithoutFailureLog(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
