@@ -66,7 +66,7 @@ func (c *Consumer) reportFailure(ctx context.Context, d *handler.Delivery, out h
 	var stack []byte
 	switch {
 	case p != nil:
-		level, key.Text, key.Error = slog.LevelError, textPanic, panicSite(p.Stack)
+		level, key.Text, key.Error = slog.LevelError, textPanic, guard.Site(p.Stack)
 		stack = p.Stack
 	case unkept != nil:
 		level, key.Text, key.Error = slog.LevelError, "dead letter not confirmed, message is requeued", errorType(unkept.err)
@@ -102,7 +102,7 @@ const textPanic = "panic while handling a message"
 // reportPanic logs a panic of the telemetry, after the outcome of the message was decided.
 func (c *Consumer) reportPanic(ctx context.Context, m *handler.Message, p *handler.PanicError) {
 	_ = guard.Call(func() {
-		key := notify.FailureKind{Text: textPanic, Error: panicSite(p.Stack)}
+		key := notify.FailureKind{Text: textPanic, Error: guard.Site(p.Stack)}
 		c.fail(ctx, (*handler.Delivery)(m), handler.Outcome{Disposition: m.Outcome().Disposition, Err: p}, key, slog.LevelError, p.Stack)
 	})
 }
@@ -173,20 +173,6 @@ func errorType(err error) string {
 			return name
 		}
 		err = inner
-	}
-	return ""
-}
-
-// panicSite returns the function that panicked, from a stack as debug.Stack formats it.
-func panicSite(stack []byte) string {
-	_, rest, found := strings.Cut(string(stack), "\npanic(")
-	if !found {
-		return ""
-	}
-	for i, line := range strings.Split(rest, "\n") { // a function and its file in turn, beginning with the file of panic
-		if i%2 == 0 && i > 0 && !strings.HasPrefix(line, "runtime.") && !strings.HasPrefix(line, "panic(") {
-			return line[:max(strings.LastIndexByte(line, '('), 0)] // without its arguments
-		}
 	}
 	return ""
 }

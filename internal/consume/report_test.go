@@ -107,25 +107,6 @@ func TestErrorType(t *testing.T) {
 	}
 }
 
-func panicHere() { panic(errPanic) }
-
-func indexHere(i int) int { return []int{1}[i] }
-
-// TestPanicSite: panics are told apart by the function that panicked.
-func TestPanicSite(t *testing.T) {
-	for want, f := range map[string]func(){
-		"github.com/nsqx/nsqx/internal/consume.panicHere": panicHere,
-		"github.com/nsqx/nsqx/internal/consume.indexHere": func() { indexHere(7) },
-	} {
-		func() {
-			defer func() { check.Want(t, "site", panicSite(handler.NewPanicError(recover()).Stack), want) }()
-			f()
-		}()
-	}
-	check.Want(t, "of no panic", panicSite([]byte("goroutine 1 [running]:\nmain.main()\n")), "")
-	check.Want(t, "of nothing", panicSite(nil), "")
-}
-
 func TestIsMilestone(t *testing.T) {
 	for n, want := range map[int]bool{0: false, 1: false, 9: false, 10: true, 11: false, 20: false, 100: true, 110: false, 1000: true, 10000: true, 65535: false} {
 		check.Want(t, fmt.Sprint(n), isMilestone(n), want)

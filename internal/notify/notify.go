@@ -2,6 +2,7 @@
 package notify
 
 import (
+	"context"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ type Queue struct {
 	dropped        atomic.Uint64
 	failures       failures
 	journal        journal
+	started        atomic.Bool
 	quit           chan struct{} // closed by Close
 	done           chan struct{} // closed when the goroutine has ended
 }
@@ -72,7 +74,10 @@ func (q *Queue) Dropped() uint64 { return q.dropped.Load() }
 func (q *Queue) Connected(n func() int) { q.journal.connected = n }
 
 // Start starts the goroutine that handles events until Close.
-func (q *Queue) Start() { go q.run() }
+func (q *Queue) Start() {
+	q.started.Store(true)
+	go q.run()
+}
 
 // run handles events. If user code calls runtime.Goexit, another goroutine continues.
 func (q *Queue) run() {
@@ -83,7 +88,7 @@ func (q *Queue) run() {
 			return
 		}
 		defer func() { go q.run() }() // even if the logger calls runtime.Goexit, too
-		q.logger.Error("nsqx: a hook or the logger called runtime.Goexit")
+		q.logger.Error("nsqx: a hook or the logger called runtime.Goexit") // not held: the line itself may end the goroutine
 	}()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -200,6 +205,15 @@ func call[T any](q *Queue, f func(T), arg T) {
 	}
 }
 
+// panicked tells of a panic of a hook: as of a failed delivery, since OnSettle may panic for each.
 func (q *Queue) panicked(err error) {
-	q.logger.Error("nsqx: hook panicked", "error", err, "stack", string(err.(*handler.PanicError).Stack))
+	p := err.(*handler.PanicError)
+	attrs := func() []slog.Attr { return []slog.Attr{slog.String("error", err.Error())} }
+	if !q.started.Load() {
+		q.FailNow(context.Background(), textHook, slog.LevelError, p.Stack, attrs())
+		return
+	}
+	q.Fail(context.Background(), FailureKind{Text: textHook, Error: guard.Site(p.Stack)}, slog.LevelError, p.Stack, attrs)
 }
+
+const textHook = "hook panicked"
