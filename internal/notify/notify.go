@@ -87,7 +87,7 @@ func (q *Queue) run() {
 			close(q.done)
 			return
 		}
-		defer func() { go q.run() }() // even if the logger calls runtime.Goexit, too
+		defer func() { go q.run() }()                                      // even if the logger calls runtime.Goexit, too
 		q.logger.Error("nsqx: a hook or the logger called runtime.Goexit") // not held: the line itself may end the goroutine
 	}()
 	timer := time.NewTimer(time.Hour)
