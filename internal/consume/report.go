@@ -23,7 +23,7 @@ type keepError struct {
 }
 
 func (e *keepError) Error() string {
-	return "nsqx: dead letter to " + e.destination + " not confirmed: " + reason(e.err) + "; given up for: " + reason(e.cause)
+	return "nsqx: dead letter to " + strconv.Quote(e.destination) + " not confirmed: " + reason(e.err) + "; given up for: " + reason(e.cause)
 }
 
 func (e *keepError) Unwrap() []error { return []error{e.cause, e.err} }
