@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
@@ -69,16 +68,16 @@ type Control struct {
 	closedAt      time.Time                // when RDY was last closed on purpose
 
 	// Used by Run alone.
-	service  flow.Service
-	size     flow.Size
-	loads    map[*conn.Conn]conn.Load // when they were last looked at
-	results  uint64                   // when they were last counted
-	runs     uint64                   // when they were last counted
-	busyTime time.Duration            // when it was last read
-	warned   map[*handler.Delivery]bool
-	quiet    int         // ticks without a message
-	received uint64      // messages, when they were last counted
-	alarm    *time.Timer // wakes Run for a probe; stopped while Run ticks
+	service   flow.Service
+	size      flow.Size
+	loads     map[*conn.Conn]conn.Load // when they were last looked at
+	results   uint64                   // when they were last counted
+	runs      uint64                   // when they were last counted
+	busyTime  time.Duration            // when it was last read
+	outliving overdueHandlers
+	quiet     int         // ticks without a message
+	received  uint64      // messages, when they were last counted
+	alarm     *time.Timer // wakes Run for a probe; stopped while Run ticks
 }
 
 // New returns a Control with the settings of cfg. It does nothing before Start and Run.

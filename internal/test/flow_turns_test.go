@@ -36,7 +36,7 @@ func TestRDYRate(t *testing.T) {
 		rdys                     int // a second, at most
 	}{
 		{20, 4, 60, nil, 65},
-		{20, 4, 79, nil, 65},
+		{20, 4, 79, nil, 70},
 		{20, 4, 400, nil, 40},
 		{100, 16, 300, nil, 240},
 		{100, 64, 30, nsqx.WithMaxInFlight(90), 2200}, // a thousand turns
