@@ -2,9 +2,11 @@ package nsqx
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/consume"
 	"github.com/nsqx/nsqx/internal/guard"
@@ -192,6 +194,24 @@ func (c *Consumer[T]) SetConcurrency(n int) error {
 		return &OptionError{Option: "SetConcurrency", Reason: fmt.Sprintf("is %d, want 1 to %d", n, maxConcurrency)}
 	}
 	c.c.SetConcurrency(n)
+	return nil
+}
+
+// SetNSQDs replaces the addresses of [WithNSQD]; it may be called before Run, and without addresses.
+// An nsqd that is not among them any more sends nothing more, and its connection is closed when the
+// messages that it sent are answered, unless [WithLookupd] or [WithDiscoverer] name it, too. The error
+// joins an [*OptionError] for each faulty address; then nothing is changed.
+func (c *Consumer[T]) SetNSQDs(addrs ...string) error {
+	var faults []error
+	for _, addr := range addrs {
+		if err := conn.CheckAddress(addr); err != nil {
+			faults = append(faults, &OptionError{Option: "SetNSQDs", Reason: "has a faulty address: " + err.Error()})
+		}
+	}
+	if len(faults) > 0 {
+		return errors.Join(faults...)
+	}
+	c.c.SetNSQDs(addrs)
 	return nil
 }
 

@@ -7,6 +7,9 @@ import (
 
 // Discoverer finds the nsqds that have messages of a topic: see [WithDiscoverer]. [WithLookupd]
 // asks nsqlookupds without one.
+//
+// A Discoverer that has a method Changed() <-chan struct{} as well is polled at once when that channel
+// is closed, at most each 100 ms. Changed is called before each Discover, and must not block.
 type Discoverer interface {
 	// Discover returns the addresses of all nsqds that have the topic, as "host:port" or
 	// "unix:///path". A publisher asks for topic "", which means all nsqds. No address is a valid

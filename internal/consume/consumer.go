@@ -147,6 +147,9 @@ func (c *Consumer) SetConcurrency(n int) { c.control.SetConcurrency(n) }
 // SetMaxInFlight changes how many messages may be in flight; 0 is automatic.
 func (c *Consumer) SetMaxInFlight(n int) { c.control.SetMaxInFlight(n) }
 
+// SetNSQDs replaces the static addresses.
+func (c *Consumer) SetNSQDs(addrs []string) { c.discovery.SetStatic(addrs) }
+
 // Deliver implements [conn.Sink].
 func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 	rest, err := c.pool.Put(msgs)
@@ -185,6 +188,9 @@ func (o owner) Connect(addr string) {
 	o.links.Connect(addr)
 	o.dead.Connect(addr)
 }
+
+// Remove ends the connection to an nsqd when its messages are answered.
+func (o owner) Remove(addr string) { o.links.Remove(addr) }
 
 // Redial dials an nsqd at once.
 func (o owner) Redial(addr string) { o.links.Redial(addr) }

@@ -12,8 +12,9 @@ import (
 // measure looks at the pool and the connections.
 func (c *Control) measure() {
 	s := c.pool.Snapshot()
-	c.service.Add(s.BusyTime-c.busyTime, s.Runs-c.runs)
-	c.runs = s.Runs
+	runs := max(s.Runs, c.runs) // a parked message is counted again an instant after it is settled
+	c.service.Add(s.BusyTime-c.busyTime, runs-c.runs)
+	c.runs = runs
 	c.busyTime = s.BusyTime
 	c.pool.Tick(c.batchSize())
 	stuck, stuckMessages, overdue := c.countStuck(s)

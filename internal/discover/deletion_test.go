@@ -49,6 +49,7 @@ func (o *fakeOwner) note(what string) {
 }
 
 func (o *fakeOwner) Connect(addr string) { o.note("connect " + addr) }
+func (o *fakeOwner) Remove(addr string)  { o.note("remove " + addr) }
 func (o *fakeOwner) Redial(addr string)  { o.note("redial " + addr) }
 func (o *fakeOwner) Forget(addr string)  { o.note("forget " + addr) }
 func (o *fakeOwner) Post(notify.Event)   {}

@@ -21,6 +21,7 @@ type Source interface {
 // Owner connects to what is found. Its methods must not wait.
 type Owner interface {
 	Connect(addr string) // keep it connected
+	Remove(addr string)  // nobody wants it: end its connection in good order
 	Redial(addr string)  // it is back: dial at once if it is not connected
 	Forget(addr string)  // nobody names it any more: dial it less and less often; a connection stays
 	Post(ev notify.Event)
@@ -72,6 +73,29 @@ func New(cfg Config, owner Owner, static []string) *Discovery {
 		owner.Connect(addr)
 	}
 	return d
+}
+
+// SetStatic replaces the static addresses.
+func (d *Discovery) SetStatic(addrs []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := d.table.Named()
+	added, removed := d.table.SetStatic(addrs...)
+	for _, addr := range removed {
+		d.owner.Remove(addr)
+	}
+	for _, addr := range added {
+		d.owner.Connect(addr)
+	}
+	d.tellNone(before)
+}
+
+// tellNone tells those who poll when no nsqd is named any more. The caller holds mu.
+func (d *Discovery) tellNone(before int) {
+	if before > 0 && d.table.Named() == 0 {
+		close(d.none)
+		d.none = make(chan struct{})
+	}
 }
 
 // Run polls each source, again and again, until ctx ends. A source that hangs holds up no other.

@@ -30,6 +30,7 @@ type recorder struct {
 }
 
 func (r *recorder) Connect(addr string)  { r.calls.Add("connect " + addr) }
+func (r *recorder) Remove(addr string)   { r.calls.Add("remove " + addr) }
 func (r *recorder) Redial(addr string)   { r.calls.Add("redial " + addr) }
 func (r *recorder) Forget(addr string)   { r.calls.Add("forget " + addr) }
 func (r *recorder) Post(ev notify.Event) { r.events.Add(ev) }

@@ -22,13 +22,22 @@ const (
 	// to 5 s.
 	firstSearch = 1250 * time.Millisecond
 	maxSearch   = 5 * time.Second * 5 / 6
+
+	// leastPause is the least time between two polls of a source that changes all the time.
+	leastPause = 100 * time.Millisecond
 )
+
+// watcher is a Source that tells when its answer changes: see nsqx.Discoverer.
+type watcher interface{ Changed() <-chan struct{} }
 
 // source is one Source and the results of its polls, guarded by Discovery.mu.
 type source struct {
 	Source
 	registrar *registrar // nil: nothing is registered
 	room      guard.Room // of its polls and registrations, which are user code; not guarded
+
+	// changed tells that the last answer is out of date. It belongs to the goroutine that polls.
+	changed <-chan struct{}
 
 	stats    observe.LookupStats
 	answered bool      // once
@@ -43,6 +52,7 @@ func (d *Discovery) follow(ctx context.Context, i int) {
 	search := firstSearch
 	for ctx.Err() == nil {
 		none := d.poll(ctx, i)
+		began := time.Now()
 		d.register(ctx, d.sources[i])
 		if ctx.Err() == nil {
 			d.owner.Polled()
@@ -58,9 +68,21 @@ func (d *Discovery) follow(ctx context.Context, i int) {
 		select {
 		case <-timer.C:
 		case <-none:
+		case <-d.sources[i].changed:
+			wait(ctx, leastPause-time.Since(began))
 		case <-ctx.Done():
 		}
 		timer.Stop()
+	}
+}
+
+// wait waits for d, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -107,10 +129,7 @@ func (d *Discovery) poll(ctx context.Context, i int) (none <-chan struct{}) {
 	if named > 0 {
 		return d.none
 	}
-	if before > 0 {
-		close(d.none)
-		d.none = make(chan struct{})
-	}
+	d.tellNone(before)
 	return nil
 }
 
@@ -148,18 +167,23 @@ func (d *Discovery) apply(changes lookup.Changes) {
 
 // reply is what a source says.
 type reply struct {
-	found []string // in canonical form, allowed by the filter
-	err   error
+	found   []string // in canonical form, allowed by the filter
+	changed <-chan struct{}
+	err     error
 }
 
 // ask asks a source, and the filter; both may be user code. A source that hangs is asked again when
 // it has returned: until then its polls fail.
 func (d *Discovery) ask(ctx context.Context, s *source) (found []string, err error) {
 	said, err := guard.Within(ctx, &s.room, func() (r reply, _ error) {
+		if w, ok := s.Source.(watcher); ok {
+			r.changed = w.Changed() // first, so that no change is missed
+		}
 		r.found, r.err = s.Discover(ctx, d.cfg.Topic)
 		r.found, r.err = d.usable(r.found, r.err)
 		return r, nil
 	}, nil)
+	s.changed = said.changed
 	switch {
 	case err == guard.ErrHangs:
 		return nil, fmt.Errorf("nsqx: a discoverer or filter hangs: %w", err)

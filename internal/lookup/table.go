@@ -80,6 +80,28 @@ func (t *Table) Static(addrs ...string) (added []string) {
 	return added
 }
 
+// SetStatic replaces the static addresses. It returns the new ones, and those that nobody names any
+// more; one that a source has found stays.
+func (t *Table) SetStatic(addrs ...string) (added, removed []string) {
+	keep := make(map[string]bool, len(addrs))
+	for _, addr := range addrs {
+		keep[Form(addr)] = true
+	}
+	for addr, e := range t.entries {
+		switch {
+		case !e.static || keep[addr]:
+		case len(e.missed) > 0 && !e.every(absence.gone):
+			e.static = false
+			t.discovered++
+		default:
+			delete(t.entries, addr)
+			removed = append(removed, addr)
+		}
+	}
+	slices.Sort(removed)
+	return t.Static(addrs...), removed
+}
+
 // Poll adds the addresses that a source has found. An address is forgotten when it is missing from
 // three complete polls in a row of every source that has reported it, or from 30 that were complete or
 // partial. At the limit, a new address takes the place of the one that is missing for longest, if

@@ -81,7 +81,7 @@ func (p *Pool) Snapshot() Snapshot {
 		}
 	}
 	if q.group == nil {
-		s.Runs = s.Results
+		s.Runs = s.Results + uint64(len(s.Parked))
 	}
 	s.Idle = len(q.asleep) + q.woken
 	s.Waiting = q.deque.n + q.reserved()

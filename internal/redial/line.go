@@ -24,6 +24,7 @@ type line struct {
 
 	// Guarded by set.mu.
 	wanted  bool          // dial again
+	removed bool          // see Set.Remove
 	unnamed time.Time     // since when nobody names it, or its connection ended after that; zero while it is named
 	lost    time.Time     // when its last connection ended
 	tried   bool          // a dial has succeeded or failed
@@ -164,18 +165,16 @@ func (l *line) next(ctx context.Context, first bool) bool {
 		return true
 	}
 	l.running = false
-	if !l.wanted && len(l.unconfirmed) == 0 { // an unconfirmed one must be reported
-		s.remove(l)
-	}
+	l.leave()
 	s.announce()
 	return false
 }
 
-// attach makes a new connection known. It returns false if the set is closed.
+// attach makes a new connection known. It returns false if the set is closed, or the address removed.
 func (l *line) attach(c *conn.Conn) bool {
 	s := l.set
 	s.mu.Lock()
-	if s.closed {
+	if s.closed || l.removed {
 		s.mu.Unlock()
 		return false
 	}
@@ -235,6 +234,9 @@ func (l *line) detach(c *conn.Conn, err error) (replaced bool) {
 	replaced = l.isReplaced(c)
 	if replaced {
 		l.forgetReplaced(c)
+		if !s.closed {
+			l.leave()
+		}
 	} else {
 		l.conn, l.lastErr, l.lost = nil, err, time.Now()
 		if !l.unnamed.IsZero() {

@@ -89,7 +89,7 @@ func (s *Set) Connect(addr string) {
 	case !l.unnamed.IsZero() && l.conn == nil:
 		l.dialNow()
 	}
-	l.wanted, l.unnamed = true, time.Time{}
+	l.wanted, l.removed, l.unnamed = true, false, time.Time{}
 	s.trim()
 	if !s.cfg.Lazy {
 		l.start()

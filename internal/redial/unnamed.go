@@ -59,7 +59,7 @@ func (l *line) drop() {
 	l.wanted = false
 	switch {
 	case !l.running:
-		l.set.remove(l)
+		l.leave()
 	case l.conn == nil:
 		l.dialNow() // to see that it is not wanted
 	}

@@ -106,6 +106,27 @@ func TestAsyncLimits(t *testing.T) {
 	})
 }
 
+// TestAsyncFills: messages that are answered later are asked for as quickly as their function takes
+// them, up to MaxInFlight.
+func TestAsyncFills(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		var dones synced[func(error)]
+		fn := handler.Async(func(_ context.Context, _ string, done func(error)) { dones.add(done) })
+		consume(t, []*nsqxtest.Server{s}, fn, nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(500))
+		sendNumbers(s, 1, 600)
+		time.Sleep(time.Second)
+		want(t, "unanswered", len(dones.all()), 500)
+		for _, done := range dones.all() {
+			done(nil)
+		}
+		time.Sleep(time.Second)
+		for _, done := range dones.all() {
+			done(nil)
+		}
+	})
+}
+
 // TestAsyncShutdown: the drain waits for answers, and gives back what has none.
 func TestAsyncShutdown(t *testing.T) {
 	for name, tt := range map[string]struct {

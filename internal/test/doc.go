@@ -21,6 +21,7 @@
 //	flow_quota_test.go         MaxInFlight distributed over nsqds
 //	flow_stall_test.go         handlers that hang: requeue, overdue events
 //	flow_turns_test.go         more nsqds than messages in flight: fairness, number of RDYs
+//	nsqds_change_test.go       SetNSQDs, and discoverers that tell when they change
 //	observe_test.go            hooks, telemetry, Stats
 //	options_test.go            options and defaults of consumers and producers
 //	outcome_test.go            the outcome table: handler errors to FIN and REQ
