@@ -32,3 +32,5 @@ require (
 )
 
 replace github.com/nsqx/nsqx => ../..
+
+replace github.com/nsqx/nsqx/contrib/gonsq => ../../contrib/gonsq
