@@ -12,7 +12,6 @@ import (
 
 	"github.com/nsqio/go-nsq"
 
-	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
 )
 
@@ -106,9 +105,10 @@ func TestExtremes(t *testing.T) {
 		}
 		name := fmt.Sprintf("%s %v", tt.option, tt.value)
 		c, err := NewConsumer("orders", "billing", cfg)
-		if err == nil { // what nsqx refuses
-			c.SetLogger(nil, 0)
-			_, err = nsqx.NewConsumer("orders", "billing", bytesCodec, Func(HandlerFunc(func(*Message) error { return nil })), c.opts...)
+		if err == nil {
+			c.Stop()
+		} else if c != nil {
+			t.Errorf("%s: a consumer beside an error", name)
 		}
 		wantFault(t, name+" of a consumer", err, tt.fault)
 		p, err := NewProducer("127.0.0.1:4150", cfg)

@@ -13,7 +13,7 @@ import (
 	"github.com/nsqx/nsqx"
 )
 
-// handshakeTime bounds what follows the dial.
+// handshakeTime bounds what follows the dial, and a poll.
 const handshakeTime = 15 * time.Second
 
 // ConnectToNSQD connects to an nsqd, and keeps it connected until DisconnectFromNSQD or Stop. It returns
@@ -24,7 +24,7 @@ func (c *Consumer) ConnectToNSQD(addr string) error {
 	if err := c.addNSQD(addr, form); err != nil {
 		return err
 	}
-	err := c.waitFor(c.cfg.DialTimeout+handshakeTime, func(s nsqx.Stats) (bool, error) { return tried(s, form) })
+	err := c.waitFor(c.dialTime+handshakeTime, func(s nsqx.Stats) (bool, error) { return tried(s, form) })
 	if err != nil {
 		c.removeNSQD(form)
 	}
@@ -101,7 +101,7 @@ func (c *Consumer) ConnectToNSQLookupd(addr string) error {
 	if err != nil || version == 0 {
 		return err
 	}
-	_ = c.waitFor(max(min(c.cfg.LookupdPollTimeout, handshakeTime), 0)+c.cfg.DialTimeout+handshakeTime, func(s nsqx.Stats) (bool, error) {
+	_ = c.waitFor(c.dialTime+2*handshakeTime, func(s nsqx.Stats) (bool, error) {
 		found, asked := c.lookupds.answered(version)
 		for _, nsqd := range found {
 			dialled, _ := tried(s, canonical(nsqd))

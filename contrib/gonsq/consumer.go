@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type Consumer struct {
 	topic, channel string
 	cfg            Config
 	opts           []nsqx.ConsumerOption
+	dialTime       time.Duration // of one dial, at most
 	run            runner
 	free           chan Handler // handlers that are not running
 	lookupds       *lookupds
@@ -66,8 +68,9 @@ func newConsumer(topic, channel string, cfg *Config, dial dialFunc) (*Consumer, 
 		lookupds: newLookupds(&checked),
 	}
 	c.events.init()
-	c.opts = append(consumerOptions(&checked, &f),
-		nsqx.WithConn(connConfig(&checked, dial, &f)), nsqx.WithDiscoverer(c.lookupds),
+	settings := connConfig(&checked, dial, &f)
+	c.dialTime = settings.DialTimeout
+	c.opts = append(consumerOptions(&checked, &f), nsqx.WithConn(settings), nsqx.WithDiscoverer(c.lookupds),
 		nsqx.WithLogger(c.slog()), nsqx.WithHooks(c.events.hooks()))
 	if n := int(checked.MaxAttempts); n > 0 && n < 1<<16-1 {
 		c.opts = append(c.opts, nsqx.WithCrashGuard(n+1), nsqx.WithDeadLetterFunc(c.giveUp))
@@ -80,7 +83,20 @@ func newConsumer(topic, channel string, cfg *Config, dial dialFunc) (*Consumer, 
 			c.slog().Error("handler returned error", "msg.id", string(m.ID[:]), "nsqd", m.NSQDAddress, "error", err)
 		},
 	}
-	return c, errors.Join(f...)
+	if len(f) == 0 { // what nsqx itself refuses
+		_, err := c.build(1)
+		f = append(f, err)
+	}
+	if err := errors.Join(f...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// build makes nsqx's consumer for n handlers.
+func (c *Consumer) build(n int) (*nsqx.Consumer[[]byte], error) {
+	return nsqx.NewConsumer(c.topic, c.channel, codec.Bytes(), handler.Async(c.run.handle),
+		append(slices.Clip(c.opts), nsqx.WithConcurrency(n))...)
 }
 
 // AddHandler adds a handler that is called for one message at a time. With one handler alone the calls
@@ -144,8 +160,7 @@ func (c *Consumer) start() error {
 	if err := c.check(); err != nil || c.consumer != nil {
 		return err
 	}
-	consumer, err := nsqx.NewConsumer(c.topic, c.channel, codec.Bytes(), handler.Async(c.run.handle),
-		append(c.opts, nsqx.WithConcurrency(len(c.handlers)))...)
+	consumer, err := c.build(len(c.handlers))
 	if err != nil {
 		return err
 	}

@@ -112,6 +112,26 @@ func TestNoMaxAttempts(t *testing.T) {
 	})
 }
 
+// TestOutage: while everything fails no message is given up, whatever MaxAttempts says.
+func TestOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		c := testConsumer(t, s, func(cfg *Config) { cfg.MaxAttempts, cfg.DefaultRequeueDelay, cfg.MaxInFlight = 3, time.Second, 10 })
+		h := &failing{}
+		c.AddConcurrentHandlers(h, 4)
+		if err := c.ConnectToNSQD(s.Addr()); err != nil {
+			t.Fatal(err)
+		}
+		for range 50 {
+			s.Publish("orders", []byte("a"))
+		}
+		time.Sleep(time.Hour)
+		if n := len(h.failed.get()); n > 0 {
+			t.Errorf("%d were given up", n)
+		}
+	})
+}
+
 func TestRequeueDelays(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer func(*Message)

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -96,8 +95,6 @@ func (l *lines) Output(_ int, s string) error {
 func (l *lines) has(text string) bool { return strings.Contains(strings.Join(l.get(), "\n"), text) }
 
 var errNo = errors.New("no")
-
-var bytesCodec = codec.Bytes()
 
 // options returns the names of all options of a Config.
 func options() (all []string) {

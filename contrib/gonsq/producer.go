@@ -19,6 +19,9 @@ const (
 	// closeTime is how long Stop waits for publishes under way.
 	closeTime = 10 * time.Second
 
+	// maxWait is the longest wait for the nsqd to be connected.
+	maxWait = 10 * time.Second
+
 	// doneTime is how long Stop waits for those who receive transactions.
 	doneTime = time.Second
 )
@@ -29,7 +32,7 @@ type Producer struct {
 	*journal
 
 	addr    string
-	timeout time.Duration // of a dial
+	timeout time.Duration // of the wait for the nsqd
 	opts    []nsqx.ProducerOption
 	slots   chan struct{}  // holds one element for each publish that nobody waits for
 	sending sync.WaitGroup // those publishes
@@ -58,7 +61,7 @@ func newProducer(addr string, cfg *Config, dial dialFunc) (*Producer, error) {
 		journal: newJournal("(" + addr + ")"), addr: addr, slots: make(chan struct{}, maxAsync), gone: make(chan struct{}),
 	}
 	settings := connConfig(&checked, dial, &f)
-	p.timeout = settings.DialTimeout
+	p.timeout = min(settings.DialTimeout, maxWait)
 	p.opts = []nsqx.ProducerOption{
 		nsqx.WithNSQD(addr), nsqx.WithConn(settings), nsqx.WithLogger(p.slog()), nsqx.WithPublishTimeout(p.timeout),
 	}
@@ -100,7 +103,7 @@ func (p *Producer) Ping() error {
 }
 
 // Publish publishes a message, and returns nil when nsqd has confirmed it. While the nsqd is not connected it
-// waits for up to dial_timeout. For the errors see the package documentation.
+// waits for up to dial_timeout, at most 10 s. For the errors see the package documentation.
 func (p *Producer) Publish(topic string, body []byte) error {
 	return p.publish(&handler.Outgoing{Topic: topic, Messages: []handler.OutgoingMessage{{Body: body}}})
 }
@@ -241,8 +244,8 @@ func (p *Producer) translate(err error) error {
 		return ErrProtocol{Reason: refused.Code + " " + refused.Text}
 	case stopped:
 		return &publishError{ErrStopped, err}
-	case errors.Is(err, nsqx.ErrRejected):
-		return err
+	case errors.Is(err, nsqx.ErrRejected): // as nsqd would have refused it
+		return &publishError{ErrProtocol{Reason: err.Error()}, err}
 	}
 	return &publishError{ErrNotConnected, err}
 }

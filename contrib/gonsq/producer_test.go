@@ -74,7 +74,7 @@ func TestPublishFails(t *testing.T) {
 		for what, err := range map[string]error{
 			"topic": p.Publish("bad topic", []byte("a")), "empty": p.Publish("orders", nil), "none": p.MultiPublish("orders", nil),
 		} {
-			if !errors.Is(err, nsqx.ErrRejected) {
+			if _, ok := errors.AsType[ErrProtocol](err); !ok || !errors.Is(err, nsqx.ErrRejected) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
