@@ -58,6 +58,7 @@ type consumerConfig struct {
 	sharedConfig
 	consume consume.Config // validate adds the shared part
 
+	startTimeout    time.Duration
 	givesUp         string // the option that set consume.GiveUp
 	plainDeadLetter bool
 	batch           consume.Batch
@@ -67,6 +68,7 @@ func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerCo
 	backoff := flow.Backoff(defaultBackoff)
 	c := &consumerConfig{
 		sharedConfig: newSharedConfig(),
+		startTimeout: 10 * time.Second,
 		consume: consume.Config{
 			Sub:              conn.Subscription{Topic: topic, Channel: channel},
 			Concurrency:      defaultConcurrency,

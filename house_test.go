@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"middleware", "internal/guard"},
 	{"conn"},
 	{"observe", "internal/override"},
-	{"internal/notify", "internal/pool"},
+	{"internal/lifecycle", "internal/notify", "internal/pool"},
 	{"internal/redial", "internal/discover", "internal/control"},
 	{"internal/publish"},
 	{"internal/consume"},
@@ -37,7 +37,6 @@ var floors = [][]string{
 
 // foreign are the imports of other modules, by package.
 var foreign = map[string][]string{
-	".":               {"golang.org/x/sync/errgroup"},
 	"conn":            {"github.com/klauspost/compress/flate", "github.com/klauspost/compress/s2"},
 	"internal/fake":   {"github.com/klauspost/compress/s2", "github.com/klauspost/compress/snappy"},
 	"internal/redial": {"github.com/cenkalti/backoff/v4"},

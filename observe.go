@@ -10,4 +10,5 @@ type (
 	PublisherStats = observe.PublisherStats // see [Publisher.Stats]
 	ShutdownError  = observe.ShutdownError  // see [Consumer.Run]
 	CloseError     = observe.CloseError     // see [Publisher.Shutdown]
+	GraceError     = observe.GraceError     // see [Run]
 )

@@ -31,6 +31,7 @@ type Producer[T any] struct {
 	send  handler.Send // the whole chain
 
 	buffers sync.Pool // of *[]byte: payloads
+	ran     atomic.Bool
 	closed  atomic.Bool
 	async   publish.Tracker
 	slots   chan struct{} // holds one element for each PublishAsync under way
@@ -232,6 +233,15 @@ func (p *Producer[T]) Shutdown(ctx context.Context) error {
 	defer cancel()
 	return cmp.Or(err, p.async.Flush(left)) // until done has returned
 }
+
+// Run makes a producer a [Service]: it waits for the end of ctx and is then [Producer.Close]. [Run]
+// ends producers after consumers and servers. A second Run returns [ErrAlreadyRun].
+func (p *Producer[T]) Run(ctx context.Context) error {
+	return runUntil(ctx, &p.ran, p.closeTimeout, p.Shutdown)
+}
+
+func (p *Producer[T]) name() string { return "producer " + p.topic }
+func (p *Producer[T]) phase() int   { return 1 }
 
 // Stats returns the counters and connections of the producer's publisher.
 func (p *Producer[T]) Stats() PublisherStats { return p.pub.Stats() }

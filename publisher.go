@@ -2,9 +2,11 @@ package nsqx
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/lifecycle"
 	"github.com/nsqx/nsqx/internal/publish"
 )
 
@@ -19,6 +21,7 @@ type Publisher struct {
 	p            *publish.Publisher
 	send         handler.Send // the whole chain
 	closeTimeout time.Duration
+	ran          atomic.Bool
 }
 
 // NewPublisher returns a publisher, which starts to connect. One of [WithNSQD], [WithLookupd] and
@@ -90,6 +93,26 @@ func (p *Publisher) Close() error {
 //
 // A second Shutdown waits for the first and returns nil, or its ctx.Err() if its ctx ends first.
 func (p *Publisher) Shutdown(ctx context.Context) error { return p.p.Close(ctx) }
+
+// Run makes a publisher a [Service]: it waits for the end of ctx and is then [Publisher.Close]. [Run]
+// ends publishers after all other services. A second Run returns [ErrAlreadyRun].
+func (p *Publisher) Run(ctx context.Context) error {
+	return runUntil(ctx, &p.ran, p.closeTimeout, p.Shutdown)
+}
+
+func (p *Publisher) name() string { return "publisher" }
+func (p *Publisher) phase() int   { return 2 }
+
+// runUntil waits for the end of ctx and then shuts down, in the time that is left.
+func runUntil(ctx context.Context, ran *atomic.Bool, timeout time.Duration, shutdown func(context.Context) error) error {
+	if !ran.CompareAndSwap(false, true) {
+		return ErrAlreadyRun
+	}
+	<-ctx.Done()
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), lifecycle.Within(ctx, timeout, publish.CloseGrace))
+	defer cancel()
+	return shutdown(closing)
+}
 
 // Healthy returns nil if an nsqd is connected. Otherwise the error is [ErrNoNSQD] with the reasons of
 // dials and polls, or [ErrNotRunning] if the publisher is closed.

@@ -2,8 +2,11 @@ package nsqxtest
 
 import (
 	"context"
+	"log/slog"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nsqx/nsqx"
 )
@@ -19,7 +22,8 @@ func Run(tb testing.TB, consumers ...nsqx.Service) (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		err := nsqx.Run(ctx, consumers...)
+		err := nsqx.Run(ctx, append(slices.Clone(consumers), // what limits a test is its own timeout
+			nsqx.WithGrace(24*time.Hour), nsqx.WithRunLogger(slog.New(slog.DiscardHandler)))...)
 		switch {
 		case err != nil:
 			tb.Errorf("nsqxtest: Run: %v", err)

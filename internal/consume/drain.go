@@ -7,6 +7,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/lifecycle"
 	"github.com/nsqx/nsqx/observe"
 )
 
@@ -45,7 +46,7 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 
 	// Running handlers: time to finish, then time to notice.
 	end := &observe.ShutdownError{}
-	timeout := c.cfg.ShutdownTimeout
+	timeout := lifecycle.Within(c.ctx, c.cfg.ShutdownTimeout, overtime)
 	atOnce := timeout == 0
 	if atOnce || !c.pool.Wait(timeout) {
 		for _, conn := range conns {
