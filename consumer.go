@@ -8,6 +8,7 @@ import (
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/consume"
+	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // Consumer passes the messages of one channel to a handler, and tells nsqd the outcome of each
@@ -80,7 +81,7 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return newConsumer[T](consume.New(cfg.consume, handler.Typed(c, fn)), cfg), nil
+	return newConsumer[T](cfg, "WithMiddleware", func() *consume.Consumer { return consume.New(cfg.consume, handler.Typed(c, fn)) })
 }
 
 // NewBatchConsumer returns a consumer whose handler takes several messages at a time: see
@@ -105,11 +106,16 @@ func NewBatchConsumer[T any](topic, channel string, c codec.Codec[T], fn handler
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return newConsumer[T](consume.NewBatch(cfg.consume, handler.TypedBatch(c, fn)), cfg), nil
+	return newConsumer[T](cfg, "WithBatchMiddleware", func() *consume.Consumer { return consume.NewBatch(cfg.consume, handler.TypedBatch(c, fn)) })
 }
 
-func newConsumer[T any](c *consume.Consumer, cfg *consumerConfig) *Consumer[T] {
-	return &Consumer[T]{c: c, topic: cfg.consume.Sub.Topic, channel: cfg.consume.Sub.Channel, start: cfg.startTimeout}
+// newConsumer makes a consumer by make, which calls the user's middleware to wrap the handler.
+func newConsumer[T any](cfg *consumerConfig, option string, make func() *consume.Consumer) (*Consumer[T], error) {
+	c, err := build(option, make)
+	if err != nil {
+		return nil, err
+	}
+	return &Consumer[T]{c: c, topic: cfg.consume.Sub.Topic, channel: cfg.consume.Sub.Channel, start: cfg.startTimeout}, nil
 }
 
 // Run connects to every configured or discovered nsqd, redials those that are down, and handles
@@ -121,13 +127,11 @@ func newConsumer[T any](c *consume.Consumer, cfg *consumerConfig) *Consumer[T] {
 // [handler.ErrShutdown], and they have one more second. Run returns nil if every message was
 // answered and every nsqd confirmed that it has read the answers; otherwise a [*ShutdownError].
 //
-// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except handlers
-// that ignore their contexts and hooks that do not return. It waits longer only for a DialContext
-// or AuthSecret of [conn.Config] or a [Discoverer] that ignores its context, and for the stop
-// function of the telemetry.
+// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except those of
+// user code that does not return, such as a handler or a dialer that ignores its context.
 //
 // A second Run returns [ErrAlreadyRun]. A handler must not wait for Run, but may cancel ctx.
-func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(ctx) }
+func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(guard.Context(ctx)) }
 
 // Start is Run in the background, for frameworks with hooks for start and stop. ctx is that of Run:
 // its end starts the shutdown, so it must not be one that ends after the start.
@@ -137,13 +141,13 @@ func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(ctx) }
 // ever accept the consumer, because of TLS, AUTH, compression, a setting or a name; after
 // [WithStartTimeout] if none could be reached. If ctx ends before, it is the cause of that. A second
 // Start returns [ErrAlreadyRun].
-func (c *Consumer[T]) Start(ctx context.Context) error { return c.c.Start(ctx, c.start) }
+func (c *Consumer[T]) Start(ctx context.Context) error { return c.c.Start(guard.Context(ctx), c.start) }
 
 // Stop starts the shutdown of a consumer that [Consumer.Start] has started, and waits until it is
 // over: see [Consumer.Run] for the time that it takes. It returns what Run returns. If ctx ends
 // before, the shutdown continues, and Stop returns the cause of the end. Without a Start it returns
 // [ErrNotRunning].
-func (c *Consumer[T]) Stop(ctx context.Context) error { return c.c.Stop(ctx) }
+func (c *Consumer[T]) Stop(ctx context.Context) error { return c.c.Stop(guard.Context(ctx)) }
 
 // Wait waits until a consumer that [Consumer.Start] has started has ended, for whatever reason, and
 // returns what Run returns. Without a Start it returns [ErrNotRunning].
@@ -153,8 +157,11 @@ func (c *Consumer[T]) name() string { return "consumer " + c.topic + "/" + c.cha
 
 // Process runs a message through the consumer's chain without a connection, for tests, and returns
 // what nsqd would hear. Dead letters are published. ctx is the handler's; m.Context() is that of
-// production. See package nsqxtest.
+// production, and nil stands for it. See package nsqxtest.
 func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.Outcome {
+	if ctx == nil {
+		ctx = m.Context()
+	}
 	return c.c.Process(ctx, m)
 }
 

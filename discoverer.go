@@ -11,10 +11,12 @@ type Discoverer interface {
 	// Discover returns the addresses of all nsqds that have the topic, as "host:port" or
 	// "unix:///path". A publisher asks for topic "", which means all nsqds. No address is a valid
 	// answer: the topic does not exist yet. Addresses returned with an error are used, but the poll
-	// counts as failed, so no address is forgotten because of it.
+	// counts as failed. An address that only such polls do not name is forgotten after 30 of them
+	// instead of three, or when its room is needed: see [WithMaxNSQDs].
 	//
-	// Discover must return when ctx ends, at the latest after 10 s. It is called concurrently with
-	// other sources, but by one goroutine at a time for each service.
+	// Discover must return when ctx ends, at the latest after 10 s. If it does not, the poll fails,
+	// and it is called again when it has returned. It is called concurrently with other sources, but
+	// once at a time for each service.
 	Discover(ctx context.Context, topic string) ([]string, error)
 }
 

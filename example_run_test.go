@@ -46,7 +46,7 @@ func ExampleRun() {
 	fmt.Println(orders.Run(ctx))
 	// Output:
 	// <nil>
-	// nsqx: the consumer runs already, or has run: make a new one
+	// nsqx: the service runs already, or has run: make a new one
 }
 
 // The dead letter is published and confirmed before nsqd hears the FIN.

@@ -26,7 +26,8 @@
 //     a caller knows whether to publish again. A [Producer] and a [Publisher] must be closed, or
 //     given to Run.
 //  5. Constructors report all faults of their arguments together. A consumer connects when Run is
-//     called, and redials for as long as it runs: nsqd may start after the service.
+//     called, and redials for as long as it runs: nsqd may start after the service. A nil context is
+//     [context.Background].
 //
 // # A program
 //
@@ -134,24 +135,19 @@ func (f ServiceFunc) Run(ctx context.Context) error { return f(ctx) }
 // behind, and named by a [*GraceError]. What the end waits for is logged after a second, and then
 // each 5 s.
 func Run(ctx context.Context, services ...Service) error {
-	group := lifecycle.Group{Grace: 25 * time.Second}
-	logger := slog.Default()
+	group, logger := lifecycle.Group{Grace: 25 * time.Second}, slog.Default()
 	var faults []error
 	for i, s := range services {
-		fault := func(reason string) {
-			faults = append(faults, fmt.Errorf("nsqx: Run: service %d of %d %s", i+1, len(services), reason))
-		}
-		v := reflect.ValueOf(s)
-		pointer := v.Kind() == reflect.Pointer && v.Type().Elem().Size() > 0
 		if o, ok := s.(runOption); ok {
 			faults = append(faults, o(&group.Grace, &logger))
 			continue
 		}
-		switch {
+		switch v := reflect.ValueOf(s); {
 		case s == nil, (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil():
-			fault("is nil")
+			faults = append(faults, fmt.Errorf("nsqx: Run: service %d of %d is nil", i+1, len(services)))
 			continue
-		case pointer && slices.ContainsFunc(services[:i], func(earlier Service) bool { return reflect.TypeOf(earlier) == v.Type() && earlier == s }):
+		case v.Kind() == reflect.Pointer && v.Type().Elem().Size() > 0 && // which can be compared
+			slices.ContainsFunc(services[:i], func(o Service) bool { return reflect.TypeOf(o) == v.Type() && o == s }):
 			faults = append(faults, fmt.Errorf("nsqx: Run: service %d of %d, %s, is given twice: %w", i+1, len(services), nameOf(s), ErrAlreadyRun))
 		}
 		group.Services = append(group.Services, lifecycle.Service{Name: nameOf(s), Phase: phaseOf(s), Run: s.Run})
@@ -160,7 +156,7 @@ func Run(ctx context.Context, services ...Service) error {
 		return err
 	}
 	group.Log = guard.Logger(logger)
-	return group.Run(ctx)
+	return group.Run(guard.Context(ctx))
 }
 
 // runOption is an option of Run, which stands among the services.

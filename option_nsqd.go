@@ -10,6 +10,10 @@ import (
 // WithNSQD sets addresses of nsqds, as "host:port" or "unix:///path". Names are resolved at each
 // dial; duplicates are ignored. [WithLookupd] and [WithDiscoverer] add to them; one of the three is
 // required.
+//
+// Wherever an address comes from, it is dialled, filtered, logged and shown in Stats in one form: the
+// host in lower case or as the shortest form of its IP address, IPv4 inside of IPv6 as IPv4, the port
+// without leading zeros. "[::ffff:127.0.0.1]:04150" is "127.0.0.1:4150".
 func WithNSQD(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQD")
@@ -51,7 +55,8 @@ func WithoutRegistration() ConsumerOption {
 	})
 }
 
-// WithDiscoverer sets other sources of nsqds, polled like [WithLookupd].
+// WithDiscoverer sets other sources of nsqds, polled like [WithLookupd], each on its own. One that
+// ignores its ctx fails until it returns, and no other waits for it.
 func WithDiscoverer(discoverers ...Discoverer) Option {
 	return sharedOption(func(c *sharedConfig) {
 		if len(discoverers) == 1 {
@@ -62,8 +67,11 @@ func WithDiscoverer(discoverers ...Discoverer) Option {
 			}
 		}
 		c.once("WithDiscoverer")
+		if len(discoverers) == 0 {
+			c.fault("WithDiscoverer", "names none, want at least one")
+		}
 		for _, d := range discoverers {
-			if d == nil {
+			if f, ok := d.(DiscovererFunc); d == nil || ok && f == nil {
 				c.fault("WithDiscoverer", "got nil")
 				return
 			}
@@ -95,8 +103,8 @@ func WithLookupdClient(client LookupdClient) Option {
 
 // WithNSQDFilter dials only those nsqds from [WithLookupd] and [WithDiscoverer] for which allow
 // returns true. Whoever controls a nsqlookupd can name any address: a filter limits the damage, and
-// TLS with a verified certificate prevents it. allow is called concurrently and must not block.
-// Defaults to all.
+// TLS with a verified certificate prevents it. addr has the form that is dialled: see [WithNSQD].
+// allow is called concurrently and must not block. Defaults to all.
 func WithNSQDFilter(allow func(addr string) bool) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQDFilter")
@@ -108,8 +116,9 @@ func WithNSQDFilter(allow func(addr string) bool) Option {
 }
 
 // WithMaxNSQDs limits the nsqds from [WithLookupd] and [WithDiscoverer]: 1 to 4096. Further ones
-// are reported as an error. Those that are not named any more count, and make room for others, the
-// longest unnamed first. Defaults to 256.
+// are reported as an error. Those that are not named any more count; if they are missing from three
+// polls or more, failed ones that have named others included, they make room for others, the longest
+// unnamed first. Defaults to 256.
 func WithMaxNSQDs(n int) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithMaxNSQDs")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // ProducerOption is an option of [NewPublisher] and [NewProducer]. A nil option is ignored. Giving
@@ -45,9 +46,12 @@ var ofProducer = []string{"WithPublisher", "WithSendMiddleware", "WithEnvelope",
 
 // validate returns every fault, joined.
 func (c *producerConfig) validate() error {
-	if c.publisher == nil {
+	if !c.given["WithPublisher"] {
 		c.add(c.conn.Validate())
 		c.validateShared()
+		return errors.Join(c.faults...)
+	}
+	if c.publisher == nil { // the others may be right
 		return errors.Join(c.faults...)
 	}
 	var others []string
@@ -159,6 +163,7 @@ func Header(key, value string) PublishOption {
 
 // withOptions applies the options of a publish to its ctx.
 func withOptions(ctx context.Context, opts []PublishOption) context.Context {
+	ctx = guard.Context(ctx)
 	if len(opts) == 0 {
 		return ctx
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/internal/wire"
 )
@@ -34,6 +35,7 @@ type Producer[T any] struct {
 	ran     atomic.Bool
 	closed  atomic.Bool
 	async   publish.Tracker
+	end     publish.Ending
 	slots   chan struct{} // holds one element for each PublishAsync under way
 
 	closeTimeout time.Duration
@@ -49,18 +51,23 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 	}
 	if c == nil {
 		cfg.fault("codec", "is nil; pass one, such as codec.JSON[T]()")
-	} else if v, ok := c.(interface{ Validate() error }); ok {
-		cfg.add(v.Validate())
+	} else {
+		cfg.add(validate(c))
 	}
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	p := &Producer[T]{topic: topic, codec: c, pub: cfg.publisher, slots: make(chan struct{}, maxAsync), closeTimeout: cfg.closeTimeout}
-	if p.pub == nil {
-		p.pub, p.owned = startPublisher(cfg), true
-		p.send = p.pub.p.Chain(topic, nil, false)
-	} else {
-		p.send = p.pub.p.Chain(topic, cfg.middleware, cfg.envelope)
+	var err error
+	if p.owned = p.pub == nil; !p.owned {
+		p.send, err = p.pub.chain(topic, cfg.middleware, cfg.envelope)
+	} else if p.pub, err = startPublisher(cfg); err == nil {
+		if p.send, err = p.pub.chain(topic, nil, false); err != nil {
+			p.pub.abandon()
+		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -179,12 +186,20 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 			<-p.slots
 			p.async.End(mine)
 		}()
-		err := p.send(ctx, p.outgoing(0, body))
-		p.pub.p.Work.End(work)
-		p.buffers.Put(buf)
-		if done != nil {
-			p.pub.p.Call(func() { done(err) })
-		}
+		var err error
+		returned := false
+		defer func() {
+			if !returned { // middleware has called runtime.Goexit
+				err = publish.Broken(p.topic, guard.ErrGoexit)
+			}
+			p.pub.p.Work.End(work)
+			p.buffers.Put(buf)
+			if done != nil {
+				p.pub.p.Call(func() { done(err) })
+			}
+		}()
+		err = p.send(ctx, p.outgoing(0, body))
+		returned = true
 	}()
 	return nil
 }
@@ -206,7 +221,7 @@ func (p *Producer[T]) slot(ctx context.Context) error {
 
 // Flush waits until every earlier PublishAsync of this producer has ended, done included. It
 // returns ctx.Err() if ctx ends first.
-func (p *Producer[T]) Flush(ctx context.Context) error { return p.async.Flush(ctx) }
+func (p *Producer[T]) Flush(ctx context.Context) error { return p.async.Flush(guard.Context(ctx)) }
 
 // Ping is [Publisher.Ping].
 func (p *Producer[T]) Ping(ctx context.Context) error { return p.pub.Ping(ctx) }
@@ -221,7 +236,15 @@ func (p *Producer[T]) Close() error {
 // Shutdown closes the producer: further publishes fail with [ErrNotSent]. It waits until ctx ends
 // for every PublishAsync, done included. A publisher of its own is shut down as well, a shared one
 // is not: see [Publisher.Shutdown].
+//
+// A second Close or Shutdown waits for the first and returns the same, or its ctx.Err() if its ctx
+// ends first.
 func (p *Producer[T]) Shutdown(ctx context.Context) error {
+	ctx = guard.Context(ctx)
+	return p.end.Do(ctx, func() error { return p.shutdown(ctx) })
+}
+
+func (p *Producer[T]) shutdown(ctx context.Context) error {
 	p.closed.Store(true)
 	p.async.Close()
 	err := p.async.Flush(ctx)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/lifecycle"
 	"github.com/nsqx/nsqx/internal/publish"
 )
@@ -13,8 +14,9 @@ import (
 // Publisher publishes to any topic, through connections to any number of nsqds. Producers may share
 // it: see [WithPublisher].
 //
-// Messages go to the connected nsqds in turns; others are redialled as by a consumer. Publishes of
-// several goroutines share writes; those to one topic are combined into one MPUB.
+// Messages go to the connected nsqds in turns; others are redialled as by a consumer. An nsqd that owes
+// an answer for too long is passed over until it answers, unless all do: see [conn.Conn.Overdue].
+// Publishes of several goroutines share writes; those to one topic are combined into one MPUB.
 //
 // All methods are safe for concurrent use. A publisher must be closed: see [Publisher.Close].
 type Publisher struct {
@@ -48,18 +50,34 @@ func NewPublisher(opts ...ProducerOption) (*Publisher, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return startPublisher(cfg), nil
+	return startPublisher(cfg)
 }
 
-func startPublisher(cfg *producerConfig) *Publisher {
+func startPublisher(cfg *producerConfig) (*Publisher, error) {
 	p := &Publisher{closeTimeout: cfg.closeTimeout}
 	p.p = publish.Start(publish.Settings{
 		NSQDs: cfg.nsqds, Discover: cfg.discover, Conn: cfg.conn,
 		Logger: cfg.logger, Telemetry: cfg.telemetry, Hooks: cfg.hooks,
 		Middleware: cfg.middleware, Envelope: cfg.envelope, WaitTimeout: cfg.waitTimeout, AtLeastOnce: cfg.atLeastOnce,
 	})
-	p.send = p.p.Chain("", nil, false)
-	return p
+	var err error
+	if p.send, err = p.chain("", nil, false); err != nil {
+		p.abandon()
+		return nil, err
+	}
+	return p, nil
+}
+
+// chain is [publish.Publisher.Chain]. The error is a fault of WithSendMiddleware.
+func (p *Publisher) chain(topic string, more []handler.SendMiddleware, envelope bool) (handler.Send, error) {
+	return build("WithSendMiddleware", func() handler.Send { return p.p.Chain(topic, more, envelope) })
+}
+
+// abandon closes a publisher that nobody has used.
+func (p *Publisher) abandon() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = p.Shutdown(ctx)
 }
 
 // Send publishes out.Messages to out.Topic, and returns when an nsqd has confirmed all of them, or
@@ -67,16 +85,16 @@ func startPublisher(cfg *producerConfig) *Publisher {
 // require. Unless middleware made it, the error is a [*PublishError]: exactly one of [ErrRejected],
 // [ErrNotSent] and [ErrUnconfirmed]. A panic of middleware is an ErrUnconfirmed.
 func (p *Publisher) Send(ctx context.Context, out *handler.Outgoing) error {
-	return p.p.Through(ctx, p.send, out)
+	return p.p.Through(guard.Context(ctx), p.send, out)
 }
 
 // Ping waits until an nsqd is connected. If ctx ends or [WithPublishTimeout] passes first, it
 // returns the reason why none is.
-func (p *Publisher) Ping(ctx context.Context) error { return p.p.Router.Await(ctx) }
+func (p *Publisher) Ping(ctx context.Context) error { return p.p.Router.Await(guard.Context(ctx)) }
 
 // Flush waits until every earlier publish, through any producer, has ended. It returns ctx.Err() if
 // ctx ends first.
-func (p *Publisher) Flush(ctx context.Context) error { return p.p.Work.Flush(ctx) }
+func (p *Publisher) Flush(ctx context.Context) error { return p.p.Work.Flush(guard.Context(ctx)) }
 
 // Close is [Publisher.Shutdown] with the timeout of [WithCloseTimeout]. It implements [io.Closer].
 func (p *Publisher) Close() error {
@@ -89,10 +107,12 @@ func (p *Publisher) Close() error {
 // until ctx ends, and the connections closed. If some are still not confirmed, they fail with
 // [ErrUnconfirmed], or [ErrNotSent] if they were never written, and Shutdown returns a
 // [*CloseError]. Middleware and hooks have one more second and are then left behind, so a hook may
-// call Shutdown.
+// call Shutdown; and so have a [Discoverer], a dialer, a net.Conn and telemetry that do not return. The
+// CloseError tells of them.
 //
-// A second Shutdown waits for the first and returns nil, or its ctx.Err() if its ctx ends first.
-func (p *Publisher) Shutdown(ctx context.Context) error { return p.p.Close(ctx) }
+// A second Close or Shutdown waits for the first and returns the same, or its ctx.Err() if its ctx
+// ends first.
+func (p *Publisher) Shutdown(ctx context.Context) error { return p.p.Close(guard.Context(ctx)) }
 
 // Run makes a publisher a [Service]: it waits for the end of ctx and is then [Publisher.Close]. [Run]
 // ends publishers after all other services. A second Run returns [ErrAlreadyRun].
@@ -108,6 +128,7 @@ func runUntil(ctx context.Context, ran *atomic.Bool, timeout time.Duration, shut
 	if !ran.CompareAndSwap(false, true) {
 		return ErrAlreadyRun
 	}
+	ctx = guard.Context(ctx)
 	<-ctx.Done()
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), lifecycle.Within(ctx, timeout, publish.CloseGrace))
 	defer cancel()

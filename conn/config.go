@@ -170,6 +170,14 @@ const (
 	defaultPublishTimeout    = 30 * time.Second
 )
 
+// ConnectTimeout returns how long [Dial] takes at most, if user code obeys its contexts: DialTimeout
+// and HandshakeTimeout, with defaults applied.
+func (c Config) ConnectTimeout() time.Duration {
+	setDefault(&c.DialTimeout, defaultDialTimeout)
+	setDefault(&c.HandshakeTimeout, defaultHandshakeTimeout)
+	return c.DialTimeout + c.HandshakeTimeout
+}
+
 func (c Config) withDefaults() Config {
 	setDefault(&c.DialTimeout, defaultDialTimeout)
 	setDefault(&c.HandshakeTimeout, defaultHandshakeTimeout)

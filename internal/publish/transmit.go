@@ -6,6 +6,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/lookup"
 )
 
 // keptBodies is the capacity of the largest slice of bodies that is used again.
@@ -32,11 +33,15 @@ func (r *Router) Transmit(ctx context.Context, out *handler.Outgoing) error {
 // publishAll validates all commands before it publishes the first.
 func (r *Router) publishAll(ctx context.Context, out *handler.Outgoing, bodies [][]byte) error {
 	pub := conn.Pub{Topic: out.Topic, Bodies: bodies, Delay: out.Delay}
+	prefer := out.NSQD
+	if prefer != "" {
+		prefer = lookup.Form(prefer) // as the addresses of connections
+	}
 	if len(bodies) <= 1 || out.Delay != 0 {
 		if err := pub.Validate(r.limits); err != nil {
 			return err
 		}
-		return r.publishTo(ctx, &pub, out.NSQD, &out.NSQD)
+		return r.publishTo(ctx, &pub, prefer, &out.NSQD)
 	}
 	commands := split(bodies, r.limits.MaxBodySize)
 	for _, pub.Bodies = range commands {
@@ -44,7 +49,7 @@ func (r *Router) publishAll(ctx context.Context, out *handler.Outgoing, bodies [
 			return err
 		}
 	}
-	confirmed, prefer := 0, out.NSQD
+	confirmed := 0
 	for _, pub.Bodies = range commands {
 		pub.Alone = false
 		if err := r.publishTo(ctx, &pub, prefer, &out.NSQD); err != nil {
