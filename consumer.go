@@ -30,6 +30,10 @@ import (
 // Without a dead letter: FIN, and an error in the log. ² Without one: like any other error, since a
 // newer release of the service may read the payload.
 //
+// A message above conn.Config.MaxMessageSize is not read, and no handler sees it. It fails with a
+// [*conn.SizeError] by the same rows, but it does not open the breaker, and it is given up only with
+// [WithDeadLetterFunc] or [WithDiscard]: a dead letter cannot carry its body.
+//
 // Only a failed run gives a message up, unless [WithCrashGuard] is given. What counts towards
 // MaxAttempts is nsqd's number of deliveries, less those of which this process knows that they say
 // nothing of the message: it requeued the message before a handler saw it, the handler answered
