@@ -32,7 +32,7 @@ var floors = [][]string{
 	{"internal/publish"},
 	{"internal/consume"},
 	{"."},
-	{"nsqxtest", "otel", "internal/check", "internal/fake", "internal/test"},
+	{"nsqxhttp", "nsqxtest", "otel", "settings", "internal/check", "internal/fake", "internal/test"},
 }
 
 // foreign are the imports of other modules, by package.

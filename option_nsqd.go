@@ -8,8 +8,8 @@ import (
 )
 
 // WithNSQD sets addresses of nsqds, as "host:port" or "unix:///path". Names are resolved at each
-// dial; duplicates are ignored. [WithLookupd] and [WithDiscoverer] add to them; one of the three is
-// required.
+// dial; duplicates are ignored. [WithLookupd] and [WithDiscoverer] add to them; one of the three must
+// name something. So WithNSQD(addrs...) with no address is not an error beside another source.
 //
 // Wherever an address comes from, it is dialled, filtered, logged and shown in Stats in one form: the
 // host in lower case or as the shortest form of its IP address, IPv4 inside of IPv6 as IPv4, the port
@@ -18,7 +18,6 @@ func WithNSQD(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQD")
 		c.nsqds = append(c.nsqds, addrs...)
-		c.atLeastOne("WithNSQD", len(addrs), "127.0.0.1:4150")
 	})
 }
 
@@ -37,7 +36,6 @@ func WithLookupd(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLookupd")
 		c.lookupds = append(c.lookupds, addrs...)
-		c.atLeastOne("WithLookupd", len(addrs), "127.0.0.1:4161")
 	})
 }
 
@@ -63,6 +61,14 @@ func WithDiscoverer(discoverers ...Discoverer) Option {
 			if nodes, ok := discoverers[0].(*override.Nodes); ok { // only nsqxtest can make one
 				c.once("nsqxtest.Option")
 				c.override = nodes
+				return
+			}
+		}
+		if len(discoverers) == 1 {
+			if off, ok := discoverers[0].(*override.Off); ok { // only settings can make one
+				for _, name := range off.Names {
+					c.off[name] = true
+				}
 				return
 			}
 		}

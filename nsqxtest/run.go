@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,12 +27,9 @@ func Run(tb testing.TB, consumers ...nsqx.Service) (stop func()) {
 			tb.Errorf("nsqxtest: Run: %v", err)
 		}
 	}()
-	var once sync.Once
 	stop = func() {
-		once.Do(func() {
-			cancel()
-			<-ended
-		})
+		cancel()
+		<-ended
 	}
 	tb.Cleanup(stop)
 	return stop

@@ -83,6 +83,7 @@ func consumerExtremes() map[string]extremes[nsqx.ConsumerOption] {
 		"WithPlainDeadLetter": {needs: dead, of: alone(nsqx.WithPlainDeadLetter())},
 		"WithDeadLetterFunc":  {of: values(nsqx.WithDeadLetterFunc, nil, confirmDeadLetter)},
 		"WithDiscard":         {of: alone(nsqx.WithDiscard())},
+		"WithDefaults":        {adds: true, of: values(variadic(nsqx.WithDefaults), nil, opts(nil), opts(nil, nsqx.WithDefaults()), opts(nsqx.WithConsumerOptions(nsqx.WithOptions(nil))))},
 		"WithConsumerOptions": {adds: true, of: values(variadic(nsqx.WithConsumerOptions), nil, opts(nil), opts(nil, nsqx.WithConsumerOptions()))},
 	}
 	for name, e := range sharedExtremes() {
@@ -94,8 +95,9 @@ func consumerExtremes() map[string]extremes[nsqx.ConsumerOption] {
 // producerExtremes are the options of publishers and producers.
 func producerExtremes() map[string]extremes[nsqx.ProducerOption] {
 	all := map[string]extremes[nsqx.ProducerOption]{
-		"WithProducerOptions": {adds: true, of: values(variadic(nsqx.WithProducerOptions), nil, []nsqx.ProducerOption{nil})},
-		"WithPublisher":       {of: values(nsqx.WithPublisher, nil)},
+		"WithProducerDefaults": {adds: true, of: values(variadic(nsqx.WithProducerDefaults), nil, []nsqx.ProducerOption{nil})},
+		"WithProducerOptions":  {adds: true, of: values(variadic(nsqx.WithProducerOptions), nil, []nsqx.ProducerOption{nil})},
+		"WithPublisher":        {of: values(nsqx.WithPublisher, nil)},
 		"WithSendMiddleware": {adds: true, of: values(variadic(nsqx.WithSendMiddleware), nil, []handler.SendMiddleware{nil}, []handler.SendMiddleware{handler.Forward()},
 			[]handler.SendMiddleware{func(handler.Send) handler.Send { return nil }})},
 		"WithEnvelope":       {of: alone(nsqx.WithEnvelope())},

@@ -28,10 +28,11 @@ func TestOptionFaults(t *testing.T) {
 		opts []nsqx.ConsumerOption
 		want []string // of each fault: the option, a space, a part of its text
 	}{
-		"none": {[]nsqx.ConsumerOption{ok}, nil},
+		"none":       {[]nsqx.ConsumerOption{ok}, nil},
+		"no lookupd": {[]nsqx.ConsumerOption{ok, nsqx.WithLookupd()}, nil},
 
 		"no address":            {nil, []string{"WithNSQD or WithLookupd or WithDiscoverer is needed"}},
-		"no address in option":  {[]nsqx.ConsumerOption{nsqx.WithNSQD()}, []string{"WithNSQD names none, want at least one"}},
+		"no address in option":  {[]nsqx.ConsumerOption{nsqx.WithNSQD()}, []string{"WithNSQD or WithLookupd or WithDiscoverer is needed"}},
 		"faulty addresses":      {[]nsqx.ConsumerOption{nsqx.WithNSQD("nsqd", ":4150", "nsqd:0", "nsqd:65536", "unix://x", "nsqd:4150")}, []string{"WithNSQD want host:port or unix:///path", "WithNSQD want host:port", "WithNSQD port of 1 to 65535", "WithNSQD port of 1 to 65535", "WithNSQD want unix:///path"}},
 		"empty address":         {[]nsqx.ConsumerOption{nsqx.WithNSQD("")}, []string{"WithNSQD want host:port"}},
 		"concurrency 0":         {[]nsqx.ConsumerOption{ok, nsqx.WithConcurrency(0)}, []string{"WithConcurrency is 0, want 1 to 65536"}},
@@ -39,7 +40,7 @@ func TestOptionFaults(t *testing.T) {
 		"concurrency high":      {[]nsqx.ConsumerOption{ok, nsqx.WithConcurrency(65537)}, []string{"WithConcurrency is 65537, want 1 to 65536"}},
 		"in flight 0":           {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlight(0)}, nil},
 		"bytes in flight":       {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlightBytes(1<<20 - 1)}, []string{"WithMaxInFlightBytes is 1048575, want 1048576 or more"}},
-		"no address of lookupd": {[]nsqx.ConsumerOption{nsqx.WithLookupd()}, []string{"WithLookupd names none, want at least one"}},
+		"no address of lookupd": {[]nsqx.ConsumerOption{nsqx.WithLookupd(), nsqx.WithNSQD()}, []string{"WithNSQD or WithLookupd or WithDiscoverer is needed"}},
 		"faulty lookupd":        {[]nsqx.ConsumerOption{nsqx.WithLookupd("ftp://a:4161", "b:4161")}, []string{"WithLookupd has a faulty address"}},
 		"nil discoverer":        {[]nsqx.ConsumerOption{nsqx.WithDiscoverer(nil), ok}, []string{"WithDiscoverer got nil"}},
 		"lookup interval":       {[]nsqx.ConsumerOption{nsqx.WithLookupd("b:4161"), nsqx.WithLookupInterval(time.Millisecond)}, []string{"WithLookupInterval is 1ms, want 100ms to 1h0m0s"}},
