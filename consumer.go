@@ -15,6 +15,7 @@ import (
 // delivery. The first matching row decides:
 //
 //	when                                              nsqd hears     disposition
+//	Redrive published it for another channel          FIN            skip
 //	the connection is gone                            nothing        lost
 //	nil, also late                                    FIN            finish
 //	failed when nsqd no longer waits for an answer    nothing        expired
@@ -68,6 +69,7 @@ type Consumer[T any] struct {
 //	dead letter            none                              WithDeadLetter, WithDeadLetterFunc,
 //	                                                         WithDiscard
 //	crash guard            none                              WithCrashGuard
+//	envelopes              recognised, removed               WithoutEnvelopes
 //	message timeout        the server's                      WithMessageTimeout
 //	longest requeue delay  1 h                               WithMaxRequeueDelay
 //	start, shutdown        10 s, 20 s                        WithStartTimeout, WithShutdownTimeout
@@ -78,6 +80,7 @@ type Consumer[T any] struct {
 //	                       with jitter
 //	connections            see conn.Config                   WithConn
 //	logger                 slog.Default()                    WithLogger
+//	log of failures        on                                WithoutFailureLog
 func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func[T], opts ...ConsumerOption) (*Consumer[T], error) {
 	cfg := newConsumerConfig(topic, channel, opts)
 	cfg.checkHandler(c, fn == nil)

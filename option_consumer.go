@@ -33,6 +33,16 @@ func WithSampleRate(percent int) ConsumerOption {
 	})
 }
 
+// WithoutEnvelopes passes bodies to the codec as they are, and reads no headers: for a topic whose
+// bodies are not nsqx's and might begin like an envelope by chance. Defaults to off: an envelope is
+// recognised by its first five bytes, and removed.
+func WithoutEnvelopes() ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithoutEnvelopes")
+		c.consume.Sub.Plain = true
+	})
+}
+
 // WithMiddleware wraps the handler. The first is the outermost; later calls add further in.
 // Middleware sees errors, not panics, and a payload that does not decode as a
 // [*handler.DecodeError]. The outcome is decided outside of it: see OnSettle of [observe.Hooks].
@@ -155,5 +165,21 @@ func WithShutdownTimeout(d time.Duration) ConsumerOption {
 			c.fault("WithShutdownTimeout", fmt.Sprintf("is %v, want 0 or more", d))
 		}
 		c.consume.ShutdownTimeout = d
+	})
+}
+
+// WithoutFailureLog writes no lines about messages that failed, were given up or discarded, or were
+// not answered. Panics, dead letters that cannot be published and messages that are dropped because
+// there is no dead letter are logged all the same.
+//
+// Defaults to off: the first failure of a kind (type of the error, disposition) is logged at once.
+// While such failures go on, a line follows every 10 s, after a minute every minute, with the first
+// failure since the last line and the number of others. A message that fails at its 10th, 100th,
+// 1000th … delivery is a kind of its own. At most 32 kinds are told apart. retry.After(d, nil) is no
+// failure.
+func WithoutFailureLog() ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithoutFailureLog")
+		c.consume.NoFailureLog = true
 	})
 }

@@ -129,6 +129,13 @@ func WithSendMiddleware(mw ...handler.SendMiddleware) ProducerOption {
 // [Header] and middleware, and the trace of [WithTelemetry]. All consumers of the topic must be
 // able to read it: nsqx's can, others call envelope.Split. A body without headers stays plain.
 // Defaults to off: headers are not sent.
+//
+// A body that would be larger than nsqd accepts is sent without its headers, and counted. Headers
+// that change what becomes of the message (see envelope.Writer.Required) are never left out: without
+// room for them, or without WithEnvelope, the publish fails with [ErrRejected].
+//
+// With or without WithEnvelope, a payload that begins like an envelope is sent in one, so that it
+// arrives as it is. To publish an envelope, set Raw of [handler.Outgoing].
 func WithEnvelope() ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithEnvelope")

@@ -18,6 +18,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/middleware"
+	"github.com/nsqx/nsqx/retry"
 )
 
 // records returns a logger, and a function that parses the records written so far.
@@ -40,8 +41,9 @@ func records(t testing.TB, level slog.Leveler) (*slog.Logger, func() []map[strin
 var errBusy = errors.New("busy")
 
 func TestLog(t *testing.T) {
-	common := []string{"attempts", "channel", "duration", "id", "level", "msg", "nsqd", "time", "topic"}
+	common := []string{"channel", "duration_seconds", "level", "msg", "msg.attempts", "msg.id", "nsqd", "time", "topic"}
 	failed := slices.Sorted(slices.Values(append(slices.Clone(common), "error")))
+	deferred := slices.Sorted(slices.Values(append(slices.Clone(common), "delay_seconds")))
 
 	for name, c := range map[string]struct {
 		fn         handler.Raw
@@ -50,6 +52,8 @@ func TestLog(t *testing.T) {
 		keys       []string
 	}{
 		"success":         {answer(nil), "DEBUG", "message handled", nil, common},
+		"deferral":        {answer(fmt.Errorf("later: %w", retry.After(time.Minute, nil))), "DEBUG", "message deferred", nil, deferred},
+		"delay, failed":   {answer(retry.After(time.Minute, errBusy)), "WARN", "message failed", "after 1m0s: busy", failed},
 		"failure":         {answer(errBusy), "WARN", "message failed", "busy", failed},
 		"panic":           {panicking("boom"), "ERROR", "handler panicked", "nsqx: panic: boom", failed},
 		"panic as answer": {answer(fmt.Errorf("tried: %w", handler.NewPanicError("boom"))), "ERROR", "handler panicked", "tried: nsqx: panic: boom", failed},
@@ -75,7 +79,7 @@ func TestLog(t *testing.T) {
 				for key, v := range map[string]any{
 					"level": c.level, "msg": c.msg, "error": c.err,
 					"topic": "orders", "channel": "billing", "nsqd": "127.0.0.1:4150",
-					"id": "0123456789abcdef", "attempts": 3.0, "duration": 1.5e9,
+					"msg.id": "0123456789abcdef", "msg.attempts": 3.0, "duration_seconds": 1.5,
 				} {
 					check.Want(t, key, r[key], v)
 				}
@@ -199,6 +203,37 @@ func TestLogGoexit(t *testing.T) {
 	<-done
 	check.Want(t, "records of a handler that never answered", len(written()), 0)
 }
+
+// TestLogPanics: a logger that panics loses the record; the answer of the handler stays, and a
+// message that was handled is not handled again.
+func TestLogPanics(t *testing.T) {
+	for name, h := range map[string]panickingHandler{"Handle": {inHandle: true}, "Enabled": {inEnabled: true}} {
+		for _, err := range []error{nil, errBusy} {
+			runs := 0
+			got := run(newSource(t).message("body"), middleware.Log(slog.New(h)), func(context.Context, *handler.Message) error {
+				runs++
+				return err
+			})
+			check.WantErr(t, name, got, err)
+			check.Want(t, "runs", runs, 1)
+		}
+	}
+}
+
+type panickingHandler struct{ inHandle, inEnabled bool }
+
+func (h panickingHandler) Enabled(context.Context, slog.Level) bool {
+	if h.inEnabled {
+		panic("Enabled")
+	}
+	return true
+}
+
+func (h panickingHandler) Handle(context.Context, slog.Record) error { panic("Handle") }
+
+func (h panickingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h panickingHandler) WithGroup(string) slog.Handler { return h }
 
 func TestLogDefaultLogger(t *testing.T) {
 	before := slog.Default()

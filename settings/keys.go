@@ -61,6 +61,8 @@ var table = []key{
 	{"start_timeout", "WithStartTimeout", consumer(duration, nsqx.WithStartTimeout), nil},
 	{"shutdown_timeout", "WithShutdownTimeout", consumer(duration, nsqx.WithShutdownTimeout), nil},
 	{"without_registration", "WithoutRegistration", consumerSwitch(nsqx.WithoutRegistration()), lookups},
+	{"without_envelopes", "WithoutEnvelopes", consumerSwitch(nsqx.WithoutEnvelopes()), nil},
+	{"without_failure_log", "WithoutFailureLog", consumerSwitch(nsqx.WithoutFailureLog()), nil},
 	{"pprof_labels", "WithPprofLabels", consumerSwitch(nsqx.WithPprofLabels()), nil},
 	{"without_backoff", "WithoutBackoff", consumerSwitch(nsqx.WithoutBackoff()), nil},
 	{"backoff_min_results", "WithBackoff.MinResults", setBackoff, nil},

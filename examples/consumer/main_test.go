@@ -18,6 +18,7 @@ import (
 	"github.com/nsqio/nsq/nsqd"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -75,6 +76,31 @@ func TestUnprintedMessageIsRequeued(t *testing.T) {
 	}
 }
 
+// TestDeadLettersStay: a dead letter is printed and requeued, unless -finish is given.
+func TestDeadLettersStay(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		left int
+	}{{nil, 1}, {[]string{"-finish"}, 0}} {
+		d := startNSQD(t)
+		var headers envelope.Writer
+		if err := headers.Set(envelope.DeadTopic, "orders"); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, d, string(headers.AppendTo(nil, []byte("dead"))), "alive")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		out := &sink{lines: 2, full: cancel}
+		args := append([]string{"-nsqd", d.RealTCPAddr().String(), "-channel", "test"}, tt.args...)
+		if err := run(ctx, args, out, io.Discard); err != nil {
+			t.Fatalf("run: %v", err)
+		}
+		if n := unfinished(d); n != tt.left {
+			t.Errorf("%q: nsqd has %d unfinished messages, want %d", tt.args, n, tt.left)
+		}
+	}
+}
+
 func TestRunEndsWithoutNSQD(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -116,7 +142,7 @@ func TestLogEnd(t *testing.T) {
 		&nsqx.ShutdownError{Abandoned: []observe.Abandoned{{ID: id, Attempts: 3, Requeued: true}}})
 	for _, text := range []string{
 		"msg=stopped finished=7 requeued=0 interrupted=2",
-		"msg=abandoned id=0123456789abcdef attempts=3 requeued=true",
+		"msg=abandoned msg.id=0123456789abcdef msg.attempts=3 requeued=true",
 	} {
 		if !strings.Contains(status.String(), text) {
 			t.Errorf("no %q in:\n%s", text, &status)

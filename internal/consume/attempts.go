@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/notify"
 )
 
 // uncountedSize is how many messages one half of uncounted remembers.
@@ -54,13 +55,8 @@ func (u *uncounted) count(d *handler.Delivery) int {
 	return int(u.young[key]) + int(u.old[key])
 }
 
-// deliveries is nsqd's number of the delivery. Its counter has 16 bits: 0 means that it has wrapped.
-func deliveries(d *handler.Delivery) int {
-	if d.Attempts == 0 {
-		return 1 << 16
-	}
-	return int(d.Attempts)
-}
+// deliveries is nsqd's number of the delivery.
+func deliveries(d *handler.Delivery) int { return notify.Attempts(d) }
 
 // attempts is how many deliveries count towards MaxAttempts, this one included.
 func (c *Consumer) attempts(d *handler.Delivery) int {

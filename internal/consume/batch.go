@@ -2,6 +2,7 @@ package consume
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/nsqx/nsqx/handler"
@@ -57,7 +58,7 @@ func (c *Consumer) ProcessBatch(ctx context.Context, msgs []*handler.Message) {
 			continue
 		}
 		if p, ok := err.(*handler.PanicError); ok && !logged && m.Outcome().Err != err {
-			c.logPanic(ctx, m, p) // of the telemetry, after the decision
+			c.reportPanic(ctx, m, p) // of the telemetry, after the decision
 			logged = true
 		}
 		c.events.Settled(m)
@@ -76,7 +77,7 @@ func (c *Consumer) rescueBatch(msgs []*handler.Message, err error) {
 	for _, m := range msgs {
 		d := (*handler.Delivery)(m)
 		if own := d.Answer(); own != nil && m.Outcome().Disposition == handler.Pending {
-			d.SetOutcome(c.decide(m.Context(), d, own))
+			c.conclude(m.Context(), d, own)
 			c.events.Settled(m)
 		} else {
 			c.rescueUnder(m.Context(), d, err)
@@ -87,7 +88,7 @@ func (c *Consumer) rescueBatch(msgs []*handler.Message, err error) {
 // settleBatch is settle for batches. The outcome of each message is that of settle for its answer.
 func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
 	return func(ctx context.Context, msgs []*handler.Message) error {
-		msgs = c.guardBatch(msgs)
+		msgs = c.dropUnhandled(msgs)
 		if len(msgs) == 0 {
 			return nil
 		}
@@ -101,27 +102,27 @@ func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
 			}
 		}
 		forEach(failed, func(m *handler.Message) {
-			d := (*handler.Delivery)(m)
-			d.SetOutcome(c.decide(m.Context(), d, answer(m, err)))
+			c.conclude(m.Context(), (*handler.Delivery)(m), answer(m, err))
 		})
 		return err
 	}
 }
 
-// guardBatch gives up what reaches the crash guard, and returns the other messages.
-func (c *Consumer) guardBatch(msgs []*handler.Message) []*handler.Message {
-	if c.cfg.CrashGuard == 0 {
-		return msgs
-	}
-	var alive []*handler.Message
-	for _, m := range msgs {
-		if d := (*handler.Delivery)(m); c.attemptsReach(d, c.cfg.CrashGuard) {
-			d.SetOutcome(c.decide(m.Context(), d, errCrashes))
-		} else {
-			alive = append(alive, m)
+// dropUnhandled settles what no handler is to see, and returns the other messages.
+func (c *Consumer) dropUnhandled(msgs []*handler.Message) []*handler.Message {
+	for i, m := range msgs {
+		if done, _ := c.settleUnhandled(m.Context(), (*handler.Delivery)(m)); !done {
+			continue
 		}
+		alive := slices.Clone(msgs[:i]) // msgs is the caller's
+		for _, m := range msgs[i+1:] {
+			if done, _ := c.settleUnhandled(m.Context(), (*handler.Delivery)(m)); !done {
+				alive = append(alive, m)
+			}
+		}
+		return alive
 	}
-	return alive
+	return msgs
 }
 
 // answer is what the handler of a batch says of one message; err is its result.

@@ -2,9 +2,10 @@ package consume
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/internal/guard"
+	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/middleware"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -47,7 +48,7 @@ func (c *Consumer) buildDead() {
 			observing = t.Producer(info)
 		}
 	}
-	c.sendDead = handler.ChainSend(observing)(c.dead.Transmit)
+	c.sendDead = handler.ChainSend(publish.Confirming(c.logLate), observing, publish.NoteConfirmed)(c.dead.Transmit)
 }
 
 // info is what telemetry gets to know.
@@ -72,7 +73,7 @@ func (c *Consumer) Process(ctx context.Context, m *handler.Message) handler.Outc
 	// To walk an error of the user's is user code, so only what the outermost Recover made is
 	// looked at.
 	if p, ok := err.(*handler.PanicError); ok && out.Err != err {
-		c.logPanic(ctx, m, p) // of the telemetry, after the decision
+		c.reportPanic(ctx, m, p) // of the telemetry, after the decision
 	}
 	c.events.Settled(m)
 	return out
@@ -83,7 +84,8 @@ func (c *Consumer) process(d *handler.Delivery) handler.Outcome {
 	return c.Process(d.Context(), d.Message())
 }
 
-// rescue settles a message whose chain was ended by runtime.Goexit. A decision that was made stays.
+// rescue settles a message whose chain, or an earlier rescue, was ended by runtime.Goexit. A decision
+// that was made stays.
 func (c *Consumer) rescue(d *handler.Delivery, err error) handler.Outcome {
 	return c.rescueUnder(d.Context(), d, err)
 }
@@ -91,18 +93,15 @@ func (c *Consumer) rescue(d *handler.Delivery, err error) handler.Outcome {
 func (c *Consumer) rescueUnder(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	out := d.Outcome()
 	if out.Disposition == handler.Pending {
-		out = c.settleFallback(ctx, d, err)
+		out = c.settleFallback(d, err)
 		d.SetOutcome(out)
+		c.report(ctx, d, out, true)
 		c.events.Settled(d.Message())
 	}
 	return out
 }
 
-// logPanic logs a panic with its stack.
-func (c *Consumer) logPanic(ctx context.Context, m *handler.Message, err error) {
-	var p *handler.PanicError
-	if guard.Call(func() { p = panicOf(err) }) != nil || p == nil {
-		return
-	}
-	c.logger.ErrorContext(ctx, "nsqx: panic while handling a message", "message", m, "panic", p.Value, "stack", string(p.Stack))
+// logLate logs what telemetry did after a dead letter was confirmed.
+func (c *Consumer) logLate(ctx context.Context, err error) {
+	c.events.FailNow(ctx, "telemetry has failed after a dead letter was confirmed", slog.LevelError, nil, []slog.Attr{slog.String("error", reason(err))})
 }

@@ -5,7 +5,6 @@ package consume
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
@@ -29,7 +28,6 @@ var ErrAlreadyRun = errors.New("nsqx: the service runs already, or has run: make
 // Consumer runs the handler of one channel. Its methods are safe for concurrent use.
 type Consumer struct {
 	cfg       Config
-	logger    *slog.Logger
 	chain     handler.Raw      // nil for batches
 	batch     handler.RawBatch // nil for single messages
 	events    *notify.Queue
@@ -40,7 +38,6 @@ type Consumer struct {
 	dead      *publish.Router // of dead letters
 	sendDead  handler.Send
 	uncounted uncounted
-	unread    unread
 
 	watching atomic.Bool  // see pool.Config
 	delayCut atomic.Bool  // the warning of a delay that was cut was given
@@ -76,7 +73,7 @@ func assemble(cfg Config) *Consumer {
 	topic, channel := cfg.Sub.Topic, cfg.Sub.Channel
 	logger := guard.Logger(cfg.Logger).With("topic", topic, "channel", channel)
 	c := &Consumer{
-		cfg: cfg, logger: logger, ready: make(chan struct{}), life: life{news: make(chan struct{}, 1)},
+		cfg: cfg, ready: make(chan struct{}), life: life{news: make(chan struct{}, 1)},
 		events: notify.New(logger, topic, channel, cfg.Hooks),
 		dead:   publish.New(publish.Config{Conn: deadLetterConn(cfg.Conn), Lazy: true, Again: true}),
 	}
@@ -110,6 +107,7 @@ func assemble(cfg Config) *Consumer {
 	if !cfg.NoRegistration {
 		cfg.Discover.Channel = channel
 	}
+	c.events.Connected(func() int { return len(c.links.Conns()) })
 	c.discovery = discover.New(cfg.Discover, owner{c}, cfg.NSQDs)
 	c.buildDead()
 	return c
@@ -182,7 +180,7 @@ func (c *Consumer) Refused(from *conn.Conn, err error) {
 }
 
 // Yielded implements [conn.Sink].
-func (c *Consumer) Yielded(*conn.Conn) { c.control.Wake() }
+func (c *Consumer) Yielded(*conn.Conn) { c.control.Yielded() }
 
 // attached is called when a connection is subscribed.
 func (c *Consumer) attached() {

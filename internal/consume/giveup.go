@@ -2,7 +2,6 @@ package consume
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
@@ -17,14 +16,8 @@ type GiveUp interface {
 
 	// Keep makes the message safe and returns what nsqd is told: DeadLetter or Drop, both of which
 	// are a FIN. After an error the message is not safe, and is requeued. ctx outlives the
-	// handler's.
-	Keep(ctx context.Context, e Env, d *handler.Delivery, cause error) (handler.Disposition, error)
-}
-
-// Env is what a GiveUp may use of its consumer.
-type Env struct {
-	Send handler.Send // publishes a dead letter
-	Log  func(ctx context.Context, text string, d *handler.Delivery, err error)
+	// handler's. send publishes a dead letter.
+	Keep(ctx context.Context, send handler.Send, d *handler.Delivery, cause error) (handler.Disposition, error)
 }
 
 // Unset is the GiveUp of a consumer without an option for it. The handler, or its policy, has asked
@@ -35,8 +28,7 @@ type Unset struct{}
 func (Unset) Configured() bool { return false }
 
 // Keep keeps nothing.
-func (Unset) Keep(ctx context.Context, e Env, d *handler.Delivery, cause error) (handler.Disposition, error) {
-	e.Log(ctx, "nsqx: message dropped: it was given up, and there is no dead letter", d, cause)
+func (Unset) Keep(context.Context, handler.Send, *handler.Delivery, error) (handler.Disposition, error) {
 	return handler.Drop, nil
 }
 
@@ -47,7 +39,7 @@ type Discard struct{}
 func (Discard) Configured() bool { return true }
 
 // Keep keeps nothing.
-func (Discard) Keep(context.Context, Env, *handler.Delivery, error) (handler.Disposition, error) {
+func (Discard) Keep(context.Context, handler.Send, *handler.Delivery, error) (handler.Disposition, error) {
 	return handler.Drop, nil
 }
 
@@ -61,15 +53,9 @@ func (c *Consumer) giveUp(ctx context.Context, d *handler.Delivery, err error) h
 	case failure == nil && disposition == handler.DeadLetter && !d.Answerable(): // a FIN would end the next delivery
 		return handler.Outcome{Disposition: handler.Expired, Err: err}
 	case failure == nil:
-		if disposition == handler.DeadLetter {
-			c.logger.WarnContext(ctx, "nsqx: dead letter", "message", d, "error", err)
-		}
 		return handler.Outcome{Disposition: disposition, Err: err}
 	}
-	if d.Fault() == nil { // else it is said once a minute
-		c.logger.ErrorContext(ctx, "nsqx: dead letter not confirmed, message is requeued", "message", d, "error", err, "failure", failure)
-	}
-	err = errors.Join(err, failure)
+	err = &keepError{err, c.destination(), failure}
 	if out, ok := unanswerable(d, err); ok {
 		return out
 	}
@@ -77,7 +63,7 @@ func (c *Consumer) giveUp(ctx context.Context, d *handler.Delivery, err error) h
 	if delay < 0 {
 		delay = fallbackDelay
 	}
-	return c.requeue(ctx, d, delay, err)
+	return c.requeue(d, delay, err)
 }
 
 // keep calls the GiveUp with a ctx that has the values of the handler's, but ends only when a
@@ -86,11 +72,7 @@ func (c *Consumer) keep(ctx context.Context, d *handler.Delivery, cause error) (
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(c.settling, func() { cancel(context.Cause(c.settling)) })()
-	return c.cfg.GiveUp.Keep(ctx, Env{Send: c.sendDead, Log: c.logError}, d, cause)
-}
-
-func (c *Consumer) logError(ctx context.Context, text string, d *handler.Delivery, err error) {
-	c.logger.ErrorContext(ctx, text, "message", d, "error", err)
+	return c.cfg.GiveUp.Keep(ctx, c.sendDead, d, cause)
 }
 
 // keepTouched touches d now and each third of its message timeout, until stop is called.

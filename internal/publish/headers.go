@@ -2,31 +2,69 @@ package publish
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 )
 
+var errNoRoom = errors.New("nsqx: the message has no room for what must go with it: it would be larger than nsqd accepts (MaxMessageSize of conn.Config)")
+
 // encodeHeaders appends to dst the bodies that go to nsqd: in an envelope if there are headers
-// and they may be sent. A body that would exceed MaxMessageSize with them goes without, and is
-// counted.
-func (r *Router) encodeHeaders(dst [][]byte, out *handler.Outgoing) [][]byte {
+// and they may be sent, or if a payload begins like one. A body that would exceed MaxMessageSize
+// with headers goes without, and is counted; but it is an error if one of them is required.
+func (r *Router) encodeHeaders(dst [][]byte, out *handler.Outgoing) ([][]byte, error) {
 	dst = slices.Grow(dst, len(out.Messages))
 	var both mergedHeaders
 	for i := range out.Messages {
 		m := &out.Messages[i]
 		headers, body := both.of(out, m), m.Body
-		switch {
-		case !out.Envelope || headers.Len() == 0:
-		case headers.Size(body) > r.limits.MaxMessageSize:
-			r.skipped.Add(1)
-		default:
-			body = headers.AppendTo(nil, body)
+		if wrap := !out.Raw && envelope.Is(body); wrap || headers.Len() > 0 {
+			var err error
+			if body, err = r.encode(headers, body, out.Envelope, wrap); err != nil {
+				return dst, err
+			}
 		}
 		dst = append(dst, body)
 	}
-	return dst
+	return dst, nil
+}
+
+// encode puts headers before one body, if they may be sent.
+func (r *Router) encode(headers *envelope.Writer, body []byte, sent, wrap bool) ([]byte, error) {
+	key, required := headers.Required()
+	if !sent {
+		switch {
+		case required:
+			return nil, fmt.Errorf("nsqx: header %.64q must go with the message, and the producer sends no headers: see WithEnvelope", key)
+		case !wrap:
+			return body, nil
+		}
+		headers = new(envelope.Writer)
+	}
+	defer func(w *envelope.Writer, limit int, verbatim bool) { w.Limit, w.Verbatim = limit, verbatim }(headers, headers.Limit, headers.Verbatim)
+	headers.Verbatim = headers.Verbatim || wrap
+	excess := headers.Size(body) - r.limits.MaxMessageSize
+	switch {
+	case required && !headers.Complete(body):
+		return nil, fmt.Errorf("nsqx: header %.64q must go with the message, and an envelope has no room for all such headers", key)
+	case excess <= 0:
+		return headers.AppendTo(nil, body), nil
+	case !required && !wrap:
+		r.skipped.Add(1)
+		return body, nil
+	case !required:
+		r.skipped.Add(1)
+		headers = &envelope.Writer{Verbatim: true}
+	default:
+		headers.Limit = 1 // what is required alone
+	}
+	if headers.Size(body) > r.limits.MaxMessageSize {
+		return nil, errNoRoom
+	}
+	return headers.AppendTo(nil, body), nil
 }
 
 // mergedHeaders merges the common headers of a publish with those of its messages, one after
