@@ -224,6 +224,9 @@ func (c *sharedConfig) validateShared() {
 	if c.given["WithNSQDFilter"] && !c.discovers() {
 		c.fault("WithNSQDFilter", "needs WithLookupd or WithDiscoverer: the addresses of WithNSQD are not filtered")
 	}
+	if c.given["WithAddressRewrite"] && !c.discovers() {
+		c.fault("WithAddressRewrite", "needs WithLookupd or WithDiscoverer: the addresses of WithNSQD are dialled as they are")
+	}
 	for _, option := range []string{"WithLookupInterval", "WithMaxNSQDs"} {
 		if c.given[option] && !c.discovers() && c.override == nil {
 			c.fault(option, "needs WithLookupd or WithDiscoverer: it does not apply to the addresses of WithNSQD")
@@ -273,7 +276,7 @@ func (c *sharedConfig) applyOverride() {
 		return
 	}
 	c.nsqds = slices.Clone(c.override.Addrs)
-	c.discover.Lookupds, c.discover.Sources, c.discover.Filter = nil, nil, nil
+	c.discover.Lookupds, c.discover.Sources, c.discover.Filter, c.discover.Rewrite = nil, nil, nil, nil
 	c.lookupds, c.lookupdClient.HTTPClient = c.override.Lookupds, c.override.Client
 	c.makeLookupds()
 	if len(c.nsqds) == 0 && len(c.lookupds) == 0 {

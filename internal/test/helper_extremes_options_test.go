@@ -39,6 +39,7 @@ func sharedExtremes() map[string]extremes[nsqx.Option] {
 			})})},
 		"WithLookupInterval": {network: true, needs: names, of: values(nsqx.WithLookupInterval, append(someDurations, 100*time.Millisecond)...)},
 		"WithMaxNSQDs":       {network: true, needs: names, of: values(nsqx.WithMaxNSQDs, append(someInts, 4096, 4097)...)},
+		"WithAddressRewrite": {network: true, needs: names, of: values(nsqx.WithAddressRewrite, nil, func(addr string) string { return addr })},
 		"WithNSQDFilter":     {network: true, needs: names, of: values(nsqx.WithNSQDFilter, nil, func(string) bool { return true })},
 		"WithLookupdClient": {needs: []nsqx.Option{nsqx.WithLookupd("a:4161")}, of: values(nsqx.WithLookupdClient, nsqx.LookupdClient{},
 			nsqx.LookupdClient{HTTPClient: new(http.Client)}, nsqx.LookupdClient{HTTPClient: &http.Client{Timeout: math.MinInt64}},

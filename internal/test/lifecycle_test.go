@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/retry"
 )
 
 // TestRunEndsInOrder: a server and a consumer end first, then the producer that they publish with,
@@ -231,4 +233,67 @@ func TestStartFails(t *testing.T) {
 		time.AfterFunc(time.Second, func() { cancel(errOther) })
 		wantErr(t, "Start", c.Start(ctx), errOther)
 	})
+}
+
+// TestBytesCutIsLogged: WithMaxInFlightBytes that allows fewer messages than WithMaxInFlight is logged
+// once.
+func TestBytesCutIsLogged(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		var log logbook
+		c := newLoggedConsumer(t, &log, sleeps(10*time.Millisecond, nil), s.Option(),
+			nsqx.WithConcurrency(100), nsqx.WithMaxInFlight(100), nsqx.WithMaxInFlightBytes(1<<20))
+		nsqxtest.Run(t, c)
+		for range 300 {
+			s.Publish("orders", bytes.Repeat([]byte("x"), 100<<10))
+		}
+		s.Await("orders", "billing", finished(300))
+		want(t, "lines", log.count(slog.LevelWarn, "nsqx: fewer messages are in flight than are asked for, since bodies are large, said once; see WithMaxInFlightBytes"), 1)
+	})
+}
+
+// TestPprofLabels: handlers have the labels of their consumer, also in their contexts.
+func TestPprofLabels(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		var got synced[string]
+		c := newConsumer(t, func(ctx context.Context, _ string) error {
+			topic, _ := pprof.Label(ctx, "topic")
+			channel, _ := pprof.Label(ctx, "channel")
+			var profile bytes.Buffer
+			wantErr(t, "profile", pprof.Lookup("goroutine").WriteTo(&profile, 1), nil)
+			if !strings.Contains(profile.String(), `labels: {"channel":"billing", "topic":"orders"}`) {
+				t.Error("the goroutine has no labels")
+			}
+			got.add(topic + "/" + channel)
+			return nil
+		}, s.Option(), nsqx.WithPprofLabels())
+		nsqxtest.Run(t, c)
+		publish(s, 1)
+		s.Await("orders", "billing", finished(1))
+		want(t, "labels", got.all()[0], "orders/billing")
+	})
+}
+
+// TestAfterQuietly: a quiet failure is an attempt, and not a failure for the breaker.
+func TestAfterQuietly(t *testing.T) {
+	for name, quiet := range map[string]bool{"quiet": true, "loud": false} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t)
+			c := newConsumer(t, func(context.Context, string) error {
+				if quiet {
+					return retry.AfterQuietly(time.Second, errBill)
+				}
+				return retry.After(time.Second, errBill)
+			}, s.Option(), nsqx.WithMaxAttempts(3), nsqx.WithDiscard())
+			nsqxtest.Run(t, c)
+			publish(s, 100)
+			time.Sleep(time.Second / 2)
+			want(t, "breaker is open", c.Stats().Backoff, !quiet)
+			if quiet {
+				s.Await("orders", "billing", finished(100)) // at the third attempt
+				want(t, "dropped", c.Stats().Dropped, 100)
+			}
+		})
+	}
 }
