@@ -9,15 +9,22 @@ import (
 // open takes the envelope off the body. A message whose envelope cannot be read is delivered
 // all the same; Typed reports the error.
 func (m *Message) open() {
-	_, payload, err := envelope.Split(m.Body)
+	h, payload, err := envelope.Split(m.Body)
 	x := m.read.newExtra()
 	x.enveloped, x.raw = true, m.Body
 	m.extra.Store(x)
-	if err != nil {
-		m.state.Store(unreadable)
-		return
+	var state uint32
+	if isScheduled(h) {
+		state = scheduled
 	}
-	m.Body = payload
+	if err == nil {
+		m.Body = payload
+	} else {
+		state |= unreadable
+	}
+	if state != 0 {
+		m.state.Store(state)
+	}
 }
 
 // envelopeError returns why the envelope cannot be read; nil if it can.

@@ -43,6 +43,7 @@ const (
 	expired                // nsqd has said that it no longer waits
 	unreadable             // the envelope of the body cannot be read
 	released               // the memory of the body is given back
+	scheduled              // a header says when the message may be handled, or until when
 )
 
 // Topic returns the topic that the message was published to.

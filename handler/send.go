@@ -16,16 +16,19 @@ type Outgoing struct {
 	// replace messages and bodies, but must not change the bytes of a body.
 	Messages []OutgoingMessage
 
-	// Delay, if above 0, is how long nsqd keeps the message before it delivers it (DPUB). It is
-	// rounded up to milliseconds. There must be one message only.
+	// Delay, if above 0, is how long no handler gets the messages. It is rounded up to
+	// milliseconds. Without Envelope nsqd alone keeps to it (DPUB): there must be one message
+	// only, and the delay be within MaxDelay of conn.Config. With Envelope a header says it to
+	// consumers: see nsqx.Producer.PublishAt.
 	Delay time.Duration
 
 	// Headers are common to all messages. They are sent only if Envelope is set. They count for
 	// each message: with its own headers, at most Limit bytes are sent.
 	Headers envelope.Writer
 
-	// Envelope says that consumers of the topic can read an envelope; see WithEnvelope. If
-	// false, no headers are sent.
+	// Envelope says that consumers of the topic can read an envelope; see WithEnvelope. Messages
+	// then get an id, unless they have one, and the time of the publish. If false, no headers are
+	// sent.
 	Envelope bool
 
 	// NSQD is the address of the nsqd to prefer; "" for any. After the publish it is the nsqd
