@@ -34,7 +34,7 @@ type RedriveReport struct {
 // way, and returns ctx.Err() with the report.
 //
 // A message is published as it was before, with its own headers and trace, and in an envelope only
-// if it came in one. The dead letter is finished when that is confirmed, so a message may be
+// if it came in one. Only its end is gone: a message that had expired is handled. The dead letter is finished when that is confirmed, so a message may be
 // published twice, but is never lost.
 //
 // A message that fails again returns to from. So that none circulates, Redrive leaves dead letters
@@ -54,6 +54,7 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	in := newConsumerConfig(from, cfg.channel, []ConsumerOption{both,
 		WithoutRegistration(), WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
 		WithRetry(retry.Exponential(time.Second, time.Minute)), WithoutBackoff()})
+	in.consume.AnyTime = true
 	if err := errors.Join(errors.Join(cfg.faults...), in.validate()); err != nil {
 		return RedriveReport{}, err
 	}
@@ -264,6 +265,7 @@ func (r *redrive) outgoing(m *handler.Message) *handler.Outgoing {
 		out.Topic, _ = headers.Get(envelope.DeadTopic)
 	}
 	undescribe(&headers)
+	headers.Delete(envelope.Expires)
 	headers.Limit = envelope.MaxLimit
 	out.Messages = []handler.OutgoingMessage{{Body: headers.AppendTo(nil, payload)}}
 	return out

@@ -33,6 +33,11 @@ type Stats struct {
 	// long, had no room, or the consumer was paused or its breaker opened.
 	GivenBack uint64
 
+	// Early counts deliveries, of those in Requeued, that came before the message may be handled: see
+	// nsqx.Producer.PublishAt. Stale counts those, of Dropped and DeadLettered, that came too late for
+	// a handler: see nsqx.WithTTL and nsqx.WithSkipOlder.
+	Early, Stale uint64
+
 	// EnvelopesSkipped counts dead letters published without their headers, because with them they
 	// would exceed nsqd's message size.
 	EnvelopesSkipped uint64

@@ -82,6 +82,7 @@
 //	decode_error          the payload cannot be decoded
 //	E_…                   the error code of nsqd
 //	max_attempts          dead-lettered at the last attempt, for an error without a type of its own, or unhandled
+//	stale                 not handled, since it had expired or was too old
 //	timeout               a deadline of a context, including the message timeout
 //	canceled              a cancelled context, also by a shutdown or a lost connection
 //	_OTHER                any other error after 64 different ones

@@ -45,6 +45,7 @@ func TestErrorTypes(t *testing.T) {
 		"envelope":            {&handler.DecodeError{Err: &envelope.FormatError{Err: envelope.ErrVersion}}, "malformed_envelope"},
 		"code of nsqd":        {protocolError(t, "E_BAD_TOPIC PUB"), "E_BAD_TOPIC"},
 		"nsqd without a code": {protocolError(t, "what?"), "*wire.ProtocolError"},
+		"stale":               {fmt.Errorf("skipped: %w", handler.ErrStale), "stale"},
 		"message timeout":     {handler.ErrMessageTimeout, "timeout"},
 		"deadline":            {fmt.Errorf("bill: %w", context.DeadlineExceeded), "timeout"},
 		"canceled":            {errors.Join(errBill, context.Canceled), "canceled"},

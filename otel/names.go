@@ -52,6 +52,7 @@ const (
 	errorDecode    = "decode_error"
 	errorEnvelope  = "malformed_envelope"
 	errorAttempts  = "max_attempts"
+	errorStale     = "stale"
 	errorOther     = "_OTHER"
 	maxErrorTypes  = 64  // further ones are errorOther
 	maxDescription = 256 // bytes

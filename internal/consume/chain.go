@@ -40,11 +40,22 @@ func (c *Consumer) build(raw handler.Raw) {
 		c.settle,
 		inner,
 		middleware.Recover(), // middleware sees an error, not a panic
+		c.readable,
 	)(raw)
 }
 
 // Process runs a message through the chain under ctx, and returns the outcome.
 func (c *Consumer) Process(ctx context.Context, m *handler.Message) handler.Outcome {
+	d := (*handler.Delivery)(m)
+	if wait, early := c.wait(d); early {
+		d.SetOutcome(handler.Outcome{Disposition: handler.Requeue, Delay: wait})
+		return d.Outcome()
+	}
+	return c.handle(ctx, m)
+}
+
+// handle is Process for a message whose time has come.
+func (c *Consumer) handle(ctx context.Context, m *handler.Message) handler.Outcome {
 	err := c.chain(ctx, m)
 	out := m.Outcome()
 	if out.Disposition == handler.Pending {
@@ -59,9 +70,9 @@ func (c *Consumer) Process(ctx context.Context, m *handler.Message) handler.Outc
 	return out
 }
 
-// process is Process for a worker.
+// process is handle for a worker.
 func (c *Consumer) process(d *handler.Delivery) handler.Outcome {
-	return c.Process(d.Context(), d.Message())
+	return c.handle(d.Context(), d.Message())
 }
 
 // rescue settles a message whose chain was ended by runtime.Goexit. A decision that was made stays.

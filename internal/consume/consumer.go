@@ -43,6 +43,8 @@ type Consumer struct {
 	delayCut atomic.Bool  // the warning of a delay that was cut was given
 	sparedAt atomic.Int64 // when spare has warned last, in seconds since 1970
 
+	stale atomic.Uint64 // messages that were skipped
+
 	settling     context.Context // ends when even dead letters are not waited for
 	stopSettling context.CancelCauseFunc
 
@@ -71,7 +73,7 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 	}
 	c.settling, c.stopSettling = context.WithCancelCause(context.Background())
 	c.pool = pool.New(pool.Config{
-		Process: c.process, Rescue: c.rescue,
+		Process: c.process, Rescue: c.rescue, Early: c.early,
 		Watching: &c.watching, Succeeded: func() { c.control.Succeeded() },
 		MaxRequeueDelay: cfg.MaxRequeueDelay, Unhandled: c.uncounted.add,
 	})

@@ -31,6 +31,10 @@ func (c *Consumer) settle(next handler.Raw) handler.Raw {
 			d.SetOutcome(c.decide(ctx, d, errCrashes))
 			return errCrashes
 		}
+		if err := c.tooLate(d); err != nil {
+			d.SetOutcome(c.decide(ctx, d, err))
+			return err
+		}
 		err := next(ctx, m)
 		if err == nil && !pool.Lost(d) { // nearly always
 			d.SetOutcome(handler.Outcome{Disposition: handler.Finish})
@@ -62,6 +66,9 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 		c.logger.ErrorContext(ctx, "nsqx: crash guard: message given up unhandled", "message", d)
 		return c.giveUp(ctx, d, err)
 	}
+	if _, stale := err.(*staleError); stale {
+		return c.skip(ctx, d, err)
+	}
 	c.logPanic(ctx, d.Message(), err)
 	verdict := retry.Of(c.classify(err))
 	switch verdict.Action {
@@ -83,7 +90,7 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 func (c *Consumer) failed(ctx context.Context, d *handler.Delivery, verdict retry.Verdict, err error) handler.Outcome {
 	delay := verdict.Delay
 	if verdict.Action == retry.Backoff {
-		delay = c.cfg.Retry.Delay(deliveries(d), err)
+		delay = c.cfg.Retry.Delay(c.delivered(d), err)
 		switch {
 		case delay >= 0:
 		case c.cfg.Retry.Delay(1, err) < 0: // for such an error, whatever the attempt
@@ -169,7 +176,7 @@ func (c *Consumer) classify(err error) error {
 
 // tooOld reports whether a failed message has reached MaxAge.
 func (c *Consumer) tooOld(d *handler.Delivery) bool {
-	return c.cfg.MaxAge > 0 && d.Timestamp().UnixNano() > 0 && time.Since(d.Timestamp()) > c.cfg.MaxAge
+	return c.cfg.MaxAge > 0 && older(d, c.cfg.MaxAge)
 }
 
 // requeue returns the outcome of a message that is delivered again.
