@@ -1,7 +1,6 @@
 package nsqx
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +23,8 @@ type producerConfig struct {
 	publisher    *Publisher
 	middleware   []handler.SendMiddleware
 	envelope     bool
+	identity     identity
+	ttl          time.Duration // 0: none
 	waitTimeout  time.Duration
 	closeTimeout time.Duration
 	atLeastOnce  bool
@@ -41,7 +42,7 @@ func newProducerConfig(opts []ProducerOption) *producerConfig {
 
 // ofProducer are the options that may be combined with WithPublisher. The others belong to the
 // publisher.
-var ofProducer = []string{"WithPublisher", "WithSendMiddleware", "WithEnvelope", "WithCloseTimeout"}
+var ofProducer = []string{"WithPublisher", "WithSendMiddleware", "WithEnvelope", "WithCloseTimeout", "WithMessageID", "WithKey", "WithTTL"}
 
 // validate returns every fault, joined.
 func (c *producerConfig) validate() error {
@@ -75,8 +76,8 @@ func WithProducerOptions(opts ...ProducerOption) ProducerOption {
 }
 
 // WithPublisher makes a producer publish through p, which other producers may share. Only
-// [WithSendMiddleware], [WithEnvelope] and [WithCloseTimeout] may be combined with it. Defaults to
-// a publisher of the producer's own.
+// [WithSendMiddleware], [WithEnvelope], [WithMessageID], [WithKey], [WithTTL] and [WithCloseTimeout]
+// may be combined with it. Defaults to a publisher of the producer's own.
 func WithPublisher(p *Publisher) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithPublisher")
@@ -98,9 +99,11 @@ func WithSendMiddleware(mw ...handler.SendMiddleware) ProducerOption {
 }
 
 // WithEnvelope sends headers in an envelope around the payload: those of handler.WithHeader,
-// [Header] and middleware, and the trace of [WithTelemetry]. All consumers of the topic must be
-// able to read it: nsqx's can, others call envelope.Split. A body without headers stays plain.
-// Defaults to off: headers are not sent.
+// [Header] and middleware, and the trace of [WithTelemetry]. Each message gets an id, a UUID of
+// version 7 unless [WithMessageID] gives another, and the time of its publish: see UID and
+// PublishedAt of [handler.Message]. All consumers of the topic must be able to read an envelope:
+// nsqx's can, others call envelope.Split. Defaults to off: a body is the payload alone, without
+// headers, id and time.
 func WithEnvelope() ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithEnvelope")
@@ -139,34 +142,4 @@ func WithCloseTimeout(d time.Duration) ProducerOption {
 		}
 		c.closeTimeout = d
 	})
-}
-
-// PublishOption is an option of one publish. A nil option is ignored.
-type PublishOption interface{ applyPublish(*publishConfig) }
-
-type publishOption func(*publishConfig)
-
-func (o publishOption) applyPublish(c *publishConfig) { o(c) }
-
-// publishConfig holds the options of one publish.
-type publishConfig struct{ ctx context.Context }
-
-// Header sets a header of one publish, as [handler.WithHeader] does for all under a ctx; it
-// replaces one with the same key. Requires [WithEnvelope].
-func Header(key, value string) PublishOption {
-	return publishOption(func(c *publishConfig) { c.ctx = handler.WithHeader(c.ctx, key, value) })
-}
-
-// withOptions applies the options of a publish to its ctx.
-func withOptions(ctx context.Context, opts []PublishOption) context.Context {
-	if len(opts) == 0 {
-		return ctx
-	}
-	c := publishConfig{ctx}
-	for _, o := range opts {
-		if o != nil {
-			o.applyPublish(&c)
-		}
-	}
-	return c.ctx
 }

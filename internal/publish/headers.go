@@ -8,21 +8,34 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
+// roomSize is how many bytes of bodies are allocated together, at most, unless one is larger.
+const roomSize = 64 << 10
+
 // encodeHeaders appends to dst the bodies that go to nsqd: in an envelope if there are headers
 // and they may be sent. A body that would exceed MaxMessageSize with them goes without, and is
 // counted.
 func (r *Router) encodeHeaders(dst [][]byte, out *handler.Outgoing) [][]byte {
 	dst = slices.Grow(dst, len(out.Messages))
 	var both mergedHeaders
+	var room []byte // for bodies to come
 	for i := range out.Messages {
 		m := &out.Messages[i]
-		headers, body := both.of(out, m), m.Body
+		headers, body, size := both.of(out, m), m.Body, 0
+		enveloped := out.Envelope && headers.Len() > 0
+		if enveloped {
+			size = headers.Size(body)
+		}
 		switch {
-		case !out.Envelope || headers.Len() == 0:
-		case headers.Size(body) > r.limits.MaxMessageSize:
+		case !enveloped:
+		case size > r.limits.MaxMessageSize:
 			r.skipped.Add(1)
 		default:
-			body = headers.AppendTo(nil, body)
+			if cap(room)-len(room) < size { // one allocation for many
+				room = make([]byte, 0, max(size, min(size*(len(out.Messages)-i), roomSize)))
+			}
+			start := len(room)
+			room = headers.AppendTo(room, body)
+			body = room[start:len(room):len(room)]
 		}
 		dst = append(dst, body)
 	}

@@ -38,6 +38,7 @@ type Publisher struct {
 	Work   Tracker // publishes under way
 
 	cfg       Settings
+	logger    *slog.Logger
 	events    *notify.Queue
 	discovery *discover.Discovery
 	stop      context.CancelFunc // ends discovery
@@ -49,7 +50,7 @@ type Publisher struct {
 // Start returns a publisher that connects at once.
 func Start(cfg Settings) *Publisher {
 	logger := guard.Logger(cfg.Logger)
-	p := &Publisher{cfg: cfg, found: make(chan struct{}), closed: make(chan struct{})}
+	p := &Publisher{cfg: cfg, logger: logger, found: make(chan struct{}), closed: make(chan struct{})}
 	p.events = notify.New(logger, "", "", cfg.Hooks)
 	p.Router = New(Config{
 		Conn: cfg.Conn, Again: cfg.AtLeastOnce, WaitTimeout: cfg.WaitTimeout, Post: p.events.Conn,
@@ -91,15 +92,18 @@ func (p *Publisher) Healthy() error {
 }
 
 // Chain builds the way of a publish, once: telemetry → headers → the publisher's middleware → more →
-// Transmit.
+// Transmit. Enveloped says whether it adds an envelope.
 func (p *Publisher) Chain(topic string, more []handler.SendMiddleware, envelope bool) handler.Send {
 	var observing handler.SendMiddleware
 	if t := p.cfg.Telemetry; t != nil {
 		observing = t.Producer(observe.ProducerInfo{Topic: topic, ClientID: p.cfg.Conn.ClientID})
 	}
-	inner := handler.ChainSend(observing, p.Router.RejectHeaders, handler.ContextHeaders,
+	inner := handler.ChainSend(observing, p.Router.RejectHeaders, handler.ContextHeaders, p.Router.Stamp,
 		handler.ChainSend(p.cfg.Middleware...), handler.ChainSend(more...))(p.Router.Transmit)
-	envelope = envelope || p.cfg.Envelope
+	envelope = p.Enveloped(envelope)
+	if observing != nil && topic != "" && !envelope {
+		p.logger.Info("nsqx: traces end at this producer, which sends no headers: see WithEnvelope", "topic", topic)
+	}
 	return func(ctx context.Context, out *handler.Outgoing) (err error) {
 		defer func() {
 			if r := recover(); r != nil { // perhaps after nsqd had confirmed it
@@ -110,6 +114,9 @@ func (p *Publisher) Chain(topic string, more []handler.SendMiddleware, envelope 
 		return inner(ctx, out)
 	}
 }
+
+// Enveloped reports whether a chain adds an envelope.
+func (p *Publisher) Enveloped(envelope bool) bool { return envelope || p.cfg.Envelope }
 
 // Through publishes by a chain, unless the publisher is closed.
 func (p *Publisher) Through(ctx context.Context, chain handler.Send, out *handler.Outgoing) error {

@@ -3,8 +3,10 @@ package publish
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 )
 
@@ -14,12 +16,19 @@ const keptBodies = 64
 // Transmit is the last step of a publish: it puts headers into the bodies, splits them at nsqd's
 // limits, and publishes one command after the other.
 func (r *Router) Transmit(ctx context.Context, out *handler.Outgoing) error {
+	delay, held, added, err := r.schedule(out)
+	if err != nil {
+		return r.Reject(len(out.Messages), out.Topic, err)
+	}
 	buf, ok := r.buffers.Get().(*[][]byte)
 	if !ok {
 		buf = new([][]byte)
 	}
 	bodies := r.encodeHeaders((*buf)[:0], out)
-	err := r.publishAll(ctx, out, bodies)
+	if added {
+		out.Headers.Delete(envelope.NotBefore)
+	}
+	err = r.publishAll(ctx, out, bodies, delay, held)
 	r.count(len(bodies), err)
 	if cap(bodies) <= keptBodies {
 		clear(bodies) // the pool must not keep payloads
@@ -30,11 +39,14 @@ func (r *Router) Transmit(ctx context.Context, out *handler.Outgoing) error {
 }
 
 // publishAll validates all commands before it publishes the first.
-func (r *Router) publishAll(ctx context.Context, out *handler.Outgoing, bodies [][]byte) error {
-	pub := conn.Pub{Topic: out.Topic, Bodies: bodies, Delay: out.Delay}
-	if len(bodies) <= 1 || out.Delay != 0 {
+func (r *Router) publishAll(ctx context.Context, out *handler.Outgoing, bodies [][]byte, delay time.Duration, held bool) error {
+	pub := conn.Pub{Topic: out.Topic, Bodies: bodies, Delay: delay}
+	if len(bodies) <= 1 || delay != 0 {
 		if err := pub.Validate(r.limits); err != nil {
 			return err
+		}
+		if held {
+			return r.publishHeld(ctx, &pub, out.NSQD, &out.NSQD)
 		}
 		return r.publishTo(ctx, &pub, out.NSQD, &out.NSQD)
 	}
