@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -466,5 +467,55 @@ func TestEarlyIsNoRun(t *testing.T) {
 		st := c.Stats()
 		want(t, "given back", st.GivenBack, 0)
 		want(t, "finished", st.Finished, 60)
+	})
+}
+
+// TestDelaysInChaos: connections are cut and nsqds are stopped while messages wait. None is early, none
+// is lost, and each channel handles all of them.
+func TestDelaysInChaos(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		const n = 300
+		r := rand.New(rand.NewPCG(1, 2))
+		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithPatience(day))
+		var billing, mailing arrivals
+		_, _ = consume(t, servers, billing.handle, max3, dead)
+		c, err := nsqx.NewConsumer("orders", "mailing", codec.String(), mailing.handle, nsqxtest.Option(servers...), nsqx.WithLogger(discard))
+		wantErr(t, "NewConsumer", err, nil)
+		nsqxtest.Run(t, c)
+		p := newProducer(t, nsqx.WithPublisher(newPublisher(t, servers, nsqx.WithEnvelope())))
+		due := make(map[string]time.Time)
+		var last time.Time
+		for _, body := range numbered(n) {
+			due[body] = time.Now().Add(time.Duration(r.Int64N(int64(5 * time.Hour))))
+			if due[body].After(last) {
+				last = due[body]
+			}
+			wantKind(t, p.PublishAt(t.Context(), due[body], body), nil)
+		}
+		for time.Now().Before(last) {
+			s := servers[r.IntN(3)]
+			switch r.IntN(3) {
+			case 0:
+				s.ResetConns()
+			case 1:
+				s.Disconnect()
+			default:
+				s.Stop()
+				time.Sleep(10 * time.Second)
+				s.Start("")
+			}
+			time.Sleep(time.Duration(r.Int64N(int64(5 * time.Minute))))
+		}
+		time.Sleep(10 * time.Minute)
+		for _, a := range []*arrivals{&billing, &mailing} {
+			seen := make(map[string]bool)
+			for _, run := range a.all() {
+				seen[run.body] = true
+				if late := run.at.Sub(due[run.body]); late < 0 || late > 5*time.Minute {
+					t.Errorf("%s was handled %v after its time", run.body, late)
+				}
+			}
+			want(t, "messages handled", len(seen), n)
+		}
 	})
 }
