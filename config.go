@@ -25,6 +25,9 @@ const (
 	// defaultConcurrency suits handlers that wait for a database: a small pod has one or two
 	// processors.
 	defaultConcurrency = 16
+
+	defaultBatchSize = 100
+	defaultBatchWait = 100 * time.Millisecond
 )
 
 // sharedConfig holds the options that all kinds of services share.
@@ -57,6 +60,7 @@ type consumerConfig struct {
 
 	givesUp         string // the option that set consume.GiveUp
 	plainDeadLetter bool
+	batch           consume.Batch
 }
 
 func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerConfig {
@@ -75,6 +79,55 @@ func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerCo
 	}
 	WithConsumerOptions(opts...).applyConsumer(c)
 	return c
+}
+
+// checkHandler checks the codec and the handler.
+func (c *consumerConfig) checkHandler(codec any, noHandler bool) {
+	if codec == nil {
+		c.fault("codec", "is nil; pass one, such as codec.JSON[T]()")
+	} else if v, ok := codec.(interface{ Validate() error }); ok {
+		c.add(v.Validate())
+	}
+	if noHandler {
+		c.fault("handler", "is nil")
+	}
+}
+
+// forbid adds a fault for each option that the constructor does not take.
+func (c *consumerConfig) forbid(constructor string, options ...string) {
+	for _, option := range options {
+		if !c.given[option] {
+			continue
+		}
+		instead := "use NewBatchConsumer"
+		switch option {
+		case "WithMiddleware":
+			instead = "use WithBatchMiddleware"
+		case "WithBatchMiddleware":
+			instead = "use WithMiddleware"
+		case "WithoutBatchTouch":
+			instead = "see middleware.AutoTouch"
+		}
+		c.fault(option, "is not for "+constructor+"; "+instead)
+	}
+}
+
+// validateBatch sets what differs for a consumer of batches, and checks it.
+func (c *consumerConfig) validateBatch() {
+	b := &c.batch
+	if !c.given["WithBatch"] {
+		b.Size, b.Wait = defaultBatchSize, defaultBatchWait
+	}
+	if !c.given["WithConcurrency"] {
+		c.consume.Concurrency = 1
+	}
+	if timeout := c.consume.Sub.MessageTimeout; timeout > 0 && b.Wait >= timeout {
+		c.fault("WithBatch", fmt.Sprintf("waits for %v, want less than the %v of WithMessageTimeout", b.Wait, timeout))
+	}
+	if most := c.consume.MaxInFlight; most > 0 && b.Size > most {
+		c.fault("WithBatch", fmt.Sprintf("has size %d, want at most the %d of WithMaxInFlight", b.Size, most))
+	}
+	c.consume.Batch = b
 }
 
 // validate completes the configuration of the consumer, and returns every fault, joined.
@@ -157,10 +210,8 @@ func (c *sharedConfig) validateShared() {
 
 // makeLookupds makes a client for each nsqlookupd.
 func (c *sharedConfig) makeLookupds() {
-	for i, addr := range c.lookupds {
-		if slices.Contains(c.lookupds[:i], addr) {
-			continue
-		}
+	known := make(map[string]bool)
+	for _, addr := range c.lookupds {
 		client, err := lookup.NewClient(addr, lookup.Config{
 			HTTPClient: c.lookupdClient.HTTPClient, Authorization: c.lookupdClient.Authorization,
 		})
@@ -168,7 +219,10 @@ func (c *sharedConfig) makeLookupds() {
 			c.fault("WithLookupd", "has a faulty address: "+err.Error())
 			continue
 		}
-		c.discover.Lookupds = append(c.discover.Lookupds, client)
+		if key := client.URL(); !known[key] {
+			known[key] = true
+			c.discover.Lookupds = append(c.discover.Lookupds, client)
+		}
 	}
 }
 

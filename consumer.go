@@ -7,6 +7,7 @@ import (
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/consume"
+	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // Consumer passes the messages of one channel to a handler, and tells nsqd the outcome of each
@@ -78,24 +79,37 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	logger                 slog.Default()                    WithLogger
 func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func[T], opts ...ConsumerOption) (*Consumer[T], error) {
 	cfg := newConsumerConfig(topic, channel, opts)
-	var raw handler.Raw
-	if c == nil {
-		cfg.fault("codec", "is nil; pass one, such as codec.JSON[T]()")
-	} else if v, ok := c.(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			cfg.faults = append(cfg.faults, err)
-		}
-	}
-	if fn == nil {
-		cfg.fault("handler", "is nil")
-	}
-	if c != nil && fn != nil {
-		raw = handler.Typed(c, fn)
-	}
+	cfg.checkHandler(c, fn == nil)
+	cfg.forbid("NewConsumer", "WithBatch", "WithBatchMiddleware", "WithoutBatchTouch")
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Consumer[T]{consume.New(cfg.consume, raw)}, nil
+	return &Consumer[T]{consume.New(cfg.consume, handler.Typed(c, fn))}, nil
+}
+
+// NewBatchConsumer returns a consumer whose handler takes several messages at a time: see
+// [handler.BatchFunc]. The table of [Consumer] holds for each message: it has the handler's result,
+// or the error of [handler.Batch.Fail]. A message that does not decode is in no batch.
+//
+// A batch is passed to fn when it has the size of [WithBatch]; when its first message has waited as
+// long as WithBatch says, or half of the message timeout; when no more messages may be in flight;
+// and when the shutdown begins. At most one batch forms at a time; messages are taken in the order
+// of arrival. While fn runs, its messages are touched (see [WithoutBatchTouch]). Afterwards its failed
+// messages are settled, up to 64 at a time, so functions such as that of [WithDeadLetterFunc] run
+// concurrently.
+//
+// [WithConcurrency] is the number of batches that are handled at once and defaults to 1, so one
+// batch follows the other. [WithMiddleware] is for single messages; here it is an error, use
+// [WithBatchMiddleware]. Otherwise the options and their defaults are those of NewConsumer.
+func NewBatchConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.BatchFunc[T], opts ...ConsumerOption) (*Consumer[T], error) {
+	cfg := newConsumerConfig(topic, channel, opts)
+	cfg.checkHandler(c, fn == nil)
+	cfg.forbid("NewBatchConsumer", "WithMiddleware")
+	cfg.validateBatch()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Consumer[T]{consume.NewBatch(cfg.consume, handler.TypedBatch(c, fn))}, nil
 }
 
 // Run connects to every configured or discovered nsqd, redials those that are down, and handles
@@ -107,19 +121,28 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 // [handler.ErrShutdown], and they have one more second. Run returns nil if every message was
 // answered and every nsqd confirmed that it has read the answers; otherwise a [*ShutdownError].
 //
-// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except handlers
-// that ignore their contexts and hooks that do not return. It waits longer only for a DialContext
-// or AuthSecret of [conn.Config] or a [Discoverer] that ignores its context, and for the stop
-// function of the telemetry.
+// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except handlers,
+// dialers, secrets and Discoverers that ignore their contexts and hooks that do not return. It waits
+// longer only for the stop function of the telemetry.
 //
 // A second Run returns [ErrAlreadyRun]. A handler must not wait for Run, but may cancel ctx.
-func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(ctx) }
+func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(guard.Context(ctx)) }
 
 // Process runs a message through the consumer's chain without a connection, for tests, and returns
 // what nsqd would hear. Dead letters are published. ctx is the handler's; m.Context() is that of
-// production. See package nsqxtest.
+// production, and nil stands for it. See package nsqxtest.
 func (c *Consumer[T]) Process(ctx context.Context, m *handler.Message) handler.Outcome {
+	if ctx == nil {
+		ctx = m.Context()
+	}
 	return c.c.Process(ctx, m)
+}
+
+// ProcessBatch is [Consumer.Process] for several messages. A consumer of batches gets them as one
+// batch, whatever [WithBatch] says; another one gets each alone. The outcomes are those of the
+// messages.
+func (c *Consumer[T]) ProcessBatch(ctx context.Context, msgs []*handler.Message) {
+	c.c.ProcessBatch(ctx, msgs)
 }
 
 // Stats returns the consumer's counters and the state of its connections.

@@ -24,7 +24,8 @@
 //  4. The error of a publish is exactly one of [ErrRejected], [ErrNotSent] and [ErrUnconfirmed], so
 //     a caller knows whether to publish again. A [Producer] and a [Publisher] must be closed.
 //  5. Constructors report all faults of their arguments together. A consumer connects when Run is
-//     called, and redials for as long as it runs: nsqd may start after the service.
+//     called, and redials for as long as it runs: nsqd may start after the service. A nil context is
+//     [context.Background].
 //
 // # A program
 //
@@ -89,6 +90,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/version"
 )
 
@@ -112,7 +114,7 @@ func Run(ctx context.Context, services ...Service) error {
 			return fmt.Errorf("nsqx: Run: service %d of %d is nil", i+1, len(services))
 		}
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := errgroup.WithContext(guard.Context(ctx))
 	errs := make([]error, len(services))
 	for i, s := range services {
 		group.Go(func() error {

@@ -37,7 +37,19 @@ func WithSampleRate(percent int) ConsumerOption {
 // Middleware sees errors, not panics, and a payload that does not decode as a
 // [*handler.DecodeError]. The outcome is decided outside of it: see OnSettle of [observe.Hooks].
 func WithMiddleware(mw ...handler.Middleware) ConsumerOption {
-	return consumerOption(func(c *consumerConfig) { c.consume.Middleware = append(c.consume.Middleware, mw...) })
+	return consumerOption(func(c *consumerConfig) {
+		c.given["WithMiddleware"] = true
+		c.consume.Middleware = append(c.consume.Middleware, mw...)
+	})
+}
+
+// WithBatchMiddleware is [WithMiddleware] for [NewBatchConsumer]. A payload that does not decode is
+// not among what middleware sees as the handler's result: its message has an answer of its own.
+func WithBatchMiddleware(mw ...handler.BatchMiddleware) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.given["WithBatchMiddleware"] = true
+		c.batch.Middleware = append(c.batch.Middleware, mw...)
+	})
 }
 
 // WithRetry sets the delay of a failed message. Defaults to retry.Exponential(time.Second,

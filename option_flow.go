@@ -18,6 +18,31 @@ func WithConcurrency(n int) ConsumerOption {
 	})
 }
 
+// WithBatch sets when a batch of [NewBatchConsumer] is complete: with size messages, 1 to 1048576, or
+// when its first message has waited for wait, more than 0 and less than the message timeout. Batches
+// are smaller if nsqd's max-rdy-count or [WithMaxInFlightBytes] allows fewer messages in flight; that
+// is logged once. Defaults to 100 and 100 ms.
+func WithBatch(size int, wait time.Duration) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithBatch")
+		c.inRange("WithBatch", size, 1, maxInFlight)
+		if wait <= 0 {
+			c.fault("WithBatch", fmt.Sprintf("waits for %v, want more than 0", wait))
+		}
+		c.batch.Size, c.batch.Wait = size, wait
+	})
+}
+
+// WithoutBatchTouch lets the message timeout end the context of a handler of batches. Otherwise the
+// messages of a batch are touched while the handler runs, for at most nsqd's max-msg-timeout (15
+// minutes by default).
+func WithoutBatchTouch() ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithoutBatchTouch")
+		c.batch.NoTouch = true
+	})
+}
+
 // WithMaxInFlight limits the messages that nsqd has sent and that are not answered, over all
 // connections: 1 to 1048576, or 0 for automatic. Fewer are requested if some would wait for a
 // handler for more than a second. With more nsqds than messages, the nsqds take turns. See also

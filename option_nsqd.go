@@ -12,6 +12,10 @@ import (
 // WithNSQD sets addresses of nsqds, as "host:port" or "unix:///path". Names are resolved at each
 // dial; duplicates are ignored. [WithLookupd] and [WithDiscoverer] add to them; one of the three is
 // required.
+//
+// Wherever an address comes from, it is dialled, filtered, logged and shown in Stats in one form: the
+// host in lower case or as the shortest form of its IP address, IPv4 inside of IPv6 as IPv4, the port
+// without leading zeros. "[::ffff:127.0.0.1]:04150" is "127.0.0.1:4150".
 func WithNSQD(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQD")
@@ -53,7 +57,8 @@ func WithoutRegistration() ConsumerOption {
 	})
 }
 
-// WithDiscoverer sets other sources of nsqds, polled like [WithLookupd].
+// WithDiscoverer sets other sources of nsqds, polled like [WithLookupd], each on its own. One that
+// ignores its ctx fails until it returns, and no other waits for it.
 func WithDiscoverer(discoverers ...Discoverer) Option {
 	return sharedOption(func(c *sharedConfig) {
 		if len(discoverers) == 1 {
@@ -97,8 +102,8 @@ func WithLookupdClient(client LookupdClient) Option {
 
 // WithNSQDFilter dials only those nsqds from [WithLookupd] and [WithDiscoverer] for which allow
 // returns true. Whoever controls a nsqlookupd can name any address: a filter limits the damage, and
-// TLS with a verified certificate prevents it. allow is called concurrently and must not block.
-// Defaults to all.
+// TLS with a verified certificate prevents it. addr has the form that is dialled: see [WithNSQD].
+// allow is called concurrently and must not block. Defaults to all.
 func WithNSQDFilter(allow func(addr string) bool) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQDFilter")
@@ -110,8 +115,9 @@ func WithNSQDFilter(allow func(addr string) bool) Option {
 }
 
 // WithMaxNSQDs limits the nsqds from [WithLookupd] and [WithDiscoverer]: 1 to 4096. Further ones
-// are reported as an error. Those that are not named any more count, and make room for others, the
-// longest unnamed first. Defaults to 256.
+// are reported as an error. Those that are not named any more count; if they are missing from three
+// polls or more, failed ones that have named others included, they make room for others, the longest
+// unnamed first. Defaults to 256.
 func WithMaxNSQDs(n int) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithMaxNSQDs")
@@ -126,10 +132,12 @@ type Discoverer interface {
 	// Discover returns the addresses of all nsqds that have the topic, as "host:port" or
 	// "unix:///path". A publisher asks for topic "", which means all nsqds. No address is a valid
 	// answer: the topic does not exist yet. Addresses returned with an error are used, but the poll
-	// counts as failed, so no address is forgotten because of it.
+	// counts as failed. An address that only such polls do not name is forgotten after 30 of them
+	// instead of three, or when its room is needed: see [WithMaxNSQDs].
 	//
-	// Discover must return when ctx ends, at the latest after 10 s. It is called concurrently with
-	// other sources, but by one goroutine at a time for each service.
+	// Discover must return when ctx ends, at the latest after 10 s. If it does not, the poll fails,
+	// and it is called again when it has returned. It is called concurrently with other sources, but
+	// once at a time for each service.
 	Discover(ctx context.Context, topic string) ([]string, error)
 }
 

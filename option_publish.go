@@ -131,6 +131,7 @@ func (c *publishConfig) at(t time.Time) {
 
 // withOptions applies the options of a publish to its ctx and delay.
 func withOptions(ctx context.Context, delay time.Duration, opts []PublishOption) publishConfig {
+	ctx = guard.Context(ctx)
 	if len(opts) == 0 {
 		return publishConfig{ctx: ctx, delay: delay}
 	}

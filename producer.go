@@ -11,6 +11,7 @@ import (
 
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/internal/wire"
 )
@@ -37,6 +38,7 @@ type Producer[T any] struct {
 	buffers sync.Pool // of *[]byte: payloads
 	closed  atomic.Bool
 	async   publish.Tracker
+	end     publish.Ending
 	slots   chan struct{} // holds one element for each PublishAsync under way
 
 	closeTimeout time.Duration
@@ -225,12 +227,20 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 			<-p.slots
 			p.async.End(mine)
 		}()
-		err := p.send(ctx, out)
-		p.pub.p.Work.End(work)
-		p.buffers.Put(buf)
-		if done != nil {
-			p.pub.p.Call(func() { done(err) })
-		}
+		var err error
+		returned := false
+		defer func() {
+			if !returned { // middleware has called runtime.Goexit
+				err = publish.Broken(p.topic, guard.ErrGoexit)
+			}
+			p.pub.p.Work.End(work)
+			p.buffers.Put(buf)
+			if done != nil {
+				p.pub.p.Call(func() { done(err) })
+			}
+		}()
+		err = p.send(ctx, out)
+		returned = true
 	}()
 	return nil
 }
@@ -252,7 +262,7 @@ func (p *Producer[T]) slot(ctx context.Context) error {
 
 // Flush waits until every earlier PublishAsync of this producer has ended, done included. It
 // returns ctx.Err() if ctx ends first.
-func (p *Producer[T]) Flush(ctx context.Context) error { return p.async.Flush(ctx) }
+func (p *Producer[T]) Flush(ctx context.Context) error { return p.async.Flush(guard.Context(ctx)) }
 
 // Ping is [Publisher.Ping].
 func (p *Producer[T]) Ping(ctx context.Context) error { return p.pub.Ping(ctx) }
@@ -267,7 +277,15 @@ func (p *Producer[T]) Close() error {
 // Shutdown closes the producer: further publishes fail with [ErrNotSent]. It waits until ctx ends
 // for every PublishAsync, done included. A publisher of its own is shut down as well, a shared one
 // is not: see [Publisher.Shutdown].
+//
+// A second Close or Shutdown waits for the first and returns the same, or its ctx.Err() if its ctx
+// ends first.
 func (p *Producer[T]) Shutdown(ctx context.Context) error {
+	ctx = guard.Context(ctx)
+	return p.end.Do(ctx, func() error { return p.shutdown(ctx) })
+}
+
+func (p *Producer[T]) shutdown(ctx context.Context) error {
 	p.closed.Store(true)
 	p.async.Close()
 	err := p.async.Flush(ctx)

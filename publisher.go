@@ -5,14 +5,16 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/publish"
 )
 
 // Publisher publishes to any topic, through connections to any number of nsqds. Producers may share
 // it: see [WithPublisher].
 //
-// Messages go to the connected nsqds in turns; others are redialled as by a consumer. Publishes of
-// several goroutines share writes; those to one topic are combined into one MPUB.
+// Messages go to the connected nsqds in turns; others are redialled as by a consumer. An nsqd that owes
+// an answer for too long is passed over until it answers, unless all do: see [conn.Conn.Overdue].
+// Publishes of several goroutines share writes; those to one topic are combined into one MPUB.
 //
 // All methods are safe for concurrent use. A publisher must be closed: see [Publisher.Close].
 type Publisher struct {
@@ -66,16 +68,16 @@ func startPublisher(cfg *producerConfig) *Publisher {
 // nsqx-id of the message names one. Unless middleware made it, the error is a [*PublishError]: exactly one of [ErrRejected],
 // [ErrNotSent] and [ErrUnconfirmed]. A panic of middleware is an ErrUnconfirmed.
 func (p *Publisher) Send(ctx context.Context, out *handler.Outgoing) error {
-	return p.p.Through(ctx, p.send, out)
+	return p.p.Through(guard.Context(ctx), p.send, out)
 }
 
 // Ping waits until an nsqd is connected. If ctx ends or [WithPublishTimeout] passes first, it
 // returns the reason why none is.
-func (p *Publisher) Ping(ctx context.Context) error { return p.p.Router.Await(ctx) }
+func (p *Publisher) Ping(ctx context.Context) error { return p.p.Router.Await(guard.Context(ctx)) }
 
 // Flush waits until every earlier publish, through any producer, has ended. It returns ctx.Err() if
 // ctx ends first.
-func (p *Publisher) Flush(ctx context.Context) error { return p.p.Work.Flush(ctx) }
+func (p *Publisher) Flush(ctx context.Context) error { return p.p.Work.Flush(guard.Context(ctx)) }
 
 // Close is [Publisher.Shutdown] with the timeout of [WithCloseTimeout]. It implements [io.Closer].
 func (p *Publisher) Close() error {
@@ -88,10 +90,11 @@ func (p *Publisher) Close() error {
 // until ctx ends, and the connections closed. If some are still not confirmed, they fail with
 // [ErrUnconfirmed], or [ErrNotSent] if they were never written, and Shutdown returns a
 // [*CloseError]. Middleware and hooks have one more second and are then left behind, so a hook may
-// call Shutdown.
+// call Shutdown; and so have a [Discoverer], a dialer and telemetry that ignore their contexts.
 //
-// A second Shutdown waits for the first and returns nil, or its ctx.Err() if its ctx ends first.
-func (p *Publisher) Shutdown(ctx context.Context) error { return p.p.Close(ctx) }
+// A second Close or Shutdown waits for the first and returns the same, or its ctx.Err() if its ctx
+// ends first.
+func (p *Publisher) Shutdown(ctx context.Context) error { return p.p.Close(guard.Context(ctx)) }
 
 // Healthy returns nil if an nsqd is connected. Otherwise the error is [ErrNoNSQD] with the reasons of
 // dials and polls, or [ErrNotRunning] if the publisher is closed.

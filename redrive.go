@@ -10,6 +10,7 @@ import (
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/consume"
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/internal/wire"
 	"github.com/nsqx/nsqx/middleware"
@@ -41,6 +42,7 @@ type RedriveReport struct {
 // that nsqd accepted after its start, by nsqd's clock against the local one. What it leaves it
 // requeues for twice the time of WithRedriveIdle, at most an hour: a later Redrive gets them.
 func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (RedriveReport, error) {
+	ctx = guard.Context(ctx)
 	cfg := newRedriveConfig(opts)
 	if to != "" {
 		if err := wire.CheckTopic(to); err != nil {

@@ -93,7 +93,8 @@ type Config struct {
 	PublishTimeout time.Duration
 
 	// ClientID and Hostname name this client in nsqd's statistics and logs, in at most 255 bytes
-	// each. ClientID defaults to the host name up to its first dot, Hostname to the host name.
+	// each. ClientID defaults to the host name up to its first dot, Hostname to the host name. A
+	// consumer's connections for dead letters add "/dead-letters" to ClientID.
 	ClientID, Hostname string
 
 	// UserAgent names this program in nsqd's statistics, in at most 255 bytes. Defaults to "nsqx/"
@@ -168,6 +169,14 @@ const (
 	defaultMaxDelay          = time.Hour
 	defaultPublishTimeout    = 30 * time.Second
 )
+
+// ConnectTimeout returns how long [Dial] takes at most, if user code obeys its contexts: DialTimeout
+// and HandshakeTimeout, with defaults applied.
+func (c Config) ConnectTimeout() time.Duration {
+	setDefault(&c.DialTimeout, defaultDialTimeout)
+	setDefault(&c.HandshakeTimeout, defaultHandshakeTimeout)
+	return c.DialTimeout + c.HandshakeTimeout
+}
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.DialTimeout, defaultDialTimeout)

@@ -31,6 +31,8 @@ type pubs struct {
 
 	timer *time.Timer // of the oldest sent command; nil until needed
 	armed bool
+	debt  debt
+	usual time.Duration // how long answers take: the longest of late, forgotten slowly
 
 	waiters  sync.Pool // of waiter
 	commands sync.Pool // of *command
@@ -104,6 +106,9 @@ func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-cha
 	for _, body := range p.Bodies {
 		c.items = wire.AppendItem(c.items, body)
 	}
+	if o.stats.published == 0 {
+		q.debt.untested.Store(true)
+	}
 	c.n += len(p.Bodies)
 	c.waiters = append(c.waiters, w)
 	q.messages += len(p.Bodies)
@@ -174,8 +179,9 @@ func (q *pubs) resolve(c *command, kind, err error) {
 	q.recycle(c)
 }
 
-// confirm resolves the oldest publish. It returns false if there is none.
-func (o *outbox) confirm() bool {
+// confirm resolves the oldest publish, whose answer was read just now. It returns false if there is
+// none.
+func (o *outbox) confirm(now, timeout time.Duration) bool {
 	q := &o.pubs
 	o.mu.Lock()
 	if len(q.sent) == 0 {
@@ -194,6 +200,7 @@ func (o *outbox) confirm() bool {
 		q.writes--
 	}
 	o.stats.published += uint64(c.n)
+	q.answered(now, now-c.sent, timeout)
 	o.unlock()
 	q.resolve(c, nil, nil)
 	return true
@@ -259,34 +266,4 @@ func (o *outbox) takePublishes() (sent, queued []*command) {
 		q.timer.Stop()
 	}
 	return sent, queued
-}
-
-// watchPublishes requires o.mu.
-func (c *Conn) watchPublishes(now time.Duration) {
-	q := &c.out.pubs
-	if q.armed || len(q.sent) == 0 {
-		return
-	}
-	q.armed = true
-	wait := q.sent[0].sent + c.cfg.PublishTimeout - now
-	if q.timer == nil {
-		q.timer = time.AfterFunc(wait, c.publishTimedOut)
-	} else {
-		q.timer.Reset(wait)
-	}
-}
-
-func (c *Conn) publishTimedOut() {
-	o, now := &c.out, c.terms.Now()
-	o.mu.Lock()
-	q := &o.pubs
-	q.armed = false
-	late := !o.dead.Load() && len(q.sent) > 0 && now >= q.sent[0].sent+c.cfg.PublishTimeout
-	if !late && !o.dead.Load() {
-		c.watchPublishes(now)
-	}
-	o.mu.Unlock()
-	if late {
-		c.Abort(ErrPublishTimeout)
-	}
 }

@@ -253,7 +253,7 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 	case wire.IsHeartbeat(data):
 		c.out.heartbeat()
 	case c.sub == nil:
-		if string(data) != wire.OK || !c.out.confirm() {
+		if string(data) != wire.OK || !c.out.confirm(r.now, c.cfg.PublishTimeout) {
 			return fmt.Errorf("nsqx: response %.64q that nothing was published for", c.tr.redact(data))
 		}
 	case string(data) == wire.CloseWait:

@@ -20,6 +20,7 @@ type extra struct {
 	origin  *Message     // of a Message made by WithBody; all other fields are unused then
 	touched atomic.Int64 // the last Touch, as a time.Duration since Terms.Start
 	outcome Outcome
+	answer  error // of a message of a batch, if it has its own
 
 	mu    sync.Mutex // held to make or cancel child, and to use raw
 	child atomic.Pointer[child]
@@ -122,14 +123,23 @@ func (m *Message) parent() context.Context {
 	return m.read.Source.Context()
 }
 
-// timeLeft returns how long the handler's context still lasts; ok is false if it has no end.
-func (m *Message) timeLeft() (left time.Duration, ok bool) {
-	by, ok := m.delivery().AnswerBy()
+// ContextEnd returns when the handler's context ends if nothing but time ends it, as a duration since
+// Terms.Start. ok is false if it has no end.
+func (d *Delivery) ContextEnd() (instant time.Duration, ok bool) {
+	by, ok := d.AnswerBy()
 	if !ok {
 		return 0, false
 	}
-	t := m.read.Source.Terms()
-	return by - t.grace() - t.Now(), true
+	return by - d.read.Source.Terms().grace(), true
+}
+
+// timeLeft returns how long the handler's context still lasts; ok is false if it has no end.
+func (m *Message) timeLeft() (left time.Duration, ok bool) {
+	end, ok := m.delivery().ContextEnd()
+	if !ok {
+		return 0, false
+	}
+	return end - m.read.Source.Terms().Now(), true
 }
 
 func (m *Message) ensureExtra() *extra {

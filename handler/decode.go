@@ -19,15 +19,23 @@ type Decoder[T any] interface {
 // called and the error is a [*DecodeError].
 func Typed[T any](dec Decoder[T], fn Func[T]) Raw {
 	return func(ctx context.Context, m *Message) error {
-		if err := m.envelopeError(); err != nil {
-			return &DecodeError{Err: err}
-		}
-		v, err := decode(dec, m.Body)
+		v, err := decodeMessage(dec, m)
 		if err != nil {
-			return &DecodeError{Err: err}
+			return err
 		}
 		return fn(ctx, v)
 	}
+}
+
+// decodeMessage returns the payload of m, or a *DecodeError.
+func decodeMessage[T any](dec Decoder[T], m *Message) (v T, err error) {
+	if err := m.envelopeError(); err != nil {
+		return v, &DecodeError{Err: err}
+	}
+	if v, err = decode(dec, m.Body); err != nil {
+		return v, &DecodeError{Err: err}
+	}
+	return v, nil
 }
 
 func decode[T any](dec Decoder[T], body []byte) (v T, err error) {

@@ -39,23 +39,3 @@ func wrap[F any, M ~func(F) F](next F, mw []M) F {
 // Wrap decorates a typed handler with what needs the decoded value: validation, a lock by key, a
 // transaction. The first decorator is the outermost; nil is skipped.
 func Wrap[T any](fn Func[T], mw ...func(Func[T]) Func[T]) Func[T] { return wrap(fn, mw) }
-
-// Async makes a handler of a function that answers later. fn starts the work and returns; done,
-// called from any goroutine, is the answer.
-//
-// Until done is called, the message counts as one of the consumer's concurrent handlers, so
-// limits, retries and shutdown work as usual. fn must make sure that done is called in every
-// case, also when ctx ends. Calls after the first have no effect. A panic of fn is the answer,
-// whether or not done was called.
-func Async[T any](fn func(ctx context.Context, v T, done func(error))) Func[T] {
-	return func(ctx context.Context, v T) error {
-		answer := make(chan error, 1)
-		fn(ctx, v, func(err error) {
-			select {
-			case answer <- err:
-			default: // answered already
-			}
-		})
-		return <-answer
-	}
-}

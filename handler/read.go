@@ -15,6 +15,10 @@ type Read struct {
 	// memory of their bodies any more. It must not be set after the first Init.
 	Free func()
 
+	// Park, unless nil, is called when the handler of a message has returned, but is to answer later:
+	// another message may be handled in its place.
+	Park func(*Delivery)
+
 	messages int32 // initialized by Init
 	released atomic.Int32
 	extras   []extra // preallocated

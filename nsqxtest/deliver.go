@@ -2,6 +2,7 @@ package nsqxtest
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/nsqx/nsqx/handler"
@@ -25,6 +26,33 @@ func Deliver(tb testing.TB, consumer Processor, body []byte, opts ...MessageOpti
 	m := newTestMessage(tb, body, opts)
 	defer (*handler.Delivery)(m).Release()
 	return consumer.Process(m.Context(), m)
+}
+
+// BatchProcessor is what [DeliverBatch] needs of a consumer. Every *nsqx.Consumer implements it.
+type BatchProcessor interface {
+	ProcessBatch(ctx context.Context, msgs []*handler.Message)
+}
+
+// DeliverBatch is [Deliver] for several messages, which the handler of a consumer made by
+// nsqx.NewBatchConsumer gets together. It returns the outcome of each. opts are for all messages;
+// their ids count from 1.
+func DeliverBatch(tb testing.TB, consumer BatchProcessor, bodies [][]byte, opts ...MessageOption) []handler.Outcome {
+	tb.Helper()
+	msgs := make([]*handler.Message, len(bodies))
+	for i, body := range bodies {
+		id := handler.ID(fmt.Appendf(nil, "%016x", i+1))
+		msgs[i] = newTestMessage(tb, body, append([]MessageOption{WithID(id)}, opts...))
+		defer (*handler.Delivery)(msgs[i]).Release()
+	}
+	if len(msgs) > 0 {
+		ctx := newMessageConfig(append([]MessageOption{WithContext(tb.Context())}, opts...)).ctx
+		consumer.ProcessBatch(ctx, msgs)
+	}
+	outcomes := make([]handler.Outcome, len(msgs))
+	for i, m := range msgs {
+		outcomes[i] = m.Outcome()
+	}
+	return outcomes
 }
 
 // Handle calls a handler with v and the context of a message: [handler.FromContext] returns the

@@ -1,6 +1,10 @@
 package nsqxtest
 
-import "time"
+import (
+	"time"
+
+	"github.com/nsqx/nsqx/internal/lookup"
+)
 
 // ServerOption is an option of [NewServer]. Nil options are ignored. The last option of a kind
 // wins.
@@ -54,11 +58,11 @@ func newServerConfig(opts []ServerOption) serverConfig {
 	return c
 }
 
-// WithAddr sets the address under which clients know the server, as host:port. Servers of one
+// WithAddr sets the address under which clients know the server, as host:port in any form. Servers of one
 // [Option] or [Lookupd] need different addresses. Defaults to nsqd-1.test:4150; [NewServers] numbers its
 // servers.
 func WithAddr(addr string) ServerOption {
-	return serverOption(func(c *serverConfig) { c.addr = addr })
+	return serverOption(func(c *serverConfig) { c.addr = lookup.Form(addr) })
 }
 
 // WithMessageTimeout sets nsqd's --msg-timeout: how long a delivery may stay unanswered, unless

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/lookup"
 	"github.com/nsqx/nsqx/internal/pipe"
 )
 
@@ -28,7 +29,7 @@ func (s *Server) Start(addr string) {
 		return
 	}
 	s.stopped = false
-	addr = cmp.Or(addr, s.Addr())
+	addr = lookup.Form(cmp.Or(addr, s.Addr()))
 	s.addr.Store(&addr)
 	s.registerAll()
 	s.change.Broadcast()

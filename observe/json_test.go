@@ -66,8 +66,8 @@ func TestJSONGolden(t *testing.T) {
 		},
 		"zero OverdueEvent": {OverdueEvent{}, `{"nsqd":"","topic":"","channel":"","id":"","age_seconds":0}`},
 		"LookupStats": {
-			LookupStats{Name: "lookup:4161", Polls: 4, Errors: 1, Found: 2, LastPoll: noon, LastErr: errLost},
-			`{"name":"lookup:4161","polls":4,"errors":1,"found":2,"last_poll":"2026-03-01T12:00:00.5Z",` +
+			LookupStats{Name: "lookup:4161", Polls: 4, Errors: 1, Found: 2, LastPoll: noon, LastGood: noon, LastErr: errLost},
+			`{"name":"lookup:4161","polls":4,"errors":1,"found":2,"last_poll":"2026-03-01T12:00:00.5Z","last_good":"2026-03-01T12:00:00.5Z",` +
 				`"last_error":"lost \"here\" \u0026 \u003cthere\u003e","register_errors":0}`,
 		},
 		"zero LookupStats": {LookupStats{}, `{"name":"","polls":0,"errors":0,"found":0,"register_errors":0}`},
@@ -93,14 +93,14 @@ func TestJSONGolden(t *testing.T) {
 				BackoffLevel: 5, Finished: 6, Requeued: 7, Dropped: 8, DeadLettered: 9, Interrupted: 10, Expired: 11, Lost: 12,
 				GivenBack: 20, Early: 21, Stale: 22, EnvelopesSkipped: 13, EventsDropped: 14, Connections: make([]ConnStats, 2), Lookups: make([]LookupStats, 1),
 			},
-			`{"topic":"orders","channel":"billing","concurrency":1,"max_in_flight":2,"running":3,"queued":4,"paused":true,` +
+			`{"topic":"orders","channel":"billing","concurrency":1,"max_in_flight":2,"running":3,"unanswered":0,"queued":4,"paused":true,` +
 				`"backoff":true,"backoff_level":5,"finished":6,"requeued":7,"dropped":8,"dead_lettered":9,"interrupted":10,` +
 				`"expired":11,"lost":12,"given_back":20,"early":21,"stale":22,"envelopes_skipped":13,"events_dropped":14,"connections":[` + zeroConn + `,` + zeroConn +
 				`],"lookups":[{"name":"","polls":0,"errors":0,"found":0,"register_errors":0}]}`,
 		},
 		"zero Stats": {
 			Stats{},
-			`{"topic":"","channel":"","concurrency":0,"max_in_flight":0,"running":0,"queued":0,"paused":false,"backoff":false,` +
+			`{"topic":"","channel":"","concurrency":0,"max_in_flight":0,"running":0,"unanswered":0,"queued":0,"paused":false,"backoff":false,` +
 				`"backoff_level":0,"finished":0,"requeued":0,"dropped":0,"dead_lettered":0,"interrupted":0,"expired":0,"lost":0,"given_back":0,"early":0,"stale":0,` +
 				`"envelopes_skipped":0,"events_dropped":0,"connections":[],"lookups":[]}`,
 		},

@@ -13,6 +13,7 @@ type Stats struct {
 	Concurrency int  // handlers that may run at once
 	MaxInFlight int  // messages that may be in flight now, over all connections
 	Running     int  // handlers that run
+	Unanswered  int  // messages whose handlers have returned and answer later: see handler.Async
 	Queued      int  // messages received that wait for a handler
 	Paused      bool // by Consumer.Pause
 	Backoff     bool // the breaker is not closed
@@ -67,6 +68,14 @@ type PublisherStats struct {
 
 // ConnStats are the counters of one address, over all its connections, and the state of the present
 // one.
+//
+// nsqd has counts of its own: ready_count and in_flight_count of each client, in nsqadmin and
+// /stats. ready_count is the last RDY, which nsqd compares with in_flight_count; it says neither
+// whether nsqd delivers nor why RDY is what it is. RDY moves with the messages in flight and is 1
+// while the topic is quiet; it is 0 while the consumer is paused, its breaker is open, all handlers
+// are busy, or other connections have their turn. After a kill of nsqd in_flight_count may be too
+// high; then a ready_count above 0 may be no permission at all. Quota, Window, InFlight and Allowance,
+// and Paused, Backoff and Running of [Stats], tell these cases apart.
 type ConnStats struct {
 	conn.Stats
 
@@ -83,6 +92,7 @@ type LookupStats struct {
 	Polls, Errors uint64
 	Found         int       // addresses in the last successful answer
 	LastPoll      time.Time // when the last poll ended
+	LastGood      time.Time // when the last successful poll ended; zero before
 	LastErr       error     // of the last poll; nil if it was good
 
 	RegisterErrors uint64 // registrations of topic and channel that failed

@@ -3,6 +3,7 @@ package nsqotel
 import (
 	"context"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
@@ -15,14 +16,11 @@ import (
 // each message. Metrics count messages.
 func (t *telemetry) Batch(info observe.ConsumerInfo) handler.BatchMiddleware {
 	c := t.newConsumer(info)
-	start := []trace.SpanStartOption{
-		trace.WithSpanKind(trace.SpanKindConsumer),
-		trace.WithAttributes(t.spanAttributes(c.dest, processOperation, semconv.MessagingOperationTypeProcess, info.ClientID)...),
-	}
+	attrs := t.spanAttributes(c.dest, processOperation, semconv.MessagingOperationTypeProcess, info.ClientID)
 	return func(next handler.RawBatch) handler.RawBatch {
 		return func(ctx context.Context, msgs []*handler.Message) error {
 			b := batch{consumer: c, messages: make([]process, len(msgs))}
-			b.begin(ctx, msgs, start)
+			b.begin(ctx, msgs, attrs)
 			defer b.end() // also after runtime.Goexit
 			return next(b.ctx, msgs)
 		}
@@ -37,12 +35,12 @@ type batch struct {
 	span     trace.Span // nil if filtered out
 }
 
-func (b *batch) begin(ctx context.Context, msgs []*handler.Message, start []trace.SpanStartOption) {
+func (b *batch) begin(ctx context.Context, msgs []*handler.Message, attrs []attribute.KeyValue) {
 	b.ctx = ctx
 	var links []trace.Link
 	for i, m := range msgs {
 		p := &b.messages[i]
-		*p = process{consumer: b.consumer, m: m, at: b.nsqds.get(m.NSQD())}
+		*p = process{consumer: b.consumer, m: m, at: b.inbound(m.NSQD())}
 		var producer trace.SpanContext
 		if p.ctx, producer = b.extract(m.Context(), m); producer.IsValid() {
 			links = append(links, trace.Link{SpanContext: producer})
@@ -52,8 +50,15 @@ func (b *batch) begin(ctx context.Context, msgs []*handler.Message, start []trac
 	if keep := b.cfg.filter; keep != nil && !keep(ctx, Operation{Topic: b.dest.topic, Channel: b.dest.channel, Message: msgs[0]}) {
 		return
 	}
-	b.ctx, b.span = b.tracer.Start(ctx, b.spanName, append(start[:len(start):len(start)],
-		trace.WithAttributes(keyBatchCount.Int(len(msgs))), trace.WithLinks(links...))...)
+	start := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...)}
+	attrs = append(attrs, keyBatchCount.Int(len(msgs)))
+	if b.cfg.samplerAttrs {
+		start = append(start, trace.WithAttributes(attrs...))
+	}
+	b.ctx, b.span = b.tracer.Start(ctx, b.spanName, start...)
+	if !b.cfg.samplerAttrs && b.span.IsRecording() {
+		b.span.SetAttributes(attrs...)
+	}
 }
 
 func (b *batch) end() {

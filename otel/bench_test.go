@@ -33,11 +33,13 @@ func costs() map[string][]nsqotel.Option {
 	}
 	meters := nsqotel.WithMeterProvider(metric.NewMeterProvider(metric.WithReader(metric.NewManualReader())))
 	tracers := nsqotel.WithTracerProvider(trace.NewTracerProvider(trace.WithSpanProcessor(discarding{})))
+	unsampled := nsqotel.WithTracerProvider(trace.NewTracerProvider(trace.WithSampler(trace.NeverSample()), trace.WithSpanProcessor(discarding{})))
 	return map[string][]nsqotel.Option{
-		"noop":    none,
-		"metrics": append(none[:len(none):len(none)], meters),
-		"sampled": append(none[:len(none):len(none)], tracers),
-		"both":    append(none[:len(none):len(none)], meters, tracers),
+		"noop":      none,
+		"unsampled": append(none[:len(none):len(none)], meters, unsampled),
+		"metrics":   append(none[:len(none):len(none)], meters),
+		"sampled":   append(none[:len(none):len(none)], tracers),
+		"both":      append(none[:len(none):len(none)], meters, tracers),
 	}
 }
 

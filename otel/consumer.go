@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
@@ -18,47 +19,47 @@ type consumer struct {
 	*telemetry
 	dest     destination
 	spanName string
-	attempts int                      // maximum; 0: none
-	nsqds    *table[string, *inbound] // by address
+	attempts int                     // maximum; 0: none
+	start    []trace.SpanStartOption // without attributes
+	origins  *table[string, *origin] // by address
+	all      *inbound                // nil if metrics have the address
+	nsqds    *table[string, *inbound]
 }
 
-// inbound holds what the messages of one nsqd share.
-type inbound struct {
-	start    []trace.SpanStartOption
-	plain    measurement
-	finished *result // without an error: most messages
-	tally    *tally  // counts finished; nil if there are too many tallies
-	results  *table[resultKey, *result]
+// origin holds what the spans of messages of one nsqd share.
+type origin struct {
+	start []trace.SpanStartOption // with attrs
+	attrs []attribute.KeyValue
 }
-
-type resultKey struct {
-	disposition handler.Disposition
-	errorType   string
-}
-
-// result holds the attributes of messages with the same disposition and error type.
-type result struct{ process, settlement measurement }
 
 // newConsumer prepares the attributes of a consumer's spans and metrics.
 func (t *telemetry) newConsumer(info observe.ConsumerInfo) *consumer {
 	c := &consumer{telemetry: t, dest: t.destination(info.Topic, info.Channel), attempts: info.MaxAttempts}
 	c.spanName = c.dest.spanName(processOperation)
 	attrs := t.spanAttributes(c.dest, processOperation, semconv.MessagingOperationTypeProcess, info.ClientID)
-	c.nsqds = newTable(func(nsqd string) *inbound {
-		in := &inbound{
-			start: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(appendServer(slices.Clip(attrs), nsqd)...)},
-			plain: newMeasurement(t.metricAttributes(c.dest, nsqd)...),
-		}
-		if t.cfg.linkOnly {
-			in.start = append(in.start, trace.WithNewRoot())
-		}
-		in.start = slices.Clip(in.start)
-		in.results = newTable(func(key resultKey) *result { return c.result(nsqd, key) })
-		in.finished = in.results.get(resultKey{disposition: handler.Finish})
-		in.tally = t.finished.of(tallyKey{c.dest, t.server(nsqd)}, *in.finished)
-		return in
+	c.start = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)}
+	if t.cfg.linkOnly {
+		c.start = append(c.start, trace.WithNewRoot())
+	}
+	c.start = slices.Clip(c.start)
+	c.origins = newTable(func(nsqd string) *origin {
+		o := &origin{attrs: slices.Clip(appendServer(slices.Clip(attrs), nsqd))}
+		o.start = slices.Clip(append(c.start, trace.WithAttributes(o.attrs...)))
+		return o
 	})
+	c.nsqds = newTable(c.newInbound)
+	if !t.cfg.metricServer {
+		c.all = c.newInbound("")
+	}
 	return c
+}
+
+// inbound returns what the messages of an nsqd share.
+func (c *consumer) inbound(nsqd string) *inbound {
+	if c.all != nil {
+		return c.all
+	}
+	return c.nsqds.get(nsqd)
 }
 
 // Consumer implements [observe.Telemetry].
@@ -74,18 +75,6 @@ func (t *telemetry) Consumer(info observe.ConsumerInfo) handler.Middleware {
 	}
 }
 
-func (c *consumer) result(nsqd string, key resultKey) *result {
-	attrs := c.metricAttributes(c.dest, nsqd)
-	if key.errorType != "" {
-		attrs = append(attrs, keyErrorType.String(key.errorType))
-	}
-	attrs = slices.Clip(attrs)
-	return &result{
-		process:    newMeasurement(append(attrs, keyOperation.String(processOperation))...),
-		settlement: newMeasurement(append(attrs, keyDisposition.String(key.disposition.String()))...),
-	}
-}
-
 // process observes the handling of one message.
 type process struct {
 	*consumer
@@ -97,8 +86,12 @@ type process struct {
 }
 
 func (p *process) begin(ctx context.Context) {
-	p.at = p.nsqds.get(p.m.NSQD())
-	start := p.at.start
+	nsqd := p.m.NSQD()
+	p.at = p.inbound(nsqd)
+	start := p.start
+	if p.cfg.samplerAttrs {
+		start = p.origins.get(nsqd).start
+	}
 	ctx, producer := p.extract(ctx, p.m)
 	if producer.IsValid() {
 		start = append(start, trace.WithLinks(trace.Link{SpanContext: producer}))
@@ -106,6 +99,9 @@ func (p *process) begin(ctx context.Context) {
 	p.ctx = ctx
 	if keep := p.cfg.filter; keep == nil || keep(ctx, Operation{Topic: p.dest.topic, Channel: p.dest.channel, Message: p.m}) {
 		p.ctx, p.span = p.tracer.Start(ctx, p.spanName, start...)
+		if !p.cfg.samplerAttrs && p.span.IsRecording() {
+			p.span.SetAttributes(p.origins.get(nsqd).attrs...)
+		}
 	}
 	p.measureBegin()
 }
@@ -139,15 +135,16 @@ func (p *process) errorType(out handler.Outcome, err error) string {
 }
 
 func (p *process) describeSpan(out handler.Outcome, err error, kind string) {
-	p.span.SetAttributes(keyMessageID.String(p.m.ID.String()), keyAttempts.Int(int(p.m.Attempts)))
+	attrs := append(make([]attribute.KeyValue, 0, 5), keyMessageID.String(p.m.ID.String()), keyAttempts.Int(int(p.m.Attempts)))
 	if out.Disposition != handler.Pending {
-		p.span.SetAttributes(keyDisposition.String(out.Disposition.String()))
+		attrs = append(attrs, keyDisposition.String(out.Disposition.String()))
 	}
 	if out.Disposition == handler.Requeue {
-		p.span.SetAttributes(keyRequeueDelay.Int64(out.Delay.Milliseconds()))
+		attrs = append(attrs, keyRequeueDelay.Int64(out.Delay.Milliseconds()))
 	}
 	if err != nil {
-		p.span.SetAttributes(keyErrorType.String(kind))
+		attrs = append(attrs, keyErrorType.String(kind))
 		p.span.SetStatus(codes.Error, describe(err))
 	}
+	p.span.SetAttributes(attrs...)
 }

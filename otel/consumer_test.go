@@ -3,7 +3,6 @@ package nsqotel_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -12,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/nsqx/nsqx"
@@ -24,7 +25,7 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-// Tests of consumer.go, attributes.go, measure.go, option.go and table.go.
+// Tests of consumer.go, attributes.go, measure.go and option.go.
 
 // Span and counters for each disposition.
 func TestOutcomes(t *testing.T) {
@@ -120,7 +121,7 @@ func TestMaxAttempts(t *testing.T) {
 // A message that waits in the queue and then in the handler.
 func TestDurations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newKit(t)
+		k := newKit(t, nsqotel.WithQueueDuration())
 		c := k.consumer(func(context.Context, string) error { time.Sleep(2 * time.Second); return nil })
 		m := nsqxtest.Message([]byte(`"7"`), nsqxtest.WithTimestamp(time.Now().Add(-time.Hour)))
 		time.Sleep(time.Second)
@@ -132,10 +133,71 @@ func TestDurations(t *testing.T) {
 	})
 }
 
+// Of many messages the ages of some are recorded, unless all are asked for.
+func TestAges(t *testing.T) {
+	for name, tt := range map[string]struct {
+		opts       []nsqotel.Option
+		age, queue string
+	}{
+		"default": {nil, "3×, 0s", "none"},
+		"every":   {[]nsqotel.Option{nsqotel.WithEveryAge(), nsqotel.WithQueueDuration()}, "21×, 0s", "21×, 0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newKit(t, tt.opts...)
+				c := k.consumer(func(context.Context, string) error { return nil })
+				for range 21 { // in 20 ms
+					nsqxtest.Deliver(t, c, []byte(`"7"`), nsqxtest.WithTimestamp(time.Now()))
+					time.Sleep(time.Millisecond)
+				}
+				k.wantPoints("nsq.consumer.message.age", tt.age)
+				k.wantPoints("nsq.consumer.queue.duration", tt.queue)
+			})
+		})
+	}
+}
+
+// attributeCounter is a sampler that counts the attributes that it is given.
+type attributeCounter struct {
+	sdktrace.Sampler
+	attributes []int
+}
+
+func (s *attributeCounter) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	s.attributes = append(s.attributes, len(p.Attributes))
+	return s.Sampler.ShouldSample(p)
+}
+
+// A span has the same attributes whether the sampler is given them or not.
+func TestSamplerAttributes(t *testing.T) {
+	var texts [2]string
+	for i, opts := range [][]nsqotel.Option{nil, {nsqotel.WithSamplerAttributes()}} {
+		sampler := &attributeCounter{Sampler: sdktrace.AlwaysSample()}
+		spans := tracetest.NewSpanRecorder()
+		k := newKit(t, append(opts, nsqotel.WithTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithSpanProcessor(spans))))...)
+		nsqxtest.Deliver(t, k.consumer(func(context.Context, string) error { return nil }), []byte(`"7"`))
+		_ = k.publish(t.Context(), &handler.Outgoing{Topic: "orders", Messages: messages(1)}, func(context.Context, *handler.Outgoing) error { return nil })
+		m := nsqxtest.Message([]byte("7"))
+		_ = k.Batch(consumerInfo)(func(context.Context, []*handler.Message) error { return nil })(t.Context(), []*handler.Message{m})
+		check.Want(t, "spans", len(sampler.attributes), 3)
+		for _, n := range sampler.attributes {
+			check.Want(t, "the sampler has attributes", n >= 5, i == 1)
+		}
+		for _, span := range spans.Ended() {
+			for _, kv := range span.Attributes() {
+				if kv.Key != "messaging.message.id" {
+					texts[i] += string(kv.Key) + "=" + kv.Value.String() + "\n"
+				}
+			}
+		}
+	}
+	check.Want(t, "attributes", texts[1], texts[0])
+}
+
 // The clock of nsqd may be ahead. A message without a timestamp has no age.
 func TestClocksDiffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newKit(t)
+		k := newKit(t, nsqotel.WithQueueDuration())
 		c := k.consumer(func(context.Context, string) error { return nil })
 		nsqxtest.Deliver(t, c, []byte(`"7"`), nsqxtest.WithTimestamp(time.Now().Add(time.Hour)))
 		nsqxtest.Deliver(t, c, []byte(`"7"`), nsqxtest.WithTimestamp(time.Unix(0, 0)))
@@ -257,26 +319,4 @@ func TestNoProviders(t *testing.T) {
 	check.Want(t, "disposition", out.Disposition, handler.Requeue)
 	err := k.publish(context.Background(), &handler.Outgoing{Topic: "bills", Envelope: true}, func(context.Context, *handler.Outgoing) error { return failed })
 	check.Want(t, "error", err, failed)
-}
-
-// The table of nsqds is bounded, but messages of all nsqds are counted.
-func TestManyNSQDs(t *testing.T) {
-	k := newKit(t, nsqotel.WithServerAddress())
-	const n = 300
-	wrapped := k.Consumer(observe.ConsumerInfo{Topic: "orders", Channel: "billing"})(func(_ context.Context, m *handler.Message) error {
-		(*handler.Delivery)(m).SetOutcome(handler.Outcome{Disposition: handler.Finish})
-		return nil
-	})
-	for range 2 {
-		for i := range n {
-			var m handler.Message
-			(*handler.Delivery)(&m).Init(&handler.Read{Source: nowhere{addr: fmt.Sprintf("10.0.0.1:%d", i)}}, handler.ID{}, 1, 0, nil)
-			_ = wrapped(context.Background(), &m)
-		}
-	}
-	var total int64
-	for _, p := range sum(t, k.collect()["messaging.client.consumed.messages"]) {
-		total += p.Value
-	}
-	check.Want(t, "counted", total, 2*n)
 }

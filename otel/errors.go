@@ -13,6 +13,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -65,6 +66,8 @@ func classify(err error) (kind string, fixed bool) {
 		return errorEnvelope, true
 	case isA[*handler.DecodeError](err):
 		return errorDecode, true
+	case errors.Is(err, observe.ErrNoTopic):
+		return errorNoTopic, true
 	}
 	if e, ok := errors.AsType[*conn.ServerError](err); ok && e.Code != "" {
 		return e.Code, false
@@ -74,8 +77,14 @@ func classify(err error) (kind string, fixed bool) {
 		return errorTimeout, true
 	case errors.Is(err, context.Canceled), errors.Is(err, handler.ErrShutdown), errors.Is(err, handler.ErrConnLost): // causes of a handler's context
 		return errorCanceled, true
+	case errors.Is(err, observe.ErrNoNSQD):
+		return errorNoNSQD, true
 	}
-	return semconv.ErrorType(unwrap(err)).Value.AsString(), false
+	err = unwrap(err)
+	if strings.HasPrefix(typeOf(err).PkgPath(), module+"/internal/") && !hasErrorType(err) {
+		return errorProtocol, true // of the wire, or of nsqlookupd: a type that no user knows
+	}
+	return semconv.ErrorType(err).Value.AsString(), false
 }
 
 // isUntyped reports whether kind is the type of errors.New, errors.Join or fmt.Errorf.
@@ -83,19 +92,33 @@ func isUntyped(kind string) bool {
 	return strings.HasPrefix(kind, "*errors.") || strings.HasPrefix(kind, "*fmt.")
 }
 
+// module is the import path of nsqx.
+const module = "github.com/nsqx/nsqx"
+
+// typeOf returns the type of err, or what it points to.
+func typeOf(err error) reflect.Type {
+	t := reflect.TypeOf(err)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+// hasErrorType reports whether err names its own type.
+func hasErrorType(err error) bool {
+	e, ok := err.(interface{ ErrorType() string })
+	return ok && e.ErrorType() != ""
+}
+
 // unwrap removes the wrappers of nsqx, retry, backoff and fmt: the type of the error inside says
 // more.
 func unwrap(err error) error {
-	for {
+	for !hasErrorType(err) {
 		if p, ok := err.(*nsqx.PublishError); ok && p.Err != nil {
 			err = p.Err
 			continue
 		}
-		t := reflect.TypeOf(err)
-		if t.Kind() == reflect.Pointer {
-			t = t.Elem()
-		}
-		if p := t.PkgPath(); p != "fmt" && !strings.HasPrefix(p, "github.com/nsqx/nsqx") && !strings.HasPrefix(p, "github.com/cenkalti/backoff/") {
+		if p := typeOf(err).PkgPath(); p != "fmt" && !strings.HasPrefix(p, module) && !strings.HasPrefix(p, "github.com/cenkalti/backoff/") {
 			return err
 		}
 		inner := errors.Unwrap(err)
@@ -104,6 +127,7 @@ func unwrap(err error) error {
 		}
 		err = inner
 	}
+	return err
 }
 
 // confirmed returns how many messages of a failed publish nsqd has confirmed.

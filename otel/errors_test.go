@@ -21,6 +21,7 @@ import (
 	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/wire"
 	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/observe"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -44,7 +45,10 @@ func TestErrorTypes(t *testing.T) {
 		"decoding":            {&handler.DecodeError{Err: errBill}, "decode_error"},
 		"envelope":            {&handler.DecodeError{Err: &envelope.FormatError{Err: envelope.ErrVersion}}, "malformed_envelope"},
 		"code of nsqd":        {protocolError(t, "E_BAD_TOPIC PUB"), "E_BAD_TOPIC"},
-		"nsqd without a code": {protocolError(t, "what?"), "*wire.ProtocolError"},
+		"nsqd without a code": {protocolError(t, "what?"), "protocol_error"},
+		"not the protocol":    {&conn.Error{Err: &wire.FrameSizeError{}}, "protocol_error"},
+		"no topic yet":        {fmt.Errorf("orders: %w", nsqx.ErrNoTopic), "topic_not_found"},
+		"no nsqd":             {&nsqx.PublishError{Kind: nsqx.ErrNotSent, Err: observe.ErrNoNSQD}, "no_nsqd"},
 		"stale":               {fmt.Errorf("skipped: %w", handler.ErrStale), "stale"},
 		"message timeout":     {handler.ErrMessageTimeout, "timeout"},
 		"deadline":            {fmt.Errorf("bill: %w", context.DeadlineExceeded), "timeout"},

@@ -139,6 +139,10 @@ func points(m metricdata.Metrics) string {
 		for _, p := range data.DataPoints {
 			add(p.Value, p.Attributes)
 		}
+	case metricdata.Gauge[float64]:
+		for _, p := range data.DataPoints {
+			add(p.Value, p.Attributes)
+		}
 	case metricdata.Histogram[float64]:
 		for _, p := range data.DataPoints {
 			add(fmt.Sprintf("%d×, %v", p.Count, time.Duration(p.Sum*1e9).Round(time.Microsecond)), p.Attributes)
@@ -203,11 +207,14 @@ func protocolError(t *testing.T, text string) error {
 var consumerInfo = observe.ConsumerInfo{Topic: "orders", Channel: "billing", ClientID: "billing-1"}
 
 func stats(inFlight int) nsqx.Stats {
-	connected := func(addr string, n int, touched uint64) observe.ConnStats {
-		return observe.ConnStats{Stats: conn.Stats{Addr: addr, InFlight: n, RDY: 2 * n, Touched: touched}, Connected: n > 0}
+	connected := func(addr string, n int, touched, drifted uint64) observe.ConnStats {
+		return observe.ConnStats{
+			Stats:     conn.Stats{Addr: addr, InFlight: n, RDY: 2 * n, Touched: touched, Allowance: int(drifted), Drifted: drifted},
+			Connected: n > 0,
+		}
 	}
 	return nsqx.Stats{
-		Topic: "orders", Channel: "billing", Concurrency: 8, MaxInFlight: 10, Running: 3, BackoffLevel: 3, Expired: 4,
-		Connections: []observe.ConnStats{connected("nsqd-1:4150", inFlight, 2), connected("nsqd-2:4150", 1, 5), connected("nsqd-3:4150", 0, 0)},
+		Topic: "orders", Channel: "billing", Concurrency: 8, MaxInFlight: 10, Running: 3, BackoffLevel: 3, Expired: 4, DeadLettered: 6,
+		Connections: []observe.ConnStats{connected("nsqd-1:4150", inFlight, 2, 2), connected("nsqd-2:4150", 1, 5, 1), connected("nsqd-3:4150", 0, 0, 0)},
 	}
 }

@@ -14,7 +14,7 @@ import (
 func (t *telemetry) Hooks() observe.Hooks {
 	return observe.Hooks{
 		OnConnect: t.onConnect, OnDialError: t.onDialError, OnDisconnect: t.onDisconnect,
-		OnRefused: t.protocolError, OnLookup: t.onLookup,
+		OnRefused: t.protocolError, OnLookup: t.onLookup, OnGivenBack: t.onGivenBack,
 	}
 }
 
@@ -39,9 +39,15 @@ func (t *telemetry) onLookup(e observe.LookupEvent) {
 	}
 	attrs := t.metricAttributes(t.destination(e.Topic, e.Channel), e.Source)
 	t.inst.lookup.Record(ctx, e.Duration.Seconds(), t.failed(attrs, failure).record...)
-	if failure == nil || e.Found > 0 {
-		t.inst.nodes.Record(ctx, int64(e.Found), newMeasurement(attrs...).record...)
-	}
+}
+
+func (t *telemetry) onGivenBack(e observe.GivenBackEvent) {
+	t.givenBack(t.destination(e.Topic, e.Channel), e.Reason, e.Messages)
+}
+
+func (t *telemetry) givenBack(d destination, reason string, n int) {
+	attrs := append(t.metricAttributes(d, ""), keyReason.String(reason))
+	t.inst.givenBack.Add(context.Background(), int64(n), newMeasurement(attrs...).add...)
 }
 
 // protocolError counts e if its error is an error frame of nsqd.

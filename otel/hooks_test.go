@@ -1,10 +1,16 @@
 package nsqotel_test
 
 import (
+	"context"
 	"errors"
+	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
 	nsqotel "github.com/nsqx/nsqx/otel"
 )
@@ -27,7 +33,6 @@ func TestHooks(t *testing.T) {
 	k.wantPoints("nsq.client.protocol.errors", "1 error.type=E_INVALID\n1 error.type=E_UNAUTHORIZED\n2 error.type=E_FIN_FAILED")
 }
 
-// The number of nodes comes from the last successful lookup.
 func TestLookups(t *testing.T) {
 	k := newKit(t, nsqotel.WithServerAddress())
 	h := k.Telemetry.Hooks()
@@ -44,5 +49,31 @@ func TestLookups(t *testing.T) {
 		"1×, 1s error.type=*errors.errorString server.address=lookupd-1 server.port=4161\n"+
 		"1×, 1s error.type=*errors.errorString server.address=lookupd-2 server.port=4161\n"+
 		"1×, 1s server.address=lookupd-1 server.port=4161")
-	k.wantPoints("nsq.client.lookup.nodes", "1\n2 server.address=lookupd-2 server.port=4161\n3 server.address=lookupd-1 server.port=4161")
+}
+
+// A nsqlookupd that refuses has its status for an error type, not a type of nsqx.
+func TestLookupRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKit(t)
+		l := nsqxtest.NewLookupd(t)
+		l.On("/lookup", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "no such page", http.StatusNotFound) // not that of a nsqlookupd without the topic
+		}))
+		c, err := nsqx.NewConsumer("orders", "billing", codec.String(), func(context.Context, string) error { return nil },
+			l.Option(), nsqx.WithLogger(discard), nsqx.WithTelemetry(k.Telemetry))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nsqxtest.Run(t, c)
+		synctest.Wait()
+		k.wantPoints("nsq.client.lookup.duration", "1×, 0s error.type=404")
+	})
+}
+
+func TestGivenBack(t *testing.T) {
+	k := newKit(t)
+	for range 2 {
+		k.Telemetry.Hooks().OnGivenBack(observe.GivenBackEvent{Topic: "orders", Channel: "billing", Reason: "stall", Messages: 3})
+	}
+	k.wantPoints("nsq.consumer.given_back", "6 messaging.nsq.given_back.reason=stall")
 }

@@ -14,14 +14,17 @@ type instruments struct {
 
 	age, queue                                   metric.Float64Histogram
 	settlements, redeliveries, timeouts, touches metric.Int64Counter
+	deadLetters, givenBack, drifts, renewals     metric.Int64Counter
 
 	inFlight, maxInFlight, ready, connections metric.Int64ObservableUpDownCounter
+	allowance                                 metric.Int64ObservableUpDownCounter
 	active, limit                             metric.Int64ObservableUpDownCounter
 	backoff                                   metric.Int64ObservableGauge
 
-	protocolErrors, attempts, closed metric.Int64Counter
-	nodes                            metric.Int64Gauge
-	lookup                           metric.Float64Histogram
+	protocolErrors, attempts, closed, registration metric.Int64Counter
+	lookup                                         metric.Float64Histogram
+	nodes                                          metric.Int64ObservableGauge
+	lookupAge                                      metric.Float64ObservableGauge
 
 	publishing metric.Int64ObservableUpDownCounter
 	skipped    metric.Int64Counter
@@ -49,29 +52,37 @@ func newInstruments(meter metric.Meter) (i instruments) {
 	i.processDuration, i.operationDuration = processDuration.Inst(), operationDuration.Inst()
 	i.consumed, i.sent = consumed.Inst(), sent.Inst()
 
-	i.age = m.histogram(metricAge, "Age of messages at the start of the handler, from the timestamp of nsqd.", ages())
+	i.age = m.histogram(metricAge, "Age of messages at the start of the handler, from the timestamp of nsqd; of some messages if there are many.", ages())
 	i.queue = m.histogram(metricQueue, "Time from the socket to the handler.", durations())
 	i.settlements = m.counter(metricSettlements, unitMessages, "Messages after their handler has returned, by disposition.")
 	i.redeliveries = m.counter(metricRedeliveries, unitMessages, "Messages handled that had been delivered before.")
 	i.timeouts = m.counter(metricTimeouts, unitMessages, "Messages that failed after, or waited until after, their message timeout.")
 	i.touches = m.counter(metricTouches, unitTouches, "TOUCH commands sent.")
+	i.deadLetters = m.counter(metricDeadLetters, unitMessages, "Messages given up as dead letters.")
+	i.givenBack = m.counter(metricGivenBack, unitMessages, "Messages given back to nsqd that no handler had seen.")
+	i.drifts = m.counter(metricDrifts, unitDrifts, "Connections found on which nsqd counts too many messages in flight.")
+	i.renewals = m.counter(metricRenewals, unitConnections, "Connections replaced because nsqd counted too many messages in flight.")
 
 	i.inFlight = m.upDown(metricInFlight, unitMessages, "Messages received and not settled.")
 	i.maxInFlight = m.upDown(metricMaxInFlight, unitMessages, "Messages that may be in flight.")
 	i.ready = m.upDown(metricReady, unitMessages, "Sum of RDY over all connections.")
+	i.allowance = m.upDown(metricAllowance, unitMessages, "By how much nsqd counts too many messages in flight; RDY allows for it.")
 	i.connections = m.upDown(metricConnections, unitConnections, "Subscribed connections.")
 	i.active = m.upDown(metricActive, unitHandlers, "Running handlers.")
 	i.limit = m.upDown(metricLimit, unitHandlers, "Maximum of running handlers.")
 	i.backoff, err = meter.Int64ObservableGauge(metricBackoff, metric.WithUnit(unitLevel),
-		metric.WithDescription("1 while nearly all messages fail and consumption is reduced, else 0."))
+		metric.WithDescription("How many times in a row the breaker has opened; 0 while it is closed."))
 	report(err)
 
 	i.protocolErrors = m.counter(metricProtocol, unitErrors, "Error frames of nsqd.")
 	i.attempts = m.counter(metricAttempts, unitAttempts, "Attempts to connect to an nsqd.")
 	i.closed = m.counter(metricClosed, unitConnections, "Ended connections.")
 	i.lookup = m.histogram(metricLookup, "Duration of lookups in nsqlookupd.", durations())
-	i.nodes, err = meter.Int64Gauge(metricNodes, metric.WithUnit(unitNodes), metric.WithDescription("Addresses of nsqds in the last successful lookup."))
+	i.nodes, err = meter.Int64ObservableGauge(metricNodes, metric.WithUnit(unitNodes), metric.WithDescription("Addresses of nsqds in the last successful lookup."))
 	report(err)
+	i.lookupAge, err = meter.Float64ObservableGauge(metricLookupAge, metric.WithUnit(unitSeconds), metric.WithDescription("Time since the last successful lookup."))
+	report(err)
+	i.registration = m.counter(metricRegistration, unitErrors, "Registrations of topic and channel that a nsqlookupd refused or did not answer.")
 
 	i.publishing = m.upDown(metricPublishing, unitMessages, "Messages sent to an nsqd and not confirmed yet.")
 	i.skipped = m.counter(metricSkipped, unitMessages, "Messages published without headers because of their size.")
@@ -80,7 +91,10 @@ func newInstruments(meter metric.Meter) (i instruments) {
 
 // observed returns the instruments that get their values from Stats when metrics are collected.
 func (i *instruments) observed() []metric.Observable {
-	return []metric.Observable{i.inFlight, i.maxInFlight, i.ready, i.connections, i.active, i.limit, i.backoff, i.publishing}
+	return []metric.Observable{
+		i.inFlight, i.maxInFlight, i.ready, i.connections, i.allowance, i.active, i.limit, i.backoff,
+		i.nodes, i.lookupAge, i.publishing,
+	}
 }
 
 type maker struct{ metric.Meter }

@@ -11,12 +11,12 @@ import (
 // measureBegin measures the message at the start of the handler.
 func (p *process) measureBegin() {
 	i := &p.inst
-	age, queue := i.age.Enabled(p.ctx), i.queue.Enabled(p.ctx)
+	age, queue := i.age.Enabled(p.ctx), p.cfg.queue && i.queue.Enabled(p.ctx)
 	if !age && !queue && !i.processDuration.Enabled(p.ctx) {
 		return
 	}
 	p.began = time.Now()
-	if at := p.m.Timestamp().UnixNano(); age && at > 0 { // 0: no timestamp
+	if at := p.m.Timestamp().UnixNano(); age && at > 0 && p.at.ageDue(p.began) { // 0: no timestamp
 		p.record(i.age, time.Duration(p.began.UnixNano()-at), p.at.plain)
 	}
 	if queue && (*handler.Delivery)(p.m).Source() != nil {
@@ -38,8 +38,7 @@ func (p *process) measureEnd(out handler.Outcome, errorType string) {
 	if !p.began.IsZero() && i.processDuration.Enabled(p.ctx) {
 		p.record(i.processDuration, time.Since(p.began), r.process)
 	}
-	if t := p.at.tally; succeeded && t != nil {
-		t.n.Add(1)
+	if succeeded && p.at.count() {
 		return
 	}
 	p.count(i.consumed, r.process)

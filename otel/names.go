@@ -42,6 +42,7 @@ const (
 	keyDisposition  = attribute.Key("messaging.nsq.message.disposition")
 	keyRequeueDelay = attribute.Key("messaging.nsq.message.requeue_delay_ms")
 	keyDeferDelay   = attribute.Key("messaging.nsq.message.defer_ms")
+	keyReason       = attribute.Key("messaging.nsq.given_back.reason")
 )
 
 // Error types beside the codes of nsqd and the types of errors.
@@ -53,6 +54,9 @@ const (
 	errorEnvelope  = "malformed_envelope"
 	errorAttempts  = "max_attempts"
 	errorStale     = "stale"
+	errorNoTopic   = "topic_not_found"
+	errorNoNSQD    = "no_nsqd"
+	errorProtocol  = "protocol_error"
 	errorOther     = "_OTHER"
 	maxErrorTypes  = 64  // further ones are errorOther
 	maxDescription = 256 // bytes
@@ -66,6 +70,11 @@ const (
 	metricRedeliveries = "nsq.consumer.redeliveries"
 	metricTimeouts     = "nsq.consumer.timeouts"
 	metricTouches      = "nsq.consumer.touches"
+	metricDeadLetters  = "nsq.consumer.dead_letters"
+	metricGivenBack    = "nsq.consumer.given_back"
+	metricDrifts       = "nsq.consumer.drifts"
+	metricAllowance    = "nsq.consumer.drift.allowance"
+	metricRenewals     = "nsq.consumer.connection.renewals"
 	metricInFlight     = "nsq.consumer.in_flight"
 	metricMaxInFlight  = "nsq.consumer.max_in_flight"
 	metricReady        = "nsq.consumer.ready"
@@ -78,6 +87,8 @@ const (
 	metricClosed       = "nsq.client.connection.closed"
 	metricLookup       = "nsq.client.lookup.duration"
 	metricNodes        = "nsq.client.lookup.nodes"
+	metricLookupAge    = "nsq.client.lookup.age"
+	metricRegistration = "nsq.client.registration.errors"
 	metricPublishing   = "nsq.producer.in_flight"
 	metricSkipped      = "nsq.producer.envelope.skipped"
 )
@@ -91,5 +102,6 @@ const (
 	unitAttempts    = "{attempt}"
 	unitErrors      = "{error}"
 	unitNodes       = "{node}"
+	unitDrifts      = "{drift}"
 	unitLevel       = "{level}"
 )

@@ -31,7 +31,7 @@ var update = flag.Bool("update", false, "write testdata/names.txt")
 func TestNames(t *testing.T) {
 	var got string
 	synctest.Test(t, func(t *testing.T) {
-		k := newKit(t, nsqotel.WithServerAddress())
+		k := newKit(t, nsqotel.WithServerAddress(), nsqotel.WithQueueDuration())
 		everything(t, k)
 		got = exported(k)
 	})
@@ -81,7 +81,9 @@ func everything(t *testing.T, k *kit) {
 	k.Telemetry.Hooks().OnLookup(observe.LookupEvent{Source: "lookupd-1:4161", Topic: "orders", Channel: "billing", Found: 1})
 	k.Telemetry.Hooks().OnLookup(observe.LookupEvent{Source: "lookupd-1:4161", Topic: "orders", Channel: "billing", Err: errBill})
 
-	k.Observe(func() nsqx.Stats { return nsqx.Stats{Topic: "orders", Channel: "billing", Expired: 1} }) // timeouts
+	k.Observe(func() nsqx.Stats {
+		return nsqx.Stats{Topic: "orders", Channel: "billing", Lookups: []observe.LookupStats{{Name: "lookupd-1:4161", LastGood: time.Now()}}}
+	})
 }
 
 // exported lists what the providers have received.
@@ -147,6 +149,11 @@ func shape(data metricdata.Aggregation) (kind string, sets []attribute.Set) {
 			sets = append(sets, p.Attributes)
 		}
 	case metricdata.Gauge[int64]:
+		kind = "gauge"
+		for _, p := range data.DataPoints {
+			sets = append(sets, p.Attributes)
+		}
+	case metricdata.Gauge[float64]:
 		kind = "gauge"
 		for _, p := range data.DataPoints {
 			sets = append(sets, p.Attributes)

@@ -26,7 +26,10 @@ type config struct {
 	meters       metric.MeterProvider
 	propagator   propagation.TextMapPropagator
 	linkOnly     bool
+	samplerAttrs bool
 	metricServer bool
+	queue        bool
+	everyAge     bool
 	filter       func(context.Context, Operation) bool
 	template     func(topic string) string
 	spanAttrs    []attribute.KeyValue
@@ -103,6 +106,13 @@ func WithSpanAttributes(attrs ...attribute.KeyValue) Option {
 	return option(func(c *config) { c.spanAttrs = append(c.spanAttrs, attrs...) })
 }
 
+// WithSamplerAttributes gives the attributes of a span to the sampler, and to OnStart of span
+// processors, except those that are known only at its end. Use it if a sampler decides by attributes.
+// It costs each message a copy of them, sampled or not: see Costs. Defaults to attributes that are
+// set after the start if the span is recorded; a sampler then sees the name, which has the topic, the
+// kind and the links.
+func WithSamplerAttributes() Option { return option(func(c *config) { c.samplerAttrs = true }) }
+
 // WithMetricAttributes adds attributes to all metrics. Defaults to none.
 func WithMetricAttributes(attrs ...attribute.KeyValue) Option {
 	attrs = slices.Clone(attrs)
@@ -112,6 +122,14 @@ func WithMetricAttributes(attrs ...attribute.KeyValue) Option {
 // WithServerAddress adds server.address and server.port to metrics about one nsqd, which
 // multiplies their number by the number of nsqds. Defaults to spans only.
 func WithServerAddress() Option { return option(func(c *config) { c.metricServer = true }) }
+
+// WithQueueDuration records nsq.consumer.queue.duration: how long messages wait for a handler.
+// Defaults to no such metric.
+func WithQueueDuration() Option { return option(func(c *config) { c.queue = true }) }
+
+// WithEveryAge records nsq.consumer.message.age of every message. Defaults to at most 100 messages a
+// second and consumer, or consumer and nsqd with [WithServerAddress].
+func WithEveryAge() Option { return option(func(c *config) { c.everyAge = true }) }
 
 // WithDestinationTemplate groups topics under a common name: "chat.<room>" for chat.7#ephemeral.
 // Spans are named after the template and have it as an additional attribute; metrics have it

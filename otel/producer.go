@@ -18,6 +18,7 @@ import (
 type outbound struct {
 	spanName string
 	start    []trace.SpanStartOption
+	attrs    []attribute.KeyValue // nil if start has them
 	results  *table[sentKey, *sent]
 }
 
@@ -42,10 +43,10 @@ func (t *telemetry) Producer(info observe.ProducerInfo) handler.SendMiddleware {
 
 func (t *telemetry) outbound(topic, clientID string) *outbound {
 	d := t.destination(topic, "")
-	attrs := t.spanAttributes(d, publishOperation, semconv.MessagingOperationTypeSend, clientID)
-	return &outbound{
+	to := &outbound{
 		spanName: d.spanName(publishOperation),
-		start:    []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(attrs...)},
+		start:    []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindProducer)},
+		attrs:    t.spanAttributes(d, publishOperation, semconv.MessagingOperationTypeSend, clientID),
 		results: newTable(func(key sentKey) *sent {
 			attrs := append(t.metricAttributes(d, key.nsqd), keyOperation.String(publishOperation))
 			if key.errorType != "" {
@@ -55,6 +56,10 @@ func (t *telemetry) outbound(topic, clientID string) *outbound {
 			return &sent{newMeasurement(attrs...), newMeasurement(append(attrs, semconv.MessagingOperationTypeSend)...)}
 		}),
 	}
+	if t.cfg.samplerAttrs {
+		to.start, to.attrs = append(to.start, trace.WithAttributes(to.attrs...)), nil
+	}
+	return to
 }
 
 // publish observes one publish.
@@ -72,6 +77,9 @@ func (p *publish) begin(ctx context.Context) {
 	p.ctx = ctx
 	if keep := p.cfg.filter; keep == nil || keep(ctx, Operation{Topic: p.out.Topic, Outgoing: p.out}) {
 		p.ctx, p.span = p.tracer.Start(ctx, p.to.spanName, p.to.start...)
+		if p.to.attrs != nil && p.span.IsRecording() {
+			p.span.SetAttributes(p.to.attrs...)
+		}
 	}
 	if p.out.Envelope {
 		p.propagator.Inject(p.ctx, (*outgoing)(p.out))

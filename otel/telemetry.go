@@ -19,7 +19,7 @@ type telemetry struct {
 	propagator propagation.TextMapPropagator
 	inst       instruments
 	errors     errorTypes
-	finished   tallies
+	tallies    tallies
 
 	mu         sync.Mutex
 	consumers  map[*observed]struct{}          // running
@@ -48,7 +48,7 @@ func New(opts ...Option) observe.Telemetry {
 
 // observe is called when metrics are collected.
 func (t *telemetry) observe(ctx context.Context, o metric.Observer) error {
-	t.finished.flush(ctx, &t.inst)
+	t.tallies.flush(ctx, &t.inst)
 	t.mu.Lock()
 	consumers, publishers := slices.Collect(maps.Keys(t.consumers)), slices.Collect(maps.Keys(t.publishers))
 	t.mu.Unlock()

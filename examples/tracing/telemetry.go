@@ -81,6 +81,7 @@ func newTelemetry(ctx context.Context, listen string, show sdktrace.SpanProcesso
 		nsqotel.WithTracerProvider(tracers),
 		nsqotel.WithMeterProvider(meters),
 		nsqotel.WithPropagators(propagation.TraceContext{}),
+		nsqotel.WithQueueDuration(), // for the dashboard
 	)
 	t.close = func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -58,6 +58,7 @@ func clients() []client {
 		{name: "go-nsq", run: runGoNSQ},
 		{name: "nsqx", run: runNSQX},
 		{name: "nsqx-lent", run: runNSQXLent},
+		{name: "nsqx-batch", run: runNSQXBatch},
 		{name: "nsqx-fixed", run: runNSQXFixed},
 		{name: "nsqx-noop", run: runNSQXNoop},
 		{name: "nsqx-sdk", run: runNSQXSDK},

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
 )
 
 // runNSQX uses codec.Bytes, which copies each body for the handler, as a service would.
@@ -34,7 +36,42 @@ func lent() codec.Codec[[]byte] {
 // consume sets what the comparison needs and uses nsqx's defaults otherwise. The default chain,
 // which recovers from panics and applies the retry policy, is part of the measurement.
 func consume[T any](ctx context.Context, j job, c codec.Codec[T], handle func(T), opts ...nsqx.ConsumerOption) error {
-	opts = append(opts, nsqx.WithNSQD(j.Addrs...), nsqx.WithConcurrency(j.Workers))
+	consumer, err := nsqx.NewConsumer(j.Topic, channel, c,
+		func(_ context.Context, v T) error {
+			handle(v)
+			return nil
+		},
+		append(opts, j.options()...)...,
+	)
+	if err != nil {
+		return err
+	}
+	return consumer.Run(ctx)
+}
+
+// batchSize is the size of the batches of runNSQXBatch.
+const batchSize = 500
+
+// runNSQXBatch gives the handler batches, whose bodies it reads in place.
+func runNSQXBatch(ctx context.Context, j job, handle func(body []byte)) error {
+	consumer, err := nsqx.NewBatchConsumer(j.Topic, channel, lent(),
+		func(_ context.Context, b *handler.Batch[[]byte]) error {
+			for _, body := range b.Values() {
+				handle(body)
+			}
+			return nil
+		},
+		append(j.options(), nsqx.WithBatch(batchSize, 5*time.Millisecond))...,
+	)
+	if err != nil {
+		return err
+	}
+	return consumer.Run(ctx)
+}
+
+// options are those that all clients of a job have in common.
+func (j job) options() []nsqx.ConsumerOption {
+	opts := []nsqx.ConsumerOption{nsqx.WithNSQD(j.Addrs...), nsqx.WithConcurrency(j.Workers)}
 	if j.MaxInFlight > 0 {
 		opts = append(opts, nsqx.WithMaxInFlight(j.MaxInFlight))
 	}
@@ -46,15 +83,5 @@ func consume[T any](ctx context.Context, j job, c codec.Codec[T], handle func(T)
 	case layerDeflate:
 		opts = append(opts, nsqx.WithConn(conn.Config{Compression: conn.Deflate}))
 	}
-	consumer, err := nsqx.NewConsumer(j.Topic, channel, c,
-		func(_ context.Context, v T) error {
-			handle(v)
-			return nil
-		},
-		opts...,
-	)
-	if err != nil {
-		return err
-	}
-	return consumer.Run(ctx)
+	return opts
 }

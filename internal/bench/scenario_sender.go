@@ -23,6 +23,7 @@ func senderScenario() scenario {
 			{client: "go-nsq", maxInFlight: 2500},
 			{client: "nsqx", maxInFlight: 2500},
 			{client: "nsqx-lent", maxInFlight: 2500},
+			{client: "nsqx-batch", maxInFlight: 2500},
 		},
 		check:   checkSender,
 		title:   senderTitle,

@@ -14,17 +14,9 @@ import (
 func (c *Consumer) build(raw handler.Raw) {
 	cfg := &c.cfg
 	var observing handler.Middleware
-	var observingDead handler.SendMiddleware
 	if t := cfg.Telemetry; t != nil {
-		observing = t.Consumer(observe.ConsumerInfo{
-			Topic: cfg.Sub.Topic, Channel: cfg.Sub.Channel, ClientID: cfg.Conn.ClientID, Concurrency: cfg.Concurrency,
-			MaxAttempts: cfg.MaxAttempts,
-		})
-		if topic, ok := cfg.GiveUp.(DeadLetterTopic); ok {
-			observingDead = t.Producer(observe.ProducerInfo{Topic: topic.Topic, ClientID: cfg.Conn.ClientID})
-		}
+		observing = t.Consumer(c.info())
 	}
-	c.sendDead = handler.ChainSend(observingDead)(c.dead.Transmit)
 	inner := handler.Chain(cfg.Middleware...)
 	if len(cfg.Middleware) > 0 {
 		inner = handler.Chain(
@@ -44,12 +36,37 @@ func (c *Consumer) build(raw handler.Raw) {
 	)(raw)
 }
 
+// buildDead makes the chain of dead letters.
+func (c *Consumer) buildDead() {
+	var observing handler.SendMiddleware
+	if t := c.cfg.Telemetry; t != nil {
+		if topic, ok := c.cfg.GiveUp.(DeadLetterTopic); ok {
+			info := observe.ProducerInfo{Topic: topic.Topic}
+			if c.cfg.Conn.ClientID != "" {
+				info.ClientID = deadLetterConn(c.cfg.Conn).ClientID
+			}
+			observing = t.Producer(info)
+		}
+	}
+	c.sendDead = handler.ChainSend(observing)(c.dead.Transmit)
+}
+
+// info is what telemetry gets to know.
+func (c *Consumer) info() observe.ConsumerInfo {
+	return observe.ConsumerInfo{
+		Topic: c.cfg.Sub.Topic, Channel: c.cfg.Sub.Channel, ClientID: c.cfg.Conn.ClientID,
+		Concurrency: c.cfg.Concurrency, MaxAttempts: c.cfg.MaxAttempts,
+	}
+}
+
 // Process runs a message through the chain under ctx, and returns the outcome.
 func (c *Consumer) Process(ctx context.Context, m *handler.Message) handler.Outcome {
-	d := (*handler.Delivery)(m)
-	if wait, early := c.wait(d); early {
-		d.SetOutcome(handler.Outcome{Disposition: handler.Requeue, Delay: wait})
-		return d.Outcome()
+	if c.batch != nil {
+		c.ProcessBatch(ctx, []*handler.Message{m})
+		return m.Outcome()
+	}
+	if c.postpone(m) {
+		return m.Outcome()
 	}
 	return c.handle(ctx, m)
 }

@@ -59,7 +59,7 @@ func TestChainOrder(t *testing.T) {
 			"telemetry, first, second, handler, /second pending, /first pending, /telemetry finish, settled")
 		check.Want(t, "consumer", tel.consumer,
 			observe.ConsumerInfo{Topic: "orders", Channel: "billing", ClientID: "me", Concurrency: 2, MaxAttempts: 7})
-		check.Want(t, "producer of dead letters", tel.producer, observe.ProducerInfo{Topic: "dead", ClientID: "me"})
+		check.Want(t, "producer of dead letters", tel.producer, observe.ProducerInfo{Topic: "dead", ClientID: "me/dead-letters"})
 	})
 }
 

@@ -30,6 +30,7 @@ type Config struct {
 	MaxInFlightBytes int
 	Backoff          *flow.Backoff // nil: no breaker
 	Middleware       []handler.Middleware
+	Batch            *Batch // nil: single messages
 
 	Retry           retry.Policy
 	Errors          func(error) error // nil: none
@@ -42,4 +43,12 @@ type Config struct {
 	GiveUp          GiveUp // what becomes of a message that is given up; nil: Unset
 
 	ShutdownTimeout time.Duration
+}
+
+// Batch are the settings of a handler that takes batches.
+type Batch struct {
+	Size       int
+	Wait       time.Duration
+	NoTouch    bool // messages are not touched while they are handled
+	Middleware []handler.BatchMiddleware
 }

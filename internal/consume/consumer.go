@@ -29,7 +29,8 @@ var ErrAlreadyRun = errors.New("nsqx: the consumer runs already, or has run: mak
 type Consumer struct {
 	cfg       Config
 	logger    *slog.Logger
-	chain     handler.Raw
+	chain     handler.Raw      // nil for batches
+	batch     handler.RawBatch // nil for single messages
 	events    *notify.Queue
 	pool      *pool.Pool
 	control   *control.Control
@@ -61,6 +62,13 @@ type Consumer struct {
 
 // New returns a consumer whose chain ends in raw. It connects to nothing before Run.
 func New(cfg Config, raw handler.Raw) *Consumer {
+	c := assemble(cfg)
+	c.build(raw)
+	return c
+}
+
+// assemble returns a consumer without a chain.
+func assemble(cfg Config) *Consumer {
 	if cfg.GiveUp == nil {
 		cfg.GiveUp = Unset{}
 	}
@@ -69,11 +77,16 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 	c := &Consumer{
 		cfg: cfg, logger: logger, ready: make(chan struct{}),
 		events: notify.New(logger, topic, channel, cfg.Hooks),
-		dead:   publish.New(publish.Config{Conn: cfg.Conn, Lazy: true, Again: true}),
+		dead:   publish.New(publish.Config{Conn: deadLetterConn(cfg.Conn), Lazy: true, Again: true}),
 	}
 	c.settling, c.stopSettling = context.WithCancelCause(context.Background())
+	var group *pool.Group
+	together := 1
+	if b := cfg.Batch; b != nil {
+		group, together = &pool.Group{Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch}, b.Size
+	}
 	c.pool = pool.New(pool.Config{
-		Process: c.process, Rescue: c.rescue, Early: c.early,
+		Process: c.process, Rescue: c.rescue, Group: group, Early: c.early,
 		Watching: &c.watching, Succeeded: func() { c.control.Succeeded() },
 		MaxRequeueDelay: cfg.MaxRequeueDelay, Unhandled: c.uncounted.add,
 	})
@@ -83,7 +96,7 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 		Tried: c.checkReady, Removed: c.dead.Forget,
 	})
 	c.control = control.New(control.Config{
-		Concurrency: cfg.Concurrency, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes, Backoff: cfg.Backoff,
+		Concurrency: cfg.Concurrency, Together: together, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes, Backoff: cfg.Backoff,
 		FixedRDY: cfg.Sub.FixedRDY,
 		Pool:     c.pool, Conns: c.links.Conns, Post: c.events.Post,
 		Renew: c.links.Renew, Watching: &c.watching,
@@ -93,7 +106,7 @@ func New(cfg Config, raw handler.Raw) *Consumer {
 		cfg.Discover.Channel = channel
 	}
 	c.discovery = discover.New(cfg.Discover, owner{c}, cfg.NSQDs)
-	c.build(raw)
+	c.buildDead()
 	return c
 }
 

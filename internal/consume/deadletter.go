@@ -3,11 +3,13 @@ package consume
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/guard"
@@ -41,6 +43,19 @@ func (t DeadLetterTopic) Keep(ctx context.Context, e Env, d *handler.Delivery, c
 		describe(d, cause, &out.Headers)
 	}
 	return handler.DeadLetter, e.Send(ctx, out)
+}
+
+// deadLetterConn is the Config of the connections for dead letters. Their client id says so: in nsqd's
+// statistics they stand beside those of the consumer.
+func deadLetterConn(cfg conn.Config) conn.Config {
+	const suffix, maxLen = "/dead-letters", 255
+	id := cfg.ClientID
+	if id == "" {
+		host, _ := os.Hostname() // the name only appears in statistics
+		id, _, _ = strings.Cut(host, ".")
+	}
+	cfg.ClientID = strings.ToValidUTF8(id[:min(len(id), maxLen-len(suffix))], "") + suffix
+	return cfg
 }
 
 // describe sets the headers that say where a dead letter comes from. Headers of the message stay;

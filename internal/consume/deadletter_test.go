@@ -4,15 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/internal/check"
 )
+
+// The client id of connections for dead letters.
+func TestDeadLetterConn(t *testing.T) {
+	host, _ := os.Hostname()
+	host, _, _ = strings.Cut(host, ".")
+	for id, want := range map[string]string{
+		"":                               host + "/dead-letters",
+		"billing-1":                      "billing-1/dead-letters",
+		strings.Repeat("x", 255):         strings.Repeat("x", 242) + "/dead-letters",
+		strings.Repeat("é", 127):         strings.Repeat("é", 121) + "/dead-letters",
+		strings.Repeat("é", 120) + "xé€": strings.Repeat("é", 120) + "x" + "/dead-letters",
+	} {
+		cfg := deadLetterConn(conn.Config{ClientID: id})
+		check.Want(t, "client id", cfg.ClientID, want)
+		check.Want(t, "fault", cfg.Validate(), nil)
+	}
+}
 
 // TestDescribe: the headers that a dead letter gets, beside those of its message.
 func TestDescribe(t *testing.T) {

@@ -68,7 +68,8 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 		wait = grace // contexts have just ended
 	}
 	if !c.pool.Wait(wait) {
-		end.Running = len(c.pool.Snapshot().Running)
+		left := c.pool.Snapshot()
+		end.Running = left.Busy() + len(left.Parked)
 	}
 	end.Unconfirmed = c.links.Unconfirmed()
 	end.HookRuns = !c.events.Close(began.Add(timeout + overtime))
@@ -83,7 +84,8 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 
 // abandon requeues the messages whose handlers still run.
 func (c *Consumer) abandon() (abandoned []observe.Abandoned) {
-	for _, d := range c.pool.Snapshot().Running {
+	left := c.pool.Snapshot()
+	for _, d := range append(left.Running, left.Parked...) {
 		from := d.Source().(*conn.Conn)
 		requeued := from.Requeue(d, 0)
 		if !requeued && from.Alive() && d.Answerable() {

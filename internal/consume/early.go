@@ -30,20 +30,41 @@ func (c *Consumer) wait(d *handler.Delivery) (wait time.Duration, ok bool) {
 	return wait, wait > 0
 }
 
-// readable is the middleware that fails a message with times that cannot be read, as if its payload
-// did not decode.
+// postpone sets the outcome of a message that comes to Process before its time, and reports whether it
+// does.
+func (c *Consumer) postpone(m *handler.Message) bool {
+	d := (*handler.Delivery)(m)
+	wait, early := c.wait(d)
+	if early {
+		d.SetOutcome(handler.Outcome{Disposition: handler.Requeue, Delay: wait})
+	}
+	return early
+}
+
+// readable is the middleware that fails a message with times that cannot be read.
 func (c *Consumer) readable(next handler.Raw) handler.Raw {
 	if c.cfg.AnyTime {
 		return next
 	}
 	return func(ctx context.Context, m *handler.Message) error {
-		if d := (*handler.Delivery)(m); d.Scheduled() {
-			if _, err := d.Schedule(); err != nil {
-				return &handler.DecodeError{Err: err}
-			}
+		if err := unreadable(m); err != nil {
+			return err
 		}
 		return next(ctx, m)
 	}
+}
+
+// unreadable returns an error for a message with times that cannot be read, as if its payload did not
+// decode.
+func unreadable(m *handler.Message) error {
+	d := (*handler.Delivery)(m)
+	if !d.Scheduled() { // nearly always
+		return nil
+	}
+	if _, err := d.Schedule(); err != nil {
+		return &handler.DecodeError{Err: err}
+	}
+	return nil
 }
 
 // due is when a message may first be handled: when nsqd accepted it, or later.

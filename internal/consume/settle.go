@@ -27,11 +27,7 @@ var errUnsettled = errors.New("nsqx: the telemetry middleware has not called nex
 func (c *Consumer) settle(next handler.Raw) handler.Raw {
 	return func(ctx context.Context, m *handler.Message) error {
 		d := (*handler.Delivery)(m)
-		if c.attemptsReach(d, c.cfg.CrashGuard) {
-			d.SetOutcome(c.decide(ctx, d, errCrashes))
-			return errCrashes
-		}
-		if err := c.tooLate(d); err != nil {
+		if err := c.refusal(d); err != nil {
 			d.SetOutcome(c.decide(ctx, d, err))
 			return err
 		}
@@ -43,6 +39,14 @@ func (c *Consumer) settle(next handler.Raw) handler.Raw {
 		d.SetOutcome(c.decide(ctx, d, err))
 		return err
 	}
+}
+
+// refusal is why a message does not go to the handler; nil if it does.
+func (c *Consumer) refusal(d *handler.Delivery) error {
+	if c.attemptsReach(d, c.cfg.CrashGuard) {
+		return errCrashes
+	}
+	return c.tooLate(d)
 }
 
 // decide is outcome, but survives a panic of policy, mapping or dead letter.

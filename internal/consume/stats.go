@@ -14,7 +14,7 @@ func (c *Consumer) Stats() observe.Stats {
 		Concurrency: state.Concurrency, MaxInFlight: state.MaxInFlight, Paused: state.Paused,
 		Backoff: state.BackoffLevel > 0, BackoffLevel: state.BackoffLevel,
 		BackoffSince: state.BackoffSince, BackoffErr: state.BackoffErr,
-		Running: len(snapshot.Running), Queued: snapshot.Waiting,
+		Running: snapshot.Busy(), Unanswered: len(snapshot.Parked), Queued: snapshot.Waiting,
 
 		Finished: n[handler.Finish], Requeued: n[handler.Requeue], Dropped: n[handler.Drop], DeadLettered: n[handler.DeadLetter],
 		Interrupted: n[handler.Interrupted], Expired: n[handler.Expired], Lost: n[handler.Lost],

@@ -20,7 +20,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	s := c.pool.Snapshot()
 	allowed := c.allowed()
 	restrained := c.restraint.holds(time.Now())
-	c.total = min(c.limit(conns, loads, restrained), allowed)
+	c.total = min(c.limit(conns, loads, restrained, len(s.Parked)), allowed)
 	c.setCapacity(conns)
 	c.yielding = false
 	if allowed == 0 {
@@ -65,7 +65,7 @@ func (c *Control) scarce(conns []*conn.Conn) bool {
 		return true
 	}
 	mean, known := c.service.Time()
-	return known && len(conns) > 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY && mean > patience(conns)/2
+	return known && len(conns) > 1 && c.cfg.Together <= 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY && mean > patience(conns)/2
 }
 
 // mayOpen reports whether each of more connections than messages may be in flight may have one: all
@@ -73,7 +73,7 @@ func (c *Control) scarce(conns []*conn.Conn) bool {
 // caller holds mu.
 func (c *Control) mayOpen(conns, allowed int, s pool.Snapshot) bool {
 	return c.fixed == 0 && allowed == math.MaxInt && c.stuck == 0 && c.total > 0 &&
-		len(s.Running) == 0 && s.Waiting == 0 && c.size.Fit(c.cfg.MaxInFlightBytes, conns) == conns
+		len(s.Running)+len(s.Parked)+s.Waiting == 0 && c.size.Fit(c.cfg.MaxInFlightBytes, conns) == conns
 }
 
 // allowed is how many messages pause and breaker let be in flight. The caller holds mu.
@@ -88,8 +88,8 @@ func (c *Control) allowed() int {
 }
 
 // limit is how many messages the consumer could do with in flight now: it never asks for one that it
-// cannot start. The caller holds mu.
-func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool) int {
+// cannot start. Messages whose handlers answer later need no worker any more. The caller holds mu.
+func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool, parked int) int {
 	var rtt time.Duration
 	var most int
 	for i, l := range loads {
@@ -101,6 +101,8 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool) 
 		capacity = c.service.Capacity(workers, patience(conns))
 		auto += c.service.Ahead(workers, rtt, most)
 	}
+	capacity, auto = c.messages(capacity), c.messages(auto)
+	capacity, auto = capacity+parked, auto+parked
 	auto = min(max(auto, len(conns)), most) // one a connection if capacity allows that
 	n := auto
 	if c.fixed > 0 {
@@ -111,6 +113,11 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool) 
 		return max(n-c.stuck, 0)
 	}
 	return min(n, capacity)
+}
+
+// messages returns how many messages n handlers take. It saturates.
+func (c *Control) messages(n int) int {
+	return int(min(int64(n)*int64(max(c.cfg.Together, 1)), math.MaxInt32))
 }
 
 // patience is how long a message may wait for a worker before it is given back.

@@ -133,7 +133,7 @@ func TestLimit(t *testing.T) {
 			}
 			s.size.Add(10, uint64(10*tt.size))
 			s.stuck = tt.stuck
-			s.locked(func() { check.Want(t, "limit", s.limit(conns, loads, tt.restrained), tt.want) })
+			s.locked(func() { check.Want(t, "limit", s.limit(conns, loads, tt.restrained, 0), tt.want) })
 		})
 	}
 }

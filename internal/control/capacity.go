@@ -33,7 +33,7 @@ func (c *Control) setCapacity(conns []*conn.Conn) {
 	case now.Sub(c.lowered) > inTransit:
 		c.capacity, c.lowered = n, time.Time{}
 	}
-	c.pool.SetCapacity(c.capacity, 2*c.cfg.MaxInFlightBytes)
+	c.pool.SetLimits(c.capacity, 2*c.cfg.MaxInFlightBytes, c.total+c.stuckMessages)
 }
 
 // Overflow gives back messages for which the pool has no room, and ends their connection if it goes

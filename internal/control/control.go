@@ -18,6 +18,7 @@ import (
 // Config are the settings of a Control, and what it works on.
 type Config struct {
 	Concurrency      int
+	Together         int // messages that a handler takes at once, at least 1
 	MaxInFlight      int // 0: automatic
 	MaxInFlightBytes int
 	FixedRDY         bool          // WithFixedRDY: MaxInFlight is used as given, whatever handlers can start
@@ -45,30 +46,32 @@ type Control struct {
 
 	// mu is held while quotas are set, so that whoever has closed RDY finds it closed. It comes
 	// before the locks of the pool and of connections.
-	mu          sync.Mutex
-	running     bool // from Start to Stop
-	concurrency int
-	fixed       int // WithMaxInFlight; 0: automatic
-	paused      bool
-	breaker     *breaker  // nil: none
-	total       int       // shared out last
-	yielding    bool      // a connection may still use more than its quota: others wait for that
-	stuck       int       // workers with a message that is beyond its time or whose connection is lost
-	overdue     int       // of those, workers with a message that is beyond its time
-	stalled     bool      // no worker is free, and messages have waited for too long
-	restraint   restraint // after messages were given back
-	turns       flow.Turns[*conn.Conn]
-	capacity    int                 // messages that may wait in the pool
-	lowered     time.Time           // since when a lower capacity would do; zero if none would
-	flood       map[*conn.Conn]int  // messages beyond capacity
-	drifted     map[*conn.Conn]bool // those whose drift was told
-	closedAt    time.Time           // when RDY was last closed on purpose
+	mu            sync.Mutex
+	running       bool // from Start to Stop
+	concurrency   int
+	fixed         int // WithMaxInFlight; 0: automatic
+	paused        bool
+	breaker       *breaker  // nil: none
+	total         int       // shared out last
+	yielding      bool      // a connection may still use more than its quota: others wait for that
+	stuck         int       // workers with a message that is beyond its time or whose connection is lost
+	stuckMessages int       // of those workers
+	overdue       int       // of those, workers with a message that is beyond its time
+	stalled       bool      // no worker is free, and messages have waited for too long
+	restraint     restraint // after messages were given back
+	turns         flow.Turns[*conn.Conn]
+	capacity      int                 // messages that may wait in the pool
+	lowered       time.Time           // since when a lower capacity would do; zero if none would
+	flood         map[*conn.Conn]int  // messages beyond capacity
+	drifted       map[*conn.Conn]bool // those whose drift was told
+	closedAt      time.Time           // when RDY was last closed on purpose
 
 	// Used by Run alone.
 	service  flow.Service
 	size     flow.Size
 	loads    map[*conn.Conn]conn.Load // when they were last looked at
 	results  uint64                   // when they were last counted
+	runs     uint64                   // when they were last counted
 	busyTime time.Duration            // when it was last read
 	warned   map[*handler.Delivery]bool
 	quiet    int         // ticks without a message

@@ -14,13 +14,14 @@ import (
 // measure looks at the pool and the connections.
 func (c *Control) measure() {
 	s := c.pool.Snapshot()
-	c.service.Add(s.BusyTime-c.busyTime, s.Results-c.results)
+	c.service.Add(s.BusyTime-c.busyTime, s.Runs-c.runs)
+	c.runs = s.Runs
 	c.busyTime = s.BusyTime
 	c.pool.Tick(c.batchSize())
-	stuck, overdue := c.countStuck(s.Running)
+	stuck, stuckMessages, overdue := c.countStuck(s)
 
 	c.mu.Lock()
-	c.stuck, c.overdue = stuck, overdue
+	c.stuck, c.stuckMessages, c.overdue = stuck, stuckMessages, overdue
 	for conn, n := range c.flood {
 		if c.flood[conn] = n / 2; n < 2 {
 			delete(c.flood, conn)
@@ -33,7 +34,7 @@ func (c *Control) measure() {
 	moved := s.Results != c.results
 	c.results = s.Results
 	s = c.pool.Snapshot()
-	if len(s.Running) == 0 && s.Waiting == 0 && !moved && received == c.received && c.settled() {
+	if len(s.Running)+len(s.Parked)+s.Waiting == 0 && !moved && received == c.received && c.settled() {
 		c.quiet++
 	} else {
 		c.quiet = 0
@@ -42,38 +43,44 @@ func (c *Control) measure() {
 	c.unstall(s, moved)
 }
 
-// countStuck counts workers whose message is past its time or whose connection is lost (stuck), and
-// the former alone (overdue). It tells connections how many of their messages nsqd has given to
-// others, and warns once of each.
-func (c *Control) countStuck(running []*handler.Delivery) (stuck, overdue int) {
+// countStuck counts workers with a message that is past its time or whose connection is lost (stuck),
+// their messages, and workers with a message past its time (overdue). It tells connections how many
+// of their messages nsqd has given to others, and warns once of each.
+func (c *Control) countStuck(s pool.Snapshot) (stuck, messages, overdue int) {
 	var late map[*conn.Conn]int
 	var warned map[*handler.Delivery]bool
-	for _, m := range running {
-		lost, beyond := pool.Lost(m), !m.Answerable()
-		if beyond {
+	for msgs := range s.Handled() {
+		anyLost, anyLate := false, false
+		for _, m := range msgs {
+			switch lost := pool.Lost(m); {
+			case lost:
+				anyLost, anyLate = true, anyLate || !m.Answerable()
+			case !m.Answerable():
+				anyLate = true
+				if late == nil {
+					late, warned = make(map[*conn.Conn]int), make(map[*handler.Delivery]bool)
+				}
+				late[m.Source().(*conn.Conn)]++
+				if warned[m] = true; !c.warned[m] {
+					c.cfg.Post(notify.Event{
+						Kind: notify.Overdue, ConnEvent: observe.ConnEvent{NSQD: m.NSQD()}, Message: m.ID, Age: time.Since(m.Received()),
+					})
+				}
+			}
+		}
+		if anyLate {
 			overdue++
 		}
-		if lost || beyond {
+		if anyLost || anyLate {
 			stuck++
-		}
-		if lost || !beyond {
-			continue
-		}
-		if late == nil {
-			late, warned = make(map[*conn.Conn]int), make(map[*handler.Delivery]bool)
-		}
-		late[m.Source().(*conn.Conn)]++
-		if warned[m] = true; !c.warned[m] {
-			c.cfg.Post(notify.Event{
-				Kind: notify.Overdue, ConnEvent: observe.ConnEvent{NSQD: m.NSQD()}, Message: m.ID, Age: time.Since(m.Received()),
-			})
+			messages += len(msgs)
 		}
 	}
 	c.warned = warned
 	for _, conn := range c.cfg.Conns() {
 		conn.SetTimedOut(late[conn])
 	}
-	return stuck, overdue
+	return stuck, messages, overdue
 }
 
 // batchSize is how many messages a worker does in a fraction of a millisecond.

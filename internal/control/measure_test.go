@@ -33,7 +33,7 @@ func TestCountStuck(t *testing.T) {
 		verify := func(what string, stuck, overdue, warnings, kept int) {
 			t.Helper()
 			synctest.Wait()
-			gotStuck, gotOverdue := s.countStuck(s.pool.Snapshot().Running)
+			gotStuck, _, gotOverdue := s.countStuck(s.pool.Snapshot())
 			check.Want(t, what+": stuck", gotStuck, stuck)
 			check.Want(t, what+": overdue", gotOverdue, overdue)
 			check.Want(t, what+": warnings", len(s.posted(notify.Overdue)), warnings)

@@ -43,7 +43,7 @@ func (c *Control) unstall(s pool.Snapshot, moved bool) {
 	}
 	keep := 0
 	if workers := max(c.concurrency-c.stuck, 0); waited < limit+limit/2 {
-		keep = workers + c.service.Ahead(workers, 0, s.Waiting)
+		keep = c.messages(workers + c.service.Ahead(workers, 0, s.Waiting))
 	}
 	if s.Waiting <= keep {
 		return

@@ -139,7 +139,7 @@ func TestTurnsReset(t *testing.T) {
 			func(s *service) { s.breaker = nil }, none},
 		"stalled": {func(s *service) { s.stalled = true }, func(s *service) { s.stalled = false }, none},
 		"over capacity": {func(s *service) {
-			s.pool.SetCapacity(1, 1000)
+			s.pool.SetLimits(1, 1000, math.MaxInt)
 			for n := range uint64(3) { // one is running, one waits
 				s.lines[0].flood(1+n, 1)
 				synctest.Wait()

@@ -2,17 +2,13 @@ package discover
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/check"
-	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/notify"
 )
 
@@ -88,8 +84,7 @@ func wantPauses(t *testing.T, times []time.Time, bounds ...[2]time.Duration) {
 var (
 	usual  = [2]time.Duration{80 * time.Second, 120 * time.Second}
 	search = [][2]time.Duration{
-		{time.Second, 1200 * time.Millisecond}, {1600 * time.Millisecond, 2400 * time.Millisecond},
-		{3200 * time.Millisecond, 4800 * time.Millisecond}, {4 * time.Second, 5 * time.Second},
+		{time.Second, 1500 * time.Millisecond}, {2 * time.Second, 3 * time.Second}, {3333 * time.Millisecond, 5 * time.Second},
 	}
 )
 
@@ -128,8 +123,22 @@ func TestInterval(t *testing.T) {
 				t.Errorf("%d polls in an hour, want %d to %d", n, tt.least, tt.most)
 			}
 			wantPauses(t, all, tt.pauses...)
+			if same := mostEqual(all); same > len(all)/10 {
+				t.Errorf("%d of %d pauses are the same: no jitter", same, len(all))
+			}
 		})
 	}
+}
+
+// mostEqual returns how many of the pauses between times are the same.
+func mostEqual(times []time.Time) (most int) {
+	count := make(map[time.Duration]int)
+	for i := range times[1:] {
+		d := times[i+1].Sub(times[i])
+		count[d]++
+		most = max(most, count[d])
+	}
+	return most
 }
 
 // TestIntervalChanges: the usual interval begins when an nsqd is found, and the search begins anew,
@@ -369,63 +378,22 @@ func TestFilter(t *testing.T) {
 	})
 }
 
-// TestFoundIsCopied: the slice of a source is not changed. Invalid addresses are dropped.
+// TestFoundIsCopied: the slice of a source is not changed. Invalid addresses are dropped, with a
+// notice.
 func TestFoundIsCopied(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		found := []string{"no port", "a:1", "", "b:0", "unix:///run/nsqd.sock"}
 		f := newFixture(t, Config{Sources: []Source{sourceFunc(func(context.Context, string) ([]string, error) { return found, nil })}})
 		f.run()
 		f.wantCalls("connect a:1", "connect unix:///run/nsqd.sock")
-		f.wantPoll(2, true, nil)
+		f.wantText(`nsqx: a discoverer named 3 addresses that cannot be used, such as "no port": want host:port or unix:///path`)
+		check.Want(t, "good", f.events.All()[0].Good, true)
+		check.Want(t, "found", f.events.All()[0].Found, 2)
 		check.Want(t, "slice of the source", strings.Join(found, ","), "no port,a:1,,b:0,unix:///run/nsqd.sock")
 	})
 }
 
-// TestUserCode: a source or filter that panics or calls runtime.Goexit fails one poll, and nothing
-// of the poll is used.
-func TestUserCode(t *testing.T) {
-	for fault, tt := range map[string]struct {
-		fault func()
-		want  error
-	}{
-		"panics":       {func() { panic(errPanic) }, errPanic},
-		"calls Goexit": {runtime.Goexit, guard.ErrGoexit},
-	} {
-		for _, where := range []string{"source", "filter"} {
-			check.Bubble(t, where+" "+fault, func(t *testing.T) {
-				faults := 1
-				fail := func(here string) {
-					if here == where && faults > 0 {
-						faults--
-						tt.fault()
-					}
-				}
-				f := newFixture(t, Config{
-					Sources: []Source{sourceFunc(func(context.Context, string) ([]string, error) {
-						fail("source")
-						return []string{"a:1"}, nil
-					})},
-					Filter: func(string) bool { fail("filter"); return true },
-				})
-				f.run()
-				f.wantCalls()
-				f.wantPoll(0, false, tt.want)
-				ev := f.events.All()[0]
-				if _, ok := errors.AsType[*handler.PanicError](ev.Err); !ok {
-					t.Errorf("error is %#v, want a PanicError", ev.Err)
-				}
-				check.Want(t, "Answered", f.Answered(), false)
-				check.Want(t, "Errors", f.Stats()[0].Errors, 1)
-				f.next()
-				f.wantCalls("connect a:1")
-				f.wantPoll(1, true, nil)
-				check.Want(t, "Answered", f.Answered(), true)
-			})
-		}
-	}
-}
-
-// TestMax: addresses beyond Max are refused, with an error, until others are forgotten.
+// TestMax: addresses beyond Max are refused, with an error, until others give way.
 func TestMax(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		f := newFixture(t, Config{Max: 2, Sources: []Source{answers(
@@ -442,12 +410,10 @@ func TestMax(t *testing.T) {
 		check.Want(t, "Answered", f.Answered(), true)
 		f.next()
 		f.wantText(errDown.Error()) // the error of the source comes first
-		for range 2 {
-			f.next()
-			f.wantText(fmt.Sprintf(refused, 1, 2))
-			f.wantCalls()
-		}
 		f.next()
+		f.wantText(fmt.Sprintf(refused, 1, 2))
+		f.wantCalls()
+		f.next() // the third without b, one of them partial
 		f.wantCalls("forget b:1", "connect c:1")
 		f.wantPoll(2, true, nil)
 	})

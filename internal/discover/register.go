@@ -48,8 +48,8 @@ func (d *Discovery) register(ctx context.Context, s *source) {
 	d.mu.Unlock()
 	var err error
 	tried := false
-	if !skip && ctx.Err() == nil {
-		tried, err = s.registrar.register(ctx)
+	if !skip && ctx.Err() == nil && !s.room.Taken() { // else the poll hangs
+		tried, err = s.registrar.register(ctx, &s.room)
 	}
 	if ctx.Err() != nil {
 		return // the owner ends
@@ -72,7 +72,7 @@ func (d *Discovery) register(ctx context.Context, s *source) {
 }
 
 // register returns false if nothing was tried and nothing is known of it: the poll has failed.
-func (r *registrar) register(ctx context.Context) (tried bool, err error) {
+func (r *registrar) register(ctx context.Context, room *guard.Room) (tried bool, err error) {
 	switch {
 	case r.known:
 		r.accepted = 0
@@ -82,10 +82,9 @@ func (r *registrar) register(ctx context.Context) (tried bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	var refused error
-	if err = guard.Isolate(func() { refused = r.Register(ctx, r.topic, r.channel) }); err == nil { // Authorization is user code
-		err = refused
-	}
+	_, err = guard.Within(ctx, room, func() (struct{}, error) { // Authorization and HTTPClient are user code
+		return struct{}{}, r.Register(ctx, r.topic, r.channel)
+	}, nil)
 	if err != nil {
 		return true, err
 	}

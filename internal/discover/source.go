@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
-	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/lookup"
 	"github.com/nsqx/nsqx/internal/notify"
@@ -19,21 +17,23 @@ const (
 	// pollTimeout bounds one poll of one source, and one registration.
 	pollTimeout = 10 * time.Second
 
-	// firstSearch and maxSearch are the pauses between polls while no nsqd is named.
-	firstSearch = time.Second
-	maxSearch   = 5 * time.Second
+	// firstSearch and maxSearch are the pauses between polls while no nsqd is named, ± 20 %: from 1 s
+	// to 5 s.
+	firstSearch = 1250 * time.Millisecond
+	maxSearch   = 5 * time.Second * 5 / 6
 )
 
 // source is one Source and the results of its polls, guarded by Discovery.mu.
 type source struct {
 	Source
 	registrar *registrar // nil: nothing is registered
+	room      guard.Room // of its polls and registrations, which are user code; not guarded
 
 	stats    observe.LookupStats
 	answered bool      // once
 	failure  error     // of the last poll, if it was not answered
 	done     bool      // polled once, and registered with
-	counted  time.Time // the last poll in which missing addresses counted
+	counted  time.Time // the last poll whose extent was not Unknown
 	deletion deletion
 }
 
@@ -48,7 +48,7 @@ func (d *Discovery) follow(ctx context.Context, i int) {
 		}
 		pause := lookup.Interval(d.cfg.Interval, rand.Float64)
 		if none == nil {
-			pause = min(pause, max(firstSearch, min(lookup.Interval(search, rand.Float64), maxSearch)))
+			pause = min(pause, lookup.Interval(search, rand.Float64))
 			search = min(2*search, maxSearch)
 		} else {
 			search = firstSearch
@@ -67,13 +67,13 @@ func (d *Discovery) follow(ctx context.Context, i int) {
 // named any more; nil if none is.
 func (d *Discovery) poll(ctx context.Context, i int) (none <-chan struct{}) {
 	s := d.sources[i]
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
-	defer cancel()
 	began := time.Now()
-	found, err := d.ask(ctx, s)
+	limited, cancel := context.WithTimeout(ctx, pollTimeout)
+	found, err := d.ask(limited, s)
+	cancel()
 	took := time.Since(began)
-	if ctx.Err() == context.Canceled {
-		return nil // the owner ends
+	if ctx.Err() != nil {
+		return nil // the owner ends: what the poll says is no news of the source
 	}
 	_, good := errors.AsType[notice](err)
 	good = good || err == nil
@@ -81,14 +81,14 @@ func (d *Discovery) poll(ctx context.Context, i int) (none <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := d.table.Named()
-	changes := d.table.Poll(i, found, good && d.counts(s))
+	changes := d.table.Poll(i, found, d.extent(s, good, len(found)))
 	if err == nil && changes.Refused > 0 {
 		err = fmt.Errorf("nsqx: %d nsqds found beyond the %d that WithMaxNSQDs allows", changes.Refused, d.cfg.Max)
 	}
 	s.stats.Polls++
 	s.stats.LastPoll, s.stats.LastErr, s.failure = time.Now(), err, nil
 	if good {
-		s.answered, s.stats.Found = true, len(found)
+		s.answered, s.stats.Found, s.stats.LastGood = true, len(found), s.stats.LastPoll
 		s.deletion.answered(len(found), errors.Is(err, observe.ErrNoTopic))
 	} else {
 		s.failure = err
@@ -113,15 +113,18 @@ func (d *Discovery) poll(ctx context.Context, i int) (none <-chan struct{}) {
 	return nil
 }
 
-// counts reports whether addresses that are missing from a poll count as missing. Polls come quickly
-// while no nsqd is named, but nsqds get the same time to register at a nsqlookupd that has restarted.
-// The caller holds mu.
-func (d *Discovery) counts(s *source) bool {
-	if !s.counted.IsZero() && time.Since(s.counted) < d.cfg.Interval*3/4 { // intervals vary
-		return false
+// extent returns what a poll says of addresses that it has not found. Polls come quickly while no
+// nsqd is named, but nsqds get the same time to register at a nsqlookupd that has restarted. The
+// caller holds mu.
+func (d *Discovery) extent(s *source, good bool, found int) lookup.Extent {
+	if !good && found == 0 || !s.counted.IsZero() && time.Since(s.counted) < d.cfg.Interval*3/4 { // intervals vary
+		return lookup.Unknown
 	}
 	s.counted = time.Now()
-	return true
+	if good {
+		return lookup.Complete
+	}
+	return lookup.Partial
 }
 
 // apply tells the owner of changes. The caller holds mu.
@@ -137,17 +140,46 @@ func (d *Discovery) apply(changes lookup.Changes) {
 	}
 }
 
-// ask asks a source, and the filter; both may be user code.
+// reply is what a source says.
+type reply struct {
+	found []string // in canonical form, allowed by the filter
+	err   error
+}
+
+// ask asks a source, and the filter; both may be user code. A source that hangs is asked again when
+// it has returned: until then its polls fail.
 func (d *Discovery) ask(ctx context.Context, s *source) (found []string, err error) {
-	var asked error
-	err = guard.Isolate(func() {
-		found, asked = s.Discover(ctx, d.cfg.Topic)
-		found = slices.DeleteFunc(slices.Clone(found), func(addr string) bool {
-			return conn.CheckAddress(addr) != nil || d.cfg.Filter != nil && !d.cfg.Filter(addr)
-		})
-	})
-	if err != nil {
+	said, err := guard.Within(ctx, &s.room, func() (r reply, _ error) {
+		r.found, r.err = s.Discover(ctx, d.cfg.Topic)
+		r.found, r.err = d.usable(r.found, r.err)
+		return r, nil
+	}, nil)
+	switch {
+	case err == guard.ErrHangs:
+		return nil, fmt.Errorf("nsqx: a discoverer or filter hangs: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("nsqx: discoverer or filter panicked: %w", err)
 	}
-	return found, asked
+	return said.found, said.err
+}
+
+// usable returns the canonical addresses that can be dialled and that the filter allows.
+func (d *Discovery) usable(found []string, err error) ([]string, error) {
+	var good []string
+	invalid, example := 0, ""
+	for _, given := range found {
+		addr, ok := lookup.Canonical(given)
+		switch {
+		case !ok:
+			if invalid++; invalid == 1 {
+				example = given
+			}
+		case d.cfg.Filter == nil || d.cfg.Filter(addr):
+			good = append(good, addr)
+		}
+	}
+	if err == nil && invalid > 0 {
+		err = notice{fmt.Errorf("nsqx: a discoverer named %d addresses that cannot be used, such as %.256q: want host:port or unix:///path", invalid, example)}
+	}
+	return good, err
 }

@@ -203,7 +203,7 @@ func TestPublishOverloadR3(t *testing.T) {
 		}
 		p.Thaw(testnsqd.ToServer)
 		must(t, producer.Publish(t.Context(), "after"))
-		closeIn(t, producer.Shutdown)
+		closeIn(t, producer)
 		if got := count(s, topic); got > int(unconfirmed.Load())+1 {
 			t.Errorf("nsqd has %d messages, of %d that it may have", got, unconfirmed.Load()+1)
 		}

@@ -21,7 +21,7 @@ func newProducer(tb testing.TB, topic string, opts ...nsqx.ProducerOption) *nsqx
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { closeIn(tb, p.Shutdown) })
+	tb.Cleanup(func() { closeIn(tb, p) })
 	return p
 }
 
@@ -31,15 +31,22 @@ func newPublisher(tb testing.TB, opts ...nsqx.ProducerOption) *nsqx.Publisher {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { closeIn(tb, p.Shutdown) })
+	tb.Cleanup(func() { closeIn(tb, p) })
 	return p
 }
 
-func closeIn(tb testing.TB, end func(context.Context) error) {
+// closeIn closes a publisher that the test has not closed.
+func closeIn(tb testing.TB, p interface {
+	Shutdown(ctx context.Context) error
+	Healthy() error
+}) {
 	tb.Helper()
+	if p.Healthy() == nsqx.ErrNotRunning {
+		return // a second end has the result of the first
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
-	if err := end(ctx); err != nil {
+	if err := p.Shutdown(ctx); err != nil {
 		tb.Errorf("close: %v", err)
 	}
 }

@@ -145,7 +145,7 @@ func (s *soak) start(seed uint64) {
 	t.Cleanup(func() {
 		for _, a := range s.producers {
 			a.stop()
-			closeIn(t, a.Shutdown)
+			closeIn(t, a)
 		}
 		s.retired.Wait()
 		for _, m := range s.all {
@@ -249,7 +249,7 @@ func (s *soak) end() balance {
 		}
 	}
 	for _, a := range s.producers {
-		closeIn(t, a.Shutdown)
+		closeIn(t, a)
 		if n := a.Stats().InFlight; n != 0 {
 			t.Errorf("%d messages in flight after Close", n)
 		}

@@ -4,6 +4,7 @@
 package guard
 
 import (
+	"context"
 	"errors"
 
 	"github.com/nsqx/nsqx/handler"
@@ -12,6 +13,14 @@ import (
 // ErrGoexit is the Value of the PanicError for user code that called runtime.Goexit, as FailNow of
 // a test does.
 var ErrGoexit = errors.New("nsqx: user code called runtime.Goexit")
+
+// Context returns ctx, or [context.Background] if it is nil.
+func Context(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
+	}
+	return ctx
+}
 
 // Call calls f in the caller's goroutine. It returns a [*handler.PanicError] if f panics, with the
 // stack of the panic. If f calls runtime.Goexit the goroutine ends: use Isolate where the caller

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -65,6 +67,13 @@ func NewClient(addr string, cfg Config) (*Client, error) {
 
 // Addr returns the address as given.
 func (c *Client) Addr() string { return c.addr }
+
+// URL returns the address in canonical form, so that of the same nsqlookupd it is equal.
+func (c *Client) URL() string {
+	port, _ := strconv.Atoi(c.base.Port())
+	host, _ := join(c.base.Hostname(), port) // cannot fail: parseAddress has checked it
+	return c.base.Scheme + "://" + host + strings.TrimRight(c.base.EscapedPath(), "/")
+}
 
 // Lookup asks for the nsqds that have a topic. An unknown topic is not an error. Errors are *Error.
 func (c *Client) Lookup(ctx context.Context, topic string) (Answer, error) {

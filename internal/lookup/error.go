@@ -3,6 +3,7 @@ package lookup
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"unicode"
@@ -29,6 +30,14 @@ func (e *Error) Error() string {
 		status = fmt.Sprintf("status %d: ", e.Status)
 	}
 	return "nsqx: nsqlookupd " + e.Lookupd + ": " + status + e.Err.Error()
+}
+
+// ErrorType is the error.type of telemetry: the status, or "" for that of the cause.
+func (e *Error) ErrorType() string {
+	if e.Status == 0 || e.Status == http.StatusOK {
+		return ""
+	}
+	return strconv.Itoa(e.Status)
 }
 
 // Unwrap returns the cause.

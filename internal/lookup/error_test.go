@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/lookup"
 )
 
@@ -49,5 +50,18 @@ func TestSecretIsNotRepeated(t *testing.T) {
 			}
 			loggable(t, err.Error())
 		})
+	}
+}
+
+func TestErrorType(t *testing.T) {
+	for _, tt := range []struct {
+		err  lookup.Error
+		want string
+	}{
+		{lookup.Error{Status: 404}, "404"},
+		{lookup.Error{Status: 200}, ""}, // that of the cause: the answer cannot be read
+		{lookup.Error{}, ""},
+	} {
+		check.Want(t, "error type", tt.err.ErrorType(), tt.want)
 	}
 }

@@ -23,18 +23,29 @@ func join(host string, port int) (addr string, ok bool) {
 	return net.JoinHostPort(host, strconv.Itoa(port)), true
 }
 
-// key returns the canonical form of addr, or addr itself if it is not host:port.
-func key(addr string) string {
+// Canonical returns the canonical form of the address of an nsqd: the host in lower case or as the
+// shortest form of its IP address, the port without leading zeros. "unix:///path" stays as it is. ok
+// is false if addr is neither, or if its host is a number that many resolvers read as an IPv4 address,
+// such as 0x7f.1.
+func Canonical(addr string) (form string, ok bool) {
+	if path, isUnix := strings.CutPrefix(addr, "unix://"); isUnix {
+		return addr, strings.HasPrefix(path, "/") && !strings.Contains(path, "\x00")
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return addr
+		return "", false
 	}
-	n, err := strconv.Atoi(port)
+	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return addr
+		return "", false
 	}
-	if joined, ok := join(host, n); ok {
-		return joined
+	return join(host, int(n))
+}
+
+// Form returns the canonical form of addr, or addr itself if it has none.
+func Form(addr string) string {
+	if form, ok := Canonical(addr); ok {
+		return form
 	}
 	return addr
 }

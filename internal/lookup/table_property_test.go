@@ -1,6 +1,8 @@
 package lookup_test
 
 import (
+	"maps"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -12,7 +14,7 @@ import (
 // event is a poll in the history of the model.
 type event struct {
 	source   int
-	ok       bool
+	extent   lookup.Extent
 	accepted []string // found, and in the table afterwards
 }
 
@@ -29,41 +31,56 @@ func (m *model) known(addr string) bool {
 	return discovered || slices.Contains(m.static, addr)
 }
 
-// before returns the last poll of source that succeeded or found addr.
+// before returns the last poll of source that was not Unknown or found addr.
 func (m *model) before(source int, addr string) (event, bool) {
 	for _, e := range slices.Backward(m.history) {
-		if e.source == source && (e.ok || slices.Contains(e.accepted, addr)) {
+		if e.source == source && (e.extent != lookup.Unknown || slices.Contains(e.accepted, addr)) {
 			return e, true
 		}
 	}
 	return event{}, false
 }
 
-// gone reports whether addr is missing from three successful polls in a row of every source that
-// has reported it.
-func (m *model) gone(addr string) bool {
+// missing returns for how many polls in a row every source that has reported addr has missed it, at
+// least. gone reports whether all of them do not have it any more.
+func (m *model) missing(addr string) (least int, gone bool) {
+	least, gone = math.MaxInt, true
 	for source := range 4 {
-		reported, missing := false, 0
+		reported, polls, complete := false, 0, 0
 		for _, e := range m.history[m.since[addr]:] {
 			switch {
 			case e.source != source:
 			case slices.Contains(e.accepted, addr):
-				reported, missing = true, 0
-			case e.ok:
-				missing++
+				reported, polls, complete = true, 0, 0
+			case e.extent == lookup.Complete:
+				polls++
+				complete++
+			case e.extent == lookup.Partial:
+				polls++
 			}
 		}
-		if reported && missing < 3 {
-			return false
+		if reported {
+			least, gone = min(least, polls), gone && (complete >= 3 || polls >= 30)
 		}
 	}
-	return true
+	return least, gone
 }
 
-func (m *model) poll(source int, found []string, ok bool) lookup.Changes {
+// longest returns the address that is missing for longest, if that is at least three polls.
+func (m *model) longest() (longest string, ok bool) {
+	most := 2
+	for _, addr := range slices.Sorted(maps.Keys(m.since)) {
+		if n, _ := m.missing(addr); n > most {
+			longest, most, ok = addr, n, true
+		}
+	}
+	return longest, ok
+}
+
+func (m *model) poll(source int, found []string, extent lookup.Extent) lookup.Changes {
 	var c lookup.Changes
 	var distinct, fresh []string
-	e := event{source: source, ok: ok}
+	e := event{source: source, extent: extent}
 	for _, addr := range found {
 		if slices.Contains(distinct, addr) {
 			continue
@@ -80,24 +97,29 @@ func (m *model) poll(source int, found []string, ok bool) lookup.Changes {
 	}
 	m.history = append(m.history, e)
 	for addr := range m.since {
-		if ok && m.gone(addr) {
+		if _, gone := m.missing(addr); gone && extent != lookup.Unknown {
 			c.Forgotten = append(c.Forgotten, addr)
 		}
 	}
-	slices.Sort(c.Forgotten)
 	for _, addr := range c.Forgotten {
 		delete(m.since, addr)
 	}
 	for _, addr := range fresh {
 		if len(m.since) >= m.limit {
-			c.Refused++
-			continue
+			old, ok := m.longest()
+			if !ok {
+				c.Refused++
+				continue
+			}
+			delete(m.since, old)
+			c.Forgotten = append(c.Forgotten, old)
 		}
 		last := len(m.history) - 1
 		m.since[addr] = last
 		m.history[last].accepted = append(m.history[last].accepted, addr)
 		c.Added = append(c.Added, addr)
 	}
+	slices.Sort(c.Forgotten)
 	return c
 }
 
@@ -117,7 +139,7 @@ func TestTableProperties(t *testing.T) {
 	all := words("a:1 b:1 c:1 d:1 [::1]:1 unix:///run/nsqd")
 	var kinds lookup.Changes
 	for range 3000 {
-		sources, density := 1+random.IntN(4), random.Float64()
+		sources, density, complete := 1+random.IntN(4), random.Float64(), random.IntN(2) == 0
 		m := &model{limit: random.IntN(6), since: make(map[string]int)}
 		table := lookup.NewTable(m.limit)
 		if random.IntN(2) == 0 {
@@ -125,17 +147,20 @@ func TestTableProperties(t *testing.T) {
 			table.Static(m.static...)
 		}
 		wanted := m.wanted()
-		for step := range 40 {
+		for step := range 60 {
 			var found []string
 			for _, i := range random.Perm(2 * len(all)) {
 				if random.Float64() < density/2 {
 					found = append(found, all[i/2])
 				}
 			}
-			source, ok := random.IntN(sources), random.IntN(4) > 0
-			got, want := table.Poll(source, found, ok), m.poll(source, found, ok)
+			source, extent := random.IntN(sources), lookup.Extent(random.IntN(3))
+			if complete && extent == lookup.Partial {
+				extent = lookup.Complete
+			}
+			got, want := table.Poll(source, found, extent), m.poll(source, found, extent)
 			if !reflect.DeepEqual(got, want) {
-				t.Fatalf("step %d, source %d found %q, ok %t: %+v, want %+v; history %+v", step, source, found, ok, got, want, m.history)
+				t.Fatalf("step %d, source %d found %q, extent %d: %+v, want %+v; history %+v", step, source, found, extent, got, want, m.history)
 			}
 			if wanted = follow(wanted, got); !slices.Equal(wanted, m.wanted()) || len(m.since) > m.limit {
 				t.Fatalf("step %d: wanted %q, %d discovered, want %q", step, wanted, len(m.since), m.wanted())

@@ -21,6 +21,17 @@ type poll struct {
 
 func words(s string) []string { return strings.Fields(s) }
 
+// extent is that of a poll which has succeeded or not, and has found an address or not.
+func extent(ok, found bool) lookup.Extent {
+	switch {
+	case ok:
+		return lookup.Complete
+	case found:
+		return lookup.Partial
+	}
+	return lookup.Unknown
+}
+
 func changes(c lookup.Changes) string {
 	var all []string
 	for mark, addrs := range map[string][]string{"+": c.Added, "!": c.Returned, "-": c.Forgotten} {
@@ -69,16 +80,13 @@ func TestTable(t *testing.T) {
 		{"later report of another source", "", []poll{{0, "a", false, "+a"}, {1, "", false, ""}, {1, "a", false, "!a"}, {1, "a", false, ""}}, "a"},
 		{"static", "s", []poll{{0, "s a", false, "+a"}, {0, "", false, ""}, {0, "", false, ""}, {0, "", false, "-a"}, {0, "", false, ""}, {0, "s", false, "!s"}}, "s"},
 		{"L10, F30: twice", "", []poll{{0, "a:1 a:1 A:1 [::1]:1 [0::1]:1", false, "+[::1]:1 +a:1"}, {0, "A:1 [0:0::1]:01", false, ""}}, "[::1]:1 a:1"},
-		{"static, other spelling", "A:1 unix:///run/nsqd", []poll{{0, "a:1 unix:///run/nsqd", false, ""}, {0, "", false, ""}, {0, "a:1", false, "!A:1"}}, "A:1 unix:///run/nsqd"},
+		{"static, other spelling", "A:01 unix:///run/nsqd", []poll{{0, "a:1 unix:///run/nsqd", false, ""}, {0, "", false, ""}, {0, "a:1", false, "!a:1"}}, "a:1 unix:///run/nsqd"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			table := lookup.NewTable(plenty)
-			if added := table.Static(words(tt.static)...); !slices.Equal(added, words(tt.static)) && tt.static != "" {
-				t.Errorf("static: added %q", added)
-			}
-			wanted := words(tt.static)
+			wanted := table.Static(words(tt.static)...)
 			for i, p := range tt.polls {
-				c := table.Poll(p.source, words(p.found), !p.failed)
+				c := table.Poll(p.source, words(p.found), extent(!p.failed, p.found != ""))
 				if got := changes(c); got != p.want || c.Refused != 0 {
 					t.Errorf("poll %d: %q, want %q; %+v", i, got, p.want, c)
 				}
@@ -93,16 +101,16 @@ func TestTable(t *testing.T) {
 
 func TestTableOrder(t *testing.T) {
 	table := lookup.NewTable(plenty)
-	if got := table.Poll(0, words("d a c"), true).Added; !slices.Equal(got, words("d a c")) {
+	if got := table.Poll(0, words("d a c"), lookup.Complete).Added; !slices.Equal(got, words("d a c")) {
 		t.Errorf("added %q", got)
 	}
-	table.Poll(0, nil, true)
-	if got := table.Poll(0, words("c d a"), true).Returned; !slices.Equal(got, words("c d a")) {
+	table.Poll(0, nil, lookup.Complete)
+	if got := table.Poll(0, words("c d a"), lookup.Complete).Returned; !slices.Equal(got, words("c d a")) {
 		t.Errorf("returned %q", got)
 	}
-	table.Poll(0, nil, true)
-	table.Poll(0, nil, true)
-	if got := table.Poll(0, nil, true).Forgotten; !slices.Equal(got, words("a c d")) {
+	table.Poll(0, nil, lookup.Complete)
+	table.Poll(0, nil, lookup.Complete)
+	if got := table.Poll(0, nil, lookup.Complete).Forgotten; !slices.Equal(got, words("a c d")) {
 		t.Errorf("forgotten %q", got)
 	}
 }
@@ -113,7 +121,7 @@ func TestTableLimit(t *testing.T) {
 	table.Static("s", "s", "t")
 	step := func(found string, want lookup.Changes) {
 		t.Helper()
-		if got := table.Poll(0, words(found), true); !reflect.DeepEqual(got, want) {
+		if got := table.Poll(0, words(found), lookup.Complete); !reflect.DeepEqual(got, want) {
 			t.Fatalf("%q: %+v, want %+v", found, got, want)
 		}
 	}
@@ -127,4 +135,57 @@ func TestTableLimit(t *testing.T) {
 	}
 	step("s b d c", lookup.Changes{Added: words("c")})
 	step("e", lookup.Changes{Refused: 1})
+}
+
+// TestTablePartial: polls that name addresses and yet fail forget what they do not name, after 30.
+// Before, such an address gives way to one that is named if there is no room, after three.
+func TestTablePartial(t *testing.T) {
+	table := lookup.NewTable(3)
+	step := func(found string, extent lookup.Extent, want string, refused int) {
+		t.Helper()
+		c := table.Poll(0, words(found), extent)
+		if got := changes(c); got != want || c.Refused != refused {
+			t.Fatalf("%q: %q, %d refused, want %q, %d", found, got, c.Refused, want, refused)
+		}
+	}
+	table.Static("s")
+	step("a b c", lookup.Complete, "+a +b +c", 0)
+	step("c", lookup.Partial, "", 0)
+	step("c b d", lookup.Partial, "!b", 1) // a and b may be back
+	step("c", lookup.Unknown, "", 0)
+	step("c", lookup.Partial, "", 0)
+	step("c d", lookup.Unknown, "+d -a", 0)     // a is missing from three, b from one
+	step("c d e f", lookup.Partial, "", 2)      // b from two
+	step("c d e f", lookup.Partial, "+e -b", 1) // the others are named
+	step("c d", lookup.Partial, "", 0)
+	for range 28 {
+		step("c d", lookup.Partial, "", 0)
+	}
+	if n := table.Named(); n != 3 {
+		t.Errorf("%d named, want 3", n)
+	}
+	step("", lookup.Unknown, "", 0)
+	step("c d", lookup.Partial, "-e", 0) // e is missing from 30
+	step("", lookup.Complete, "", 0)
+	step("", lookup.Complete, "", 0)
+	step("", lookup.Complete, "-c -d", 0)
+}
+
+// TestTableRoom: an address gives way only if every source of it misses it, the one that is missing
+// for longest first.
+func TestTableRoom(t *testing.T) {
+	table := lookup.NewTable(3)
+	table.Poll(0, words("a b c"), lookup.Complete)
+	table.Poll(1, words("a"), lookup.Complete)
+	table.Poll(0, words("c"), lookup.Partial)
+	table.Poll(0, words("b"), lookup.Partial)
+	for range 3 {
+		table.Poll(0, nil, lookup.Partial)
+	}
+	if got := changes(table.Poll(1, words("a d"), lookup.Unknown)); got != "+d -c" {
+		t.Errorf("one more: %q", got)
+	}
+	if got := changes(table.Poll(1, words("a e f"), lookup.Unknown)); got != "+e -b" {
+		t.Errorf("two more: %q", got)
+	}
 }

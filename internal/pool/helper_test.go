@@ -174,10 +174,14 @@ func newService(t *testing.T, workers int, handle func(d *handler.Delivery) erro
 }
 
 func newServiceOf(t *testing.T, workers int, process func(d *handler.Delivery) handler.Outcome) *service {
+	return makeService(t, workers, process, nil)
+}
+
+func makeService(t *testing.T, workers int, process func(d *handler.Delivery) handler.Outcome, group *Group) *service {
 	s := &service{t: t, dialled: make(chan *line, 1), rescued: make(chan error, 100)}
 	s.net = fake.NewNetwork(t, s.serve)
 	s.Pool = New(Config{
-		Process: process,
+		Process: process, Group: group,
 		Rescue: func(_ *handler.Delivery, err error) handler.Outcome {
 			s.rescued <- err
 			return handler.Outcome{Disposition: handler.Requeue, Delay: 10 * time.Second, Err: err}
@@ -185,7 +189,7 @@ func newServiceOf(t *testing.T, workers int, process func(d *handler.Delivery) h
 		Watching: &s.watching, Succeeded: func() { s.succeeded.Add(1) },
 		MaxRequeueDelay: time.Minute,
 	})
-	s.SetCapacity(1000, math.MaxInt)
+	s.SetLimits(1000, math.MaxInt, math.MaxInt)
 	if workers > 0 {
 		s.Resize(workers)
 	}

@@ -14,8 +14,12 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Config is what a Pool needs of its owner. All fields but Early and Unhandled are required.
+// Config is what a Pool needs of its owner. All fields but Group, Early and Unhandled are required.
 type Config struct {
+	// Group makes workers handle several messages together, instead of Process and Rescue; nil for one
+	// at a time.
+	Group *Group
+
 	// Process runs the chain of a message and returns the outcome. It does not panic, but user code
 	// in it may call runtime.Goexit.
 	Process func(*handler.Delivery) handler.Outcome
@@ -48,7 +52,10 @@ type Pool struct {
 	started  int
 	settled  counts        // by workers that have ended
 	finished uint64        // of settled, those whose handlers succeeded
+	groups   uint64        // handled by workers that have ended
 	done     chan struct{} // closed when the last worker has ended
+
+	park func(*handler.Delivery) // the method parkWorker
 
 	skipped   [handler.Lost + 1]atomic.Uint64 // messages that no worker handled, by disposition
 	givenBack atomic.Uint64                   // of them, those that nsqd was sent a REQ for, except in the drain
@@ -57,12 +64,24 @@ type Pool struct {
 
 // New returns a pool without workers.
 func New(cfg Config) *Pool {
-	return &Pool{cfg: cfg, queue: newQueue(), done: make(chan struct{})}
+	p := &Pool{cfg: cfg, queue: newQueue(), done: make(chan struct{})}
+	if cfg.Group != nil {
+		p.queue.group = newGrouping(cfg.Group)
+	} else {
+		p.park = p.parkWorker
+	}
+	return p
 }
 
 // Put adds the messages of one read. What it does not take, because the pool is closed or suspended
 // or has no room (ErrClosed, ErrSuspended, ErrFlood), is rest: the newest of msgs.
 func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, err error) {
+	var last *handler.Read
+	for i := range msgs {
+		if r := msgs[i].Read(); r != last {
+			r.Park, last = p.park, r
+		}
+	}
 	dead, rest, err := p.queue.put(msgs)
 	for _, m := range dead {
 		p.Requeue(m, handler.Requeue, 0)
@@ -75,22 +94,41 @@ func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, err error)
 func (p *Pool) Resize(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for range p.queue.resize(n) {
-		w := &worker{p: p, shard: p.started}
-		w.ack = w.finish
+	p.start(p.queue.resize(n))
+}
+
+// start starts n workers. The caller holds mu.
+func (p *Pool) start(n int) {
+	for range n {
+		w, run := p.newWorker()
 		p.started++
 		p.all = append(p.all, w)
 		p.queue.join(&w.batch)
-		go w.run(nil)
+		go run(nil)
 	}
 }
 
-// SetCapacity sets how many messages, and bytes of bodies, may wait, those in workers' batches not
-// counted. What waits already stays.
-func (p *Pool) SetCapacity(messages, bytes int) {
+func (p *Pool) newWorker() (w *worker, run func(error)) {
+	if p.cfg.Group != nil {
+		g := &groupWorker{worker: worker{p: p, shard: p.started}}
+		g.group = g
+		return &g.worker, g.run
+	}
+	w = &worker{p: p, shard: p.started}
+	w.ack = w.finish
+	return w, w.run
+}
+
+// SetLimits sets how many messages, and bytes of bodies, may wait, those in workers' batches not
+// counted, and how many messages may be in flight: a group that holds all of them is complete. What
+// waits already stays.
+func (p *Pool) SetLimits(waiting, bytes, inFlight int) {
 	p.queue.mu.Lock()
-	p.queue.capacity = capacity{messages, bytes}
-	p.queue.mu.Unlock()
+	p.queue.capacity = capacity{waiting, bytes}
+	if g := p.queue.group; g != nil {
+		g.most = inFlight
+	}
+	p.queue.unlock()
 }
 
 // Tick reclaims what waits in batches, sends the FINs of what is finished there, sets the size of a
@@ -191,6 +229,9 @@ func (p *Pool) ended(w *worker) {
 	p.mu.Lock()
 	p.settled.add(w)
 	p.finished += w.before
+	if w.group != nil {
+		p.groups += w.group.groups
+	}
 	i := slices.Index(p.all, w)
 	p.all = slices.Delete(p.all, i, i+1)
 	last := len(p.all) == 0 // the queue is closed

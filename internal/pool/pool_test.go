@@ -92,14 +92,14 @@ func TestPut(t *testing.T) {
 		}
 		l.flood(1, 1) // the worker is busy from now on
 		synctest.Wait()
-		s.SetCapacity(3, math.MaxInt)
+		s.SetLimits(3, math.MaxInt, math.MaxInt)
 		put(5, ErrFlood, 3, 4)
 		check.Want(t, "waiting", s.Snapshot().Waiting, 3)
 		check.Want(t, "over capacity", s.Snapshot().OverCapacity, true)
-		s.SetCapacity(2, math.MaxInt)
+		s.SetLimits(2, math.MaxInt, math.MaxInt)
 		check.Want(t, "waiting with less capacity", s.Snapshot().Waiting, 3)
 		put(1, ErrFlood, 0)
-		s.SetCapacity(4, math.MaxInt)
+		s.SetLimits(4, math.MaxInt, math.MaxInt)
 		put(1, nil)
 		s.queue.shed(0) // src cannot requeue
 		s.Suspend(0)
@@ -118,7 +118,7 @@ func TestPutDead(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		handle, release := hanging()
 		s := newService(t, 1, handle)
-		s.SetCapacity(5, math.MaxInt)
+		s.SetLimits(5, math.MaxInt, math.MaxInt)
 		gone, l := s.dial(nsqd1), s.dial(nsqd2)
 		gone.flood(1, 4) // one is running
 		synctest.Wait()

@@ -35,6 +35,7 @@ type queue struct {
 	hasReserved bool     // a batch may hold messages that wait or are not acked
 	looked      int      // index of the batch that reclaimStuck has seen last
 	busyTime    busyTime
+	group       *grouping // nil: workers take messages one by one
 
 	processors int
 }
@@ -87,11 +88,8 @@ func (q *queue) take(b *batch) *handler.Delivery {
 	q.mu.Lock()
 	defer q.unlock()
 	for {
-		if q.closed || len(q.batches) > q.workers {
-			b.clear()
-			i := slices.Index(q.batches, b)
-			q.batches = slices.Delete(q.batches, i, i+1)
-			q.busyTime.add(-1)
+		if b.parked || q.closed || len(q.batches) > q.workers {
+			q.leave(b)
 			return nil
 		}
 		if q.deque.n == 0 {
@@ -113,6 +111,21 @@ func (q *queue) take(b *batch) *handler.Delivery {
 		q.reclaimStuck()
 	}
 	return m
+}
+
+// leave removes the batch of a worker that exits. The caller holds mu.
+func (q *queue) leave(b *batch) {
+	b.clear()
+	if !b.parked {
+		q.forget(b)
+	}
+}
+
+// forget removes the batch of a worker that takes no further message. The caller holds mu.
+func (q *queue) forget(b *batch) {
+	i := slices.Index(q.batches, b)
+	q.batches = slices.Delete(q.batches, i, i+1)
+	q.busyTime.add(-1)
 }
 
 // among is the number of workers that share what waits. With the quickest handlers no more run at a
@@ -191,11 +204,16 @@ func (q *queue) resume() {
 	q.mu.Unlock()
 }
 
-// close ends put and take, and returns what was waiting.
+// close ends put and take, and returns what was waiting, but for the group that forms: a free worker
+// takes it.
 func (q *queue) close() (rest []*handler.Delivery) {
 	q.mu.Lock()
 	q.reclaimAll()
-	for q.deque.n > 0 {
+	keep := q.lastGroup()
+	if keep > 0 {
+		rest = q.removeNewest(keep)
+	}
+	for q.deque.n > keep {
 		rest = append(rest, &q.deque.popFront(1)[0])
 	}
 	q.closed = true

@@ -30,10 +30,18 @@ func (q *queue) wakeAll() {
 	}
 }
 
+// ready reports whether there is something for a worker. The caller holds mu.
+func (q *queue) ready() bool {
+	if q.group != nil {
+		return q.groupReady()
+	}
+	return q.deque.n > 0 || q.reserved() > 0
+}
+
 // unlock unlocks mu, and wakes a worker if a message waits and no worker is waking up.
 func (q *queue) unlock() {
 	var b *batch
-	if len(q.asleep) > 0 && q.woken == 0 && (q.deque.n > 0 || q.reserved() > 0) {
+	if len(q.asleep) > 0 && q.woken == 0 && q.ready() {
 		b = q.wake()
 	}
 	q.mu.Unlock()

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"iter"
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
@@ -21,15 +22,40 @@ type Snapshot struct {
 	Workers      int                 // that have not ended
 	Idle         int                 // workers that wait for a message
 	Running      []*handler.Delivery // messages that are being handled
+	Parked       []*handler.Delivery // messages whose handlers have returned and answer later
+	ends         []int               // of the parts of Running that one worker handles
 	Waiting      int                 // messages that wait, those in batches included
 	Oldest       *handler.Delivery   // of those that wait; nil if none does. A worker may take it at any time
 	OverCapacity bool                // a message found no room, and half of the capacity still waits
 
+	Runs      uint64        // calls of handlers that have ended
 	Results   uint64        // messages settled by workers, those included whose FIN is not sent yet
 	Finished  uint64        // of these, those whose handlers succeeded
 	GivenBack uint64        // messages that nsqd was given back because no worker came for them
 	Early     uint64        // messages that came before their time
 	BusyTime  time.Duration // of all workers together, running handlers included
+}
+
+// Handled are the messages of each busy worker: Running, in parts.
+func (s *Snapshot) Handled() iter.Seq[[]*handler.Delivery] {
+	return func(yield func([]*handler.Delivery) bool) {
+		first := 0
+		for _, end := range s.ends {
+			if !yield(s.Running[first:end]) {
+				return
+			}
+			first = end
+		}
+	}
+}
+
+// Busy returns how many workers handle messages.
+func (s *Snapshot) Busy() int { return len(s.ends) }
+
+// addBusy adds the messages that a worker handles.
+func (s *Snapshot) addBusy(msgs ...*handler.Delivery) {
+	s.Running = append(s.Running, msgs...)
+	s.ends = append(s.ends, len(s.Running))
 }
 
 // Snapshot returns the pool's state.
@@ -40,15 +66,23 @@ func (p *Pool) Snapshot() Snapshot {
 	for _, n := range p.settled {
 		s.Results += n
 	}
+	s.Runs = p.groups
 	q := p.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, w := range p.all {
 		s.Results += w.results()
 		s.Finished += w.finished()
-		if m := w.current(); m != nil {
-			s.Running = append(s.Running, m)
+		if w.group != nil {
+			w.group.snapshot(&s)
+		} else if m := w.current(); m != nil && w.parked {
+			s.Parked = append(s.Parked, m)
+		} else if m != nil {
+			s.addBusy(m)
 		}
+	}
+	if q.group == nil {
+		s.Runs = s.Results
 	}
 	s.Idle = len(q.asleep) + q.woken
 	s.Waiting = q.deque.n + q.reserved()

@@ -14,6 +14,7 @@ type worker struct {
 	p        *Pool
 	shard    int                             // of the connections' FINs
 	handling bool                            // the current message has not returned from the chain
+	group    *groupWorker                    // that this is a part of; nil if it handles one message at a time
 	settled  [handler.Lost + 1]atomic.Uint64 // by disposition, but for what the batch counts
 	acked    [handler.Lost + 1]atomic.Uint64 // what the batch counts, once its FINs are sent
 	_        [128]byte                       // so that workers share no cache lines

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"math"
 	"runtime"
 	"slices"
 	"strconv"
@@ -121,7 +122,7 @@ func TestResizeOften(t *testing.T) {
 func TestResizeUnderLoad(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 2, takes(50*time.Millisecond))
-		s.SetCapacity(10_000, 1<<20)
+		s.SetLimits(10_000, 1<<20, math.MaxInt)
 		l := s.dial(nsqd1)
 		l.flood(1, 2000)
 		synctest.Wait()
@@ -228,7 +229,7 @@ func TestCloseFindsBatches(t *testing.T) {
 func TestFlood(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 1, takes(10*time.Millisecond))
-		s.SetCapacity(2*8+2, 1<<20)
+		s.SetLimits(2*8+2, 1<<20, math.MaxInt)
 		other, l := s.dial(nsqd1), s.dial(nsqd2)
 		other.flood(0x100, 34)
 		synctest.Wait()

@@ -9,8 +9,9 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// choose returns a connection other than bad: the preferred one if it is, or may soon be,
-// connected; otherwise the next in turn. Without a connection, changed is closed when another call
+// choose returns a connection other than bad: the preferred one if it is, or may soon be, connected;
+// otherwise the next in turn. One whose nsqd is late with an answer is passed over if another is
+// not. Without a connection, changed is closed when another call
 // may find one; and if nothing is being dialled either, down is the reason.
 func (r *Router) choose(prefer string, bad *conn.Conn) (c *conn.Conn, changed <-chan struct{}, down error) {
 	if prefer == "" {
@@ -25,6 +26,11 @@ func (r *Router) choose(prefer string, bad *conn.Conn) (c *conn.Conn, changed <-
 	if prefer != "" {
 		switch c, trying := r.Trying(prefer); {
 		case usable(c, bad):
+			if c.Overdue() {
+				if other := r.next(bad); other != nil && !other.Overdue() {
+					c = other
+				}
+			}
 			return c, nil, nil
 		case trying:
 			return nil, changed, nil
@@ -44,19 +50,33 @@ func (r *Router) choose(prefer string, bad *conn.Conn) (c *conn.Conn, changed <-
 // served no more.
 func usable(c, bad *conn.Conn) bool { return c != nil && c != bad && c.Alive() }
 
-// next returns the connection whose turn it is; nil if there is none.
-func (r *Router) next(bad *conn.Conn) *conn.Conn {
+// next returns the connection whose turn it is; nil if there is none. A frozen nsqd must not keep its
+// turn: what is published to it fails when PublishTimeout ends. So a connection with an overdue answer
+// is the last choice, and one that has not answered yet gets one publish, which tests it.
+func (r *Router) next(bad *conn.Conn) (late *conn.Conn) {
 	conns := r.Conns()
 	if len(conns) == 0 {
 		return nil
 	}
 	n, turn := uint32(len(conns)), r.turn.Add(1)
 	for i := range n {
-		if c := conns[(turn+i)%n]; usable(c, bad) {
+		c := conns[(turn+i)%n]
+		switch {
+		case !usable(c, bad):
+		case !c.Overdue() && !c.Untested():
 			return c
+		case late == nil || late.Overdue() && !c.Overdue():
+			late = c
 		}
 	}
-	return nil
+	return late
+}
+
+// overdue lets what c has not sent yet go elsewhere, if another connection is not late, too.
+func (r *Router) overdue(c *conn.Conn) {
+	if other := r.next(c); other != nil && !other.Overdue() {
+		c.Recall()
+	}
 }
 
 // pointless reports whether no nsqd is connected and waiting for one will not help.

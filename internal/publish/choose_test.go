@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -205,4 +207,59 @@ func TestPointless(t *testing.T) {
 			check.Want(t, name+": lasting", allPermanent(tt.down), tt.lasting)
 		}
 	}
+}
+
+// TestChooseOverdue: a connection that owes an answer for too long is passed over while another is
+// not, preferred or not, and comes back when it answers. One that has not answered yet gets one
+// publish.
+func TestChooseOverdue(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		n.answer[addrA] = "hang"
+		r := n.router(Config{}, addrA, addrB, addrC)
+		send := func(out *handler.Outgoing) <-chan error {
+			result := make(chan error, 1)
+			go func() { result <- r.Transmit(context.Background(), out) }()
+			synctest.Wait()
+			return result
+		}
+		count := func(n int, prefer string) map[string]int {
+			got := make(map[string]int)
+			for range n {
+				c, _, _ := r.choose(prefer, nil)
+				got[c.Addr()]++
+			}
+			return got
+		}
+		for range 6 {
+			send(message("x"))
+		}
+		check.Want(t, "untested", connTo(t, r, addrA).Unanswered(), 1)
+		check.Want(t, "turns of the untested", count(60, "")[addrA], 0)
+		check.Want(t, "turns of the untested, preferred", count(60, addrA)[addrA], 60)
+
+		time.Sleep(time.Second)
+		synctest.Wait()
+		check.Want(t, "turns of the overdue", count(60, "")[addrA], 0)
+		check.Want(t, "turns of the overdue, preferred", count(60, addrA)[addrA], 0)
+		for _, addr := range []string{addrB, addrC} {
+			n.set(func() { n.answer[addr] = "hang" })
+			out := message("y")
+			out.NSQD = addr
+			send(out)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		check.Want(t, "nsqds that have turns when all are overdue", len(count(60, "")), 3)
+		check.Want(t, "turns of a preferred when all are overdue", count(60, addrB)[addrB], 60)
+
+		n.say(addrB)
+		check.Want(t, "turns of the one that has answered", count(60, "")[addrB], 60)
+		n.say(addrA)
+		got := count(60, "")
+		check.Want(t, "turns when two have answered", got[addrA]+got[addrB], 60)
+		check.Want(t, "turns of the third", got[addrC], 0)
+		n.say(addrC)
+		check.Want(t, "nsqds that have turns", len(count(60, "")), 3)
+	})
 }

@@ -43,12 +43,13 @@ type nsqds struct {
 	refuse map[string]error         // dials that fail, by address
 	gate   map[string]chan struct{} // dials that wait, by address
 	hook   func(count int)          // called for each command before it is answered; may be nil
+	peers  map[string]*fake.Peer    // the last of each address
 
 	published check.Synced[string] // "address: body body", a command each
 }
 
 func newNSQDs(t *testing.T) *nsqds {
-	n := &nsqds{t: t, answer: make(map[string]string), refuse: make(map[string]error), gate: make(map[string]chan struct{})}
+	n := &nsqds{t: t, answer: make(map[string]string), refuse: make(map[string]error), gate: make(map[string]chan struct{}), peers: make(map[string]*fake.Peer)}
 	n.net = fake.NewNetwork(t, n.serve)
 	return n
 }
@@ -92,7 +93,17 @@ func (n *nsqds) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return n.net.DialContext(ctx, network, addr)
 }
 
+// say answers the oldest publish to an address that hangs.
+func (n *nsqds) say(addr string) {
+	n.mu.Lock()
+	p := n.peers[addr]
+	n.mu.Unlock()
+	p.Response("OK")
+	synctest.Wait()
+}
+
 func (n *nsqds) serve(p *fake.Peer) {
+	n.set(func() { n.peers[p.Addr] = p })
 	p.Identify(nil)
 	for {
 		cmd, err := p.Next()

@@ -43,14 +43,14 @@ type Publisher struct {
 	discovery *discover.Discovery
 	stop      context.CancelFunc // ends discovery
 	found     chan struct{}      // closed when discovery has ended
-	unobserve func()
-	closed    chan struct{} // closed when Close is complete
+	unobserve func()             // user code
+	end       Ending             // of Close
 }
 
 // Start returns a publisher that connects at once.
 func Start(cfg Settings) *Publisher {
 	logger := guard.Logger(cfg.Logger)
-	p := &Publisher{cfg: cfg, logger: logger, found: make(chan struct{}), closed: make(chan struct{})}
+	p := &Publisher{cfg: cfg, logger: logger, found: make(chan struct{})}
 	p.events = notify.New(logger, "", "", cfg.Hooks)
 	p.Router = New(Config{
 		Conn: cfg.Conn, Again: cfg.AtLeastOnce, WaitTimeout: cfg.WaitTimeout, Post: p.events.Conn,
@@ -105,18 +105,28 @@ func (p *Publisher) Chain(topic string, more []handler.SendMiddleware, envelope 
 		p.logger.Info("nsqx: traces end at this producer, which sends no headers: see WithEnvelope", "topic", topic)
 	}
 	return func(ctx context.Context, out *handler.Outgoing) (err error) {
+		returned := false
 		defer func() {
 			if r := recover(); r != nil { // perhaps after nsqd had confirmed it
-				err = &conn.PublishError{Kind: conn.ErrUnconfirmed, Topic: out.Topic, Err: handler.NewPanicError(r)}
+				err = Broken(out.Topic, r)
+			} else if !returned { // the goroutine ends, and its owner has no error
+				p.logger.Error("nsqx: middleware or telemetry called runtime.Goexit in a publish", "topic", out.Topic)
 			}
 		}()
 		out.Envelope = out.Envelope || envelope
-		return inner(ctx, out)
+		err = inner(ctx, out)
+		returned = true
+		return err
 	}
 }
 
 // Enveloped reports whether a chain adds an envelope.
 func (p *Publisher) Enveloped(envelope bool) bool { return envelope || p.cfg.Envelope }
+
+// Broken is the error of a publish in which user code has panicked with a value.
+func Broken(topic string, value any) error {
+	return &conn.PublishError{Kind: conn.ErrUnconfirmed, Topic: topic, Err: handler.NewPanicError(value)}
+}
 
 // Through publishes by a chain, unless the publisher is closed.
 func (p *Publisher) Through(ctx context.Context, chain handler.Send, out *handler.Outgoing) error {
@@ -128,8 +138,18 @@ func (p *Publisher) Through(ctx context.Context, chain handler.Send, out *handle
 	return chain(ctx, out)
 }
 
-// Call calls user code, and logs a panic.
-func (p *Publisher) Call(f func()) { p.events.Call(f) }
+// Call calls user code in the caller's goroutine. It logs a panic, and a call of runtime.Goexit, which
+// ends the goroutine.
+func (p *Publisher) Call(f func()) {
+	returned := false
+	defer func() {
+		if !returned {
+			p.logger.Error("nsqx: a callback called runtime.Goexit")
+		}
+	}()
+	p.events.Call(f)
+	returned = true
+}
 
 // CloseGrace is how long Close waits for user code that should have returned.
 const CloseGrace = time.Second
@@ -137,15 +157,11 @@ const CloseGrace = time.Second
 // Close publishes nothing more, waits until ctx ends for what is under way, and closes the
 // connections: see nsqx.Publisher.Shutdown.
 func (p *Publisher) Close(ctx context.Context) error {
-	if !p.Work.Close() {
-		select {
-		case <-p.closed:
-			return nil
-		case <-ctx.Done():
-			return Ended(ctx)
-		}
-	}
-	defer close(p.closed)
+	return p.end.Do(ctx, func() error { return p.close(ctx) })
+}
+
+func (p *Publisher) close(ctx context.Context) error {
+	p.Work.Close()
 	var err error
 	if cut := p.Work.Flush(ctx); cut != nil {
 		err = &observe.CloseError{Unconfirmed: p.Router.Unanswered(), Err: cut}
@@ -153,22 +169,28 @@ func (p *Publisher) Close(ctx context.Context) error {
 	p.stop()
 	p.Router.Close(err != nil)
 	deadline := time.Now().Add(CloseGrace)
+	<-p.found // nobody posts any more
+	p.events.Close(deadline)
 	left, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	select {
-	case <-p.found: // nobody posts any more
-		p.events.Close(deadline)
-	case <-left.Done(): // a Discoverer ignores its ctx
-		go func() {
-			<-p.found
-			p.events.Close(time.Now())
-		}()
-	}
 	_ = p.Work.Flush(left) // publishes that were cut short return
 	if p.unobserve != nil {
-		p.unobserve()
+		p.stopObserving(deadline)
 	}
 	return err
+}
+
+// stopObserving ends the telemetry, and leaves it behind if it hangs.
+func (p *Publisher) stopObserving(deadline time.Time) {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline.Add(-guard.Patience))
+	defer cancel()
+	_, err := guard.Within(ctx, new(guard.Room), func() (struct{}, error) {
+		p.unobserve()
+		return struct{}{}, nil
+	}, nil)
+	if err != nil {
+		p.logger.Error("nsqx: the stop function of the telemetry has failed", "error", err)
+	}
 }
 
 // Stats returns the publisher's counters and state.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,7 +193,7 @@ func TestPublisherCloses(t *testing.T) {
 				}
 				wantKind(t, <-failed, conn.ErrUnconfirmed)
 			}
-			check.WantErr(t, "second Close", p.Close(t.Context()), nil)
+			check.Want(t, "second Close", p.Close(t.Context()), err)
 			err = p.Through(t.Context(), p.Chain("orders", nil, false), message("x"))
 			wantKind(t, err, conn.ErrNotSent)
 			check.WantErr(t, "publish after Close", err, ErrClosed)
@@ -215,6 +216,43 @@ func TestSecondCloseWaits(t *testing.T) {
 		p.Work.End(epoch)
 		check.WantErr(t, "first", <-first, nil)
 		check.WantErr(t, "third", p.Close(t.Context()), nil)
+		for range 100 {
+			check.WantErr(t, "one whose ctx has ended", p.Close(ctx), nil)
+		}
+	})
+}
+
+// TestClosesTogether: whoever closes has the result of the first.
+func TestClosesTogether(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		n := newNSQDs(t)
+		n.answer[addrA] = "hang"
+		p := Start(n.settings(addrA))
+		synctest.Wait()
+		var others sync.WaitGroup
+		others.Go(func() {
+			wantKind(t, p.Through(context.Background(), p.Chain("orders", nil, false), message("x")), conn.ErrUnconfirmed)
+		})
+		synctest.Wait()
+		first := make(chan error, 1)
+		others.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			first <- p.Close(ctx)
+		})
+		synctest.Wait()
+		results := make(chan error, 20)
+		for range cap(results) {
+			others.Go(func() { results <- p.Close(context.Background()) })
+		}
+		err := <-first
+		if e, ok := errors.AsType[*observe.CloseError](err); !ok || e.Unconfirmed != 1 {
+			t.Errorf("Close returned %v", err)
+		}
+		for range cap(results) {
+			check.Want(t, "result of another", <-results, err)
+		}
+		others.Wait()
 	})
 }
 
@@ -224,28 +262,6 @@ type slowSource time.Duration
 func (s slowSource) Discover(context.Context, string) ([]string, error) {
 	time.Sleep(time.Duration(s))
 	return nil, nil
-}
-
-// TestCloseWithHangingUserCode: Close waits a second for a hook or a Discoverer, and no goroutine is
-// left when they have returned.
-func TestCloseWithHangingUserCode(t *testing.T) {
-	for name, edit := range map[string]func(*Settings){
-		"hook": func(s *Settings) {
-			s.Hooks = []observe.Hooks{{OnConnect: func(observe.ConnEvent) { time.Sleep(time.Hour) }}}
-		},
-		"discoverer": func(s *Settings) { s.Discover.Sources = []discover.Source{slowSource(time.Hour)} },
-	} {
-		check.Bubble(t, name, func(t *testing.T) {
-			cfg := newNSQDs(t).settings(addrA)
-			edit(&cfg)
-			p := Start(cfg)
-			synctest.Wait()
-			start := time.Now()
-			check.WantErr(t, "Close", p.Close(t.Context()), nil)
-			check.Want(t, "time", time.Since(start), CloseGrace)
-			time.Sleep(time.Hour)
-		})
-	}
 }
 
 // TestPublisherStats: the router's, and what the publisher adds.

@@ -57,10 +57,8 @@ type Router struct {
 
 // New returns a router without nsqds: see its Connect.
 func New(cfg Config) *Router {
-	r := &Router{
-		Set: redial.New(redial.Config{Conn: cfg.Conn, Lazy: cfg.Lazy, Post: cfg.Post, Max: cfg.MaxNSQDs}),
-		cfg: cfg, limits: cfg.Conn.Limits(),
-	}
+	r := &Router{cfg: cfg, limits: cfg.Conn.Limits()}
+	r.Set = redial.New(redial.Config{Conn: cfg.Conn, Lazy: cfg.Lazy, Post: cfg.Post, Max: cfg.MaxNSQDs, Overdue: r.overdue})
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
 	r.Start(ctx)

@@ -37,12 +37,11 @@ func (t *Tracker) End(epoch int) {
 	}
 }
 
-// Close lets nothing begin any more. It returns false if it was called before.
-func (t *Tracker) Close() (first bool) {
+// Close lets nothing begin any more.
+func (t *Tracker) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	first, t.closed = !t.closed, true
-	return first
+	t.closed = true
 }
 
 // Flush waits until all that has begun before has ended, or ctx ends.
@@ -60,12 +59,7 @@ func (t *Tracker) Flush(ctx context.Context) error {
 		}
 		over := t.over
 		t.mu.Unlock()
-		var err error
-		select {
-		case <-over:
-		case <-ctx.Done():
-			err = Ended(ctx)
-		}
+		err := await(ctx, over)
 		t.mu.Lock()
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/lookup"
 )
 
 // keptBodies is the capacity of the largest slice of bodies that is used again.
@@ -41,14 +42,18 @@ func (r *Router) Transmit(ctx context.Context, out *handler.Outgoing) error {
 // publishAll validates all commands before it publishes the first.
 func (r *Router) publishAll(ctx context.Context, out *handler.Outgoing, bodies [][]byte, delay time.Duration, held bool) error {
 	pub := conn.Pub{Topic: out.Topic, Bodies: bodies, Delay: delay}
+	prefer := out.NSQD
+	if prefer != "" {
+		prefer = lookup.Form(prefer) // as the addresses of connections
+	}
 	if len(bodies) <= 1 || delay != 0 {
 		if err := pub.Validate(r.limits); err != nil {
 			return err
 		}
 		if held {
-			return r.publishHeld(ctx, &pub, out.NSQD, &out.NSQD)
+			return r.publishHeld(ctx, &pub, prefer, &out.NSQD)
 		}
-		return r.publishTo(ctx, &pub, out.NSQD, &out.NSQD)
+		return r.publishTo(ctx, &pub, prefer, &out.NSQD)
 	}
 	commands := split(bodies, r.limits.MaxBodySize)
 	for _, pub.Bodies = range commands {
@@ -56,7 +61,7 @@ func (r *Router) publishAll(ctx context.Context, out *handler.Outgoing, bodies [
 			return err
 		}
 	}
-	confirmed, prefer := 0, out.NSQD
+	confirmed := 0
 	for _, pub.Bodies = range commands {
 		pub.Alone = false
 		if err := r.publishTo(ctx, &pub, prefer, &out.NSQD); err != nil {

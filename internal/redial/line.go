@@ -2,6 +2,7 @@ package redial
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type line struct {
 	addr     string
 	hurry    chan struct{}               // holds one: dial now
 	schedule *backoff.ExponentialBackOff // of the goroutine
+	room     guard.Room                  // of the goroutine: its dials
 
 	// Guarded by set.mu.
 	wanted  bool       // dial again
@@ -89,14 +91,13 @@ func (l *line) run(ctx context.Context, c *conn.Conn, first bool) {
 	for ; c != nil || l.next(ctx, first); first = false {
 		if c == nil {
 			var err error
-			if c, err = l.dial(ctx); err != nil {
+			if c, err = l.dial(ctx, &l.room); err != nil {
 				c = nil
 				l.wait(ctx, notify.DialError, err, dialPause(l.schedule, err))
 				continue
 			}
 			if !l.attach(c) {
-				c.Abort(nil) // nothing was delivered, and nobody would end it
-				_ = c.Serve(l.set.cfg.Sink)
+				l.discard(c)
 				c = nil
 				continue
 			}
@@ -124,14 +125,28 @@ func (l *line) failure() error {
 	return l.lastErr
 }
 
-// dial connects. Dialer, secret and callbacks of TLS are user code.
-func (l *line) dial(ctx context.Context) (*conn.Conn, error) {
+// dial connects. Dialer, secret and callbacks of TLS are user code. A dial that outlives its timeouts
+// fails, and so do the next ones in the room until it has returned.
+func (l *line) dial(ctx context.Context, room *guard.Room) (*conn.Conn, error) {
 	cfg := &l.set.cfg
-	c, err := guard.IsolateValue(func() (*conn.Conn, error) { return conn.Dial(ctx, l.addr, cfg.Conn, cfg.Sub) })
+	limited, cancel := context.WithTimeout(ctx, cfg.Conn.ConnectTimeout())
+	defer cancel()
+	c, err := guard.Within(limited, room, func() (*conn.Conn, error) { return conn.Dial(ctx, l.addr, cfg.Conn, cfg.Sub) }, l.discard)
+	if err == guard.ErrHangs {
+		err = errDialHangs
+	}
 	if err != nil && !isConnError(err) {
 		err = &conn.Error{Addr: l.addr, Phase: conn.PhaseDial, Err: err}
 	}
 	return c, err
+}
+
+var errDialHangs = fmt.Errorf("DialContext, AuthSecret or a callback of TLS hangs: %w", guard.ErrHangs)
+
+// discard ends a connection that nobody serves.
+func (l *line) discard(c *conn.Conn) {
+	c.Abort(nil) // nothing was delivered
+	_ = c.Serve(l.set.cfg.Sink)
 }
 
 // next reports whether to dial. If not, the goroutine must end.
@@ -172,6 +187,12 @@ func (l *line) attach(c *conn.Conn) bool {
 // connected makes c the connection of the line. The caller holds set.mu.
 func (l *line) connected(c *conn.Conn) {
 	l.conn, l.lastErr, l.reached, l.tried = c, nil, true, true
+	if !l.wanted && !l.set.cfg.Lazy { // forgotten during its first dial
+		l.wanted, l.unnamed = true, time.Now()
+	}
+	if overdue := l.set.cfg.Overdue; overdue != nil {
+		c.OnOverdue(func() { overdue(c) })
+	}
 	select {
 	case <-l.hurry: // it is connected now
 	default:

@@ -31,6 +31,7 @@ const (
 // renewal is the part of a line that replaces its connection. It is guarded by set.mu.
 type renewal struct {
 	renewing bool         // the new connection is dialled
+	dialling guard.Room   // of that dial; not guarded
 	replaced []*conn.Conn // not ended yet
 	renewed  uint64
 	at       time.Time     // of the last renewal, or attempt
@@ -68,14 +69,13 @@ func (s *Set) Renew(c *conn.Conn) bool {
 
 // renew dials the connection that replaces old, and serves it.
 func (l *line) renew(ctx context.Context, old *conn.Conn) {
-	c, err := l.dial(ctx)
+	c, err := l.dial(ctx, &l.dialling)
 	if err != nil {
 		l.renewFailed(ctx, old, err)
 		return
 	}
 	if !l.replace(old, c) {
-		c.Abort(nil)
-		_ = guard.Call(func() { _ = c.Serve(l.set.cfg.Sink) })
+		_ = guard.Call(func() { l.discard(c) })
 		return
 	}
 	l.tellAttached()

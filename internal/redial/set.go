@@ -32,6 +32,7 @@ type Config struct {
 	Post     func(kind notify.Kind, addr string, err error, retry time.Duration) // tells of connections
 	Attached func()                                                              // a connection was added to Conns
 	Detached func(*conn.Conn)                                                    // it was removed again
+	Overdue  func(*conn.Conn)                                                    // its answer to a publish is overdue
 	Tried    func()                                                              // a dial has failed, or a connection has ended
 	Removed  func(addr string)                                                   // an address was removed; called with a lock held, so it must not call the Set
 }

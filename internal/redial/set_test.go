@@ -191,15 +191,16 @@ func TestAfterConnect(t *testing.T) {
 	}
 }
 
-// TestForgetWhileDialling: the dial continues. Its connection stays until it ends, and a failure is
-// not retried, unless the address was added again.
+// TestForgetWhileDialling: the dial continues. If it fails, it is not retried unless the address was
+// added again. If it succeeds, the address was connected, and is dialled again as any other that
+// nobody names.
 func TestForgetWhileDialling(t *testing.T) {
 	for name, tt := range map[string]struct {
 		again, fails bool
 		want         string // when the dial has ended
 		after        string // when the connection has ended, too
 	}{
-		"connects":              {false, false, "connected", "gone"},
+		"connects":              {false, false, "connected", "waiting"},
 		"fails":                 {false, true, "gone", "gone"},
 		"added again, connects": {true, false, "connected", "waiting"},
 		"added again, fails":    {true, true, "waiting", "waiting"},
@@ -223,6 +224,10 @@ func TestForgetWhileDialling(t *testing.T) {
 				f.cut()
 			}
 			f.wantState(tt.after)
+			if tt.after == "waiting" && !tt.fails {
+				time.Sleep(time.Minute)
+				f.wantState("connected")
+			}
 		})
 	}
 }

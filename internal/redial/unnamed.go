@@ -21,9 +21,10 @@ const (
 	slowdown = 60
 )
 
-// Forget tells that nobody names an address any more. If it was never connected it is removed. Else
-// it is dialled on, since an outage looks the same, but less and less often, and removed after a day, or a
-// week if no other address is connected. Its connection, if it has one, stays.
+// Forget tells that nobody names an address any more. If it was never connected it is removed, unless
+// a dial that is under way succeeds. Else it is dialled on, since an outage looks the same, but less and
+// less often, and removed after a day, or a week if no other address is connected. Its connection, if it
+// has one, stays.
 //
 // A lazy set removes an address.
 func (s *Set) Forget(addr string) {

@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
 )
 
@@ -36,6 +38,21 @@ func TestDeadLetterIsConfirmedFirst(t *testing.T) {
 		want(t, "dead letter", entry{letter.at, letter.cmd, letter.payload()}, entry{58 * time.Second, "PUB dead", "the body"})
 		want(t, "counted", s.Stats().DeadLettered, 1)
 		s.wantStop(closeTime)
+	})
+}
+
+// TestDeadLetterClientID: nsqd can tell a connection for dead letters from the consumer's.
+func TestDeadLetterClientID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		consume(t, []*nsqxtest.Server{s}, alwaysFails, dead, nsqx.WithMaxAttempts(1), nsqx.WithConn(conn.Config{ClientID: "billing-1"}))
+		s.Publish("orders", []byte("x"))
+		s.Await("orders", "billing", finished(1))
+		var ids []string
+		for _, c := range s.Conns() {
+			ids = append(ids, fmt.Sprint(c.Identify()["client_id"]))
+		}
+		want(t, "client ids", strings.Join(ids, " "), "billing-1 billing-1/dead-letters")
 	})
 }
 

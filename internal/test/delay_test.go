@@ -519,3 +519,40 @@ func TestDelaysInChaos(t *testing.T) {
 		}
 	})
 }
+
+// TestTimesInBatches: messages of a batch that come early wait, those that are stale or have broken times
+// are given up, and the handler gets the others.
+func TestTimesInBatches(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(day))
+		var got synced[string]
+		c, err := nsqx.NewBatchConsumer("orders", "billing", codec.String(), func(_ context.Context, b *handler.Batch[string]) error {
+			got.add(strings.Join(slices.Sorted(slices.Values(b.Values())), " "))
+			return nil
+		}, s.Option(), nsqx.WithLogger(discard), nsqx.WithBatch(10, time.Second), dead)
+		wantErr(t, "NewBatchConsumer", err, nil)
+		nsqxtest.Run(t, c)
+		synctest.Wait()
+		due := time.Now().Add(90 * time.Minute)
+		for i := range 3 {
+			s.PublishMessage("orders", []byte(fmt.Sprint("early", i)), nsqxtest.WithNotBefore(due))
+		}
+		s.PublishMessage("orders", []byte("stale"), nsqxtest.WithExpires(time.Now()))
+		s.PublishMessage("orders", []byte("broken"), nsqxtest.WithHeader(envelope.NotBefore, "?"))
+		s.Publish("orders", []byte("a"), []byte("b"))
+		s.Await("orders", "billing", finished(4))
+		want(t, "handled", strings.Join(got.all(), ", "), "a b")
+		want(t, "dead letters", len(s.Published("dead")), 2)
+		st := c.Stats()
+		want(t, "early", st.Early, 3)
+		want(t, "stale", st.Stale, 1)
+		s.Await("orders", "billing", finished(7))
+		want(t, "handled", strings.Join(got.all(), ", "), "a b, early0 early1 early2")
+		want(t, "time", time.Now().Before(due), false)
+		want(t, "early", c.Stats().Early, 6)
+
+		out := nsqxtest.Deliver(t, c, []byte("x"), nsqxtest.WithNotBefore(time.Now().Add(time.Minute)))
+		want(t, "outcome", out, handler.Outcome{Disposition: handler.Requeue, Delay: time.Minute})
+		want(t, "stale", errors.Is(nsqxtest.Deliver(t, c, []byte("x"), nsqxtest.WithExpires(time.Now())).Err, handler.ErrStale), true)
+	})
+}

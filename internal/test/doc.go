@@ -5,6 +5,7 @@
 //
 // Each file tests one feature:
 //
+//	address_test.go            the one form of an address
 //	alloc_test.go              allocations of a consumer
 //	breaker_test.go            backoff when nearly everything fails: the breaker
 //	deadletter_test.go         publish and confirmation of dead letters
@@ -26,7 +27,9 @@
 //	publish_test.go            Publisher and Producer: Send, Publish, PublishAll, middleware
 //	publish_alloc_test.go      allocations of a producer
 //	publish_async_test.go      PublishAsync and Flush
+//	publish_close_test.go      Close of publishers and producers, nil contexts
 //	publish_fault_test.go      cut, refused, late and missing answers to publishes
+//	publish_frozen_test.go     an nsqd that accepts publishes and does not answer
 //	publish_header_test.go     headers and envelopes of publishes
 //	publish_nsqds_test.go      which nsqd gets a publish
 //	publish_shutdown_test.go   Shutdown of publishers and producers
@@ -39,5 +42,6 @@
 //	shutdown_nsqd_test.go      shutdown: CLS, half-close, peers that misbehave
 //	usercode_test.go           panics and Goexit of handlers, hooks, loggers, errors
 //	usercode_conn_test.go      panics and Goexit of connections, dialers, secrets
+//	usercode_discover_test.go  discoverers, filters, dialers that hang
 //	usercode_hang_test.go      handlers that hang, and random faults
 package test

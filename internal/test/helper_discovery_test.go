@@ -27,6 +27,16 @@ type finder struct {
 
 func newFinder(addrs ...string) *finder { return &finder{found: addrs} }
 
+// takes returns an act that lasts for a while, and ends with ctx.
+func takes(d time.Duration) func(context.Context) {
+	return func(ctx context.Context) {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+		}
+	}
+}
+
 func (f *finder) Discover(ctx context.Context, topic string) ([]string, error) {
 	f.mu.Lock()
 	f.polls = append(f.polls, time.Now())

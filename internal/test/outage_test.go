@@ -111,6 +111,7 @@ func TestOutageWithLookupds(t *testing.T) {
 		away(false, s...)
 		time.Sleep(10 * time.Second)
 		want(t, "connected", addrs(c), "nsqd-1")
+		time.Sleep(30 * time.Second) // a poll begins up to 72 s after the last, which may have hung for 20 s
 		for _, l := range l {
 			want(t, "registered again", l.knows("billing"), true)
 		}

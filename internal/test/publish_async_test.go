@@ -2,8 +2,10 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -95,6 +97,44 @@ func TestAsyncUserPanics(t *testing.T) {
 		}
 		wantErr(t, "Flush", p.Flush(t.Context()), nil)
 		want(t, "logged", log.count(slog.LevelError, "panicked"), 1)
+		want(t, "published", published(s, "orders"), "x")
+		wantErr(t, "Shutdown", p.Shutdown(t.Context()), nil)
+	})
+}
+
+// TestAsyncUserExits: runtime.Goexit in middleware or done costs one publish. done hears of it, it is
+// logged once, and nothing waits for it for ever.
+func TestAsyncUserExits(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		log := &logbook{}
+		mw := func(next handler.Send) handler.Send {
+			return func(ctx context.Context, out *handler.Outgoing) error {
+				if string(out.Messages[0].Body) == "exit" {
+					runtime.Goexit()
+				}
+				return next(ctx, out)
+			}
+		}
+		p := newProducer(t, s.Option(), nsqx.WithLogger(slog.New(log)), nsqx.WithSendMiddleware(mw))
+		const n = 2000 // more than may be under way
+		results := make(chan error, n)
+		for range n {
+			wantKind(t, p.PublishAsync(t.Context(), "exit", func(err error) { results <- err }), nil)
+		}
+		wantErr(t, "Flush", p.Flush(t.Context()), nil)
+		for range n {
+			err := <-results
+			wantKind(t, err, nsqx.ErrUnconfirmed)
+			if _, ok := errors.AsType[*handler.PanicError](err); !ok {
+				t.Fatalf("error is %v", err)
+			}
+		}
+		want(t, "logged", log.count(slog.LevelError, "middleware or telemetry called runtime.Goexit"), n)
+		wantKind(t, p.PublishAsync(t.Context(), "exit", nil), nil)
+		wantKind(t, p.PublishAsync(t.Context(), "x", func(error) { runtime.Goexit() }), nil)
+		wantErr(t, "Flush", p.Flush(t.Context()), nil)
+		want(t, "logged", log.count(slog.LevelError, "a callback called runtime.Goexit"), 1)
 		want(t, "published", published(s, "orders"), "x")
 		wantErr(t, "Shutdown", p.Shutdown(t.Context()), nil)
 	})

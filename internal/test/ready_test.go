@@ -1,7 +1,6 @@
 package test
 
 import (
-	"context"
 	"errors"
 	"syscall"
 	"testing"
@@ -52,7 +51,7 @@ func TestReadyDiscovered(t *testing.T) {
 		s := nsqxtest.NewServers(t, 2)
 		s[1].Refuse(true)
 		f := newFinder(s[0].Addr(), s[1].Addr())
-		f.act = func(context.Context) { time.Sleep(3 * time.Second) }
+		f.act = takes(3 * time.Second)
 		c := newConsumer(t, done, dialOnly(s), nsqx.WithDiscoverer(f), nsqx.WithLookupInterval(time.Second))
 		wantReady(t, c, false, nsqx.ErrNotRunning)
 		nsqxtest.Run(t, c)
@@ -92,7 +91,7 @@ func TestReadySources(t *testing.T) {
 		a, b := newFinder(), newFinder()
 		a.set(failure)
 		b.set(failure)
-		b.act = func(context.Context) { time.Sleep(2 * time.Second) }
+		b.act = takes(2 * time.Second)
 		c := discover(t, s, nsqx.WithNSQD(s[0].Addr()), nsqx.WithDiscoverer(a, b))
 		wantReady(t, c, false, nil)
 		time.Sleep(3 * time.Second)

@@ -172,7 +172,7 @@ func TestPollsWhileThereIsNoNSQD(t *testing.T) {
 		quick := func(what string, polls []time.Time) {
 			t.Helper()
 			for i := range polls[1:] {
-				if gap := polls[i+1].Sub(polls[i]); gap < time.Second || gap > 5*time.Second || i < 2 && gap > 2400*time.Millisecond || i > 4 && gap < 4*time.Second {
+				if gap := polls[i+1].Sub(polls[i]); gap < time.Second || gap > 5*time.Second || i < 2 && gap > 3*time.Second || i > 4 && gap < 3300*time.Millisecond {
 					t.Errorf("%s: gap %d is %v", what, i, gap)
 				}
 			}

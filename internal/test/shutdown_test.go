@@ -362,13 +362,13 @@ func TestShutdownBeforeAttach(t *testing.T) {
 		tracked := &trackedContext{Context: ctx, stopped: func(n int) {
 			if n == 2 { // 1 is the dial, 2 the handshake
 				cancel()
-				time.Sleep(time.Second)
+				time.Sleep(100 * time.Millisecond)
 			}
 		}}
 		ev := &events{}
 		c := n.consumer(done, nsqx.WithHooks(ev.hooks()))
 		wantErr(t, "Run", c.Run(tracked), nil)
-		want(t, "took", n.since(), time.Second)
+		want(t, "took", n.since(), 100*time.Millisecond)
 		want(t, "events", ev.names(), "")
 		n.line(nsqd1).wantCommands("", "SUB orders billing")
 	})

@@ -1,0 +1,122 @@
+package conn
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// An answer to a publish is overdue after four times what answers have taken of late, at least
+// leastPatience and otherwise at most a quarter of PublishTimeout. A healthy nsqd answers within
+// milliseconds, or a few hundred of them while it syncs to a slow disk.
+const (
+	leastPatience = time.Second
+	patienceOver  = 4 // times the usual
+)
+
+// debt is what nsqd owes. It is read without a lock, and written with outbox.mu held.
+type debt struct {
+	overdue  atomic.Bool // the oldest answer
+	untested atomic.Bool // the first answer of the connection
+	tell     func()      // called when an answer becomes overdue; may be nil
+}
+
+// Overdue reports whether nsqd owes an answer to a publish for longer than a healthy nsqd takes: four
+// times what it has taken of late, at least 1 s and otherwise at most a quarter of PublishTimeout. It
+// may be frozen. It costs as much as reading an atomic variable.
+func (c *Conn) Overdue() bool { return c.out.pubs.debt.overdue.Load() }
+
+// Untested reports whether something was published and nsqd has not answered any publish of this
+// connection yet.
+func (c *Conn) Untested() bool { return c.out.pubs.debt.untested.Load() }
+
+// OnOverdue lets f be called each time an answer becomes overdue, from a goroutine of its own, without
+// a lock.
+func (c *Conn) OnOverdue(f func()) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.out.pubs.debt.tell = f
+}
+
+var errRecalled = errors.New("nsqx: nsqd is late with its answers to earlier publishes")
+
+// Recall fails what was published and not sent yet with ErrNotSent, so that it can go elsewhere.
+func (c *Conn) Recall() {
+	o := &c.out
+	o.mu.Lock()
+	queued := o.pubs.queued
+	o.pubs.queued = nil
+	for _, p := range queued {
+		o.pubs.remove(p)
+	}
+	o.mu.Unlock()
+	for _, p := range queued {
+		o.pubs.resolve(p, ErrNotSent, errRecalled)
+	}
+}
+
+// patience returns how long the oldest answer may take. It requires outbox.mu.
+func (q *pubs) patience(timeout time.Duration) time.Duration {
+	return max(min(patienceOver*q.usual, timeout/4), leastPatience)
+}
+
+// answered takes an answer that has come now and has taken a while. It requires outbox.mu.
+func (q *pubs) answered(now, took, timeout time.Duration) {
+	if q.usual += (took - q.usual) / 16; q.usual < took {
+		q.usual = took
+	}
+	q.debt.untested.Store(false)
+	if !q.debt.overdue.Load() {
+		return
+	}
+	late := len(q.sent) > 0 && now-q.sent[0].sent >= q.patience(timeout)
+	if q.debt.overdue.Store(late); !late && q.timer != nil {
+		q.timer.Reset(leastPatience) // it waited for the end of PublishTimeout
+	}
+}
+
+// watchPublishes arms the timer of the oldest answer: for when it is overdue, and then for the end of
+// PublishTimeout. It requires o.mu.
+func (c *Conn) watchPublishes(now time.Duration) {
+	q := &c.out.pubs
+	if q.armed || len(q.sent) == 0 {
+		return
+	}
+	q.armed = true
+	wait := q.sent[0].sent + c.cfg.PublishTimeout - now
+	if !q.debt.overdue.Load() {
+		wait = min(wait, q.sent[0].sent+q.patience(c.cfg.PublishTimeout)-now, leastPatience) // patience may shrink
+	}
+	if q.timer == nil {
+		q.timer = time.AfterFunc(wait, c.checkPublishes)
+	} else {
+		q.timer.Reset(wait)
+	}
+}
+
+// checkPublishes looks how old the oldest answer is that nsqd owes.
+func (c *Conn) checkPublishes() {
+	o, now := &c.out, c.terms.Now()
+	o.mu.Lock()
+	q := &o.pubs
+	q.armed = false
+	late := false
+	var tell func()
+	if !o.dead.Load() && len(q.sent) > 0 {
+		waited := now - q.sent[0].sent
+		late = waited >= c.cfg.PublishTimeout
+		if waited >= q.patience(c.cfg.PublishTimeout) && !q.debt.overdue.Swap(true) {
+			tell = q.debt.tell
+		}
+	}
+	if !late && !o.dead.Load() {
+		c.watchPublishes(now)
+	}
+	o.mu.Unlock()
+	if tell != nil {
+		tell()
+	}
+	if late {
+		c.Abort(ErrPublishTimeout)
+	}
+}

@@ -1,0 +1,196 @@
+package consume
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/pool"
+	"github.com/nsqx/nsqx/middleware"
+)
+
+// maxDecisions is how many failed messages of a batch are settled at once. Each may wait for a dead
+// letter to be confirmed.
+const maxDecisions = 64
+
+// NewBatch is New for a handler of batches; cfg.Batch is set.
+func NewBatch(cfg Config, raw handler.RawBatch) *Consumer {
+	c := assemble(cfg)
+	c.buildBatch(raw)
+	return c
+}
+
+// buildBatch is build for batches.
+func (c *Consumer) buildBatch(raw handler.RawBatch) {
+	var observing handler.BatchMiddleware
+	if t := c.cfg.Telemetry; t != nil {
+		observing = t.Batch(c.info())
+	}
+	if observing != nil {
+		observing = handler.ChainBatch(middleware.RecoverBatch(), observing)
+	}
+	inner := handler.ChainBatch(c.cfg.Batch.Middleware...)
+	if len(c.cfg.Batch.Middleware) > 0 {
+		inner = handler.ChainBatch(middleware.RecoverBatch(), inner)
+	}
+	c.batch = handler.ChainBatch(
+		observing,
+		c.settleBatch,
+		inner,
+		middleware.RecoverBatch(),
+		c.readableBatch,
+	)(raw)
+}
+
+// ProcessBatch runs messages through the chain together, under ctx, and sets the outcome of each.
+func (c *Consumer) ProcessBatch(ctx context.Context, msgs []*handler.Message) {
+	if c.batch == nil {
+		for _, m := range msgs {
+			c.Process(m.Context(), m)
+		}
+		return
+	}
+	if msgs = without(msgs, c.postpone); len(msgs) == 0 {
+		return
+	}
+	err := c.batch(ctx, msgs)
+	logged := false
+	for _, m := range msgs {
+		if m.Outcome().Disposition == handler.Pending {
+			c.rescueUnder(m.Context(), (*handler.Delivery)(m), answer(m, err))
+			continue
+		}
+		if p, ok := err.(*handler.PanicError); ok && !logged && m.Outcome().Err != err {
+			c.logPanic(ctx, m, p) // of the telemetry, after the decision
+			logged = true
+		}
+		c.events.Settled(m)
+	}
+}
+
+// processBatch is ProcessBatch for a worker.
+func (c *Consumer) processBatch(msgs []*handler.Message) {
+	ctx := newBatchContext(msgs, !c.cfg.Batch.NoTouch)
+	defer ctx.end()
+	c.ProcessBatch(ctx, msgs)
+}
+
+// rescueBatch settles the messages of a chain that was ended by runtime.Goexit.
+func (c *Consumer) rescueBatch(msgs []*handler.Message, err error) {
+	for _, m := range msgs {
+		d := (*handler.Delivery)(m)
+		if own := d.Answer(); own != nil && m.Outcome().Disposition == handler.Pending {
+			d.SetOutcome(c.decide(m.Context(), d, own))
+			c.events.Settled(m)
+		} else {
+			c.rescueUnder(m.Context(), d, err)
+		}
+	}
+}
+
+// settleBatch is settle for batches. The outcome of each message is that of settle for its answer.
+func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
+	return func(ctx context.Context, msgs []*handler.Message) error {
+		msgs = c.guardBatch(msgs)
+		if len(msgs) == 0 {
+			return nil
+		}
+		err := next(ctx, msgs)
+		var failed []*handler.Message
+		for _, m := range msgs {
+			if d := (*handler.Delivery)(m); answer(m, err) == nil && !pool.Lost(d) {
+				d.SetOutcome(handler.Outcome{Disposition: handler.Finish})
+			} else {
+				failed = append(failed, m)
+			}
+		}
+		forEach(failed, func(m *handler.Message) {
+			d := (*handler.Delivery)(m)
+			d.SetOutcome(c.decide(m.Context(), d, answer(m, err)))
+		})
+		return err
+	}
+}
+
+// guardBatch gives up what reaches the crash guard or comes too late, and returns the other messages.
+func (c *Consumer) guardBatch(msgs []*handler.Message) []*handler.Message {
+	var alive, refused []*handler.Message
+	var why []error
+	for i, m := range msgs {
+		err := c.refusal((*handler.Delivery)(m))
+		switch {
+		case err == nil && refused != nil:
+			alive = append(alive, m)
+		case err != nil:
+			if refused == nil { // rare
+				alive = append(alive, msgs[:i]...)
+			}
+			refused, why = append(refused, m), append(why, err)
+		}
+	}
+	if refused == nil {
+		return msgs
+	}
+	forEach(refused, func(m *handler.Message) {
+		d := (*handler.Delivery)(m)
+		d.SetOutcome(c.decide(m.Context(), d, why[slices.Index(refused, m)]))
+	})
+	return alive
+}
+
+// readableBatch is readable for batches.
+func (c *Consumer) readableBatch(next handler.RawBatch) handler.RawBatch {
+	if c.cfg.AnyTime {
+		return next
+	}
+	return func(ctx context.Context, msgs []*handler.Message) error {
+		msgs = without(msgs, func(m *handler.Message) bool {
+			err := unreadable(m)
+			if err != nil {
+				(*handler.Delivery)(m).SetAnswer(err)
+			}
+			return err != nil
+		})
+		if len(msgs) == 0 {
+			return nil
+		}
+		return next(ctx, msgs)
+	}
+}
+
+// without returns the messages but those for which drop, which is called for scheduled ones only,
+// returns true.
+func without(msgs []*handler.Message, drop func(*handler.Message) bool) []*handler.Message {
+	scheduled := func(m *handler.Message) bool { return (*handler.Delivery)(m).Scheduled() }
+	if !slices.ContainsFunc(msgs, scheduled) { // nearly always
+		return msgs
+	}
+	return slices.DeleteFunc(slices.Clone(msgs), func(m *handler.Message) bool { return scheduled(m) && drop(m) })
+}
+
+// answer is what the handler of a batch says of one message; err is its result.
+func answer(m *handler.Message, err error) error {
+	if own := (*handler.Delivery)(m).Answer(); own != nil {
+		return own
+	}
+	return err
+}
+
+// forEach calls do for each message, some of them at a time.
+func forEach(msgs []*handler.Message, do func(*handler.Message)) {
+	if len(msgs) == 1 {
+		do(msgs[0])
+		return
+	}
+	var all sync.WaitGroup
+	slots := make(chan struct{}, maxDecisions)
+	for _, m := range msgs {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			do(m)
+		})
+	}
+	all.Wait()
+}

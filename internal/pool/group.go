@@ -1,0 +1,225 @@
+package pool
+
+import (
+	"math"
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
+)
+
+// Group makes workers handle several messages together. A group forms at the front of the queue, and
+// a free worker takes it when it is complete: it has Size messages, its first has waited for Wait or
+// for half of its message timeout, it holds all that may be in flight, or the pool closes.
+type Group struct {
+	Size int // at least 1
+	Wait time.Duration
+
+	// Process runs the chain of a group and sets the outcome of each message. It does not panic, but
+	// user code in it may call runtime.Goexit. Then Rescue sets the outcomes that are missing.
+	Process func([]*handler.Message)
+	Rescue  func([]*handler.Message, error)
+}
+
+// grouping is how a queue forms groups. Its fields are guarded by queue.mu.
+type grouping struct {
+	size, most int // messages of a group; messages in flight
+	wait       time.Duration
+	running    int       // messages of groups that are handled
+	due        time.Time // when the group that forms is complete at the latest
+	timer      *time.Timer
+}
+
+func newGrouping(g *Group) *grouping { return &grouping{size: g.Size, most: math.MaxInt, wait: g.Wait} }
+
+// groupReady reports whether a group is complete. If not, the timer fires when it will be. The
+// caller holds mu.
+func (q *queue) groupReady() bool {
+	g, n := q.group, q.deque.n
+	switch {
+	case n == 0:
+		return false
+	case q.closed, n >= g.size, n >= g.most-g.running:
+		return true
+	}
+	first := q.deque.oldest()
+	wait := g.wait
+	if timeout := first.Source().Terms().MessageTimeout; timeout > 0 {
+		wait = min(wait, timeout/2)
+	}
+	due := first.Received().Add(wait)
+	left := time.Until(due)
+	if left <= 0 {
+		return true
+	}
+	switch {
+	case g.timer == nil:
+		g.timer = time.AfterFunc(left, q.look)
+	case !due.Equal(g.due):
+		g.timer.Reset(left)
+	}
+	g.due = due
+	return false
+}
+
+// look wakes a worker if a group is complete.
+func (q *queue) look() {
+	q.mu.Lock()
+	if q.group.due = (time.Time{}); q.closed {
+		q.mu.Unlock()
+		return
+	}
+	q.unlock()
+}
+
+// takeGroup blocks for a complete group. It returns false when the worker must exit.
+func (q *queue) takeGroup(w *groupWorker) bool {
+	q.mu.Lock()
+	defer q.unlock()
+	q.group.running -= w.taken
+	w.before += uint64(w.succeeded)
+	w.taken, w.succeeded = 0, 0
+	w.runs, w.msgs = w.runs[:0], w.msgs[:0]
+	for {
+		leaves := len(q.batches) > q.workers || q.closed && q.deque.n == 0
+		if leaves {
+			q.leave(&w.batch)
+			return false
+		}
+		if q.groupReady() {
+			break
+		}
+		q.sleep(&w.batch)
+	}
+	for w.taken < q.group.size && q.deque.n > 0 {
+		r := q.deque.popFront(q.group.size - w.taken)
+		w.runs, w.taken = append(w.runs, r), w.taken+len(r)
+		for i := range r {
+			w.msgs = append(w.msgs, r[i].Message())
+		}
+	}
+	w.groups++
+	q.group.running += w.taken
+	return true
+}
+
+// groupWorker handles one group at a time.
+type groupWorker struct {
+	worker
+	taken     int                // messages of the group
+	succeeded int                // messages of the group, of which nsqd was told
+	runs      []run              // the group, in order of arrival
+	msgs      []*handler.Message // of runs; guarded by queue.mu for others
+	alive     []*handler.Message // of msgs, those that go to the handler
+	groups    uint64             // that were taken; guarded by queue.mu
+}
+
+// run is worker.run for groups.
+func (w *groupWorker) run(exit error) {
+	defer func() {
+		if !w.handling {
+			w.p.ended(&w.worker)
+			return
+		}
+		go w.run(handler.NewPanicError(guard.ErrGoexit))
+	}()
+	if w.handling {
+		w.p.cfg.Group.Rescue(w.alive, exit)
+		w.settleGroup()
+	}
+	for w.p.queue.takeGroup(w) {
+		w.dropUnanswerable()
+		if len(w.alive) > 0 {
+			w.handling = true
+			w.p.cfg.Group.Process(w.alive)
+		}
+		w.settleGroup()
+	}
+}
+
+// dropUnanswerable gives back what has no time left, or came before its time, and makes the others
+// alive.
+func (w *groupWorker) dropUnanswerable() {
+	w.alive = w.alive[:0]
+	w.read = nil
+	for _, r := range w.runs {
+		for i := range r {
+			d := &r[i]
+			switch {
+			case w.inTime(d):
+				if wait, early := w.p.comesEarly(d); early {
+					w.p.postpone(d, wait)
+				} else {
+					w.alive = append(w.alive, d.Message())
+				}
+			case Interrupted(d):
+				w.p.Requeue(d, handler.Interrupted, 0)
+			default:
+				w.p.Requeue(d, handler.Requeue, 0)
+			}
+		}
+	}
+}
+
+// settleGroup answers every message, by its outcome. Messages that dropUnanswerable gave back have
+// none. Successes of one read are answered together.
+func (w *groupWorker) settleGroup() {
+	w.handling = false
+	for _, r := range w.runs {
+		first := 0
+		for i := range r {
+			d := &r[i]
+			out := d.Outcome()
+			if out.Disposition == handler.Finish && d.End() {
+				continue
+			}
+			w.finishRun(r[first:i])
+			first = i + 1
+			switch out.Disposition {
+			case handler.Pending:
+			case handler.Finish: // the drain gave it back
+				w.settled[unanswered(d)].Add(1)
+				d.Release()
+			default:
+				w.answer(d, out)
+			}
+		}
+		w.finishRun(r[first:])
+	}
+	if w.p.cfg.Watching.Load() {
+		for range w.succeeded {
+			w.p.cfg.Succeeded()
+		}
+	}
+	clear(w.alive)
+}
+
+// finishRun sends the FINs of messages of one read.
+func (w *groupWorker) finishRun(msgs []handler.Delivery) {
+	if len(msgs) > 0 {
+		w.finish(msgs)
+		w.succeeded += len(msgs)
+	}
+}
+
+// snapshot adds the group. The caller holds queue.mu.
+func (w *groupWorker) snapshot(s *Snapshot) {
+	s.Runs += w.groups
+	if w.taken == 0 {
+		return
+	}
+	s.Runs-- // the present one
+	msgs := make([]*handler.Delivery, len(w.msgs))
+	for i, m := range w.msgs {
+		msgs[i] = (*handler.Delivery)(m)
+	}
+	s.addBusy(msgs...)
+}
+
+// lastGroup is how many messages a free worker takes when the queue closes. The caller holds mu.
+func (q *queue) lastGroup() int {
+	if q.group == nil || len(q.asleep)+q.woken == 0 {
+		return 0
+	}
+	return min(q.deque.n, q.group.size)
+}

@@ -1,0 +1,499 @@
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/retry"
+)
+
+// batches records what a handler of batches gets.
+type batches struct {
+	synced[[]string]
+	handle func(ctx context.Context, b *handler.Batch[string]) error // nil: success
+}
+
+func (b *batches) fn(ctx context.Context, x *handler.Batch[string]) error {
+	b.add(slices.Clone(x.Values()))
+	if b.handle != nil {
+		return b.handle(ctx, x)
+	}
+	return nil
+}
+
+// sizes are the sizes of the batches so far.
+func (b *batches) sizes() string {
+	var s []string
+	for _, values := range b.all() {
+		s = append(s, fmt.Sprint(len(values)))
+	}
+	return strings.Join(s, " ")
+}
+
+func (b *batches) consumer(t testing.TB, opts ...nsqx.ConsumerOption) *nsqx.Consumer[string] {
+	t.Helper()
+	c, err := nsqx.NewBatchConsumer("orders", "billing", codec.String(), b.fn, append(opts, nsqx.WithLogger(discard))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// sendNumbers publishes n messages whose bodies count from first.
+func sendNumbers(s *nsqxtest.Server, first, n int) {
+	bodies := make([][]byte, n)
+	for i := range bodies {
+		bodies[i] = fmt.Append(nil, first+i)
+	}
+	s.Publish("orders", bodies...)
+}
+
+func settled(n int) func(nsqxtest.ChannelStats) bool {
+	return func(s nsqxtest.ChannelStats) bool { return s.Finished == n && s.InFlight == 0 }
+}
+
+// TestBatchComplete: when a batch is passed to its handler.
+func TestBatchComplete(t *testing.T) {
+	for name, tt := range map[string]struct {
+		opts    []nsqx.ConsumerOption
+		server  []nsqxtest.ServerOption
+		publish int
+		takes   time.Duration
+		after   time.Duration // from the publish until all is handled, at least
+		before  time.Duration // at most
+		want    string
+	}{
+		"full":                     {opts: opts(nsqx.WithBatch(5, time.Minute)), publish: 15, want: "5 5 5", before: time.Second},
+		"wait is over":             {opts: opts(nsqx.WithBatch(500, time.Second)), publish: 7, want: "7", after: time.Second, before: 1100 * time.Millisecond},
+		"all that may be":          {opts: opts(nsqx.WithBatch(20, time.Minute)), server: []nsqxtest.ServerOption{nsqxtest.WithMaxRDY(8)}, publish: 16, want: "8 8", before: 5 * time.Second},
+		"half of the timeout":      {opts: opts(nsqx.WithBatch(500, 9*time.Second), nsqx.WithMessageTimeout(10*time.Second)), publish: 3, want: "3", after: 4 * time.Second, before: 5500 * time.Millisecond},
+		"the rest waits its time":  {opts: opts(nsqx.WithBatch(5, time.Second)), publish: 12, want: "5 5 2", after: time.Second, before: 1500 * time.Millisecond},
+		"waited while it was busy": {opts: opts(nsqx.WithBatch(5, time.Second)), publish: 7, takes: 3 * time.Second, want: "5 2", after: 3 * time.Second, before: 7500 * time.Millisecond},
+		"defaults":                 {publish: 250, want: "100 100 50", after: 100 * time.Millisecond, before: 400 * time.Millisecond},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t, tt.server...)
+			b := &batches{handle: func(context.Context, *handler.Batch[string]) error {
+				time.Sleep(tt.takes)
+				return nil
+			}}
+			nsqxtest.Run(t, b.consumer(t, append(tt.opts, s.Option())...))
+			time.Sleep(time.Minute)
+			start := time.Now()
+			sendNumbers(s, 1, tt.publish)
+			s.Await("orders", "billing", settled(tt.publish))
+			if took := time.Since(start); took < tt.after || took > tt.before {
+				t.Errorf("took %v, want %v to %v", took, tt.after, tt.before)
+			}
+			want(t, "sizes", b.sizes(), tt.want)
+			want(t, "attempts", s.Stats("orders", "billing").Requeued, 0)
+		})
+	}
+}
+
+// TestBatchOrder: with one batch at a time messages come in the order of arrival.
+func TestBatchOrder(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		b := &batches{}
+		nsqxtest.Run(t, b.consumer(t, nsqx.WithBatch(7, 50*time.Millisecond), s.Option()))
+		for i := range 40 {
+			sendNumbers(s, i*10, 10)
+			time.Sleep(time.Duration(i%5) * 20 * time.Millisecond)
+		}
+		s.Await("orders", "billing", settled(400))
+		next := 0
+		for _, values := range b.all() {
+			for _, v := range values {
+				if want := fmt.Sprint(next); v != want {
+					t.Fatalf("got %s, want %s", v, want)
+				}
+				next++
+			}
+		}
+	})
+}
+
+// TestBatchOutcomes: each item has its own outcome, or the result of the handler.
+func TestBatchOutcomes(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		kept := 0
+		b := &batches{handle: func(ctx context.Context, b *handler.Batch[string]) error {
+			for i, item := range b.All() {
+				if item.Message.Attempts > 1 {
+					continue
+				}
+				switch item.Value {
+				case "2":
+					_ = b.Fail(i, retry.Permanent(errBill))
+				case "3":
+					_ = b.Fail(i, retry.After(5*time.Second, nil))
+				case "4":
+					_ = b.Fail(i, errBill)
+				case "5":
+					_ = b.Fail(i, retry.Drop(errBill))
+				case "6":
+					wantErr(t, "Fail without an error", b.Fail(i, nil), handler.ErrNilFailure)
+				case "7":
+					_ = b.Fail(i, retry.Permanent(errBill))
+					_ = b.Fail(i, retry.After(7*time.Second, errBill))
+				}
+			}
+			return nil
+		}}
+		c := b.consumer(t, nsqx.WithBatch(8, time.Second), s.Option(), nsqx.WithRetry(retry.Schedule(3*time.Second)),
+			nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error {
+				kept++
+				return nil
+			}))
+		nsqxtest.Run(t, c)
+		sendNumbers(s, 1, 8)
+		s.Await("orders", "billing", settled(8))
+		want(t, "kept", kept, 1)
+		delays := map[string]string{}
+		for _, r := range s.Requeues("orders", "billing") {
+			delays[r.ID.String()[15:]] = r.Delay.String()
+		}
+		want(t, "delays", fmt.Sprint(delays), "map[3:5s 4:3s 6:3s 7:7s]")
+		st := c.Stats()
+		want(t, "finished", st.Finished, 6)
+		want(t, "dead", st.DeadLettered, 1)
+		want(t, "dropped", st.Dropped, 1)
+		want(t, "requeued", st.Requeued, 4)
+	})
+}
+
+// TestBatchFails: an error, a panic and runtime.Goexit are the answer of all that have none.
+func TestBatchFails(t *testing.T) {
+	for name, fail := range map[string]func() error{
+		"error":        func() error { return errBill },
+		"panic":        func() error { panic("bill") },
+		"Goexit":       func() error { runtime.Goexit(); return nil },
+		"out of range": nil,
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+			b := &batches{handle: func(ctx context.Context, b *handler.Batch[string]) error {
+				if b.Item(0).Message.Attempts > 1 {
+					return nil
+				}
+				_ = b.Fail(0, retry.Drop(errBill))
+				if fail == nil {
+					_ = b.Fail(b.Len(), errBill)
+				}
+				return fail()
+			}}
+			c := b.consumer(t, nsqx.WithBatch(4, time.Second), s.Option(), nsqx.WithRetry(retry.Schedule(3*time.Second)))
+			nsqxtest.Run(t, c)
+			sendNumbers(s, 1, 4)
+			s.Await("orders", "billing", settled(4))
+			want(t, "sizes", b.sizes(), "4 3")
+			want(t, "dropped", c.Stats().Dropped, 1)
+			want(t, "requeued", c.Stats().Requeued, 3)
+		})
+	}
+}
+
+// TestBatchDecode: a message that does not decode takes its own way.
+func TestBatchDecode(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		var sizes []int
+		var kept atomic.Int64 // dead letters of a batch are kept at the same time
+		c, err := nsqx.NewBatchConsumer("orders", "billing", codec.JSON[int](), func(_ context.Context, b *handler.Batch[int]) error {
+			sizes = append(sizes, b.Len())
+			return nil
+		}, nsqx.WithBatch(4, time.Second), s.Option(), nsqx.WithLogger(discard),
+			nsqx.WithDeadLetterFunc(func(_ context.Context, m *handler.Message, err error) error {
+				if _, ok := errors.AsType[*handler.DecodeError](err); !ok {
+					t.Errorf("dead letter because of %v", err)
+				}
+				kept.Add(1)
+				return nil
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nsqxtest.Run(t, c)
+		s.Publish("orders", []byte("1"), []byte("x"), []byte("3"), []byte("4"))
+		s.Publish("orders", []byte("y"), []byte("y"), []byte("y"), []byte("y"))
+		s.Await("orders", "billing", settled(8))
+		want(t, "sizes", fmt.Sprint(sizes), "[3]")
+		want(t, "kept", kept.Load(), 5)
+	})
+}
+
+// TestBatchContext: the messages of a slow batch are touched, until max-msg-timeout.
+func TestBatchContext(t *testing.T) {
+	for name, tt := range map[string]struct {
+		opts  []nsqx.ConsumerOption
+		lasts time.Duration
+	}{
+		"touched":     {lasts: 15*time.Minute - 2*time.Second},
+		"not touched": {opts: opts(nsqx.WithoutBatchTouch()), lasts: time.Minute - 2*time.Second},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+			var lasted time.Duration
+			var cause, end error
+			b := &batches{handle: func(ctx context.Context, b *handler.Batch[string]) error {
+				if b.Item(0).Message.Attempts > 1 {
+					return nil
+				}
+				start := time.Now()
+				<-ctx.Done()
+				lasted, cause, end = time.Since(start), context.Cause(ctx), ctx.Err()
+				return end
+			}}
+			nsqxtest.Run(t, b.consumer(t, append(tt.opts, nsqx.WithBatch(3, time.Second), s.Option(), nsqx.WithRetry(retry.Schedule(time.Second)))...))
+			sendNumbers(s, 1, 3)
+			s.Await("orders", "billing", settled(3))
+			if lasted < tt.lasts || lasted > tt.lasts+2*time.Second {
+				t.Errorf("lasted %v, want %v or a little more", lasted, tt.lasts)
+			}
+			want(t, "cause", cause, handler.ErrMessageTimeout)
+			want(t, "end", end, context.DeadlineExceeded)
+			want(t, "requeued", s.Stats("orders", "billing").Requeued, 3)
+			want(t, "timeouts", s.Stats("orders", "billing").TimedOut, 0)
+		})
+	}
+}
+
+// TestBatchConnLost: the loss of one connection ends the time of its items only.
+func TestBatchConnLost(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 2, nsqxtest.WithPatience(time.Hour))
+		first := true
+		b := &batches{handle: func(ctx context.Context, b *handler.Batch[string]) error {
+			if !first {
+				return nil
+			}
+			first = false
+			s[0].Disconnect()
+			synctest.Wait()
+			wantErr(t, "context", ctx.Err(), nil)
+			return nil
+		}}
+		c := b.consumer(t, nsqx.WithBatch(6, time.Second), nsqxtest.Option(s...))
+		nsqxtest.Run(t, c)
+		time.Sleep(time.Second)
+		sendNumbers(s[0], 1, 3)
+		sendNumbers(s[1], 4, 3)
+		s[1].Await("orders", "billing", settled(3))
+		s[0].Await("orders", "billing", settled(3))
+		want(t, "sizes", b.sizes(), "6 3")
+		want(t, "lost", c.Stats().Lost, 3)
+		want(t, "attempts on the other", s[1].Stats("orders", "billing").Requeued, 0)
+	})
+	bubble(t, "all", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		var cause error
+		b := &batches{handle: func(ctx context.Context, b *handler.Batch[string]) error {
+			if b.Item(0).Message.Attempts > 1 {
+				return nil
+			}
+			s.Disconnect()
+			<-ctx.Done()
+			cause = context.Cause(ctx)
+			return nil
+		}}
+		nsqxtest.Run(t, b.consumer(t, nsqx.WithBatch(6, time.Second), s.Option()))
+		sendNumbers(s, 1, 6)
+		s.Await("orders", "billing", settled(6))
+		want(t, "cause", cause, handler.ErrConnLost)
+	})
+}
+
+// TestBatchShutdown: the drain completes the batch that forms; what is left goes back at once.
+func TestBatchShutdown(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		b := &batches{}
+		stop := nsqxtest.Run(t, b.consumer(t, nsqx.WithBatch(100, 20*time.Second), s.Option()))
+		sendNumbers(s, 1, 5)
+		time.Sleep(time.Second)
+		want(t, "sizes", b.sizes(), "")
+		stop()
+		want(t, "sizes", b.sizes(), "5")
+		want(t, "finished", s.Stats("orders", "billing").Finished, 5)
+	})
+	bubble(t, "busy", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		b := &batches{handle: func(ctx context.Context, b *handler.Batch[string]) error {
+			time.Sleep(3 * time.Second)
+			return nil
+		}}
+		stop := nsqxtest.Run(t, b.consumer(t, nsqx.WithBatch(5, 20*time.Second), s.Option()))
+		sendNumbers(s, 1, 12)
+		time.Sleep(time.Second)
+		stop()
+		want(t, "sizes", b.sizes(), "5")
+		want(t, "finished", s.Stats("orders", "billing").Finished, 5)
+		want(t, "depth", s.Stats("orders", "billing").Depth, 7)
+	})
+	bubble(t, "hangs", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		release := make(chan struct{})
+		var kept *handler.Batch[string]
+		b := &batches{handle: func(ctx context.Context, b *handler.Batch[string]) error {
+			kept = b
+			<-release
+			return nil
+		}}
+		c := b.consumer(t, nsqx.WithBatch(5, time.Second), s.Option(), nsqx.WithShutdownTimeout(time.Second))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- c.Run(ctx) }()
+		sendNumbers(s, 1, 5)
+		time.Sleep(2 * time.Second)
+		cancel()
+		e, ok := errors.AsType[*nsqx.ShutdownError](<-ended)
+		if !ok {
+			t.Fatal("no ShutdownError")
+		}
+		want(t, "abandoned", len(e.Abandoned), 5)
+		want(t, "running", e.Running, 1)
+		want(t, "depth", s.Stats("orders", "billing").Depth, 5)
+		close(release)
+		synctest.Wait()
+		wantErr(t, "Fail after the end", kept.Fail(0, errBill), handler.ErrSettled)
+		want(t, "values after the end", fmt.Sprint(kept.Values()), "[1 2 3 4 5]")
+	})
+}
+
+// TestBatchPause: a batch that forms is given back.
+func TestBatchPause(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		b := &batches{}
+		c := b.consumer(t, nsqx.WithBatch(100, 20*time.Second), s.Option())
+		nsqxtest.Run(t, c)
+		sendNumbers(s, 1, 5)
+		time.Sleep(time.Second)
+		c.Pause()
+		time.Sleep(time.Minute)
+		want(t, "sizes", b.sizes(), "")
+		c.Resume()
+		s.Await("orders", "billing", settled(5))
+		want(t, "sizes", b.sizes(), "5")
+	})
+}
+
+// TestBatchBreaker: an outage costs a message few attempts, and ends with a batch of one.
+func TestBatchBreaker(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		var down bool
+		b := &batches{handle: func(context.Context, *handler.Batch[string]) error {
+			if down {
+				return errBill
+			}
+			return nil
+		}}
+		c := b.consumer(t, nsqx.WithBatch(10, time.Second), s.Option())
+		nsqxtest.Run(t, c)
+		down = true
+		sendNumbers(s, 1, 100)
+		time.Sleep(10 * time.Minute)
+		want(t, "open", c.Stats().Backoff, true)
+		down = false
+		s.Await("orders", "billing", settled(100))
+		for i := range 100 {
+			if n := s.Attempts("orders", "billing", handler.ID(fmt.Appendf(nil, "%016x", i+1))); n > 20 {
+				t.Errorf("message %d: %d attempts", i+1, n)
+			}
+		}
+		sendNumbers(s, 101, 100)
+		time.Sleep(time.Minute)
+		want(t, "closed", c.Stats().Backoff, false)
+	})
+}
+
+// TestBatchStall: batches that take their time cost nobody an attempt.
+func TestBatchStall(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 3, nsqxtest.WithPatience(time.Hour))
+		b := &batches{handle: func(context.Context, *handler.Batch[string]) error {
+			time.Sleep(5 * time.Second)
+			return nil
+		}}
+		c := b.consumer(t, nsqx.WithBatch(50, time.Second), nsqx.WithConcurrency(2), nsqxtest.Option(s...))
+		nsqxtest.Run(t, c)
+		start := time.Now()
+		for _, s := range s {
+			sendNumbers(s, 1, 500)
+		}
+		for _, s := range s {
+			s.Await("orders", "billing", settled(500))
+		}
+		if took := time.Since(start); took > 100*time.Second {
+			t.Errorf("took %v, want 75 s or a little more", took)
+		}
+		if n := c.Stats().GivenBack; n > 100 {
+			t.Errorf("given back %d of 1500", n)
+		}
+	})
+}
+
+// TestBatchOptions: options of the other kind of consumer are refused.
+func TestBatchOptions(t *testing.T) {
+	pass := func(next handler.Raw) handler.Raw { return next }
+	passBatch := func(next handler.RawBatch) handler.RawBatch { return next }
+	for name, tt := range map[string]struct {
+		opts []nsqx.ConsumerOption
+		want string
+	}{
+		"none":               {nil, ""},
+		"size 0":             {opts(nsqx.WithBatch(0, time.Second)), "WithBatch is 0"},
+		"wait 0":             {opts(nsqx.WithBatch(1, 0)), "WithBatch waits for 0s"},
+		"too long":           {opts(nsqx.WithBatch(1, time.Minute), nsqx.WithMessageTimeout(time.Minute)), "want less than the 1m0s of WithMessageTimeout"},
+		"beyond MaxInFlight": {opts(nsqx.WithBatch(10, time.Second), nsqx.WithMaxInFlight(9)), "want at most the 9 of WithMaxInFlight"},
+		"middleware":         {opts(nsqx.WithMiddleware(pass)), "use WithBatchMiddleware"},
+		"batch middleware":   {opts(nsqx.WithBatchMiddleware(passBatch)), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := nsqx.NewBatchConsumer("orders", "billing", codec.String(), (&batches{}).fn, append(tt.opts, nsqx.WithNSQD("a:1"))...)
+			if tt.want == "" {
+				wantErr(t, "NewBatchConsumer", err, nil)
+			} else if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+	for _, o := range []nsqx.ConsumerOption{nsqx.WithBatch(1, time.Second), nsqx.WithBatchMiddleware(passBatch), nsqx.WithoutBatchTouch()} {
+		if _, err := nsqx.NewConsumer("orders", "billing", codec.String(), func(context.Context, string) error { return nil }, o, nsqx.WithNSQD("a:1")); err == nil {
+			t.Error("NewConsumer takes an option for batches")
+		}
+	}
+}
+
+// TestDeliverBatch: the test kit passes messages to a handler together.
+func TestDeliverBatch(t *testing.T) {
+	b := &batches{handle: func(_ context.Context, b *handler.Batch[string]) error {
+		_ = b.Fail(1, retry.Drop(errBill))
+		return errOther
+	}}
+	c := b.consumer(t, nsqx.WithNSQD("a:1"), nsqx.WithRetry(retry.Schedule(time.Second)))
+	outcomes := nsqxtest.DeliverBatch(t, c, [][]byte{[]byte("1"), []byte("2"), []byte("3")})
+	want(t, "sizes", b.sizes(), "3")
+	want(t, "outcomes", fmt.Sprint(outcomes), fmt.Sprint([]handler.Outcome{
+		{Disposition: handler.Requeue, Delay: time.Second, Err: errOther}, {Disposition: handler.Drop, Err: retry.Drop(errBill)}, {Disposition: handler.Requeue, Delay: time.Second, Err: errOther},
+	}))
+	single := newConsumer(t, func(_ context.Context, v string) error { return errors.New(v) }, nsqx.WithNSQD("a:1"))
+	for i, out := range nsqxtest.DeliverBatch(t, single, [][]byte{[]byte("1"), []byte("2")}) {
+		want(t, "error", fmt.Sprint(out.Err), fmt.Sprint(i+1))
+	}
+}
