@@ -11,6 +11,7 @@ import (
 	"github.com/nsqx/nsqx/internal/consume"
 	"github.com/nsqx/nsqx/internal/discover"
 	"github.com/nsqx/nsqx/internal/flow"
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/lookup"
 	"github.com/nsqx/nsqx/internal/override"
 	"github.com/nsqx/nsqx/internal/wire"
@@ -85,8 +86,8 @@ func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerCo
 func (c *consumerConfig) checkHandler(codec any, noHandler bool) {
 	if codec == nil {
 		c.fault("codec", "is nil; pass one, such as codec.JSON[T]()")
-	} else if v, ok := codec.(interface{ Validate() error }); ok {
-		c.add(v.Validate())
+	} else {
+		c.add(validate(codec))
 	}
 	if noHandler {
 		c.fault("handler", "is nil")
@@ -140,8 +141,11 @@ func (c *consumerConfig) validate() error {
 		c.fault("channel", "is faulty: "+err.Error())
 	}
 	c.add(c.conn.Validate())
-	if c.conn.OutputBufferTimeout == -1 {
-		c.fault("WithConn", "has OutputBufferTimeout -1: nsqd would hold messages back without limit; that is for publishers")
+	switch buffer, timeout := c.conn.OutputBufferTimeout, sub.MessageTimeout; {
+	case buffer == -1:
+		c.add(&conn.ConfigError{Field: "conn.Config.OutputBufferTimeout", Reason: "is -1: nsqd would hold messages back without limit; that is for publishers"})
+	case timeout > 0 && buffer > timeout/4:
+		c.fault("WithMessageTimeout", fmt.Sprintf("is %v, want at least four times the OutputBufferTimeout of WithConn, which is %v", timeout, buffer))
 	}
 	c.validateShared()
 	c.validateGiveUp()
@@ -188,7 +192,7 @@ func (c *consumerConfig) validateGiveUp() {
 
 // validateShared checks the sources of nsqds, and applies the override of a test.
 func (c *sharedConfig) validateShared() {
-	if !c.given["WithNSQD"] && !c.given["WithLookupd"] && len(c.discover.Sources) == 0 && (c.override == nil || c.override.Keep) {
+	if !c.given["WithNSQD"] && !c.discovers() && (c.override == nil || c.override.Keep) {
 		c.fault("WithNSQD", "or WithLookupd or WithDiscoverer is needed, to say where the nsqds are")
 	}
 	for _, addr := range c.nsqds {
@@ -200,13 +204,28 @@ func (c *sharedConfig) validateShared() {
 	if c.given["WithLookupdClient"] && !c.given["WithLookupd"] {
 		c.fault("WithLookupdClient", "needs WithLookupd")
 	}
-	if c.discover.Filter != nil && !c.given["WithLookupd"] && len(c.discover.Sources) == 0 {
+	if c.given["WithoutRegistration"] && !c.given["WithLookupd"] && c.override == nil {
+		c.fault("WithoutRegistration", "needs WithLookupd: without it nothing is registered")
+	}
+	if c.given["WithNSQDFilter"] && !c.discovers() {
 		c.fault("WithNSQDFilter", "needs WithLookupd or WithDiscoverer: the addresses of WithNSQD are not filtered")
+	}
+	for _, option := range []string{"WithLookupInterval", "WithMaxNSQDs"} {
+		if c.given[option] && !c.discovers() && c.override == nil {
+			c.fault(option, "needs WithLookupd or WithDiscoverer: it does not apply to the addresses of WithNSQD")
+		}
 	}
 	if c.override != nil {
 		c.applyOverride()
 	}
+	if c.telemetry != nil {
+		c.telemetry = guardedTelemetry{c.telemetry, guard.Logger(c.logger)}
+		c.hooks = append(c.hooks, c.telemetry.Hooks())
+	}
 }
+
+// discovers reports whether an option names a source of nsqds, even a faulty one.
+func (c *sharedConfig) discovers() bool { return c.given["WithLookupd"] || c.given["WithDiscoverer"] }
 
 // makeLookupds makes a client for each nsqlookupd.
 func (c *sharedConfig) makeLookupds() {
@@ -280,6 +299,24 @@ func (c *consumerConfig) giveUp(option string, g consume.GiveUp) {
 		c.fault(option, "contradicts "+c.givesUp)
 	}
 	c.givesUp, c.consume.GiveUp = option, g
+}
+
+// validate returns the error of the Validate method of user code, if it has one.
+func validate(v any) error {
+	if v, ok := v.(interface{ Validate() error }); ok {
+		_, err := guard.IsolateValue(func() (any, error) { return nil, v.Validate() })
+		return err
+	}
+	return nil
+}
+
+// build calls the constructors of middleware, which are user code.
+func build[T any](option string, f func() T) (T, error) {
+	v, err := guard.IsolateValue(func() (T, error) { return f(), nil })
+	if err != nil {
+		err = &OptionError{Option: option, Reason: "cannot be built: " + err.Error()}
+	}
+	return v, err
 }
 
 // inRange reports whether n is in a range, and adds a fault if not.

@@ -84,7 +84,7 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Consumer[T]{consume.New(cfg.consume, handler.Typed(c, fn))}, nil
+	return newConsumer[T]("WithMiddleware", func() *consume.Consumer { return consume.New(cfg.consume, handler.Typed(c, fn)) })
 }
 
 // NewBatchConsumer returns a consumer whose handler takes several messages at a time: see
@@ -109,7 +109,16 @@ func NewBatchConsumer[T any](topic, channel string, c codec.Codec[T], fn handler
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Consumer[T]{consume.NewBatch(cfg.consume, handler.TypedBatch(c, fn))}, nil
+	return newConsumer[T]("WithBatchMiddleware", func() *consume.Consumer { return consume.NewBatch(cfg.consume, handler.TypedBatch(c, fn)) })
+}
+
+// newConsumer makes a consumer by make, which calls the user's middleware to wrap the handler.
+func newConsumer[T any](option string, make func() *consume.Consumer) (*Consumer[T], error) {
+	c, err := build(option, make)
+	if err != nil {
+		return nil, err
+	}
+	return &Consumer[T]{c}, nil
 }
 
 // Run connects to every configured or discovered nsqd, redials those that are down, and handles
@@ -121,9 +130,8 @@ func NewBatchConsumer[T any](topic, channel string, c codec.Codec[T], fn handler
 // [handler.ErrShutdown], and they have one more second. Run returns nil if every message was
 // answered and every nsqd confirmed that it has read the answers; otherwise a [*ShutdownError].
 //
-// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except handlers,
-// dialers, secrets and Discoverers that ignore their contexts and hooks that do not return. It waits
-// longer only for the stop function of the telemetry.
+// Run returns within the shutdown timeout and two seconds, and leaves no goroutine except those of
+// user code that does not return, such as a handler or a dialer that ignores its context.
 //
 // A second Run returns [ErrAlreadyRun]. A handler must not wait for Run, but may cancel ctx.
 func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(guard.Context(ctx)) }

@@ -74,7 +74,8 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 // WithTelemetry lets t observe every message and the statistics of a service, and calls the hooks
-// of t. Defaults to none.
+// of t after those of [WithHooks]. A method of t that panics is logged, and observes nothing; its
+// stop functions have half a second. Defaults to none.
 func WithTelemetry(t Telemetry) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithTelemetry")
@@ -83,7 +84,6 @@ func WithTelemetry(t Telemetry) Option {
 			return
 		}
 		c.telemetry = t
-		c.hooks = append(c.hooks, t.Hooks())
 	})
 }
 

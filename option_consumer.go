@@ -62,10 +62,8 @@ func WithRetry(p retry.Policy) ConsumerOption {
 			return
 		}
 		c.consume.Retry = p
-		if v, ok := p.(interface{ Validate() error }); ok {
-			if err := v.Validate(); err != nil {
-				c.fault("WithRetry", "has a faulty policy: "+err.Error())
-			}
+		if err := validate(p); err != nil {
+			c.fault("WithRetry", "has a faulty policy: "+err.Error())
 		}
 	})
 }

@@ -110,7 +110,7 @@ func WithoutBackoff() ConsumerOption {
 
 // Backoff configures the breaker of a consumer. It opens when nearly all messages fail: the
 // consumer requests nothing for a while, then a single message, the probe, and continues if that
-// succeeds. NSQ calls this backoff. Unlike NSQ's it depends on the rate of failures, so messages that
+// succeeds. While the probe is being handled one more message is requested each minute. NSQ calls this backoff. Unlike NSQ's it depends on the rate of failures, so messages that
 // always fail do not stop the others.
 //
 // A failure is a message whose handler returned an error or panicked, that did not decode, or that
@@ -139,9 +139,12 @@ type Backoff struct {
 	MinResults int           // results within Period that are needed to open, at least 1. Defaults to 20
 	Failures   float64       // part of the results that failed, above 0 and up to 1. Defaults to 0.9
 	Period     time.Duration // age of the oldest result that counts, at least 1 s. Defaults to 10 s
-	First      time.Duration // first time open, at least 1 ms; a failed probe doubles it. Defaults to 1 s
-	Max        time.Duration // longest time open, at least First. Defaults to 60 s
+	First      time.Duration // first time open, 1 ms to 24 h; a failed probe doubles it. Defaults to 1 s
+	Max        time.Duration // longest time open, First to 24 h. Defaults to 60 s, or First if that is longer
 }
+
+// maxOpen is the longest time for which a breaker may be open.
+const maxOpen = 24 * time.Hour
 
 var defaultBackoff = Backoff{MinResults: 20, Failures: 0.9, Period: 10 * time.Second, First: time.Second, Max: time.Minute}
 
@@ -159,8 +162,8 @@ func (b *Backoff) check() (fault string) {
 		return fmt.Sprintf("has Failures %v, want more than 0, up to 1", b.Failures)
 	case b.Period < time.Second:
 		return fmt.Sprintf("has Period %v, want 1s or more", b.Period)
-	case b.First < time.Millisecond || b.Max < b.First:
-		return fmt.Sprintf("has First %v and Max %v, want 1ms or more, and Max no less than First", b.First, b.Max)
+	case b.First < time.Millisecond || b.Max < b.First || b.Max > maxOpen:
+		return fmt.Sprintf("has First %v and Max %v, want 1ms to %v, and Max no less than First", b.First, b.Max, maxOpen)
 	}
 	return ""
 }

@@ -69,8 +69,11 @@ func WithDiscoverer(discoverers ...Discoverer) Option {
 			}
 		}
 		c.once("WithDiscoverer")
+		if len(discoverers) == 0 {
+			c.fault("WithDiscoverer", "names none, want at least one")
+		}
 		for _, d := range discoverers {
-			if d == nil {
+			if f, ok := d.(DiscovererFunc); d == nil || ok && f == nil {
 				c.fault("WithDiscoverer", "got nil")
 				return
 			}

@@ -46,9 +46,12 @@ var ofProducer = []string{"WithPublisher", "WithSendMiddleware", "WithEnvelope",
 
 // validate returns every fault, joined.
 func (c *producerConfig) validate() error {
-	if c.publisher == nil {
+	if !c.given["WithPublisher"] {
 		c.add(c.conn.Validate())
 		c.validateShared()
+		return errors.Join(c.faults...)
+	}
+	if c.publisher == nil { // the others may be right
 		return errors.Join(c.faults...)
 	}
 	var others []string

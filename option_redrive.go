@@ -3,6 +3,8 @@ package nsqx
 import (
 	"fmt"
 	"time"
+
+	"github.com/nsqx/nsqx/internal/wire"
 )
 
 // RedriveOption is an option of [Redrive]. A nil option is ignored.
@@ -29,6 +31,10 @@ type redriveConfig struct {
 func WithRedriveChannel(channel string) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {
 		c.once("WithRedriveChannel")
+		if err := wire.CheckChannel(channel); err != nil {
+			c.fault("WithRedriveChannel", "is faulty: "+err.Error())
+			return
+		}
 		c.channel = channel
 	})
 }

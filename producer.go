@@ -54,8 +54,8 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 	}
 	if c == nil {
 		cfg.fault("codec", "is nil; pass one, such as codec.JSON[T]()")
-	} else if v, ok := c.(interface{ Validate() error }); ok {
-		cfg.add(v.Validate())
+	} else {
+		cfg.add(validate(c))
 	}
 	id, key := ofValues[T](cfg, "WithMessageID", cfg.identity.id), ofValues[T](cfg, "WithKey", cfg.identity.key)
 	if err := cfg.validate(); err != nil {
@@ -65,11 +65,16 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 		topic: topic, codec: c, pub: cfg.publisher, id: id, key: key, ttl: cfg.ttl,
 		slots: make(chan struct{}, maxAsync), closeTimeout: cfg.closeTimeout,
 	}
-	if p.pub == nil {
-		p.pub, p.owned = startPublisher(cfg), true
-		p.send = p.pub.p.Chain(topic, nil, false)
-	} else {
-		p.send = p.pub.p.Chain(topic, cfg.middleware, cfg.envelope)
+	var err error
+	if p.owned = p.pub == nil; !p.owned {
+		p.send, err = p.pub.chain(topic, cfg.middleware, cfg.envelope)
+	} else if p.pub, err = startPublisher(cfg); err == nil {
+		if p.send, err = p.pub.chain(topic, nil, false); err != nil {
+			p.pub.abandon()
+		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	p.envelope = p.pub.p.Enveloped(cfg.envelope)
 	return p, nil

@@ -48,18 +48,34 @@ func NewPublisher(opts ...ProducerOption) (*Publisher, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return startPublisher(cfg), nil
+	return startPublisher(cfg)
 }
 
-func startPublisher(cfg *producerConfig) *Publisher {
+func startPublisher(cfg *producerConfig) (*Publisher, error) {
 	p := &Publisher{closeTimeout: cfg.closeTimeout}
 	p.p = publish.Start(publish.Settings{
 		NSQDs: cfg.nsqds, Discover: cfg.discover, Conn: cfg.conn,
 		Logger: cfg.logger, Telemetry: cfg.telemetry, Hooks: cfg.hooks,
 		Middleware: cfg.middleware, Envelope: cfg.envelope, WaitTimeout: cfg.waitTimeout, AtLeastOnce: cfg.atLeastOnce,
 	})
-	p.send = p.p.Chain("", nil, false)
-	return p
+	var err error
+	if p.send, err = p.chain("", nil, false); err != nil {
+		p.abandon()
+		return nil, err
+	}
+	return p, nil
+}
+
+// chain is [publish.Publisher.Chain]. The error is a fault of WithSendMiddleware.
+func (p *Publisher) chain(topic string, more []handler.SendMiddleware, envelope bool) (handler.Send, error) {
+	return build("WithSendMiddleware", func() handler.Send { return p.p.Chain(topic, more, envelope) })
+}
+
+// abandon closes a publisher that nobody has used.
+func (p *Publisher) abandon() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = p.Shutdown(ctx)
 }
 
 // Send publishes out.Messages to out.Topic, and returns when an nsqd has confirmed all of them, or
@@ -90,7 +106,8 @@ func (p *Publisher) Close() error {
 // until ctx ends, and the connections closed. If some are still not confirmed, they fail with
 // [ErrUnconfirmed], or [ErrNotSent] if they were never written, and Shutdown returns a
 // [*CloseError]. Middleware and hooks have one more second and are then left behind, so a hook may
-// call Shutdown; and so have a [Discoverer], a dialer and telemetry that ignore their contexts.
+// call Shutdown; and so have a [Discoverer], a dialer, a net.Conn and telemetry that do not return. The
+// CloseError tells of them.
 //
 // A second Close or Shutdown waits for the first and returns the same, or its ctx.Err() if its ctx
 // ends first.

@@ -53,10 +53,9 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	}
 	both := WithOptions(cfg.shared...)
 	workers := int(min(max(cfg.rate/10, 1), 64)) // a message occupies a worker while it waits for its turn
-	in := newConsumerConfig(from, cfg.channel, []ConsumerOption{both,
-		WithoutRegistration(), WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
+	in := newConsumerConfig(from, cfg.channel, []ConsumerOption{both, WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
 		WithRetry(retry.Exponential(time.Second, time.Minute)), WithoutBackoff()})
-	in.consume.AnyTime = true
+	in.consume.NoRegistration, in.consume.AnyTime = true, true
 	if err := errors.Join(errors.Join(cfg.faults...), in.validate()); err != nil {
 		return RedriveReport{}, err
 	}

@@ -1,6 +1,7 @@
 package conn_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -253,7 +254,7 @@ func TestKeepTouchedMany(t *testing.T) {
 					want = append(want, stamp(at, touch(i)))
 				}
 			}
-			slices.SortStableFunc(events, func(a, b event) int { return int(a.at - b.at) })
+			slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
 			for _, e := range events {
 				s.until(e.at)
 				e.do()

@@ -121,7 +121,11 @@ func (p *Pub) ms() int64 {
 	if p.Delay < 0 {
 		return -1
 	}
-	return (p.Delay + time.Millisecond - 1).Milliseconds()
+	ms := p.Delay.Milliseconds()
+	if p.Delay%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
 }
 
 // Publish publishes p and waits for nsqd's confirmation. nil means that nsqd has all messages;

@@ -33,6 +33,9 @@ func (c Config) Validate() error {
 	if c.OutputBufferSize != -1 {
 		f.integer("OutputBufferSize", c.OutputBufferSize, 64, 64<<10)
 	}
+	if c.OutputBufferSize == -1 && c.OutputBufferTimeout > 0 {
+		f.add("OutputBufferTimeout", "is %v, but OutputBufferSize is -1, which turns both off", c.OutputBufferTimeout)
+	}
 	if c.OutputBufferTimeout != -1 {
 		f.milliseconds("OutputBufferTimeout", c.OutputBufferTimeout, 25*time.Millisecond, 30*time.Second)
 	}

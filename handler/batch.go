@@ -19,7 +19,8 @@ type RawBatch func(ctx context.Context, msgs []*Message) error
 type BatchMiddleware func(next RawBatch) RawBatch
 
 // ChainBatch combines several BatchMiddleware into one. The first is the outermost: it sees a
-// batch first and the result last. nil is skipped; ChainBatch() changes nothing.
+// batch first and the result last. nil is skipped; ChainBatch() changes nothing. A BatchMiddleware that
+// returns nil panics.
 func ChainBatch(mw ...BatchMiddleware) BatchMiddleware {
 	return func(next RawBatch) RawBatch { return wrap(next, mw) }
 }

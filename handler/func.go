@@ -1,6 +1,10 @@
 package handler
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"reflect"
+)
 
 // Func handles one decoded message. It is called concurrently, up to the consumer's concurrency.
 //
@@ -21,7 +25,8 @@ type Raw func(ctx context.Context, m *Message) error
 type Middleware func(next Raw) Raw
 
 // Chain combines several Middleware into one. The first is the outermost: it sees a message
-// first and the result last. nil is skipped; Chain() changes nothing.
+// first and the result last. nil is skipped; Chain() changes nothing. A Middleware that returns nil
+// panics.
 func Chain(mw ...Middleware) Middleware {
 	return func(next Raw) Raw { return wrap(next, mw) }
 }
@@ -29,8 +34,11 @@ func Chain(mw ...Middleware) Middleware {
 // wrap puts mw around next, the first outermost.
 func wrap[F any, M ~func(F) F](next F, mw []M) F {
 	for i := len(mw) - 1; i >= 0; i-- {
-		if mw[i] != nil {
-			next = mw[i](next)
+		if mw[i] == nil {
+			continue
+		}
+		if next = mw[i](next); reflect.ValueOf(next).IsNil() {
+			panic(fmt.Sprintf("nsqx: middleware %d of %d has returned nil", i+1, len(mw)))
 		}
 	}
 	return next

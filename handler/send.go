@@ -55,7 +55,7 @@ type Send func(ctx context.Context, out *Outgoing) error
 type SendMiddleware func(next Send) Send
 
 // ChainSend combines several SendMiddleware into one. The first is the outermost: it sees a
-// publish first and the result last. nil is skipped.
+// publish first and the result last. nil is skipped. A SendMiddleware that returns nil panics.
 func ChainSend(mw ...SendMiddleware) SendMiddleware {
 	return func(next Send) Send { return wrap(next, mw) }
 }

@@ -28,6 +28,10 @@ type ShutdownError struct {
 
 	// HookRuns reports that a hook, or the logger, has still not returned.
 	HookRuns bool
+
+	// CallbackRuns reports that a DialContext, an AuthSecret or a net.Conn of conn.Config, a Discoverer,
+	// a filter or an HTTP client has still not returned. nsqd may deliver finished messages again.
+	CallbackRuns bool
 }
 
 // Abandoned identifies a message that a shutdown has left behind.
@@ -37,6 +41,11 @@ type Abandoned struct {
 	Attempts             uint16
 	Requeued             bool // false if the connection was gone, or nsqd no longer waited
 }
+
+const (
+	hookRuns     = "; a hook or the logger still runs"
+	callbackRuns = "; a dialer, AuthSecret, net.Conn, Discoverer, filter or HTTP client has not returned"
+)
 
 // Error lists ids and addresses.
 func (e *ShutdownError) Error() string {
@@ -61,7 +70,10 @@ func (e *ShutdownError) Error() string {
 		fmt.Fprintf(&b, "; %d handlers still run", e.Running)
 	}
 	if e.HookRuns {
-		b.WriteString("; a hook or the logger still runs")
+		b.WriteString(hookRuns)
+	}
+	if e.CallbackRuns {
+		b.WriteString(callbackRuns)
 	}
 	return b.String()
 }
@@ -76,19 +88,35 @@ func (e *ShutdownError) Unwrap() []error { return e.Unconfirmed }
 
 // Empty reports whether the shutdown was complete.
 func (e *ShutdownError) Empty() bool {
-	return len(e.Abandoned) == 0 && len(e.Unanswered) == 0 && len(e.Unconfirmed) == 0 && e.Running == 0 && !e.HookRuns
+	return len(e.Abandoned) == 0 && len(e.Unanswered) == 0 && len(e.Unconfirmed) == 0 && e.Running == 0 && !e.HookRuns && !e.CallbackRuns
 }
 
-// CloseError counts what a publisher could not get confirmed before it had to close.
+// CloseError says what a publisher could not complete before it had to close.
 type CloseError struct {
 	Unconfirmed int   // messages handed to a connection, written or not, that nsqd has not answered
-	Err         error // why the publisher waited no longer
+	Err         error // why the publisher waited no longer for publishes; nil if none was left
+
+	// HookRuns and CallbackRuns are those of ShutdownError.
+	HookRuns, CallbackRuns bool
 }
 
-// Error gives the number of unconfirmed messages.
+// Error gives the number of unconfirmed messages, and what has not returned.
 func (e *CloseError) Error() string {
-	return fmt.Sprintf("nsqx: publisher closed with %d messages unconfirmed: %v", e.Unconfirmed, e.Err)
+	text := "nsqx: publisher closed"
+	if e.Err != nil {
+		text += fmt.Sprintf(" with %d messages unconfirmed: %v", e.Unconfirmed, e.Err)
+	}
+	if e.HookRuns {
+		text += hookRuns
+	}
+	if e.CallbackRuns {
+		text += callbackRuns
+	}
+	return text
 }
+
+// Empty reports whether the publisher has completed everything.
+func (e *CloseError) Empty() bool { return e.Err == nil && !e.HookRuns && !e.CallbackRuns }
 
 // Unwrap returns Err.
 func (e *CloseError) Unwrap() error { return e.Err }

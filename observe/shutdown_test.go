@@ -42,6 +42,7 @@ func TestShutdownErrorText(t *testing.T) {
 		},
 		{ShutdownError{Running: 3}, "nsqx: shutdown incomplete; 3 handlers still run"},
 		{ShutdownError{HookRuns: true}, "nsqx: shutdown incomplete; a hook or the logger still runs"},
+		{ShutdownError{CallbackRuns: true}, "nsqx: shutdown incomplete; a dialer, AuthSecret, net.Conn, Discoverer, filter or HTTP client has not returned"},
 		{
 			ShutdownError{
 				Abandoned: []Abandoned{abandoned('1')}, Unanswered: []Abandoned{abandoned('2')}, Unconfirmed: []error{errLost},

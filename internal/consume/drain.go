@@ -58,21 +58,20 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 	c.stopSettling(handler.ErrShutdown)
 
 	// Connections: everything is answered by now.
-	closeConns(conns, began.Add(min(timeout, answerTime)))
-	helpers.Go(func() { c.dead.Close(false) })
-	c.links.Wait()
-	helpers.Wait()
-
 	wait := 100 * time.Millisecond // for handlers that waited for a dead letter
 	if atOnce {
 		wait = grace // contexts have just ended
 	}
+	closeConns(conns, began.Add(min(timeout, answerTime)))
+	last := began.Add(timeout).Add(overtime) // the sum of both may overflow
+	end.CallbackRuns = !c.waitLinks(helpers, time.Until(last)-wait)
+
 	if !c.pool.Wait(wait) {
 		left := c.pool.Snapshot()
 		end.Running = left.Busy() + len(left.Parked)
 	}
 	end.Unconfirmed = c.links.Unconfirmed()
-	end.HookRuns = !c.events.Close(began.Add(timeout + overtime))
+	end.HookRuns = !c.events.Close(last)
 	c.mu.Lock()
 	end.Unanswered = c.unanswered
 	c.mu.Unlock()
@@ -80,6 +79,26 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 		return nil
 	}
 	return end
+}
+
+// waitLinks waits for connections, dials and polls to end. It returns false if some have not after d:
+// a dialer, a net.Conn or a Discoverer of the user's hangs, and is left behind.
+func (c *Consumer) waitLinks(helpers *sync.WaitGroup, d time.Duration) bool {
+	helpers.Go(func() { c.dead.Close(false) })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.links.Wait()
+		helpers.Wait()
+	}()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // abandon requeues the messages whose handlers still run.

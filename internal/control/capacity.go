@@ -2,6 +2,7 @@ package control
 
 import (
 	"cmp"
+	"math"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
@@ -33,7 +34,7 @@ func (c *Control) setCapacity(conns []*conn.Conn) {
 	case now.Sub(c.lowered) > inTransit:
 		c.capacity, c.lowered = n, time.Time{}
 	}
-	c.pool.SetLimits(c.capacity, 2*c.cfg.MaxInFlightBytes, c.total+c.stuckMessages)
+	c.pool.SetLimits(c.capacity, 2*min(c.cfg.MaxInFlightBytes, math.MaxInt/2), c.total+c.stuckMessages)
 }
 
 // Overflow gives back messages for which the pool has no room, and ends their connection if it goes

@@ -28,6 +28,9 @@ const (
 	// on a topic without others look like an outage.
 	longestOutage = 2 * time.Hour
 
+	// slowProbe is how long a probe holds up the others: then one more message may try, and so on.
+	slowProbe = time.Minute
+
 	maxLevel = 62
 )
 
@@ -72,7 +75,7 @@ type breakerState uint8
 const (
 	closed breakerState = iota
 	open                // nothing may be in flight
-	probe               // one message may be in flight
+	probe               // one message may be in flight, and one more for each slowProbe
 	ramp                // one more message after each success
 )
 
@@ -84,7 +87,7 @@ func NewBreaker[K comparable](cfg Backoff) *Breaker[K] {
 // Closed reports whether the breaker is closed. While it is not, each success must be reported.
 func (b *Breaker[K]) Closed() bool { return b.state == closed }
 
-// Probing reports whether a single message may try.
+// Probing reports whether a single message may try, or a few if that takes long.
 func (b *Breaker[K]) Probing() bool { return b.state == probe }
 
 // Why returns the results that led to the last change between open and closed.
@@ -112,7 +115,7 @@ func (b *Breaker[K]) Limit(now time.Duration) int {
 	case open:
 		return 0
 	case probe:
-		return 1
+		return 1 + int((now-b.probeAt)/slowProbe)
 	case ramp:
 		return b.limit
 	}

@@ -417,3 +417,20 @@ func TestRecent(t *testing.T) {
 	add(1, flow.New)
 	add(1, flow.Same)
 }
+
+// TestBreakerSlowProbe: one more message may try for each minute that the probe takes, and its result
+// is as good as that of the first.
+func TestBreakerSlowProbe(t *testing.T) {
+	b := newJudge()
+	b.fail(0, 20)
+	b.wantLimit(t, sec, 1)
+	b.wantLimit(t, 61*sec-1, 1)
+	b.wantLimit(t, 61*sec, 2)
+	b.wantLimit(t, 15*60*sec, 15)
+	if !b.failAs(15*60*sec, 100) || b.OpenFor(15*60*sec) != 2*sec {
+		t.Errorf("open for %v after a failed probe, want 2s", b.OpenFor(15*60*sec))
+	}
+	b.wantLimit(t, 15*60*sec+2*sec, 1)
+	b.succeed(1)
+	b.wantLimit(t, 16*60*sec+5*sec, 2) // it ramps up, however long the probe took
+}

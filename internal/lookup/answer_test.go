@@ -3,6 +3,7 @@ package lookup_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func TestAnswers(t *testing.T) {
 		{"L6 old", `{"status_code":200,"status_txt":"OK","data":` + nodes(b, a) + `}`, []string{"b:4150", "a:4150"}, 0},
 		{"L6 old without a status", `{"data":` + nodes(a) + `}`, []string{"a:4150"}, 0},
 		{"L6 both", `{"data":` + nodes(a) + `,"producers":[` + b + `]}`, []string{"b:4150"}, 0},
-		{"L7", nodes(node("x", 0), node("x", -1), node("x", 65536), node("x", 1<<40), node("x", `"4150"`), node("x", 4150.5), node("x", "1e99"),
+		{"L7", nodes(node("x", 0), node("x", -1), node("x", 65536), node("x", int64(1)<<40), node("x", `"4150"`), node("x", 4150.5), node("x", "1e99"),
 			node("x", "null"), node("x", "[]"), `{"broadcast_address":"x"}`, node("x", 65535), node("x", 1)), []string{"x:65535", "x:1"}, 10},
 		{"entries", nodes("null", "5", `"x"`, "[]", "{}", a, `{"broadcast_address":5,"tcp_port":4150}`, `{"broadcast_address":null,"tcp_port":4150}`), []string{"a:4150"}, 7},
 		{"L10", nodes(slices.Repeat([]string{a}, 1000)...), []string{"a:4150"}, 0},
@@ -78,7 +79,7 @@ func TestSurplus(t *testing.T) {
 	for i := range 20_000 {
 		entries = append(entries, fmt.Sprintf(`{"broadcast_address":"n%d","tcp_port":1}`, i))
 	}
-	for most, want := range map[int]int{0: 4096, 1: 1, 1000: 1000, 19_999: 19_999, 20_000: 20_000, 1 << 40: 20_000} {
+	for most, want := range map[int]int{0: 4096, 1: 1, 1000: 1000, 19_999: 19_999, 20_000: 20_000, math.MaxInt: 20_000} {
 		got, err := answers(t, http.StatusOK, nodes(append(entries, "5", entries[0])...), lookup.Config{MaxAddrs: most}).Nodes(t.Context())
 		if err != nil || len(got.Addrs) != want || got.Surplus != 20_000-want || got.Invalid != 1 {
 			t.Errorf("at most %d: %d addresses, %d surplus, %d invalid, error %v", most, len(got.Addrs), got.Surplus, got.Invalid, err)

@@ -162,22 +162,43 @@ func (p *Publisher) Close(ctx context.Context) error {
 
 func (p *Publisher) close(ctx context.Context) error {
 	p.Work.Close()
-	var err error
-	if cut := p.Work.Flush(ctx); cut != nil {
-		err = &observe.CloseError{Unconfirmed: p.Router.Unanswered(), Err: cut}
+	end := &observe.CloseError{Err: p.Work.Flush(ctx)}
+	if end.Err != nil {
+		end.Unconfirmed = p.Router.Unanswered()
 	}
 	p.stop()
-	p.Router.Close(err != nil)
 	deadline := time.Now().Add(CloseGrace)
-	<-p.found // nobody posts any more
-	p.events.Close(deadline)
+	end.CallbackRuns = !p.waitConns(end.Err != nil, deadline)
+	end.HookRuns = !p.events.Close(deadline)
 	left, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	_ = p.Work.Flush(left) // publishes that were cut short return
 	if p.unobserve != nil {
 		p.stopObserving(deadline)
 	}
-	return err
+	if end.Empty() {
+		return nil
+	}
+	return end
+}
+
+// waitConns closes the connections and waits for them and for polls, until the deadline. It returns
+// false if user code hangs in one, which is left behind.
+func (p *Publisher) waitConns(atOnce bool, deadline time.Time) bool {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.Router.Close(atOnce)
+		<-p.found // nobody posts any more
+	}()
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // stopObserving ends the telemetry, and leaves it behind if it hangs.

@@ -14,6 +14,7 @@ import (
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
+	"github.com/nsqx/nsqx/middleware"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
 )
@@ -447,5 +448,36 @@ func TestProcessIsNotCounted(t *testing.T) {
 		s.Await("orders", "billing", finished(10))
 		stop()
 		process("after Run")
+	})
+}
+
+// TestSlowProbe: a probe whose handler works for 15 minutes, and whose message is touched meanwhile,
+// does not keep the others waiting for as long.
+func TestSlowProbe(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		const slow = 14 * time.Minute
+		var down, probed atomic.Bool
+		down.Store(true)
+		c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error {
+			if down.Load() {
+				return errDown
+			}
+			if probed.CompareAndSwap(false, true) {
+				time.Sleep(slow)
+			}
+			return nil
+		}, nsqx.WithConcurrency(4), nsqx.WithRetry(retry.Linear(time.Second, time.Second)), nsqx.WithMiddleware(middleware.AutoTouch()))
+		publish(s, 50)
+		time.Sleep(500 * time.Millisecond)
+		want(t, "backoff", c.Stats().Backoff, true)
+		down.Store(false)
+		time.Sleep(2 * time.Minute)
+		want(t, "probed", probed.Load(), true)
+		want(t, "finished beside the probe", billing(s).Finished, 49)
+		want(t, "backoff at the end", c.Stats().Backoff, false)
+		time.Sleep(slow)
+		want(t, "finished", billing(s).Finished, 50)
+		want(t, "timeouts", billing(s).TimedOut, 0)
 	})
 }

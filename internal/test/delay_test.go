@@ -21,7 +21,7 @@ import (
 	"github.com/nsqx/nsqx/retry"
 )
 
-const day = 24 * time.Hour
+const oneDay = 24 * time.Hour
 
 // arrival is a run of a handler.
 type arrival struct {
@@ -73,9 +73,9 @@ func (a *arrivals) wantOnTime(t *testing.T, due time.Time, attempts int, bodies 
 func TestPublishAtInThreeDays(t *testing.T) {
 	for name, forgotten := range map[string]bool{"deferred by nsqd": false, "the topic had no channel": true} {
 		bubble(t, name, func(t *testing.T) {
-			servers := nsqxtest.NewServers(t, 2, nsqxtest.WithPatience(100*day))
+			servers := nsqxtest.NewServers(t, 2, nsqxtest.WithPatience(100*oneDay))
 			s := servers[0]
-			due := time.Now().Add(3 * day)
+			due := time.Now().Add(3 * oneDay)
 			var billing, mailing arrivals
 			var spans synced[string]
 			telemetry := nsqx.WithTelemetry(&telemetry{middleware: func(next handler.Raw) handler.Raw {
@@ -133,7 +133,7 @@ func TestPublishAfterTwoChannels(t *testing.T) {
 		}
 		s.Await("orders", "billing", finished(20))
 		s.Await("orders", "mailing", finished(20))
-		time.Sleep(day)
+		time.Sleep(oneDay)
 		a.wantOnTime(t, due, 16, bodies...)
 		b.wantOnTime(t, due, 16, bodies...)
 	})
@@ -142,7 +142,7 @@ func TestPublishAfterTwoChannels(t *testing.T) {
 // TestPublishAllAfter: several values go out in one command, and wait on the channel.
 func TestPublishAllAfter(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(day))
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(oneDay))
 		var a arrivals
 		_, _ = consume(t, []*nsqxtest.Server{s}, a.handle)
 		p := newProducer(t, s.Option(), nsqx.WithLogger(discard), nsqx.WithEnvelope())
@@ -170,7 +170,7 @@ func TestDelayInput(t *testing.T) {
 	future := func(d time.Duration) time.Time { return time.Now().Add(d) }
 	years := envelope.MaxAhead
 	bubble(t, "", func(t *testing.T) {
-		time.Sleep(day)
+		time.Sleep(oneDay)
 		s := nsqxtest.NewServer(t)
 		p := newProducer(t, s.Option(), nsqx.WithLogger(discard), nsqx.WithEnvelope())
 		plain := newProducer(t, s.Option(), nsqx.WithLogger(discard))
@@ -251,7 +251,7 @@ func TestDelayCountsFromTheCall(t *testing.T) {
 // TestDelayOverARestart: nsqd forgets delays when it stops. The messages wait all the same.
 func TestDelayOverARestart(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(day))
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(oneDay))
 		var a arrivals
 		_, _ = consume(t, []*nsqxtest.Server{s}, a.handle)
 		p := newProducer(t, s.Option(), nsqx.WithLogger(discard), nsqx.WithEnvelope())
@@ -325,8 +325,8 @@ func TestClocksApart(t *testing.T) {
 		"nsqd behind":     {0, -5 * time.Hour},
 	} {
 		bubble(t, name, func(t *testing.T) {
-			time.Sleep(day)
-			s := nsqxtest.NewServer(t, nsqxtest.WithPatience(day))
+			time.Sleep(oneDay)
+			s := nsqxtest.NewServer(t, nsqxtest.WithPatience(oneDay))
 			var a arrivals
 			fails := func(ctx context.Context, body string) error { return errors.Join(a.handle(ctx, body), errBill) }
 			_, _ = consume(t, []*nsqxtest.Server{s}, fails, max3, dead, nsqx.WithRetry(retry.Linear(0, 0)), nsqx.WithMaxAge(time.Hour))
@@ -349,7 +349,7 @@ func TestClocksApart(t *testing.T) {
 // deliveries in between cost no attempt.
 func TestLowerLimitThanThought(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithMaxRequeueTimeout(time.Minute), nsqxtest.WithPatience(day))
+		s := nsqxtest.NewServer(t, nsqxtest.WithMaxRequeueTimeout(time.Minute), nsqxtest.WithPatience(oneDay))
 		var a arrivals
 		fails := func(ctx context.Context, body string) error { return errors.Join(a.handle(ctx, body), errBill) }
 		_, _ = consume(t, []*nsqxtest.Server{s}, fails, max3, dead, nsqx.WithRetry(retry.Linear(0, 0)))
@@ -363,7 +363,7 @@ func TestLowerLimitThanThought(t *testing.T) {
 // TestLowerLimitThanThoughtByTheProducer: nsqd refuses a DPUB that the producer takes for allowed.
 func TestLowerLimitThanThoughtByTheProducer(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithMaxRequeueTimeout(time.Minute), nsqxtest.WithoutChecks(), nsqxtest.WithPatience(day))
+		s := nsqxtest.NewServer(t, nsqxtest.WithMaxRequeueTimeout(time.Minute), nsqxtest.WithoutChecks(), nsqxtest.WithPatience(oneDay))
 		p := newProducer(t, s.Option(), nsqx.WithLogger(discard), nsqx.WithEnvelope())
 		var a arrivals
 		_, _ = consume(t, []*nsqxtest.Server{s}, a.handle)
@@ -399,8 +399,8 @@ func TestOtherProcesses(t *testing.T) {
 		"three days, given up":  {72 * time.Hour, 75, handler.DeadLetter, 0},
 		"three days, the first": {72 * time.Hour, 72, handler.Requeue, time.Second},
 		"fewer than there may":  {72 * time.Hour, 2, handler.Requeue, time.Second},
-		"25 years":              {25 * 365 * day, 65535, handler.Requeue, time.Second},
-		"25 years, 65536 or so": {25 * 365 * day, 0, handler.Requeue, time.Second},
+		"25 years":              {25 * 365 * oneDay, 65535, handler.Requeue, time.Second},
+		"25 years, 65536 or so": {25 * 365 * oneDay, 0, handler.Requeue, time.Second},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			fails := func(context.Context, string) error { return errBill }
@@ -432,7 +432,7 @@ func TestEarlyIsNoRun(t *testing.T) {
 		want(t, "outcome", nsqxtest.Deliver(t, c, []byte("x"), m...), handler.Outcome{Disposition: handler.Finish})
 	})
 	bubble(t, "breaker", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(day))
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(oneDay))
 		d := newDependency(true)
 		_, _ = consume(t, []*nsqxtest.Server{s}, d.handle, d.hook(), nsqx.WithConcurrency(4))
 		due := time.Now().Add(10 * time.Minute)
@@ -448,7 +448,7 @@ func TestEarlyIsNoRun(t *testing.T) {
 		want(t, "handled before their time", time.Now().Before(due), false)
 	})
 	bubble(t, "capacity", func(t *testing.T) { // the time of a handler is not taken for short
-		s := nsqxtest.NewServer(t, nsqxtest.WithMaxRequeueTimeout(100*time.Millisecond), nsqxtest.WithPatience(day))
+		s := nsqxtest.NewServer(t, nsqxtest.WithMaxRequeueTimeout(100*time.Millisecond), nsqxtest.WithPatience(oneDay))
 		var mu sync.Mutex
 		runs := 0
 		c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error {
@@ -476,7 +476,7 @@ func TestDelaysInChaos(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		const n = 300
 		r := rand.New(rand.NewPCG(1, 2))
-		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithPatience(day))
+		servers := nsqxtest.NewServers(t, 3, nsqxtest.WithPatience(oneDay))
 		var billing, mailing arrivals
 		_, _ = consume(t, servers, billing.handle, max3, dead)
 		c, err := nsqx.NewConsumer("orders", "mailing", codec.String(), mailing.handle, nsqxtest.Option(servers...), nsqx.WithLogger(discard))
@@ -524,7 +524,7 @@ func TestDelaysInChaos(t *testing.T) {
 // are given up, and the handler gets the others.
 func TestTimesInBatches(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(day))
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(oneDay))
 		var got synced[string]
 		c, err := nsqx.NewBatchConsumer("orders", "billing", codec.String(), func(_ context.Context, b *handler.Batch[string]) error {
 			got.add(strings.Join(slices.Sorted(slices.Values(b.Values())), " "))

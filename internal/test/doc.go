@@ -8,11 +8,13 @@
 //	address_test.go            the one form of an address
 //	alloc_test.go              allocations of a consumer
 //	breaker_test.go            backoff when nearly everything fails: the breaker
+//	callbacks_test.go          every callback panics, hangs and calls Goexit
 //	deadletter_test.go         publish and confirmation of dead letters
 //	deadletter_header_test.go  headers of dead letters
 //	delay_test.go              PublishAt, PublishAfter, PublishAllAfter: messages that come early
 //	discovery_test.go          discoverers, filter, lookup events
 //	expiry_test.go             WithTTL, WithSkipOlder: messages that come too late
+//	extremes_test.go           every option at its extremes
 //	flow_bound_test.go         nsqd sends more messages, or larger ones, than fit
 //	flow_capacity_test.go      MaxInFlight: automatic, by bytes, between consumers
 //	flow_latency_test.go       single messages do not wait in nsqd's buffer

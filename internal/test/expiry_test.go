@@ -70,7 +70,7 @@ func TestExpires(t *testing.T) {
 			"dead letter":           {opts(nsqx.WithDeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })), handler.DeadLetter},
 		} {
 			bubble(t, name+", "+does, func(t *testing.T) {
-				time.Sleep(day)
+				time.Sleep(oneDay)
 				called := 0
 				var settled handler.Outcome
 				log := &logbook{}
@@ -140,7 +140,7 @@ func TestTTL(t *testing.T) {
 // takes it for neither good nor bad.
 func TestStaleBacklog(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(day))
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(oneDay))
 		p := newProducer(t, s.Option(), nsqx.WithLogger(discard), nsqx.WithTTL(time.Hour))
 		for i := range 300 {
 			wantKind(t, p.Publish(t.Context(), fmt.Sprint("old ", i)), nil)
@@ -190,7 +190,7 @@ func TestStaleDeadLetterFails(t *testing.T) {
 // TestMaxAgeOfADelayedMessage: the age of a message begins when it may be handled.
 func TestMaxAgeOfADelayedMessage(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(day))
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(oneDay))
 		var a arrivals
 		_, _ = consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
 			return errors.Join(a.handle(ctx, body), errBill)

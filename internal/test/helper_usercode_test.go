@@ -236,6 +236,7 @@ func (c *hostileConn) Read(p []byte) (int, error) { c.misbehave("Read"); return 
 func (c *hostileConn) Write(p []byte) (int, error) { c.misbehave("Write"); return c.Conn.Write(p) }
 
 func (c *hostileConn) CloseWrite() error {
+	c.misbehave("CloseWrite")
 	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }
 

@@ -196,7 +196,9 @@ func TestPublisherShutdownAndUserCode(t *testing.T) {
 			closed <- (<-made).Shutdown(context.Background())
 		}}))
 		made <- p
-		wantErr(t, "Shutdown", <-closed, nil)
+		if e, ok := errors.AsType[*nsqx.CloseError](<-closed); !ok || !e.HookRuns || e.Err != nil {
+			t.Errorf("Shutdown: got %v, want only the hook itself", e)
+		}
 		wantErr(t, "health", p.Healthy(), nsqx.ErrNotRunning)
 	})
 }

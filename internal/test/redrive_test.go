@@ -400,7 +400,7 @@ func TestRedriveFaults(t *testing.T) {
 		"to":       {from: "dead", to: "a b", opts: []nsqx.RedriveOption{at}, want: "to"},
 		"the same": {from: "dead", to: "dead", opts: []nsqx.RedriveOption{at}, want: "to"},
 		"nsqds":    {from: "dead", opts: []nsqx.RedriveOption{nil, nsqx.WithRedriveLimit(1)}, want: "WithNSQD"},
-		"channel":  {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveChannel("")}, want: "channel"},
+		"channel":  {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveChannel("")}, want: "WithRedriveChannel"},
 		"twice": {from: "dead", opts: []nsqx.RedriveOption{at, at, nsqx.WithRedriveChannel("a"), nsqx.WithRedriveChannel("b"),
 			nsqx.WithRedriveRate(1), nsqx.WithRedriveRate(1), nsqx.WithRedriveLimit(1), nsqx.WithRedriveLimit(1),
 			nsqx.WithRedriveIdle(time.Second), nsqx.WithRedriveIdle(time.Second)},
