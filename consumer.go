@@ -34,6 +34,10 @@ import (
 // A message that comes before its time ([Producer.PublishAt]) is given back for the rest of it, and
 // passes neither middleware nor telemetry: the delivery is no run, no failure and no attempt.
 //
+// A message above conn.Config.MaxMessageSize is not read, and no handler sees it. It fails with a
+// [*conn.SizeError] by the same rows, but it does not open the breaker, and it is given up only with
+// [WithDeadLetterFunc] or [WithDiscard]: a dead letter cannot carry its body.
+//
 // Only a failed run gives a message up, unless [WithCrashGuard] is given. What counts towards
 // MaxAttempts is nsqd's number of deliveries, less those of which this process knows that they say
 // nothing of the message: it requeued the message before a handler saw it, the handler answered

@@ -12,7 +12,8 @@ import (
 // otherwise, so a dead letter may be published twice.
 //
 // A dead letter is the original body in an envelope, with the headers of the message and those that
-// name its origin and the error: see package envelope, [WithPlainDeadLetter] and [Redrive].
+// name its origin and the error: see package envelope, [WithPlainDeadLetter] and [Redrive]. A message
+// that was too large to be read (see [Consumer]) stays with nsqd.
 func WithDeadLetter(topic string) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.giveUp("WithDeadLetter", consume.DeadLetterTopic{Topic: topic})
@@ -30,7 +31,8 @@ func WithPlainDeadLetter() ConsumerOption {
 
 // WithDeadLetterFunc passes messages that are given up, and their error, to fn. nil finishes the
 // message, an error requeues it. ctx outlives the handler's. fn may take as long as nsqd's
-// max-msg-timeout: the message is touched meanwhile.
+// max-msg-timeout: the message is touched meanwhile. The body is nil if it was too large to be read;
+// err is then a [*conn.SizeError].
 func WithDeadLetterFunc(fn func(ctx context.Context, m *handler.Message, err error) error) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.giveUp("WithDeadLetterFunc", consume.DeadLetterFunc(fn))

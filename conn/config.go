@@ -75,8 +75,10 @@ type Config struct {
 	// value above a quarter of the message timeout, and a consumer refuses -1.
 	OutputBufferTimeout time.Duration
 
-	// MaxMessageSize is the size in bytes of the largest message body, 1 to 1 GiB. A connection on
-	// which a larger one arrives is closed. Defaults to 1 MiB, like nsqd's --max-msg-size.
+	// MaxMessageSize is the size in bytes of the largest message body, 1 to 1 GiB. A larger one is
+	// not published. One that arrives is not read: the message is delivered without it (see
+	// [SizeError]). A body above 256 MiB, and above MaxMessageSize, ends the connection. Defaults to
+	// 1 MiB, like nsqd's --max-msg-size.
 	MaxMessageSize int
 
 	// MaxBodySize is the size in bytes of the largest MPUB that nsqd accepts, 1 to 1 GiB, including
@@ -88,7 +90,7 @@ type Config struct {
 	// Defaults to 1 h, like nsqd's --max-req-timeout.
 	MaxDelay time.Duration
 
-	// PublishTimeout is how long nsqd may take to answer a publish, 1 ms to 1 h. After that the
+	// PublishTimeout is how long nsqd may take to answer a publish once it is written, 1 ms to 1 h. After that the
 	// connection is closed, and unanswered publishes are unconfirmed. Defaults to 30 s.
 	PublishTimeout time.Duration
 
@@ -127,6 +129,10 @@ type Subscription struct {
 	// SampleRate is the percentage of the channel's messages that are delivered, 1 to 99. The
 	// others are lost for the whole channel. Defaults to 0: all messages.
 	SampleRate int
+
+	// MaxRequeueDelay is the longest delay of a REQ: longer ones are cut. Defaults to 0: no limit. An
+	// old nsqd needs one (see [RequeueDelayError]).
+	MaxRequeueDelay time.Duration
 
 	// FixedRDY keeps RDY at the connection's quota instead of what the connection can use. nsqd
 	// then delays messages of a quiet topic by up to its output-buffer-timeout. Defaults to false.

@@ -19,7 +19,7 @@ import (
 // loop, one at a time. They must not block: no heartbeat is answered while they run.
 type Sink interface {
 	// Deliver takes ownership of msgs. Each message must be answered once (Finish, Requeue, GiveUp
-	// or Forget) and then released.
+	// or Forget) and then released. One with a Fault must not be handled: see [SizeError].
 	Deliver(c *Conn, msgs []handler.Delivery)
 
 	// Refused reports an nsqd error that does not end the connection: nsqd refused an answer or a
@@ -90,6 +90,8 @@ func Dial(ctx context.Context, addr string, cfg Config, sub *Subscription) (*Con
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	c.schedule.terms = &c.terms
 	c.out.init(&c.terms)
+	// An nsqd that requires TLS says so to the first command. That need not be a publish.
+	c.out.nop = sub == nil && !tr.resp.TLS
 	c.out.bufferSize = nsqdBuffer(tr)
 	c.out.pubs.maxWrites = maxWrites(tr.rtt)
 	c.out.rdy.max = int(min(tr.resp.MaxRdyCount, maxRDY))
@@ -210,7 +212,7 @@ func (c *Conn) Abort(reason error) {
 	if t, ok := raw.(*tls.Conn); ok {
 		raw = t.NetConn()
 	}
-	_ = guard.Call(func() { raw.Close() })
+	_ = raw.Close()
 }
 
 // Done returns a channel that is closed when the connection has ended for any reason and its socket
@@ -268,11 +270,7 @@ func (c *Conn) Requeue(m *handler.Delivery, delay time.Duration) bool {
 	if !c.claimInTime(m) {
 		return false
 	}
-	ms := max(delay, 0).Milliseconds()
-	if delay > time.Duration(ms)*time.Millisecond {
-		ms++
-	}
-	return c.out.answer(m, answerRequeue, ms)
+	return c.out.answer(m, answerRequeue, c.requeueMillis(delay))
 }
 
 // GiveUp answers a message with FIN although no handler succeeded. Like Requeue it sends nothing if

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -72,7 +73,7 @@ func dial(ctx context.Context, addr string, cfg *Config) (net.Conn, error) {
 	}
 	dctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
 	defer cancel()
-	nc, err := guard.Value(func() (net.Conn, error) { return cfg.DialContext(dctx, network, address) })
+	nc, err := guard.IsolateValue(func() (net.Conn, error) { return cfg.DialContext(dctx, network, address) })
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, ended(ctx)
@@ -89,6 +90,9 @@ func tlsConfig(cfg *tls.Config, addr string) *tls.Config {
 	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
 	// One record a write: small first records only help to render pages.
 	cfg.DynamicRecordSizingDisabled = true
+	if cfg.KeyLogWriter != nil {
+		cfg.KeyLogWriter = keyLogWriter{cfg.KeyLogWriter}
+	}
 	if cfg.ServerName == "" {
 		// A socket path has no host: the caller must set ServerName.
 		if host, _, err := net.SplitHostPort(addr); err == nil && !strings.HasPrefix(addr, unixScheme) {
@@ -96,4 +100,12 @@ func tlsConfig(cfg *tls.Config, addr string) *tls.Config {
 		}
 	}
 	return cfg
+}
+
+// keyLogWriter survives a Write that panics or calls runtime.Goexit: crypto/tls holds a lock of the
+// whole process meanwhile, and would keep it.
+type keyLogWriter struct{ io.Writer }
+
+func (w keyLogWriter) Write(p []byte) (int, error) {
+	return guard.IsolateValue(func() (int, error) { return w.Writer.Write(p) })
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nsqx/nsqx/internal/wire"
 )
@@ -32,6 +34,9 @@ const (
 var (
 	// ErrNoTLS: Config.TLS is set and nsqd has no TLS. Only IDENTIFY was sent.
 	ErrNoTLS = errors.New("nsqx: nsqd offers no TLS, and conn.Config.TLS requires it")
+	// ErrTLSRequired: nsqd accepts no command without TLS, and Config.TLS is not set. A connection that
+	// publishes ends with it soon after the handshake.
+	ErrTLSRequired = errors.New("nsqx: nsqd requires TLS: set conn.Config.TLS")
 	// ErrNoCompression: nsqd does not offer Config.Compression, and CompressionOptional is not set.
 	ErrNoCompression = errors.New("nsqx: nsqd does not offer the compression that conn.Config.Compression requires")
 	// ErrAuthRequired: nsqd requires AUTH and Config.AuthSecret is nil.
@@ -52,9 +57,27 @@ type Error struct {
 	Err   error
 }
 
-// Error names the address and the phase.
+// Error names the address and the phase. It is one line of printable text, cut to about a kilobyte: the
+// cause may quote a peer, for instance the names in a certificate.
 func (e *Error) Error() string {
-	return fmt.Sprintf("nsqx: nsqd %s: %s: %s", e.Addr, e.Phase, strings.TrimPrefix(e.Err.Error(), "nsqx: "))
+	return fmt.Sprintf("nsqx: nsqd %s: %s: %s", e.Addr, e.Phase, oneLine(strings.TrimPrefix(e.Err.Error(), "nsqx: ")))
+}
+
+const maxText = 1024
+
+func oneLine(s string) string {
+	if len(s) > maxText {
+		s = s[:maxText] + "…"
+	}
+	if strings.Contains(s, "\n") { // of errors.Join
+		s = strings.ReplaceAll(s, "\n", "; ")
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
 }
 
 // Unwrap returns the cause.
@@ -64,10 +87,13 @@ func (e *Error) Unwrap() error { return e.Err }
 // nsqd, a certificate, a refused secret, a name that nsqd does not accept. A change of nsqd may
 // still fix it, so a slow retry is worthwhile.
 func (e *Error) Permanent() bool {
-	for _, err := range []error{ErrNoTLS, ErrNoCompression, ErrAuthRequired, ErrAuthNotRequired, ErrPlaintextAuth, ErrNoPermissions} {
+	for _, err := range []error{ErrNoTLS, ErrTLSRequired, ErrNoCompression, ErrAuthRequired, ErrAuthNotRequired, ErrPlaintextAuth, ErrNoPermissions} {
 		if errors.Is(e.Err, err) {
 			return true
 		}
+	}
+	if isA[*RequeueDelayError](e.Err) {
+		return false // it does not happen again
 	}
 	if err, ok := errors.AsType[*wire.ProtocolError](e.Err); ok {
 		return permanentCode(err.Code)

@@ -151,3 +151,20 @@ func TestSecretInErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorIsOneLine: what a peer or a dialer says is printed safely, and bounded.
+func TestErrorIsOneLine(t *testing.T) {
+	for said, want := range map[string]string{
+		"plain":                             "plain",
+		"nsqx: ours":                        "ours",
+		"first\nsecond":                     "first; second",
+		"\x1b[2J\r\t\x00\u202e level=ERROR": "\ufffd[2J\ufffd\ufffd\ufffd\ufffd level=ERROR",
+		"\xff\xfe é 日":                      "\ufffd\ufffd é 日",
+		strings.Repeat("x", 5000):           strings.Repeat("x", 1024) + "…",
+	} {
+		err := &conn.Error{Addr: "a:1", Phase: conn.PhaseTLS, Err: errors.New(said)}
+		if got := err.Error(); got != "nsqx: nsqd a:1: tls: "+want {
+			t.Errorf("%.60q is printed as %.100q, want the end %.60q", said, got, want)
+		}
+	}
+}

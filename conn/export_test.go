@@ -50,3 +50,10 @@ func (c *Conn) Touched() (messages int) {
 	}
 	return messages
 }
+
+// SetSkew sets how far the wall clock runs ahead of the monotonic one.
+func (c *Conn) SetSkew(d time.Duration) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.out.skew = func() time.Duration { return d }
+}

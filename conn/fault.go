@@ -38,7 +38,7 @@ func (c *Conn) fault(err error) error {
 		err = fmt.Errorf("nsqx: nsqd closed the connection: %w", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("%w (heartbeat interval %v): %w", ErrSilent, c.cfg.HeartbeatInterval, err)
-	case isAlert(err):
+	case isAlert(err) || errors.Is(err, ErrTLSRequired):
 		phase = PhaseTLS
 	}
 	return &Error{Addr: c.addr, Phase: phase, Err: err}

@@ -26,17 +26,21 @@ const (
 )
 
 // handshake connects and negotiates; cfg must have its defaults. The error is an *Error; the socket
-// is then closed. No goroutine is left.
+// is then closed. No goroutine is left. User code may panic or call runtime.Goexit.
 func handshake(ctx context.Context, addr string, cfg *Config, sub *Subscription) (*transport, error) {
 	nc, err := dial(ctx, addr, cfg)
 	if err != nil {
 		return nil, &Error{Addr: addr, Phase: PhaseDial, Err: err}
 	}
+	t := newTransport(nc)
+	nc = t.nc
 	hctx, cancel := context.WithTimeoutCause(ctx, cfg.HandshakeTimeout, errHandshakeTimeout)
 	defer cancel()
 	detach := closeAtEnd(hctx, nc)
-	h := &handshaker{addr: addr, cfg: cfg, sub: sub, t: newTransport(nc), phase: PhaseIdentify}
-	err = h.run(hctx)
+	h := &handshaker{addr: addr, cfg: cfg, sub: sub, t: t, phase: PhaseIdentify}
+	if failure := guard.Isolate(func() { err = h.run(hctx) }); failure != nil { // of AuthSecret, TLS, or nc
+		err = failure
+	}
 	if !detach() || hctx.Err() != nil {
 		err = ended(hctx) // the end of hctx caused the failure
 		if context.Cause(hctx) == errHandshakeTimeout {
@@ -44,7 +48,7 @@ func handshake(ctx context.Context, addr string, cfg *Config, sub *Subscription)
 		}
 	}
 	if err != nil {
-		_ = guard.Call(func() { nc.Close() }) // Close of a tls.Conn would write
+		_ = nc.Close() // Close of a tls.Conn would write
 		if isAlert(err) {
 			h.phase = PhaseTLS
 		}
@@ -62,7 +66,7 @@ func closeAtEnd(ctx context.Context, nc net.Conn) (detach func() bool) {
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)
-		_ = guard.Call(func() { nc.Close() })
+		_ = nc.Close()
 	})
 	return func() bool {
 		if stop() {
@@ -238,7 +242,7 @@ func (h *handshaker) answer() ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case typ == wire.FrameError:
-			return nil, h.t.parseError(data)
+			return nil, h.t.meaning(h.t.parseError(data))
 		case typ == wire.FrameMessage:
 			return nil, errEarlyMessage
 		case !wire.IsHeartbeat(data):

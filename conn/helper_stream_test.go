@@ -1,6 +1,7 @@
 package conn_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -42,6 +43,7 @@ type stream struct {
 type streamOptions struct {
 	cfg      conn.Config
 	identify map[string]any
+	sub      *conn.Subscription            // defaults to orders
 	publish  bool                          // no subscription
 	upgrade  func(p *fake.Peer)            // between IDENTIFY and SUB
 	server   func(net.Conn) net.Conn       // wraps nsqd's end
@@ -59,7 +61,7 @@ func openStream(t *testing.T, o streamOptions) *stream {
 		nc = o.server(nc)
 	}
 	s.p = fake.NewPeer(t, nc)
-	sub := orders
+	sub := cmp.Or(o.sub, orders)
 	if o.publish {
 		sub = nil
 	}
@@ -88,6 +90,10 @@ func openStream(t *testing.T, o streamOptions) *stream {
 		close(s.ended)
 	} else {
 		go s.serve()
+		if o.publish && o.cfg.TLS == nil {
+			s.p.Expect("NOP")
+			s.tap.forget()
+		}
 	}
 	return s
 }

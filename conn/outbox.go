@@ -36,6 +36,9 @@ type outbox struct {
 
 	pubs pubs
 
+	skew     func() time.Duration // how far the wall clock has run ahead since terms.Start
+	lastSkew time.Duration
+
 	stats outStats
 	dead  atomic.Bool // nothing can be queued; set under mu
 }
@@ -44,6 +47,7 @@ type outbox struct {
 type outStats struct {
 	published                   uint64
 	received, bytesReceived     uint64
+	tooLarge                    uint64 // of received
 	finished, requeued, touched uint64
 	expired, lost, refused      uint64
 	writes, bytesWritten        uint64
@@ -63,6 +67,7 @@ const headroom = 16
 
 func (o *outbox) init(terms *handler.Terms) {
 	o.terms = terms
+	o.skew = func() time.Duration { return skew(terms.Start) }
 	o.ready.L = &o.mu
 	o.buf = make([]byte, headroom, 256)
 	o.spare = make([]byte, headroom, 256)
@@ -168,6 +173,7 @@ func (o *outbox) forget() {
 
 func (o *outbox) heartbeat() {
 	o.mu.Lock()
+	o.checkClock()
 	o.nop = true
 	o.unlock()
 }

@@ -60,6 +60,15 @@ func (q *pubs) patience(timeout time.Duration) time.Duration {
 	return max(min(patienceOver*q.usual, timeout/4), leastPatience)
 }
 
+// waited returns how long nsqd has owed the oldest answer; 0 if its publish is being written. It
+// requires outbox.mu.
+func (q *pubs) waited(now time.Duration) time.Duration {
+	if len(q.sent) == 0 || q.sent[0].sent == never {
+		return 0
+	}
+	return now - q.sent[0].sent
+}
+
 // answered takes an answer that has come now and has taken a while. It requires outbox.mu.
 func (q *pubs) answered(now, took, timeout time.Duration) {
 	if q.usual += (took - q.usual) / 16; q.usual < took {
@@ -69,17 +78,27 @@ func (q *pubs) answered(now, took, timeout time.Duration) {
 	if !q.debt.overdue.Load() {
 		return
 	}
-	late := len(q.sent) > 0 && now-q.sent[0].sent >= q.patience(timeout)
+	late := q.waited(now) >= q.patience(timeout)
 	if q.debt.overdue.Store(late); !late && q.timer != nil {
 		q.timer.Reset(leastPatience) // it waited for the end of PublishTimeout
 	}
+}
+
+// publishesWritten notes that the last write is complete: nsqd's time for the answers begins now, since
+// a write may take long on a slow link. It requires o.mu.
+func (c *Conn) publishesWritten(now time.Duration) {
+	q := &c.out.pubs
+	for i := len(q.sent) - 1; i >= 0 && q.sent[i].sent == never; i-- {
+		q.sent[i].sent = now
+	}
+	c.watchPublishes(now)
 }
 
 // watchPublishes arms the timer of the oldest answer: for when it is overdue, and then for the end of
 // PublishTimeout. It requires o.mu.
 func (c *Conn) watchPublishes(now time.Duration) {
 	q := &c.out.pubs
-	if q.armed || len(q.sent) == 0 {
+	if q.armed || len(q.sent) == 0 || q.sent[0].sent == never {
 		return
 	}
 	q.armed = true
@@ -103,7 +122,7 @@ func (c *Conn) checkPublishes() {
 	late := false
 	var tell func()
 	if !o.dead.Load() && len(q.sent) > 0 {
-		waited := now - q.sent[0].sent
+		waited := q.waited(now)
 		late = waited >= c.cfg.PublishTimeout
 		if waited >= q.patience(c.cfg.PublishTimeout) && !q.debt.overdue.Swap(true) {
 			tell = q.debt.tell

@@ -307,7 +307,7 @@ func TestPublishAfterCloseWrite(t *testing.T) {
 		if !s.p.HalfClosed() {
 			t.Error("not half-closed")
 		}
-		if got := fmt.Sprint(s.p.Log[1:]); got != "[PUB orders PUB orders]" {
+		if got := fmt.Sprint(s.p.Log[2:]); got != "[PUB orders PUB orders]" { // after IDENTIFY and NOP
 			t.Errorf("sent %s", got)
 		}
 		s.p.Response("OK")

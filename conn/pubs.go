@@ -46,7 +46,7 @@ type command struct {
 	items   []byte
 	n       int // messages in items
 	waiters []waiter
-	sent    time.Duration // when
+	sent    time.Duration // when its write was complete; never: it is being written
 	last    bool          // last command of its write
 }
 
@@ -143,7 +143,7 @@ func (o *outbox) publishesDue() bool {
 const writeSize = 1 << 20
 
 // encodePublishes requires o.mu.
-func (o *outbox) encodePublishes(now time.Duration) {
+func (o *outbox) encodePublishes() {
 	q := &o.pubs
 	n := 0
 	for n < len(q.queued) && (len(o.buf) < writeSize || o.half) {
@@ -153,7 +153,7 @@ func (o *outbox) encodePublishes(now time.Duration) {
 		} else {
 			o.buf = wire.AppendItems(o.buf, c.topic, c.n, c.items)
 		}
-		c.sent = now
+		c.sent = never
 		q.sent = append(q.sent, c)
 		n++
 	}
@@ -200,7 +200,7 @@ func (o *outbox) confirm(now, timeout time.Duration) bool {
 		q.writes--
 	}
 	o.stats.published += uint64(c.n)
-	q.answered(now, now-c.sent, timeout)
+	q.answered(now, max(now-c.sent, 0), timeout)
 	o.unlock()
 	q.resolve(c, nil, nil)
 	return true
@@ -208,11 +208,14 @@ func (o *outbox) confirm(now, timeout time.Duration) bool {
 
 // fail resolves all publishes after nsqd refused the oldest. nsqd closes the connection and has not
 // read the others.
-func (o *outbox) fail(err *ServerError) {
+func (o *outbox) fail(code string, err error) {
 	sent, queued := o.takePublishes()
 	for i, c := range append(sent, queued...) {
 		if i == 0 && len(sent) > 0 {
-			kind := refusal(err.Code, len(c.waiters) > 1)
+			kind := refusal(code, len(c.waiters) > 1)
+			if errors.Is(err, ErrTLSRequired) {
+				kind = ErrNotSent // another nsqd may take it
+			}
 			o.pubs.resolve(c, kind, err)
 			continue
 		}

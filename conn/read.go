@@ -30,6 +30,7 @@ type reader struct {
 	bytes int                // of the bodies of the batch
 	reads []handler.Read
 	read  *handler.Read // of the last message of the batch; nil if there is none
+	skip  skip
 
 	behind   bool          // the last read did not block
 	now      time.Duration // when the last read returned
@@ -49,7 +50,10 @@ const (
 const noWait = 20 * time.Microsecond
 
 func newReader(c *Conn, sink Sink) *reader {
-	return &reader{c: c, sink: sink, pool: new(blockPool), size: minBlock, least: firstTogether, began: c.terms.Now()}
+	return &reader{
+		c: c, sink: sink, pool: new(blockPool), size: minBlock, least: firstTogether, began: c.terms.Now(),
+		skip: newSkip(c),
+	}
 }
 
 func (r *reader) loop() error {
@@ -62,7 +66,7 @@ func (r *reader) loop() error {
 		if err := r.fill(); err != nil {
 			return err
 		}
-		if r.need == 0 {
+		if r.need == 0 && r.skip.left == 0 {
 			r.began = r.now
 		}
 		err := r.parse()
@@ -100,7 +104,7 @@ func (r *reader) fill() error {
 			return nil
 		}
 		if err != nil {
-			if err == io.EOF && r.start < r.end {
+			if err == io.EOF && (r.start < r.end || r.skip.left > 0) {
 				err = io.ErrUnexpectedEOF
 			}
 			return err
@@ -161,9 +165,23 @@ func (r *reader) move(n int) {
 
 func (r *reader) parse() error {
 	for r.start < r.end {
-		typ, data, n, need, err := wire.NextFrame(r.cur.buf[r.start:r.end], r.c.cfg.MaxMessageSize)
+		if r.skip.left > 0 {
+			if err := r.discard(); err != nil {
+				return err
+			}
+			continue
+		}
+		typ, data, n, need, err := wire.NextFrame(r.cur.buf[r.start:r.end], r.skip.most)
 		if err != nil {
 			return err
+		}
+		if size := max(n, need); typ == wire.FrameMessage && size > r.skip.above {
+			if need, err = r.startSkip(size); err != nil {
+				return err
+			}
+			if need == 0 {
+				continue
+			}
 		}
 		if n == 0 {
 			r.need = need
@@ -239,8 +257,9 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 	case typ == wire.FrameError:
 		err := c.tr.parseError(data)
 		if err.Fatal() {
-			c.out.fail(err)
-			return err
+			failure := c.tr.meaning(err)
+			c.out.fail(err.Code, failure)
+			return failure
 		}
 		if c.sub == nil {
 			return err // the error is about a message, so it answers no publish

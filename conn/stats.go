@@ -21,6 +21,7 @@ type Stats struct {
 
 	Received uint64 // messages
 	Bytes    uint64 // of their bodies
+	TooLarge uint64 // of the messages, those above MaxMessageSize, whose bodies were not read
 	Finished uint64 // FIN
 	Requeued uint64 // REQ
 	Touched  uint64 // TOUCH
@@ -49,7 +50,7 @@ func (c *Conn) Stats() Stats {
 		Quota: r.quota, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending, Allowance: r.drift.Allowance(),
 		LastRead:  c.terms.Start.Add(time.Duration(c.lastRead.Load())),
 		Published: s.published,
-		Received:  s.received, Bytes: s.bytesReceived,
+		Received:  s.received, Bytes: s.bytesReceived, TooLarge: s.tooLarge,
 		Finished: s.finished + uint64(pending), Requeued: s.requeued, Touched: s.touched,
 		Expired: s.expired, Lost: s.lost, Refused: s.refused, Drifted: r.drift.errors, Probed: r.drift.probed,
 		Writes: s.writes, BytesWritten: s.bytesWritten,

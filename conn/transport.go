@@ -2,11 +2,14 @@ package conn
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
@@ -35,7 +38,8 @@ type writer interface {
 }
 
 func newTransport(nc net.Conn) *transport {
-	t := &transport{nc: nc, r: nc, w: nc, closeWrite: nc.Close}
+	c := closer{nc}
+	t := &transport{nc: c, r: c, w: c, closeWrite: c.Close}
 	if half, ok := nc.(interface{ CloseWrite() error }); ok {
 		t.closeWrite = half.CloseWrite
 	}
@@ -52,6 +56,28 @@ func (t *transport) redact(data []byte) []byte {
 		data = bytes.ReplaceAll(data, []byte(s), []byte("[secret]"))
 	}
 	return data
+}
+
+// closer is a net.Conn whose Close may panic or call runtime.Goexit. Other methods are called by
+// goroutines that survive that, but crypto/tls calls Close in one of its own.
+type closer struct{ net.Conn }
+
+func (c closer) Close() (err error) {
+	if failure := guard.Isolate(func() { err = c.Conn.Close() }); failure != nil {
+		return failure
+	}
+	return err
+}
+
+// meaning returns err, and what to do about it if that is known.
+func (t *transport) meaning(err *wire.ProtocolError) error {
+	if !t.resp.TLS && err.Code == "E_INVALID" && strings.HasSuffix(err.Text, "(TLS required)") {
+		return fmt.Errorf("%w: %w", ErrTLSRequired, err)
+	}
+	if hint := requeueDelay(err); hint != nil {
+		return hint
+	}
+	return err
 }
 
 // parseError redacts first: in a shortened text half of the secret would not be found.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -96,6 +97,7 @@ func (s Subscription) Validate() error {
 	f := faults{of: "conn.Subscription."}
 	f.errs = append(f.errs, wire.CheckTopic(s.Topic), wire.CheckChannel(s.Channel))
 	f.milliseconds("MessageTimeout", s.MessageTimeout, time.Second, 15*time.Minute)
+	f.duration("MaxRequeueDelay", s.MaxRequeueDelay, time.Millisecond, math.MaxInt64)
 	f.integer("SampleRate", s.SampleRate, 1, 99)
 	return errors.Join(f.errs...)
 }

@@ -24,17 +24,22 @@ const burst = 256
 const largestKept = 1 << 20
 
 type work struct {
-	bytes   []byte
-	now     time.Duration
-	last    bool // close the writing half afterwards
-	ended   bool // the connection is dead
-	yielded bool // nsqd obeys the quota once it has read bytes
+	bytes     []byte
+	now       time.Duration
+	last      bool // close the writing half afterwards
+	ended     bool // the connection is dead
+	publishes bool // bytes has publishes
+	yielded   bool // nsqd obeys the quota once it has read bytes
 }
 
-func (c *Conn) take() work {
+// take waits for something to write. wrote: the last write had publishes, and is complete.
+func (c *Conn) take(wrote bool) work {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if wrote {
+		c.publishesWritten(c.terms.Now())
+	}
 	for !o.pending() {
 		o.idle = true
 		o.ready.Wait()
@@ -49,6 +54,7 @@ func (c *Conn) take() work {
 	}
 	w := work{now: c.terms.Now(), last: o.half}
 	if len(o.expiring) > 0 {
+		o.checkClock()
 		o.dropLate(w.now)
 	}
 	if o.sharded || o.half {
@@ -64,8 +70,8 @@ func (c *Conn) take() work {
 		o.oldest = never
 	}
 	if o.publishesDue() {
-		o.encodePublishes(w.now)
-		c.watchPublishes(w.now)
+		o.encodePublishes()
+		w.publishes = true
 	}
 	buf := o.buf
 	if o.nop {
@@ -143,27 +149,44 @@ func (o *outbox) dropLate(now time.Duration) {
 	o.expiring = o.expiring[:0]
 }
 
-func (c *Conn) writeLoop(sink Sink) {
+// mostWritten is the size in bytes of the largest single write. Larger publishes take several, each with
+// its own deadline: on a slow link all of them together may take longer.
+const mostWritten = 256 << 10
+
+// extendWrite gives a write, or the half-close, between 1 and 1.25 heartbeat intervals: setting the
+// deadline each time would cost as much as a message.
+func (c *Conn) extendWrite(deadline *time.Duration, now time.Duration) error {
 	heartbeat := c.cfg.HeartbeatInterval
+	if *deadline >= now+heartbeat {
+		return nil
+	}
+	*deadline = now + heartbeat + heartbeat/4
+	return c.tr.nc.SetWriteDeadline(c.terms.Start.Add(*deadline))
+}
+
+func (c *Conn) writeLoop(sink Sink) {
 	var deadline time.Duration // of writes, since terms.Start
+	var w work
 	for {
-		w := c.take()
+		w = c.take(w.publishes)
 		if w.ended {
 			break
 		}
-		// Setting the deadline costs as much as a message. So each write, and the half-close, has
-		// between 1 and 1.25 heartbeat intervals.
-		if deadline < w.now+heartbeat {
-			deadline = w.now + heartbeat + heartbeat/4
-			if err := c.tr.nc.SetWriteDeadline(c.terms.Start.Add(deadline)); err != nil {
-				c.Abort(err)
-				return
-			}
+		if err := c.extendWrite(&deadline, w.now); err != nil {
+			c.Abort(err)
+			return
 		}
-		if len(w.bytes) > 0 {
-			if _, err := c.tr.w.Write(w.bytes); err != nil {
+		for rest := w.bytes; len(rest) > 0; {
+			n := min(len(rest), mostWritten)
+			if _, err := c.tr.w.Write(rest[:n]); err != nil {
 				c.writeFailed(err)
 				return
+			}
+			if rest = rest[n:]; len(rest) > 0 {
+				if err := c.extendWrite(&deadline, c.terms.Now()); err != nil {
+					c.Abort(err)
+					return
+				}
 			}
 		}
 		if w.yielded {

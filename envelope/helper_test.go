@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime/metrics"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -86,13 +85,6 @@ func wantAllocs(t testing.TB, what string, most float64, f func()) {
 	if got := testing.AllocsPerRun(200, f); got > most {
 		t.Errorf("%s: %v allocations, want at most %v", what, got, most)
 	}
-}
-
-// allocated returns the bytes that this process has allocated so far.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }
 
 // judge reads a body as the format is documented, one byte at a time.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/nsqx/nsqx/envelope"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 func FuzzSplit(f *testing.F) {
@@ -17,11 +18,10 @@ func FuzzSplit(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		rest, kind := judge(string(body))
-		before := allocated()
-		h, payload, err := envelope.Split(body)
-		if grown := allocated() - before; grown > 64<<10 {
+		if grown := check.Allocated(64<<10, func() { _, _, _ = envelope.Split(body) }); grown > 64<<10 {
 			t.Fatalf("%d bytes allocated for a body of %d", grown, len(body))
 		}
+		h, payload, err := envelope.Split(body)
 		if !errors.Is(err, kind) || (err == nil) != (kind == nil) || string(payload) != rest {
 			t.Fatalf("got payload %.100q, error %v; want %.100q, %v", payload, err, rest, kind)
 		}

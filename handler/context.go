@@ -21,6 +21,7 @@ type extra struct {
 	touched atomic.Int64 // the last Touch, as a time.Duration since Terms.Start
 	outcome Outcome
 	answer  error // of a message of a batch, if it has its own
+	fault   error // see Delivery.Fault
 
 	mu    sync.Mutex // held to make or cancel child, and to use raw
 	child atomic.Pointer[child]

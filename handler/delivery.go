@@ -134,6 +134,18 @@ func (d *Delivery) SetOutcome(out Outcome) {
 	}
 }
 
+// SetFault makes d a message that no handler may see: err says why. It is called by who makes d,
+// after Init.
+func (d *Delivery) SetFault(err error) { d.Message().ensureExtra().fault = err }
+
+// Fault returns why no handler may see the message; nil for nearly all.
+func (d *Delivery) Fault() error {
+	if x := d.extra.Load(); x != nil {
+		return x.fault
+	}
+	return nil
+}
+
 // Claim takes the right to answer the delivery. It returns true to the first caller only: a
 // delivery is settled once. A handler must not call it: nobody would answer its message.
 func (d *Delivery) Claim() bool {

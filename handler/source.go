@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,6 +53,22 @@ type Terms struct {
 	// Margin allows for the way to nsqd and for its clock: an answer is only sent if the
 	// timeout is further away than this.
 	Margin time.Duration
+
+	sleep atomic.Pointer[sleep] // nil unless Slept was called
+}
+
+// sleep is a time for which the clock of durations stood still.
+type sleep struct{ until, lost time.Duration }
+
+// Slept notes that the clock has just stood still for lost, as when a virtual machine is suspended, while
+// nsqd's went on: what was delivered or touched before may be answered for so much less time. The source
+// calls it, from one goroutine at a time.
+func (t *Terms) Slept(lost time.Duration) {
+	now := t.Now()
+	if last := t.sleep.Load(); last != nil && now-last.until < max(t.MessageTimeout, t.MaxMessageTimeout) {
+		lost += last.lost // too much for what came in between, which is safe
+	}
+	t.sleep.Store(&sleep{now, lost})
 }
 
 // Now returns the present instant, counted from Start.
@@ -60,11 +77,20 @@ func (t *Terms) Now() time.Duration { return time.Since(t.Start) }
 // answerBy returns the last instant at which an answer is safe: until then nsqd cannot have
 // given the message to another consumer.
 func (t *Terms) answerBy(received, touched time.Duration) time.Duration {
-	end := max(received, touched) + t.MessageTimeout
+	last := max(received, touched)
+	end := last + t.MessageTimeout - t.sleptSince(last)
 	if t.MaxMessageTimeout > 0 {
-		end = min(end, received+t.MaxMessageTimeout)
+		end = min(end, received+t.MaxMessageTimeout-t.sleptSince(received))
 	}
 	return end - t.Margin
+}
+
+// sleptSince returns how much longer the time since an instant was for nsqd.
+func (t *Terms) sleptSince(instant time.Duration) time.Duration {
+	if s := t.sleep.Load(); s != nil && instant < s.until {
+		return s.lost
+	}
+	return 0
 }
 
 // grace returns how long before answerBy the handler's context ends, so that a handler that

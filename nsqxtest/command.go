@@ -1,6 +1,7 @@
 package nsqxtest
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -146,7 +147,14 @@ func (c *ServerConn) executeAnswer(cmd Command) *fault {
 		if err != nil {
 			return faultf(CheckSyntax, "E_INVALID REQ could not parse timeout %s", cmd.Param(1))
 		}
-		delay = min(time.Duration(min(ms, maxMillis))*time.Millisecond, c.server.cfg.maxReqTimeout)
+		delay = time.Duration(min(ms, maxMillis)) * time.Millisecond
+		if most := c.server.cfg.maxReqTimeout; delay > most {
+			if c.server.cfg.oldRequeue {
+				c.sendError(fmt.Sprintf("E_INVALID REQ timeout %d out of range 0-%d", delay, most))
+				return nil
+			}
+			delay = most
+		}
 	}
 	d := ch.inFlight[id]
 	switch {

@@ -18,6 +18,7 @@ type serverConfig struct {
 	addr string
 
 	msgTimeout, maxMsgTimeout, maxReqTimeout time.Duration
+	oldRequeue                               bool
 	maxRDY                                   int
 	maxMsgSize, maxBodySize                  int
 	heartbeat                                time.Duration
@@ -81,6 +82,12 @@ func WithMaxMessageTimeout(d time.Duration) ServerOption {
 // silently, longer delays of DPUB are refused. Defaults to 1 h.
 func WithMaxRequeueTimeout(d time.Duration) ServerOption {
 	return serverOption(func(c *serverConfig) { c.maxReqTimeout = d })
+}
+
+// WithOldRequeue makes the server end the connection for a REQ with a delay above --max-req-timeout, as
+// nsqd up to 1.0.0 does. Defaults to nsqd after that.
+func WithOldRequeue() ServerOption {
+	return serverOption(func(c *serverConfig) { c.oldRequeue = true })
 }
 
 // WithMaxRDY sets nsqd's --max-rdy-count. Defaults to 2500.

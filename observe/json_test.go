@@ -75,14 +75,14 @@ func TestJSONGolden(t *testing.T) {
 			ConnStats{
 				Stats: conn.Stats{
 					Addr: "nsqd:4150", Since: noon, RTT: time.Millisecond, MaxRDY: 1, Quota: 2, Window: 3, RDY: 4, InFlight: 5, Allowance: 18, LastRead: noon,
-					Published: 6, Received: 7, Bytes: 8, Finished: 9, Requeued: 10, Touched: 11, Expired: 12, Lost: 13, Refused: 14,
+					Published: 6, Received: 7, Bytes: 8, TooLarge: 22, Finished: 9, Requeued: 10, Touched: 11, Expired: 12, Lost: 13, Refused: 14,
 					Drifted: 19, Probed: 20,
 					Writes: 15, BytesWritten: 16,
 				},
 				Connected: true, Dials: 17, Renewed: 21, LastErr: errLost, RetryAt: noon,
 			},
 			`{"addr":"nsqd:4150","since":"2026-03-01T12:00:00.5Z","rtt_seconds":0.001,"max_rdy":1,"quota":2,"window":3,"rdy":4,` +
-				`"in_flight":5,"allowance":18,"last_read":"2026-03-01T12:00:00.5Z","published":6,"received":7,"bytes":8,"finished":9,"requeued":10,` +
+				`"in_flight":5,"allowance":18,"last_read":"2026-03-01T12:00:00.5Z","published":6,"received":7,"bytes":8,"too_large":22,"finished":9,"requeued":10,` +
 				`"touched":11,"expired":12,"lost":13,"refused":14,"drifted":19,"probed":20,"writes":15,"bytes_written":16,"connected":true,"dials":17,"renewed":21,` +
 				`"last_error":"lost \"here\" \u0026 \u003cthere\u003e","retry_at":"2026-03-01T12:00:00.5Z"}`,
 		},
@@ -133,7 +133,7 @@ func TestJSONGolden(t *testing.T) {
 
 // zeroConn is the JSON of a zero ConnStats.
 const zeroConn = `{"addr":"","rtt_seconds":0,"max_rdy":0,"quota":0,"window":0,"rdy":0,"in_flight":0,"allowance":0,"published":0,"received":0,` +
-	`"bytes":0,"finished":0,"requeued":0,"touched":0,"expired":0,"lost":0,"refused":0,"drifted":0,"probed":0,"writes":0,"bytes_written":0,` +
+	`"bytes":0,"too_large":0,"finished":0,"requeued":0,"touched":0,"expired":0,"lost":0,"refused":0,"drifted":0,"probed":0,"writes":0,"bytes_written":0,` +
 	`"connected":false,"dials":0,"renewed":0}`
 
 // TestJSONHasEveryField fills each field with a value of its own, and looks for that value under a

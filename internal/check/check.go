@@ -3,6 +3,8 @@ package check
 
 import (
 	"errors"
+	"math"
+	"runtime/metrics"
 	"slices"
 	"sync"
 	"testing"
@@ -57,4 +59,23 @@ func (s *Synced[T]) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.list)
+}
+
+// Allocated returns how many bytes f allocates. What other goroutines allocate meanwhile counts, too, so f
+// is called again while that is above limit, up to 20 times, and the least counts.
+func Allocated(limit uint64, f func()) uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	total := func() uint64 {
+		metrics.Read(sample)
+		return sample[0].Value.Uint64()
+	}
+	least := uint64(math.MaxUint64)
+	for range 20 {
+		before := total()
+		f()
+		if least = min(least, total()-before); least <= limit {
+			break
+		}
+	}
+	return least
 }

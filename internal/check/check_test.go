@@ -77,3 +77,22 @@ func TestSynced(t *testing.T) {
 	all[0] = -1
 	check.Want(t, "changed through a copy", slices.Contains(list.All(), -1), false)
 }
+
+// TestAllocated: what another goroutine allocates once does not count, what f allocates does.
+func TestAllocated(t *testing.T) {
+	const size = 1 << 20
+	var kept []byte
+	calls := 0
+	got := check.Allocated(size/2, func() {
+		if calls++; calls == 1 {
+			kept = make([]byte, size)
+		}
+	})
+	if got > size/2 || calls != 2 {
+		t.Errorf("%d bytes after %d calls", got, calls)
+	}
+	got = check.Allocated(size/2, func() { kept = make([]byte, size) })
+	if got < size || len(kept) != size {
+		t.Errorf("%d bytes, want at least %d", got, size)
+	}
+}

@@ -113,12 +113,17 @@ func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
 	}
 }
 
-// guardBatch gives up what reaches the crash guard or comes too late, and returns the other messages.
+// guardBatch settles what has no body, reaches the crash guard or comes too late, and returns the other
+// messages.
 func (c *Consumer) guardBatch(msgs []*handler.Message) []*handler.Message {
 	var alive, refused []*handler.Message
 	var why []error
 	for i, m := range msgs {
-		err := c.refusal((*handler.Delivery)(m))
+		d := (*handler.Delivery)(m)
+		err := d.Fault()
+		if err == nil {
+			err = c.refusal(d)
+		}
 		switch {
 		case err == nil && refused != nil:
 			alive = append(alive, m)
@@ -134,6 +139,10 @@ func (c *Consumer) guardBatch(msgs []*handler.Message) []*handler.Message {
 	}
 	forEach(refused, func(m *handler.Message) {
 		d := (*handler.Delivery)(m)
+		if err := d.Fault(); err != nil {
+			c.settleUnread(m.Context(), d, err)
+			return
+		}
 		d.SetOutcome(c.decide(m.Context(), d, why[slices.Index(refused, m)]))
 	})
 	return alive

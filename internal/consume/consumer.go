@@ -39,6 +39,7 @@ type Consumer struct {
 	dead      *publish.Router // of dead letters
 	sendDead  handler.Send
 	uncounted uncounted
+	unread    unread
 
 	watching atomic.Bool  // see pool.Config
 	delayCut atomic.Bool  // the warning of a delay that was cut was given

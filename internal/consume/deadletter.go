@@ -30,6 +30,9 @@ func (DeadLetterTopic) Configured() bool { return true }
 // Keep publishes the message and waits for nsqd's confirmation: to the nsqd that delivered it, or to
 // another one if that fails.
 func (t DeadLetterTopic) Keep(ctx context.Context, e Env, d *handler.Delivery, cause error) (handler.Disposition, error) {
+	if d.Fault() != nil {
+		return handler.Pending, errNoBody
+	}
 	defer keepTouched(d)()
 	ctx, stop := context.WithTimeout(ctx, deadLetterTimeout)
 	defer stop()

@@ -66,7 +66,9 @@ func (c *Consumer) giveUp(ctx context.Context, d *handler.Delivery, err error) h
 		}
 		return handler.Outcome{Disposition: disposition, Err: err}
 	}
-	c.logger.ErrorContext(ctx, "nsqx: dead letter not confirmed, message is requeued", "message", d, "error", err, "failure", failure)
+	if d.Fault() == nil { // else it is said once a minute
+		c.logger.ErrorContext(ctx, "nsqx: dead letter not confirmed, message is requeued", "message", d, "error", err, "failure", failure)
+	}
 	err = errors.Join(err, failure)
 	if out, ok := unanswerable(d, err); ok {
 		return out

@@ -27,6 +27,10 @@ var errUnsettled = errors.New("nsqx: the telemetry middleware has not called nex
 func (c *Consumer) settle(next handler.Raw) handler.Raw {
 	return func(ctx context.Context, m *handler.Message) error {
 		d := (*handler.Delivery)(m)
+		if err := d.Fault(); err != nil {
+			c.settleUnread(ctx, d, err)
+			return err
+		}
 		if err := c.refusal(d); err != nil {
 			d.SetOutcome(c.decide(ctx, d, err))
 			return err
@@ -75,6 +79,9 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 	}
 	c.logPanic(ctx, d.Message(), err)
 	verdict := retry.Of(c.classify(err))
+	if d.Fault() != nil {
+		return c.failedUnread(ctx, d, verdict, err)
+	}
 	switch verdict.Action {
 	case retry.Discard:
 		c.control.Answered()

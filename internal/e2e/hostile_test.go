@@ -174,7 +174,7 @@ func TestHostileDrippedHandshake(t *testing.T) {
 	}
 }
 
-// TestHostileBomb: a frame of 64 MiB of zeros is 65 KB of deflate. It is refused by its size and
+// TestHostileBomb: a frame of 64 MiB of zeros is 65 KB of deflate. It is refused by its header and
 // not decompressed.
 func TestHostileBomb(t *testing.T) {
 	const size = 64 << 20
@@ -200,7 +200,7 @@ func TestHostileBomb(t *testing.T) {
 		p.Response("OK")
 		_, _ = p.Conn.Write(bomb.Bytes()) // fails once the client has closed
 	}, conn.Config{Compression: conn.Deflate}, 0)
-	if !isA[*wire.FrameSizeError](err) {
+	if !isA[*wire.IDError](err) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -98,11 +98,9 @@ func FuzzDistribute(f *testing.F) {
 	f.Add(7, []byte{0, 255, 0})
 	f.Add(1<<20, []byte{})
 	f.Fuzz(func(t *testing.T, total int, sizes []byte) {
-		if total < 0 || total > 1<<20 || len(sizes) > 1000 {
-			return
-		}
-		limits := make([]int, len(sizes))
-		for i, b := range sizes {
+		total &= 1<<20 - 1
+		limits := make([]int, min(len(sizes), 16)) // more of them find nothing more, slowly
+		for i, b := range sizes[:len(limits)] {
 			limits[i] = int(b) * int(b)
 		}
 		check(t, total, limits)

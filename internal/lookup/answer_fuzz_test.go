@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/lookup"
 )
 
@@ -24,11 +25,11 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte, most int) {
 		most = max(1, most)
-		before := allocated()
-		answer, _, err := lookup.Parse(status, body, most)
-		if grown := allocated() - before; grown > 1<<20+uint64(512*len(body)) {
+		limit := 1<<20 + uint64(512*len(body))
+		if grown := check.Allocated(limit, func() { _, _, _ = lookup.Parse(status, body, most) }); grown > limit {
 			t.Fatalf("%d bytes allocated for %d of input", grown, len(body))
 		}
+		answer, _, err := lookup.Parse(status, body, most)
 		if err != nil {
 			if len(answer.Addrs) != 0 {
 				t.Fatalf("%+v with the error %v", answer, err)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime/metrics"
 	"strings"
 	"testing"
 	"time"
@@ -97,13 +96,6 @@ func node(host string, port any) string {
 
 func nodes(entries ...string) string {
 	return `{"channels":["c"],"producers":[` + strings.Join(entries, ",") + `]}`
-}
-
-// allocated returns the bytes that this process has allocated so far.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/observe"
 )
 
@@ -74,6 +75,9 @@ func attrs(ev *Event) (attrs []slog.Attr) {
 	}
 	add(ev.NSQD != "", slog.String("nsqd", ev.NSQD))
 	add(ev.Err != nil, slog.Any("error", ev.Err))
+	if p, ok := errors.AsType[*handler.PanicError](ev.Err); ok {
+		add(true, slog.String("stack", string(p.Stack)))
+	}
 	add(ev.Retry > 0, slog.Duration("retry", ev.Retry.Round(time.Millisecond)))
 	switch ev.Kind {
 	case Backoff:

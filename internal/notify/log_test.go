@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +63,19 @@ func TestLog(t *testing.T) {
 			check.Want(t, "record", log.All()[0], tt.want)
 		})
 	}
+}
+
+// TestStackOfConn: a panic of a dialer or of a callback of TLS is logged with its stack.
+func TestStackOfConn(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		log, stack := &records{}, ""
+		q := New(slog.New(stackHandler{log.logger().Handler(), &stack}), "", "", nil)
+		q.Start()
+		q.Conn(DialError, "a:1", &conn.Error{Addr: "a:1", Phase: conn.PhaseTLS, Err: handler.NewPanicError("boom")}, 0)
+		wantClosed(t, q, time.Second, 0, true)
+		check.Want(t, "records", log.count(`error="nsqx: nsqd a:1: tls: panic: boom"`), 1)
+		check.Want(t, "stack", strings.Contains(stack, "TestStackOfConn"), true)
+	})
 }
 
 func connEvent(kind Kind, err error, retry time.Duration) Event {

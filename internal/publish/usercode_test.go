@@ -34,7 +34,7 @@ func TestCloseWithHangingUserCode(t *testing.T) {
 		"discoverer": {func(s *Settings) { s.Discover.Sources = []discover.Source{slowSource(time.Hour)} }, guard.Patience, 1},
 		"dialer": {func(s *Settings) {
 			s.Conn.DialContext = func(context.Context, string, string) (net.Conn, error) { hang(); return nil, errRefused }
-		}, guard.Patience, 1},
+		}, guard.Patience, 2}, // that of the dial, and that of the dialer
 		"telemetry": {func(s *Settings) { s.Telemetry = slowTelemetry{} }, CloseGrace, 1},
 	} {
 		check.Bubble(t, name, func(t *testing.T) {

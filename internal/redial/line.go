@@ -23,20 +23,23 @@ type line struct {
 	room     guard.Room                  // of the goroutine: its dials
 
 	// Guarded by set.mu.
-	wanted  bool       // dial again
-	unnamed time.Time  // since when nobody names it, or its connection ended after that; zero while it is named
-	lost    time.Time  // when its last connection ended
-	tried   bool       // a dial has succeeded or failed
-	running bool       // there is a goroutine
-	waiting bool       // it waits before the next dial
-	conn    *conn.Conn // nil unless connected
+	wanted  bool          // dial again
+	unnamed time.Time     // since when nobody names it, or its connection ended after that; zero while it is named
+	lost    time.Time     // when its last connection ended
+	tried   bool          // a dial has succeeded or failed
+	longest time.Duration // delay of a REQ that its nsqd accepts; 0 unless it has said so
+	running bool          // there is a goroutine
+	waiting bool          // it waits before the next dial, or is in doubt
+	doubt   bool          // see inDoubt
+	conn    *conn.Conn    // nil unless connected
 	renewal
 	reached     bool // it was connected once
 	dials       uint64
 	lastErr     error
 	retryAt     time.Time
-	unconfirmed []error    // of connections that ended after Set.Close
-	past        conn.Stats // of the connections that have ended, added up
+	unconfirmed []error      // of connections that ended after Set.Close
+	leaving     []*conn.Conn // that have ended, with messages that are not settled
+	past        conn.Stats   // of the other connections that have ended, added up
 }
 
 func newLine(s *Set, addr string) *line {
@@ -96,14 +99,14 @@ func (l *line) run(ctx context.Context, c *conn.Conn, first bool) {
 				l.wait(ctx, notify.DialError, err, dialPause(l.schedule, err))
 				continue
 			}
-			if !l.attach(c) {
+			if !l.inDoubt() && !l.attach(c) {
 				l.discard(c)
 				c = nil
 				continue
 			}
 		}
 		began := time.Now()
-		err := l.serve(c, &replaced)
+		err := l.serve(ctx, c, &replaced)
 		if replaced { // another goroutine serves the address
 			l.set.post(notify.Disconnect, l.addr, err, 0)
 			return
@@ -112,7 +115,7 @@ func (l *line) run(ctx context.Context, c *conn.Conn, first bool) {
 		if l.isAtOnce(c) {
 			pause = 0
 		}
-		l.wait(ctx, notify.Disconnect, err, pause)
+		l.wait(ctx, l.ended(err), err, pause)
 		c = nil
 	}
 	returned = true
@@ -131,12 +134,9 @@ func (l *line) dial(ctx context.Context, room *guard.Room) (*conn.Conn, error) {
 	cfg := &l.set.cfg
 	limited, cancel := context.WithTimeout(ctx, cfg.Conn.ConnectTimeout())
 	defer cancel()
-	c, err := guard.Within(limited, room, func() (*conn.Conn, error) { return conn.Dial(ctx, l.addr, cfg.Conn, cfg.Sub) }, l.discard)
+	c, err := guard.Within(limited, room, func() (*conn.Conn, error) { return conn.Dial(ctx, l.addr, cfg.Conn, l.subscription()) }, l.discard)
 	if err == guard.ErrHangs {
-		err = errDialHangs
-	}
-	if err != nil && !isConnError(err) {
-		err = &conn.Error{Addr: l.addr, Phase: conn.PhaseDial, Err: err}
+		err = &conn.Error{Addr: l.addr, Phase: conn.PhaseDial, Err: errDialHangs}
 	}
 	return c, err
 }
@@ -160,6 +160,7 @@ func (l *line) next(ctx context.Context, first bool) bool {
 	}
 	if ctx.Err() == nil && !s.closed && l.wanted && (first || !s.cfg.Lazy) {
 		l.dials++
+		l.waiting = l.doubt
 		return true
 	}
 	l.running = false
@@ -193,6 +194,7 @@ func (l *line) connected(c *conn.Conn) {
 	if overdue := l.set.cfg.Overdue; overdue != nil {
 		c.OnOverdue(func() { overdue(c) })
 	}
+	l.waiting, l.doubt = false, false
 	select {
 	case <-l.hurry: // it is connected now
 	default:
@@ -209,9 +211,12 @@ func (l *line) tellAttached() {
 }
 
 // serve runs a connection to its end. It sets replaced if the line has got another one meanwhile.
-func (l *line) serve(c *conn.Conn, replaced *bool) (err error) {
+func (l *line) serve(ctx context.Context, c *conn.Conn, replaced *bool) (err error) {
 	s := l.set
 	var helpers sync.WaitGroup
+	if l.inDoubt() {
+		helpers.Go(func() { l.attachLater(ctx, c) })
+	}
 	if s.cfg.Lazy {
 		helpers.Go(func() { closeIdle(c) })
 	}
@@ -226,6 +231,7 @@ func (l *line) serve(c *conn.Conn, replaced *bool) (err error) {
 func (l *line) detach(c *conn.Conn, err error) (replaced bool) {
 	s := l.set
 	s.mu.Lock()
+	l.learn(err)
 	replaced = l.isReplaced(c)
 	if replaced {
 		l.forgetReplaced(c)
@@ -238,7 +244,8 @@ func (l *line) detach(c *conn.Conn, err error) (replaced bool) {
 	if s.closed && err != nil {
 		l.unconfirmed = append(l.unconfirmed, err)
 	}
-	l.past = pastStats(l.past, c.Stats())
+	l.leaving = append(l.leaving, c)
+	l.addLeft()
 	s.announce()
 	s.trim() // its connection has kept it
 	s.mu.Unlock()

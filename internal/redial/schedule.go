@@ -47,6 +47,9 @@ func (l *line) pause(c *conn.Conn, err error, lasted time.Duration) time.Duratio
 		}
 		return dialPause(l.schedule, err)
 	}
+	if Lasting(err) {
+		return dialPause(l.schedule, err)
+	}
 	// What nsqd refuses of a publish is no sign that it is down, and a connection that has
 	// published may be dialled again at once.
 	useful := err == nil || c.Stats().Published > 0
@@ -64,9 +67,4 @@ func (l *line) pause(c *conn.Conn, err error, lasted time.Duration) time.Duratio
 func Lasting(err error) bool {
 	e, ok := errors.AsType[*conn.Error](err)
 	return ok && e.Permanent() && e.Phase != conn.PhaseStream
-}
-
-func isConnError(err error) bool {
-	_, ok := errors.AsType[*conn.Error](err)
-	return ok
 }

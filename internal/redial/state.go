@@ -1,6 +1,8 @@
 package redial
 
 import (
+	"slices"
+
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -92,7 +94,11 @@ func (s *Set) Stats() (all []observe.ConnStats) {
 
 // stats adds up an address. The caller holds mu.
 func (l *line) stats() observe.ConnStats {
+	l.addLeft()
 	s := observe.ConnStats{Stats: l.past, Connected: l.conn != nil, Dials: l.dials, Renewed: l.renewed, LastErr: l.lastErr}
+	for _, c := range l.leaving {
+		s.Stats = pastStats(s.Stats, c.Stats())
+	}
 	for _, c := range l.replaced {
 		s.Stats = addStats(s.Stats, c.Stats())
 	}
@@ -103,6 +109,18 @@ func (l *line) stats() observe.ConnStats {
 	}
 	s.Addr = l.addr
 	return s
+}
+
+// addLeft adds up the connections whose messages are all settled. The others still count: messages that
+// are settled after the end are lost. The caller holds mu.
+func (l *line) addLeft() {
+	l.leaving = slices.DeleteFunc(l.leaving, func(c *conn.Conn) bool {
+		s := c.Stats()
+		if s.InFlight == 0 {
+			l.past = pastStats(l.past, s)
+		}
+		return s.InFlight == 0
+	})
 }
 
 // pastStats are the counters of all connections that have ended.
@@ -118,6 +136,7 @@ func addStats(past, s conn.Stats) conn.Stats {
 	s.Published += past.Published
 	s.Received += past.Received
 	s.Bytes += past.Bytes
+	s.TooLarge += past.TooLarge
 	s.Finished += past.Finished
 	s.Requeued += past.Requeued
 	s.Touched += past.Touched

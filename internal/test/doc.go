@@ -35,13 +35,16 @@
 //	publish_header_test.go     headers and envelopes of publishes
 //	publish_nsqds_test.go      which nsqd gets a publish
 //	publish_shutdown_test.go   Shutdown of publishers and producers
+//	publish_tls_test.go        nsqds that require TLS
 //	ready_test.go              Ready and Healthy
 //	redial_test.go             dials after failures and lost connections
 //	redrive_test.go            Redrive
+//	requeue_delay_test.go      an old nsqd that accepts no long delay
 //	run_test.go                Run, the handler's context, concurrency
 //	settings_test.go           Pause, Resume, SetConcurrency, SetMaxInFlight
 //	shutdown_test.go           shutdown: handlers and messages
 //	shutdown_nsqd_test.go      shutdown: CLS, half-close, peers that misbehave
+//	toolarge_test.go           messages above MaxMessageSize
 //	usercode_test.go           panics and Goexit of handlers, hooks, loggers, errors
 //	usercode_conn_test.go      panics and Goexit of connections, dialers, secrets
 //	usercode_discover_test.go  discoverers, filters, dialers that hang

@@ -176,8 +176,9 @@ func publisherCallbacks() map[string]publisherCallback {
 			return options{nsqx.WithTelemetry(hostileTelemetry{method: method, m: m})}
 		}}
 	}
+	// A connection whose Close panics has ended all the same, once everything was confirmed.
 	for _, method := range []string{"DialContext", "AuthSecret", "Read", "Write", "Close", "CloseWrite", "SetReadDeadline", "SetWriteDeadline"} {
-		all["conn.Config."+method] = publisherCallback{instead: []string{"WithConn"}, opts: func(d *day, m *misbehaviour) options {
+		all["conn.Config."+method] = publisherCallback{silent: method == "Close", instead: []string{"WithConn"}, opts: func(d *day, m *misbehaviour) options {
 			return options{nsqx.WithConn(hostileConfig(d.config(), method, m))}
 		}}
 	}

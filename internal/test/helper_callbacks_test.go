@@ -72,9 +72,6 @@ func eachWay(t *testing.T, name string, made bool, f func(t *testing.T, m *misbe
 				full += " once"
 			}
 			bubble(t, full, func(t *testing.T) {
-				if slices.Contains(broken, name+" "+way) {
-					t.Skip("broken on this branch")
-				}
 				m := &misbehaviour{way: way, once: once, release: make(chan struct{})}
 				f(t, m)
 			})

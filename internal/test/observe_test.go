@@ -252,3 +252,37 @@ func TestPublisherEvents(t *testing.T) {
 		}
 	})
 }
+
+// TestLostAfterTheEnd: what is settled after the end of its connection counts as lost, in the counters of
+// the address, too.
+func TestLostAfterTheEnd(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		ends := make(chan error)
+		c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error { return <-ends }, nsqx.WithConcurrency(3))
+		stats := func(what string, lost uint64, inFlight int) {
+			t.Helper()
+			synctest.Wait()
+			got := c.Stats().Connections[0]
+			want(t, what+": lost", got.Lost, lost)
+			want(t, what+": in flight", got.InFlight, inFlight)
+			want(t, what+": received", got.Received-got.Lost-got.Finished-got.Requeued, 3-lost)
+		}
+		publish(s, 3)
+		stats("before", 0, 3)
+		s.Refuse(true)
+		s.Disconnect()
+		time.Sleep(time.Second)
+		stats("cut", 0, 0)
+		ends <- nil
+		stats("a success", 1, 0)
+		ends <- errBill
+		stats("a failure", 2, 0)
+		s.Refuse(false)
+		time.Sleep(20 * time.Second)
+		stats("connected again", 2, 0)
+		ends <- nil
+		stats("all", 3, 0)
+		close(ends)
+	})
+}

@@ -65,12 +65,25 @@ func (e *ShortMessageError) Error() string {
 }
 
 // IDError reports a message id that is not 16 hexadecimal characters. Such an id must not be sent:
-// with a newline in the id, the peer could inject commands.
+// with a newline in the id, the peer could inject commands. It has none of the bytes: in a corrupt
+// stream they may be anything, such as a secret.
 type IDError struct {
-	ID [IDLen]byte
+	At int // offset in the id of the first byte that is wrong
+}
+
+func newIDError(id *ID) error {
+	at := 0
+	for at < IDLen-1 && isHexByte(id[at]) {
+		at++
+	}
+	return &IDError{At: at}
+}
+
+func isHexByte(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
 func (e *IDError) Error() string {
-	return fmt.Sprintf("nsqx: message id %q is not %d hexadecimal characters: the stream is corrupt, or the peer is not nsqd",
-		e.ID[:], IDLen)
+	return fmt.Sprintf("nsqx: message id is not %d hexadecimal characters, from byte %d on: the stream is corrupt, or the peer is not nsqd",
+		IDLen, e.At)
 }

@@ -44,8 +44,8 @@ const (
 //
 // If n > 0, the frame is complete: n is its total length, and data aliases buf, without capacity to
 // append over the next frame. If n is 0 and err is nil, the frame is incomplete: need is its total
-// length, or 4 while its size is unknown. need is above len(buf) and limited by max, so a caller
-// may allocate need bytes.
+// length, or 4 while its size is unknown. need is above len(buf) and limited by max. typ is known
+// once buf has a frame header, and 0 before.
 //
 // The error is a *FrameSizeError or a *FrameTypeError, returned with the first byte that proves it:
 // the fourth byte of buf for a size that no frame may have, the eighth for a size that this type
@@ -66,7 +66,7 @@ func NextFrame(buf []byte, max int) (typ FrameType, data []byte, n, need int, er
 	}
 	n = sizeLen + int(size)
 	if n > len(buf) {
-		return 0, nil, 0, n, nil
+		return typ, nil, 0, n, nil
 	}
 	return typ, buf[HeaderLen:n:n], n, 0, nil
 }

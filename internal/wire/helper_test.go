@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 	"reflect"
-	"runtime/metrics"
 	"strings"
 	"testing"
 	"unicode"
@@ -85,13 +84,6 @@ func firstFailure(buf []byte, max int) int {
 const maxTest = 1 << 20 // largest message body in these tests
 
 const largest = 4 + 26 + maxTest // largest size of a frame with maxTest
-
-// allocated returns the bytes that this process has allocated so far.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
-}
 
 // printable fails unless text is safe in a log.
 func printable(t *testing.T, text string) {

@@ -15,7 +15,7 @@ func DecodeMessage(data []byte) (timestamp int64, attempts uint16, id ID, body [
 	}
 	p := (*ID)(data[10:MessageHeaderLen])
 	if !isHex(p) {
-		return 0, 0, ID{}, nil, &IDError{ID: *p}
+		return 0, 0, ID{}, nil, newIDError(p)
 	}
 	return int64(binary.BigEndian.Uint64(data)), binary.BigEndian.Uint16(data[8:]), *p, data[MessageHeaderLen:], nil
 }

@@ -1,0 +1,35 @@
+package redial
+
+import (
+	"errors"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+)
+
+// learn takes a hint from the end of a connection: see conn.RequeueDelayError. It is kept for as long as
+// the address is. The caller holds set.mu.
+func (l *line) learn(err error) {
+	hint, ok := errors.AsType[*conn.RequeueDelayError](err)
+	if ok && (l.longest == 0 || hint.Max < l.longest) {
+		l.longest = hint.Max
+	}
+}
+
+// subscription returns the subscription of the next connection.
+func (l *line) subscription() *conn.Subscription {
+	sub := l.set.cfg.Sub
+	longest := l.longestDelay()
+	if sub == nil || longest == 0 || sub.MaxRequeueDelay != 0 && sub.MaxRequeueDelay <= longest {
+		return sub
+	}
+	s := *sub
+	s.MaxRequeueDelay = longest
+	return &s
+}
+
+func (l *line) longestDelay() time.Duration {
+	l.set.mu.Lock()
+	defer l.set.mu.Unlock()
+	return l.longest
+}
