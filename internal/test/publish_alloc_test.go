@@ -69,7 +69,7 @@ func TestPublishAllAllocatesLittle(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		opt  nsqx.ProducerOption
-		most float64 // a message, beside 200 for all
+		most float64 // a message, beside 1000 for all, of which many are those of the peer
 	}{
 		"no envelope": {nsqx.WithCloseTimeout(0), 0},
 		"ids":         {nsqx.WithEnvelope(), 2},
@@ -87,7 +87,7 @@ func TestPublishAllAllocatesLittle(t *testing.T) {
 		})
 		wantErr(t, "Shutdown", p.Shutdown(ctx), nil)
 		t.Logf("%s: %.3f allocations a message", name, got/n)
-		if got > tt.most*n+200 {
+		if got > tt.most*n+1000 {
 			t.Errorf("%s: %.3f allocations a message, want at most %v", name, got/n, tt.most)
 		}
 	}
