@@ -14,6 +14,7 @@ import (
 // delivery. The first matching row decides:
 //
 //	when                                              nsqd hears     disposition
+//	Redrive published it for another channel          FIN            skip
 //	the connection is gone                            nothing        lost
 //	nil, also late                                    FIN            finish
 //	failed when nsqd no longer waits for an answer    nothing        expired
@@ -71,6 +72,7 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	                                                         WithDiscard
 //	crash guard            none                              WithCrashGuard
 //	oldest that is handled no limit                          WithSkipOlder
+//	envelopes              recognised, removed               WithoutEnvelopes
 //	message timeout        the server's                      WithMessageTimeout
 //	longest requeue delay  1 h                               WithMaxRequeueDelay
 //	shutdown               20 s                              WithShutdownTimeout

@@ -2,6 +2,9 @@ package nsqx
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/consume"
@@ -49,3 +52,24 @@ type OptionError struct {
 
 // Error names the option and what is allowed.
 func (e *OptionError) Error() string { return fmt.Sprintf("nsqx: %s %s", e.Option, e.Reason) }
+
+// RedriveChannelError is the error of a [Redrive] that finds nothing because its channel is new,
+// while other channels of the topic have messages: [WithRedriveChannel] chooses one of them. To keep
+// dead letters for later redrives, make the channel before, as nsqadmin does.
+type RedriveChannelError struct {
+	Topic, Channel string
+	Others         map[string]int64 // messages in other channels, by name; -1 if that is not known
+}
+
+// Error names the other channels.
+func (e *RedriveChannelError) Error() string {
+	var others []string
+	for _, name := range slices.Sorted(maps.Keys(e.Others)) {
+		if n := e.Others[name]; n >= 0 {
+			name += fmt.Sprintf(" (%d)", n)
+		}
+		others = append(others, name)
+	}
+	return fmt.Sprintf("nsqx: channel %s of topic %s is new and gets no earlier messages; choose a channel that has them by WithRedriveChannel: %s",
+		e.Channel, e.Topic, strings.Join(others, ", "))
+}

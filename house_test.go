@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"middleware", "internal/guard"},
 	{"conn"},
 	{"observe", "internal/override"},
-	{"internal/notify", "internal/pool"},
+	{"internal/notify", "internal/pool", "internal/redrive"},
 	{"internal/redial", "internal/discover", "internal/control"},
 	{"internal/publish"},
 	{"internal/consume"},

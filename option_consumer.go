@@ -33,6 +33,16 @@ func WithSampleRate(percent int) ConsumerOption {
 	})
 }
 
+// WithoutEnvelopes passes bodies to the codec as they are, and reads no headers: for a topic whose
+// bodies are not nsqx's and might begin like an envelope by chance. Defaults to off: an envelope is
+// recognised by its first five bytes, and removed.
+func WithoutEnvelopes() ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithoutEnvelopes")
+		c.consume.Sub.Plain = true
+	})
+}
+
 // WithMiddleware wraps the handler. The first is the outermost; later calls add further in.
 // Middleware sees errors, not panics, and a payload that does not decode as a
 // [*handler.DecodeError]. The outcome is decided outside of it: see OnSettle of [observe.Hooks].

@@ -21,7 +21,8 @@ func WithDeadLetter(topic string) ConsumerOption {
 }
 
 // WithPlainDeadLetter publishes dead letters as the payload alone, for consumers that cannot read
-// an envelope. Requires [WithDeadLetter]. Defaults to off.
+// an envelope. An empty payload, which a message with headers may have, is published in an envelope
+// all the same, since nsqd accepts no empty body. Requires [WithDeadLetter]. Defaults to off.
 func WithPlainDeadLetter() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithPlainDeadLetter")
@@ -44,8 +45,8 @@ func WithDeadLetterFunc(fn func(ctx context.Context, m *handler.Message, err err
 
 // WithCrashGuard gives a message up, unhandled, at the nth delivery or later: its handler may kill
 // the process, so that no run of it ever ends. 2 to 65535, and more than that of [WithMaxAttempts].
-// Deliveries that this process requeued unhandled do not count; those of deploys, lost connections
-// and other instances do, so choose a large number. Requires a dead letter, which says that the
+// Deliveries that this process requeued unhandled, or by retry.After(d, nil), do not count; those of
+// earlier processes, lost connections and other instances do, so choose a large number. Requires a dead letter, which says that the
 // message was not handled. Defaults to none: no message is given up that no handler has seen.
 func WithCrashGuard(attempts int) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {

@@ -107,6 +107,13 @@ func WithSendMiddleware(mw ...handler.SendMiddleware) ProducerOption {
 // PublishedAt of [handler.Message]. All consumers of the topic must be able to read an envelope:
 // nsqx's can, others call envelope.Split. Defaults to off: a body is the payload alone, without
 // headers, id and time.
+//
+// Headers that change what becomes of the message, such as its id (see envelope.Writer.Required), are
+// never left out: without room for them, or without WithEnvelope, the publish fails with
+// [ErrRejected]. The others are, beyond what nsqd accepts.
+//
+// With or without WithEnvelope, a payload that begins like an envelope is sent in one, so that it
+// arrives as it is. To publish an envelope, set Raw of [handler.Outgoing].
 func WithEnvelope() ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithEnvelope")

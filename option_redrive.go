@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/internal/lookup"
+	"github.com/nsqx/nsqx/internal/publish"
+	"github.com/nsqx/nsqx/internal/redrive"
 	"github.com/nsqx/nsqx/internal/wire"
 )
 
@@ -23,11 +27,13 @@ type redriveConfig struct {
 	rate    float64
 	limit   int
 	idle    time.Duration
+	all     bool              // WithRedriveAllChannels
+	http    map[string]string // WithRedriveHTTP
 }
 
 // WithRedriveChannel sets the channel of the dead-letter topic to consume. A new channel misses
 // what was published before, unless it is the topic's first: name an existing one to redrive its
-// messages. Defaults to "redrive".
+// messages. See [RedriveChannelError]. Defaults to "redrive".
 func WithRedriveChannel(channel string) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {
 		c.once("WithRedriveChannel")
@@ -36,6 +42,35 @@ func WithRedriveChannel(channel string) RedriveOption {
 			return
 		}
 		c.channel = channel
+	})
+}
+
+// WithRedriveAllChannels publishes messages to all channels of their topics, also to those that have
+// handled them, and adds no header to a message that came without: it is published as it was, for
+// consumers that cannot read an envelope. Defaults to off: see [Redrive].
+func WithRedriveAllChannels() RedriveOption {
+	return redriveOption(func(c *redriveConfig) {
+		c.once("WithRedriveAllChannels")
+		c.all = true
+	})
+}
+
+// WithRedriveHTTP names the HTTP address of an nsqd, as "host:port", "http://host:port" or
+// "https://host:port", by its address for clients, at which [Redrive] looks for channels. It may be
+// given for several nsqds. Defaults to the address that a nsqlookupd names, or else to the port
+// above that for clients: 4151 for 4150.
+func WithRedriveHTTP(nsqd, http string) RedriveOption {
+	return redriveOption(func(c *redriveConfig) {
+		if _, twice := c.http[nsqd]; twice {
+			c.fault("WithRedriveHTTP", "is given twice for "+nsqd)
+		}
+		if err := conn.CheckAddress(nsqd); err != nil {
+			c.fault("WithRedriveHTTP", "has a faulty address: "+err.Error())
+		}
+		if err := lookup.CheckAddress(http); err != nil {
+			c.fault("WithRedriveHTTP", "has a faulty HTTP address: "+err.Error())
+		}
+		c.http[nsqd] = http
 	})
 }
 
@@ -74,8 +109,31 @@ func WithRedriveIdle(d time.Duration) RedriveOption {
 	})
 }
 
+// channels returns what finds the channels of topics at the nsqds of a consumer.
+func (c *redriveConfig) channels(in *sharedConfig) *redrive.Channels {
+	client := in.lookupdClient.HTTPClient
+	if in.override != nil {
+		client = in.override.Client
+	}
+	return redrive.NewChannels(redrive.Config{
+		NSQDs: in.nsqds, HTTP: c.http, Lookupds: in.discover.Lookupds, Client: client, Allow: in.discover.Filter,
+	})
+}
+
+// publisher returns a publisher, for one nsqd alone unless nsqd is "".
+func (c *redriveConfig) publisher(nsqd string) (*Publisher, error) {
+	cfg := newProducerConfig([]ProducerOption{WithOptions(c.shared...), WithSendMiddleware(publish.NoteConfirmed)})
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if nsqd != "" {
+		cfg.nsqds, cfg.discover.Lookupds, cfg.discover.Sources = []string{nsqd}, nil, nil
+	}
+	return startPublisher(cfg)
+}
+
 func newRedriveConfig(opts []RedriveOption) *redriveConfig {
-	c := &redriveConfig{sharedConfig: newSharedConfig(), channel: "redrive", rate: 100, idle: 5 * time.Second}
+	c := &redriveConfig{sharedConfig: newSharedConfig(), channel: "redrive", rate: 100, idle: 5 * time.Second, http: make(map[string]string)}
 	for _, o := range opts {
 		if o != nil {
 			o.applyRedrive(c)

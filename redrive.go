@@ -1,17 +1,19 @@
 package nsqx
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"slices"
+	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
-	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/consume"
 	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/publish"
+	"github.com/nsqx/nsqx/internal/redrive"
 	"github.com/nsqx/nsqx/internal/wire"
 	"github.com/nsqx/nsqx/middleware"
 	"github.com/nsqx/nsqx/retry"
@@ -19,10 +21,11 @@ import (
 
 // RedriveReport counts what a [Redrive] did.
 type RedriveReport struct {
-	Redriven int // messages published again and confirmed
-	Failed   int // publishes that failed; the message is still a dead letter, or was tried again
-	Newer    int // dead letters published after the start of Redrive, which stay
-	NoOrigin int // dead letters that do not name their topic, if to is ""; they stay
+	Redriven  int // messages published again and confirmed
+	Failed    int // publishes that failed; the message is still a dead letter, or was tried again
+	Newer     int // dead letters published after the start of Redrive, which stay
+	NoOrigin  int // dead letters that do not name their topic, if to is ""; they stay
+	NoChannel int // dead letters whose channel no longer exists, if to is ""; they stay
 }
 
 // Redrive publishes the dead letters in the topic from to the topic to, or, if to is "", to the
@@ -30,13 +33,22 @@ type RedriveReport struct {
 // [WithRedriveLimit] is reached, or when ctx ends. Options are its own and those that services
 // share, such as [WithNSQD]. All faults of the arguments are reported together.
 //
+// If to is "", a message is for the channel that gave it up, which a header names: consumers of
+// nsqx finish it unhandled on the other channels, and count it in Stats.Skipped. Consumers on other
+// clients handle it on every channel, and see the envelope that the header is in. Redrive looks
+// whether the channel exists at the nsqd to which it publishes (see [WithRedriveHTTP]). If it does
+// not, the dead letter stays; if that cannot be known, it stays, too, and Redrive returns an error. A
+// message for another topic, or with [WithRedriveAllChannels], is for all channels.
+//
 // The idle time starts when every known nsqd was tried and one reached: Redrive does not wait for one
 // that is down, whose dead letters stay. If ctx ends, Redrive waits up to 20 s for publishes under
-// way, and returns ctx.Err() with the report.
+// way, and returns ctx.Err() with the report. If its channel is new, and others have messages, it
+// does nothing and returns a [*RedriveChannelError].
 //
-// A message is published as it was before, with its own headers and trace, and in an envelope only
-// if it came in one. Only its end is gone: a message that had expired is handled. The dead letter is finished when that is confirmed, so a message may be
-// published twice, but is never lost.
+// A message is published with its own headers and trace, and with those that name the first topic
+// that gave it up: see envelope.OriginTopic. Only its end is gone: one that had expired is handled.
+// The dead letter is finished when that is confirmed, so a
+// message may be published twice, but is never lost.
 //
 // A message that fails again returns to from. So that none circulates, Redrive leaves dead letters
 // that nsqd accepted after its start, by nsqd's clock against the local one. What it leaves it
@@ -51,21 +63,22 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 			cfg.fault("to", "is the topic that the dead letters are in")
 		}
 	}
-	both := WithOptions(cfg.shared...)
 	workers := int(min(max(cfg.rate/10, 1), 64)) // a message occupies a worker while it waits for its turn
-	in := newConsumerConfig(from, cfg.channel, []ConsumerOption{both, WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
+	in := newConsumerConfig(from, cfg.channel, []ConsumerOption{WithOptions(cfg.shared...),
+		WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
 		WithRetry(retry.Exponential(time.Second, time.Minute)), WithoutBackoff()})
 	in.consume.NoRegistration, in.consume.AnyTime = true, true
 	if err := errors.Join(errors.Join(cfg.faults...), in.validate()); err != nil {
 		return RedriveReport{}, err
 	}
-	publisher, err := NewPublisher(both)
+	r := &redriveRun{
+		cfg: cfg, to: to, began: time.Now(), every: time.Duration(float64(time.Second) / cfg.rate), maxSize: in.conn.Limits().MaxMessageSize,
+		channels: cfg.channels(&in.sharedConfig), logger: guard.Logger(in.logger).With("topic", from, "channel", cfg.channel),
+		over: make(chan struct{}), left: make(map[letter]struct{}), publishers: make(map[string]func() (*Publisher, error)),
+	}
+	unseen, err := r.unseen(ctx, from)
 	if err != nil {
 		return RedriveReport{}, err
-	}
-	r := &redrive{
-		cfg: cfg, to: to, began: time.Now(), every: time.Duration(float64(time.Second) / cfg.rate),
-		send: publisher.Send, over: make(chan struct{}), left: make(map[letter]struct{}),
 	}
 	c := consume.New(in.consume, r.handle) // without a codec, to redrive what does not decode, too
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -85,33 +98,39 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	})
 	err = c.Run(running)
 	watcher.Wait()
-	closing, done := context.WithTimeout(context.WithoutCancel(ctx), publish.CloseGrace)
-	defer done()
-	err = errors.Join(err, publisher.Shutdown(closing))
+	err = errors.Join(err, r.close(ctx))
 	if ctx.Err() != nil {
 		err = errors.Join(publish.Ended(ctx), err)
 	}
 	r.mu.Lock() // a worker may still run, if the telemetry hangs
 	defer r.mu.Unlock()
-	return r.report, err
+	if err == nil && r.report == (RedriveReport{}) {
+		err = unseen
+	}
+	return r.report, errors.Join(err, r.failure)
 }
 
-// redrive is one run of Redrive.
-type redrive struct {
+// redriveRun is one run of Redrive.
+type redriveRun struct {
 	cfg   *redriveConfig
 	to    string
 	began time.Time
 	every time.Duration
-	send  handler.Send
 	stop  func()        // ends the consumer
 	over  chan struct{} // closed by stop
 
-	mu     sync.Mutex
-	report RedriveReport
-	last   time.Time           // when a message last arrived or was published
-	next   time.Time           // when the next message may be published
-	taken  int                 // messages redriven or being redriven
-	left   map[letter]struct{} // messages that stay
+	maxSize  int // of a message
+	channels *redrive.Channels
+	logger   *slog.Logger
+
+	mu         sync.Mutex
+	publishers map[string]func() (*Publisher, error) // by the nsqd to which alone it publishes; "" for all; nil after close
+	failure    error                                 // the first that says why dead letters stay
+	report     RedriveReport
+	last       time.Time           // when a message last arrived or was published
+	next       time.Time           // when the next message may be published
+	taken      int                 // messages redriven or being redriven
+	left       map[letter]struct{} // messages that stay
 }
 
 // letter identifies a dead letter.
@@ -120,11 +139,11 @@ type letter struct {
 	id   handler.ID
 }
 
-// maxLeft limits the length of redrive.left. Letters beyond it are not counted.
+// maxLeft limits the length of redriveRun.left. Letters beyond it are not counted.
 const maxLeft = 1 << 20
 
 // watch returns when no message has arrived for the idle time, or the redrive is stopped.
-func (r *redrive) watch(ready <-chan struct{}) {
+func (r *redriveRun) watch(ready <-chan struct{}) {
 	select {
 	case <-ready:
 	case <-r.over:
@@ -143,7 +162,7 @@ func (r *redrive) watch(ready <-chan struct{}) {
 }
 
 // quiet returns how much of the idle time is left. It is above 0 while a message is being redriven.
-func (r *redrive) quiet() time.Duration {
+func (r *redriveRun) quiet() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.taken > r.report.Redriven {
@@ -153,18 +172,44 @@ func (r *redrive) quiet() time.Duration {
 }
 
 // handle redrives one message.
-func (r *redrive) handle(ctx context.Context, m *handler.Message) error {
+func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 	if m.Timestamp().After(r.began) {
 		return r.leave(m, &r.report.Newer, nil)
 	}
-	out := r.outgoing(m)
-	if wire.CheckTopic(out.Topic) != nil || out.Topic == m.Topic() { // headers are input
+	l := redrive.Open(m)
+	topic, channel, nsqd := cmp.Or(r.to, l.Topic), "", ""
+	if wire.CheckTopic(topic) != nil || topic == m.Topic() { // headers are input
 		return r.leave(m, &r.report.NoOrigin, nil)
+	}
+	if r.to == "" && !r.cfg.all {
+		if wire.CheckChannel(l.Channel) != nil {
+			return r.leave(m, &r.report.NoChannel, nil)
+		}
+		var err error
+		switch nsqd, err = r.channels.Where(ctx, m.NSQD(), topic, l.Channel); {
+		case nsqd == "" && err == nil:
+			return r.leave(m, &r.report.NoChannel, nil)
+		case nsqd == "":
+			r.mu.Lock()
+			r.failure = cmp.Or(r.failure, err)
+			r.mu.Unlock()
+			return r.leave(m, &r.report.Failed, err)
+		}
+		channel = l.Channel
+	}
+	body, err := l.Body(topic, channel, r.cfg.all, r.maxSize)
+	if err != nil {
+		return r.leave(m, &r.report.Failed, err)
+	}
+	send, err := r.sender(nsqd)
+	if err != nil {
+		return err
 	}
 	if err := r.turn(ctx); err != nil {
 		return err
 	}
-	err := r.send(ctx, out)
+	out := &handler.Outgoing{Topic: topic, NSQD: cmp.Or(nsqd, m.NSQD()), Raw: true, Messages: []handler.OutgoingMessage{{Body: body}}}
+	err = send(ctx, out)
 	if errors.Is(err, ErrRejected) { // it would be rejected each time
 		err = r.leave(m, &r.report.Failed, err)
 		r.mu.Lock()
@@ -178,9 +223,77 @@ func (r *redrive) handle(ctx context.Context, m *handler.Message) error {
 	return err
 }
 
+// unseen looks for messages in other channels of the topic, if the channel of the redrive is new. It
+// returns an error if there are some, and otherwise the one for a redrive that gets no message.
+func (r *redriveRun) unseen(ctx context.Context, from string) (unseen, err error) {
+	others, failure := r.channels.Of(ctx, from)
+	if _, exists := others[r.cfg.channel]; exists {
+		return nil, nil
+	}
+	e, found := &RedriveChannelError{Topic: from, Channel: r.cfg.channel, Others: others}, false
+	maps.DeleteFunc(others, func(_ string, n int64) bool { found = found || n > 0; return n == 0 })
+	switch {
+	case found:
+		return nil, e
+	case len(others) > 0:
+		return e, nil
+	case failure != nil && ctx.Err() == nil:
+		r.logger.WarnContext(ctx, "nsqx: redrive cannot tell whether other channels of the topic have messages", "error", failure)
+	}
+	return nil, nil
+}
+
+// sender returns the way to one nsqd alone, since the channel may not exist at others; to any if
+// nsqd is "".
+func (r *redriveRun) sender(nsqd string) (handler.Send, error) {
+	r.mu.Lock()
+	if r.publishers == nil {
+		r.mu.Unlock()
+		return nil, publish.ErrClosed
+	}
+	get := r.publishers[nsqd]
+	if get == nil {
+		get = sync.OnceValues(func() (*Publisher, error) { return r.cfg.publisher(nsqd) })
+		r.publishers[nsqd] = get
+	}
+	r.mu.Unlock()
+	p, err := get()
+	if err != nil {
+		return nil, err
+	}
+	return publish.Confirming(func(ctx context.Context, err error) {
+		r.logger.ErrorContext(ctx, "nsqx: telemetry has failed after a message was redriven", "error", err)
+	})(p.Send), nil
+}
+
+// close ends the publishers, together.
+func (r *redriveRun) close(ctx context.Context) error {
+	r.mu.Lock()
+	all := r.publishers
+	r.publishers = nil
+	r.mu.Unlock()
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), publish.CloseGrace)
+	defer done()
+	failures := make(chan error, len(all))
+	for _, get := range all {
+		go func() {
+			p, err := get()
+			if err == nil {
+				err = p.Shutdown(ctx)
+			}
+			failures <- err
+		}()
+	}
+	var err error
+	for range all {
+		err = errors.Join(err, <-failures)
+	}
+	return err
+}
+
 // leave counts a message that stays a dead letter. It requeues the message for so long that it does
 // not return while this Redrive waits for others.
-func (r *redrive) leave(m *handler.Message, counter *int, err error) error {
+func (r *redriveRun) leave(m *handler.Message, counter *int, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := letter{m.NSQD(), m.ID}
@@ -195,7 +308,7 @@ func (r *redrive) leave(m *handler.Message, counter *int, err error) error {
 }
 
 // turn waits until a message may be published. Otherwise it returns the answer for the message.
-func (r *redrive) turn(ctx context.Context) error {
+func (r *redriveRun) turn(ctx context.Context) error {
 	for {
 		wait, ok := r.take()
 		select {
@@ -219,7 +332,7 @@ func (r *redrive) turn(ctx context.Context) error {
 
 // take reserves the next turn, and returns how long to wait for it. If the limit allows no further
 // message, ok is false and wait is the time before the next call.
-func (r *redrive) take() (wait time.Duration, ok bool) {
+func (r *redriveRun) take() (wait time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.cfg.limit > 0 && r.taken >= r.cfg.limit {
@@ -236,7 +349,7 @@ func (r *redrive) take() (wait time.Duration, ok bool) {
 }
 
 // release undoes take.
-func (r *redrive) release() {
+func (r *redriveRun) release() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.taken--
@@ -244,7 +357,7 @@ func (r *redrive) release() {
 }
 
 // done counts a publish, and reports whether it was the last.
-func (r *redrive) done(err error) (last bool) {
+func (r *redriveRun) done(err error) (last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last = time.Now()
@@ -255,40 +368,4 @@ func (r *redrive) done(err error) (last bool) {
 	}
 	r.report.Redriven++
 	return r.report.Redriven == r.cfg.limit
-}
-
-// outgoing turns a dead letter back into the original message. It encodes the envelope itself,
-// since publishing would skip headers that do not fit, and telemetry would set another trace.
-func (r *redrive) outgoing(m *handler.Message) *handler.Outgoing {
-	headers, payload, _ := envelope.WriterOf(m.RawBody()) // an unreadable envelope is payload
-	out := &handler.Outgoing{Topic: r.to, NSQD: m.NSQD()}
-	if out.Topic == "" {
-		out.Topic, _ = headers.Get(envelope.DeadTopic)
-	}
-	undescribe(&headers)
-	headers.Delete(envelope.Expires)
-	headers.Limit = envelope.MaxLimit
-	out.Messages = []handler.OutgoingMessage{{Body: headers.AppendTo(nil, payload)}}
-	return out
-}
-
-// undescribe removes the headers of the dead letter: those that consume sets, and the trace headers
-// after them, which are those of the dead letter.
-func undescribe(headers *envelope.Writer) {
-	trace, traced := headers.Get(envelope.OriginTrace)
-	dead, described := envelope.DeadKeys(), false
-	var off []string
-	for key := range headers.All() {
-		described = described || key == envelope.DeadTopic
-		ofTrace := key == "traceparent" || key == "tracestate" || key == "baggage"
-		if slices.Contains(dead, key) || described && ofTrace {
-			off = append(off, key)
-		}
-	}
-	for _, key := range off {
-		headers.Delete(key)
-	}
-	if traced {
-		_ = headers.Set("traceparent", trace) // cannot fail: it was a header before
-	}
 }

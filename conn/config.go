@@ -137,6 +137,9 @@ type Subscription struct {
 	// FixedRDY keeps RDY at the connection's quota instead of what the connection can use. nsqd
 	// then delays messages of a quiet topic by up to its output-buffer-timeout. Defaults to false.
 	FixedRDY bool
+
+	// Plain delivers bodies as they are: none is searched for an envelope. Defaults to false.
+	Plain bool
 }
 
 // Compression is a compression algorithm.

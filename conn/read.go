@@ -237,6 +237,7 @@ func (r *reader) newRead() {
 	}
 	r.read, r.reads = &r.reads[0], r.reads[1:]
 	r.read.Source, r.read.At, r.read.Free = r.c, r.began, r.cur.free
+	r.read.Plain = r.c.sub != nil && r.c.sub.Plain
 	r.cur.held.Add(1)
 }
 

@@ -22,6 +22,11 @@ type Writer struct {
 	// to DefaultLimit. See [Writer.AppendTo] for what is omitted beyond Limit.
 	Limit int
 
+	// Verbatim makes AppendTo write any payload so that Split returns it: one that begins like an
+	// envelope is not merged, but has an envelope around it, without headers if there are none; so
+	// has an empty one, since nsqd accepts no empty body. Defaults to false.
+	Verbatim bool
+
 	entries []entry
 }
 
@@ -104,27 +109,28 @@ func (w *Writer) Len() int { return len(w.entries) }
 // AppendTo appends a body with the headers and payload to dst, and returns the extended slice.
 // Without headers the body is the payload alone. AppendTo never fails.
 //
-// If payload already has an envelope, the headers are merged: those of payload stay, in order,
-// unless w has the same key. If that envelope cannot be read, all of payload is payload, and
-// [Split] returns it unchanged.
+// If payload already has an envelope, the headers are merged, unless Verbatim is set: those of
+// payload stay, in order, unless w has the same key. If that envelope cannot be read, all of payload
+// is payload, and [Split] returns it unchanged.
 //
 // Headers beyond Limit, or beyond 64, are omitted: first baggage, then tracestate, then the largest
-// others, and last the reserved keys (traceparent, content-type, nsqx-*). Keys that start with "!"
-// are omitted only beyond MaxLimit or 64.
+// others, and last the reserved keys (traceparent, content-type, nsqx-*). Those that are required
+// (see [Writer.Required]) are omitted only beyond MaxLimit or 64.
 func (w *Writer) AppendTo(dst, payload []byte) []byte {
-	entries, payload := w.outgoing(payload)
+	entries, payload, bare := w.outgoing(payload)
+	if bare {
+		return append(dst, payload...)
+	}
 	size := sizeOf(entries)
 	dst = slices.Grow(dst, size+len(payload))
-	if size > 0 {
-		dst = binary.BigEndian.AppendUint32(dst, magic)
-		dst = append(dst, kind|version)
-		dst = appendLength(dst, size-prefix)
-		for _, e := range entries {
-			dst = append(dst, marked|byte(len(e.key)))
-			dst = append(dst, e.key...)
-			dst = appendLength(dst, len(e.value))
-			dst = append(dst, e.value...)
-		}
+	dst = binary.BigEndian.AppendUint32(dst, magic)
+	dst = append(dst, kind|version)
+	dst = appendLength(dst, size-prefix)
+	for _, e := range entries {
+		dst = append(dst, marked|byte(len(e.key)))
+		dst = append(dst, e.key...)
+		dst = appendLength(dst, len(e.value))
+		dst = append(dst, e.value...)
 	}
 	return append(dst, payload...)
 }
@@ -132,26 +138,32 @@ func (w *Writer) AppendTo(dst, payload []byte) []byte {
 // Size returns the number of bytes that AppendTo would append. If nsqd does not accept so many, the
 // payload may still fit without headers.
 func (w *Writer) Size(payload []byte) int {
-	entries, payload := w.outgoing(payload)
+	entries, payload, bare := w.outgoing(payload)
+	if bare {
+		return len(payload)
+	}
 	return sizeOf(entries) + len(payload)
 }
 
-// outgoing returns the headers to write, merged with those of payload, and the rest of payload.
-func (w *Writer) outgoing(payload []byte) ([]entry, []byte) {
-	entries := w.entries
-	if len(entries) > 0 && Is(payload) {
-		if merged, rest, err := WriterOf(payload); err == nil {
+// outgoing returns the headers to write, merged with those of payload, and the rest of payload. bare
+// says that it needs no envelope.
+func (w *Writer) outgoing(payload []byte) (entries []entry, rest []byte, bare bool) {
+	entries = w.entries
+	if len(entries) > 0 && !w.Verbatim && Is(payload) {
+		if merged, inner, err := WriterOf(payload); err == nil {
 			for _, e := range entries {
 				merged.put(e)
 			}
-			entries, payload = merged.entries, rest
+			entries, payload = merged.entries, inner
 		}
 	}
 	limit := w.Limit
 	if limit <= 0 {
 		limit = DefaultLimit
 	}
-	return fit(entries, min(limit, MaxLimit)), payload
+	entries = fit(entries, min(limit, MaxLimit))
+	around := w.Verbatim && (len(payload) == 0 || Is(payload))
+	return entries, payload, len(entries) == 0 && !around
 }
 
 func check(key, value string) error {

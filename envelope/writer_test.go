@@ -148,3 +148,54 @@ func TestDeadLetterRoundTrip(t *testing.T) {
 		})
 	}
 }
+
+// TestVerbatim: Split returns any payload as it was written, and no body is empty.
+func TestVerbatim(t *testing.T) {
+	inner := string(raw("x", "k", "1"))
+	for name, c := range map[string]struct {
+		headers []string
+		payload string
+		plain   bool // without an envelope
+	}{
+		"plain":                {nil, "payload", true},
+		"empty":                {nil, "", false},
+		"an envelope":          {nil, inner, false},
+		"malformed":            {nil, string(golden("")[:30]), false},
+		"headers":              {[]string{"a", "1"}, "payload", false},
+		"headers, envelope":    {[]string{"a", "1", "k", "2"}, inner, false},
+		"headers that are cut": {[]string{"a", strings.Repeat("x", 5000)}, inner, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := writer(t, c.headers...)
+			w.Verbatim = true
+			body := w.AppendTo(nil, []byte(c.payload))
+			check.Want(t, "Size", w.Size([]byte(c.payload)), len(body))
+			check.Want(t, "plain", !envelope.Is(body), c.plain)
+			_, payload := split(t, body)
+			check.Want(t, "payload", payload, c.payload)
+			check.Want(t, "empty", len(body) == 0, false)
+		})
+	}
+}
+
+// TestRequired: which headers are never omitted for the limit, and when there is no room for them.
+func TestRequired(t *testing.T) {
+	for key, want := range map[string]bool{
+		"!zip": true, envelope.RedriveChannel: true, "nsqx-id": true, "NSQX-Key": true, "nsqx-not-before": true, "nsqx-expires": true,
+		"traceparent": false, "content-type": false, "nsqx-dlq-topic": false, "nsqx-redrives": false, "a": false,
+	} {
+		w := writer(t, "a", "1", key, strings.Repeat("x", 100), "b", "2")
+		w.Limit = 20
+		got, ok := w.Required()
+		check.Want(t, key+" required", ok, want)
+		if want {
+			check.Want(t, "key", got, strings.ToLower(key))
+		}
+		written, _, _ := envelope.WriterOf(w.AppendTo(nil, []byte("payload")))
+		_, kept := written.Get(key)
+		check.Want(t, key+" written", kept, want)
+		check.Want(t, "complete", w.Complete([]byte("payload")), true)
+	}
+	w := writer(t, "!a", strings.Repeat("x", 9000), "!b", strings.Repeat("x", 9000))
+	check.Want(t, "complete beyond MaxLimit", w.Complete(nil), false)
+}

@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/nsqx/nsqx/envelope"
@@ -27,8 +28,8 @@ func (m *Message) delivery() *Delivery { return (*Delivery)(m) }
 func (d *Delivery) origin() *Delivery { return d.Message().origin().delivery() }
 
 // Init makes d a delivery that was read with r; nil for no source. timestamp is nsqd's, in
-// nanoseconds since 1970. If body has an envelope and r is not nil, Body becomes the payload
-// behind the envelope.
+// nanoseconds since 1970. If body has an envelope, and r is not nil and not Plain, Body becomes the
+// payload behind the envelope.
 //
 // d must be zero. One goroutine must initialize all messages of r, before the first of them is
 // released.
@@ -39,7 +40,7 @@ func (d *Delivery) Init(r *Read, id ID, attempts uint16, timestamp int64, body [
 		return
 	}
 	r.messages++
-	if envelope.Is(body) {
+	if !r.Plain && envelope.Is(body) {
 		d.Message().open()
 	}
 }
@@ -110,6 +111,19 @@ func (d *Delivery) AnswerBy() (instant time.Duration, ok bool) {
 func (d *Delivery) Answerable() bool {
 	by, ok := d.AnswerBy()
 	return !ok || d.read.Source.Terms().Now() < by
+}
+
+// ForAnotherChannel reports whether a redrive has published the message for another channel of its
+// topic (see envelope.RedriveChannel), so that it is not to be handled here.
+func (d *Delivery) ForAnotherChannel() bool {
+	o := d.origin()
+	if o.state.Load()&addressed == 0 { // nearly always
+		return false
+	}
+	m := o.Message()
+	topic, channel, ok := strings.Cut(m.Header(envelope.RedriveChannel), "/")
+	// A dead letter may keep the header that its message had.
+	return ok && topic == m.Topic() && channel != m.Channel() && m.Header(envelope.DeadTopic) == ""
 }
 
 // HasOwnContext reports whether the handler's context can end for a reason that other messages

@@ -14,17 +14,18 @@ func (m *Message) open() {
 	x.enveloped, x.raw = true, m.Body
 	m.extra.Store(x)
 	var state uint32
+	if _, ok := h.Get(envelope.RedriveChannel); ok {
+		state = addressed
+	}
 	if isScheduled(h) {
-		state = scheduled
+		state |= scheduled
 	}
 	if err == nil {
 		m.Body = payload
 	} else {
 		state |= unreadable
 	}
-	if state != 0 {
-		m.state.Store(state)
-	}
+	m.state.Store(state)
 }
 
 // envelopeError returns why the envelope cannot be read; nil if it can.

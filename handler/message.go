@@ -42,6 +42,7 @@ const (
 	ended                  // the handler has returned: its context is canceled
 	expired                // nsqd has said that it no longer waits
 	unreadable             // the envelope of the body cannot be read
+	addressed              // it has the header envelope.RedriveChannel
 	released               // the memory of the body is given back
 	scheduled              // a header says when the message may be handled, or until when
 )

@@ -11,12 +11,13 @@ const (
 	Requeue                        // REQ: again, after Outcome.Delay
 	Drop                           // FIN: given up; the message is discarded
 	DeadLetter                     // FIN: given up, after it was published to the dead-letter topic
+	Skip                           // FIN: not handled; Redrive published it for another channel
 	Interrupted                    // REQ 0: failed because of the shutdown
 	Expired                        // no answer: failed after nsqd had stopped waiting
 	Lost                           // no answer: the connection is gone
 )
 
-var dispositions = [...]string{"pending", "finish", "requeue", "drop", "dead_letter", "interrupted", "expired", "lost"}
+var dispositions = [...]string{"pending", "finish", "requeue", "drop", "dead_letter", "skip", "interrupted", "expired", "lost"}
 
 // String returns the name that logs, metrics and spans use.
 func (d Disposition) String() string {

@@ -16,6 +16,7 @@ func TestDispositionNames(t *testing.T) {
 		handler.Requeue:     "requeue",
 		handler.Drop:        "drop",
 		handler.DeadLetter:  "dead_letter",
+		handler.Skip:        "skip",
 		handler.Interrupted: "interrupted",
 		handler.Expired:     "expired",
 		handler.Lost:        "lost",

@@ -10,6 +10,7 @@ import (
 type Read struct {
 	Source Source        // not nil
 	At     time.Duration // since Terms.Start
+	Plain  bool          // bodies are not searched for an envelope
 
 	// Free, unless nil, is called once all of the messages are released: nothing reads the
 	// memory of their bodies any more. It must not be set after the first Init.

@@ -26,9 +26,14 @@ type Outgoing struct {
 	// each message: with its own headers, at most Limit bytes are sent.
 	Headers envelope.Writer
 
+	// Raw says that bodies are as [Message.RawBody] returns them: one that begins with an envelope
+	// is published as it is, or merged with headers. Otherwise such a body is a payload like any
+	// other, and has an envelope around it, so that a consumer's handler gets it unchanged.
+	Raw bool
+
 	// Envelope says that consumers of the topic can read an envelope; see WithEnvelope. Messages
 	// then get an id, unless they have one, and the time of the publish. If false, no headers are
-	// sent.
+	// sent, and a publish with a header that is required (see envelope.Writer.Required) is rejected.
 	Envelope bool
 
 	// NSQD is the address of the nsqd to prefer; "" for any. After the publish it is the nsqd

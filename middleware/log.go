@@ -20,6 +20,8 @@ import (
 // Records are written under the handler's context, so a slog.Handler finds the trace there. A
 // panic is recovered from, as by [Recover].
 //
+// A logger that panics loses the record, and does not change the answer of the handler.
+//
 // A nil logger means slog.Default at the time of the call.
 func Log(logger *slog.Logger, opts ...LogOption) handler.Middleware {
 	if logger == nil {
@@ -84,16 +86,23 @@ func (l *log) middleware(next handler.Raw) handler.Raw {
 		}
 		start := time.Now()
 		err := next(ctx, m)
-		level, text := l.levelOf(err)
-		if l.logger.Enabled(ctx, level) {
-			l.write(ctx, level, text, m, time.Since(start), err)
-		}
+		l.record(ctx, m, start, err)
 		return err
+	}
+}
+
+// record writes the record of one message, if the logger wants it. A panic of the logger, or of the
+// error's methods, loses the record: the answer of the handler stays.
+func (l *log) record(ctx context.Context, m *handler.Message, start time.Time, err error) {
+	defer func() { _ = recover() }()
+	if level, text := l.levelOf(err); l.logger.Enabled(ctx, level) {
+		l.write(ctx, level, text, m, time.Since(start), err)
 	}
 }
 
 // wantsAny reports whether any result could become a record.
 func (l *log) wantsAny(ctx context.Context) bool {
+	defer func() { _ = recover() }()
 	return l.logger.Enabled(ctx, l.failure.Level()) ||
 		l.logger.Enabled(ctx, l.panic.Level()) ||
 		l.logger.Enabled(ctx, l.success.Level())

@@ -200,6 +200,37 @@ func TestLogGoexit(t *testing.T) {
 	check.Want(t, "records of a handler that never answered", len(written()), 0)
 }
 
+// TestLogPanics: a logger that panics loses the record; the answer of the handler stays, and a
+// message that was handled is not handled again.
+func TestLogPanics(t *testing.T) {
+	for name, h := range map[string]panickingHandler{"Handle": {inHandle: true}, "Enabled": {inEnabled: true}} {
+		for _, err := range []error{nil, errBusy} {
+			runs := 0
+			got := run(newSource(t).message("body"), middleware.Log(slog.New(h)), func(context.Context, *handler.Message) error {
+				runs++
+				return err
+			})
+			check.WantErr(t, name, got, err)
+			check.Want(t, "runs", runs, 1)
+		}
+	}
+}
+
+type panickingHandler struct{ inHandle, inEnabled bool }
+
+func (h panickingHandler) Enabled(context.Context, slog.Level) bool {
+	if h.inEnabled {
+		panic("Enabled")
+	}
+	return true
+}
+
+func (h panickingHandler) Handle(context.Context, slog.Record) error { panic("Handle") }
+
+func (h panickingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+func (h panickingHandler) WithGroup(string) slog.Handler { return h }
+
 func TestLogDefaultLogger(t *testing.T) {
 	before := slog.Default()
 	defer slog.SetDefault(before)

@@ -28,11 +28,12 @@ func (s *Server) Option() nsqx.Option { return Option(s) }
 // One Option may be given to any number of consumers, but only once to each.
 func Option(servers ...*Server) nsqx.Option {
 	servers = slices.Clone(servers)
-	nodes := new(override.Nodes)
+	all := func() []*Server { return servers }
+	nodes := &override.Nodes{Client: httpTo(all, nil)}
 	for _, s := range servers {
 		nodes.Addrs = append(nodes.Addrs, s.Addr())
 	}
-	nodes.Edit = dialInMemory(func() []*Server { return servers })
+	nodes.Edit = dialInMemory(all)
 	return nsqx.WithDiscoverer(nodes)
 }
 
@@ -45,7 +46,8 @@ func Option(servers ...*Server) nsqx.Option {
 // Only one of Network, Option and LookupdOption may be given to a service.
 func Network(servers ...*Server) nsqx.Option {
 	servers = slices.Clone(servers)
-	return nsqx.WithDiscoverer(&override.Nodes{Keep: true, Edit: dialInMemory(func() []*Server { return servers })})
+	all := func() []*Server { return servers }
+	return nsqx.WithDiscoverer(&override.Nodes{Keep: true, Client: httpTo(all, nil), Edit: dialInMemory(all)})
 }
 
 // dialInMemory returns a function that lets a service dial servers.

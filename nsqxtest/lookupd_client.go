@@ -21,17 +21,18 @@ func (l *Lookupd) Option() nsqx.Option { return LookupdOption(l) }
 func LookupdOption(lookupds ...*Lookupd) nsqx.Option {
 	lookupds = slices.Clone(lookupds)
 	byHost := make(transport)
-	nodes := &override.Nodes{Client: &http.Client{Transport: byHost}}
-	for _, l := range lookupds {
-		byHost[l.addr] = l
-		nodes.Lookupds = append(nodes.Lookupds, l.addr)
-	}
-	nodes.Edit = dialInMemory(func() (servers []*Server) {
+	all := func() (servers []*Server) {
 		for _, l := range lookupds {
 			servers = append(servers, l.all()...)
 		}
 		return servers
-	})
+	}
+	nodes := &override.Nodes{Client: httpTo(all, byHost)}
+	for _, l := range lookupds {
+		byHost[l.addr] = l
+		nodes.Lookupds = append(nodes.Lookupds, l.addr)
+	}
+	nodes.Edit = dialInMemory(all)
 	return nsqx.WithDiscoverer(nodes)
 }
 

@@ -43,6 +43,7 @@ type Server struct {
 	closed     bool
 	stopped    bool // by Stop or Kill
 	refusing   bool
+	noHTTP     bool
 	frozen     Direction
 	dials      int
 	conns      []*ServerConn // in dial order, until the write loop ends

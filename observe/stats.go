@@ -30,6 +30,10 @@ type Stats struct {
 	Finished, Requeued, Dropped, DeadLettered uint64
 	Interrupted, Expired, Lost                uint64
 
+	// Skipped counts messages that Redrive published for another channel, and that were finished
+	// unhandled on this one.
+	Skipped uint64
+
 	// GivenBack counts deliveries, of those in Requeued, that no handler saw: they waited for too
 	// long, had no room, or the consumer was paused or its breaker opened.
 	GivenBack uint64

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/check"
+	"github.com/nsqx/nsqx/internal/lookup"
 	"github.com/nsqx/nsqx/internal/wire"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
@@ -33,6 +35,21 @@ type hostile struct{}
 
 func (hostile) Error() string { panic("Error") }
 func (hostile) Unwrap() error { panic("Unwrap") }
+
+// strangeAnswer is the error of an nsqlookupd whose answer is no text.
+func strangeAnswer(t *testing.T) error {
+	strange := roundTrip(func(r *http.Request) (*http.Response, error) { return nil, errors.New("\x00") })
+	c, err := lookup.NewClient("nsqlookupd:4161", lookup.Config{HTTPClient: &http.Client{Transport: strange}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Lookup(t.Context(), "orders")
+	return err
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestErrorTypes(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Err: errors.New("refused")}
@@ -55,6 +72,8 @@ func TestErrorTypes(t *testing.T) {
 		"canceled":            {errors.Join(errBill, context.Canceled), "canceled"},
 		"shutdown":            {handler.ErrShutdown, "canceled"},
 		"connection lost":     {retry.After(0, handler.ErrConnLost), "canceled"},
+		"nsqlookupd refuses":  {fmt.Errorf("poll: %w", &lookup.Error{Status: 503, Err: errBill}), "503"},
+		"nsqlookupd answers":  {strangeAnswer(t), "protocol_error"}, // not the name of an internal type
 		"typed":               {&fs.PathError{Err: errBill}, "*fs.PathError"},
 		"ErrorType method":    {retry.Permanent(named{errBill}), "no_credit"},
 		"wrapped":             {fmt.Errorf("a: %w", retry.Permanent(fmt.Errorf("b: %w", backoff.Permanent(dial)))), "*net.OpError"},

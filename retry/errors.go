@@ -31,8 +31,12 @@ func Drop(err error) error {
 // which means at once. nsqd shortens d to its -max-req-timeout.
 //
 // With a non-nil err the attempt has failed, and the consumer's limits on attempts and age apply.
-// With a nil err it has not failed, and the message may be requeued any number of times. The result
-// is never nil, since a nil error would finish the message.
+// With a nil err it has not failed, and no limit applies: the message may be requeued any number of
+// times. The result is never nil, since a nil error would finish the message.
+//
+// When a later attempt fails, the age of the message includes its delays, and deliveries requeued
+// with a nil err count as attempts only if the consumer does not remember them: it remembers the last
+// 2048 messages at least, and nothing of earlier processes or of other instances.
 func After(d time.Duration, err error) error {
 	action := Delay
 	if err == nil {

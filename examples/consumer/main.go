@@ -3,6 +3,9 @@
 //	go run ./examples/consumer -nsqd 127.0.0.1:4150 -topic orders -channel printer
 //
 // It then drains: running handlers finish, and waiting messages are requeued.
+//
+// What it prints it finishes, so that it is gone from the channel. It does not do that to dead
+// letters, which may be the only copies: it requeues them for a minute, unless -finish is given.
 package main
 
 import (
@@ -15,11 +18,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/middleware"
+	"github.com/nsqx/nsqx/retry"
 )
 
 func main() {
@@ -40,6 +46,7 @@ func run(ctx context.Context, args []string, out, status io.Writer) error {
 	nsqd := flags.String("nsqd", "127.0.0.1:4150", "`address` of nsqd")
 	topic := flags.String("topic", "orders", "topic to consume")
 	channel := flags.String("channel", "printer#ephemeral", "channel of the topic")
+	finish := flags.Bool("finish", false, "finish dead letters, too: they are gone from the channel then")
 	concurrency := flags.Int("concurrency", 4, "maximum number of messages handled at once")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -50,6 +57,9 @@ func run(ctx context.Context, args []string, out, status io.Writer) error {
 	show := func(ctx context.Context, body string) error {
 		m := handler.FromContext(ctx)
 		_, err := fmt.Fprintf(out, "%s  attempt %d  %#q\n", m.ID, m.Attempts, body)
+		if err == nil && m.Header(envelope.DeadTopic) != "" && !*finish {
+			return retry.After(time.Minute, nil)
+		}
 		return err // a message that was not printed is delivered again
 	}
 	logger := slog.New(slog.NewTextHandler(status, nil))

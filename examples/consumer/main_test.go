@@ -18,6 +18,7 @@ import (
 	"github.com/nsqio/nsq/nsqd"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -71,6 +72,31 @@ func TestUnprintedMessageIsRequeued(t *testing.T) {
 	for _, text := range []string{"broken pipe", "finished=0 requeued=1"} {
 		if !strings.Contains(status.String(), text) {
 			t.Errorf("no %q in:\n%s", text, &status)
+		}
+	}
+}
+
+// TestDeadLettersStay: a dead letter is printed and requeued, unless -finish is given.
+func TestDeadLettersStay(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		left int
+	}{{nil, 1}, {[]string{"-finish"}, 0}} {
+		d := startNSQD(t)
+		var headers envelope.Writer
+		if err := headers.Set(envelope.DeadTopic, "orders"); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, d, string(headers.AppendTo(nil, []byte("dead"))), "alive")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		out := &sink{lines: 2, full: cancel}
+		args := append([]string{"-nsqd", d.RealTCPAddr().String(), "-channel", "test"}, tt.args...)
+		if err := run(ctx, args, out, io.Discard); err != nil {
+			t.Fatalf("run: %v", err)
+		}
+		if n := unfinished(d); n != tt.left {
+			t.Errorf("%q: nsqd has %d unfinished messages, want %d", tt.args, n, tt.left)
 		}
 	}
 }

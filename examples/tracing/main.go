@@ -100,7 +100,7 @@ func run(ctx context.Context, args []string, out, status io.Writer) (err error) 
 		stop()
 		err = errors.Join(err, <-ended)
 	}()
-	if err := s.scenario(ctx, opts, out); err != nil {
+	if err := s.scenario(ctx, opts, nsqx.WithRedriveHTTP(addr, d.RealHTTPAddr().String()), out); err != nil {
 		return err
 	}
 	if err := scrape(ctx, t.metrics, l); err != nil || !*serve {
@@ -111,7 +111,7 @@ func run(ctx context.Context, args []string, out, status io.Writer) (err error) 
 }
 
 // scenario sells and charges the first orders, redrives one and prints its trace.
-func (s *shop) scenario(ctx context.Context, opts nsqx.Option, out io.Writer) error {
+func (s *shop) scenario(ctx context.Context, opts nsqx.Option, nsqdHTTP nsqx.RedriveOption, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("not done after 30 s"))
 	defer cancel()
 
@@ -133,7 +133,7 @@ func (s *shop) scenario(ctx context.Context, opts nsqx.Option, out io.Writer) er
 	s.Printf("✓ %d orders settled", sold)
 
 	s.unblocked.Store(true)
-	report, err := nsqx.Redrive(ctx, deadTopic, "", opts, nsqx.WithRedriveIdle(500*time.Millisecond))
+	report, err := nsqx.Redrive(ctx, deadTopic, "", opts, nsqdHTTP, nsqx.WithRedriveIdle(500*time.Millisecond))
 	if err = errors.Join(err, s.wait(ctx, 1)); err != nil {
 		return err
 	}

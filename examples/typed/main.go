@@ -79,7 +79,8 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	// The next release can decode the dead letter, so redrive it.
 	l.Printf("\n  billing 1.2 is deployed, which also accepts cents as text\n\n")
 	return deploy(ctx, l, "1.2", contract.TolerantOrders(), settled, opts, func() error {
-		report, err := nsqx.Redrive(ctx, contract.DeadOrders, "", opts, nsqx.WithRedriveIdle(300*time.Millisecond))
+		report, err := nsqx.Redrive(ctx, contract.DeadOrders, "", opts, nsqx.WithRedriveIdle(300*time.Millisecond),
+			nsqx.WithRedriveHTTP(d.RealTCPAddr().String(), d.RealHTTPAddr().String())) // not needed with port 4151
 		l.Printf("operator     %d dead letter redriven to its original topic", report.Redriven)
 		if err = errors.Join(err, wait(ctx, settled, 1)); err != nil {
 			return err

@@ -92,7 +92,7 @@ func (c *Consumer) rescueBatch(msgs []*handler.Message, err error) {
 // settleBatch is settle for batches. The outcome of each message is that of settle for its answer.
 func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
 	return func(ctx context.Context, msgs []*handler.Message) error {
-		msgs = c.guardBatch(msgs)
+		msgs = c.dropUnhandled(msgs)
 		if len(msgs) == 0 {
 			return nil
 		}
@@ -113,39 +113,21 @@ func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
 	}
 }
 
-// guardBatch settles what has no body, reaches the crash guard or comes too late, and returns the other
-// messages.
-func (c *Consumer) guardBatch(msgs []*handler.Message) []*handler.Message {
-	var alive, refused []*handler.Message
-	var why []error
+// dropUnhandled settles what no handler is to see, and returns the other messages.
+func (c *Consumer) dropUnhandled(msgs []*handler.Message) []*handler.Message {
 	for i, m := range msgs {
-		d := (*handler.Delivery)(m)
-		err := d.Fault()
-		if err == nil {
-			err = c.refusal(d)
+		if done, _ := c.settleUnhandled(m.Context(), (*handler.Delivery)(m)); !done {
+			continue
 		}
-		switch {
-		case err == nil && refused != nil:
-			alive = append(alive, m)
-		case err != nil:
-			if refused == nil { // rare
-				alive = append(alive, msgs[:i]...)
+		alive := slices.Clone(msgs[:i]) // msgs is the caller's
+		for _, m := range msgs[i+1:] {
+			if done, _ := c.settleUnhandled(m.Context(), (*handler.Delivery)(m)); !done {
+				alive = append(alive, m)
 			}
-			refused, why = append(refused, m), append(why, err)
 		}
+		return alive
 	}
-	if refused == nil {
-		return msgs
-	}
-	forEach(refused, func(m *handler.Message) {
-		d := (*handler.Delivery)(m)
-		if err := d.Fault(); err != nil {
-			c.settleUnread(m.Context(), d, err)
-			return
-		}
-		d.SetOutcome(c.decide(m.Context(), d, why[slices.Index(refused, m)]))
-	})
-	return alive
+	return msgs
 }
 
 // readableBatch is readable for batches.

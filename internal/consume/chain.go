@@ -5,6 +5,7 @@ import (
 
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/guard"
+	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/middleware"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -48,7 +49,7 @@ func (c *Consumer) buildDead() {
 			observing = t.Producer(info)
 		}
 	}
-	c.sendDead = handler.ChainSend(observing)(c.dead.Transmit)
+	c.sendDead = handler.ChainSend(publish.Confirming(c.logLate), observing, publish.NoteConfirmed)(c.dead.Transmit)
 }
 
 // info is what telemetry gets to know.
@@ -92,7 +93,8 @@ func (c *Consumer) process(d *handler.Delivery) handler.Outcome {
 	return c.handle(d.Context(), d.Message())
 }
 
-// rescue settles a message whose chain was ended by runtime.Goexit. A decision that was made stays.
+// rescue settles a message whose chain, or an earlier rescue, was ended by runtime.Goexit. A decision
+// that was made stays.
 func (c *Consumer) rescue(d *handler.Delivery, err error) handler.Outcome {
 	return c.rescueUnder(d.Context(), d, err)
 }
@@ -101,10 +103,14 @@ func (c *Consumer) rescueUnder(ctx context.Context, d *handler.Delivery, err err
 	out := d.Outcome()
 	if out.Disposition == handler.Pending {
 		out = c.settleFallback(ctx, d, err)
-		d.SetOutcome(out)
 		c.events.Settled(d.Message())
 	}
 	return out
+}
+
+// logLate logs what telemetry did after a dead letter was confirmed.
+func (c *Consumer) logLate(ctx context.Context, err error) {
+	c.logger.ErrorContext(ctx, "nsqx: telemetry has failed after a dead letter was confirmed", "error", err)
 }
 
 // logPanic logs a panic with its stack.

@@ -13,7 +13,7 @@ type DeadLetterFunc func(ctx context.Context, m *handler.Message, cause error) e
 func (DeadLetterFunc) Configured() bool { return true }
 
 // Keep calls the function, for as long as nsqd's max-msg-timeout allows.
-func (f DeadLetterFunc) Keep(ctx context.Context, _ Env, d *handler.Delivery, cause error) (handler.Disposition, error) {
+func (f DeadLetterFunc) Keep(ctx context.Context, _ handler.Send, d *handler.Delivery, cause error) (handler.Disposition, error) {
 	defer keepTouched(d)()
 	return handler.DeadLetter, f(ctx, d.Message(), cause)
 }

@@ -21,7 +21,7 @@ const deadLetterTimeout = 30 * time.Second
 // DeadLetterTopic is WithDeadLetter: the message is published to a topic.
 type DeadLetterTopic struct {
 	Topic string
-	Plain bool // WithPlainDeadLetter: the payload without an envelope
+	Plain bool // WithPlainDeadLetter: the payload without an envelope, unless it is empty
 }
 
 // Configured returns true.
@@ -29,7 +29,7 @@ func (DeadLetterTopic) Configured() bool { return true }
 
 // Keep publishes the message and waits for nsqd's confirmation: to the nsqd that delivered it, or to
 // another one if that fails.
-func (t DeadLetterTopic) Keep(ctx context.Context, e Env, d *handler.Delivery, cause error) (handler.Disposition, error) {
+func (t DeadLetterTopic) Keep(ctx context.Context, send handler.Send, d *handler.Delivery, cause error) (handler.Disposition, error) {
 	if d.Fault() != nil {
 		return handler.Pending, errNoBody
 	}
@@ -37,15 +37,16 @@ func (t DeadLetterTopic) Keep(ctx context.Context, e Env, d *handler.Delivery, c
 	ctx, stop := context.WithTimeout(ctx, deadLetterTimeout)
 	defer stop()
 	m := d.Message()
-	out := &handler.Outgoing{Topic: t.Topic, NSQD: m.NSQD()}
-	if t.Plain {
+	out := &handler.Outgoing{Topic: t.Topic, NSQD: m.NSQD(), Raw: true}
+	if t.Plain && len(m.Body) > 0 {
 		out.Messages = []handler.OutgoingMessage{{Body: m.Body}}
 	} else {
 		out.Messages = []handler.OutgoingMessage{{Body: m.RawBody()}}
 		out.Envelope, out.Headers.Limit = true, envelope.MaxLimit
+		out.Raw = d.Read() == nil || !d.Read().Plain
 		describe(d, cause, &out.Headers)
 	}
-	return handler.DeadLetter, e.Send(ctx, out)
+	return handler.DeadLetter, send(ctx, out)
 }
 
 // deadLetterConn is the Config of the connections for dead letters. Their client id says so: in nsqd's
@@ -72,6 +73,9 @@ func describe(d *handler.Delivery, cause error, headers *envelope.Writer) {
 	set(envelope.DeadAttempts, strconv.Itoa(deliveries(d)))
 	set(envelope.DeadError, reason(cause))
 	set(envelope.DeadTime, time.Now().UTC().Format(time.RFC3339Nano))
+	if envelope.Is(m.Body) && len(m.Body) < len(m.RawBody()) {
+		set(envelope.DeadWrapped, "1")
+	}
 	if trace := m.Header("traceparent"); trace != "" && m.Header(envelope.OriginTrace) == "" {
 		set(envelope.OriginTrace, trace)
 	}

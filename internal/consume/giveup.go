@@ -17,14 +17,8 @@ type GiveUp interface {
 
 	// Keep makes the message safe and returns what nsqd is told: DeadLetter or Drop, both of which
 	// are a FIN. After an error the message is not safe, and is requeued. ctx outlives the
-	// handler's.
-	Keep(ctx context.Context, e Env, d *handler.Delivery, cause error) (handler.Disposition, error)
-}
-
-// Env is what a GiveUp may use of its consumer.
-type Env struct {
-	Send handler.Send // publishes a dead letter
-	Log  func(ctx context.Context, text string, d *handler.Delivery, err error)
+	// handler's. send publishes a dead letter.
+	Keep(ctx context.Context, send handler.Send, d *handler.Delivery, cause error) (handler.Disposition, error)
 }
 
 // Unset is the GiveUp of a consumer without an option for it. The handler, or its policy, has asked
@@ -35,8 +29,7 @@ type Unset struct{}
 func (Unset) Configured() bool { return false }
 
 // Keep keeps nothing.
-func (Unset) Keep(ctx context.Context, e Env, d *handler.Delivery, cause error) (handler.Disposition, error) {
-	e.Log(ctx, "nsqx: message dropped: it was given up, and there is no dead letter", d, cause)
+func (Unset) Keep(context.Context, handler.Send, *handler.Delivery, error) (handler.Disposition, error) {
 	return handler.Drop, nil
 }
 
@@ -47,7 +40,7 @@ type Discard struct{}
 func (Discard) Configured() bool { return true }
 
 // Keep keeps nothing.
-func (Discard) Keep(context.Context, Env, *handler.Delivery, error) (handler.Disposition, error) {
+func (Discard) Keep(context.Context, handler.Send, *handler.Delivery, error) (handler.Disposition, error) {
 	return handler.Drop, nil
 }
 
@@ -61,15 +54,26 @@ func (c *Consumer) giveUp(ctx context.Context, d *handler.Delivery, err error) h
 	case failure == nil && disposition == handler.DeadLetter && !d.Answerable(): // a FIN would end the next delivery
 		return handler.Outcome{Disposition: handler.Expired, Err: err}
 	case failure == nil:
-		if disposition == handler.DeadLetter {
-			c.logger.WarnContext(ctx, "nsqx: dead letter", "message", d, "error", err)
-		}
-		return handler.Outcome{Disposition: disposition, Err: err}
+		out := handler.Outcome{Disposition: disposition, Err: err}
+		d.SetOutcome(out) // before the logger, which is user code
+		c.logGivenUp(ctx, d, out)
+		return out
 	}
-	if d.Fault() == nil { // else it is said once a minute
-		c.logger.ErrorContext(ctx, "nsqx: dead letter not confirmed, message is requeued", "message", d, "error", err, "failure", failure)
+	out := c.notKept(ctx, d, errors.Join(err, failure))
+	d.SetOutcome(out)
+	if d.Fault() != nil { // this is said once a minute
+		return out
 	}
-	err = errors.Join(err, failure)
+	attrs := []any{"message", d, "error", err, "failure", failure}
+	if t, ok := c.cfg.GiveUp.(DeadLetterTopic); ok {
+		attrs = append(attrs, "destination", t.Topic)
+	}
+	c.logger.ErrorContext(ctx, "nsqx: dead letter not confirmed, message is requeued", attrs...)
+	return out
+}
+
+// notKept returns the outcome of a message that should have been given up, and is not safe.
+func (c *Consumer) notKept(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	if out, ok := unanswerable(d, err); ok {
 		return out
 	}
@@ -86,11 +90,23 @@ func (c *Consumer) keep(ctx context.Context, d *handler.Delivery, cause error) (
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(c.settling, func() { cancel(context.Cause(c.settling)) })()
-	return c.cfg.GiveUp.Keep(ctx, Env{Send: c.sendDead, Log: c.logError}, d, cause)
+	return c.cfg.GiveUp.Keep(ctx, c.sendDead, d, cause)
 }
 
-func (c *Consumer) logError(ctx context.Context, text string, d *handler.Delivery, err error) {
-	c.logger.ErrorContext(ctx, text, "message", d, "error", err)
+// logGivenUp logs the end of a message.
+func (c *Consumer) logGivenUp(ctx context.Context, d *handler.Delivery, out handler.Outcome) {
+	attrs := []any{"message", d, "error", out.Err}
+	if t, ok := c.cfg.GiveUp.(DeadLetterTopic); ok {
+		attrs = append(attrs, "destination", t.Topic)
+	}
+	switch {
+	case out.Err == errCrashes:
+		c.logger.ErrorContext(ctx, "nsqx: crash guard: message given up unhandled", attrs...)
+	case out.Disposition == handler.DeadLetter:
+		c.logger.WarnContext(ctx, "nsqx: dead letter", attrs...)
+	case !c.cfg.GiveUp.Configured():
+		c.logger.ErrorContext(ctx, "nsqx: message dropped: it was given up, and there is no dead letter", attrs...)
+	}
 }
 
 // keepTouched touches d now and each third of its message timeout, until stop is called.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,44 +15,34 @@ import (
 	"github.com/nsqx/nsqx/internal/check"
 )
 
-// env is an Env that records its calls.
-type env struct {
+// sender has a Send that records its calls.
+type sender struct {
 	sent  []*handler.Outgoing
-	ctxs  []context.Context // of Send
-	logs  []string
-	err   error         // of Send
-	takes time.Duration // Send
+	ctxs  []context.Context
+	err   error
+	takes time.Duration
 }
 
-func (e *env) env() Env {
-	return Env{
-		Send: func(ctx context.Context, out *handler.Outgoing) error {
-			e.sent, e.ctxs = append(e.sent, out), append(e.ctxs, ctx)
-			time.Sleep(e.takes)
-			return e.err
-		},
-		Log: func(_ context.Context, text string, d *handler.Delivery, err error) {
-			e.logs = append(e.logs, fmt.Sprintf("%s: %v: %v", text, d.ID, err))
-		},
-	}
+func (e *sender) send(ctx context.Context, out *handler.Outgoing) error {
+	e.sent, e.ctxs = append(e.sent, out), append(e.ctxs, ctx)
+	time.Sleep(e.takes)
+	return e.err
 }
 
-// TestKeepNothing: Unset and Discard drop the message; Unset says so.
+// TestKeepNothing: Unset and Discard drop the message.
 func TestKeepNothing(t *testing.T) {
 	for _, tt := range []struct {
 		giveUp     GiveUp
 		configured bool
-		logs       string
 	}{
-		{Unset{}, false, "nsqx: message dropped: it was given up, and there is no dead letter: 0123456789abcdef: failed"},
-		{Discard{}, true, ""},
+		{Unset{}, false},
+		{Discard{}, true},
 	} {
-		s, e := newSource(t), &env{}
+		s, e := newSource(t), &sender{}
 		check.Want(t, "configured", tt.giveUp.Configured(), tt.configured)
-		got, err := tt.giveUp.Keep(t.Context(), e.env(), s.delivery(1, "x"), errFailed)
+		got, err := tt.giveUp.Keep(t.Context(), e.send, s.delivery(1, "x"), errFailed)
 		check.Want(t, "disposition", got, handler.Drop)
 		check.WantErr(t, "error", err, nil)
-		check.Want(t, "logs", strings.Join(e.logs, ", "), tt.logs)
 		check.Want(t, "sent", len(e.sent), 0)
 		check.Want(t, "touched", s.touched.Len(), 0)
 	}
@@ -74,10 +63,10 @@ func TestKeepTopic(t *testing.T) {
 		"fails":              {DeadLetterTopic{Topic: "dead"}, "x", errKeep, "x"},
 	} {
 		check.Bubble(t, name, func(t *testing.T) {
-			s, e := newSource(t), &env{err: tt.err}
+			s, e := newSource(t), &sender{err: tt.err}
 			check.Want(t, "configured", tt.topic.Configured(), true)
 			start := time.Now()
-			got, err := tt.topic.Keep(t.Context(), e.env(), s.delivery(3, tt.body), errFailed)
+			got, err := tt.topic.Keep(t.Context(), e.send, s.delivery(3, tt.body), errFailed)
 			check.WantErr(t, "error", err, tt.err)
 			check.Want(t, "disposition", got, handler.DeadLetter)
 			check.Want(t, "publishes", len(e.sent), 1)
@@ -97,7 +86,6 @@ func TestKeepTopic(t *testing.T) {
 			check.Want(t, "has a deadline", ok, true)
 			check.Want(t, "deadline", deadline.Sub(start), deadLetterTimeout)
 			check.Want(t, "touched", s.touched.Len(), 1)
-			check.Want(t, "logs", len(e.logs), 0)
 		})
 	}
 }
@@ -106,7 +94,7 @@ func TestKeepTopic(t *testing.T) {
 func TestKeepFunc(t *testing.T) {
 	for name, want := range map[string]error{"keeps": nil, "fails": errKeep} {
 		check.Bubble(t, name, func(t *testing.T) {
-			s, e := newSource(t), &env{}
+			s, e := newSource(t), &sender{}
 			d := s.delivery(1, "x")
 			type key struct{}
 			ctx := context.WithValue(t.Context(), key{}, "value")
@@ -120,7 +108,7 @@ func TestKeepFunc(t *testing.T) {
 				return want
 			})
 			check.Want(t, "configured", f.Configured(), true)
-			got, err := f.Keep(ctx, e.env(), d, errFailed)
+			got, err := f.Keep(ctx, e.send, d, errFailed)
 			check.Want(t, "disposition", got, handler.DeadLetter)
 			check.WantErr(t, "error", err, want)
 			check.Want(t, "touched", fmt.Sprint(s.touched.All()), "[0s 20s 40s]")
@@ -161,9 +149,13 @@ func TestKeepTouched(t *testing.T) {
 
 // TestGiveUp: what nsqd is told of a message that is given up.
 func TestGiveUp(t *testing.T) {
-	lose := func(_ context.Context, _ Env, d *handler.Delivery) { d.Source().(*source).end(handler.ErrConnLost) }
-	expire := func(_ context.Context, _ Env, d *handler.Delivery) { d.Expire() }
-	interrupt := func(_ context.Context, _ Env, d *handler.Delivery) { d.Source().(*source).end(handler.ErrShutdown) }
+	lose := func(_ context.Context, _ handler.Send, d *handler.Delivery) {
+		d.Source().(*source).end(handler.ErrConnLost)
+	}
+	expire := func(_ context.Context, _ handler.Send, d *handler.Delivery) { d.Expire() }
+	interrupt := func(_ context.Context, _ handler.Send, d *handler.Delivery) {
+		d.Source().(*source).end(handler.ErrShutdown)
+	}
 	for name, tt := range map[string]struct {
 		keeper keeper
 		stops  bool // the policy has no delay
@@ -214,10 +206,9 @@ func TestKeepContext(t *testing.T) {
 		var c *Consumer
 		var during, after error
 		c = newConsumer(t, &records{}, func(cfg *Config) {
-			cfg.GiveUp = keeper{handler.Drop, io.EOF, func(ctx context.Context, e Env, _ *handler.Delivery) {
+			cfg.GiveUp = keeper{handler.Drop, io.EOF, func(ctx context.Context, send handler.Send, _ *handler.Delivery) {
 				check.Want(t, "value", ctx.Value(key{}), any("value"))
-				check.Want(t, "can send", e.Send != nil, true)
-				check.Want(t, "can log", e.Log != nil, true)
+				check.Want(t, "can send", send != nil, true)
 				during = ctx.Err()
 				time.AfterFunc(time.Second, func() { c.stopSettling(handler.ErrShutdown) })
 				<-ctx.Done()

@@ -143,14 +143,14 @@ func newConsumer(t *testing.T, log *records, edit func(*Config), raw handler.Raw
 type keeper struct {
 	disposition handler.Disposition
 	err         error
-	do          func(ctx context.Context, e Env, d *handler.Delivery) // may be nil
+	do          func(ctx context.Context, send handler.Send, d *handler.Delivery) // may be nil
 }
 
 func (keeper) Configured() bool { return true }
 
-func (k keeper) Keep(ctx context.Context, e Env, d *handler.Delivery, _ error) (handler.Disposition, error) {
+func (k keeper) Keep(ctx context.Context, send handler.Send, d *handler.Delivery, _ error) (handler.Disposition, error) {
 	if k.do != nil {
-		k.do(ctx, e, d)
+		k.do(ctx, send, d)
 	}
 	return k.disposition, k.err
 }

@@ -27,12 +27,7 @@ var errUnsettled = errors.New("nsqx: the telemetry middleware has not called nex
 func (c *Consumer) settle(next handler.Raw) handler.Raw {
 	return func(ctx context.Context, m *handler.Message) error {
 		d := (*handler.Delivery)(m)
-		if err := d.Fault(); err != nil {
-			c.settleUnread(ctx, d, err)
-			return err
-		}
-		if err := c.refusal(d); err != nil {
-			d.SetOutcome(c.decide(ctx, d, err))
+		if done, err := c.settleUnhandled(ctx, d); done {
 			return err
 		}
 		err := next(ctx, m)
@@ -41,21 +36,39 @@ func (c *Consumer) settle(next handler.Raw) handler.Raw {
 			return nil
 		}
 		d.SetOutcome(c.decide(ctx, d, err))
+		c.logPanic(ctx, m, err)
 		return err
 	}
 }
 
-// refusal is why a message does not go to the handler; nil if it does.
-func (c *Consumer) refusal(d *handler.Delivery) error {
-	if c.attemptsReach(d, c.cfg.CrashGuard) {
-		return errCrashes
+// settleUnhandled settles a message that no handler is to see: one without its body, one that was
+// redriven for another channel, one that reaches the crash guard, and one that comes too late.
+func (c *Consumer) settleUnhandled(ctx context.Context, d *handler.Delivery) (done bool, err error) {
+	if err := d.Fault(); err != nil {
+		c.settleUnread(ctx, d, err)
+		return true, err
 	}
-	return c.tooLate(d)
+	if d.ForAnotherChannel() {
+		d.SetOutcome(handler.Outcome{Disposition: handler.Skip})
+		return true, nil
+	}
+	if c.attemptsReach(d, c.cfg.CrashGuard) {
+		d.SetOutcome(c.decide(ctx, d, errCrashes))
+		return true, errCrashes
+	}
+	if err := c.tooLate(d); err != nil {
+		d.SetOutcome(c.decide(ctx, d, err))
+		return true, err
+	}
+	return false, nil
 }
 
 // decide is outcome, but survives a panic of policy, mapping or dead letter.
 func (c *Consumer) decide(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	out, panicked := guard.Value(func() (handler.Outcome, error) { return c.outcome(ctx, d, err), nil })
+	if made := d.Outcome(); panicked != nil && made.Disposition != handler.Pending {
+		return made
+	}
 	if panicked != nil {
 		return c.settleFallback(ctx, d, panicked)
 	}
@@ -65,19 +78,20 @@ func (c *Consumer) decide(ctx context.Context, d *handler.Delivery, err error) h
 // outcome goes down the table of nsqx.Consumer.
 func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	if out, ok := unanswerable(d, err); ok {
-		if out.Disposition == handler.Expired && c.control.Failed(d, err) { // it took too long
+		switch {
+		case err != nil && retry.Of(c.classify(err)).Action == retry.Again: // no attempt, though nsqd does not hear it
+			c.uncounted.add(d)
+		case out.Disposition == handler.Expired && c.control.Failed(d, err): // it took too long
 			c.uncounted.add(d)
 		}
 		return out
 	}
 	if err == errCrashes {
-		c.logger.ErrorContext(ctx, "nsqx: crash guard: message given up unhandled", "message", d)
 		return c.giveUp(ctx, d, err)
 	}
 	if _, stale := err.(*staleError); stale {
 		return c.skip(ctx, d, err)
 	}
-	c.logPanic(ctx, d.Message(), err)
 	verdict := retry.Of(c.classify(err))
 	if d.Fault() != nil {
 		return c.failedUnread(ctx, d, verdict, err)
@@ -162,17 +176,20 @@ func unanswerable(d *handler.Delivery, err error) (out handler.Outcome, ok bool)
 }
 
 // settleFallback returns the outcome of a message on which settle has not decided, because user code
-// panicked or did not call next. It is never a FIN.
+// panicked or did not call next. It is never a FIN. The logger may end the goroutine: by then the
+// outcome is set.
 func (c *Consumer) settleFallback(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	if err == nil {
 		err = errUnsettled
 	}
+	out, ok := unanswerable(d, err)
+	if !ok {
+		out = handler.Outcome{Disposition: handler.Requeue, Delay: min(fallbackDelay, c.cfg.MaxRequeueDelay), Err: err}
+	}
+	d.SetOutcome(out)
 	c.logger.ErrorContext(ctx, "nsqx: message not settled by its chain", "message", d, "error", err)
 	c.logPanic(ctx, d.Message(), err)
-	if out, ok := unanswerable(d, err); ok {
-		return out
-	}
-	return handler.Outcome{Disposition: handler.Requeue, Delay: min(fallbackDelay, c.cfg.MaxRequeueDelay), Err: err}
+	return out
 }
 
 // classify asks the user's mapping what an error means.

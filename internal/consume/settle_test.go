@@ -95,7 +95,7 @@ func TestDecidePanics(t *testing.T) {
 	for name, edit := range map[string]func(*Config){
 		"policy":      func(c *Config) { c.Retry = retry.PolicyFunc(func(int, error) time.Duration { panic(errPanic) }) },
 		"mapping":     func(c *Config) { c.Errors = func(error) error { panic(errPanic) } },
-		"dead letter": givesUp(keeper{do: func(context.Context, Env, *handler.Delivery) { panic(errPanic) }}, 1, 0),
+		"dead letter": givesUp(keeper{do: func(context.Context, handler.Send, *handler.Delivery) { panic(errPanic) }}, 1, 0),
 	} {
 		check.Bubble(t, name, func(t *testing.T) {
 			log := &records{}

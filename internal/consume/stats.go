@@ -17,7 +17,7 @@ func (c *Consumer) Stats() observe.Stats {
 		Running: snapshot.Busy(), Unanswered: len(snapshot.Parked), Queued: snapshot.Waiting,
 
 		Finished: n[handler.Finish], Requeued: n[handler.Requeue], Dropped: n[handler.Drop], DeadLettered: n[handler.DeadLetter],
-		Interrupted: n[handler.Interrupted], Expired: n[handler.Expired], Lost: n[handler.Lost],
+		Skipped: n[handler.Skip], Interrupted: n[handler.Interrupted], Expired: n[handler.Expired], Lost: n[handler.Lost],
 
 		GivenBack: snapshot.GivenBack, Early: snapshot.Early, Stale: c.stale.Load(), EnvelopesSkipped: c.dead.Skipped(), EventsDropped: c.events.Dropped(),
 		Connections: c.links.Stats(), Lookups: c.discovery.Stats(),

@@ -61,7 +61,7 @@ func redrive(t *testing.T, s *testnsqd.Server, n int) (newer int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
-	got, err := nsqx.Redrive(ctx, "dead", "", nsqx.WithNSQD(s.Addr()), nsqx.WithRedriveRate(2000), nsqx.WithRedriveIdle(redriveIdle))
+	got, err := nsqx.Redrive(ctx, "dead", "", nsqx.WithNSQD(s.Addr()), nsqx.WithRedriveHTTP(s.Addr(), s.HTTPAddr()), nsqx.WithRedriveRate(2000), nsqx.WithRedriveIdle(redriveIdle))
 	if err != nil {
 		t.Errorf("Redrive: %v", err)
 	}

@@ -135,7 +135,7 @@ func TestOneTrace(t *testing.T) {
 			}
 
 			failing.Store(false)
-			report, err := nsqx.Redrive(t.Context(), "orders.dead", "", at, tr, nsqx.WithRedriveIdle(redriveIdle))
+			report, err := nsqx.Redrive(t.Context(), "orders.dead", "", at, tr, nsqx.WithRedriveIdle(redriveIdle), nsqx.WithRedriveHTTP(s.Addr(), s.HTTPAddr()))
 			if err != nil || report.Redriven != 1 {
 				t.Fatalf("Redrive: %+v, %v", report, err)
 			}

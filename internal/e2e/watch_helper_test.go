@@ -152,7 +152,7 @@ func checkCounts(t testing.TB, s *testnsqd.Server, stats nsqx.Stats, want []hand
 	for _, o := range want {
 		n[o.Disposition]++
 	}
-	got := [...]uint64{stats.Finished, stats.Requeued, stats.Dropped, stats.DeadLettered, stats.Interrupted, stats.Expired, stats.Lost}
+	got := [...]uint64{stats.Finished, stats.Requeued, stats.Dropped, stats.DeadLettered, stats.Skipped, stats.Interrupted, stats.Expired, stats.Lost}
 	if !slices.Equal(got[:], n[handler.Finish:]) {
 		t.Errorf("stats %+v, want %v", stats, want)
 	}

@@ -12,6 +12,7 @@ import (
 type Answer struct {
 	Addrs    []string // of nsqds, as host:port in canonical form, without duplicates, in order
 	NoTopic  bool     // the topic is unknown, as before the first message; Addrs is empty
+	HTTP     []string // of the nsqds, in the order of Addrs; "" for none
 	Channels []string // of the topic, as named; nil if they cannot be read
 	Invalid  int      // entries dropped without a valid address
 	Surplus  int      // entries dropped beyond Config.MaxAddrs
@@ -105,6 +106,7 @@ func (p *producers) UnmarshalJSON(data []byte) error {
 		var entry struct {
 			Host string `json:"broadcast_address"`
 			Port int    `json:"tcp_port"`
+			HTTP any    `json:"http_port"` // of whatever type: an address is good without it
 		}
 		err := dec.Decode(&entry)
 		if err != nil && !isTypeError(err) {
@@ -120,6 +122,9 @@ func (p *producers) UnmarshalJSON(data []byte) error {
 		default:
 			seen[addr] = true
 			p.Addrs = append(p.Addrs, addr)
+			port, _ := entry.HTTP.(float64)
+			http, _ := join(entry.Host, int(port))
+			p.HTTP = append(p.HTTP, http)
 		}
 	}
 	return nil

@@ -14,9 +14,11 @@ type Nodes struct {
 	// Addrs are connected to, instead of all that other options name or find.
 	Addrs []string
 
-	// Lookupds are asked through Client, instead of all that other options name.
+	// Lookupds are asked instead of all that other options name.
 	Lookupds []string
-	Client   *http.Client
+
+	// Client makes the requests to Lookupds, and to the HTTP interfaces of nsqds.
+	Client *http.Client
 
 	// Keep keeps the sources of the other options; Addrs and Lookupds are not used.
 	Keep bool

@@ -82,7 +82,7 @@ func (w *worker) settle(m *handler.Delivery, out handler.Outcome) {
 func (w *worker) answer(m *handler.Delivery, out handler.Outcome) {
 	c, d, sent := m.Source().(*conn.Conn), out.Disposition, true
 	switch d {
-	case handler.Drop, handler.DeadLetter:
+	case handler.Drop, handler.DeadLetter, handler.Skip:
 		sent = c.GiveUp(m)
 	case handler.Requeue, handler.Interrupted:
 		sent = c.Requeue(m, out.Delay)

@@ -2,6 +2,8 @@ package publish
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/nsqx/nsqx/envelope"
@@ -11,35 +13,80 @@ import (
 // roomSize is how many bytes of bodies are allocated together, at most, unless one is larger.
 const roomSize = 64 << 10
 
+var errNoRoom = errors.New("nsqx: the message has no room for what must go with it: it would be larger than nsqd accepts (MaxMessageSize of conn.Config)")
+
 // encodeHeaders appends to dst the bodies that go to nsqd: in an envelope if there are headers
-// and they may be sent. A body that would exceed MaxMessageSize with them goes without, and is
-// counted.
-func (r *Router) encodeHeaders(dst [][]byte, out *handler.Outgoing) [][]byte {
+// and they may be sent, or if a payload begins like one. A body that would exceed MaxMessageSize
+// with headers goes without, and is counted; but it is an error if one of them is required.
+func (r *Router) encodeHeaders(dst [][]byte, out *handler.Outgoing) ([][]byte, error) {
 	dst = slices.Grow(dst, len(out.Messages))
 	var both mergedHeaders
-	var room []byte // for bodies to come
+	room := room{messages: len(out.Messages)}
 	for i := range out.Messages {
 		m := &out.Messages[i]
-		headers, body, size := both.of(out, m), m.Body, 0
-		enveloped := out.Envelope && headers.Len() > 0
-		if enveloped {
-			size = headers.Size(body)
-		}
-		switch {
-		case !enveloped:
-		case size > r.limits.MaxMessageSize:
-			r.skipped.Add(1)
-		default:
-			if cap(room)-len(room) < size { // one allocation for many
-				room = make([]byte, 0, max(size, min(size*(len(out.Messages)-i), roomSize)))
+		headers, body := both.of(out, m), m.Body
+		if wrap := !out.Raw && envelope.Is(body); wrap || headers.Len() > 0 {
+			var err error
+			if body, err = r.encode(&room, headers, body, out.Envelope, wrap); err != nil {
+				return dst, err
 			}
-			start := len(room)
-			room = headers.AppendTo(room, body)
-			body = room[start:len(room):len(room)]
 		}
 		dst = append(dst, body)
 	}
-	return dst
+	return dst, nil
+}
+
+// room is memory for bodies to come.
+type room struct {
+	free     []byte
+	messages int // of the publish
+}
+
+// encode is AppendTo, with one allocation for many bodies.
+func (m *room) encode(headers *envelope.Writer, body []byte) []byte {
+	size := headers.Size(body)
+	if cap(m.free)-len(m.free) < size {
+		m.free = make([]byte, 0, max(size, min(size*m.messages, roomSize)))
+	}
+	start := len(m.free)
+	m.free = headers.AppendTo(m.free, body)
+	m.messages--
+	return m.free[start:len(m.free):len(m.free)]
+}
+
+// encode puts headers before one body, if they may be sent.
+func (r *Router) encode(room *room, headers *envelope.Writer, body []byte, sent, wrap bool) ([]byte, error) {
+	key, required := headers.Required()
+	if !sent {
+		switch {
+		case required:
+			return nil, fmt.Errorf("nsqx: header %.64q must go with the message, and the producer sends no headers: see WithEnvelope", key)
+		case !wrap:
+			return body, nil
+		}
+		headers = new(envelope.Writer)
+	}
+	defer func(w *envelope.Writer, limit int, verbatim bool) { w.Limit, w.Verbatim = limit, verbatim }(headers, headers.Limit, headers.Verbatim)
+	headers.Verbatim = headers.Verbatim || wrap
+	excess := headers.Size(body) - r.limits.MaxMessageSize
+	switch {
+	case required && !headers.Complete(body):
+		return nil, fmt.Errorf("nsqx: header %.64q must go with the message, and an envelope has no room for all such headers", key)
+	case excess <= 0:
+		return room.encode(headers, body), nil
+	case !required && !wrap:
+		r.skipped.Add(1)
+		return body, nil
+	case !required:
+		r.skipped.Add(1)
+		headers = &envelope.Writer{Verbatim: true}
+	default:
+		headers.Limit = 1 // what is required alone
+	}
+	if headers.Size(body) > r.limits.MaxMessageSize {
+		return nil, errNoRoom
+	}
+	return room.encode(headers, body), nil
 }
 
 // mergedHeaders merges the common headers of a publish with those of its messages, one after

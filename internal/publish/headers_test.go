@@ -1,8 +1,11 @@
 package publish
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/check"
@@ -112,7 +115,8 @@ func TestEncodeHeaders(t *testing.T) {
 			out := outgoing(t, tt.common, tt.own...)
 			out.Envelope = !tt.plain
 			first := []byte("kept")
-			bodies := r.encodeHeaders([][]byte{first}, out)
+			bodies, err := r.encodeHeaders([][]byte{first}, out)
+			check.WantErr(t, "error", err, nil)
 			check.Want(t, "bodies", len(bodies), 1+len(tt.want))
 			check.Want(t, "dst", string(bodies[0]), "kept")
 			for i, want := range tt.want {
@@ -120,6 +124,107 @@ func TestEncodeHeaders(t *testing.T) {
 				check.Want(t, "body of the message", string(out.Messages[i].Body), string([]byte{'m', '0' + byte(i)}))
 			}
 			check.Want(t, "skipped", r.Skipped(), tt.skipped)
+		})
+	}
+}
+
+// TestEncodePayloadLikeAnEnvelope: a payload that begins like an envelope goes in one, unless it is
+// raw.
+func TestEncodePayloadLikeAnEnvelope(t *testing.T) {
+	var w envelope.Writer
+	setHeaders(t, &w, "inner=1")
+	inner := string(w.AppendTo(nil, []byte("x")))
+	malformed := inner[:8]
+	const bare = 7 // bytes of an envelope without headers
+	for name, tt := range map[string]struct {
+		payload, headers string
+		raw, plain       bool
+		limit            int // MaxMessageSize; 0: large
+		want             string
+		skipped          uint64
+		fails            bool
+	}{
+		"with headers":         {payload: inner, headers: "a=1", want: "a=1"},
+		"without":              {payload: inner},
+		"headers are not sent": {payload: inner, headers: "a=1", plain: true},
+		"malformed":            {payload: malformed, headers: "a=1", want: "a=1"},
+		"no room for headers":  {payload: inner, headers: "a=1", limit: len(inner) + bare, skipped: 1},
+		"no room at all":       {payload: inner, headers: "a=1", limit: len(inner) + bare - 1, skipped: 1, fails: true},
+		"raw":                  {payload: inner, raw: true},
+		"raw, with headers":    {payload: inner, headers: "a=1", raw: true, want: "inner=1 a=1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &Router{}
+			if r.limits.MaxMessageSize = tt.limit; tt.limit == 0 {
+				r.limits.MaxMessageSize = 1 << 20
+			}
+			out := outgoing(t, tt.headers, "")
+			out.Messages[0].Body, out.Raw, out.Envelope = []byte(tt.payload), tt.raw, !tt.plain
+			bodies, err := r.encodeHeaders(nil, out)
+			check.Want(t, "failed", err != nil, tt.fails)
+			check.Want(t, "skipped", r.Skipped(), tt.skipped)
+			if tt.fails {
+				return
+			}
+			headers, payload, err := envelope.WriterOf(bodies[0])
+			check.WantErr(t, "body", err, nil)
+			if tt.raw {
+				tt.want, tt.payload = strings.TrimSuffix("inner=1 "+tt.headers, " "), "x"
+			}
+			check.Want(t, "headers", headersOf(&headers), tt.want)
+			check.Want(t, "payload", string(payload), tt.payload)
+			check.Want(t, "headers of the caller", headersOf(&out.Headers), tt.headers)
+			check.Want(t, "verbatim", out.Headers.Verbatim, false)
+			check.Want(t, "limit", out.Headers.Limit, 0)
+		})
+	}
+}
+
+// TestEncodeRequiredHeaders: a header that is required is never left out.
+func TestEncodeRequiredHeaders(t *testing.T) {
+	var required []string
+	for i := range 65 {
+		required = append(required, fmt.Sprintf("!%d=1", i))
+	}
+	const redrive = "nsqx-redrive-channel=orders/billing"
+	size := 7 + 1 + len("nsqx-redrive-channel") + 2 + len("orders/billing") + len("m0")
+	for name, tt := range map[string]struct {
+		headers string
+		plain   bool
+		limit   int // MaxMessageSize; 0: large
+		want    string
+		fails   string // in the error
+	}{
+		"fits":                {headers: "a=1 " + redrive, want: "a=1 " + redrive},
+		"instead of others":   {headers: "a=1 " + redrive, limit: size, want: redrive},
+		"has no room":         {headers: redrive, limit: size - 1, fails: "MaxMessageSize"},
+		"!":                   {headers: "!zip=1", limit: 8, fails: "MaxMessageSize"},
+		"no envelope":         {headers: redrive, plain: true, fails: "WithEnvelope"},
+		"no envelope, !":      {headers: "!zip=1", plain: true, fails: "WithEnvelope"},
+		"too many":            {headers: strings.Join(required, " "), fails: "no room for all"},
+		"as many as there is": {headers: "a=1 " + strings.Join(required[1:], " "), want: strings.Join(required[1:], " ")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &Router{}
+			if r.limits.MaxMessageSize = tt.limit; tt.limit == 0 {
+				r.limits.MaxMessageSize = 1 << 20
+			}
+			out := outgoing(t, tt.headers, "")
+			out.Envelope = !tt.plain
+			bodies, err := r.encodeHeaders(nil, out)
+			if tt.fails != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.fails) {
+					t.Errorf("error is %v, want %q", err, tt.fails)
+				}
+				err = r.Transmit(t.Context(), out)
+				check.WantErr(t, "Transmit", err, conn.ErrRejected)
+				check.Want(t, "rejected", r.rejected.Load(), 1)
+				return
+			}
+			check.WantErr(t, "error", err, nil)
+			headers, payload, _ := envelope.WriterOf(bodies[0])
+			check.Want(t, "headers", headersOf(&headers), tt.want)
+			check.Want(t, "payload", string(payload), "m0")
 		})
 	}
 }

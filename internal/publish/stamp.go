@@ -48,7 +48,7 @@ func identify(out *handler.Outgoing) (ids string, err error) {
 		if err := checkHeaders(&m.Headers); err != nil {
 			return "", err
 		}
-		if !common && !isIdentified(m) {
+		if !common && !isIdentified(m, out.Raw) {
 			missing++
 		}
 	}
@@ -60,7 +60,7 @@ func identify(out *handler.Outgoing) (ids string, err error) {
 	}
 	rest := ids
 	for i := range out.Messages {
-		if m := &out.Messages[i]; !isIdentified(m) {
+		if m := &out.Messages[i]; !isIdentified(m, out.Raw) {
 			_ = m.Headers.Set(envelope.ID, rest[:idLen]) // cannot fail
 			rest = rest[idLen:]
 		}
@@ -86,10 +86,9 @@ func forget(out *handler.Outgoing, ids string) {
 	}
 }
 
-// isIdentified reports whether a message has an id, also one in its body, which may be an envelope
-// that is published again.
-func isIdentified(m *handler.OutgoingMessage) bool {
-	if _, ok := m.Headers.Get(envelope.ID); ok || !envelope.Is(m.Body) {
+// isIdentified reports whether a message has an id, also one in the envelope of a raw body.
+func isIdentified(m *handler.OutgoingMessage, raw bool) bool {
+	if _, ok := m.Headers.Get(envelope.ID); ok || !raw || !envelope.Is(m.Body) {
 		return ok
 	}
 	h, _, _ := envelope.Split(m.Body)

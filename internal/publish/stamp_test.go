@@ -35,11 +35,12 @@ func TestStamp(t *testing.T) {
 		"its own":              {[]byte("x"), false, nil, []string{envelope.ID, "7"}, ""},
 		"the only one":         {[]byte("x"), false, []string{envelope.ID, "7"}, nil, ""},
 		"published again":      {envelopeOf(t, "x", envelope.ID, "7"), false, nil, nil, ""},
+		"a payload":            {envelopeOf(t, "x", envelope.ID, "7"), false, nil, nil, "new"},
 		"from elsewhere":       {envelopeOf(t, "x", "tenant", "acme"), false, nil, nil, "new"},
 		"a malformed envelope": {[]byte("\xC1\xCE\xD3\xD1\x11\x80\x85abcde"), false, nil, nil, "new"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out := &handler.Outgoing{Topic: "orders", Envelope: !tt.plain, Messages: []handler.OutgoingMessage{{Body: tt.body}}}
+			out := &handler.Outgoing{Topic: "orders", Envelope: !tt.plain, Raw: name != "a payload", Messages: []handler.OutgoingMessage{{Body: tt.body}}}
 			for i := 0; i < len(tt.common); i += 2 {
 				check.WantErr(t, "Set", out.Headers.Set(tt.common[i], tt.common[i+1]), nil)
 			}

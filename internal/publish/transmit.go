@@ -25,12 +25,16 @@ func (r *Router) Transmit(ctx context.Context, out *handler.Outgoing) error {
 	if !ok {
 		buf = new([][]byte)
 	}
-	bodies := r.encodeHeaders((*buf)[:0], out)
+	bodies, err := r.encodeHeaders((*buf)[:0], out)
 	if added {
 		out.Headers.Delete(envelope.NotBefore)
 	}
-	err = r.publishAll(ctx, out, bodies, delay, held)
-	r.count(len(bodies), err)
+	if err == nil {
+		err = r.publishAll(ctx, out, bodies, delay, held)
+		r.count(len(bodies), err)
+	} else {
+		err = r.Reject(len(out.Messages), out.Topic, err)
+	}
 	if cap(bodies) <= keptBodies {
 		clear(bodies) // the pool must not keep payloads
 		*buf = bodies

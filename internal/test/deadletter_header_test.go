@@ -24,6 +24,7 @@ nsqx-dlq-id=0000000000000001
 nsqx-dlq-attempts=7
 nsqx-dlq-error=no credit
 nsqx-dlq-time=2000-01-01T01:30:00Z`
+	inner, verbatim := withHeaders("7", "k", "1"), envelope.Writer{Verbatim: true}
 	malformed := "\xC1\xCE\xD3\xD1\x11\x80\x85abcde"
 	tooNew := "\xC1\xCE\xD3\xD1\x12\x80\x80payload"
 	telemetry := nsqx.WithTelemetry(tracer{headers: []string{"traceparent", trace2, "baggage", "a=1"}})
@@ -50,17 +51,24 @@ nsqx-dlq-time=2000-01-01T01:30:00Z`
 			body:    withHeaders("7", "large", strings.Repeat("x", 9000), "baggage", "b=2"),
 			headers: "large=" + strings.Repeat("x", 9000) + "\nbaggage=b=2\n" + own, payload: "7",
 		},
-		"malformed":           {body: []byte(malformed), headers: strings.Replace(own, "no credit", "ERROR", 1), payload: malformed},
-		"too new":             {body: []byte(tooNew), headers: strings.Replace(own, "no credit", "ERROR", 1), payload: tooNew},
-		"not understood":      {body: withHeaders("7", "!zip", "1"), headers: "!zip=1\n" + strings.Replace(own, "no credit", "ERROR", 1), payload: "7"},
-		"as a plain one":      {body: withHeaders("7", "tenant", "acme"), opts: opts(nsqx.WithPlainDeadLetter(), telemetry), payload: "7"},
-		"malformed and plain": {body: []byte(malformed), opts: opts(nsqx.WithPlainDeadLetter()), payload: malformed},
+		"malformed":                {body: []byte(malformed), headers: strings.Replace(own, "no credit", "ERROR", 1), payload: malformed},
+		"too new":                  {body: []byte(tooNew), headers: strings.Replace(own, "no credit", "ERROR", 1), payload: tooNew},
+		"not understood":           {body: withHeaders("7", "!zip", "1"), headers: "!zip=1\n" + strings.Replace(own, "no credit", "ERROR", 1), payload: "7"},
+		"as a plain one":           {body: withHeaders("7", "tenant", "acme"), opts: opts(nsqx.WithPlainDeadLetter(), telemetry), payload: "7"},
+		"empty and plain":          {body: withHeaders("", "tenant", "acme"), opts: opts(nsqx.WithPlainDeadLetter()), headers: "tenant=acme\n" + own},
+		"in an envelope, like one": {body: verbatim.AppendTo(nil, inner), headers: own + "\nnsqx-dlq-wrapped=1", payload: string(inner)},
+		"like one, no envelopes":   {body: inner, opts: opts(nsqx.WithoutEnvelopes()), headers: own, payload: string(inner)},
+		"malformed and plain":      {body: []byte(malformed), opts: opts(nsqx.WithPlainDeadLetter()), payload: malformed},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			letter, skipped := deadLetterOf(t, tt.body, errBill, tt.opts...)
 			want(t, "without headers", skipped, 0)
 			headers, payload := splitHeaders(letter)
+			if tt.payload == string(inner) { // read as an envelope it has more headers
+				_, rest, _ := envelope.Split(letter)
+				payload = string(rest)
+			}
 			if _, _, err := envelope.Split(tt.body); err != nil && headers != "" { // the header has the fault of the envelope
 				header, _, _ := envelope.WriterOf(letter)
 				text, _ := header.Get(envelope.DeadError)

@@ -436,3 +436,15 @@ func TestCrashGuardIsLogged(t *testing.T) {
 		}
 	})
 }
+
+// TestDeadLetterRecord: the record names the topic of the dead letter.
+func TestDeadLetterRecord(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s, log := nsqxtest.NewServer(t), new(logbook)
+		c := newLoggedConsumer(t, log, alwaysFails, s.Option(), dead)
+		nsqxtest.Run(t, c)
+		publish(s, 1)
+		s.Await("orders", "billing", finished(1))
+		want(t, "records", log.countAttrs("dead letter", "dead"), 1)
+	})
+}

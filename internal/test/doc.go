@@ -9,9 +9,11 @@
 //	alloc_test.go              allocations of a consumer
 //	breaker_test.go            backoff when nearly everything fails: the breaker
 //	callbacks_test.go          every callback panics, hangs and calls Goexit
+//	confirm_test.go            what nsqd has confirmed is not published again
 //	deadletter_test.go         publish and confirmation of dead letters
 //	deadletter_header_test.go  headers of dead letters
 //	delay_test.go              PublishAt, PublishAfter, PublishAllAfter: messages that come early
+//	deferral_test.go           retry.After(d, nil) and the limits on attempts and age
 //	discovery_test.go          discoverers, filter, lookup events
 //	expiry_test.go             WithTTL, WithSkipOlder: messages that come too late
 //	extremes_test.go           every option at its extremes
@@ -40,6 +42,7 @@
 //	redial_test.go             dials after failures and lost connections
 //	redrive_test.go            Redrive
 //	requeue_delay_test.go      an old nsqd that accepts no long delay
+//	redrive_channel_test.go    the channels of Redrive, and the origin of what it publishes
 //	run_test.go                Run, the handler's context, concurrency
 //	settings_test.go           Pause, Resume, SetConcurrency, SetMaxInFlight
 //	shutdown_test.go           shutdown: handlers and messages

@@ -73,6 +73,7 @@ type redriveResult struct {
 // confirmed. It buffers nothing, so that all times are exact.
 func newRedriveServer(t *testing.T, opts ...nsqxtest.ServerOption) *nsqxtest.Server {
 	s := nsqxtest.NewServer(t, append(opts, nsqxtest.WithOutputBuffer(0, 0), nsqxtest.WithPatience(time.Hour))...)
+	s.Unpause("orders", "billing") // the channel exists
 	var finished atomic.Int64
 	s.On("FIN", func(c *nsqxtest.ServerConn, _ nsqxtest.Command) nsqxtest.Action {
 		if c.Topic() == "dead" && int(finished.Add(1)) > len(s.Published("orders"))+len(s.Published("elsewhere")) {
@@ -103,7 +104,7 @@ func (r redriveResult) want(report nsqx.RedriveReport, took time.Duration) {
 // deadLetters returns n dead letters of orders/billing with the payloads 0, 1, …
 func deadLetters(n int) (all [][]byte) {
 	for i := range n {
-		all = append(all, withHeaders(strconv.Itoa(i), envelope.DeadTopic, "orders", envelope.DeadError, "no credit"))
+		all = append(all, withHeaders(strconv.Itoa(i), envelope.DeadTopic, "orders", envelope.DeadChannel, "billing", envelope.DeadError, "no credit"))
 	}
 	return all
 }

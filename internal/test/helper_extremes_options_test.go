@@ -59,6 +59,7 @@ func consumerExtremes() map[string]extremes[nsqx.ConsumerOption] {
 		"WithMaxInFlight":      {of: values(nsqx.WithMaxInFlight, append(someInts, 1<<20, 1<<20+1)...)},
 		"WithMaxInFlightBytes": {needs: opts(nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(3)), of: values(nsqx.WithMaxInFlightBytes, append(someInts, 1<<20, math.MaxInt/2+1)...)},
 		"WithFixedRDY":         {of: alone(nsqx.WithFixedRDY())},
+		"WithoutEnvelopes":     {of: alone(nsqx.WithoutEnvelopes())},
 		"WithBackoff":          {needs: opts(nsqx.WithConcurrency(1)), of: values(nsqx.WithBackoff, backoffs()...)},
 		"WithoutBackoff":       {of: alone(nsqx.WithoutBackoff())},
 		"WithoutRegistration":  {of: alone(nsqx.WithoutRegistration())},
@@ -114,10 +115,12 @@ func producerExtremes() map[string]extremes[nsqx.ProducerOption] {
 // redriveExtremes are the options of Redrive alone.
 func redriveExtremes() map[string]extremes[nsqx.RedriveOption] {
 	return map[string]extremes[nsqx.RedriveOption]{
-		"WithRedriveChannel": {of: values(nsqx.WithRedriveChannel, someTexts...)},
-		"WithRedriveRate":    {of: values(nsqx.WithRedriveRate, append(someFloats, 0.01, 1e6)...)},
-		"WithRedriveLimit":   {lossy: true, of: values(nsqx.WithRedriveLimit, someInts...)},
-		"WithRedriveIdle":    {of: values(nsqx.WithRedriveIdle, someDurations...)},
+		"WithRedriveChannel":     {of: values(nsqx.WithRedriveChannel, someTexts...)},
+		"WithRedriveRate":        {of: values(nsqx.WithRedriveRate, append(someFloats, 0.01, 1e6)...)},
+		"WithRedriveLimit":       {lossy: true, of: values(nsqx.WithRedriveLimit, someInts...)},
+		"WithRedriveIdle":        {of: values(nsqx.WithRedriveIdle, someDurations...)},
+		"WithRedriveAllChannels": {of: alone(nsqx.WithRedriveAllChannels())},
+		"WithRedriveHTTP":        {of: values(func(http string) nsqx.RedriveOption { return nsqx.WithRedriveHTTP(nsqd1, http) }, append(someTexts, "a:1")...)},
 	}
 }
 

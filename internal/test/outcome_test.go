@@ -238,7 +238,7 @@ func (r row) wire(t *testing.T) {
 	if r.want == handler.DeadLetter {
 		d.publisher(nsqd1).wantCommands("PUB", "PUB dead")
 		want(t, "dead letter", d.publisher(nsqd1).entries("PUB")[0].payload(), "as it came")
-		want(t, "warnings", d.log.count(slog.LevelWarn, "dead letter"), 1)
+		want(t, "records", d.log.count(slog.LevelWarn, "dead letter")+d.log.count(slog.LevelError, "crash guard"), 1)
 	} else if len(dead) > 0 {
 		t.Errorf("%d connections to publish on", len(dead))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
+	"github.com/nsqx/nsqx/retry"
 )
 
 // TestOwnHeaders: each message of an MPUB has the common headers and its own, which win.
@@ -69,7 +71,7 @@ func TestOwnHeadersWithoutAnEnvelope(t *testing.T) {
 const stampSize = 4 + len(envelope.ID) + 36 - 1 + 4 + len(envelope.Published) + len("2000-01-01T00:00:00Z") - 1
 
 // TestOwnHeadersCountForTheSize: common and own headers count against MaxMessageSize. A message
-// that they would make too large goes without any.
+// that they would make too large goes without those that are not required.
 func TestOwnHeadersCountForTheSize(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		s := nsqxtest.NewServer(t)
@@ -82,7 +84,7 @@ func TestOwnHeadersCountForTheSize(t *testing.T) {
 			want(t, "headers", all, wanted)
 			want(t, "payload", payload, numbered(i + 1)[i])
 		}
-		want(t, "counted", p.Stats().EnvelopesSkipped, 1)
+		want(t, "counted", p.Stats().EnvelopesSkipped, 0) // the id is sent
 	})
 }
 
@@ -164,8 +166,84 @@ func TestEnvelope(t *testing.T) {
 		wantKind(t, p.Publish(ctx, not), nil)
 		all, payload := headers(t, s.Published("orders")[1].Body)
 		want(t, "with its header", all+" "+payload, "a=1 "+fits)
-		want(t, "without", string(s.Published("orders")[2].Body), not)
-		want(t, "counted", p.Stats().EnvelopesSkipped, 1)
+		all, payload = headers(t, s.Published("orders")[2].Body)
+		want(t, "with its id alone", all+" "+payload, " "+not)
+		want(t, "counted", p.Stats().EnvelopesSkipped, 0)
 		wantKind(t, p.Publish(ctx, strings.Repeat("x", 141)), nsqx.ErrRejected)
+	})
+}
+
+// TestPayloadLikeAnEnvelope: a payload that begins like an envelope reaches the handler as it is,
+// also by way of a dead letter and a redrive. WithoutEnvelopes passes any body as it is.
+func TestPayloadLikeAnEnvelope(t *testing.T) {
+	payloads := map[string]string{
+		"an envelope": string(withHeaders("7", "k", "1")), "malformed": "\xC1\xCE\xD3\xD1\x11\x80\x85abcde",
+		"a newer one": "\xC1\xCE\xD3\xD1\x12\x80\x80payload", "its first bytes": "\xC1\xCE\xD3\xD1\x11\x80\x80",
+	}
+	for name, payload := range payloads {
+		for way, opts := range map[string][]nsqx.ProducerOption{"plain": nil, "with headers": {nsqx.WithEnvelope()}} {
+			bubble(t, name+", "+way, func(t *testing.T) {
+				s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+				var got synced[string]
+				var sick atomic.Bool
+				sick.Store(true)
+				consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
+					got.add(handler.FromContext(ctx).Header("a") + " " + body)
+					if sick.Load() {
+						return retry.Permanent(errBill)
+					}
+					return nil
+				}, dead)
+				time.Sleep(headStart)
+				p := newProducer(t, append(opts, s.Option(), nsqx.WithLogger(discard))...)
+				wantKind(t, p.Publish(handler.WithHeader(t.Context(), "a", "1"), payload), nil)
+				s.Await("orders", "billing", finished(1))
+				sick.Store(false)
+				time.Sleep(headStart)
+				report, err := nsqx.Redrive(t.Context(), "dead", "", s.Option(), nsqx.WithLogger(discard))
+				want(t, "report", report, nsqx.RedriveReport{Redriven: 1})
+				wantErr(t, "error", err, nil)
+				header := ""
+				if opts != nil {
+					header = "1"
+				}
+				want(t, "handled", strings.Join(got.all(), "|"), header+" "+payload+"|"+header+" "+payload)
+			})
+		}
+		bubble(t, name+", foreign", func(t *testing.T) {
+			s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+			var got synced[string]
+			consume(t, []*nsqxtest.Server{s}, func(ctx context.Context, body string) error {
+				got.add(handler.FromContext(ctx).Header("k") + body)
+				if len(got.all()) > 1 {
+					return nil
+				}
+				return retry.Permanent(errBill)
+			}, dead, nsqx.WithoutEnvelopes())
+			s.Publish("orders", []byte(payload))
+			s.Await("orders", "billing", finished(1))
+			time.Sleep(headStart)
+			report, err := nsqx.Redrive(t.Context(), "dead", "", s.Option(), nsqx.WithLogger(discard), nsqx.WithRedriveAllChannels())
+			want(t, "report", report, nsqx.RedriveReport{Redriven: 1})
+			wantErr(t, "error", err, nil)
+			want(t, "redriven", published(s, "orders"), payload)
+			want(t, "handled", strings.Join(got.all(), "|"), payload+"|"+payload)
+		})
+	}
+}
+
+// TestRequiredHeader: a publish without room for a header that is required, or without WithEnvelope,
+// is rejected.
+func TestRequiredHeader(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		ctx := handler.WithHeader(t.Context(), envelope.RedriveChannel, "orders/billing")
+		plain := newProducer(t, s.Option(), nsqx.WithLogger(discard))
+		wantKind(t, plain.Publish(ctx, "x"), nsqx.ErrRejected)
+		p := newProducer(t, s.Option(), nsqx.WithLogger(discard), nsqx.WithEnvelope(), nsqx.WithConn(conn.Config{MaxMessageSize: 100}))
+		wantKind(t, p.Publish(ctx, "x"), nil)
+		wantKind(t, p.Publish(ctx, strings.Repeat("x", 40)), nsqx.ErrRejected)
+		wantKind(t, p.Publish(t.Context(), strings.Repeat("x", 40)), nil)
+		want(t, "rejected", p.Stats().Rejected+plain.Stats().Rejected, 2)
 	})
 }

@@ -56,7 +56,8 @@ func TestRedrive(t *testing.T) {
 					t.Errorf("a message came %v after another, want %v", p.Time.Sub(last), tt.gap)
 				}
 				last = p.Time
-				got = append(got, string(p.Body))
+				_, payload := splitHeaders(p.Body)
+				got = append(got, payload)
 			}
 			slices.Sort(got)
 			want(t, "messages", strings.Join(got, " "), "0 1 10 11 2 3 4 5 6 7 8 9")
@@ -66,7 +67,11 @@ func TestRedrive(t *testing.T) {
 	}
 }
 
-// TestRedriveHeaders: a redriven message equals the original.
+// originHeaders are those of the first redrive of a letter of deadLetterOf.
+const originHeaders = "nsqx-origin-topic=orders\nnsqx-origin-channel=billing\nnsqx-origin-time=2000-01-01T01:30:00Z\nnsqx-redrives=1"
+
+// TestRedriveHeaders: a redriven message has its own headers, and those that name its origin. For all
+// channels it equals the original, if that had no headers.
 func TestRedriveHeaders(t *testing.T) {
 	malformed := []byte("\xC1\xCE\xD3\xD1\x11\x80\x85abcde")
 	var many []string
@@ -97,9 +102,17 @@ func TestRedriveHeaders(t *testing.T) {
 				bubble(t, observed, func(t *testing.T) {
 					s := newRedriveServer(t)
 					s.Publish("dead", letter)
-					r := redrive(handler.WithHeader(t.Context(), "of", "ctx"), t, s, "", redriveOpts...)
+					opts := append(slices.Clone(redriveOpts), nsqx.WithRedriveAllChannels())
+					r := redrive(handler.WithHeader(t.Context(), "of", "ctx"), t, s, "", opts...)
 					r.want(nsqx.RedriveReport{Redriven: 1}, redriveIdle+closeTime)
-					want(t, "message", published(s, "orders"), string(tt.body))
+					had, _ := splitHeaders(tt.body)
+					if had == "" {
+						want(t, "message", published(s, "orders"), string(tt.body))
+						return
+					}
+					has, payload := splitHeaders([]byte(published(s, "orders")))
+					want(t, "headers", has, had+"\n"+originHeaders)
+					want(t, "payload", payload, "7")
 				})
 			}
 		})
@@ -396,11 +409,13 @@ func TestRedriveFaults(t *testing.T) {
 		opts     []nsqx.RedriveOption
 		want     string
 	}{
-		"from":     {from: "a b", opts: []nsqx.RedriveOption{at}, want: "topic"},
-		"to":       {from: "dead", to: "a b", opts: []nsqx.RedriveOption{at}, want: "to"},
-		"the same": {from: "dead", to: "dead", opts: []nsqx.RedriveOption{at}, want: "to"},
-		"nsqds":    {from: "dead", opts: []nsqx.RedriveOption{nil, nsqx.WithRedriveLimit(1)}, want: "WithNSQD"},
-		"channel":  {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveChannel("")}, want: "WithRedriveChannel"},
+		"from":      {from: "a b", opts: []nsqx.RedriveOption{at}, want: "topic"},
+		"to":        {from: "dead", to: "a b", opts: []nsqx.RedriveOption{at}, want: "to"},
+		"the same":  {from: "dead", to: "dead", opts: []nsqx.RedriveOption{at}, want: "to"},
+		"nsqds":     {from: "dead", opts: []nsqx.RedriveOption{nil, nsqx.WithRedriveLimit(1)}, want: "WithNSQD"},
+		"channel":   {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveChannel("")}, want: "WithRedriveChannel"},
+		"HTTP":      {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveHTTP("a", "b"), nsqx.WithRedriveHTTP(nsqd1, "a:1"), nsqx.WithRedriveHTTP(nsqd1, "a:1")}, want: "WithRedriveHTTP"},
+		"all twice": {from: "dead", opts: []nsqx.RedriveOption{at, nsqx.WithRedriveAllChannels(), nsqx.WithRedriveAllChannels()}, want: "WithRedriveAllChannels"},
 		"twice": {from: "dead", opts: []nsqx.RedriveOption{at, at, nsqx.WithRedriveChannel("a"), nsqx.WithRedriveChannel("b"),
 			nsqx.WithRedriveRate(1), nsqx.WithRedriveRate(1), nsqx.WithRedriveLimit(1), nsqx.WithRedriveLimit(1),
 			nsqx.WithRedriveIdle(time.Second), nsqx.WithRedriveIdle(time.Second)},

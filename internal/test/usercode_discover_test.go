@@ -55,7 +55,7 @@ func TestUserCodeHangs(t *testing.T) {
 			}
 			s.Close()
 			synctest.Wait()
-			want(t, "goroutines left", bubbleGoroutines()-before, 1)
+			want(t, "goroutines left", bubbleGoroutines()-before, left(name))
 			close(release)
 			synctest.Wait()
 			want(t, "goroutines left when it has returned", bubbleGoroutines()-before, 0)
@@ -83,8 +83,16 @@ func TestUserCodeHangs(t *testing.T) {
 			}
 			s.Close()
 			synctest.Wait()
-			want(t, "goroutines left", bubbleGoroutines()-before, 1)
+			want(t, "goroutines left", bubbleGoroutines()-before, left(name))
 			close(release)
 		})
 	}
+}
+
+// left is how many goroutines a call that hangs leaves behind: a dial has one of its own.
+func left(name string) int {
+	if name == "DialContext" {
+		return 2
+	}
+	return 1
 }

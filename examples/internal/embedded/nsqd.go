@@ -14,7 +14,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 )
 
-// NSQD starts nsqd on a free port, in a temporary directory. exit stops nsqd and removes the
+// NSQD starts nsqd on free ports, in a temporary directory. exit stops nsqd and removes the
 // directory.
 func NSQD() (d *nsqd.NSQD, exit func() error, err error) {
 	dir, err := os.MkdirTemp("", "nsqx-example-")
@@ -23,7 +23,7 @@ func NSQD() (d *nsqd.NSQD, exit func() error, err error) {
 	}
 	o := nsqd.NewOptions()
 	o.DataPath = dir
-	o.TCPAddress, o.HTTPAddress = "127.0.0.1:0", "" // the kernel chooses a free port
+	o.TCPAddress, o.HTTPAddress = "127.0.0.1:0", "127.0.0.1:0" // the kernel chooses free ports
 	o.Logger = log.New(io.Discard, "", 0)
 	// By default nsqd looks for channels with deferred messages every 5 s, too slow for an example.
 	o.QueueScanInterval, o.QueueScanRefreshInterval = 10*time.Millisecond, 50*time.Millisecond
