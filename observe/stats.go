@@ -60,8 +60,8 @@ type PublisherStats struct {
 	// Messages by result.
 	Confirmed, Rejected, NotSent, Unconfirmed uint64
 
-	// EnvelopesSkipped counts messages published without their headers, because with them they
-	// would exceed nsqd's message size.
+	// EnvelopesSkipped counts messages published without their headers, but for those that are
+	// required, such as the id, because with them they would exceed nsqd's message size.
 	EnvelopesSkipped uint64
 
 	EventsDropped uint64 // log records and hook calls dropped behind a slow hook

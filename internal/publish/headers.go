@@ -8,6 +8,7 @@ import (
 
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/wire"
 )
 
 // roomSize is how many bytes of bodies are allocated together, at most, unless one is larger.
@@ -84,7 +85,13 @@ func (r *Router) encode(room *room, headers *envelope.Writer, body []byte, sent,
 		headers.Limit = 1 // what is required alone
 	}
 	if headers.Size(body) > r.limits.MaxMessageSize {
+		if len(body) > r.limits.MaxMessageSize { // without headers, too
+			return nil, wire.CheckBody(body, r.limits.MaxMessageSize)
+		}
 		return nil, errNoRoom
+	}
+	if required {
+		r.skipped.Add(1) // the others are left out
 	}
 	return room.encode(headers, body), nil
 }
