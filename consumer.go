@@ -83,6 +83,7 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	                       with jitter
 //	connections            see conn.Config                   WithConn
 //	logger                 slog.Default()                    WithLogger
+//	log of failures        on                                WithoutFailureLog
 func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func[T], opts ...ConsumerOption) (*Consumer[T], error) {
 	cfg := newConsumerConfig(topic, channel, opts)
 	cfg.checkHandler(c, fn == nil)

@@ -59,8 +59,13 @@ func WithConn(cfg conn.Config) Option {
 	})
 }
 
-// WithLogger sets the logger for connections, dead letters, panics and whatever else an operator
-// should know; for each message see middleware.Log. A logger that panics loses the record and
+// WithLogger sets the logger for what an operator should know: transitions of connections, sources of
+// nsqds, breaker and drain, and failed messages (see [WithoutFailureLog]); for a line a message see
+// middleware.Log. What goes on is repeated once a minute at most, and many alike are one line, with
+// the number of the others. A normal day leaves a few lines. docs/guide/operating.md has them all.
+//
+// Lines are written by one goroutine of the service, so a slow logger delays no message; lines behind
+// it are dropped and counted in Stats.EventsDropped. A logger that panics loses the record and
 // changes nothing else. Defaults to slog.Default() at the time of the constructor.
 func WithLogger(l *slog.Logger) Option {
 	return sharedOption(func(c *sharedConfig) {

@@ -163,3 +163,19 @@ func WithShutdownTimeout(d time.Duration) ConsumerOption {
 		c.consume.ShutdownTimeout = d
 	})
 }
+
+// WithoutFailureLog writes no lines about messages that failed, were given up or discarded, or were
+// not answered. Panics, dead letters that cannot be published and messages that are dropped because
+// there is no dead letter are logged all the same.
+//
+// Defaults to off: the first failure of a kind (type of the error, disposition) is logged at once.
+// While such failures go on, a line follows every 10 s, after a minute every minute, with the first
+// failure since the last line and the number of others. A message that fails at its 10th, 100th,
+// 1000th … delivery is a kind of its own. At most 32 kinds are told apart. retry.After(d, nil) is no
+// failure.
+func WithoutFailureLog() ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithoutFailureLog")
+		c.consume.NoFailureLog = true
+	})
+}

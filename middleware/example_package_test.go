@@ -43,7 +43,7 @@ func announce(next handler.Raw) handler.Raw {
 func Example() {
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
+			if a.Key == slog.TimeKey || a.Key == "duration_seconds" { // they differ from run to run
 				return slog.Attr{}
 			}
 			return a
@@ -72,9 +72,9 @@ func Example() {
 	}
 	// Output:
 	// importing a.csv
-	// level=INFO msg="message handled" topic=files channel=import nsqd="" id=0000000000000001 attempts=1
+	// level=INFO msg="message handled" topic=files channel=import nsqd="" msg.id=0000000000000001 msg.attempts=1
 	// finish
 	// attempt 2
-	// level=WARN msg="message failed" topic=files channel=import nsqd="" id=0000000000000001 attempts=2 error="no file name"
+	// level=WARN msg="message failed" topic=files channel=import nsqd="" msg.id=0000000000000001 msg.attempts=2 error="no file name"
 	// requeue
 }

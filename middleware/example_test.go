@@ -67,7 +67,7 @@ func ExampleTimeout() {
 func ExampleLog() {
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
+			if a.Key == slog.TimeKey || a.Key == "duration_seconds" { // they differ from run to run
 				return slog.Attr{}
 			}
 			return a
@@ -88,15 +88,15 @@ func ExampleLog() {
 		_ = h(m.Context(), m)
 	}
 	// Output:
-	// level=WARN msg="message failed" topic=orders channel=billing nsqd="" id=0000000000000001 attempts=1 error="database is away"
-	// level=ERROR msg="handler panicked" topic=orders channel=billing nsqd="" id=0000000000000001 attempts=2 error="nsqx: panic: boom"
+	// level=WARN msg="message failed" topic=orders channel=billing nsqd="" msg.id=0000000000000001 msg.attempts=1 error="database is away"
+	// level=ERROR msg="handler panicked" topic=orders channel=billing nsqd="" msg.id=0000000000000001 msg.attempts=2 error="nsqx: panic: boom"
 }
 
 // Every message is logged. Failures, which are retried anyway, have the same level.
 func ExampleSuccessLevel() {
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
+			if a.Key == slog.TimeKey || a.Key == "duration_seconds" { // they differ from run to run
 				return slog.Attr{}
 			}
 			return a
@@ -111,14 +111,14 @@ func ExampleSuccessLevel() {
 	m := nsqxtest.Message([]byte("a"), nsqxtest.WithTopic("orders", "billing"))
 	_ = h(m.Context(), m)
 	// Output:
-	// level=INFO msg="message handled" topic=orders channel=billing nsqd="" id=0000000000000001 attempts=1
+	// level=INFO msg="message handled" topic=orders channel=billing nsqd="" msg.id=0000000000000001 msg.attempts=1
 }
 
 // Failures, which are retried anyway, are not logged.
 func ExampleFailureLevel() {
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
+			if a.Key == slog.TimeKey || a.Key == "duration_seconds" { // they differ from run to run
 				return slog.Attr{}
 			}
 			return a
@@ -137,7 +137,7 @@ func ExampleFailureLevel() {
 		_ = h(m.Context(), m)
 	}
 	// Output:
-	// level=ERROR msg="handler panicked" topic=orders channel=billing nsqd="" id=0000000000000001 attempts=2 error="nsqx: panic: boom"
+	// level=ERROR msg="handler panicked" topic=orders channel=billing nsqd="" msg.id=0000000000000001 msg.attempts=2 error="nsqx: panic: boom"
 }
 
 // A panic is logged at a level of its own, which an alert may look for.
@@ -145,7 +145,7 @@ func ExamplePanicLevel() {
 	const alert = slog.LevelError + 4
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey || a.Key == "duration" { // they differ from run to run
+			if a.Key == slog.TimeKey || a.Key == "duration_seconds" { // they differ from run to run
 				return slog.Attr{}
 			}
 			return a
@@ -157,7 +157,7 @@ func ExamplePanicLevel() {
 	m := nsqxtest.Message([]byte("a"), nsqxtest.WithTopic("orders", "billing"))
 	_ = h(m.Context(), m)
 	// Output:
-	// level=ERROR+4 msg="handler panicked" topic=orders channel=billing nsqd="" id=0000000000000001 attempts=1 error="nsqx: panic: boom"
+	// level=ERROR+4 msg="handler panicked" topic=orders channel=billing nsqd="" msg.id=0000000000000001 msg.attempts=1 error="nsqx: panic: boom"
 }
 
 func ExampleOnly() {

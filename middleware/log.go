@@ -7,15 +7,19 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/retry"
 )
 
-// Log writes one record for each message whose handler has returned: at level Debug for nil, at
-// Warn for an error (including one that only asks for a delay, or to drop the message), and at
-// Error for a panic. [SuccessLevel], [FailureLevel] and [PanicLevel] change the levels.
+// Log writes one record for each message whose handler has returned: at level Debug for nil and for
+// retry.After(d, nil), which only asks for a later delivery; at Warn for an error (including one that
+// asks to drop the message); and at Error for a panic. [SuccessLevel], [FailureLevel] and
+// [PanicLevel] change the levels. A consumer logs kinds of failures without it: Log is for a line a
+// message.
 //
-// The attributes are topic, channel, nsqd, id, attempts, duration (of everything inside this
-// middleware) and error. Log writes neither the body nor the stack of a panic; the consumer logs
-// the stack. A record below the logger's level costs only the check.
+// The attributes are topic, channel, nsqd, msg.id, msg.attempts, duration_seconds (of everything
+// inside this middleware), delay_seconds of a deferral, and error. Log writes neither the body nor the
+// stack of a panic; the consumer logs the stack. A record below the logger's level costs only the
+// check.
 //
 // Records are written under the handler's context, so a slog.Handler finds the trace there. A
 // panic is recovered from, as by [Recover].
@@ -48,7 +52,7 @@ type logOption func(*log)
 
 func (f logOption) applyLog(l *log) { f(l) }
 
-// SuccessLevel sets the level for messages that were handled. It is evaluated for each message,
+// SuccessLevel sets the level for messages that were handled or deferred. It is evaluated for each message,
 // so a [*slog.LevelVar] may change it. nil, and the default, is [slog.LevelDebug].
 func SuccessLevel(level slog.Leveler) LogOption {
 	return logOption(func(l *log) { l.success = levelOr(level, slog.LevelDebug) })
@@ -112,6 +116,9 @@ func (l *log) levelOf(err error) (slog.Level, string) {
 	if err == nil {
 		return l.success.Level(), "message handled"
 	}
+	if retry.Of(err).Action == retry.Again {
+		return l.success.Level(), "message deferred"
+	}
 	if _, ok := errors.AsType[*handler.PanicError](err); ok {
 		return l.panic.Level(), "handler panicked"
 	}
@@ -123,11 +130,13 @@ func (l *log) write(ctx context.Context, level slog.Level, text string, m *handl
 		slog.String("topic", m.Topic()),
 		slog.String("channel", m.Channel()),
 		slog.String("nsqd", m.NSQD()),
-		slog.String("id", m.ID.String()),
-		slog.Int("attempts", int(m.Attempts)),
-		slog.Duration("duration", took),
+		slog.String("msg.id", m.ID.String()),
+		slog.Int("msg.attempts", int(m.Attempts)),
+		slog.Float64("duration_seconds", took.Seconds()),
 	)
-	if err != nil {
+	if v := retry.Of(err); v.Action == retry.Again {
+		attrs = append(attrs, slog.Float64("delay_seconds", v.Delay.Seconds()))
+	} else if err != nil {
 		attrs = append(attrs, slog.Any("error", err))
 	}
 	l.logger.LogAttrs(ctx, level, text, attrs...)

@@ -18,6 +18,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/middleware"
+	"github.com/nsqx/nsqx/retry"
 )
 
 // records returns a logger, and a function that parses the records written so far.
@@ -40,8 +41,9 @@ func records(t testing.TB, level slog.Leveler) (*slog.Logger, func() []map[strin
 var errBusy = errors.New("busy")
 
 func TestLog(t *testing.T) {
-	common := []string{"attempts", "channel", "duration", "id", "level", "msg", "nsqd", "time", "topic"}
+	common := []string{"channel", "duration_seconds", "level", "msg", "msg.attempts", "msg.id", "nsqd", "time", "topic"}
 	failed := slices.Sorted(slices.Values(append(slices.Clone(common), "error")))
+	deferred := slices.Sorted(slices.Values(append(slices.Clone(common), "delay_seconds")))
 
 	for name, c := range map[string]struct {
 		fn         handler.Raw
@@ -50,6 +52,8 @@ func TestLog(t *testing.T) {
 		keys       []string
 	}{
 		"success":         {answer(nil), "DEBUG", "message handled", nil, common},
+		"deferral":        {answer(fmt.Errorf("later: %w", retry.After(time.Minute, nil))), "DEBUG", "message deferred", nil, deferred},
+		"delay, failed":   {answer(retry.After(time.Minute, errBusy)), "WARN", "message failed", "after 1m0s: busy", failed},
 		"failure":         {answer(errBusy), "WARN", "message failed", "busy", failed},
 		"panic":           {panicking("boom"), "ERROR", "handler panicked", "nsqx: panic: boom", failed},
 		"panic as answer": {answer(fmt.Errorf("tried: %w", handler.NewPanicError("boom"))), "ERROR", "handler panicked", "tried: nsqx: panic: boom", failed},
@@ -75,7 +79,7 @@ func TestLog(t *testing.T) {
 				for key, v := range map[string]any{
 					"level": c.level, "msg": c.msg, "error": c.err,
 					"topic": "orders", "channel": "billing", "nsqd": "127.0.0.1:4150",
-					"id": "0123456789abcdef", "attempts": 3.0, "duration": 1.5e9,
+					"msg.id": "0123456789abcdef", "msg.attempts": 3.0, "duration_seconds": 1.5,
 				} {
 					check.Want(t, key, r[key], v)
 				}

@@ -36,7 +36,7 @@ type Hooks struct {
 	OnBackoff func(BackoffEvent)
 
 	// OnOverdue is called once for each message whose handler still runs after nsqd has given the
-	// message to another consumer.
+	// message to another consumer, or may have, since the connection was lost.
 	OnOverdue func(OverdueEvent)
 
 	// OnGivenBack is called when messages were given back to nsqd that no handler had seen.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
 )
 
 // Stats are a consumer's counters since it was made, and its state at about one instant.
@@ -21,6 +22,16 @@ type Stats struct {
 	// BackoffLevel counts how many times in a row the breaker has opened; each time doubles the
 	// delay, up to the longest. 0 while the breaker is closed.
 	BackoffLevel int
+
+	// InProgress are the messages that handlers work on: at most 64, those received first. Overdue
+	// counts all whose handler still runs although nsqd has delivered the message elsewhere.
+	InProgress []InProgress
+	Overdue    int
+
+	// Of all messages that handlers work on: the highest number of deliveries, and the longest time
+	// since nsqd accepted one, by nsqd's clock against the local one. 0 if there are none.
+	HighestAttempt int
+	OldestAge      time.Duration
 
 	BackoffSince time.Time // when the breaker opened; zero while it is closed
 	BackoffErr   error     // of the message that failed last; nil while the breaker is closed
@@ -51,6 +62,15 @@ type Stats struct {
 
 	Connections []ConnStats   // one an address: those of WithNSQD first, then as found
 	Lookups     []LookupStats // one a nsqlookupd or Discoverer, in the order of the options
+}
+
+// InProgress is a message that a handler works on.
+type InProgress struct {
+	ID      handler.ID
+	NSQD    string        // address
+	Age     time.Duration // since the message was received
+	Attempt int           // number of the delivery, from 1
+	Overdue bool          // nsqd has delivered it elsewhere
 }
 
 // PublisherStats are a publisher's counters since it was made, and its state at about one instant.
@@ -105,6 +125,9 @@ type LookupStats struct {
 
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
 func (s Stats) MarshalJSON() ([]byte, error) { return marshal(s) }
+
+// MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
+func (p InProgress) MarshalJSON() ([]byte, error) { return marshal(p) }
 
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
 func (s PublisherStats) MarshalJSON() ([]byte, error) { return marshal(s) }

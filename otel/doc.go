@@ -65,6 +65,9 @@
 //	nsq.consumer.connection.count                  level
 //	nsq.consumer.connection.renewals               count   connections replaced because of that count
 //	nsq.consumer.handler.active, .handler.limit    level
+//	nsq.consumer.handler.overdue                   level   handlers whose message nsqd has delivered elsewhere
+//	nsq.consumer.handler.highest_attempt           level   of the messages that handlers work on
+//	nsq.consumer.handler.oldest_age                s       of the messages that handlers work on
 //	nsq.consumer.backoff.level                     level   how often in a row the breaker has opened; 0 while it is closed
 //	nsq.client.protocol.errors                     count   error.type
 //	nsq.client.connection.attempts, .closed        count   error.type

@@ -19,7 +19,8 @@ type instruments struct {
 	inFlight, maxInFlight, ready, connections metric.Int64ObservableUpDownCounter
 	allowance                                 metric.Int64ObservableUpDownCounter
 	active, limit                             metric.Int64ObservableUpDownCounter
-	backoff                                   metric.Int64ObservableGauge
+	overdue, highest, backoff                 metric.Int64ObservableGauge
+	oldest                                    metric.Float64ObservableGauge
 
 	protocolErrors, attempts, closed, registration metric.Int64Counter
 	lookup                                         metric.Float64Histogram
@@ -70,6 +71,11 @@ func newInstruments(meter metric.Meter) (i instruments) {
 	i.connections = m.upDown(metricConnections, unitConnections, "Subscribed connections.")
 	i.active = m.upDown(metricActive, unitHandlers, "Running handlers.")
 	i.limit = m.upDown(metricLimit, unitHandlers, "Maximum of running handlers.")
+	i.overdue = m.gauge(metricOverdue, unitHandlers, "Handlers that still run although nsqd has delivered their message elsewhere.")
+	i.highest = m.gauge(metricHighest, unitAttempts, "Highest number of deliveries of a message that a handler works on; 0 if there is none.")
+	i.oldest, err = meter.Float64ObservableGauge(metricOldest, metric.WithUnit(unitSeconds),
+		metric.WithDescription("Age of the oldest message that a handler works on, from the timestamp of nsqd; 0 if there is none."))
+	report(err)
 	i.backoff, err = meter.Int64ObservableGauge(metricBackoff, metric.WithUnit(unitLevel),
 		metric.WithDescription("How many times in a row the breaker has opened; 0 while it is closed."))
 	report(err)
@@ -92,7 +98,7 @@ func newInstruments(meter metric.Meter) (i instruments) {
 // observed returns the instruments that get their values from Stats when metrics are collected.
 func (i *instruments) observed() []metric.Observable {
 	return []metric.Observable{
-		i.inFlight, i.maxInFlight, i.ready, i.connections, i.allowance, i.active, i.limit, i.backoff,
+		i.inFlight, i.maxInFlight, i.ready, i.connections, i.allowance, i.active, i.limit, i.overdue, i.highest, i.oldest, i.backoff,
 		i.nodes, i.lookupAge, i.publishing,
 	}
 }
@@ -115,6 +121,12 @@ func (m maker) upDown(name, unit, text string) metric.Int64ObservableUpDownCount
 	c, err := m.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(text))
 	report(err)
 	return c
+}
+
+func (m maker) gauge(name, unit, text string) metric.Int64ObservableGauge {
+	g, err := m.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(text))
+	report(err)
+	return g
 }
 
 // report passes an error to the error handler of OpenTelemetry. An instrument that could not be

@@ -78,6 +78,9 @@ func (o *observed) observe(ctx context.Context, observer metric.Observer) {
 	observer.ObserveInt64(i.maxInFlight, int64(s.MaxInFlight), all...)
 	observer.ObserveInt64(i.active, int64(s.Running), all...)
 	observer.ObserveInt64(i.limit, int64(s.Concurrency), all...)
+	observer.ObserveInt64(i.overdue, int64(s.Overdue), all...)
+	observer.ObserveInt64(i.highest, int64(s.HighestAttempt), all...)
+	observer.ObserveFloat64(i.oldest, s.OldestAge.Seconds(), all...)
 	observer.ObserveInt64(i.backoff, int64(s.BackoffLevel), all...)
 	o.found.observe(observer, s.Lookups)
 }

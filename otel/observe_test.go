@@ -222,6 +222,8 @@ func TestRunning(t *testing.T) {
 		k.wantPoints("nsq.consumer.max_in_flight", "2")
 		k.wantPoints("nsq.consumer.handler.active", "1")
 		k.wantPoints("nsq.consumer.handler.limit", "2")
+		k.wantPoints("nsq.consumer.handler.overdue", "0")
+		k.wantPoints("nsq.consumer.handler.highest_attempt", "1")
 		k.wantPoints("nsq.consumer.connection.count", "1")
 		k.wantPoints("nsq.consumer.backoff.level", "0")
 		k.wantPoints("nsq.client.connection.attempts", "1")
@@ -232,6 +234,18 @@ func TestRunning(t *testing.T) {
 		k.wantPoints("nsq.client.connection.closed", "1")
 		k.wantPoints("nsq.consumer.settlements", "1 messaging.nsq.message.disposition=finish")
 	})
+}
+
+// The gauges of the messages that handlers work on.
+func TestInProgress(t *testing.T) {
+	k := newKit(t)
+	stop := k.Observe(func() nsqx.Stats {
+		return nsqx.Stats{Topic: "orders", Channel: "billing", Overdue: 2, HighestAttempt: 7, OldestAge: 90 * time.Second}
+	})
+	defer stop()
+	k.wantPoints("nsq.consumer.handler.overdue", "2")
+	k.wantPoints("nsq.consumer.handler.highest_attempt", "7")
+	k.wantPoints("nsq.consumer.handler.oldest_age", "90")
 }
 
 // For the race detector: readers collect while messages are handled.

@@ -82,7 +82,7 @@ func logEnd(logger *slog.Logger, s nsqx.Stats, err error) {
 	logger.Info("stopped", "finished", s.Finished, "requeued", s.Requeued, "interrupted", s.Interrupted)
 	if end, ok := errors.AsType[*nsqx.ShutdownError](err); ok {
 		for _, m := range end.Abandoned {
-			logger.Warn("abandoned", "id", m.ID, "attempts", m.Attempts, "requeued", m.Requeued)
+			logger.Warn("abandoned", "msg.id", m.ID, "msg.attempts", m.Attempts, "requeued", m.Requeued)
 		}
 	}
 }

@@ -142,7 +142,7 @@ func TestLogEnd(t *testing.T) {
 		&nsqx.ShutdownError{Abandoned: []observe.Abandoned{{ID: id, Attempts: 3, Requeued: true}}})
 	for _, text := range []string{
 		"msg=stopped finished=7 requeued=0 interrupted=2",
-		"msg=abandoned id=0123456789abcdef attempts=3 requeued=true",
+		"msg=abandoned msg.id=0123456789abcdef msg.attempts=3 requeued=true",
 	} {
 		if !strings.Contains(status.String(), text) {
 			t.Errorf("no %q in:\n%s", text, &status)

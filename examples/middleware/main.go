@@ -211,7 +211,7 @@ func (p *post) onSettle(m *handler.Message) {
 func logger(l *log.Logger) *slog.Logger {
 	return slog.New(slog.NewTextHandler(writer{l}, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if slices.Contains([]string{slog.MessageKey, "attempts", "error"}, a.Key) {
+			if slices.Contains([]string{slog.MessageKey, "msg.attempts", "error"}, a.Key) {
 				return a
 			}
 			return slog.Attr{}

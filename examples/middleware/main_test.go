@@ -60,11 +60,11 @@ func TestRun(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]int{
-		` *\d+ ms  ✓ parcel [3-7] is in `:                                      5,
-		` *\d+ ms  ✉ parcel \d was delivered \(request r-\d, from depot 1\)$`:  7,
-		` *msg="message failed" attempts=1 error="permanent: a parcel of 0 kg`: 1,
-		` *msg="message failed" attempts=1 error="nsqx: handler timeout"`:      1,
-		`✓ 7 parcels delivered, 1 retried, 1 given up$`:                        1,
+		` *\d+ ms  ✓ parcel [3-7] is in `:                                          5,
+		` *\d+ ms  ✉ parcel \d was delivered \(request r-\d, from depot 1\)$`:      7,
+		` *msg="message failed" msg.attempts=1 error="permanent: a parcel of 0 kg`: 1,
+		` *msg="message failed" msg.attempts=1 error="nsqx: handler timeout"`:      1,
+		`✓ 7 parcels delivered, 1 retried, 1 given up$`:                            1,
 	} {
 		if found := regexp.MustCompile("(?m)^  "+line).FindAllString(out.String(), -1); len(found) != want {
 			t.Errorf("got %d lines of %q, want %d", len(found), line, want)

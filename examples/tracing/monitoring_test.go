@@ -186,13 +186,6 @@ type exported struct {
 	labels  map[string]bool
 }
 
-// later are metrics that dashboard and alerts use before they are exported.
-var later = map[string]bool{
-	"nsq_consumer_handler_overdue":            true,
-	"nsq_consumer_handler_oldest_age_seconds": true,
-	"nsq_consumer_handler_highest_attempt":    true,
-}
-
 // exposition parses the text format of Prometheus.
 func exposition(text string) exported {
 	e := exported{
@@ -234,7 +227,7 @@ func (e exported) check(t *testing.T, where, query string) map[string]bool {
 	query = window.ReplaceAllString(grouping.ReplaceAllString(matchers.ReplaceAllString(query, ""), ""), "")
 	found := make(map[string]bool)
 	for _, name := range metric.FindAllString(query, -1) {
-		if !e.metrics[name] && !later[name] {
+		if !e.metrics[name] {
 			t.Errorf("%s: the example does not export %s", where, name)
 		}
 		found[name] = true

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/notify"
 )
 
 // uncountedSize is how many messages one half of uncounted remembers.
@@ -94,13 +95,8 @@ func (u *uncounted) change(d *handler.Delivery, change func(*noAttempts)) {
 	u.young[key] = n
 }
 
-// deliveries is nsqd's number of the delivery. Its counter has 16 bits: 0 means that it has wrapped.
-func deliveries(d *handler.Delivery) int {
-	if d.Attempts == 0 {
-		return 1 << 16
-	}
-	return int(d.Attempts)
-}
+// deliveries is nsqd's number of the delivery.
+func deliveries(d *handler.Delivery) int { return notify.Attempts(d) }
 
 // delivered is how often the message was delivered since it was due, this delivery included.
 func (c *Consumer) delivered(d *handler.Delivery) int {

@@ -62,7 +62,7 @@ func (c *Consumer) ProcessBatch(ctx context.Context, msgs []*handler.Message) {
 			continue
 		}
 		if p, ok := err.(*handler.PanicError); ok && !logged && m.Outcome().Err != err {
-			c.logPanic(ctx, m, p) // of the telemetry, after the decision
+			c.reportPanic(ctx, m, p) // of the telemetry, after the decision
 			logged = true
 		}
 		c.events.Settled(m)
@@ -81,7 +81,7 @@ func (c *Consumer) rescueBatch(msgs []*handler.Message, err error) {
 	for _, m := range msgs {
 		d := (*handler.Delivery)(m)
 		if own := d.Answer(); own != nil && m.Outcome().Disposition == handler.Pending {
-			d.SetOutcome(c.decide(m.Context(), d, own))
+			c.conclude(m.Context(), d, own)
 			c.events.Settled(m)
 		} else {
 			c.rescueUnder(m.Context(), d, err)
@@ -106,8 +106,7 @@ func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
 			}
 		}
 		forEach(failed, func(m *handler.Message) {
-			d := (*handler.Delivery)(m)
-			d.SetOutcome(c.decide(m.Context(), d, answer(m, err)))
+			c.conclude(m.Context(), (*handler.Delivery)(m), answer(m, err))
 		})
 		return err
 	}

@@ -2,9 +2,9 @@ package consume
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/middleware"
 	"github.com/nsqx/nsqx/observe"
@@ -82,7 +82,7 @@ func (c *Consumer) handle(ctx context.Context, m *handler.Message) handler.Outco
 	// To walk an error of the user's is user code, so only what the outermost Recover made is
 	// looked at.
 	if p, ok := err.(*handler.PanicError); ok && out.Err != err {
-		c.logPanic(ctx, m, p) // of the telemetry, after the decision
+		c.reportPanic(ctx, m, p) // of the telemetry, after the decision
 	}
 	c.events.Settled(m)
 	return out
@@ -102,7 +102,9 @@ func (c *Consumer) rescue(d *handler.Delivery, err error) handler.Outcome {
 func (c *Consumer) rescueUnder(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	out := d.Outcome()
 	if out.Disposition == handler.Pending {
-		out = c.settleFallback(ctx, d, err)
+		out = c.settleFallback(d, err)
+		d.SetOutcome(out)
+		c.report(ctx, d, out, true)
 		c.events.Settled(d.Message())
 	}
 	return out
@@ -110,14 +112,5 @@ func (c *Consumer) rescueUnder(ctx context.Context, d *handler.Delivery, err err
 
 // logLate logs what telemetry did after a dead letter was confirmed.
 func (c *Consumer) logLate(ctx context.Context, err error) {
-	c.logger.ErrorContext(ctx, "nsqx: telemetry has failed after a dead letter was confirmed", "error", err)
-}
-
-// logPanic logs a panic with its stack.
-func (c *Consumer) logPanic(ctx context.Context, m *handler.Message, err error) {
-	var p *handler.PanicError
-	if guard.Call(func() { p = panicOf(err) }) != nil || p == nil {
-		return
-	}
-	c.logger.ErrorContext(ctx, "nsqx: panic while handling a message", "message", m, "panic", p.Value, "stack", string(p.Stack))
+	c.events.FailNow(ctx, "telemetry has failed after a dead letter was confirmed", slog.LevelError, nil, []slog.Attr{slog.String("error", reason(err))})
 }

@@ -95,7 +95,7 @@ func TestChainPanics(t *testing.T) {
 		"middleware before":          {nil, before, nil, handler.Requeue, errPanic, 1},
 		"middleware after":           {nil, after, nil, handler.Requeue, errPanic, 1},
 		"middleware skips":           {nil, skips, panics, handler.Finish, nil, 0},
-		"telemetry before":           {before, nil, nil, handler.Requeue, errPanic, 2},
+		"telemetry before":           {before, nil, nil, handler.Requeue, errPanic, 1},
 		"telemetry after":            {after, nil, nil, handler.Finish, nil, 1},
 		"telemetry skips":            {skips, nil, nil, handler.Requeue, errUnsettled, 1},
 		"telemetry after, a failure": {after, nil, panics, handler.Requeue, errPanic, 2},

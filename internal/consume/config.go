@@ -21,9 +21,10 @@ type Config struct {
 
 	NoRegistration bool // the channel is not registered at nsqlookupds
 
-	Logger    *slog.Logger
-	Telemetry observe.Telemetry // nil: none
-	Hooks     []observe.Hooks
+	Logger       *slog.Logger
+	NoFailureLog bool              // WithoutFailureLog
+	Telemetry    observe.Telemetry // nil: none
+	Hooks        []observe.Hooks
 
 	Concurrency      int
 	MaxInFlight      int // 0: automatic

@@ -5,7 +5,6 @@ package consume
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +27,6 @@ var ErrAlreadyRun = errors.New("nsqx: the consumer runs already, or has run: mak
 // Consumer runs the handler of one channel. Its methods are safe for concurrent use.
 type Consumer struct {
 	cfg       Config
-	logger    *slog.Logger
 	chain     handler.Raw      // nil for batches
 	batch     handler.RawBatch // nil for single messages
 	events    *notify.Queue
@@ -39,7 +37,6 @@ type Consumer struct {
 	dead      *publish.Router // of dead letters
 	sendDead  handler.Send
 	uncounted uncounted
-	unread    unread
 
 	watching atomic.Bool  // see pool.Config
 	delayCut atomic.Bool  // the warning of a delay that was cut was given
@@ -76,7 +73,7 @@ func assemble(cfg Config) *Consumer {
 	topic, channel := cfg.Sub.Topic, cfg.Sub.Channel
 	logger := guard.Logger(cfg.Logger).With("topic", topic, "channel", channel)
 	c := &Consumer{
-		cfg: cfg, logger: logger, ready: make(chan struct{}),
+		cfg: cfg, ready: make(chan struct{}),
 		events: notify.New(logger, topic, channel, cfg.Hooks),
 		dead:   publish.New(publish.Config{Conn: deadLetterConn(cfg.Conn), Lazy: true, Again: true}),
 	}
@@ -106,6 +103,7 @@ func assemble(cfg Config) *Consumer {
 	if !cfg.NoRegistration {
 		cfg.Discover.Channel = channel
 	}
+	c.events.Connected(func() int { return len(c.links.Conns()) })
 	c.discovery = discover.New(cfg.Discover, owner{c}, cfg.NSQDs)
 	c.buildDead()
 	return c
@@ -173,7 +171,7 @@ func (c *Consumer) Refused(from *conn.Conn, err error) {
 }
 
 // Yielded implements [conn.Sink].
-func (c *Consumer) Yielded(*conn.Conn) { c.control.Wake() }
+func (c *Consumer) Yielded(*conn.Conn) { c.control.Yielded() }
 
 // attached is called when a connection is subscribed.
 func (c *Consumer) attached() {

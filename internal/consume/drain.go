@@ -2,11 +2,14 @@ package consume
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/observe"
 )
 
@@ -25,6 +28,11 @@ const (
 	// lateTime is how long after its answer to CLS nsqd may still send a message: one that it took
 	// from its queue just before.
 	lateTime = 50 * time.Millisecond
+
+	// firstTell is when the log says what the drain waits for; then it is after twice as long each
+	// time, up to lastTell.
+	firstTell = 5 * time.Second
+	lastTell  = time.Minute
 )
 
 // drain ends the consumer in good order; see nsqx.Consumer.Run for the promise. Dialling has ended
@@ -46,8 +54,9 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 	// Running handlers: time to finish, then time to notice.
 	end := &observe.ShutdownError{}
 	timeout := c.cfg.ShutdownTimeout
+	c.postDrain(notify.Draining, timeout, nil)
 	atOnce := timeout == 0
-	if atOnce || !c.pool.Wait(timeout) {
+	if atOnce || !c.waitHandlers(timeout) {
 		for _, conn := range conns {
 			conn.CancelMessages(handler.ErrShutdown)
 		}
@@ -71,10 +80,15 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 		end.Running = left.Busy() + len(left.Parked)
 	}
 	end.Unconfirmed = c.links.Unconfirmed()
-	end.HookRuns = !c.events.Close(last)
 	c.mu.Lock()
 	end.Unanswered = c.unanswered
 	c.mu.Unlock()
+	var incomplete error
+	if !end.Empty() {
+		incomplete = errors.New(end.Error())
+	}
+	c.postDrain(notify.Drained, time.Since(began), incomplete)
+	end.HookRuns = !c.events.Close(last)
 	if end.Empty() {
 		return nil
 	}
@@ -99,6 +113,28 @@ func (c *Consumer) waitLinks(helpers *sync.WaitGroup, d time.Duration) bool {
 	case <-timer.C:
 		return false
 	}
+}
+
+// waitHandlers waits for running handlers, and tells of them now and then.
+func (c *Consumer) waitHandlers(timeout time.Duration) bool {
+	for next := firstTell; timeout > next; next = min(2*next, lastTell) {
+		if c.pool.Wait(next) {
+			return true
+		}
+		timeout -= next
+		c.postDrain(notify.StillDrains, timeout, nil)
+	}
+	return c.pool.Wait(timeout)
+}
+
+// postDrain tells of the drain, and of the oldest message in hand.
+func (c *Consumer) postDrain(kind notify.Kind, d time.Duration, err error) {
+	ev := notify.Event{Kind: kind, Took: d}
+	running := c.pool.Snapshot().Running
+	if ev.Found, ev.Err = len(running), err; len(running) > 0 {
+		ev.SetMessage(slices.MinFunc(running, func(a, b *handler.Delivery) int { return a.Received().Compare(b.Received()) }))
+	}
+	c.events.Post(ev)
 }
 
 // abandon requeues the messages whose handlers still run.

@@ -2,7 +2,6 @@ package consume
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
@@ -54,26 +53,9 @@ func (c *Consumer) giveUp(ctx context.Context, d *handler.Delivery, err error) h
 	case failure == nil && disposition == handler.DeadLetter && !d.Answerable(): // a FIN would end the next delivery
 		return handler.Outcome{Disposition: handler.Expired, Err: err}
 	case failure == nil:
-		out := handler.Outcome{Disposition: disposition, Err: err}
-		d.SetOutcome(out) // before the logger, which is user code
-		c.logGivenUp(ctx, d, out)
-		return out
+		return handler.Outcome{Disposition: disposition, Err: err}
 	}
-	out := c.notKept(ctx, d, errors.Join(err, failure))
-	d.SetOutcome(out)
-	if d.Fault() != nil { // this is said once a minute
-		return out
-	}
-	attrs := []any{"message", d, "error", err, "failure", failure}
-	if t, ok := c.cfg.GiveUp.(DeadLetterTopic); ok {
-		attrs = append(attrs, "destination", t.Topic)
-	}
-	c.logger.ErrorContext(ctx, "nsqx: dead letter not confirmed, message is requeued", attrs...)
-	return out
-}
-
-// notKept returns the outcome of a message that should have been given up, and is not safe.
-func (c *Consumer) notKept(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
+	err = &keepError{err, c.destination(), failure}
 	if out, ok := unanswerable(d, err); ok {
 		return out
 	}
@@ -81,7 +63,7 @@ func (c *Consumer) notKept(ctx context.Context, d *handler.Delivery, err error) 
 	if delay < 0 {
 		delay = fallbackDelay
 	}
-	return c.requeue(ctx, d, delay, err)
+	return c.requeue(d, delay, err)
 }
 
 // keep calls the GiveUp with a ctx that has the values of the handler's, but ends only when a
@@ -91,22 +73,6 @@ func (c *Consumer) keep(ctx context.Context, d *handler.Delivery, cause error) (
 	defer cancel(nil)
 	defer context.AfterFunc(c.settling, func() { cancel(context.Cause(c.settling)) })()
 	return c.cfg.GiveUp.Keep(ctx, c.sendDead, d, cause)
-}
-
-// logGivenUp logs the end of a message.
-func (c *Consumer) logGivenUp(ctx context.Context, d *handler.Delivery, out handler.Outcome) {
-	attrs := []any{"message", d, "error", out.Err}
-	if t, ok := c.cfg.GiveUp.(DeadLetterTopic); ok {
-		attrs = append(attrs, "destination", t.Topic)
-	}
-	switch {
-	case out.Err == errCrashes:
-		c.logger.ErrorContext(ctx, "nsqx: crash guard: message given up unhandled", attrs...)
-	case out.Disposition == handler.DeadLetter:
-		c.logger.WarnContext(ctx, "nsqx: dead letter", attrs...)
-	case !c.cfg.GiveUp.Configured():
-		c.logger.ErrorContext(ctx, "nsqx: message dropped: it was given up, and there is no dead letter", attrs...)
-	}
 }
 
 // keepTouched touches d now and each third of its message timeout, until stop is called.

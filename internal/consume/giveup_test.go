@@ -162,22 +162,21 @@ func TestGiveUp(t *testing.T) {
 		want   handler.Disposition
 		delay  time.Duration
 		err    error // joined with errFailed
-		logs   string
 	}{
 		"dropped":     {keeper: keeper{handler.Drop, nil, nil}, want: handler.Drop},
-		"dead letter": {keeper: keeper{handler.DeadLetter, nil, nil}, want: handler.DeadLetter, logs: `level=WARN msg="nsqx: dead letter" error=failed`},
-		"fails":       {keeper: keeper{handler.DeadLetter, errKeep, nil}, want: handler.Requeue, delay: 3 * time.Second, err: errKeep, logs: failedLog},
+		"dead letter": {keeper: keeper{handler.DeadLetter, nil, nil}, want: handler.DeadLetter},
+		"fails":       {keeper: keeper{handler.DeadLetter, errKeep, nil}, want: handler.Requeue, delay: 3 * time.Second, err: errKeep},
 		"fails, no delay": {
-			keeper: keeper{handler.DeadLetter, errKeep, nil}, stops: true, want: handler.Requeue, delay: fallbackDelay, err: errKeep, logs: failedLog,
+			keeper: keeper{handler.DeadLetter, errKeep, nil}, stops: true, want: handler.Requeue, delay: fallbackDelay, err: errKeep,
 		},
 		"lost":            {keeper: keeper{handler.DeadLetter, nil, lose}, want: handler.Lost},
 		"lost, dropped":   {keeper: keeper{handler.Drop, nil, lose}, want: handler.Lost},
 		"lost, fails":     {keeper: keeper{handler.DeadLetter, errKeep, lose}, want: handler.Lost},
 		"late":            {keeper: keeper{handler.DeadLetter, nil, expire}, want: handler.Expired},
 		"late, dropped":   {keeper: keeper{handler.Drop, nil, expire}, want: handler.Drop},
-		"late, fails":     {keeper: keeper{handler.DeadLetter, errKeep, expire}, want: handler.Expired, err: errKeep, logs: failedLog},
-		"shutdown":        {keeper: keeper{handler.DeadLetter, nil, interrupt}, want: handler.DeadLetter, logs: `level=WARN msg="nsqx: dead letter" error=failed`},
-		"shutdown, fails": {keeper: keeper{handler.DeadLetter, errKeep, interrupt}, want: handler.Interrupted, err: errKeep, logs: failedLog},
+		"late, fails":     {keeper: keeper{handler.DeadLetter, errKeep, expire}, want: handler.Expired, err: errKeep},
+		"shutdown":        {keeper: keeper{handler.DeadLetter, nil, interrupt}, want: handler.DeadLetter},
+		"shutdown, fails": {keeper: keeper{handler.DeadLetter, errKeep, interrupt}, want: handler.Interrupted, err: errKeep},
 	} {
 		check.Bubble(t, name, func(t *testing.T) {
 			log := &records{}
@@ -190,12 +189,9 @@ func TestGiveUp(t *testing.T) {
 			out := c.giveUp(t.Context(), newSource(t).delivery(3, "x"), errFailed)
 			wantOutcome(t, out, tt.want, tt.delay, errFailed)
 			check.Want(t, "has the failure", errors.Is(out.Err, errKeep), tt.err != nil)
-			check.Want(t, "log", log.text(), tt.logs)
 		})
 	}
 }
-
-const failedLog = `level=ERROR msg="nsqx: dead letter not confirmed, message is requeued" error=failed failure="not kept"`
 
 // TestKeepContext: it has the values of the handler's, and ends only with the wait for dead letters.
 func TestKeepContext(t *testing.T) {

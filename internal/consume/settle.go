@@ -3,11 +3,11 @@ package consume
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/guard"
+	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
 	"github.com/nsqx/nsqx/retry"
 )
@@ -35,8 +35,7 @@ func (c *Consumer) settle(next handler.Raw) handler.Raw {
 			d.SetOutcome(handler.Outcome{Disposition: handler.Finish})
 			return nil
 		}
-		d.SetOutcome(c.decide(ctx, d, err))
-		c.logPanic(ctx, m, err)
+		c.conclude(ctx, d, err)
 		return err
 	}
 }
@@ -45,7 +44,7 @@ func (c *Consumer) settle(next handler.Raw) handler.Raw {
 // redriven for another channel, one that reaches the crash guard, and one that comes too late.
 func (c *Consumer) settleUnhandled(ctx context.Context, d *handler.Delivery) (done bool, err error) {
 	if err := d.Fault(); err != nil {
-		c.settleUnread(ctx, d, err)
+		c.conclude(ctx, d, err)
 		return true, err
 	}
 	if d.ForAnotherChannel() {
@@ -53,24 +52,28 @@ func (c *Consumer) settleUnhandled(ctx context.Context, d *handler.Delivery) (do
 		return true, nil
 	}
 	if c.attemptsReach(d, c.cfg.CrashGuard) {
-		d.SetOutcome(c.decide(ctx, d, errCrashes))
+		c.conclude(ctx, d, errCrashes)
 		return true, errCrashes
 	}
 	if err := c.tooLate(d); err != nil {
-		d.SetOutcome(c.decide(ctx, d, err))
+		c.conclude(ctx, d, err)
 		return true, err
 	}
 	return false, nil
 }
 
+// conclude decides on a message, then logs that.
+func (c *Consumer) conclude(ctx context.Context, d *handler.Delivery, err error) {
+	out := c.decide(ctx, d, err)
+	d.SetOutcome(out)
+	c.report(ctx, d, out, false)
+}
+
 // decide is outcome, but survives a panic of policy, mapping or dead letter.
 func (c *Consumer) decide(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
 	out, panicked := guard.Value(func() (handler.Outcome, error) { return c.outcome(ctx, d, err), nil })
-	if made := d.Outcome(); panicked != nil && made.Disposition != handler.Pending {
-		return made
-	}
 	if panicked != nil {
-		return c.settleFallback(ctx, d, panicked)
+		return c.settleFallback(d, panicked)
 	}
 	return out
 }
@@ -92,7 +95,8 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 	if _, stale := err.(*staleError); stale {
 		return c.skip(ctx, d, err)
 	}
-	verdict := retry.Of(c.classify(err))
+	mapped := c.classify(err)
+	verdict := retry.Of(mapped)
 	if d.Fault() != nil {
 		return c.failedUnread(ctx, d, verdict, err)
 	}
@@ -103,7 +107,10 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 	case retry.Again:
 		c.control.Deferred()
 		c.uncounted.add(d)
-		return c.requeue(ctx, d, verdict.Delay, err)
+		if retry.Of(err).Action != retry.Again {
+			err = errors.Join(mapped, err) // so that others see that it is no failure
+		}
+		return c.requeue(d, verdict.Delay, err)
 	case retry.GiveUp:
 		c.control.Answered()
 		return c.giveUp(ctx, d, err)
@@ -130,7 +137,7 @@ func (c *Consumer) failed(ctx context.Context, d *handler.Delivery, verdict retr
 		return c.giveUp(ctx, d, err)
 	}
 	if verdict.Action == retry.Backoff && delay < 0 || c.attemptsReach(d, c.cfg.MaxAttempts) {
-		if !outage && !c.spare(ctx, d, err) {
+		if !outage && !c.spare(d, err) {
 			return c.giveUp(ctx, d, err)
 		}
 		outage = true
@@ -141,18 +148,19 @@ func (c *Consumer) failed(ctx context.Context, d *handler.Delivery, verdict retr
 			delay = fallbackDelay
 		}
 	}
-	return c.requeue(ctx, d, delay, err)
+	return c.requeue(d, delay, err)
 }
 
 // spare reports whether a message without attempts left is kept, since every message fails at
 // present.
-func (c *Consumer) spare(ctx context.Context, d *handler.Delivery, err error) bool {
+func (c *Consumer) spare(d *handler.Delivery, err error) bool {
 	if !c.control.Outage(d) {
 		return false
 	}
 	if now, last := time.Now().Unix(), c.sparedAt.Load(); now-last >= 60 && c.sparedAt.CompareAndSwap(last, now) {
-		c.logger.WarnContext(ctx, "nsqx: messages without attempts left are not given up, since all of the last ones have failed; this is said once a minute",
-			"message", d, "error", err)
+		ev := notify.Event{Kind: notify.Spared}
+		ev.Err = errors.New(reason(err))
+		c.events.Post(ev)
 	}
 	return true
 }
@@ -176,20 +184,15 @@ func unanswerable(d *handler.Delivery, err error) (out handler.Outcome, ok bool)
 }
 
 // settleFallback returns the outcome of a message on which settle has not decided, because user code
-// panicked or did not call next. It is never a FIN. The logger may end the goroutine: by then the
-// outcome is set.
-func (c *Consumer) settleFallback(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
+// panicked or did not call next. It is never a FIN.
+func (c *Consumer) settleFallback(d *handler.Delivery, err error) handler.Outcome {
 	if err == nil {
 		err = errUnsettled
 	}
-	out, ok := unanswerable(d, err)
-	if !ok {
-		out = handler.Outcome{Disposition: handler.Requeue, Delay: min(fallbackDelay, c.cfg.MaxRequeueDelay), Err: err}
+	if out, ok := unanswerable(d, err); ok {
+		return out
 	}
-	d.SetOutcome(out)
-	c.logger.ErrorContext(ctx, "nsqx: message not settled by its chain", "message", d, "error", err)
-	c.logPanic(ctx, d.Message(), err)
-	return out
+	return handler.Outcome{Disposition: handler.Requeue, Delay: min(fallbackDelay, c.cfg.MaxRequeueDelay), Err: err}
 }
 
 // classify asks the user's mapping what an error means.
@@ -208,20 +211,15 @@ func (c *Consumer) tooOld(d *handler.Delivery) bool {
 }
 
 // requeue returns the outcome of a message that is delivered again.
-func (c *Consumer) requeue(ctx context.Context, d *handler.Delivery, delay time.Duration, err error) handler.Outcome {
+func (c *Consumer) requeue(d *handler.Delivery, delay time.Duration, err error) handler.Outcome {
 	delay = max(delay, 0)
 	if limit := c.cfg.MaxRequeueDelay; delay > limit {
 		if c.delayCut.CompareAndSwap(false, true) {
-			c.logger.WarnContext(ctx, fmt.Sprintf("nsqx: a requeue delay of %v was cut to %v, which is as long as nsqd keeps a message by default; see WithMaxRequeueDelay. This is said once", delay, limit),
-				"message", d)
+			ev := notify.Event{Kind: notify.DelayCut, Took: delay}
+			ev.Retry = limit
+			c.events.Post(ev)
 		}
 		delay = limit
 	}
 	return handler.Outcome{Disposition: handler.Requeue, Delay: delay, Err: err}
-}
-
-// panicOf returns the panic that err comes from; nil if there was none.
-func panicOf(err error) *handler.PanicError {
-	p, _ := errors.AsType[*handler.PanicError](err)
-	return p
 }

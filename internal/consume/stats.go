@@ -1,14 +1,18 @@
 package consume
 
 import (
+	"slices"
+	"time"
+
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/observe"
 )
 
 // Stats returns the consumer's counters and state.
 func (c *Consumer) Stats() observe.Stats {
 	state, snapshot, n := c.control.State(), c.pool.Snapshot(), c.pool.Counts()
-	return observe.Stats{
+	s := observe.Stats{
 		Topic: c.cfg.Sub.Topic, Channel: c.cfg.Sub.Channel,
 
 		Concurrency: state.Concurrency, MaxInFlight: state.MaxInFlight, Paused: state.Paused,
@@ -21,5 +25,27 @@ func (c *Consumer) Stats() observe.Stats {
 
 		GivenBack: snapshot.GivenBack, Early: snapshot.Early, Stale: c.stale.Load(), EnvelopesSkipped: c.dead.Skipped(), EventsDropped: c.events.Dropped(),
 		Connections: c.links.Stats(), Lookups: c.discovery.Stats(),
+	}
+	addInProgress(&s, snapshot.Running)
+	return s
+}
+
+// maxInProgress bounds Stats.InProgress.
+const maxInProgress = 64
+
+// addInProgress adds what handlers work on.
+func addInProgress(s *observe.Stats, running []*handler.Delivery) {
+	for _, d := range running {
+		if !d.Answerable() {
+			s.Overdue++
+		}
+		s.HighestAttempt = max(s.HighestAttempt, deliveries(d))
+		s.OldestAge = max(s.OldestAge, notify.Age(d))
+	}
+	slices.SortFunc(running, func(a, b *handler.Delivery) int { return a.Received().Compare(b.Received()) })
+	for _, d := range running[:min(len(running), maxInProgress)] {
+		s.InProgress = append(s.InProgress, observe.InProgress{
+			ID: d.ID, NSQD: d.NSQD(), Age: time.Since(d.Received()), Attempt: deliveries(d), Overdue: !d.Answerable(),
+		})
 	}
 }

@@ -17,6 +17,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	defer c.mu.Unlock()
 	defer func() { c.openTurns.Store(c.turns.Open()) }()
 	loads := c.look(tick, conns)
+	c.noteRoom(conns, loads)
 	s := c.pool.Snapshot()
 	allowed := c.allowed()
 	restrained := c.restraint.holds(time.Now())
@@ -35,9 +36,10 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 		return 0
 	}
 	var quotas []int
-	if c.scarce(conns) {
-		quotas, next = c.turns.Step(time.Since(c.start), turnConns(conns, loads), flow.TurnLimits{
-			Slots: c.total, Open: !restrained && c.mayOpen(len(conns), allowed, s), Patience: patience(conns),
+	scarce := c.scarce(conns)
+	if scarce {
+		quotas, next = c.turns.Step(time.Since(c.start), turnConns(conns, loads, c.mayProbe()), flow.TurnLimits{
+			Slots: c.total, Open: (!restrained || len(conns) <= c.total) && c.mayOpen(len(conns), allowed, s), Patience: patience(conns),
 		})
 	} else {
 		c.turns.Reset()
@@ -51,28 +53,32 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 			conns[i].SetQuota(n)
 			loads[i].Quota = n
 		}
-		c.yielding = c.yielding || loads[i].Held > n
+		c.yielding = c.yielding || !scarce && loads[i].Held > n // next is the time to look again at turns
 	}
 	c.mendDrift(conns, loads)
 	return next
 }
 
-// scarce reports whether connections must take turns: there are more than messages may be in flight;
-// or handlers are so slow that each message in flight needs a worker, so that a silent connection
-// with a quota would keep a worker idle. The caller holds mu.
+// scarce reports whether connections must take turns: there are more than messages may be in flight,
+// or silent connections with a quota of one each would keep workers idle. The caller holds mu.
 func (c *Control) scarce(conns []*conn.Conn) bool {
 	if len(conns) > c.total {
 		return true
 	}
-	mean, known := c.service.Time()
-	return known && len(conns) > 1 && c.cfg.Together <= 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY && mean > patience(conns)/2
+	_, known := c.service.Time()
+	return known && len(conns) > 1 && c.cfg.Together <= 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY &&
+		c.total < c.workers()+len(conns)-1
 }
 
+// workers is how many workers hold neither a message that is beyond its time nor one of a lost
+// connection. The caller holds mu.
+func (c *Control) workers() int { return max(c.concurrency-c.stuck, 0) }
+
 // mayOpen reports whether each of more connections than messages may be in flight may have one: all
-// is idle, so the first message closes the others before a second one is likely to arrive. The
-// caller holds mu.
+// is idle, so the first message closes the others before a second one is likely to arrive. A fixed
+// MaxInFlight is strict. The caller holds mu.
 func (c *Control) mayOpen(conns, allowed int, s pool.Snapshot) bool {
-	return c.fixed == 0 && allowed == math.MaxInt && c.stuck == 0 && c.total > 0 &&
+	return (c.fixed == 0 || conns <= c.fixed) && allowed == math.MaxInt && c.stuck == 0 && c.total > 0 &&
 		len(s.Running)+len(s.Parked)+s.Waiting == 0 && c.size.Fit(c.cfg.MaxInFlightBytes, conns) == conns
 }
 
@@ -95,15 +101,15 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool, 
 	for i, l := range loads {
 		rtt, most = max(rtt, l.RTT), max(most, conns[i].MaxRDY())
 	}
-	workers := max(c.concurrency-c.stuck, 0)
+	workers := c.workers()
 	capacity, auto := workers, workers
 	if !restrained {
 		capacity = c.service.Capacity(workers, patience(conns))
 		auto += c.service.Ahead(workers, rtt, most)
 	}
 	capacity, auto = c.messages(capacity), c.messages(auto)
-	capacity, auto = capacity+parked, auto+parked
-	auto = min(max(auto, len(conns)), most) // one a connection if capacity allows that
+	auto = max(auto, c.messages(workers)+len(conns)-1) // silent ones take nothing from the workers if capacity allows that
+	capacity, auto = capacity+parked, min(auto+parked, most)
 	n := auto
 	if c.fixed > 0 {
 		n = c.fixed
@@ -131,10 +137,13 @@ func patience(conns []*conn.Conn) time.Duration {
 	return p
 }
 
-func turnConns(conns []*conn.Conn, loads []conn.Load) []flow.TurnConn[*conn.Conn] {
+func turnConns(conns []*conn.Conn, loads []conn.Load, mayProbe bool) []flow.TurnConn[*conn.Conn] {
 	turns := make([]flow.TurnConn[*conn.Conn], len(conns))
 	for i, l := range loads {
-		turns[i] = flow.TurnConn[*conn.Conn]{Key: conns[i], Received: l.Received, Held: l.Held, InFlight: l.InFlight, RTT: l.RTT}
+		turns[i] = flow.TurnConn[*conn.Conn]{
+			Key: conns[i], Received: l.Received, Held: l.Held, InFlight: l.InFlight, RTT: l.RTT,
+			Probe: l.Probing || mayProbe && l.ProbeIn <= 0,
+		}
 	}
 	return turns
 }

@@ -50,7 +50,7 @@ func (b *breaker) tell(state observe.BackoffState, delay time.Duration) {
 	why := b.Why()
 	b.post(notify.Event{
 		Kind: notify.Backoff, ConnEvent: observe.ConnEvent{Retry: delay, Err: b.err},
-		State: state, Failed: why.Failed, Results: why.Results,
+		State: state, Since: b.since, Failed: why.Failed, Results: why.Results,
 	})
 }
 

@@ -68,6 +68,7 @@ func (c *Control) Detached(conn *conn.Conn) {
 	c.mu.Lock()
 	delete(c.flood, conn)
 	delete(c.drifted, conn)
+	delete(c.room, conn)
 	c.mu.Unlock()
 	c.Wake()
 }

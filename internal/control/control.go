@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
@@ -39,6 +38,7 @@ type Control struct {
 	pool  *pool.Pool
 	start time.Time
 	wake  chan struct{} // holds one
+	moved chan struct{} // holds one
 
 	asleep    atomic.Bool   // Run waits for a message, without a ticker
 	answered  atomic.Uint64 // messages that ended by the word of their handlers, without a FIN of a success
@@ -60,30 +60,32 @@ type Control struct {
 	stalled       bool      // no worker is free, and messages have waited for too long
 	restraint     restraint // after messages were given back
 	turns         flow.Turns[*conn.Conn]
-	capacity      int                 // messages that may wait in the pool
-	lowered       time.Time           // since when a lower capacity would do; zero if none would
-	flood         map[*conn.Conn]int  // messages beyond capacity
-	drifted       map[*conn.Conn]bool // those whose drift was told
-	closedAt      time.Time           // when RDY was last closed on purpose
+	capacity      int                      // messages that may wait in the pool
+	lowered       time.Time                // since when a lower capacity would do; zero if none would
+	flood         map[*conn.Conn]int       // messages beyond capacity
+	drifted       map[*conn.Conn]bool      // those whose drift was told
+	room          map[*conn.Conn]time.Time // since when nsqd may send more
+	closedAt      time.Time                // when RDY was last closed on purpose
 
 	// Used by Run alone.
-	service  flow.Service
-	size     flow.Size
-	loads    map[*conn.Conn]conn.Load // when they were last looked at
-	results  uint64                   // when they were last counted
-	runs     uint64                   // when they were last counted
-	busyTime time.Duration            // when it was last read
-	warned   map[*handler.Delivery]bool
-	quiet    int         // ticks without a message
-	received uint64      // messages, when they were last counted
-	alarm    *time.Timer // wakes Run for a probe; stopped while Run ticks
+	service   flow.Service
+	size      flow.Size
+	loads     map[*conn.Conn]conn.Load // when they were last looked at
+	results   uint64                   // when they were last counted
+	runs      uint64                   // when they were last counted
+	busyTime  time.Duration            // when it was last read
+	outliving overdueHandlers
+	quiet     int         // ticks without a message
+	received  uint64      // messages, when they were last counted
+	alarm     *time.Timer // wakes Run for a probe; stopped while Run ticks
 }
 
 // New returns a Control with the settings of cfg. It does nothing before Start and Run.
 func New(cfg Config) *Control {
 	c := &Control{
-		cfg: cfg, pool: cfg.Pool, start: time.Now(), wake: make(chan struct{}, 1),
+		cfg: cfg, pool: cfg.Pool, start: time.Now(), wake: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		concurrency: cfg.Concurrency, fixed: cfg.MaxInFlight, flood: make(map[*conn.Conn]int), drifted: make(map[*conn.Conn]bool),
+		room: make(map[*conn.Conn]time.Time),
 	}
 	if cfg.Backoff != nil {
 		c.breaker = newBreaker(*cfg.Backoff, cfg.Post)
@@ -100,6 +102,14 @@ func (c *Control) now() time.Duration { return time.Since(c.start) }
 func (c *Control) Wake() {
 	select {
 	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Yielded makes Run pass on what a connection has lost, since nsqd obeys its lower quota.
+func (c *Control) Yielded() {
+	select {
+	case c.moved <- struct{}{}:
 	default:
 	}
 }
@@ -137,6 +147,8 @@ func (c *Control) Run(done <-chan struct{}) {
 		case <-done:
 			return
 		case <-turn.C:
+			next = c.adjust(false)
+		case <-c.moved:
 			next = c.adjust(false)
 		case <-c.alarm.C:
 			awake()
@@ -194,7 +206,7 @@ func (c *Control) idle() bool {
 func (c *Control) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.flood) == 0 && !c.yielding && !c.cfg.Watching.Load() && !c.stalled && (c.paused || len(c.cfg.Conns()) <= c.total)
+	return len(c.flood) == 0 && !c.yielding && !c.cfg.Watching.Load() && !c.stalled
 }
 
 // countReceived counts the messages of the present connections.

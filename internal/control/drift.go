@@ -1,6 +1,7 @@
 package control
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
@@ -19,6 +20,10 @@ const (
 
 	// roomFirst is how long nsqd must have had room, after it had none on purpose, before a probe.
 	roomFirst = 2 * time.Second
+
+	// transit is how long, beyond two round trips, nsqd may take to send a message to a connection that
+	// has got room. Before that a probe would ask for a second one.
+	transit = 3 * time.Millisecond
 )
 
 // doubtful reports whether a connection is to be probed soon, is probed, or is to be replaced.
@@ -26,8 +31,23 @@ func doubtful(l conn.Load) bool {
 	return l.Quota > 0 && (l.Probing || l.Stale || l.ProbeIn <= soon && l.InFlight < l.Quota)
 }
 
+// noteRoom notes since when each connection has had room. The caller holds mu.
+func (c *Control) noteRoom(conns []*conn.Conn, loads []conn.Load) {
+	now := time.Now()
+	for i, l := range loads {
+		if _, ok := c.room[conns[i]]; !ok || l.InFlight >= l.Quota {
+			c.room[conns[i]] = now
+		}
+	}
+}
+
+// mayProbe reports whether nsqd had room for long enough after it had none on purpose. The caller
+// holds mu.
+func (c *Control) mayProbe() bool { return time.Since(c.closedAt) >= roomFirst }
+
 // mendDrift probes and replaces connections, and tells of each once. The caller holds mu.
 func (c *Control) mendDrift(conns []*conn.Conn, loads []conn.Load) {
+	probing := c.fixed > 0 && slices.ContainsFunc(loads, func(l conn.Load) bool { return l.Probing }) // one at a time
 	for i, l := range loads {
 		if l.Drifted && !c.drifted[conns[i]] {
 			c.drifted[conns[i]] = true
@@ -39,8 +59,10 @@ func (c *Control) mendDrift(conns []*conn.Conn, loads []conn.Load) {
 			if c.cfg.Renew != nil && c.cfg.Renew(conns[i]) {
 				c.postDrift(conns[i], true)
 			}
-		case l.ProbeIn <= 0 && !l.Probing && l.InFlight < l.Quota && time.Since(c.closedAt) >= roomFirst:
+		case l.ProbeIn <= 0 && !l.Probing && !probing && l.InFlight < l.Quota && c.mayProbe() &&
+			time.Since(c.room[conns[i]]) >= transit+2*l.RTT:
 			conns[i].Probe()
+			probing = c.fixed > 0
 		}
 	}
 }

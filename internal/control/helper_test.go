@@ -196,13 +196,16 @@ func (s *service) locked(f func()) {
 	f()
 }
 
-// awake reports whether Wake was called since awake was, when Run does not run.
-func (s *service) awake() bool {
-	select {
-	case <-s.wake:
-		return true
-	default:
-		return false
+// awake reports whether Wake or Yielded was called since awake was, when Run does not run.
+func (s *service) awake() (woken bool) {
+	for {
+		select {
+		case <-s.wake:
+		case <-s.moved:
+		default:
+			return woken
+		}
+		woken = true
 	}
 }
 
@@ -290,7 +293,7 @@ func (s *service) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 }
 
 func (s *service) Refused(_ *conn.Conn, err error) { s.t.Errorf("nsqd refuses an answer: %v", err) }
-func (s *service) Yielded(*conn.Conn)              { s.Wake() }
+func (s *service) Yielded(*conn.Conn)              { s.Control.Yielded() }
 
 func (l *line) write(f func(p *fake.Peer)) {
 	l.writing.Lock()

@@ -6,9 +6,7 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/flow"
-	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
-	"github.com/nsqx/nsqx/observe"
 )
 
 // measure looks at the pool and the connections.
@@ -45,29 +43,28 @@ func (c *Control) measure() {
 
 // countStuck counts workers with a message that is past its time or whose connection is lost (stuck),
 // their messages, and workers with a message past its time (overdue). It tells connections how many
-// of their messages nsqd has given to others, and warns once of each.
+// of their messages nsqd has given to others.
 func (c *Control) countStuck(s pool.Snapshot) (stuck, messages, overdue int) {
 	var late map[*conn.Conn]int
-	var warned map[*handler.Delivery]bool
+	var beyond []*handler.Delivery
 	for msgs := range s.Handled() {
-		anyLost, anyLate := false, false
+		anyLost, before := false, len(beyond)
 		for _, m := range msgs {
-			switch lost := pool.Lost(m); {
-			case lost:
-				anyLost, anyLate = true, anyLate || !m.Answerable()
-			case !m.Answerable():
-				anyLate = true
-				if late == nil {
-					late, warned = make(map[*conn.Conn]int), make(map[*handler.Delivery]bool)
-				}
-				late[m.Source().(*conn.Conn)]++
-				if warned[m] = true; !c.warned[m] {
-					c.cfg.Post(notify.Event{
-						Kind: notify.Overdue, ConnEvent: observe.ConnEvent{NSQD: m.NSQD()}, Message: m.ID, Age: time.Since(m.Received()),
-					})
-				}
+			lost := pool.Lost(m)
+			anyLost = anyLost || lost
+			if m.Answerable() {
+				continue
 			}
+			beyond = append(beyond, m)
+			if lost {
+				continue
+			}
+			if late == nil {
+				late = make(map[*conn.Conn]int)
+			}
+			late[m.Source().(*conn.Conn)]++
 		}
+		anyLate := len(beyond) > before
 		if anyLate {
 			overdue++
 		}
@@ -76,7 +73,7 @@ func (c *Control) countStuck(s pool.Snapshot) (stuck, messages, overdue int) {
 			messages += len(msgs)
 		}
 	}
-	c.warned = warned
+	c.outliving.tell(beyond, c.cfg.Post)
 	for _, conn := range c.cfg.Conns() {
 		conn.SetTimedOut(late[conn])
 	}

@@ -79,8 +79,7 @@ func TestTurns(t *testing.T) {
 			time.Sleep(2 * ms)
 			check.Want(t, "next while nsqd may act on the last turn", s.adjust(tick), ms)
 			wantQuotas(t, "while nsqd may act on the last turn", lines, 0, 0, 0, 0, 0)
-			check.Want(t, "yielding at the end of a turn", s.Control.yielding, true)
-			check.Want(t, "settled at the end of a turn", s.settled(), false)
+			check.Want(t, "settled, since no tick is needed", s.settled(), true)
 			synctest.Wait()
 			check.Want(t, "woken when nsqd obeys", s.awake(), true)
 			check.Want(t, "next in the next turn", s.adjust(tick), 3*ms)
@@ -205,10 +204,10 @@ func TestMayOpen(t *testing.T) {
 func TestTurnConns(t *testing.T) {
 	a, b := new(conn.Conn), new(conn.Conn)
 	got := turnConns([]*conn.Conn{a, b}, []conn.Load{
-		{Quota: 1, Held: 2, InFlight: 3, Peak: 4, RTT: 5, Received: 6, Bytes: 7}, {Held: 8, InFlight: 9, RTT: 10, Received: 11},
-	})
+		{Quota: 1, Held: 2, InFlight: 3, Peak: 4, RTT: 5, Received: 6, Bytes: 7, ProbeIn: 1}, {Held: 8, InFlight: 9, RTT: 10, Received: 11},
+	}, true)
 	want := []flow.TurnConn[*conn.Conn]{
-		{Key: a, Held: 2, InFlight: 3, RTT: 5, Received: 6}, {Key: b, Held: 8, InFlight: 9, RTT: 10, Received: 11},
+		{Key: a, Held: 2, InFlight: 3, RTT: 5, Received: 6}, {Key: b, Held: 8, InFlight: 9, RTT: 10, Received: 11, Probe: true},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("turns see %+v, want %+v", got, want)
@@ -286,5 +285,24 @@ func TestTurnsOfBacklog(t *testing.T) {
 		for _, l := range lines {
 			l.wantCommands("REQ", "")
 		}
+	})
+}
+
+// TestRunIdleTurns: turns that go on although nothing happens, since MaxInFlight is fixed, need no
+// ticks: Run acts when a turn ends, and when nsqd obeys.
+func TestRunIdleTurns(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{Concurrency: 4, MaxInFlight: 2}, takes(0))
+		s.run()
+		lines := s.dialAll(5)
+		time.Sleep(time.Minute)
+		check.Want(t, "asleep", s.asleep.Load(), true)
+		began := time.Now()
+		time.Sleep(time.Minute)
+		check.Want(t, "still asleep", s.asleep.Load(), true)
+		if n := len(s.looksSince(began)); n > 60*11 {
+			t.Errorf("%d instants at which Run acts in a minute, want 10 a second", n)
+		}
+		check.Want(t, "quotas", quotaSum(lines) <= 2, true)
 	})
 }

@@ -60,13 +60,11 @@ func (d *Discovery) register(ctx context.Context, s *source) {
 	if !tried {
 		return
 	}
-	if s.stats.RegisterErr = err; err == nil {
-		s.registrar.failed = false
-		return
+	if s.stats.RegisterErr = err; err != nil {
+		s.stats.RegisterErrors++
 	}
-	s.stats.RegisterErrors++
-	if !s.registrar.failed {
-		s.registrar.failed = true
+	if fails := err != nil; fails != s.registrar.failed {
+		s.registrar.failed = fails
 		d.owner.Post(notify.Event{Kind: notify.Register, Source: s.stats.Name, ConnEvent: observe.ConnEvent{Err: err}})
 	}
 }

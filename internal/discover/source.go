@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/nsqx/nsqx/internal/guard"
@@ -100,8 +101,8 @@ func (d *Discovery) poll(ctx context.Context, i int) (none <-chan struct{}) {
 		d.owner.Purge(since)
 	}
 	d.owner.Post(notify.Event{
-		Kind: notify.Lookup, Source: s.stats.Name, Found: len(found), Good: good, Took: took,
-		ConnEvent: observe.ConnEvent{Err: err},
+		Kind: notify.Lookup, Source: s.stats.Name, Index: i, Found: len(found), Good: good, Took: took,
+		Named: named, All: d.allPolled(), ConnEvent: observe.ConnEvent{Err: err},
 	})
 	if named > 0 {
 		return d.none
@@ -111,6 +112,11 @@ func (d *Discovery) poll(ctx context.Context, i int) (none <-chan struct{}) {
 		d.none = make(chan struct{})
 	}
 	return nil
+}
+
+// allPolled reports whether each source was polled. The caller holds mu.
+func (d *Discovery) allPolled() bool {
+	return !slices.ContainsFunc(d.sources, func(s *source) bool { return s.stats.Polls == 0 })
 }
 
 // extent returns what a poll says of addresses that it has not found. Polls come quickly while no

@@ -1,6 +1,9 @@
 package flow
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
 	// Tick is how often a consumer measures its load.
@@ -11,6 +14,8 @@ const (
 
 	fade = 0.93 // per tick: a measurement counts half after a second
 
+	enoughResults = 100 // for a mean that is not short by chance
+
 	leastResults = 1e-6 // an idle consumer fades no further
 )
 
@@ -20,6 +25,7 @@ const (
 type Service struct {
 	busy    float64 // in nanoseconds
 	results float64
+	seen    uint64 // results, ever
 }
 
 // Add adds one tick: the busy time of all workers and the number of results.
@@ -29,6 +35,7 @@ func (s *Service) Add(busy time.Duration, results uint64) {
 	}
 	s.busy = s.busy*fade + float64(busy)
 	s.results = s.results*fade + float64(results)
+	s.seen += results
 }
 
 // Time returns the mean service time, at most an hour. ok is false before the first result.
@@ -52,11 +59,15 @@ func (s *Service) Ahead(workers int, rtt time.Duration, limit int) int {
 
 // Capacity returns how many messages may be in flight so that a worker starts each within patience
 // of its arrival, however the messages are spread: workers × (1 + ⌊patience / (2 × service time)⌋).
-// Before the first result it is one a worker. It saturates.
+// Before the first result it is one a worker. The mean of few results counts as longer than it is,
+// since it may be short by chance. It saturates.
 func (s *Service) Capacity(workers int, patience time.Duration) int {
 	mean, ok := s.Time()
 	if !ok {
 		return workers
+	}
+	if s.seen < enoughResults {
+		mean += time.Duration(2 * float64(mean) / math.Sqrt(float64(s.seen)))
 	}
 	return workers * int(min(1+patience/(2*max(mean, 1)), maxAhead))
 }

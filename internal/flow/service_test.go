@@ -88,3 +88,23 @@ func TestServiceIdle(t *testing.T) {
 		t.Errorf("mean %v, %v, want 10ms", mean, ok)
 	}
 }
+
+// TestServiceCapacityOfFew: the mean of few results may be short by chance.
+func TestServiceCapacityOfFew(t *testing.T) {
+	const workers, patience = 3, time.Second
+	for _, tt := range []struct {
+		results uint64
+		want    int
+	}{{1, 3 * (1 + 16)}, {4, 3 * (1 + 25)}, {16, 3 * (1 + 33)}, {99, 3 * (1 + 41)}, {100, 3 * (1 + 50)}, {10_000, 3 * (1 + 50)}} {
+		var s flow.Service
+		s.Add(time.Duration(tt.results)*10*ms, tt.results)
+		if n := s.Capacity(workers, patience); n != tt.want {
+			t.Errorf("capacity %d after %d results of 10 ms, want %d", n, tt.results, tt.want)
+		}
+	}
+	var s flow.Service
+	s.Add(0, 1)
+	if n := s.Capacity(workers, patience); n < 1000 {
+		t.Errorf("capacity %d after a result at once", n)
+	}
+}

@@ -1,6 +1,9 @@
 package flow
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// busyTurn is how long a turn lasts that brings messages.
@@ -16,10 +19,12 @@ const (
 
 // Turns shares slots, the messages that may be in flight, among connections that would waste them if
 // each had a part of its own. A connection with a turn may have one message in flight, or more if
-// slots are left and it uses them; the others none.
+// slots are left and it uses them; the others none. A message in flight keeps its slot until it is
+// answered, whether or not its connection has a turn; unless connections outnumber the slots, its
+// connection may have another turn meanwhile.
 //
-// A turn ends, if others wait for the slot, after 100 ms if it brings messages, or after two round
-// trips and 3 ms if it does not; a message in flight keeps its slot until it is answered. The
+// A turn ends after two round trips and 3 ms if it brings no message and its connection is not probed. If it brings messages, it ends
+// after 100 ms if another connection is next: then it loses a slot, and goes on if it has more. The
 // connection that was charged least for its turns is next. Connections whose last turn was empty get
 // 3 % of the time while others use all they have.
 //
@@ -27,25 +32,18 @@ const (
 // connection is asked once in half the patience. After a whole round without a message the turns may
 // be open: every connection has one.
 //
+// The sum of what nsqds may be using never exceeds the slots: a connection gets what another one loses
+// when nsqd obeys the lower quota.
+//
 // Instants are durations since any fixed instant. The zero value is ready to use.
 type Turns[K comparable] struct {
 	conns  map[K]*turn
-	seen   int // empty turns since the last message
-	rounds int // whole rounds among seen; each doubles the empty turn
+	turns  []*turn // of the connections of the present Step
+	seen   int     // empty turns since the last message
+	rounds int     // whole rounds among seen; each doubles the empty turn
 	open   bool
 	busy   time.Duration // charged to connections whose last turn brought messages
 	quiet  time.Duration // charged to the others
-}
-
-// turn is the state of one connection.
-type turn struct {
-	on       bool
-	began    time.Duration
-	received uint64 // when the turn began
-	brought  bool   // the turn, or if it is not on the last one, brought a message
-	charged  time.Duration
-	counted  time.Duration // charged covers the time up to here
-	quota    int           // of the last Step
 }
 
 // TurnConn is what Step needs to know of a connection.
@@ -55,7 +53,11 @@ type TurnConn[K comparable] struct {
 	Held     int    // most that nsqd may be using now
 	InFlight int    // received and not answered
 	RTT      time.Duration
+	Probe    bool // it is probed, or is to be if it brings nothing: see [Drift]
 }
+
+// settled reports whether nsqd may use no more than the messages in flight.
+func (c TurnConn[K]) settled() bool { return c.Held <= c.InFlight }
 
 // TurnLimits are the limits of a Step.
 type TurnLimits struct {
@@ -65,7 +67,7 @@ type TurnLimits struct {
 }
 
 // Step ends turns and begins others. It returns the quota of each connection, and when to call Step
-// again: 0 if only after a message, or with the next tick.
+// again: 0 if only after a message, when nsqd obeys a lower quota, or with the next tick.
 func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimits) (quotas []int, next time.Duration) {
 	t.sync(now, conns)
 	if t.open && !limits.Open {
@@ -73,37 +75,34 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 	}
 	empty := t.emptyTime(len(conns), limits)
 	wanted, starved := t.wanted(conns)
-	for _, c := range conns {
-		s := t.conns[c.Key]
-		t.charge(s, now, c.Held)
-		if s.on && !t.open && (wanted || starved) {
-			t.endTurn(s, now, c, empty)
+	for i, c := range conns {
+		s := t.turns[i]
+		t.charge(s, now)
+		if s.starved(c.InFlight) {
+			s.room = now
+		}
+		if s.over = false; s.on && !s.pending && !t.open {
+			t.endTurn(s, now, c, wanted, wanted || starved, empty)
 		}
 	}
 	if t.open = limits.Open && (t.open || t.seen >= len(conns)); t.open {
 		return t.openAll(now, conns), 0
 	}
-	free := t.shrink(conns, limits.Slots)
-	for ; free > 0; free-- {
-		i := t.choose(conns, starved)
-		if i < 0 {
-			break
-		}
-		t.begin(conns[i], now)
-	}
-	quotas = t.distribute(conns, limits.Slots)
+	t.shrink(conns, limits.Slots)
+	t.pass(now, conns, limits.Slots, starved)
+	quotas = t.quotas(now, conns, limits.Slots)
+	wanted, starved = t.wanted(conns)
 	for i, c := range conns {
-		s := t.conns[c.Key]
-		s.quota = quotas[i]
+		s := t.turns[i]
 		switch {
-		case !s.on && c.Held > 0 && c.InFlight == 0: // nsqd may still act on the turn that has ended
+		case c.Held > max(quotas[i], c.InFlight): // nsqd may still act on a higher quota
 			next = earlier(next, max(2*c.RTT, time.Millisecond))
-		case s.on && (wanted || starved):
-			end := busyTurn
-			if c.Received == s.received {
-				end = empty + 2*c.RTT
+		case s.on && !s.pending && (wanted || starved):
+			left := s.began + busyTurn - now
+			if c.Received == s.received && !s.starved(c.InFlight) {
+				left = max(s.room+empty+2*c.RTT-now, time.Millisecond)
 			}
-			if left := s.began + end - now; left > 0 || c.Received == s.received {
+			if left > 0 {
 				next = earlier(next, max(left, time.Millisecond))
 			}
 		}
@@ -113,84 +112,24 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 
 // wanted reports whether a connection waits for a turn, and whether one with a turn uses all it has.
 func (t *Turns[K]) wanted(conns []TurnConn[K]) (wanted, starved bool) {
-	for _, c := range conns {
-		s := t.conns[c.Key]
-		wanted = wanted || !s.on && c.Held == 0
+	for i, c := range conns {
+		s := t.turns[i]
+		wanted = wanted || !s.on && c.settled()
 		starved = starved || s.starved(c.InFlight)
 	}
 	return wanted, starved
 }
 
-// starved reports whether a connection with a turn uses all it has.
-func (s *turn) starved(inFlight int) bool { return s.on && inFlight >= max(s.quota, 1) }
-
 // openAll gives every connection a turn.
 func (t *Turns[K]) openAll(now time.Duration, conns []TurnConn[K]) []int {
 	quotas := make([]int, len(conns))
 	for i, c := range conns {
-		t.begin(c, now)
-		s := t.conns[c.Key]
-		s.received, s.quota = c.Received, 1
-		quotas[i] = 1
-	}
-	return quotas
-}
-
-// shrink ends turns for which there are no slots any more, and returns how many slots are free for
-// further turns.
-func (t *Turns[K]) shrink(conns []TurnConn[K], slots int) (free int) {
-	free, over := slots, -slots
-	for _, c := range conns {
-		switch s := t.conns[c.Key]; {
-		case s.on:
-			free -= max(c.InFlight, 1)
-			over += max(c.InFlight, 1)
-		case c.Held > 0:
-			free -= c.Held
-			over += c.InFlight // without messages it ends by itself
-		}
-	}
-	for i := 0; over > 0 && i < len(conns); i++ {
-		if s := t.conns[conns[i].Key]; s.on && (conns[i].InFlight == 0 || slots <= 0) {
-			s.on = false
-			over--
-		}
-	}
-	return free
-}
-
-// distribute returns the quotas: one for each turn, or what the connection uses and one more, and
-// what is left to those that use all they have. A quota rises only as far as the others obey theirs.
-func (t *Turns[K]) distribute(conns []TurnConn[K], slots int) []int {
-	quotas := make([]int, len(conns))
-	left, free := slots, slots
-	var starved []int
-	for i, c := range conns {
-		s := t.conns[c.Key]
-		free -= c.Held
+		s := t.turns[i]
 		if !s.on {
-			left -= c.Held
-			continue
+			s.begin(now, c.Received, c.InFlight)
 		}
+		s.pending, s.received, s.aim, s.quota = false, c.Received, 1, 1
 		quotas[i] = 1
-		if s.starved(c.InFlight) {
-			starved = append(starved, i)
-		} else {
-			quotas[i] = max(min(c.InFlight+1, s.quota), 1)
-		}
-		left -= quotas[i]
-	}
-	for k, i := range starved {
-		more := max(left, 0) / (len(starved) - k)
-		quotas[i] += more
-		left -= more
-	}
-	for i, c := range conns {
-		if more := quotas[i] - max(c.Held, 1); more > 0 && c.Held > 0 {
-			more = min(more, max(free, 0))
-			free -= more
-			quotas[i] = max(c.Held, 1) + more
-		}
 	}
 	return quotas
 }
@@ -211,120 +150,37 @@ func earlier(a, b time.Duration) time.Duration {
 
 // sync adds new connections, removes those that are gone, and notes messages.
 func (t *Turns[K]) sync(now time.Duration, conns []TurnConn[K]) {
-	known := make(map[K]*turn, len(conns))
+	t.turns = t.turns[:0]
 	for _, c := range conns {
-		if s := t.conns[c.Key]; s != nil {
-			known[c.Key] = s
-		}
+		t.turns = append(t.turns, t.conns[c.Key])
 	}
-	t.conns = known
-	least := t.least(true)
-	for _, c := range conns {
-		s := known[c.Key]
-		if s == nil { // nobody knows whether it has messages, so it is asked soon
-			s = &turn{on: c.Held > 0, brought: true, began: now, charged: least, received: c.Received, counted: now}
-			known[c.Key] = s
+	if len(conns) != len(t.conns) || slices.Contains(t.turns, nil) {
+		known := make(map[K]*turn, len(conns))
+		least := t.least(true)
+		for i, c := range conns {
+			if t.turns[i] == nil { // nobody knows whether it has messages, so it is asked soon
+				t.turns[i] = &turn{on: c.Held > 0, brought: true, began: now, room: now, charged: least, received: c.Received, counted: now}
+			}
+			known[c.Key] = t.turns[i]
 		}
-		if c.Received != s.received && (s.on || !s.brought) {
+		t.conns = known
+	}
+	for i, c := range conns {
+		if s := t.turns[i]; c.Received != s.received && (s.on || !s.brought) {
 			t.class(s, true)
 			t.seen, t.rounds = 0, 0
 		}
 	}
 }
 
-// least returns what was charged least to a connection of a class.
-func (t *Turns[K]) least(brought bool) (least time.Duration) {
-	first := true
-	for _, s := range t.conns {
-		if s.brought == brought && (first || s.charged < least) {
-			first, least = false, s.charged
-		}
-	}
-	return least
-}
-
-// class changes the class of a connection: its past in the other one neither delays nor favours it.
-func (t *Turns[K]) class(s *turn, brought bool) {
-	if s.brought != brought {
-		s.charged = t.least(brought)
-		s.brought = brought
-	}
-}
-
-// charge adds what slots were used for since the last call.
-func (t *Turns[K]) charge(s *turn, now time.Duration, held int) {
-	used := (now - s.counted) * time.Duration(max(held, 1))
-	s.counted = now
-	if used <= 0 || t.open || !s.on && held == 0 {
-		return
-	}
-	s.charged += used
-	if s.brought {
-		t.busy += used
-	} else {
-		t.quiet += used
-	}
-	const memory = 10 * time.Second // older use counts less
-	for t.busy+t.quiet > memory {
-		t.busy, t.quiet = t.busy/2, t.quiet/2
-	}
-}
-
-// endTurn ends a turn whose time is over.
-func (t *Turns[K]) endTurn(s *turn, now time.Duration, c TurnConn[K], empty time.Duration) {
-	lasted := now - s.began
-	switch {
-	case c.Received != s.received:
-		s.on = lasted < busyTurn
-	case lasted >= empty+2*c.RTT:
-		s.on = false
-		t.class(s, false)
-		t.seen++
-	}
-}
-
 // close ends the open turns.
 func (t *Turns[K]) close(now time.Duration, conns []TurnConn[K]) {
 	t.open = false
-	for _, c := range conns {
-		s := t.conns[c.Key]
+	for i := range conns {
+		s := t.turns[i]
 		s.on = false // a message in flight keeps its slot
 		s.counted = now
 	}
-}
-
-// begin begins a turn, unless it is on.
-func (t *Turns[K]) begin(c TurnConn[K], now time.Duration) {
-	s := t.conns[c.Key]
-	if s.on {
-		return
-	}
-	s.on, s.began, s.counted, s.received, s.quota = true, now, now, c.Received, 1
-}
-
-// choose returns the connection whose turn is next; -1 if there is none. starved: a connection uses
-// all it has, so a slot is not to be spent on quiet ones beyond their part.
-func (t *Turns[K]) choose(conns []TurnConn[K], starved bool) int {
-	best := [2]int{-1, -1} // of those whose last turn was empty; of the others
-	for i, c := range conns {
-		s := t.conns[c.Key]
-		if s.on || c.Held > 0 {
-			continue
-		}
-		class := 0
-		if s.brought {
-			class = 1
-		}
-		if b := best[class]; b < 0 || s.charged < t.conns[conns[b].Key].charged {
-			best[class] = i
-		}
-	}
-	quiet, busy := best[0], best[1]
-	due := float64(t.quiet) < quietPart*float64(t.busy+t.quiet)
-	if quiet >= 0 && (due || busy < 0 && !starved) {
-		return quiet
-	}
-	return busy
 }
 
 // emptyTime returns how long an empty turn lasts, round trips apart. It doubles with each whole round

@@ -2,6 +2,7 @@ package flow_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -13,7 +14,9 @@ import (
 type turnsWorld struct {
 	turns   flow.Turns[int]
 	slots   int
-	service time.Duration
+	service time.Duration // a tenth more or less
+	hang    int           // 1: handlers hang
+	start   time.Duration // of busyTime
 	rtt     time.Duration
 
 	now      time.Duration
@@ -70,7 +73,9 @@ func (w *turnsWorld) run(d time.Duration, each func()) {
 				c.backlog = c.backlog[1:]
 				c.received++
 				c.inFlight++
-				w.running = append(w.running, running{i, w.now + w.service})
+				takes := w.service * time.Duration(90+len(w.waits)*37%21) / 100
+				takes += time.Duration(w.hang) * time.Hour
+				w.running = append(w.running, running{i, w.now + max(takes, time.Millisecond)})
 				changed = true
 			}
 		}
@@ -113,7 +118,7 @@ func (w *turnsWorld) step() {
 func (w *turnsWorld) lowered(i int) { w.conns[i].lowered = w.now }
 
 func (w *turnsWorld) utilisation() float64 {
-	return float64(w.busyTime) / float64(w.now) / float64(w.slots)
+	return float64(w.busyTime) / float64(w.now-w.start) / float64(w.slots)
 }
 
 func mean(waits []time.Duration) (m time.Duration) {
@@ -127,10 +132,10 @@ func mean(waits []time.Duration) (m time.Duration) {
 func TestTurnsBacklog(t *testing.T) {
 	for _, service := range []time.Duration{20 * time.Millisecond, 300 * time.Millisecond, 5 * time.Second} {
 		for _, conns := range []int{3, 20, 50} {
-			for _, slots := range []int{1, 2} {
+			for _, slots := range []int{1, 2, 4, 16} {
 				w := newTurnsWorld(conns, slots, service)
 				for i := range conns {
-					w.publish(i, 40_000/conns)
+					w.publish(i, 100_000/conns)
 				}
 				w.run(60*max(service, 100*time.Millisecond)*time.Duration(conns)/20, nil)
 				least, most := w.conns[0].received, uint64(0)
@@ -148,6 +153,61 @@ func TestTurnsBacklog(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestTurnsSlowHandlers: with more slots than connections, a connection gets more slots while it has
+// messages in flight, one of which may hang; the others do not keep slots from it.
+func TestTurnsSlowHandlers(t *testing.T) {
+	for _, tt := range []struct{ conns, slots, busy int }{{2, 16, 2}, {4, 6, 1}, {4, 6, 3}, {11, 34, 11}, {11, 34, 2}, {3, 4, 3}} {
+		for _, hung := range []bool{false, true} {
+			w := newTurnsWorld(tt.conns, tt.slots, 3*time.Second)
+			if hung {
+				w.hang = 1
+				for i := range tt.busy {
+					w.publish(i, 1)
+				}
+				w.run(2*time.Second, nil)
+				w.hang, w.busyTime, w.start = 0, 0, w.now
+			}
+			for i := range tt.busy {
+				w.publish(i, 10_000)
+			}
+			w.run(time.Minute, nil)
+			if u := w.utilisation(); u < 0.95 {
+				t.Errorf("%+v, hung %v: utilisation %.3f", tt, hung, u)
+			}
+		}
+	}
+}
+
+// TestTurnsStrict: nsqds may never use more than there are slots, and Step comes to an end: at one
+// instant it changes quotas a few times only.
+func TestTurnsStrict(t *testing.T) {
+	for _, tt := range []struct{ conns, slots int }{{5, 1}, {5, 2}, {5, 4}, {5, 7}, {20, 4}, {20, 16}, {20, 30}} {
+		w := newTurnsWorld(tt.conns, tt.slots, 7*time.Millisecond)
+		r := rand.New(rand.NewPCG(1, 2))
+		w.run(time.Minute, func() {
+			if r.IntN(500) == 0 {
+				w.publish(r.IntN(tt.conns), 1+r.IntN(100))
+			}
+			used := 0
+			for _, c := range w.conns {
+				used += max(c.quota, c.inFlight)
+			}
+			if used > tt.slots && !w.turns.Open() {
+				t.Fatalf("%+v: %d in use at %v", tt, used, w.now)
+			}
+			if r.IntN(50) == 0 {
+				before := w.rdys
+				for range 50 {
+					w.step()
+				}
+				if n := w.rdys - before; n > 4*tt.conns {
+					t.Fatalf("%+v: %d RDYs at %v", tt, n, w.now)
+				}
+			}
+		})
 	}
 }
 

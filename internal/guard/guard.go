@@ -6,6 +6,7 @@ package guard
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/nsqx/nsqx/handler"
 )
@@ -63,4 +64,18 @@ func IsolateValue[T any](f func() (T, error)) (v T, err error) {
 		return zero, failure
 	}
 	return v, err
+}
+
+// Site returns the function that panicked, from a stack as debug.Stack formats it.
+func Site(stack []byte) string {
+	_, rest, found := strings.Cut(string(stack), "\npanic(")
+	if !found {
+		return ""
+	}
+	for i, line := range strings.Split(rest, "\n") { // a function and its file in turn, beginning with the file of panic
+		if i%2 == 0 && i > 0 && !strings.HasPrefix(line, "runtime.") && !strings.HasPrefix(line, "panic(") {
+			return line[:max(strings.LastIndexByte(line, '('), 0)] // without its arguments
+		}
+	}
+	return ""
 }

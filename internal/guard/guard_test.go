@@ -107,3 +107,18 @@ func TestCallLeavesGoexitAlone(t *testing.T) {
 	<-ended
 	check.Want(t, "returned", returned, false)
 }
+
+func indexes(i int) int { return []int{1}[i] }
+
+// TestSite: panics are told apart by the function that panicked.
+func TestSite(t *testing.T) {
+	for want, f := range map[string]func(){
+		"github.com/nsqx/nsqx/internal/guard.panics":  panics,
+		"github.com/nsqx/nsqx/internal/guard.indexes": func() { indexes(7) },
+	} {
+		p := Call(f).(*handler.PanicError)
+		check.Want(t, "site", Site(p.Stack), want)
+	}
+	check.Want(t, "of no panic", Site([]byte("goroutine 1 [running]:\nmain.main()\n")), "")
+	check.Want(t, "of nothing", Site(nil), "")
+}

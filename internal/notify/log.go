@@ -2,107 +2,222 @@ package notify
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"math"
 	"time"
 
-	"github.com/nsqx/nsqx/conn"
-	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/observe"
 )
 
-// log writes one record for an event.
-func (q *Queue) log(ev *Event) {
-	level, text := describe(ev)
-	q.logger.LogAttrs(context.Background(), level, "nsqx: "+text, attrs(ev)...)
+// journal makes lines of events: of transitions, not of attempts. What goes on is said once a
+// minute. Only the goroutine of events uses it, and its state is bounded. It changes its state before
+// it writes, since the logger may end the goroutine.
+type journal struct {
+	logger    *slog.Logger
+	connected func() int // connections of this moment; nil: unknown
+	search    searchTexts
+
+	nsqds   outages[string] // by address
+	sources outages[int]    // by index
+	named   topicState
+	namedAt time.Time // when it changed
+
+	opened, stillOpen time.Time // when the breaker opened, and of the last line about it
+	probes            int       // since it opened
+
+	givenBack map[string]*episode // by reason
+	bursts    map[string]*burst   // by text
+	failing   []*failureKind      // kinds of failures that go on
+	dropped   uint64              // events, when last looked at
 }
 
-func describe(ev *Event) (level slog.Level, text string) {
+func newJournal(logger *slog.Logger, topic string) journal {
+	j := journal{
+		logger: logger, search: ofTopic,
+		givenBack: make(map[string]*episode), bursts: make(map[string]*burst),
+	}
+	if topic == "" {
+		j.search = ofAny
+	}
+	return j
+}
+
+// handle logs an event, if it is a transition.
+func (j *journal) handle(ev *Event) {
 	switch ev.Kind {
+	case Connect:
+		j.up(ev)
 	case Disconnect:
-		if ev.Err != nil {
-			return slog.LevelWarn, "connection lost"
+		if ev.Err == nil { // in the drain, or after it was replaced
+			j.write(slog.LevelDebug, "disconnected", slog.String("nsqd", ev.NSQD))
+			return
 		}
-		return slog.LevelInfo, "disconnected"
+		j.down(ev, "connection lost")
 	case DialError:
-		if Permanent(ev.Err) {
-			return slog.LevelError, "cannot connect"
-		}
-		return slog.LevelWarn, "cannot connect"
+		j.down(ev, "cannot connect")
 	case UnnamedDialError:
-		return slog.LevelDebug, "cannot connect to an nsqd that nobody names any more"
+		j.unnamed(ev)
 	case Refused:
-		return slog.LevelWarn, "nsqd refused an answer"
+		j.say(ev.Time, slog.LevelWarn, "nsqd refused an answer: the message timed out, or the channel was emptied; see WithMessageTimeout",
+			slog.String("nsqd", ev.NSQD), slog.Any("error", ev.Err))
 	case Lookup:
-		switch {
-		case ev.Err == nil || errors.Is(ev.Err, observe.ErrNoTopic):
-			return slog.LevelDebug, "asked for nsqds"
-		case ev.Good:
-			return slog.LevelWarn, "asked for nsqds, not all can be used"
-		}
-		return slog.LevelWarn, "asking for nsqds failed"
+		j.lookup(ev)
 	case Register:
-		return slog.LevelWarn, "topic and channel are not registered at a nsqlookupd: an nsqd that makes the topic later may not keep its first messages for this channel; said once, until it works"
+		j.register(ev)
 	case Backoff:
-		switch ev.State {
-		case observe.BackoffProbe:
-			return slog.LevelInfo, "backoff: one message may try"
-		case observe.BackoffClosed:
-			return slog.LevelInfo, "backoff ends: messages are handled again"
-		}
-		return slog.LevelWarn, "nearly all messages fail: none is asked for until one may try"
+		j.breaker(ev)
 	case GivenBack:
-		if ev.Reason == "suspended" {
-			return slog.LevelDebug, "messages given back that no handler has seen"
-		}
-		return slog.LevelWarn, "messages given back that no handler has seen"
-	case Overdue:
-		return slog.LevelWarn, "handler outlives its message: nsqd has given it to someone else"
+		j.gaveBack(ev)
 	case Drift:
-		if ev.Renewed {
-			return slog.LevelInfo, "connection is replaced: nsqd's count of its messages in flight is wrong, or may be"
-		}
-		return slog.LevelWarn, "nsqd counts more messages in flight than there are: RDY allows for it"
+		j.drift(ev)
+	case failed:
+		j.begin(ev)
+	default:
+		j.aboutHandlers(ev)
 	}
-	return slog.LevelInfo, "connected"
 }
 
-func attrs(ev *Event) (attrs []slog.Attr) {
-	add := func(shown bool, attr slog.Attr) {
-		if shown {
-			attrs = append(attrs, attr)
+// drift tells of a wrong count of nsqd.
+func (j *journal) drift(ev *Event) {
+	attrs := []slog.Attr{slog.String("nsqd", ev.NSQD), slog.Int("allowance", ev.Allowance)}
+	if ev.Err != nil {
+		attrs = append(attrs, slog.Any("error", ev.Err))
+	}
+	if ev.Renewed {
+		j.say(ev.Time, slog.LevelInfo, "connection is replaced: nsqd's count of its messages in flight is wrong, or may be", attrs...)
+		return
+	}
+	j.say(ev.Time, slog.LevelWarn, "nsqd counts more messages in flight than there are: RDY allows for it", attrs...)
+}
+
+// breaker tells of the breaker of a consumer.
+func (j *journal) breaker(ev *Event) {
+	attrs := []slog.Attr{slog.Int("failed", ev.Failed), slog.Int("results", ev.Results)}
+	if ev.Err != nil {
+		attrs = append(attrs, slog.Any("error", ev.Err))
+	}
+	opened := Seconds("open_seconds", ev.Time.Sub(ev.Since))
+	switch {
+	case ev.State == observe.BackoffProbe:
+		j.write(slog.LevelDebug, "breaker: one message may try", opened)
+	case ev.State == observe.BackoffClosed:
+		j.say(ev.Time, slog.LevelInfo, "breaker closes: messages are handled again", opened, slog.Int("probes", j.probes))
+	case !ev.Since.Equal(j.opened):
+		j.opened, j.stillOpen, j.probes = ev.Since, ev.Time, 1
+		j.say(ev.Time, slog.LevelWarn, "breaker opens: nearly all messages fail, and none is requested until one may try; see WithBackoff",
+			append(attrs, Seconds("retry_seconds", ev.Retry))...)
+	default:
+		level, text := slog.LevelDebug, "breaker opens again"
+		if j.probes++; ev.Time.Sub(j.stillOpen) >= repeat {
+			level, text, j.stillOpen = slog.LevelWarn, "breaker is still open: the messages that tried have failed", ev.Time
 		}
+		j.write(level, text, append(attrs, slog.Time("since", ev.Since), slog.Int("probes", j.probes-1), Seconds("retry_seconds", ev.Retry))...)
 	}
-	add(ev.NSQD != "", slog.String("nsqd", ev.NSQD))
-	add(ev.Err != nil, slog.Any("error", ev.Err))
-	if p, ok := errors.AsType[*handler.PanicError](ev.Err); ok {
-		add(true, slog.String("stack", string(p.Stack)))
-	}
-	add(ev.Retry > 0, slog.Duration("retry", ev.Retry.Round(time.Millisecond)))
+}
+
+// aboutHandlers tells of handlers that outlive their messages, and of the drain.
+func (j *journal) aboutHandlers(ev *Event) {
+	running := slog.Int("running", ev.Found)
 	switch ev.Kind {
-	case Backoff:
-		add(true, slog.Int("failed", ev.Failed))
-		add(true, slog.Int("results", ev.Results))
-	case Register:
-		add(true, slog.String("source", ev.Source))
-	case Lookup:
-		add(true, slog.String("source", ev.Source))
-		add(true, slog.Int("found", ev.Found))
-	case GivenBack:
-		add(true, slog.String("reason", ev.Reason))
-		add(true, slog.Int("messages", ev.Found))
 	case Overdue:
-		add(true, slog.String("message", ev.Message.String()))
-		add(true, slog.Duration("age", ev.Age.Round(time.Millisecond)))
-	case Drift:
-		add(true, slog.Int("allowance", ev.Allowance))
+		j.say(ev.Time, slog.LevelWarn, "handler outlives its message: nsqd has delivered it elsewhere; see WithMessageTimeout, middleware.Timeout, middleware.AutoTouch", ev.message()...)
+	case StillOverdue:
+		j.write(slog.LevelWarn, "handler still outlives its message", withOthers(ev.message(), ev.Found-1)...)
+	case Returned:
+		j.say(ev.Time, slog.LevelInfo, "handler that outlived its message has returned", ev.message()...)
+	case Spared:
+		j.say(ev.Time, slog.LevelWarn, "messages without attempts left are not given up, since all of the last ones have failed; see WithMaxAttempts", slog.Any("error", ev.Err))
+	case DelayCut:
+		j.write(slog.LevelWarn, "delay of a message was cut to the longest that nsqd takes by default, said once; see WithMaxRequeueDelay",
+			Seconds("wanted_seconds", ev.Took), Seconds("delay_seconds", ev.Retry))
+	case Draining:
+		j.write(slog.LevelInfo, "drain begins: no message is requested, and running handlers may finish; see WithShutdownTimeout", running, Seconds("timeout_seconds", ev.Took))
+	case StillDrains:
+		j.write(slog.LevelInfo, "drain waits for handlers", append([]slog.Attr{running}, ev.message()...)...)
+	case Drained:
+		if ev.Err != nil {
+			j.write(slog.LevelWarn, "drain is over, and incomplete", Seconds("duration_seconds", ev.Took), running, slog.Any("error", ev.Err))
+			return
+		}
+		j.write(slog.LevelInfo, "drain is complete", Seconds("duration_seconds", ev.Took))
 	}
-	return attrs
 }
 
-// Permanent reports whether an error of a connection will not heal by itself, so that a quick
-// retry is pointless.
-func Permanent(err error) bool {
-	e, ok := errors.AsType[*conn.Error](err)
-	return ok && e.Permanent()
+// message returns the attributes of the event's message.
+func (e *Event) message() []slog.Attr {
+	return []slog.Attr{
+		slog.String("nsqd", e.NSQD), slog.String("msg.id", e.Message.String()), slog.Int("msg.attempts", e.Attempts), Seconds("age_seconds", e.MsgAge), slog.Time("since", e.Since),
+	}
+}
+
+func withOthers(attrs []slog.Attr, n int) []slog.Attr { return line{attrs: attrs}.withOthers(n).attrs }
+
+// say writes a line, or holds it if there are too many with this text.
+func (j *journal) say(now time.Time, level slog.Level, text string, attrs ...slog.Attr) {
+	b := j.bursts[text]
+	if b == nil {
+		b = new(burst)
+		j.bursts[text] = b
+	}
+	if b.allow(now, line{level: level, text: text, attrs: attrs}) {
+		j.write(level, text, attrs...)
+		return
+	}
+	j.write(slog.LevelDebug, text, attrs...)
+}
+
+func (j *journal) write(level slog.Level, text string, attrs ...slog.Attr) {
+	j.writeLine(line{level: level, text: text, attrs: attrs})
+}
+
+func (j *journal) writeLine(l line) {
+	if l.ctx == nil {
+		l.ctx = context.Background()
+	}
+	j.logger.LogAttrs(l.ctx, l.level, "nsqx: "+l.text, l.attrs...)
+}
+
+// next returns how long until tick has something to do; ok is false if it has nothing.
+func (j *journal) next(now time.Time) (wait time.Duration, ok bool) {
+	first := func(at time.Time) {
+		if d := max(at.Sub(now), 0); !ok || d < wait {
+			wait, ok = d, true
+		}
+	}
+	for _, b := range j.bursts {
+		if at, held := b.due(); held {
+			first(at)
+		}
+	}
+	for _, e := range j.givenBack {
+		first(e.last.Add(repeat))
+	}
+	for _, k := range j.failing {
+		first(k.due())
+	}
+	return wait, ok
+}
+
+// tick writes what is due; all that is held if the service ends.
+func (j *journal) tick(now time.Time, ends bool) {
+	for _, b := range j.bursts {
+		if at, held := b.due(); held && (ends || !now.Before(at)) {
+			j.writeLine(b.take(now))
+		}
+	}
+	j.endEpisodes(now, ends)
+	j.tickFailures(now, ends)
+}
+
+// drops tells of events that were dropped.
+func (j *journal) drops(now time.Time, n uint64) {
+	if more := n - j.dropped; more > 0 {
+		j.dropped = n
+		j.say(now, slog.LevelWarn, "events were dropped: a hook or the logger is too slow; lines and calls of hooks are missing", slog.Uint64("events", more))
+	}
+}
+
+// Seconds is a duration as an attribute, in seconds with three decimals.
+func Seconds(key string, d time.Duration) slog.Attr {
+	return slog.Float64(key, math.Round(d.Seconds()*1000)/1000)
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
@@ -18,49 +20,209 @@ import (
 var (
 	lostConn  = &conn.Error{Addr: "a:1", Phase: conn.PhaseStream, Err: io.EOF}
 	permanent = &conn.Error{Addr: "a:1", Phase: conn.PhaseAuth, Err: conn.ErrNoPermissions}
+	anID      = handler.ID([]byte("0123456789abcdef"))
 )
 
-// TestLog has the level and the text of each kind.
-func TestLog(t *testing.T) {
+// step is an event, and the time that passes after it.
+type step struct {
+	ev    Event
+	after time.Duration
+}
+
+func connEvent(kind Kind, addr string, err error) Event {
+	return Event{Kind: kind, ConnEvent: observe.ConnEvent{NSQD: addr, Err: err, Retry: time.Second}}
+}
+
+func lookupEvent(source int, err error, good bool, named int) Event {
+	return Event{Kind: Lookup, ConnEvent: observe.ConnEvent{Err: err}, Source: fmt.Sprint("l:", source), Index: source, Found: named, Named: named, All: true, Good: good}
+}
+
+func breakerEvent(state observe.BackoffState, since time.Time) Event {
+	return Event{Kind: Backoff, State: state, Since: since, Failed: 9, Results: 10, ConnEvent: observe.ConnEvent{Retry: time.Minute, Err: io.EOF}}
+}
+
+// times repeats steps.
+func times(n int, steps ...step) (all []step) {
+	for range n {
+		all = append(all, steps...)
+	}
+	return all
+}
+
+// written returns the lines from level Info on, each with the seconds since the start.
+func written(t *testing.T, steps []step) []string {
+	t.Helper()
+	began, log := time.Now(), &check.Synced[string]{}
+	out := writerFunc(func(line []byte) (int, error) {
+		log.Add(fmt.Sprintf("%v %s", time.Since(began).Truncate(time.Second), strings.TrimSuffix(string(line), "\n")))
+		return len(line), nil
+	})
+	logger := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	q := New(logger, "orders", "billing", nil)
+	q.Connected(func() int { return 2 })
+	q.Start()
+	for _, s := range steps {
+		q.Post(s.ev)
+		synctest.Wait()
+		time.Sleep(s.after)
+	}
+	check.Want(t, "closed", q.Close(time.Now().Add(time.Second)), true)
+	return log.All()
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+var texts = regexp.MustCompile(`level=(\w+) msg="nsqx: ([^":;,]*)[^"]*"`)
+
+// TestTransitions: what is said of a state is its begin, that it lasts, and its end.
+func TestTransitions(t *testing.T) {
+	noon := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	noTopic := fmt.Errorf("x: %w", observe.ErrNoTopic)
+	failing := step{connEvent(DialError, "a:1", io.EOF), 9 * time.Second}
 	for name, tt := range map[string]struct {
-		ev   Event
-		want string
+		steps []step
+		want  []string
 	}{
-		"connect":              {connEvent(Connect, nil, 0), `level=INFO msg="nsqx: connected" nsqd=a:1`},
-		"disconnect":           {connEvent(Disconnect, nil, 0), `level=INFO msg="nsqx: disconnected" nsqd=a:1`},
-		"lost":                 {connEvent(Disconnect, lostConn, 1234567*time.Microsecond), `level=WARN msg="nsqx: connection lost" nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry=1.235s`},
-		"dial error":           {connEvent(DialError, io.EOF, time.Second), `level=WARN msg="nsqx: cannot connect" nsqd=a:1 error=EOF retry=1s`},
-		"permanent dial error": {connEvent(DialError, permanent, time.Second), `level=ERROR msg="nsqx: cannot connect" nsqd=a:1 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" retry=1s`},
-		"refused":              {connEvent(Refused, io.EOF, 0), `level=WARN msg="nsqx: nsqd refused an answer" nsqd=a:1 error=EOF`},
-		"lookup":               {lookupEvent(nil, true), `level=DEBUG msg="nsqx: asked for nsqds" source=l:1 found=3`},
-		"lookup, no topic":     {lookupEvent(fmt.Errorf("x: %w", observe.ErrNoTopic), true), `level=DEBUG msg="nsqx: asked for nsqds" error="x: nsqx: topic not found" source=l:1 found=3`},
-		"lookup, partial":      {lookupEvent(io.EOF, true), `level=WARN msg="nsqx: asked for nsqds, not all can be used" error=EOF source=l:1 found=3`},
-		"lookup, failed":       {lookupEvent(io.EOF, false), `level=WARN msg="nsqx: asking for nsqds failed" error=EOF source=l:1 found=3`},
-		"backoff": {
-			Event{Kind: Backoff, State: observe.BackoffOpen, Failed: 9, Results: 10, ConnEvent: observe.ConnEvent{Retry: time.Minute, Err: io.EOF}},
-			`level=WARN msg="nsqx: nearly all messages fail: none is asked for until one may try" error=EOF retry=1m0s failed=9 results=10`,
+		"nsqd": {
+			append(append([]step{{connEvent(Connect, "a:1", nil), time.Second}, {connEvent(Disconnect, "a:1", lostConn), time.Second}}, times(14, failing)...), step{connEvent(Connect, "a:1", nil), 0}),
+			[]string{
+				`0s INFO connected nsqd=a:1 connected=2`,
+				`1s WARN connection lost nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry_seconds=1 connected=2`,
+				`1m5s WARN nsqd is still down nsqd=a:1 since=2000-01-01T00:00:01.000Z attempts=8 error=EOF connected=2`,
+				`2m8s INFO connected again nsqd=a:1 down_seconds=127 attempts=15 connected=2`,
+			},
+		},
+		"two nsqds": {
+			append([]step{{connEvent(DialError, "b:1", io.EOF), time.Second}}, times(8, failing)...),
+			[]string{
+				`0s WARN cannot connect nsqd=b:1 error=EOF retry_seconds=1 connected=2`,
+				`1s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
+				`1m4s WARN nsqd is still down nsqd=b:1 since=2000-01-01T00:00:00.000Z attempts=1 error=EOF others=1 other_addresses=[a:1] connected=2`,
+			},
+		},
+		"an event of a connection was dropped": {
+			[]step{{connEvent(Disconnect, "a:1", lostConn), time.Second}, {connEvent(Disconnect, "a:1", io.EOF), time.Second}},
+			[]string{
+				`0s WARN connection lost nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry_seconds=1 connected=2`,
+				`1s WARN connection lost nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
+			},
+		},
+		"one is dialled no more": {
+			append([]step{{connEvent(DialError, "b:1", io.EOF), 0}, {connEvent(DialError, "a:1", io.EOF), 6 * time.Minute}}, failing),
+			[]string{
+				`0s WARN cannot connect nsqd=b:1 error=EOF retry_seconds=1 connected=2`,
+				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
+				`6m0s WARN nsqd is still down nsqd=a:1 since=2000-01-01T00:00:00.000Z attempts=2 error=EOF connected=2`,
+			},
+		},
+		"permanent": {
+			[]step{{connEvent(DialError, "a:1", permanent), 70 * time.Second}, {connEvent(DialError, "a:1", permanent), 0}},
+			[]string{
+				`0s ERROR cannot connect nsqd=a:1 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" retry_seconds=1 see="AuthSecret of conn.Config" connected=2`,
+				`1m10s ERROR nsqd is still down nsqd=a:1 since=2000-01-01T00:00:00.000Z attempts=2 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" see="AuthSecret of conn.Config" connected=2`,
+			},
+		},
+		"nobody names it": {
+			[]step{failing, {connEvent(UnnamedDialError, "a:1", io.EOF), time.Minute}, {connEvent(UnnamedDialError, "a:1", io.EOF), time.Minute}},
+			[]string{
+				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
+				`9s INFO nsqd is down nsqd=a:1 error=EOF down_seconds=9`,
+			},
+		},
+		"in order": {[]step{{connEvent(Disconnect, "a:1", nil), 0}}, nil},
+		"source": {
+			append(append([]step{{lookupEvent(0, nil, true, 1), 0}, {lookupEvent(1, nil, true, 1), 0}}, times(4, step{lookupEvent(0, io.EOF, false, 1), 40 * time.Second})...), step{lookupEvent(0, nil, true, 1), 0}),
+			[]string{
+				`0s WARN cannot ask for nsqds source=l:0 error=EOF`,
+				`1m20s WARN source of nsqds still fails source=l:0 since=2000-01-01T00:00:00.000Z attempts=3 error=EOF connected=2`,
+				`2m40s INFO source of nsqds answers again source=l:0 found=1 down_seconds=160 attempts=5`,
+			},
+		},
+		"source, then in part": {
+			[]step{{lookupEvent(0, io.EOF, false, 1), time.Second}, {lookupEvent(0, io.EOF, true, 1), time.Second}, {lookupEvent(0, io.EOF, true, 1), 0}},
+			[]string{`0s WARN cannot ask for nsqds source=l:0 error=EOF`, `1s WARN some nsqds that were found cannot be used source=l:0 error=EOF`},
+		},
+		"topic": {
+			append(times(100, step{lookupEvent(0, noTopic, true, 0), time.Second}), step{lookupEvent(0, nil, true, 1), time.Second}, step{lookupEvent(0, nil, true, 0), time.Minute}, step{lookupEvent(0, nil, true, 2), 0}),
+			[]string{
+				`0s INFO topic has no nsqd yet`, `1m40s INFO topic has an nsqd now nsqds=1 waited_seconds=100`,
+				`1m41s WARN topic has no nsqd any more source=l:0`, `2m41s INFO topic has an nsqd again nsqds=2 down_seconds=60`,
+			},
+		},
+		"registration": {
+			[]step{{Event{Kind: Register, Source: "l:1", ConnEvent: observe.ConnEvent{Err: io.EOF}}, 0}, {Event{Kind: Register, Source: "l:1"}, 0}},
+			[]string{`0s WARN topic and channel are not registered at a nsqlookupd source=l:1 error=EOF`, `0s INFO topic and channel are registered now source=l:1`},
+		},
+		"breaker": {
+			[]step{
+				{breakerEvent(observe.BackoffOpen, noon), 2 * time.Second}, {breakerEvent(observe.BackoffProbe, noon), time.Second},
+				{breakerEvent(observe.BackoffOpen, noon), time.Minute}, {breakerEvent(observe.BackoffOpen, noon), time.Minute}, {breakerEvent(observe.BackoffClosed, noon), 0},
+			},
+			[]string{
+				`0s WARN breaker opens failed=9 results=10 error=EOF retry_seconds=60`,
+				`1m3s WARN breaker is still open failed=9 results=10 error=EOF since=2000-01-01T00:00:00.000Z probes=2 retry_seconds=60`,
+				`2m3s INFO breaker closes open_seconds=123 probes=3`,
+			},
+		},
+		"stall": {
+			times(8, step{Event{Kind: GivenBack, Reason: "stall", Found: 3}, 20 * time.Second}),
+			[]string{
+				`0s WARN no handler is free since=2000-01-01T00:00:00.000Z messages=3`,
+				`1m0s WARN still since=2000-01-01T00:00:00.000Z messages=12`,
+				`2m0s WARN still since=2000-01-01T00:00:00.000Z messages=21`,
+				`2m40s INFO no more messages are given back reason=stall duration_seconds=140 messages=24`,
+			},
+		},
+		"stall, over": {
+			[]step{{Event{Kind: GivenBack, Reason: "stall", Found: 3}, 2 * time.Minute}},
+			[]string{`0s WARN no handler is free since=2000-01-01T00:00:00.000Z messages=3`, `1m0s INFO no more messages are given back reason=stall duration_seconds=0 messages=3`},
+		},
+		"suspended": {[]step{{Event{Kind: GivenBack, Reason: "suspended", Found: 3}, 0}}, nil},
+		"handler": {
+			[]step{
+				{Event{Kind: Overdue, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Message: anID, Attempts: 2, MsgAge: time.Hour, Since: noon}, 0},
+				{Event{Kind: StillOverdue, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Message: anID, Attempts: 2, MsgAge: time.Hour, Since: noon, Found: 3}, 0},
+				{Event{Kind: Returned, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Message: anID, Attempts: 2, MsgAge: time.Hour, Since: noon}, 0},
+			},
+			[]string{
+				`0s WARN handler outlives its message nsqd=a:1 msg.id=0123456789abcdef msg.attempts=2 age_seconds=3600 since=2000-01-01T00:00:00.000Z`,
+				`0s WARN handler still outlives its message nsqd=a:1 msg.id=0123456789abcdef msg.attempts=2 age_seconds=3600 since=2000-01-01T00:00:00.000Z others=2`,
+				`0s INFO handler that outlived its message has returned nsqd=a:1 msg.id=0123456789abcdef msg.attempts=2 age_seconds=3600 since=2000-01-01T00:00:00.000Z`,
+			},
 		},
 		"drift": {
-			Event{Kind: Drift, ConnEvent: observe.ConnEvent{NSQD: "a:1", Err: io.EOF}, Allowance: 1},
-			`level=WARN msg="nsqx: nsqd counts more messages in flight than there are: RDY allows for it" nsqd=a:1 error=EOF allowance=1`,
+			[]step{
+				{Event{Kind: Drift, ConnEvent: observe.ConnEvent{NSQD: "a:1", Err: io.EOF}, Allowance: 1}, 0},
+				{Event{Kind: Drift, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Renewed: true}, 0},
+			},
+			[]string{`0s WARN nsqd counts more messages in flight than there are nsqd=a:1 allowance=1 error=EOF`, `0s INFO connection is replaced nsqd=a:1 allowance=0`},
 		},
-		"renewed": {
-			Event{Kind: Drift, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Renewed: true},
-			`level=INFO msg="nsqx: connection is replaced: nsqd's count of its messages in flight is wrong, or may be" nsqd=a:1 allowance=0`,
-		},
-		"overdue": {
-			Event{Kind: Overdue, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Message: handler.ID([]byte("0123456789abcdef")), Age: 61_000_400 * time.Microsecond},
-			`level=WARN msg="nsqx: handler outlives its message: nsqd has given it to someone else" nsqd=a:1 message=0123456789abcdef age=1m1s`,
+		"drain": {
+			[]step{
+				{Event{Kind: Draining, Found: 1, Took: 20 * time.Second}, 5 * time.Second},
+				{Event{Kind: StillDrains, Found: 1, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Message: anID, Attempts: 1, Since: noon}, 15 * time.Second},
+				{Event{Kind: Drained, Took: 20 * time.Second}, 0}, {Event{Kind: Drained, Found: 1, Took: 20 * time.Second, ConnEvent: observe.ConnEvent{Err: io.EOF}}, 0},
+			},
+			[]string{
+				`0s INFO drain begins running=1 timeout_seconds=20`,
+				`5s INFO drain waits for handlers running=1 nsqd=a:1 msg.id=0123456789abcdef msg.attempts=1 age_seconds=0 since=2000-01-01T00:00:00.000Z`,
+				`20s INFO drain is complete duration_seconds=20`, `20s WARN drain is over duration_seconds=20 running=1 error=EOF`,
+			},
 		},
 	} {
 		check.Bubble(t, name, func(t *testing.T) {
-			log := &records{}
-			q := newQueue(log)
-			q.Start()
-			q.Post(tt.ev)
-			wantClosed(t, q, time.Second, 0, true)
-			check.Want(t, "records", log.Len(), 1)
-			check.Want(t, "record", log.All()[0], tt.want)
+			got := written(t, tt.steps)
+			for i := range got {
+				got[i] = texts.ReplaceAllString(got[i], "$1 $2")
+			}
+			check.Want(t, "log", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
 		})
 	}
 }
@@ -78,12 +240,45 @@ func TestStackOfConn(t *testing.T) {
 	})
 }
 
-func connEvent(kind Kind, err error, retry time.Duration) Event {
-	return Event{Kind: kind, ConnEvent: observe.ConnEvent{NSQD: "a:1", Err: err, Retry: retry}}
+// TestStorm: many events of a kind are three lines, one soon after, and one a minute.
+func TestStorm(t *testing.T) {
+	lines := func(t *testing.T, steps []step) string {
+		var all []string
+		for _, line := range written(t, steps) {
+			fields := strings.Fields(line)
+			others := "0"
+			if last := fields[len(fields)-1]; strings.HasPrefix(last, "others=") {
+				others = last[7:]
+			}
+			all = append(all, fields[0]+"+"+others)
+		}
+		return strings.Join(all, " ")
+	}
+	refused := Event{Kind: Refused, ConnEvent: observe.ConnEvent{NSQD: "a:1", Err: io.EOF}}
+	for name, tt := range map[string]struct {
+		steps []step
+		want  string
+	}{
+		"at once":      {append(times(50, step{refused, 0}), step{refused, 10 * time.Minute}), "0s+0 0s+0 0s+0 5s+47"},
+		"each second":  {times(180, step{refused, time.Second}), "0s+0 1s+0 2s+0 8s+4 1m8s+59 2m8s+59 3m0s+51"},
+		"now and then": {times(6, step{refused, 20 * time.Second}), "0s+0 20s+0 40s+0 1m0s+0 1m20s+0 1m40s+0"},
+		"four":         {append(times(3, step{refused, 0}), step{refused, time.Hour}), "0s+0 0s+0 0s+0 5s+0"},
+	} {
+		check.Bubble(t, name, func(t *testing.T) { check.Want(t, "lines", lines(t, tt.steps), tt.want) })
+	}
 }
 
-func lookupEvent(err error, good bool) Event {
-	return Event{Kind: Lookup, ConnEvent: observe.ConnEvent{Err: err}, Source: "l:1", Found: 3, Good: good, Took: time.Second}
+// TestManyOutages: what is remembered is bounded, and what is not is told all the same.
+func TestManyOutages(t *testing.T) {
+	var o outages[int]
+	now := time.Now()
+	for i := range 2 * maxOutages {
+		check.Want(t, "begins", o.fail(i, "", io.EOF, now, false), true)
+	}
+	check.Want(t, "remembered", len(o.open), maxOutages)
+	check.Want(t, "known", o.fail(0, "", io.EOF, now, false), false)
+	check.Want(t, "later", o.fail(5000, "", io.EOF, now.Add(stale), false), true)
+	check.Want(t, "remembered later", len(o.open), 1)
 }
 
 func TestPermanent(t *testing.T) {

@@ -2,6 +2,7 @@
 package notify
 
 import (
+	"context"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -10,44 +11,6 @@ import (
 	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/observe"
 )
-
-// Kind is the kind of an Event.
-type Kind uint8
-
-const (
-	Connect Kind = iota
-	Disconnect
-	DialError
-	UnnamedDialError // of an address that nobody names, while others are connected
-	Refused
-	Lookup
-	Backoff
-	Overdue
-	GivenBack
-	Register // only logged
-	Drift
-)
-
-// Event is something that happened. Which fields count depends on the kind.
-type Event struct {
-	Kind Kind
-	observe.ConnEvent
-
-	State           observe.BackoffState // of Backoff
-	Failed, Results int                  // of Backoff
-
-	Message handler.ID    // of Overdue
-	Age     time.Duration // of Overdue
-
-	Allowance int  // of Drift
-	Renewed   bool // of Drift
-
-	Source string        // of Lookup
-	Found  int           // of Lookup: addresses; of GivenBack: messages
-	Good   bool          // of Lookup: the answer can be relied on, whatever Err says
-	Took   time.Duration // of Lookup
-	Reason string        // of GivenBack
-}
 
 // backlog is the number of events that may wait.
 const backlog = 128
@@ -61,6 +24,9 @@ type Queue struct {
 	settle         []func(*handler.Message)
 	events         chan *Event // pointers, since the queue is nearly always empty
 	dropped        atomic.Uint64
+	failures       failures
+	journal        journal
+	started        atomic.Bool
 	quit           chan struct{} // closed by Close
 	done           chan struct{} // closed when the goroutine has ended
 }
@@ -70,6 +36,7 @@ func New(logger *slog.Logger, topic, channel string, hooks []observe.Hooks) *Que
 	q := &Queue{
 		logger: logger, topic: topic, channel: channel,
 		hooks: hooks, events: make(chan *Event, backlog), quit: make(chan struct{}), done: make(chan struct{}),
+		journal: newJournal(logger, topic),
 	}
 	for _, h := range hooks {
 		if h.OnSettle != nil {
@@ -80,12 +47,17 @@ func New(logger *slog.Logger, topic, channel string, hooks []observe.Hooks) *Que
 }
 
 // Post queues an event. It never waits: an event for which there is no room is counted.
-func (q *Queue) Post(ev Event) {
+func (q *Queue) Post(ev Event) { q.post(&ev) }
+
+// post is Post. It returns false if there is no room.
+func (q *Queue) post(ev *Event) bool {
 	ev.Time, ev.Topic, ev.Channel = time.Now(), q.topic, q.channel
 	select {
-	case q.events <- &ev:
+	case q.events <- ev:
+		return true
 	default:
 		q.dropped.Add(1)
+		return false
 	}
 }
 
@@ -97,8 +69,15 @@ func (q *Queue) Conn(kind Kind, addr string, err error, retry time.Duration) {
 // Dropped returns how many events found no room.
 func (q *Queue) Dropped() uint64 { return q.dropped.Load() }
 
+// Connected sets the function that says how many nsqds are connected, for the log. It is called by
+// the goroutine of events. Connected must be called before Start.
+func (q *Queue) Connected(n func() int) { q.journal.connected = n }
+
 // Start starts the goroutine that handles events until Close.
-func (q *Queue) Start() { go q.run() }
+func (q *Queue) Start() {
+	q.started.Store(true)
+	go q.run()
+}
 
 // run handles events. If user code calls runtime.Goexit, another goroutine continues.
 func (q *Queue) run() {
@@ -108,30 +87,49 @@ func (q *Queue) run() {
 			close(q.done)
 			return
 		}
-		defer func() { go q.run() }() // even if the logger calls runtime.Goexit, too
-		q.logger.Error("nsqx: a hook or the logger called runtime.Goexit")
+		defer func() { go q.run() }()                                      // even if the logger calls runtime.Goexit, too
+		q.logger.Error("nsqx: a hook or the logger called runtime.Goexit") // not held: the line itself may end the goroutine
 	}()
-	for ev := q.next(); ev != nil; ev = q.next() {
-		q.log(ev)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ev := q.next(timer); ev != nil; ev = q.next(timer) {
+		q.journal.handle(ev)
 		for _, h := range q.hooks {
 			q.tell(h, ev)
 		}
+		q.journal.drops(ev.Time, q.Dropped())
 	}
+	q.journal.tick(time.Now(), true)
 	ended = true
 }
 
-// next blocks for an event. It returns nil when Close was called and no event waits.
-func (q *Queue) next() *Event {
-	select {
-	case ev := <-q.events:
-		return ev
-	case <-q.quit:
-	}
-	select {
-	case ev := <-q.events:
-		return ev
-	default:
-		return nil
+// next blocks for an event, and writes lines that are due meanwhile. It returns nil when Close was
+// called and no event waits.
+func (q *Queue) next(timer *time.Timer) *Event {
+	for {
+		timer.Stop()
+		now := time.Now()
+		wait, ok := q.journal.next(now)
+		switch {
+		case ok && wait <= 0:
+			q.journal.tick(now, false)
+			continue
+		case ok:
+			timer.Reset(wait)
+		}
+		select {
+		case ev := <-q.events:
+			return ev
+		case <-timer.C:
+			continue
+		case <-q.quit:
+		}
+		select {
+		case ev := <-q.events:
+			return ev
+		default:
+			return nil
+		}
 	}
 }
 
@@ -207,6 +205,15 @@ func call[T any](q *Queue, f func(T), arg T) {
 	}
 }
 
+// panicked tells of a panic of a hook: as of a failed delivery, since OnSettle may panic for each.
 func (q *Queue) panicked(err error) {
-	q.logger.Error("nsqx: hook panicked", "error", err, "stack", string(err.(*handler.PanicError).Stack))
+	p := err.(*handler.PanicError)
+	attrs := func() []slog.Attr { return []slog.Attr{slog.String("error", err.Error())} }
+	if !q.started.Load() {
+		q.FailNow(context.Background(), textHook, slog.LevelError, p.Stack, attrs())
+		return
+	}
+	q.Fail(context.Background(), FailureKind{Text: textHook, Error: guard.Site(p.Stack)}, slog.LevelError, p.Stack, attrs)
 }
+
+const textHook = "hook panicked"

@@ -85,6 +85,7 @@ func TestGoexit(t *testing.T) {
 			var one sync.WaitGroup
 			one.Go(f)
 			one.Wait()
+			synctest.Wait() // for the goroutine of events
 			return log.String()
 		}
 		middleware := run(func() {

@@ -317,8 +317,9 @@ func TestBackoffIsTold(t *testing.T) {
 		want(t, "opened by", fmt.Sprint(opened.Failed, opened.Results), "10 10")
 		last := events.all()[4]
 		want(t, "closed by", fmt.Sprint(last.Failed, last.Results), "0 3")
-		want(t, "logged: opened", log.count(slog.LevelWarn, "nearly all messages fail"), 2)
-		want(t, "logged: probe", log.count(slog.LevelInfo, "one message may try"), 2)
-		want(t, "logged: closed", log.count(slog.LevelInfo, "backoff ends"), 1)
+		want(t, "logged: opened", log.count(slog.LevelWarn, "breaker opens: nearly all messages fail"), 1)
+		want(t, "logged: opened again", log.count(slog.LevelDebug, "breaker opens again"), 1)
+		want(t, "logged: probe", log.count(slog.LevelDebug, "one message may try"), 2)
+		want(t, "logged: closed", log.count(slog.LevelInfo, "breaker closes"), 1)
 	})
 }

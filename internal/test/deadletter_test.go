@@ -445,6 +445,7 @@ func TestDeadLetterRecord(t *testing.T) {
 		nsqxtest.Run(t, c)
 		publish(s, 1)
 		s.Await("orders", "billing", finished(1))
-		want(t, "records", log.countAttrs("dead letter", "dead"), 1)
+		synctest.Wait() // for the goroutine of events
+		want(t, "records", log.countAttrs("it is a dead letter", "dead"), 1)
 	})
 }

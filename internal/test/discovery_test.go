@@ -230,7 +230,7 @@ func TestMaxNSQDs(t *testing.T) {
 		if e := events.all(); len(e) != 1 || e[0].Err == nil || !strings.Contains(e[0].Err.Error(), text) || e[0].Found != 5 {
 			t.Errorf("events %+v, want one with the error %q", e, text)
 		}
-		want(t, "warnings", log.count(slog.LevelWarn, "not all can be used"), 1)
+		want(t, "warnings", log.count(slog.LevelWarn, "cannot be used"), 1)
 
 		f.set(nil, all[3:]...) // frees room when others are forgotten and their connections end
 		f.waitPolls(4)
@@ -304,8 +304,8 @@ func TestLookupEvents(t *testing.T) {
 			}
 		}
 		want(t, "name", c.Stats().Lookups[0].Name, "*test.finder")
-		want(t, "debug", log.count(slog.LevelDebug, "asked for nsqds"), 2)
-		want(t, "warnings", log.count(slog.LevelWarn, "asking for nsqds failed"), 2)
+		want(t, "debug", log.count(slog.LevelDebug, "asked for nsqds"), 4)
+		want(t, "warnings", log.count(slog.LevelWarn, "cannot ask for nsqds"), 2)
 	})
 }
 

@@ -175,7 +175,7 @@ func TestDriftInTurnsG5(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		bubble(t, fmt.Sprintf("others are busy: %v", busy), func(t *testing.T) {
 			servers := nsqxtest.NewServers(t, 5, nsqxtest.WithMessageTimeout(2*time.Second),
-				nsqxtest.WithMaxInFlightCheck(3, 50*time.Millisecond), nsqxtest.WithPatience(time.Minute)) // a probe asks for one more
+				nsqxtest.WithMaxInFlightCheck(2, 10*time.Millisecond), nsqxtest.WithPatience(time.Minute)) // a probe asks for one more
 			s := servers[0]
 			var again atomic.Bool
 			c, _ := consume(t, servers, func(ctx context.Context, body string) error {

@@ -76,8 +76,12 @@ func (f *fleet) checkSettled(limit time.Duration) bool {
 	return ok
 }
 
-// checkAttempts checks the deliveries of the phase, without those that faults forced and without exempt ones.
+// checkAttempts checks the deliveries of the phase, without those that faults forced and without exempt ones. When all
+// workers of a replica hang, it gives back what waits for them.
 func (f *fleet) checkAttempts(exempt int) {
+	if f.s.service.hangs > 0 {
+		exempt += f.givenBack() - f.before
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	attempts, n := 0, len(f.records)-f.current
@@ -118,7 +122,7 @@ func (f *fleet) checkStarved(w *window) {
 	fair := max(f.s.service.mean*time.Duration(len(w.left))/time.Duration(workers), f.s.service.mean)
 	bound := 20*time.Second + 20*fair
 	if f.s.service.hangs > 0 {
-		bound += hangTime // of all workers at once
+		bound += hangTime + time.Duration(w.hangs)*hangTime/time.Duration(workers) // all workers at once, or one after the other
 	}
 	if w.gap > bound {
 		f.fail(checkStarved, "%s had messages and no delivery for %v, want at most %v", w.starved.Addr(), w.gap, bound)

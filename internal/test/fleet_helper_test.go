@@ -34,6 +34,7 @@ type fleet struct {
 	found    []finding
 	notes    []string
 	good     int // messages handled in a poison phase
+	before   int // messages given back before the phase
 
 	mu        sync.Mutex
 	records   []*record     // all messages, by number, which is their body
@@ -239,11 +240,20 @@ func (f *fleet) publish(n, spread int, poison float64) {
 
 // begin starts a phase in which handlers behave by m.
 func (f *fleet) begin(p phase, m mode) {
+	f.before = f.givenBack()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.phase, f.mode = p, m
 	f.current, f.unstarted, f.unsettled, f.forced = len(f.records), 0, 0, 0
 	f.window, f.handled = nil, nil
+}
+
+// givenBack counts what the present replicas have given back.
+func (f *fleet) givenBack() (n int) {
+	for _, r := range f.replicas {
+		n += int(r.c.Stats().GivenBack)
+	}
+	return n
 }
 
 func (f *fleet) setMode(m mode) {
@@ -293,12 +303,12 @@ func (f *fleet) handle(r int, body string) error {
 	if f.window != nil && n >= f.current {
 		f.window.started(f, r, rec)
 	}
-	began, run, window := f.now(), rec.runs, f.window
+	run, busy := rec.runs, f.window.begin(f.now())
 	f.mu.Unlock()
 
 	took, hangs, err := f.plan(rec, n, run, m)
 	if hangs {
-		f.force(1)
+		f.hung()
 	}
 	if m.release != nil {
 		<-m.release
@@ -308,7 +318,7 @@ func (f *fleet) handle(r int, body string) error {
 
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	window.ran(began, f.now())
+	busy.to = f.now()
 	switch {
 	case err != nil:
 		rec.failed++
@@ -321,6 +331,15 @@ func (f *fleet) handle(r int, body string) error {
 		f.settle(n)
 	}
 	return err
+}
+
+// hung notes a run that hangs: its message is delivered once more.
+func (f *fleet) hung() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.forced++; f.window != nil && f.window.to == 0 {
+		f.window.hangs++
+	}
 }
 
 // plan decides what a run does, always the same for a seed.
@@ -352,6 +371,9 @@ func (f *fleet) deadLetter(_ context.Context, m *handler.Message, _ error) error
 		return nil
 	}
 	rec.unseen, rec.early = rec.failed == 0, rec.failed < f.s.maxAttempts
+	if f.s.replicas > 1 { // one that gives up a message does not know which attempts others have given back
+		rec.early = rec.failed+int(m.Attempts)-rec.runs < f.s.maxAttempts
+	}
 	if rec.dead = true; !rec.handled {
 		f.settle(n)
 	}

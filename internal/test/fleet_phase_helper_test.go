@@ -67,7 +67,7 @@ func (f *fleet) runTrickle(p phase) bool {
 }
 
 func (f *fleet) runBacklog(p phase) bool {
-	w := f.watch()
+	w := f.watch(p)
 	f.publish(p.messages, p.spread, 0)
 	if !f.checkSettled(f.limit(p.messages)) {
 		return false

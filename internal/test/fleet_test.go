@@ -12,14 +12,13 @@ import (
 
 // pending are the invariants that do not hold yet, and why. What breaks them is reported, but does not fail.
 var pending = map[check]string{
-	checkUtilisation: "a quota on one nsqd is not moved at once to another that has messages",
-	checkAttempts:    "in a few seeds with nsqds that come and go, messages are asked for that no handler can start",
-	checkEarly:       "a message given back for want of a handler has used up an attempt of a small MaxAttempts",
+	checkUtilisation: "where nsqds outnumber slots, one with messages in flight gets no turn until all are answered: a turn for it " +
+		"would cost quiet nsqds 20 ms of latency; and of many nsqds the last ones with messages are looked for at 3 ms each",
 }
 
 // TestFleet runs fleets in virtual time. Each seed chooses nsqds, replicas, handlers, faults and load: see newScenario.
 //
-//	NSQX_SEEDS=5000 go test -run 'TestFleet$' -timeout 2h ./internal/test    # more seeds
+//	NSQX_SEEDS=5000 go test -run 'TestFleet$' -timeout 2h ./internal/test    # more seeds, from NSQX_SEED if given
 //	NSQX_SEED=7 go test -run 'TestFleet$' -v ./internal/test              # one, with its figures
 //	NSQX_DAY=1 …                                                          # each a day, however large the fleet
 //
@@ -27,11 +26,11 @@ var pending = map[check]string{
 // the jitter of nsqx are not from the seed, so a seed may fail now and then.
 func TestFleet(t *testing.T) {
 	first, n := uint64(1), uint64(10)
-	if s := os.Getenv("NSQX_SEEDS"); s != "" {
-		n = number(t, "NSQX_SEEDS", s)
-	}
 	if s := os.Getenv("NSQX_SEED"); s != "" {
 		first, n = number(t, "NSQX_SEED", s), 1
+	}
+	if s := os.Getenv("NSQX_SEEDS"); s != "" {
+		n = number(t, "NSQX_SEEDS", s)
 	}
 	failed := make(map[check][]uint64)
 	for seed := first; seed < first+n; seed++ {
@@ -84,7 +83,7 @@ func runScenario(t *testing.T, s *scenario) (found []finding, notes []string) {
 		f.run()
 		without := f.good
 		notes = append(notes, fmt.Sprintf("%d good messages handled, %d without a breaker", good, without))
-		if 10*good < 9*without {
+		if 20*good < 19*without {
 			found = append(found, finding{checkPoison, fmt.Sprintf("%d good messages handled in the time in which a consumer without a breaker does %d", good, without)})
 		}
 	})

@@ -2,7 +2,9 @@ package test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"math"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -155,10 +157,10 @@ func TestOverdueHandlers(t *testing.T) {
 			if e.Age < 3*time.Second || e.Age > 4*time.Second {
 				t.Errorf("age of %s is %v, want between 3s and 4s: before nsqd gives it to someone else", e.ID, e.Age)
 			}
-			if n := log.count(slog.LevelWarn, "outlives its message"); n != 2 {
+			if n := log.count(slog.LevelWarn, "handler outlives its message"); n != 2 {
 				t.Errorf("%d warnings, want 2", n)
 			}
-			if n := log.countAttrs("outlives", e.ID.String(), e.Age.Round(time.Millisecond).String()); n != 1 {
+			if n := log.countAttrs("handler outlives", e.ID.String(), fmt.Sprint(math.Round(e.Age.Seconds()*1000)/1000)); n != 1 {
 				t.Errorf("%d warnings with %s and %v, want 1", n, e.ID, e.Age)
 			}
 		}

@@ -35,10 +35,10 @@ func TestRDYRate(t *testing.T) {
 		opt                      nsqx.ConsumerOption
 		rdys                     int // a second, at most
 	}{
-		{20, 4, 60, nil, 40},
-		{20, 4, 79, nil, 40},
+		{20, 4, 60, nil, 65},
+		{20, 4, 79, nil, 70},
 		{20, 4, 400, nil, 40},
-		{100, 16, 300, nil, 200},
+		{100, 16, 300, nil, 240},
 		{100, 64, 30, nsqx.WithMaxInFlight(90), 2200}, // a thousand turns
 	} {
 		bubble(t, fmt.Sprintf("%d nsqds, %d handlers, %d a second", tt.nsqds, tt.concurrency, tt.load), func(t *testing.T) {
@@ -63,4 +63,36 @@ func TestRDYRate(t *testing.T) {
 			want(t, "given back", c.Stats().GivenBack, 0)
 		})
 	}
+}
+
+// TestIdleTurns: more nsqds than a fixed MaxInFlight take turns also while nothing happens, each within half a second. That
+// costs a bounded number of RDYs, and the first message does not wait for longer.
+func TestIdleTurns(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 5, nsqxtest.WithMaxInFlightCheck(2, 10*time.Millisecond))
+		_, _ = consume(t, servers, sleeps(time.Millisecond, nil), nsqx.WithConcurrency(4), nsqx.WithMaxInFlight(2))
+		rdys := func() (n int) {
+			for _, s := range servers {
+				n += len(s.Commands("RDY"))
+			}
+			return n
+		}
+		time.Sleep(time.Minute)
+		before := rdys()
+		time.Sleep(time.Hour)
+		if n := rdys() - before; n > 3600*21 {
+			t.Errorf("%d RDYs in an idle hour, want at most 21 a second", n)
+		}
+		for i := range 20 {
+			s := servers[i%5]
+			before := billing(s).Finished
+			began := time.Now()
+			publish(s, 1)
+			s.Await("orders", "billing", finished(before+1))
+			if took := time.Since(began); took > 520*time.Millisecond {
+				t.Errorf("message %d took %v, want half a second at most", i, took)
+			}
+			time.Sleep(7 * time.Second)
+		}
+	})
 }

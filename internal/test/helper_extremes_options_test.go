@@ -59,6 +59,7 @@ func consumerExtremes() map[string]extremes[nsqx.ConsumerOption] {
 		"WithMaxInFlight":      {of: values(nsqx.WithMaxInFlight, append(someInts, 1<<20, 1<<20+1)...)},
 		"WithMaxInFlightBytes": {needs: opts(nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(3)), of: values(nsqx.WithMaxInFlightBytes, append(someInts, 1<<20, math.MaxInt/2+1)...)},
 		"WithFixedRDY":         {of: alone(nsqx.WithFixedRDY())},
+		"WithoutFailureLog":    {of: alone(nsqx.WithoutFailureLog())},
 		"WithoutEnvelopes":     {of: alone(nsqx.WithoutEnvelopes())},
 		"WithBackoff":          {needs: opts(nsqx.WithConcurrency(1)), of: values(nsqx.WithBackoff, backoffs()...)},
 		"WithoutBackoff":       {of: alone(nsqx.WithoutBackoff())},

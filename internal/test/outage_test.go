@@ -58,8 +58,9 @@ func TestOutageOfAllNSQDs(t *testing.T) {
 				wantErr(t, "the reason", c.Healthy(), syscall.ECONNREFUSED)
 				wantErr(t, "publisher", p.Healthy(), nsqx.ErrNoNSQD)
 			}
-			if n, want := log.count(slog.LevelWarn, "cannot connect"), 3*int(tt.outage/time.Minute); n < want {
-				t.Errorf("%d warnings, want at least %d", n, want)
+			minutes := int(tt.outage / time.Minute)
+			if n := log.count(slog.LevelError, "nsqd is still down"); n < minutes/2 || n > minutes {
+				t.Errorf("%d lines about nsqds that are still down, in %d minutes", n, minutes)
 			}
 			if n, most := s[0].Dials(), 40+int(min(tt.outage, time.Hour)/(3*time.Second)+tt.outage/(20*time.Second)); n > most {
 				t.Errorf("%d dials, want at most %d", n, most)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx"
@@ -96,6 +97,7 @@ func TestAsyncUserPanics(t *testing.T) {
 			wantErr(t, "why", err, errOther)
 		}
 		wantErr(t, "Flush", p.Flush(t.Context()), nil)
+		synctest.Wait()
 		want(t, "logged", log.count(slog.LevelError, "panicked"), 1)
 		want(t, "published", published(s, "orders"), "x")
 		wantErr(t, "Shutdown", p.Shutdown(t.Context()), nil)

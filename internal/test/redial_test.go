@@ -44,7 +44,8 @@ func TestRedialFromTheStart(t *testing.T) {
 		want(t, "connected", stats.Connected, false)
 		want(t, "next dial", stats.RetryAt, next)
 		wantErr(t, "last error", stats.LastErr, syscall.ECONNREFUSED)
-		want(t, "warnings", d.log.count(slog.LevelWarn, "cannot connect"), len(failed))
+		want(t, "warnings", d.log.count(slog.LevelWarn, "cannot connect"), 1)
+		want(t, "logged as details", d.log.count(slog.LevelDebug, "cannot connect"), len(failed)-1)
 
 		d.net.Refuse(nil)
 		time.Sleep(time.Until(next))
@@ -121,8 +122,8 @@ func TestRedialSlowly(t *testing.T) {
 				t.Errorf("error %v", ev.Err)
 			}
 		}
-		want(t, "errors logged", d.log.count(slog.LevelError, "cannot connect"), 2)
-		want(t, "warnings logged", d.log.count(slog.LevelWarn, "cannot connect"), 1)
+		want(t, "errors logged", d.log.count(slog.LevelError, "cannot connect"), 1)
+		want(t, "details logged", d.log.count(slog.LevelDebug, "cannot connect"), 2)
 		s.wantStop(closeTime)
 	})
 }

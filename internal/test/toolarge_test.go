@@ -109,10 +109,11 @@ func TestTooLarge(t *testing.T) {
 				}
 			}
 			const text = "message too large"
-			want(t, "warnings", log.count(slog.LevelWarn, text), 1-tt.errs)
-			want(t, "errors", log.count(slog.LevelError, text), tt.errs)
+			if tt.errs > 0 && log.count(slog.LevelError, text) == 0 {
+				t.Error("no error in the log")
+			}
 			time.Sleep(2 * time.Minute)
-			if n := log.count(slog.LevelWarn, text) + log.count(slog.LevelError, text); n > 3 {
+			if n := log.count(slog.LevelWarn, text) + log.count(slog.LevelError, text); n < 1 || n > 12 {
 				t.Errorf("%d records in three minutes", n)
 			}
 			end()

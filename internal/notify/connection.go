@@ -1,0 +1,99 @@
+package notify
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+)
+
+// down tells of a connection that was lost, or of an nsqd that cannot be connected to.
+func (j *journal) down(ev *Event, text string) {
+	attrs := []slog.Attr{slog.String("nsqd", ev.NSQD), slog.Any("error", ev.Err)}
+	if ev.Retry > 0 {
+		attrs = append(attrs, Seconds("retry_seconds", ev.Retry))
+	}
+	level := slog.LevelWarn
+	if Permanent(ev.Err) {
+		level = slog.LevelError
+	}
+	attrs = append(attrs, advice(ev.Err)...)
+	if p, ok := errors.AsType[*handler.PanicError](ev.Err); ok {
+		attrs = append(attrs, slog.String("stack", string(p.Stack)))
+	}
+	if begins := j.nsqds.fail(ev.NSQD, ev.NSQD, ev.Err, ev.Time, ev.Kind == Disconnect); begins {
+		if x := j.nsqds.open[ev.NSQD]; x != nil && ev.Kind == Disconnect {
+			x.attempts = 0
+		}
+		j.say(ev.Time, level, text, append(attrs, j.connectedAttr()...)...)
+		return
+	}
+	j.write(slog.LevelDebug, text, attrs...)
+	down := j.nsqds.still(ev.Time)
+	if len(down) == 0 {
+		return
+	}
+	x := down[0]
+	connected := j.connectedAttr()
+	if level = slog.LevelWarn; len(connected) > 0 && connected[0].Value.Int64() == 0 || Permanent(x.err) {
+		level = slog.LevelError
+	}
+	attrs = []slog.Attr{slog.String("nsqd", x.name), slog.Time("since", x.since), slog.Int("attempts", x.attempts), slog.Any("error", x.err)}
+	attrs = append(append(attrs, advice(x.err)...), others(down)...)
+	j.write(level, "nsqd is still down", append(attrs, connected...)...)
+}
+
+// up tells of a connection.
+func (j *journal) up(ev *Event) {
+	text, attrs := "connected", []slog.Attr{slog.String("nsqd", ev.NSQD)}
+	if x := j.nsqds.end(ev.NSQD); x != nil {
+		text = "connected again"
+		attrs = append(attrs, Seconds("down_seconds", ev.Time.Sub(x.since)), slog.Int("attempts", x.attempts+1))
+	}
+	j.say(ev.Time, slog.LevelInfo, text, append(attrs, j.connectedAttr()...)...)
+}
+
+// unnamed tells of an nsqd that is down, and that nobody names any more.
+func (j *journal) unnamed(ev *Event) {
+	attrs := []slog.Attr{slog.String("nsqd", ev.NSQD), slog.Any("error", ev.Err)}
+	if x := j.nsqds.end(ev.NSQD); x != nil {
+		j.say(ev.Time, slog.LevelInfo, "nsqd is down, and nobody names it any more: it is dialled for another day, without further lines",
+			append(attrs, Seconds("down_seconds", ev.Time.Sub(x.since)))...)
+		return
+	}
+	j.write(slog.LevelDebug, "cannot connect to an nsqd that nobody names any more", attrs...)
+}
+
+func (j *journal) connectedAttr() []slog.Attr {
+	if j.connected == nil {
+		return nil
+	}
+	return []slog.Attr{slog.Int("connected", j.connected())}
+}
+
+// Permanent reports whether an error of a connection will not heal by itself, so that a quick
+// retry is pointless.
+func Permanent(err error) bool {
+	e, ok := errors.AsType[*conn.Error](err)
+	return ok && e.Permanent()
+}
+
+// advices say what to look at if an error of a phase does not heal by itself.
+var advices = map[conn.Phase]string{
+	conn.PhaseDial:        "the address; DialContext of conn.Config",
+	conn.PhaseIdentify:    "the address, which must be the TCP port of an nsqd; conn.Config",
+	conn.PhaseTLS:         "TLS of conn.Config; certificates",
+	conn.PhaseCompression: "Compression of conn.Config",
+	conn.PhaseAuth:        "AuthSecret of conn.Config",
+	conn.PhaseSubscribe:   "topic and channel, and what AuthSecret of conn.Config permits",
+}
+
+// advice returns what to look at, as an attribute; nothing if the error may heal by itself.
+func advice(err error) []slog.Attr {
+	e, ok := errors.AsType[*conn.Error](err)
+	if !ok || !e.Permanent() || advices[e.Phase] == "" {
+		return nil
+	}
+	return []slog.Attr{slog.String("see", advices[e.Phase])}
+}
