@@ -57,6 +57,7 @@ var table = []key{
 	{"dead_letter", "WithDeadLetter", consumer(text, nsqx.WithDeadLetter), nil},
 	{"plain_dead_letter", "WithPlainDeadLetter", consumerSwitch(nsqx.WithPlainDeadLetter()), dead},
 	{"discard", "WithDiscard", consumerSwitch(nsqx.WithDiscard()), nil},
+	{"skip_older", "WithSkipOlder", consumer(duration, nsqx.WithSkipOlder), nil},
 	{"max_requeue_delay", "WithMaxRequeueDelay", consumer(duration, nsqx.WithMaxRequeueDelay), nil},
 	{"start_timeout", "WithStartTimeout", consumer(duration, nsqx.WithStartTimeout), nil},
 	{"shutdown_timeout", "WithShutdownTimeout", consumer(duration, nsqx.WithShutdownTimeout), nil},
@@ -74,6 +75,7 @@ var table = []key{
 	{"envelope", "WithEnvelope", producerSwitch(nsqx.WithEnvelope()), nil},
 	{"publish_timeout", "WithPublishTimeout", producer(duration, nsqx.WithPublishTimeout), nil},
 	{"at_least_once", "WithAtLeastOnce", producerSwitch(nsqx.WithAtLeastOnce()), nil},
+	{"ttl", "WithTTL", producer(duration, nsqx.WithTTL), nil},
 	{"close_timeout", "WithCloseTimeout", producer(duration, nsqx.WithCloseTimeout), nil},
 
 	{"tls", "conn.Config.TLS", setTLS, nil},

@@ -43,6 +43,8 @@ type Consumer struct {
 	delayCut atomic.Bool  // the warning of a delay that was cut was given
 	sparedAt atomic.Int64 // when spare has warned last, in seconds since 1970
 
+	stale atomic.Uint64 // messages that were skipped
+
 	settling     context.Context // ends when even dead letters are not waited for
 	stopSettling context.CancelCauseFunc
 
@@ -88,7 +90,7 @@ func assemble(cfg Config) *Consumer {
 		labels = c.labelled(context.Background())
 	}
 	c.pool = pool.New(pool.Config{
-		Process: c.process, Rescue: c.rescue, Group: group, Labels: labels,
+		Process: c.process, Rescue: c.rescue, Group: group, Early: c.early, Labels: labels,
 		Watching: &c.watching, Succeeded: func() { c.control.Succeeded() },
 		MaxRequeueDelay: cfg.MaxRequeueDelay, Unhandled: c.uncounted.add,
 	})
