@@ -168,7 +168,7 @@ func (o runOption) Run(ctx context.Context) error {
 	return nil
 }
 
-// WithGrace, among the services of [Run], limits the time that they have to end: 1 ms to 24 h.
+// WithGrace limits, among the services of [Run], the time that they have to end: 1 ms to 24 h.
 // Defaults to 25 s, since Kubernetes kills a pod after 30 s.
 func WithGrace(d time.Duration) Service {
 	return runOption(func(grace *time.Duration, _ **slog.Logger) error {
@@ -180,7 +180,7 @@ func WithGrace(d time.Duration) Service {
 	})
 }
 
-// WithRunLogger, among the services of [Run], sets the logger that is told what the end waits for.
+// WithRunLogger sets, among the services of [Run], the logger that is told what the end waits for.
 // Defaults to slog.Default().
 func WithRunLogger(l *slog.Logger) Service {
 	return runOption(func(_ *time.Duration, logger **slog.Logger) error {

@@ -60,7 +60,7 @@ func (c *Consumer) awaitStart(ctx context.Context, timeout time.Duration) error 
 		if c.works() {
 			return nil
 		}
-		if err := c.hopeless(); err != nil {
+		if err := c.allPermanent(); err != nil {
 			return err
 		}
 		select {
@@ -78,8 +78,8 @@ func (c *Consumer) works() bool {
 	return len(c.links.Conns()) > 0 || c.discovery.Answered() && c.links.Len() == 0
 }
 
-// hopeless returns an error if every nsqd that is known has a failure that lasts.
-func (c *Consumer) hopeless() error {
+// allPermanent returns an error if every nsqd that is known has a failure that lasts.
+func (c *Consumer) allPermanent() error {
 	if !c.discovery.Answered() || !c.links.Tried() {
 		return nil
 	}
