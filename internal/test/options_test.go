@@ -322,3 +322,14 @@ func TestOptionBundle(t *testing.T) {
 		want(t, "events", ev.names(), "connect, disconnect")
 	})
 }
+
+// TestCheckNames: names are checked as constructors check them.
+func TestCheckNames(t *testing.T) {
+	for name, ok := range map[string]bool{"orders": true, "orders.v2#ephemeral": true, "": false, "or ders": false, "#ephemeral": false, strings.Repeat("x", 65): false} {
+		for _, check := range []func(string) error{nsqx.CheckTopic, nsqx.CheckChannel} {
+			if err := check(name); (err == nil) != ok {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+	}
+}
