@@ -87,7 +87,9 @@ var situations = map[string]struct {
 	"draining": {200, 503, "consumer orders/billing", func(r *rig) {
 		r.fn = func(context.Context, string) error { time.Sleep(10 * time.Second); return nil }
 		r.publish(1)
-		synctest.Wait()
+		for r.c.Stats().Running == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
 		go r.stop()
 		time.Sleep(time.Second)
 	}},
