@@ -127,8 +127,8 @@ func (f ServiceFunc) Run(ctx context.Context) error { return f(ctx) }
 // the caller.
 //
 // If a service returns before ctx is cancelled, or panics, Run ends the others in the same way. It
-// returns the errors of all, joined: of one that returned nil too early, [ErrEnded]; of a service that is
-// given twice or has run before, [ErrAlreadyRun].
+// returns the errors of all, joined: [ErrEnded] of one that returned nil too early, and
+// [ErrAlreadyRun] of one that is given twice or has run before.
 //
 // [WithGrace] limits the time of the end. A consumer's [WithShutdownTimeout] and a producer's
 // [WithCloseTimeout] are shortened to fit into it. Services that have not returned by then are left

@@ -182,6 +182,10 @@ func TestStatsAndLoad(t *testing.T) {
 		if first.Name != "consumer orders/billing" || !first.Ready || first.Healthy != "ok" || first.Live != "ok" || first.Stats["running"] != 3.0 {
 			t.Errorf("the consumer is %+v", first)
 		}
+		running, _ := first.Stats["in_progress"].([]any)
+		if m, ok := append(running, nil)[0].(map[string]any); len(running) != 3 || !ok || m["id"] == "" || m["attempt"] != 1.0 || m["age_seconds"] != 0.5 {
+			t.Errorf("the running messages are %v", running)
+		}
 		if second := stats.Sources[1]; second.Stats["confirmed"] != 0.0 || second.Healthy != "ok" {
 			t.Errorf("the producer is %+v", second)
 		}

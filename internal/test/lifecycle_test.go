@@ -200,7 +200,7 @@ func TestStartFails(t *testing.T) {
 		"AUTH":            {func(s *nsqxtest.Server) { refuse(s, "IDENTIFY", "E_AUTH_FIRST auth required") }, time.Second, "E_AUTH_FIRST"},
 		"name":            {func(s *nsqxtest.Server) { refuse(s, "SUB", "E_BAD_TOPIC SUB topic name") }, time.Second, "E_BAD_TOPIC"},
 		"permission":      {func(s *nsqxtest.Server) { refuse(s, "SUB", "E_UNAUTHORIZED AUTH failed") }, time.Second, "E_UNAUTHORIZED"},
-		"message timeout": {func(s *nsqxtest.Server) {}, time.Second, "msg timeout (1200000) is invalid"},
+		"message timeout": {func(s *nsqxtest.Server) {}, time.Second, "allows no message timeout of 20m0s: shorten it, or raise nsqd's --max-msg-timeout"},
 		"away":            {func(s *nsqxtest.Server) { s.Refuse(true) }, 4 * time.Second, "refused"},
 		"refused SUB":     {func(s *nsqxtest.Server) { refuse(s, "SUB", "E_SUB_FAILED too many consumers") }, 4 * time.Second, "too many consumers"},
 	} {
