@@ -173,7 +173,7 @@ func WithStartTimeout(d time.Duration) ConsumerOption {
 
 // WithShutdownTimeout sets how long running handlers may continue after the ctx of Run is
 // cancelled, before their contexts end. With 0 all messages are requeued at once. Run returns at
-// most two seconds later. Defaults to 20 s.
+// most two seconds later. [Run] shortens it if [WithGrace] requires that. Defaults to 20 s.
 func WithShutdownTimeout(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithShutdownTimeout")
