@@ -141,7 +141,7 @@ func consumerOptions(cfg *Config, f *faults) []nsqx.ConsumerOption {
 	if v := cfg.MaxInFlight; v > maxInFlight {
 		f.add("max_in_flight", "is %d: with nsqx it may be at most %d", v, maxInFlight)
 	}
-	f.between("msg_timeout", cfg.MsgTimeout, time.Second, 15*time.Minute)
+	f.between("msg_timeout", cfg.MsgTimeout, time.Second, 24*time.Hour)
 
 	opts := []nsqx.ConsumerOption{
 		nsqx.WithLookupInterval(max(cfg.LookupdPollInterval, 100*time.Millisecond)),

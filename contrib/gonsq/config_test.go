@@ -85,9 +85,9 @@ var extremes = []struct {
 	{"max_in_flight", math.MaxInt, "max_in_flight", false},
 	{"msg_timeout", time.Duration(0), "", false},
 	{"msg_timeout", time.Second, "", false},
-	{"msg_timeout", 15 * time.Minute, "", false},
+	{"msg_timeout", 24 * time.Hour, "", false},
 	{"msg_timeout", time.Millisecond, "msg_timeout", false},
-	{"msg_timeout", time.Hour, "msg_timeout", false},
+	{"msg_timeout", 25 * time.Hour, "msg_timeout", false},
 	{"auth_secret", "s", "", false},
 	{"skip_lookupd_authorization", false, "", false},
 }
@@ -148,7 +148,7 @@ func TestEveryOption(t *testing.T) {
 
 func TestFaultsAreJoined(t *testing.T) {
 	cfg := NewConfig()
-	cfg.LowRdyTimeout, cfg.MsgTimeout, cfg.Deflate, cfg.Snappy = time.Second, time.Hour, true, true
+	cfg.LowRdyTimeout, cfg.MsgTimeout, cfg.Deflate, cfg.Snappy = time.Second, 25*time.Hour, true, true
 	_, err := NewConsumer("orders", "billing", cfg)
 	for _, option := range []string{"low_rdy_timeout", "msg_timeout", "deflate"} {
 		isErr(t, "joined", err, option)
@@ -174,7 +174,7 @@ func TestTLSConfig(t *testing.T) {
 	want(t, "faults", len(f), 1)
 }
 
-// TestSetBackoffLater: a Config that is changed after NewConsumer changes nothing.
+// TestConfigIsCopied: a Config that is changed after NewConsumer changes nothing.
 func TestConfigIsCopied(t *testing.T) {
 	cfg := NewConfig()
 	c, err := NewConsumer("orders", "billing", cfg)

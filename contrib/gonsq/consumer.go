@@ -138,6 +138,8 @@ func (c *Consumer) SetBehaviorDelegate(delegate any) {
 
 // SetLookupdHttpClient sets the client for requests to nsqlookupds. nil stands for the default, whose
 // timeout is lookupd_poll_timeout.
+//
+//lint:ignore ST1003 the name is go-nsq's
 func (c *Consumer) SetLookupdHttpClient(client *http.Client) { c.lookupds.setClient(client) }
 
 // check returns why the consumer cannot run. The caller holds mu.

@@ -54,7 +54,7 @@ func ExampleNewConsumer() {
 	fmt.Println(err)
 	// Output:
 	// gonsq: low_rdy_timeout is 10s: with nsqx the nsqds take turns by themselves; leave the default, 30s
-	// gonsq: msg_timeout is 20ms: with nsqx it may be 1s to 15m0s in whole milliseconds, or 0 for nsqd's own
+	// gonsq: msg_timeout is 20ms: with nsqx it may be 1s to 24h0m0s in whole milliseconds, or 0 for nsqd's own
 }
 
 // The handler stays, the consumer is nsqx's.
