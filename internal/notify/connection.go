@@ -23,10 +23,18 @@ func (j *journal) down(ev *Event, text string) {
 		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
 	if begins := j.nsqds.fail(ev.NSQD, ev.NSQD, ev.Err, ev.Time, ev.Kind == Disconnect); begins {
-		if x := j.nsqds.open[ev.NSQD]; x != nil && ev.Kind == Disconnect {
-			x.attempts = 0
+		if x := j.nsqds.open[ev.NSQD]; x != nil {
+			x.permanent = level == slog.LevelError
+			if ev.Kind == Disconnect {
+				x.attempts = 0
+			}
 		}
 		j.say(ev.Time, level, text, append(attrs, j.connectedAttr()...)...)
+		return
+	}
+	if x := j.nsqds.open[ev.NSQD]; level == slog.LevelError && !x.permanent { // not the reason it began with
+		x.permanent = true
+		j.say(ev.Time, level, text, append(append(attrs, slog.Time("since", x.since)), j.connectedAttr()...)...)
 		return
 	}
 	j.write(slog.LevelDebug, text, attrs...)
@@ -47,7 +55,12 @@ func (j *journal) down(ev *Event, text string) {
 // up tells of a connection.
 func (j *journal) up(ev *Event) {
 	text, attrs := "connected", []slog.Attr{slog.String("nsqd", ev.NSQD)}
-	if x := j.nsqds.end(ev.NSQD); x != nil {
+	x := j.nsqds.end(ev.NSQD)
+	if j.backFromRefusal(ev.NSQD) && x == nil {
+		j.write(slog.LevelDebug, "connected", attrs...)
+		return
+	}
+	if x != nil {
 		text = "connected again"
 		attrs = append(attrs, Seconds("down_seconds", ev.Time.Sub(x.since)), slog.Int("attempts", x.attempts+1))
 	}
@@ -92,8 +105,15 @@ var advices = map[conn.Phase]string{
 // advice returns what to look at, as an attribute; nothing if the error may heal by itself.
 func advice(err error) []slog.Attr {
 	e, ok := errors.AsType[*conn.Error](err)
-	if !ok || !e.Permanent() || advices[e.Phase] == "" {
+	if !ok || !e.Permanent() {
 		return nil
 	}
-	return []slog.Attr{slog.String("see", advices[e.Phase])}
+	see := advices[e.Phase]
+	if answer, ok := errors.AsType[*conn.ServerError](err); ok && answer.Code == "E_AUTH_FAILED" { // at a publish
+		see = advices[conn.PhaseAuth]
+	}
+	if see == "" {
+		return nil
+	}
+	return []slog.Attr{slog.String("see", see)}
 }

@@ -14,6 +14,7 @@ import (
 // it writes, since the logger may end the goroutine.
 type journal struct {
 	logger    *slog.Logger
+	publishes bool       // of a publisher
 	connected func() int // connections of this moment; nil: unknown
 	search    searchTexts
 
@@ -25,6 +26,7 @@ type journal struct {
 	opened, stillOpen time.Time // when the breaker opened, and of the last line about it
 	probes            int       // since it opened
 
+	refusals  map[string]*refusal // of publishes, by address
 	givenBack map[string]*episode // by reason
 	bursts    map[string]*burst   // by text
 	failing   []*failureKind      // kinds of failures that go on
@@ -34,10 +36,10 @@ type journal struct {
 func newJournal(logger *slog.Logger, topic string) journal {
 	j := journal{
 		logger: logger, search: ofTopic,
-		givenBack: make(map[string]*episode), bursts: make(map[string]*burst),
+		refusals: make(map[string]*refusal), givenBack: make(map[string]*episode), bursts: make(map[string]*burst),
 	}
 	if topic == "" {
-		j.search = ofAny
+		j.search, j.publishes = ofAny, true
 	}
 	return j
 }
@@ -50,6 +52,9 @@ func (j *journal) handle(ev *Event) {
 	case Disconnect:
 		if ev.Err == nil { // in the drain, or after it was replaced
 			j.write(slog.LevelDebug, "disconnected", slog.String("nsqd", ev.NSQD))
+			return
+		}
+		if j.publishes && j.refusal(ev) {
 			return
 		}
 		j.down(ev, "connection lost")
@@ -192,6 +197,9 @@ func (j *journal) next(now time.Time) (wait time.Duration, ok bool) {
 	for _, e := range j.givenBack {
 		first(e.last.Add(repeat))
 	}
+	for _, r := range j.refusals {
+		first(r.last.Add(repeat))
+	}
 	for _, k := range j.failing {
 		first(k.due())
 	}
@@ -200,12 +208,13 @@ func (j *journal) next(now time.Time) (wait time.Duration, ok bool) {
 
 // tick writes what is due; all that is held if the service ends.
 func (j *journal) tick(now time.Time, ends bool) {
+	j.endEpisodes(now, ends)
+	j.endRefusals(now, ends)
 	for _, b := range j.bursts {
 		if at, held := b.due(); held && (ends || !now.Before(at)) {
 			j.writeLine(b.take(now))
 		}
 	}
-	j.endEpisodes(now, ends)
 	j.tickFailures(now, ends)
 }
 
