@@ -97,6 +97,37 @@ var situations = map[string]func(t *testing.T) *scene{
 		time.Sleep(100 * time.Second)
 		return s
 	},
+	"a permission is withdrawn": permissionWithdrawn,
+	"a certificate has expired": certificateExpires,
+	"the nsqd of a publisher is down": func(t *testing.T) *scene {
+		s := newScene(t, 2, 0)
+		p := s.producer(nsqx.WithAtLeastOnce())
+		time.Sleep(time.Minute)
+		s.servers[1].Stop()
+		for range 150 {
+			want(t, "publish", p.Publish(t.Context(), "1"), nil)
+			time.Sleep(time.Second)
+		}
+		s.servers[1].Start("")
+		time.Sleep(time.Minute)
+		return s
+	},
+	"the disk of an nsqd is full": func(t *testing.T) *scene {
+		s := newScene(t, 1, 0)
+		p := s.producer()
+		want(t, "publish", p.Publish(t.Context(), "1"), nil)
+		time.Sleep(time.Minute)
+		s.servers[0].On("PUB", func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
+			return nsqxtest.Fail("E_PUB_FAILED PUB failed write /data/orders.diskqueue.000000.dat: no space left on device")
+		})
+		for began := time.Now(); time.Since(began) < 150*time.Second; time.Sleep(time.Second) {
+			wantErr(t, "publish", p.Publish(t.Context(), "1"), nsqx.ErrNotSent)
+		}
+		s.servers[0].On("PUB", nil)
+		want(t, "publish", p.Publish(t.Context(), "1"), nil)
+		time.Sleep(2 * time.Minute)
+		return s
+	},
 	"the database refuses": func(t *testing.T) *scene {
 		s, down := newScene(t, 1, 0), new(atomic.Bool)
 		s.consume(func(context.Context, int) error {
