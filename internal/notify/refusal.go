@@ -89,7 +89,11 @@ func (j *journal) endRefusals(now time.Time, ends bool) {
 			continue
 		}
 		delete(j.refusals, addr)
-		j.say(now, slog.LevelInfo, "nsqd has refused no publish for a minute", slog.String("nsqd", addr),
+		text := "nsqd has refused no publish for a minute"
+		if now.Sub(r.last) < repeat {
+			text = "nsqd refused publishes until the end"
+		}
+		j.say(now, slog.LevelInfo, text, slog.String("nsqd", addr),
 			Seconds("duration_seconds", r.last.Sub(r.began)), slog.Int("refused", r.messages))
 	}
 }
