@@ -3,6 +3,8 @@ package notify
 import (
 	"errors"
 	"log/slog"
+	"maps"
+	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
@@ -63,14 +65,26 @@ func (j *journal) up(ev *Event) {
 	if x != nil {
 		text = "connected again"
 		attrs = append(attrs, Seconds("down_seconds", ev.Time.Sub(x.since)), slog.Int("attempts", x.attempts+1))
+	} else if since, known := j.silent[ev.NSQD]; known {
+		text = "connected again"
+		attrs = append(attrs, Seconds("down_seconds", ev.Time.Sub(since)))
 	}
+	delete(j.silent, ev.NSQD)
 	j.say(ev.Time, slog.LevelInfo, text, append(attrs, j.connectedAttr()...)...)
 }
+
+// silence is how long the begin of an outage is remembered that has no further lines: longer than the
+// nsqd is dialled.
+const silence = 48 * time.Hour
 
 // unnamed tells of an nsqd that is down, and that nobody names any more.
 func (j *journal) unnamed(ev *Event) {
 	attrs := []slog.Attr{slog.String("nsqd", ev.NSQD), slog.Any("error", ev.Err)}
 	if x := j.nsqds.end(ev.NSQD); x != nil {
+		maps.DeleteFunc(j.silent, func(_ string, since time.Time) bool { return ev.Time.Sub(since) > silence })
+		if len(j.silent) < maxOutages {
+			j.silent[ev.NSQD] = x.since
+		}
 		j.say(ev.Time, slog.LevelInfo, "nsqd is down, and nobody names it any more: it is dialled for another day, without further lines",
 			append(attrs, Seconds("down_seconds", ev.Time.Sub(x.since)))...)
 		return

@@ -18,8 +18,9 @@ type journal struct {
 	connected func() int // connections of this moment; nil: unknown
 	search    searchTexts
 
-	nsqds   outages[string] // by address
-	sources outages[int]    // by index
+	nsqds   outages[string]      // by address
+	silent  map[string]time.Time // begin of outages that nobody is told of any more, by address
+	sources outages[int]         // by index
 	named   topicState
 	namedAt time.Time // when it changed
 
@@ -36,7 +37,7 @@ type journal struct {
 func newJournal(logger *slog.Logger, topic string) journal {
 	j := journal{
 		logger: logger, search: ofTopic,
-		refusals: make(map[string]*refusal), givenBack: make(map[string]*episode), bursts: make(map[string]*burst),
+		silent: make(map[string]time.Time), refusals: make(map[string]*refusal), givenBack: make(map[string]*episode), bursts: make(map[string]*burst),
 	}
 	if topic == "" {
 		j.search, j.publishes = ofAny, true

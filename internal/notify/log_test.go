@@ -150,6 +150,15 @@ func TestTransitions(t *testing.T) {
 				`9s INFO nsqd is down nsqd=a:1 error=EOF down_seconds=9`,
 			},
 		},
+		"nobody names it, and it is back": {
+			[]step{failing, {connEvent(UnnamedDialError, "a:1", io.EOF), time.Minute}, {connEvent(Connect, "a:1", nil), 0}, {connEvent(Connect, "a:1", nil), 0}},
+			[]string{
+				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
+				`9s INFO nsqd is down nsqd=a:1 error=EOF down_seconds=9`,
+				`1m9s INFO connected again nsqd=a:1 down_seconds=69 connected=2`,
+				`1m9s INFO connected nsqd=a:1 connected=2`,
+			},
+		},
 		"in order": {[]step{{connEvent(Disconnect, "a:1", nil), 0}}, nil},
 		"source": {
 			append(append([]step{{lookupEvent(0, nil, true, 1), 0}, {lookupEvent(1, nil, true, 1), 0}}, times(4, step{lookupEvent(0, io.EOF, false, 1), 40 * time.Second})...), step{lookupEvent(0, nil, true, 1), 0}),

@@ -336,6 +336,58 @@ func TestOutageOfAnHour(t *testing.T) {
 	})
 }
 
+// TestNightOfAFleet: of 50 nsqds five are down for more than an hour, and one of two nsqlookupds for an hour. The log is as long
+// as the outages, not as the fleet: each has its begin and its end, and what is down shares a line a minute.
+func TestNightOfAFleet(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newScene(t, 50, 2)
+		for n := range s.servers {
+			s.publish(n, n)
+		}
+		s.consume(works)
+		time.Sleep(time.Hour)
+		began := len(s.lines.all())
+		for _, server := range s.servers[:5] {
+			server.Stop()
+			time.Sleep(5 * time.Minute)
+		}
+		s.lookupds[1].Stop()
+		time.Sleep(time.Hour)
+		s.lookupds[1].Start()
+		for _, server := range s.servers[:5] {
+			server.Start("")
+			time.Sleep(5 * time.Minute)
+		}
+		time.Sleep(time.Hour)
+		if began > 4 {
+			t.Errorf("%d lines of a start", began)
+		}
+		for text, n := range map[string]int{
+			"connection lost": 5, "nobody names it any more": 5, "connected again": 5, "cannot ask for nsqds": 1, "source of nsqds answers again": 1, "level=ERROR": 0,
+		} {
+			want(t, text, s.count(text), n)
+		}
+		down, source := s.count("nsqd is still down"), s.count("source of nsqds still fails")
+		if down > 20 || source > 60 {
+			t.Errorf("%d and %d lines of what is still down", down, source)
+		}
+		want(t, "lines", len(s.lines.all()), began+5+5+5+1+1+down+source)
+		perMinute(t, s.lines.all()[began:], 3)
+	})
+}
+
+// perMinute fails the test if a minute has more lines.
+func perMinute(t *testing.T, lines []string, most int) {
+	t.Helper()
+	minutes := make(map[string]int)
+	for _, line := range lines {
+		minute := line[:len("time=00:00")]
+		if minutes[minute]++; minutes[minute] == most+1 {
+			t.Errorf("more than %d lines in the minute of\n%s", most, line)
+		}
+	}
+}
+
 // TestInProgress: Stats name the messages that handlers work on.
 func TestInProgress(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
