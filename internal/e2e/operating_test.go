@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -53,6 +56,17 @@ func TestLogOfLookupd(t *testing.T) {
 	one, other := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
 	s := testnsqd.Start(t, one.Register, other.Register)
 	s.EnsureChannel(topic, channel)
+	for _, d := range []*testnsqd.Lookupd{one, other} {
+		eventually(t, func() bool {
+			r, err := http.Get("http://" + d.HTTPAddr() + "/lookup?topic=" + topic)
+			if err != nil {
+				return false
+			}
+			defer r.Body.Close()
+			answer, _ := io.ReadAll(r.Body)
+			return bytes.Contains(answer, []byte("tcp_port"))
+		}, "the topic at a nsqlookupd")
+	}
 	l := new(story)
 	c := newConsumer(t, nothing, nsqx.WithLookupd(one.HTTPAddr(), other.HTTPAddr()), soon, nsqx.WithLogger(l.logger()))
 	start(t, c)
