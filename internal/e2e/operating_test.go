@@ -56,9 +56,10 @@ func TestLogOfLookupd(t *testing.T) {
 	one, other := testnsqd.StartLookupd(t), testnsqd.StartLookupd(t)
 	s := testnsqd.Start(t, one.Register, other.Register)
 	s.EnsureChannel(topic, channel)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, d := range []*testnsqd.Lookupd{one, other} {
 		eventually(t, func() bool {
-			r, err := http.Get("http://" + d.HTTPAddr() + "/lookup?topic=" + topic)
+			r, err := client.Get("http://" + d.HTTPAddr() + "/lookup?topic=" + topic)
 			if err != nil {
 				return false
 			}
