@@ -40,12 +40,14 @@ func (c *Conn) OnOverdue(f func()) {
 
 var errRecalled = errors.New("nsqx: nsqd is late with its answers to earlier publishes")
 
-// Recall fails what was published and not sent yet with ErrNotSent, so that it can go elsewhere.
+// Recall fails what was published and not sent yet with ErrNotSent, so that it can go elsewhere: also
+// what waits because very many messages are unanswered.
 func (c *Conn) Recall() {
 	o := &c.out
 	o.mu.Lock()
 	queued := o.pubs.queued
 	o.pubs.queued = nil
+	o.pubs.endWait(errRecalled) // before remove makes room
 	for _, p := range queued {
 		o.pubs.remove(p)
 	}

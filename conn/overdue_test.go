@@ -170,3 +170,33 @@ func TestRecall(t *testing.T) {
 		}
 	})
 }
+
+// TestRecallOfWaiting: a publish that waits for room fails as ErrNotSent, too, and is not queued in the
+// room that Recall makes.
+func TestRecallOfWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := publishing(t, conn.Config{HeartbeatInterval: time.Minute})
+		bodies := []string{"a", "a"} // are sent; the others are queued, or wait
+		for range 30 {
+			bodies = append(bodies, string(make([]byte, 1<<20)))
+		}
+		var results []<-chan error
+		for _, body := range bodies {
+			results = append(results, s.publish(t.Context(), body))
+		}
+		time.Sleep(time.Second)
+		s.wantDebt(true, true)
+		s.Recall()
+		synctest.Wait()
+		for i, result := range results {
+			if i < 2 {
+				wantPending(t, result)
+			} else {
+				wantResult(t, result, conn.ErrNotSent)
+			}
+		}
+		if n := s.Unanswered(); n != 2 {
+			t.Errorf("%d unanswered, want 2", n)
+		}
+	})
+}
