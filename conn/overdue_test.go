@@ -200,3 +200,28 @@ func TestRecallOfWaiting(t *testing.T) {
 		}
 	})
 }
+
+// TestOverdueWrite: a write that makes no progress is overdue like an answer: a frozen nsqd reads nothing.
+// It is not when nsqd reads on.
+func TestOverdueWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := publishing(t, conn.Config{HeartbeatInterval: time.Minute, PublishTimeout: 10 * time.Second})
+		result := s.publish(t.Context(), string(make([]byte, 1<<20)))
+		queued := s.publish(t.Context(), "a")
+		time.Sleep(time.Second - 1)
+		s.wantDebt(true, false)
+		time.Sleep(time.Nanosecond)
+		s.wantDebt(true, true)
+		s.Recall()
+		wantResult(t, queued, conn.ErrNotSent)
+		time.Sleep(20 * time.Second) // the time for the answer begins after the write
+		wantPending(t, result)
+		s.published()
+		s.wantDebt(true, false)
+		time.Sleep(time.Second)
+		s.wantDebt(true, true)
+		s.answer(1)
+		s.wantDebt(false, false)
+		wantResult(t, result, nil)
+	})
+}

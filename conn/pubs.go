@@ -29,10 +29,11 @@ type pubs struct {
 	writes    int        // writes with unanswered commands
 	maxWrites int
 
-	timer *time.Timer // of the oldest sent command; nil until needed
-	armed bool
-	debt  debt
-	usual time.Duration // how long answers take: the longest of late, forgotten slowly
+	timer    *time.Timer // of the oldest sent command; nil until needed
+	armed    bool
+	progress time.Duration // when the write under way has begun, or nsqd has read of it
+	debt     debt
+	usual    time.Duration // how long answers take: the longest of late, forgotten slowly
 
 	waiters  sync.Pool // of waiter
 	commands sync.Pool // of *command
