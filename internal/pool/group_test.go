@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"runtime"
@@ -142,26 +141,5 @@ func TestGroupClose(t *testing.T) {
 		s.Resume()
 		l.send(3, 4, 5)
 		g.want(t, "3 at 0s")
-	})
-}
-
-// TestPark: a message whose handler answers later takes no worker, wherever in a write it came.
-func TestPark(t *testing.T) {
-	check.Bubble(t, "", func(t *testing.T) {
-		s := newService(t, 2, func(d *handler.Delivery) error {
-			return handler.Async(func(context.Context, int, func(error)) {})(d.Context(), 0)
-		})
-		l := s.dial(nsqd1)
-		l.flood(1, 20)
-		synctest.Wait()
-		snapshot := s.Snapshot()
-		check.Want(t, "unanswered", len(snapshot.Parked), 20)
-		check.Want(t, "busy", snapshot.Busy(), 0)
-		check.Want(t, "idle", snapshot.Idle, 2)
-		check.Want(t, "workers", snapshot.Workers, 22)
-		l.conn.Abort(nil)
-		synctest.Wait()
-		check.Want(t, "workers then", s.Snapshot().Workers, 2)
-		s.wantCounts("outcomes", disposed{handler.Lost: 20})
 	})
 }
