@@ -10,7 +10,7 @@ import (
 
 // Group makes workers handle several messages together. A group forms at the front of the queue, and
 // a free worker takes it when it is complete: it has Size messages, its first has waited for Wait or
-// for half of its message timeout, it holds all that may be in flight, or the pool closes.
+// for half of its message timeout, it holds all that may be in flight or may wait, or the pool closes.
 type Group struct {
 	Size int // at least 1
 	Wait time.Duration
@@ -39,7 +39,7 @@ func (q *queue) groupReady() bool {
 	switch {
 	case n == 0:
 		return false
-	case q.closed, n >= g.size, n >= g.most-g.running:
+	case q.closed, q.overCapacity, n >= g.size, n >= g.most-g.running:
 		return true
 	}
 	first := q.deque.oldest()
