@@ -211,9 +211,16 @@ func (w *groupWorker) snapshot(s *Snapshot) {
 	s.addBusy(msgs...)
 }
 
-// lastGroup is how many messages a free worker takes when the queue closes. The caller holds mu.
+// lastGroup is how many messages a free worker takes when the queue closes; there is one unless those
+// that wait are to exit. The timer is needed no more. The caller holds mu.
 func (q *queue) lastGroup() int {
-	if q.group == nil || len(q.asleep)+q.woken == 0 {
+	if q.group == nil {
+		return 0
+	}
+	if q.group.timer != nil {
+		q.group.timer.Stop()
+	}
+	if len(q.asleep)+q.woken <= max(len(q.batches)-q.workers, 0) {
 		return 0
 	}
 	return min(q.deque.n, q.group.size)

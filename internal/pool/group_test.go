@@ -143,3 +143,36 @@ func TestGroupClose(t *testing.T) {
 		g.want(t, "3 at 0s")
 	})
 }
+
+// TestGroupCloseWithTooManyWorkers: a worker that is to exit takes no group, so what waits for it is
+// given back when the pool closes.
+func TestGroupCloseWithTooManyWorkers(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		s, g := newGroups(t, 2, finishes)
+		l := s.dial(nsqd1)
+		l.send(1, 2, 3)
+		time.Sleep(time.Millisecond)
+		l.send(4, 5)
+		s.queue.mu.Lock() // the free worker is woken, and has not run yet
+		s.queue.workers = 1
+		s.queue.wakeAll()
+		keep := s.queue.lastGroup()
+		s.queue.mu.Unlock()
+		check.Want(t, "kept for a free worker", keep, 0)
+		synctest.Wait()
+		s.wantStop(999 * time.Millisecond)
+		g.want(t, "3 at 0s")
+		l.wantCommands("FIN REQ", "REQ 4 0, REQ 5 0, FIN 1, FIN 2, FIN 3")
+	})
+}
+
+// TestGroupTimer: no timer is left when the pool has closed.
+func TestGroupTimer(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		s, _ := newGroups(t, 1, finishes)
+		s.dial(nsqd1).send(1)
+		synctest.Wait()
+		s.wantStop(time.Second)
+		check.Want(t, "timer ran", s.queue.group.timer.Stop(), false)
+	})
+}
