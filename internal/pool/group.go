@@ -109,8 +109,8 @@ type groupWorker struct {
 	taken     int                // messages of the group
 	succeeded int                // messages of the group, of which nsqd was told
 	runs      []run              // the group, in order of arrival
-	msgs      []*handler.Message // of runs; guarded by queue.mu for others
-	alive     []*handler.Message // of msgs, those that go to the handler
+	msgs      []*handler.Message // the group without what dropUnanswerable gave back; guarded by queue.mu
+	alive     []*handler.Message // of runs, those that go to the handler
 	groups    uint64             // that were taken; guarded by queue.mu
 }
 
@@ -128,7 +128,9 @@ func (w *groupWorker) run(exit error) {
 		w.settleGroup()
 	}
 	for w.p.queue.takeGroup(w) {
-		w.dropUnanswerable()
+		if w.dropUnanswerable(); len(w.alive) < w.taken {
+			w.p.queue.shrink(w)
+		}
 		if len(w.alive) > 0 {
 			w.handling = true
 			w.p.cfg.Group.Process(w.alive)
@@ -154,6 +156,15 @@ func (w *groupWorker) dropUnanswerable() {
 			}
 		}
 	}
+}
+
+// shrink makes those that are alive the group.
+func (q *queue) shrink(w *groupWorker) {
+	q.mu.Lock()
+	w.msgs = append(w.msgs[:0], w.alive...)
+	q.group.running -= w.taken - len(w.msgs)
+	w.taken = len(w.msgs)
+	q.unlock()
 }
 
 // settleGroup answers every message, by its outcome. Messages that dropUnanswerable gave back have

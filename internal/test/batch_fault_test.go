@@ -2,6 +2,7 @@ package test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -216,5 +217,44 @@ func TestBatchQuiet(t *testing.T) {
 		if p50 := slices.Sorted(slices.Values(waited.all()))[100]; p50 > 55*time.Millisecond {
 			t.Errorf("p50 from publish to handler is %v, want 55 ms at most", p50)
 		}
+	})
+}
+
+// TestBatchWithoutTheLost: what was lost before its batch began is no part of it.
+func TestBatchWithoutTheLost(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 2, nsqxtest.WithPatience(time.Hour))
+		release := make(chan struct{})
+		b := &batches{handle: func(_ context.Context, b *handler.Batch[string]) error {
+			if b.Item(0).Value == "1" {
+				time.Sleep(800 * time.Millisecond)
+			} else {
+				<-release
+			}
+			return nil
+		}}
+		c := b.consumer(t, nsqx.WithBatch(6, 300*time.Millisecond), nsqxtest.Option(s...), nsqx.WithShutdownTimeout(time.Second))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- c.Run(ctx) }()
+		time.Sleep(time.Second)
+		sendNumbers(s[1], 1, 1)
+		time.Sleep(400 * time.Millisecond)
+		sendNumbers(s[1], 2, 2)
+		time.Sleep(50 * time.Millisecond)
+		sendNumbers(s[0], 4, 2)
+		time.Sleep(50 * time.Millisecond)
+		s[0].Refuse(true)
+		s[0].Disconnect()
+		time.Sleep(time.Second)
+		want(t, "sizes", b.sizes(), "1 2")
+		want(t, "in progress", len(c.Stats().InProgress), 2)
+		cancel()
+		e, _ := errors.AsType[*nsqx.ShutdownError](<-ended)
+		if e == nil {
+			t.Fatal("no ShutdownError")
+		}
+		want(t, "abandoned", len(e.Abandoned), 2)
+		close(release)
 	})
 }
