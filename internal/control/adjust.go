@@ -23,6 +23,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	restrained := c.restraint.holds(time.Now())
 	c.total = min(c.limit(conns, loads, restrained, len(s.Parked)), allowed)
 	c.setCapacity(conns)
+	c.tellSmall(conns)
 	c.yielding = false
 	if allowed == 0 {
 		c.turns.Reset()
@@ -97,10 +98,10 @@ func (c *Control) allowed() int {
 // cannot start. Messages whose handlers answer later need no worker any more. The caller holds mu.
 func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool, parked int) int {
 	var rtt time.Duration
-	var most int
-	for i, l := range loads {
-		rtt, most = max(rtt, l.RTT), max(most, conns[i].MaxRDY())
+	for _, l := range loads {
+		rtt = max(rtt, l.RTT)
 	}
+	most := c.most(conns)
 	workers := c.workers()
 	capacity, auto := workers, workers
 	if !restrained {

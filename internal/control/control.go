@@ -66,6 +66,7 @@ type Control struct {
 	drifted       map[*conn.Conn]bool      // those whose drift was told
 	room          map[*conn.Conn]time.Time // since when nsqd may send more
 	closedAt      time.Time                // when RDY was last closed on purpose
+	toldSmall     bool                     // that batches cannot have their size
 
 	// Used by Run alone.
 	service   flow.Service
