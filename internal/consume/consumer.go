@@ -79,7 +79,9 @@ func assemble(cfg Config) *Consumer {
 	var group *pool.Group
 	together := 1
 	if b := cfg.Batch; b != nil {
-		group, together = &pool.Group{Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch}, b.Size
+		group, together = &pool.Group{
+			Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch, Moved: func() { c.control.BatchMoved() },
+		}, b.Size
 	}
 	c.pool = pool.New(pool.Config{
 		Process: c.process, Rescue: c.rescue, Group: group,

@@ -17,8 +17,9 @@ const defaultMaxRDY = 2500
 const inTransit = time.Minute
 
 // setCapacity sets how much may wait here. RDY does not bound it, since nsqd does not count a message
-// after its timeout, quotas move, and bodies may be larger than earlier ones. The caller holds mu.
-func (c *Control) setCapacity(conns []*conn.Conn) {
+// after its timeout, quotas move, and bodies may be larger than earlier ones. full is how many messages may be in flight if all handlers are free. The
+// caller holds mu.
+func (c *Control) setCapacity(conns []*conn.Conn, full int) {
 	most := c.fixed
 	if most == 0 {
 		most = max(defaultMaxRDY, c.most(conns))
@@ -32,7 +33,7 @@ func (c *Control) setCapacity(conns []*conn.Conn) {
 	case now.Sub(c.lowered) > inTransit:
 		c.capacity, c.lowered = n, time.Time{}
 	}
-	c.pool.SetLimits(c.capacity, 2*min(c.cfg.MaxInFlightBytes, math.MaxInt/2), min(c.total, maxRDY(conns))+c.stuckMessages)
+	c.pool.SetLimits(c.capacity, 2*min(c.cfg.MaxInFlightBytes, math.MaxInt/2), min(full, maxRDY(conns))+c.stuckMessages)
 }
 
 // maxRDY is how many messages nsqds let the connections have in flight.
@@ -53,10 +54,11 @@ func (c *Control) most(conns []*conn.Conn) int {
 	return max(most, min(c.cfg.Together, maxRDY(conns)))
 }
 
-// tellSmall tells once if no batch can have its size. The caller holds mu.
+// tellSmall tells once if no batch can have its size, after the first one: all nsqds may be connected
+// then. The caller holds mu.
 func (c *Control) tellSmall(conns []*conn.Conn) {
 	size := c.cfg.Together
-	if size <= 1 || c.toldSmall || len(conns) == 0 {
+	if _, known := c.service.Time(); size <= 1 || c.toldSmall || !known || len(conns) == 0 {
 		return
 	}
 	n := min(size, maxRDY(conns))

@@ -40,9 +40,10 @@ type Control struct {
 	wake  chan struct{} // holds one
 	moved chan struct{} // holds one
 
-	asleep    atomic.Bool   // Run waits for a message, without a ticker
-	answered  atomic.Uint64 // messages that ended by the word of their handlers, without a FIN of a success
-	openTurns atomic.Bool   // every connection may deliver: the first message closes the others
+	asleep      atomic.Bool   // Run waits for a message, without a ticker
+	answered    atomic.Uint64 // messages that ended by the word of their handlers, without a FIN of a success
+	slowBatches atomic.Bool   // how many messages may be in flight depends on which handlers of batches are free
+	openTurns   atomic.Bool   // every connection may deliver: the first message closes the others
 
 	// mu is held while quotas are set, so that whoever has closed RDY finds it closed. It comes
 	// before the locks of the pool and of connections.
@@ -92,7 +93,7 @@ func New(cfg Config) *Control {
 		c.breaker = newBreaker(*cfg.Backoff, cfg.Post)
 	}
 	c.total = cmp.Or(c.fixed, c.concurrency)
-	c.setCapacity(nil)
+	c.setCapacity(nil, c.total)
 	return c
 }
 

@@ -19,6 +19,9 @@ type Group struct {
 	// user code in it may call runtime.Goexit. Then Rescue sets the outcomes that are missing.
 	Process func([]*handler.Message)
 	Rescue  func([]*handler.Message, error)
+
+	// Moved is called when a worker has taken a group, and when it has answered it; nil for nothing.
+	Moved func()
 }
 
 // grouping is how a queue forms groups. Its fields are guarded by queue.mu.
@@ -76,10 +79,6 @@ func (q *queue) look() {
 func (q *queue) takeGroup(w *groupWorker) bool {
 	q.mu.Lock()
 	defer q.unlock()
-	q.group.running -= w.taken
-	w.before += uint64(w.succeeded)
-	w.taken, w.succeeded = 0, 0
-	w.runs, w.msgs = w.runs[:0], w.msgs[:0]
 	for {
 		leaves := len(q.batches) > q.workers || q.closed && q.deque.n == 0
 		if leaves {
@@ -101,6 +100,16 @@ func (q *queue) takeGroup(w *groupWorker) bool {
 	w.groups++
 	q.group.running += w.taken
 	return true
+}
+
+// endGroup ends a group that is answered.
+func (q *queue) endGroup(w *groupWorker) {
+	q.mu.Lock()
+	q.group.running -= w.taken
+	w.before += uint64(w.succeeded)
+	w.taken, w.succeeded = 0, 0
+	w.runs, w.msgs = w.runs[:0], w.msgs[:0]
+	q.unlock()
 }
 
 // groupWorker handles one group at a time.
@@ -131,6 +140,7 @@ func (w *groupWorker) run(exit error) {
 		if w.dropUnanswerable(); len(w.alive) < w.taken {
 			w.p.queue.shrink(w)
 		}
+		w.p.moved()
 		if len(w.alive) > 0 {
 			w.handling = true
 			w.p.cfg.Group.Process(w.alive)
@@ -198,6 +208,15 @@ func (w *groupWorker) settleGroup() {
 		}
 	}
 	clear(w.alive)
+	w.p.queue.endGroup(w)
+	w.p.moved()
+}
+
+// moved tells that a worker has taken a group, or has answered it.
+func (p *Pool) moved() {
+	if f := p.cfg.Group.Moved; f != nil {
+		f()
+	}
 }
 
 // finishRun sends the FINs of messages of one read.

@@ -258,3 +258,28 @@ func TestBatchWithoutTheLost(t *testing.T) {
 		close(release)
 	})
 }
+
+// TestBatchPartial: while a batch that is not full takes its time, no message waits for the next one
+// here: another replica may be free.
+func TestBatchPartial(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		b := &batches{handle: func(context.Context, *handler.Batch[string]) error {
+			time.Sleep(9 * time.Second)
+			return nil
+		}}
+		c := b.consumer(t, nsqx.WithBatch(40, 40*time.Millisecond), s.Option())
+		nsqxtest.Run(t, c)
+		for i := range 60 {
+			sendNumbers(s, i, 1)
+			time.Sleep(time.Second)
+		}
+		s.Await("orders", "billing", settled(60))
+		if n := c.Stats().GivenBack; n > 0 {
+			t.Errorf("%d of 60 were given back; batches of %s", n, b.sizes())
+		}
+		if n := len(b.all()); n > 8 {
+			t.Errorf("%d batches, want all that have arrived in one: %s", n, b.sizes())
+		}
+	})
+}
