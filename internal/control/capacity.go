@@ -94,7 +94,7 @@ func (c *Control) Overflow(from *conn.Conn, msgs []handler.Delivery, why error) 
 		c.pool.Requeue(&msgs[i], handler.Requeue, time.Second)
 	}
 	c.gaveBack(len(msgs), "overflow")
-	c.Arrived()
+	c.Wake()
 }
 
 // Detached forgets a connection that has ended.
