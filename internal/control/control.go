@@ -154,10 +154,16 @@ func (c *Control) Run(done <-chan struct{}) {
 		switch {
 		case pace < flow.Tick:
 			pace = min(2*pace, flow.Tick)
+			ticking = true
 			ticker.Reset(pace)
 		case c.idle():
-			ticking = false
-			ticker.Stop()
+			if ticking {
+				ticking = false
+				ticker.Stop()
+			}
+		case !ticking:
+			ticking = true
+			ticker.Reset(pace)
 		}
 		return next
 	}
@@ -171,7 +177,10 @@ func (c *Control) Run(done <-chan struct{}) {
 		case <-c.moved:
 			next = c.adjust(false)
 		case <-c.alarm.C:
-			awake()
+			c.asleep.Store(false)
+			if !ticking {
+				pace = c.firstTick()
+			}
 			next = look()
 		case <-c.wake:
 			awake()
