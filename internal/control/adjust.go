@@ -6,6 +6,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/flow"
+	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
 )
 
@@ -118,7 +119,7 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool, 
 	if c.fixed > 0 {
 		n = c.fixed
 	}
-	n = c.size.Fit(c.cfg.MaxInFlightBytes, n)
+	n = c.fit(n)
 	if c.cfg.FixedRDY && workers > 0 && !restrained {
 		return max(n-c.stuck, 0)
 	}
@@ -129,7 +130,7 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool, 
 // that is slow, although its batch is not full. The caller holds mu.
 func (c *Control) batchRoom(s pool.Snapshot, conns []*conn.Conn, restrained bool) int {
 	workers := c.workers()
-	slow := c.cfg.Together > 1 && (restrained || c.service.Capacity(workers, patience(conns)) <= workers)
+	slow := c.cfg.Together > 1 && !c.cfg.FixedRDY && (restrained || c.service.Capacity(workers, patience(conns)) <= workers)
 	c.slowBatches.Store(slow)
 	if !slow {
 		return math.MaxInt
@@ -143,6 +144,20 @@ func (c *Control) BatchMoved() {
 	if c.slowBatches.Load() {
 		c.Yielded()
 	}
+}
+
+// fit returns how many of n messages fit into the limit of bytes. It tells once if those are fewer
+// than the user asked for. The caller holds mu.
+func (c *Control) fit(n int) int {
+	fits, wanted := c.size.Fit(c.cfg.MaxInFlightBytes, n), c.fixed
+	if c.cfg.Together > 1 {
+		wanted = max(wanted, c.cfg.Together)
+	}
+	if fits < min(n, wanted) && !c.cutTold {
+		c.cutTold = true
+		c.cfg.Post(notify.Event{Kind: notify.BytesCut, Found: fits, Results: wanted})
+	}
+	return fits
 }
 
 // messages returns how many messages n handlers take. It saturates.

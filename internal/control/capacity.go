@@ -54,8 +54,8 @@ func (c *Control) most(conns []*conn.Conn) int {
 	return max(most, min(c.cfg.Together, maxRDY(conns)))
 }
 
-// tellSmall tells once if no batch can have its size, after the first one: all nsqds may be connected
-// then. The caller holds mu.
+// tellSmall tells once if nsqds let no batch have its size, after the first one: all nsqds may be
+// connected then. See fit for the limit of bytes. The caller holds mu.
 func (c *Control) tellSmall(conns []*conn.Conn) {
 	size := c.cfg.Together
 	if _, known := c.service.Time(); size <= 1 || c.toldSmall || !known || len(conns) == 0 {
@@ -65,7 +65,7 @@ func (c *Control) tellSmall(conns []*conn.Conn) {
 	if c.fixed > 0 {
 		n = min(n, c.fixed)
 	}
-	if n = c.size.Fit(c.cfg.MaxInFlightBytes, n); n < size {
+	if n < size {
 		c.toldSmall = true
 		c.cfg.Post(notify.Event{Kind: notify.SmallBatches, Found: n, Named: size})
 	}

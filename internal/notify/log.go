@@ -127,11 +127,14 @@ func (j *journal) aboutHandlers(ev *Event) {
 		j.say(ev.Time, slog.LevelInfo, "handler that outlived its message has returned", ev.message()...)
 	case Spared:
 		j.say(ev.Time, slog.LevelWarn, "messages without attempts left are not given up, since all of the last ones have failed; see WithMaxAttempts", slog.Any("error", ev.Err))
+	case BytesCut:
+		j.write(slog.LevelWarn, "fewer messages are in flight than are asked for, since bodies are large, said once; see WithMaxInFlightBytes",
+			slog.Int("messages", ev.Found), slog.Int("wanted", ev.Results))
 	case DelayCut:
 		j.write(slog.LevelWarn, "delay of a message was cut to the longest that nsqd takes by default, said once; see WithMaxRequeueDelay",
 			Seconds("wanted_seconds", ev.Took), Seconds("delay_seconds", ev.Retry))
 	case SmallBatches:
-		j.write(slog.LevelWarn, "batches stay below their size, said once: no more messages may be in flight; see WithBatch, WithMaxInFlight, WithMaxInFlightBytes, nsqd's --max-rdy-count",
+		j.write(slog.LevelWarn, "batches stay below their size, said once: no more messages may be in flight; see WithBatch, WithMaxInFlight, nsqd's --max-rdy-count",
 			slog.Int("size", ev.Named), slog.Int("messages", ev.Found))
 	case Draining:
 		j.write(slog.LevelInfo, "drain begins: no message is requested, and running handlers may finish; see WithShutdownTimeout", running, Seconds("timeout_seconds", ev.Took))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
@@ -511,7 +512,7 @@ func TestBatchBelowSize(t *testing.T) {
 	}{
 		"max-rdy-count":                   {opts: opts(nsqx.WithBatch(20, time.Minute)), want: "16 16", log: "size=20 messages=16"},
 		"max-rdy-count, fixed":            {opts: opts(nsqx.WithBatch(20, time.Minute), nsqx.WithMaxInFlight(100)), want: "16 16", log: "size=20 messages=16"},
-		"bytes":                           {opts: opts(nsqx.WithBatch(16, time.Minute), nsqx.WithMaxInFlightBytes(1<<20)), body: 100_000, want: "10", log: "size=16 messages=10"},
+		"bytes":                           {opts: opts(nsqx.WithBatch(16, time.Minute), nsqx.WithMaxInFlightBytes(1<<20)), body: 100_000, want: "10", log: "messages=10 wanted=16"},
 		"several nsqds allow it together": {opts: opts(nsqx.WithBatch(15, time.Minute)), want: "15 15"},
 	} {
 		bubble(t, name, func(t *testing.T) {
@@ -537,10 +538,29 @@ func TestBatchBelowSize(t *testing.T) {
 				t.Errorf("sizes %s, want %s …", got, tt.want)
 			}
 			text := log.text()
-			want(t, "lines", strings.Count(text, "batches stay below their size"), min(len(tt.log), 1))
+			want(t, "lines", strings.Count(text, "said once"), min(len(tt.log), 1))
 			if !strings.Contains(text, tt.log) {
 				t.Errorf("log has no %q:\n%s", tt.log, text)
 			}
 		})
 	}
+}
+
+// TestTooLargeInABatch: a message whose body was not read is in no batch.
+func TestTooLargeInABatch(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		var got synced[string]
+		c, err := nsqx.NewBatchConsumer("orders", "billing", codec.String(), func(_ context.Context, b *handler.Batch[string]) error {
+			got.add(strings.Join(b.Values(), " "))
+			return nil
+		}, s.Option(), nsqx.WithLogger(discard), nsqx.WithBatch(10, time.Second), nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
+		wantErr(t, "NewBatchConsumer", err, nil)
+		nsqxtest.Run(t, c)
+		synctest.Wait()
+		s.Publish("orders", []byte(strings.Repeat("x", 2048)), []byte("a"), []byte("b"))
+		s.Await("orders", "billing", finished(2))
+		want(t, "handled", strings.Join(got.all(), ", "), "a b")
+		want(t, "requeued", c.Stats().Requeued, 1)
+	})
 }
