@@ -528,7 +528,9 @@ func TestBatchBelowSize(t *testing.T) {
 			if tt.body > 0 {
 				s[0].Publish("orders", body)
 				time.Sleep(2 * time.Minute)
+				b.mu.Lock()
 				b.list = nil
+				b.mu.Unlock()
 			}
 			for i := range 50 {
 				s[i%2].Publish("orders", body)
