@@ -139,6 +139,9 @@ func (j *journal) aboutHandlers(ev *Event) {
 	case DelayCut:
 		j.write(slog.LevelWarn, "delay of a message was cut to the longest that nsqd takes by default, said once; see WithMaxRequeueDelay",
 			Seconds("wanted_seconds", ev.Took), Seconds("delay_seconds", ev.Retry))
+	case SmallBatches:
+		j.write(slog.LevelWarn, "batches stay below their size, said once: no more messages may be in flight; see WithBatch, WithMaxInFlight, nsqd's --max-rdy-count",
+			slog.Int("size", ev.Named), slog.Int("messages", ev.Found))
 	case Draining:
 		j.write(slog.LevelInfo, "drain begins: no message is requested, and running handlers may finish; see WithShutdownTimeout", running, Seconds("timeout_seconds", ev.Took))
 	case StillDrains:
