@@ -3,7 +3,8 @@ package consume
 import (
 	"context"
 	"slices"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/pool"
@@ -174,14 +175,13 @@ func answer(m *handler.Message, err error) error {
 // concludeEach concludes messages, some of them at a time. Each has a goroutine of its own, which user
 // code may end: that message stays without an outcome.
 func (c *Consumer) concludeEach(msgs []*handler.Message, err error) {
-	var all sync.WaitGroup
-	slots := make(chan struct{}, maxDecisions)
+	var all errgroup.Group
+	all.SetLimit(maxDecisions)
 	for _, m := range msgs {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
+		all.Go(func() error {
 			c.conclude(m.Context(), (*handler.Delivery)(m), answer(m, err))
+			return nil
 		})
 	}
-	all.Wait()
+	_ = all.Wait() // of nothing
 }
