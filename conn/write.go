@@ -12,7 +12,7 @@ import (
 )
 
 func (o *outbox) pending() bool {
-	return len(o.buf) > headroom || o.publishesDue() || o.sharded || o.nop || o.half ||
+	return len(o.buf) > headroom || o.publishesDue() || o.nop || o.half ||
 		o.dead.Load() || o.rdy.yielded() || !o.cls && o.rdy.urgent()
 }
 
@@ -56,9 +56,6 @@ func (c *Conn) take(wrote bool) work {
 	if len(o.expiring) > 0 {
 		o.checkClock()
 		o.dropLate(w.now)
-	}
-	if o.sharded || o.half {
-		o.flushShards(o.half)
 	}
 	if len(o.buf) > headroom {
 		o.rdy.drift.Answered(w.now)
