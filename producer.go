@@ -125,20 +125,20 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...Publis
 	if p.closed.Load() {
 		return 0, p.notSent(publish.ErrClosed)
 	}
-	var all []byte
-	ends := make([]int, len(values))
+	buf := p.buffer()
+	defer p.buffers.Put(buf)
+	all, msgs := (*buf)[:0], make([]handler.OutgoingMessage, len(values))
 	for i, v := range values {
+		start := len(all)
 		if all, err = p.encode(all, v); err != nil {
 			return 0, p.pub.p.Router.Reject(len(values), p.topic, err)
 		}
-		if ends[i] = len(all); i == 0 { // assume that the others are as large
+		msgs[i].Body = all[start:len(all):len(all)] // stays valid if all moves later
+		if i == 0 {                                 // assume that the others are as large
 			all = slices.Grow(all, min(len(all)*(len(values)-1), 4<<20))
 		}
 	}
-	msgs, start := make([]handler.OutgoingMessage, len(values)), 0
-	for i, end := range ends {
-		msgs[i].Body, start = all[start:end:end], end
-	}
+	*buf = all
 	err = p.pub.p.Through(ctx, p.send, &handler.Outgoing{Topic: p.topic, Messages: msgs})
 	if err == nil {
 		return len(values), nil
@@ -263,7 +263,7 @@ func (p *Producer[T]) Stats() PublisherStats { return p.pub.Stats() }
 func (p *Producer[T]) Healthy() error { return p.pub.Healthy() }
 
 // keptBuffer is the size of the largest payload buffer that is kept for reuse, in bytes.
-const keptBuffer = 64 << 10
+const keptBuffer = 256 << 10
 
 func (p *Producer[T]) buffer() *[]byte {
 	if b, ok := p.buffers.Get().(*[]byte); ok && cap(*b) <= keptBuffer {

@@ -21,6 +21,7 @@ type outbox struct {
 	ready    sync.Cond // signalled when an idle write loop has work
 	idle     bool
 	burst    bool              // the last write was large
+	largest  int               // bytes of the largest write since the last heartbeat
 	buf      []byte            // headroom, then queued commands
 	spare    []byte            // the buffer written last
 	expiring []expiringCommand // commands in buf that must not be sent late
@@ -67,8 +68,7 @@ func (o *outbox) init(terms *handler.Terms) {
 	o.terms = terms
 	o.skew = func() time.Duration { return skew(terms.Start) }
 	o.ready.L = &o.mu
-	o.buf = make([]byte, headroom, 256)
-	o.spare = make([]byte, headroom, 256)
+	o.buf, o.spare = newBuffer(), newBuffer()
 	o.oldest = never
 }
 
@@ -182,6 +182,7 @@ func (o *outbox) forget() {
 func (o *outbox) heartbeat() {
 	o.mu.Lock()
 	o.checkClock()
+	o.shrink()
 	o.nop = true
 	o.unlock()
 }
