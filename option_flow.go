@@ -88,9 +88,10 @@ const (
 
 // WithDelivery sets what matters more, latency or CPU. Defaults to Immediate.
 //
-// At 1000 messages a second [Batched] costs the consumer and nsqd about a third of the CPU of
-// [Immediate] each, and a message arrives after 35 ms instead of 0.2 ms in the median, less if
-// messages are large or many. From some 10 000 a second on both cost the same.
+// At 1000 messages of 200 bytes a second, [Batched] took 5 µs of the consumer's CPU for each instead of
+// 46, and 58 µs of nsqd's instead of 87; the median time from publish to handler was 33 ms instead of
+// 0.06. At 100 a second it was 17 µs instead of 86, and 135 ms instead of 0.2. In a backlog both are
+// alike.
 func WithDelivery(d Delivery) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithDelivery")

@@ -29,19 +29,19 @@ func targets() []target {
 		{measure: "Publish, 64 goroutines: rate relative to go-nsq", section: "publish", point: "64", client: "nsqx", unit: "published/s", of: "go-nsq", least: true, bound: 3},
 		{measure: "PublishAll, 64 goroutines: rate relative to go-nsq", section: "publish", point: "64", client: "nsqx-multi", unit: "published/s", of: "go-nsq-multi", least: true, bound: 1.05},
 		{measure: "PublishAll, 64 goroutines: CPU relative to go-nsq", section: "publish", point: "64", client: "nsqx-multi", unit: "cpu-ns/msg", of: "go-nsq-multi", bound: 1},
-		{measure: "sender, 8 workers: CPU relative to go-nsq", section: "workers", point: "8", client: "nsqx-lent", unit: "cpu-ns/msg", of: "go-nsq", bound: 0.05},
-		{measure: "sender, 8 workers: rate relative to go-nsq", section: "workers", point: "8", client: "nsqx-lent", unit: "msgs/s", of: "go-nsq", least: true, bound: 15},
-		{measure: "sender, 8 workers: allocations a message", section: "workers", point: "8", client: "nsqx-lent", unit: "allocs/msg", bound: 0.03},
+		{measure: "sender, workers: 8: CPU relative to go-nsq", section: "workers", point: "8", client: "nsqx-lent", unit: "cpu-ns/msg", of: "go-nsq", bound: 0.05},
+		{measure: "sender, workers: 8: rate relative to go-nsq", section: "workers", point: "8", client: "nsqx-lent", unit: "msgs/s", of: "go-nsq", least: true, bound: 15},
+		{measure: "sender, workers: 8: allocations a message", section: "workers", point: "8", client: "nsqx-lent", unit: "allocs/msg", bound: 0.03},
 	}
 	for _, t := range []struct {
 		section, point string
 		bound          float64
 	}{{"workers", "1", 3}, {"workers", "8", 3}, {"workers", "64", 3.5}, {"workers", "1024", 4}, {"loads", "16 kB", 1.5}, {"loads", "100 connections", 1.7}} {
-		of := t.point
+		at := t.point
 		if t.section == "workers" {
-			of += " workers"
+			at = "workers: " + at
 		}
-		all = append(all, target{measure: "sender, " + of + ": CPU relative to the bare loop", section: t.section, point: t.point, client: "nsqx-lent", unit: "cpu/bare", bound: t.bound})
+		all = append(all, target{measure: "sender, " + at + ": CPU relative to the bare loop", section: t.section, point: t.point, client: "nsqx-lent", unit: "cpu/bare", bound: t.bound})
 	}
 	for _, layer := range []string{layerTLS, layerSnappy} {
 		all = append(all, target{measure: layer + ": CPU relative to the bare loop's and the plain difference",
