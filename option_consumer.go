@@ -9,13 +9,13 @@ import (
 )
 
 // WithMessageTimeout sets how long nsqd waits for an answer before it delivers a message to another
-// consumer: 1 s to 15 min in whole milliseconds, at most the server's --max-msg-timeout. Defaults
-// to the server's --msg-timeout (60 s).
+// consumer: 1 s to 24 h in whole milliseconds. An nsqd refuses a connection that asks for more than its
+// --max-msg-timeout (15 min by default). Defaults to the server's --msg-timeout (60 s).
 func WithMessageTimeout(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMessageTimeout")
-		if d < time.Second || d > 15*time.Minute || d%time.Millisecond != 0 {
-			c.fault("WithMessageTimeout", fmt.Sprintf("is %v, want 1s to 15m0s in whole milliseconds", d))
+		if d < time.Second || d > 24*time.Hour || d%time.Millisecond != 0 {
+			c.fault("WithMessageTimeout", fmt.Sprintf("is %v, want 1s to 24h0m0s in whole milliseconds", d))
 			return
 		}
 		c.consume.Sub.MessageTimeout = d
@@ -110,7 +110,7 @@ func WithMaxAttempts(n int) ConsumerOption {
 }
 
 // WithMaxAge gives a message up if its handler fails more than d after nsqd accepted the message,
-// by nsqd's clock against the local one. Requires [WithDeadLetter], [WithDeadLetterFunc] or
+// by nsqd's clock against the local one, or after the end of its delay. Requires [WithDeadLetter], [WithDeadLetterFunc] or
 // [WithDiscard]. Defaults to no limit.
 func WithMaxAge(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
@@ -122,9 +122,25 @@ func WithMaxAge(d time.Duration) ConsumerOption {
 	})
 }
 
+// WithSkipOlder skips, unhandled, a message that could first be handled more than d ago: since nsqd
+// accepted it, by nsqd's clock against the local one, or since the end of its delay if that is later.
+// It becomes a dead letter if there is an option for that, and is otherwise dropped; [Stats] counts
+// it as Stale. What a producer has given an end ([WithTTL]) is skipped then in any case. Defaults to
+// no limit.
+func WithSkipOlder(d time.Duration) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithSkipOlder")
+		if d <= 0 {
+			c.fault("WithSkipOlder", fmt.Sprintf("is %v, want more than 0", d))
+		}
+		c.consume.SkipOlder = d
+	})
+}
+
 // WithMaxRequeueDelay sets the longest delay of a REQ, at least 1 ms. Set it to nsqd's
 // --max-req-timeout, at which nsqd cuts delays silently. Longer delays of a policy are cut; the
-// first is logged. Defaults to 1 h.
+// first is logged. A message that [Producer.PublishAt] has put off for longer is given back once in
+// that time, which counts as no attempt. Defaults to 1 h.
 func WithMaxRequeueDelay(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxRequeueDelay")
@@ -135,9 +151,29 @@ func WithMaxRequeueDelay(d time.Duration) ConsumerOption {
 	})
 }
 
+// WithPprofLabels labels the goroutines of handlers, and their contexts, with topic and channel for
+// package runtime/pprof: profiles then tell which consumer uses the CPU. Defaults to off.
+func WithPprofLabels() ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithPprofLabels")
+		c.consume.PprofLabels = true
+	})
+}
+
+// WithStartTimeout sets how long [Consumer.Start] waits for an nsqd: 1 ms to 1 h. Defaults to 10 s.
+func WithStartTimeout(d time.Duration) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithStartTimeout")
+		if d < time.Millisecond || d > time.Hour {
+			c.fault("WithStartTimeout", fmt.Sprintf("is %v, want 1ms to 1h0m0s", d))
+		}
+		c.startTimeout = d
+	})
+}
+
 // WithShutdownTimeout sets how long running handlers may continue after the ctx of Run is
 // cancelled, before their contexts end. With 0 all messages are requeued at once. Run returns at
-// most two seconds later. Defaults to 20 s.
+// most two seconds later. [Run] shortens it if [WithGrace] requires that. Defaults to 20 s.
 func WithShutdownTimeout(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithShutdownTimeout")

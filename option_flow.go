@@ -86,6 +86,17 @@ const (
 	Batched
 )
 
+// String returns "immediate" or "batched".
+func (d Delivery) String() string {
+	switch d {
+	case Immediate:
+		return "immediate"
+	case Batched:
+		return "batched"
+	}
+	return fmt.Sprintf("Delivery(%d)", int(d))
+}
+
 // WithDelivery sets what matters more, latency or CPU. Defaults to Immediate.
 //
 // At 1000 messages of 200 bytes a second, [Batched] took 5 µs of the consumer's CPU for each instead of
@@ -143,8 +154,8 @@ func WithoutBackoff() ConsumerOption {
 // always fail do not stop the others.
 //
 // A failure is a message whose handler returned an error or panicked, that did not decode, or that
-// failed too late to be answered, whether it is requeued or given up. retry.Permanent, retry.Drop
-// and retry.After(d, nil) are none, nor is a failure with the connection. A message counts once
+// failed too late to be answered, whether it is requeued or given up. retry.Permanent, retry.Drop,
+// retry.After(d, nil) and retry.AfterQuietly are none, nor is a failure with the connection. A message counts once
 // while it is among the last 32 that failed.
 //
 // The breaker opens if the part Failures of the results within Period have failed and there are at

@@ -31,7 +31,12 @@ type Producer[T any] struct {
 	owned bool         // no other producer has pub
 	send  handler.Send // the whole chain
 
+	id, key  func(T) string // nil: none is given
+	envelope bool           // headers are sent
+	ttl      time.Duration  // 0: none
+
 	buffers sync.Pool // of *[]byte: payloads
+	ran     atomic.Bool
 	closed  atomic.Bool
 	async   publish.Tracker
 	end     publish.Ending
@@ -53,10 +58,14 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 	} else {
 		cfg.add(validate(c))
 	}
+	id, key := ofValues[T](cfg, "WithMessageID", cfg.identity.id), ofValues[T](cfg, "WithKey", cfg.identity.key)
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	p := &Producer[T]{topic: topic, codec: c, pub: cfg.publisher, slots: make(chan struct{}, maxAsync), closeTimeout: cfg.closeTimeout}
+	p := &Producer[T]{
+		topic: topic, codec: c, pub: cfg.publisher, id: id, key: key, ttl: cfg.ttl,
+		slots: make(chan struct{}, maxAsync), closeTimeout: cfg.closeTimeout,
+	}
 	var err error
 	if p.owned = p.pub == nil; !p.owned {
 		p.send, err = p.pub.chain(topic, cfg.middleware, cfg.envelope)
@@ -68,19 +77,34 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 	if err != nil {
 		return nil, err
 	}
+	p.envelope = p.pub.p.Enveloped(cfg.envelope)
 	return p, nil
 }
 
 // Publish publishes v, and returns nil when an nsqd has confirmed it.
 func (p *Producer[T]) Publish(ctx context.Context, v T, opts ...PublishOption) error {
-	return p.publish(withOptions(ctx, opts), 0, v)
+	return p.publish(withOptions(ctx, p.topic, 0, opts), v)
 }
 
-// PublishAfter is Publish for a message that nsqd delivers after a delay, rounded up to
-// milliseconds. nsqd keeps it in memory, and refuses delays above its --max-req-timeout: see
-// MaxDelay of [conn.Config].
+// PublishAt is Publish for a message that no handler gets before t, by the clock of the consumer's
+// host. If t has passed it is Publish; the zero t, and one more than 100 years ahead, is an
+// [ErrRejected].
+//
+// A producer with [WithEnvelope] sends t in a header. A consumer that gets the message early gives
+// it back for the rest, each channel for itself. So the delay holds beyond nsqd's limit and where
+// nsqd forgets it: in a topic without a channel, behind a full memory queue and over a restart. nsqd
+// keeps deferred messages in memory: one that is killed loses them, one that is stopped keeps them.
+// It looks at the deferred messages of a new channel only after up to 5 s.
+//
+// Without an envelope the delay is at most MaxDelay of [conn.Config], and only nsqd knows of it.
+func (p *Producer[T]) PublishAt(ctx context.Context, t time.Time, v T, opts ...PublishOption) error {
+	return p.publish(withOptions(ctx, p.topic, 0, append([]PublishOption{At(t)}, opts...)), v)
+}
+
+// PublishAfter is [Producer.PublishAt] for a delay from now, which nsqd rounds up to milliseconds. A
+// negative delay is an [ErrRejected].
 func (p *Producer[T]) PublishAfter(ctx context.Context, delay time.Duration, v T, opts ...PublishOption) error {
-	return p.publish(withOptions(ctx, opts), delay, v)
+	return p.publish(withOptions(ctx, p.topic, delay, opts), v)
 }
 
 // outgoing is an Outgoing and its only message, in one allocation.
@@ -89,57 +113,78 @@ type outgoing struct {
 	room [1]handler.OutgoingMessage
 }
 
-func (p *Producer[T]) publish(ctx context.Context, delay time.Duration, v T) error {
+func (p *Producer[T]) publish(c publishConfig, v T) error {
 	buf := p.buffer()
 	defer p.buffers.Put(buf)
 	body, err := p.encode((*buf)[:0], v)
 	if err != nil {
-		return p.pub.p.Router.Reject(1, p.topic, err)
+		return p.pub.p.Router.Reject(1, c.topic, err)
 	}
 	*buf = body
-	return p.sendOne(ctx, delay, body)
-}
-
-func (p *Producer[T]) sendOne(ctx context.Context, delay time.Duration, body []byte) error {
 	if p.closed.Load() {
-		return p.notSent(publish.ErrClosed)
+		return c.notSent(publish.ErrClosed)
 	}
-	return p.pub.p.Through(ctx, p.send, p.outgoing(delay, body))
+	out, err := p.outgoing(c, v, body)
+	if err != nil {
+		return p.pub.p.Router.Reject(1, c.topic, err)
+	}
+	return p.pub.p.Through(c.ctx, p.send, out)
 }
 
-func (p *Producer[T]) outgoing(delay time.Duration, body []byte) *handler.Outgoing {
+func (p *Producer[T]) outgoing(c publishConfig, v T, body []byte) (*handler.Outgoing, error) {
 	out := new(outgoing)
-	out.Topic, out.Delay, out.Messages = p.topic, delay, out.room[:]
+	out.Topic, out.Messages = c.topic, out.room[:]
 	out.room[0].Body = body
-	return &out.Outgoing
+	if err := p.schedule(&out.Outgoing, c); err != nil {
+		return nil, err
+	}
+	return &out.Outgoing, p.describe(&out.room[0].Headers, c.headers, v)
 }
 
 // PublishAll publishes values with as few MPUBs, in sequence, as nsqd's limits allow. The first n
 // are confirmed. If err is an [ErrUnconfirmed], some of the others are unconfirmed; those of later
 // commands were not sent. If a value cannot be encoded, none is sent.
 func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...PublishOption) (n int, err error) {
-	ctx = withOptions(ctx, opts)
+	return p.publishAll(withOptions(ctx, p.topic, 0, opts), values)
+}
+
+// PublishAllAfter is PublishAll for messages that no handler gets before a delay has passed: see
+// [Producer.PublishAfter]. An MPUB has no delay of nsqd's, so each channel gets the messages at once,
+// and gives them back unhandled. More than one value requires [WithEnvelope].
+func (p *Producer[T]) PublishAllAfter(ctx context.Context, delay time.Duration, values []T, opts ...PublishOption) (n int, err error) {
+	return p.publishAll(withOptions(ctx, p.topic, delay, opts), values)
+}
+
+func (p *Producer[T]) publishAll(c publishConfig, values []T) (n int, err error) {
 	if len(values) == 0 {
 		return 0, nil
 	}
 	if p.closed.Load() {
-		return 0, p.notSent(publish.ErrClosed)
+		return 0, c.notSent(publish.ErrClosed)
 	}
 	buf := p.buffer()
 	defer p.buffers.Put(buf)
-	all, msgs := (*buf)[:0], make([]handler.OutgoingMessage, len(values))
+	all := (*buf)[:0]
+	out := &handler.Outgoing{Topic: c.topic, Messages: make([]handler.OutgoingMessage, len(values))}
 	for i, v := range values {
 		start := len(all)
 		if all, err = p.encode(all, v); err != nil {
-			return 0, p.pub.p.Router.Reject(len(values), p.topic, err)
+			return 0, p.pub.p.Router.Reject(len(values), c.topic, err)
 		}
-		msgs[i].Body = all[start:len(all):len(all)] // stays valid if all moves later
-		if i == 0 {                                 // assume that the others are as large
+		out.Messages[i].Body = all[start:len(all):len(all)] // stays valid if all moves later
+		if i == 0 {                                         // assume that the others are as large
 			all = slices.Grow(all, min(len(all)*(len(values)-1), 4<<20))
 		}
 	}
 	*buf = all
-	err = p.pub.p.Through(ctx, p.send, &handler.Outgoing{Topic: p.topic, Messages: msgs})
+	err = cmp.Or(p.schedule(out, c), oneID(c.headers, len(values)))
+	for i := 0; i < len(values) && err == nil; i++ {
+		err = p.describe(&out.Messages[i].Headers, c.headers, values[i])
+	}
+	if err != nil {
+		return 0, p.pub.p.Router.Reject(len(values), c.topic, err)
+	}
+	err = p.pub.p.Through(c.ctx, p.send, out)
 	if err == nil {
 		return len(values), nil
 	}
@@ -154,14 +199,21 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...Publis
 // error, and does not call done, if ctx ends first, the producer is closed, or v cannot be encoded.
 // done may be nil. The order of messages is not defined.
 func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), opts ...PublishOption) error {
-	ctx = withOptions(ctx, opts)
+	return p.publishAsync(withOptions(ctx, p.topic, 0, opts), v, done)
+}
+
+func (p *Producer[T]) publishAsync(c publishConfig, v T, done func(error)) error {
 	buf := p.buffer()
 	body, err := p.encode((*buf)[:0], v)
-	if err != nil {
-		err = p.pub.p.Router.Reject(1, p.topic, err)
-	} else {
+	var out *handler.Outgoing
+	if err == nil {
 		*buf = body
-		err = p.slot(ctx)
+		out, err = p.outgoing(c, v, body)
+	}
+	if err != nil {
+		err = p.pub.p.Router.Reject(1, c.topic, err)
+	} else {
+		err = p.slot(c)
 	}
 	if err != nil {
 		p.buffers.Put(buf)
@@ -178,7 +230,7 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 	if !ok {
 		<-p.slots
 		p.buffers.Put(buf)
-		return p.notSent(publish.ErrClosed)
+		return c.notSent(publish.ErrClosed)
 	}
 	go func() {
 		defer func() {
@@ -189,7 +241,7 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 		returned := false
 		defer func() {
 			if !returned { // middleware has called runtime.Goexit
-				err = publish.Broken(p.topic, guard.ErrGoexit)
+				err = publish.Broken(c.topic, guard.ErrGoexit)
 			}
 			p.pub.p.Work.End(work)
 			p.buffers.Put(buf)
@@ -197,14 +249,14 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 				p.pub.p.Call(func() { done(err) })
 			}
 		}()
-		err = p.send(ctx, p.outgoing(0, body))
+		err = p.send(c.ctx, out)
 		returned = true
 	}()
 	return nil
 }
 
 // slot waits until one more PublishAsync may be under way.
-func (p *Producer[T]) slot(ctx context.Context) error {
+func (p *Producer[T]) slot(c publishConfig) error {
 	select {
 	case p.slots <- struct{}{}:
 		return nil
@@ -213,8 +265,8 @@ func (p *Producer[T]) slot(ctx context.Context) error {
 	select {
 	case p.slots <- struct{}{}:
 		return nil
-	case <-ctx.Done():
-		return p.notSent(publish.Ended(ctx))
+	case <-c.ctx.Done():
+		return c.notSent(publish.Ended(c.ctx))
 	}
 }
 
@@ -256,6 +308,15 @@ func (p *Producer[T]) shutdown(ctx context.Context) error {
 	return cmp.Or(err, p.async.Flush(left)) // until done has returned
 }
 
+// Run makes a producer a [Service]: it waits for the end of ctx and is then [Producer.Close]. [Run]
+// ends producers after consumers and servers. A second Run returns [ErrAlreadyRun].
+func (p *Producer[T]) Run(ctx context.Context) error {
+	return runUntil(ctx, &p.ran, p.closeTimeout, p.Shutdown)
+}
+
+func (p *Producer[T]) name() string { return "producer " + p.topic }
+func (p *Producer[T]) phase() int   { return 1 }
+
 // Stats returns the counters and connections of the producer's publisher.
 func (p *Producer[T]) Stats() PublisherStats { return p.pub.Stats() }
 
@@ -275,8 +336,4 @@ func (p *Producer[T]) buffer() *[]byte {
 // encode appends v to dst.
 func (p *Producer[T]) encode(dst []byte, v T) ([]byte, error) {
 	return publish.Encode(dst, func(dst []byte) ([]byte, error) { return p.codec.Append(dst, v) })
-}
-
-func (p *Producer[T]) notSent(why error) error {
-	return &PublishError{Kind: ErrNotSent, Topic: p.topic, Err: why}
 }

@@ -5,6 +5,8 @@
 package pool
 
 import (
+	"context"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,7 +16,8 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Config is what a Pool needs of its owner. All fields but Group and Unhandled are required.
+// Config is what a Pool needs of its owner. All fields but Group, Early, Labels and Unhandled are
+// required.
 type Config struct {
 	// Group makes workers handle several messages together, instead of Process and Rescue; nil for one
 	// at a time.
@@ -31,8 +34,15 @@ type Config struct {
 	Watching  *atomic.Bool
 	Succeeded func()
 
+	// Early returns how long a message must still wait that came before its time; ok is false for the
+	// others. nil: none does.
+	Early func(*handler.Delivery) (wait time.Duration, ok bool)
+
 	// MaxRequeueDelay bounds the delay of Requeue.
 	MaxRequeueDelay time.Duration
+
+	// Labels has the labels of the workers' goroutines for package runtime/pprof; nil for none.
+	Labels context.Context
 
 	// Unhandled is called for each message that Requeue takes, before nsqd is told; nil for nothing.
 	Unhandled func(*handler.Delivery)
@@ -54,6 +64,7 @@ type Pool struct {
 
 	skipped   [handler.Lost + 1]atomic.Uint64 // messages that no worker handled, by disposition
 	givenBack atomic.Uint64                   // of them, those that nsqd was sent a REQ for, except in the drain
+	early     atomic.Uint64                   // of them, those that came before their time
 }
 
 // New returns a pool without workers.
@@ -97,6 +108,13 @@ func (p *Pool) start(n int) {
 		w, run := p.newWorker()
 		p.all = append(p.all, w)
 		p.queue.join(&w.batch)
+		if labels := p.cfg.Labels; labels != nil {
+			go func() {
+				pprof.SetGoroutineLabels(labels) // goroutines that replace this one inherit them
+				run(nil)
+			}()
+			continue
+		}
 		go run(nil)
 	}
 }
@@ -185,14 +203,36 @@ func (p *Pool) Requeue(m *handler.Delivery, d handler.Disposition, delay time.Du
 	if p.cfg.Unhandled != nil {
 		p.cfg.Unhandled(m)
 	}
+	if sent = p.skip(m, d, delay); sent && d == handler.Requeue {
+		p.givenBack.Add(1)
+	}
+	return sent
+}
+
+// postpone gives back a message that came before its time. It is no result: nothing of the message
+// was tried.
+func (p *Pool) postpone(m *handler.Delivery, wait time.Duration) {
+	if p.skip(m, handler.Requeue, wait) {
+		p.early.Add(1)
+	}
+}
+
+// skip answers a message that no worker handles, and counts it as d if the answer was sent.
+func (p *Pool) skip(m *handler.Delivery, d handler.Disposition, delay time.Duration) (sent bool) {
 	if sent = m.Source().(*conn.Conn).Requeue(m, min(delay, p.cfg.MaxRequeueDelay)); !sent {
 		d = unanswered(m)
-	} else if d == handler.Requeue {
-		p.givenBack.Add(1)
 	}
 	m.Release()
 	p.skipped[d].Add(1)
 	return sent
+}
+
+// comesEarly returns how long m must still wait if it came before its time.
+func (p *Pool) comesEarly(m *handler.Delivery) (wait time.Duration, ok bool) {
+	if p.cfg.Early == nil || !m.Scheduled() { // nearly always
+		return 0, false
+	}
+	return p.cfg.Early(m)
 }
 
 // ended is called by each worker, last of all.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -100,7 +101,7 @@ func (d *day) publishAll(p *nsqx.Producer[string], done func()) (failed int, too
 		})
 		found := 0
 		for _, p := range d.server.Published("orders") {
-			if string(p.Body) == body {
+			if _, payload, _ := envelope.Split(p.Body); string(payload) == body {
 				found++
 			}
 		}
@@ -143,10 +144,19 @@ func publisherCallbacks() map[string]publisherCallback {
 		"WithSendMiddleware": {made: true, opts: func(_ *day, m *misbehaviour) options {
 			return options{nsqx.WithSendMiddleware(func(next handler.Send) handler.Send { m.do(); return next })}
 		}},
+		"WithMessageID": {opts: func(_ *day, m *misbehaviour) options {
+			return options{nsqx.WithMessageID(func(v string) string { m.do(); return v })}
+		}},
+		"WithKey": {opts: func(_ *day, m *misbehaviour) options {
+			return options{nsqx.WithKey(func(v string) string { m.do(); return v })}
+		}},
 		"SendMiddleware before": {opts: sends(true)},
 		"SendMiddleware after":  {opts: sends(false)},
 		"WithDiscoverer": {instead: []string{"WithNSQD"}, opts: func(_ *day, m *misbehaviour) options {
 			return options{nsqx.WithDiscoverer(nsqx.DiscovererFunc(func(context.Context, string) ([]string, error) { m.do(); return []string{addr}, nil }))}
+		}},
+		"WithAddressRewrite": {instead: []string{"WithNSQD"}, opts: func(_ *day, m *misbehaviour) options {
+			return options{nsqx.WithAddressRewrite(func(addr string) string { m.do(); return addr }), named}
 		}},
 		"WithNSQDFilter": {instead: []string{"WithNSQD"}, opts: func(_ *day, m *misbehaviour) options {
 			return options{nsqx.WithNSQDFilter(func(string) bool { m.do(); return true }), named}
