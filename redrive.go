@@ -129,6 +129,7 @@ type redriveRun struct {
 	report     RedriveReport
 	last       time.Time           // when a message last arrived or was published
 	next       time.Time           // when the next message may be published
+	asking     int                 // messages whose channel is looked for
 	taken      int                 // messages redriven or being redriven
 	left       map[letter]struct{} // messages that stay
 }
@@ -165,7 +166,7 @@ func (r *redriveRun) watch(ready <-chan struct{}) {
 func (r *redriveRun) quiet() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.taken > r.report.Redriven {
+	if r.asking > 0 || r.taken > r.report.Redriven {
 		return r.cfg.idle
 	}
 	return r.cfg.idle - time.Since(r.last)
@@ -186,7 +187,7 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 			return r.leave(m, &r.report.NoChannel, nil)
 		}
 		var err error
-		switch nsqd, err = r.channels.Where(ctx, m.NSQD(), topic, l.Channel); {
+		switch nsqd, err = r.where(ctx, m.NSQD(), topic, l.Channel); {
 		case nsqd == "" && err == nil:
 			return r.leave(m, &r.report.NoChannel, nil)
 		case nsqd == "":
@@ -221,6 +222,19 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 		r.stop()
 	}
 	return err
+}
+
+// where is Channels.Where. The idle time does not end meanwhile.
+func (r *redriveRun) where(ctx context.Context, prefer, topic, channel string) (nsqd string, err error) {
+	r.mu.Lock()
+	r.asking++
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.asking--
+		r.mu.Unlock()
+	}()
+	return r.channels.Where(ctx, prefer, topic, channel)
 }
 
 // unseen looks for messages in other channels of the topic, if the channel of the redrive is new. It
