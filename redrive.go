@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -24,6 +25,7 @@ type RedriveReport struct {
 	Redriven  int // messages published again and confirmed
 	Failed    int // publishes that failed; the message is still a dead letter, or was tried again
 	Newer     int // dead letters published after the start of Redrive, which stay
+	Filtered  int // dead letters that the filter left out, which stay
 	NoOrigin  int // dead letters that do not name their topic, if to is ""; they stay
 	NoChannel int // dead letters whose channel no longer exists, if to is ""; they stay
 }
@@ -48,6 +50,8 @@ type RedriveReport struct {
 // A message is published with its own headers and trace, and with those that name the first topic
 // that gave it up: see envelope.OriginTopic. The dead letter is finished when that is confirmed, so a
 // message may be published twice, but is never lost.
+//
+// A dead letter that the filter leaves out ([WithRedriveFilter]) stays.
 //
 // A message that fails again returns to from. So that none circulates, Redrive leaves dead letters
 // that nsqd accepted after its start, by nsqd's clock against the local one. What it leaves it
@@ -138,8 +142,11 @@ type letter struct {
 	id   handler.ID
 }
 
-// maxLeft limits the length of redriveRun.left. Letters beyond it are not counted.
+// maxLeft limits the length of redriveRun.left. Letters beyond it are not counted: a redrive that
+// meets only such ones ends, with an error.
 const maxLeft = 1 << 20
+
+var errTooManyLeft = fmt.Errorf("nsqx: more than %d dead letters stay, and Redrive cannot tell them apart: there may be further ones that it has not seen", maxLeft)
 
 // watch returns when no message has arrived for the idle time, or the redrive is stopped.
 func (r *redriveRun) watch(ready <-chan struct{}) {
@@ -175,6 +182,12 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 	if m.Timestamp().After(r.began) {
 		return r.leave(m, &r.report.Newer, nil)
 	}
+	if wanted, err := r.wanted(m); err != nil {
+		r.fail(err)
+		return r.leave(m, &r.report.Failed, err)
+	} else if !wanted {
+		return r.leave(m, &r.report.Filtered, nil)
+	}
 	l := redrive.Open(m)
 	topic, channel, nsqd := cmp.Or(r.to, l.Topic), "", ""
 	if wire.CheckTopic(topic) != nil || topic == m.Topic() { // headers are input
@@ -189,9 +202,7 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 		case nsqd == "" && err == nil:
 			return r.leave(m, &r.report.NoChannel, nil)
 		case nsqd == "":
-			r.mu.Lock()
-			r.failure = cmp.Or(r.failure, err)
-			r.mu.Unlock()
+			r.fail(err)
 			return r.leave(m, &r.report.Failed, err)
 		}
 		channel = l.Channel
@@ -220,6 +231,21 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 		r.stop()
 	}
 	return err
+}
+
+// wanted asks the filter.
+func (r *redriveRun) wanted(m *handler.Message) (wanted bool, err error) {
+	if r.cfg.filter == nil {
+		return true, nil
+	}
+	return guard.IsolateValue(func() (bool, error) { return r.cfg.filter(m), nil })
+}
+
+// fail keeps the first reason why dead letters stay.
+func (r *redriveRun) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failure = cmp.Or(r.failure, err)
 }
 
 // unseen looks for messages in other channels of the topic, if the channel of the redrive is new. It
@@ -296,7 +322,11 @@ func (r *redriveRun) leave(m *handler.Message, counter *int, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := letter{m.NSQD(), m.ID}
-	if _, again := r.left[l]; !again && len(r.left) < maxLeft {
+	switch _, again := r.left[l]; {
+	case again:
+	case len(r.left) == maxLeft:
+		r.failure = cmp.Or(r.failure, errTooManyLeft)
+	default:
 		r.left[l] = struct{}{}
 		*counter++
 		if counter != &r.report.Newer { // newer ones may never end
