@@ -120,6 +120,9 @@ func (t *terminal) report(err error) {
 		err = s.error
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line == "" {
+			continue
+		}
 		t.note("nsqx: %s", strings.TrimPrefix(line, "nsqx: "))
 	}
 }
