@@ -94,10 +94,13 @@ func checkIDs(f *facts) (all []finding) {
 // checkReach: nsqds that clients cannot connect to.
 func checkReach(f *facts) (all []finding) {
 	for _, n := range f.nodes {
+		if n.dial == nil && !f.tls && required(n) {
+			n.dial = errors.New("nsqd requires TLS, and this command uses none") // it says so to the first command
+		}
 		if n.dial == nil {
 			continue
 		}
-		check, what, cure := "nsqd-unreachable", n.dial.Error()+". It is named, but clients here cannot connect.",
+		check, what, cure := "nsqd-unreachable", n.dial.Error()+". Clients here cannot connect.",
 			"start it or open its port; if it listens elsewhere, correct --broadcast-address, --broadcast-tcp-port"
 		switch text := n.dial.Error(); {
 		case errors.Is(n.dial, conn.ErrNoTLS):
