@@ -24,6 +24,10 @@ func checkLookupds(f *facts) (all []finding) {
 				"start nsqlookupd, or take its address out of --lookupd and of the settings of services")...)
 		}
 	}
+	if len(f.nodes) == 0 && len(all) == 0 {
+		all = append(all, one("no-nsqd", failure, f.lookupds[0].addr, "No nsqd is registered at any nsqlookupd: clients find none.",
+			"start nsqds with --lookupd-tcp-address for each nsqlookupd")...)
+	}
 	for _, err := range f.failures {
 		all = append(all, one("server-unreachable", failure, "flags", err.Error(), "correct --nsqd or --nsqd-http")...)
 	}

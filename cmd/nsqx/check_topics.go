@@ -118,7 +118,7 @@ func checkConsumers(f *facts) []finding {
 	}, func(name string, all []channelFacts) finding {
 		n, disk := total(all, func(c *admin.ChannelStats) int64 { return c.Depth }), total(all, func(c *admin.ChannelStats) int64 { return c.BackendDepth })
 		return finding{"no-consumer", warning, []string{name}, fmt.Sprintf("%d messages wait at %d nsqds where no client consumes, %d of them on disk.", n, len(all), disk),
-			"start its consumers, or nsqx channel delete " + arguments(name) + "; for dead letters: nsqx dead ls"}
+			"start its consumers; nsqx dead ls " + strings.Replace(name, "/", " --channel ", 1) + " shows what waits; if nobody needs the channel, nsqx channel delete " + arguments(name)}
 	})
 }
 

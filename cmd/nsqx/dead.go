@@ -94,7 +94,7 @@ func (t *terminal) letters(all []*letter) error {
 	}
 	rest := t.cells() - 16 - 2 - 5 - 2 - 5 - 2 - origin - 2 - 2
 	header := table.Row{"id", "age", "tries", "from", "error", "body"}
-	if several {
+	if several = several && rest > 17+40; several { // else ids must do
 		header = append(table.Row{"nsqd"}, header...)
 		rest -= 17
 	}

@@ -84,7 +84,7 @@ type filter struct {
 }
 
 // filterTime is how long a filter may take for one message.
-const filterTime = 5 * time.Second
+const filterTime = time.Second
 
 func newFilter(program string) (*filter, error) {
 	if program == "" {

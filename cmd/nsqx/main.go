@@ -115,6 +115,9 @@ func run(ctx context.Context, args []string, t *terminal) (code int) {
 	if errors.Is(err, io.ErrClosedPipe) || errors.Is(err, syscall.EPIPE) {
 		return exitDone // such as of head
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted: what was not done is as it was")
+	}
 	t.report(err)
 	if s, ok := errors.AsType[status](err); ok {
 		return s.code

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 
@@ -54,7 +54,7 @@ func (c *tailCommand) Run(ctx context.Context, t *terminal, s *servers) error {
 		mu      sync.Mutex
 		errs    []error
 	)
-	channel := fmt.Sprintf("nsqx-tail-%d#ephemeral", os.Getpid())
+	channel := "nsqx-tail-" + rand.Text()[:12] + "#ephemeral"
 	live := len(nodes)
 	for _, n := range nodes {
 		reading.Go(func() {

@@ -156,6 +156,7 @@ func TestDoctor(t *testing.T) {
 		"a paused topic":     {fault: func(p *patient) { p.nsqds[1].Do("/topic/pause?topic=orders") }, checks: "paused", text: "nsqx topic unpause orders"},
 		"a paused channel":   {fault: func(p *patient) { p.nsqds[1].Do("/channel/pause?topic=orders&channel=billing") }, checks: "paused", text: "nsqx channel unpause orders billing"},
 		"an ephemeral one":   {fault: func(p *patient) { p.nsqds[1].EnsureChannel(topic, "x#ephemeral") }, checks: "ephemeral-leftover", text: "nsqx channel delete orders x#ephemeral"},
+		"no nsqd":            {fault: func(p *patient) { p.flags = []string{"--lookupd", testnsqd.StartLookupd(p.t).HTTPAddr()} }, checks: "no-nsqd", text: "--lookupd-tcp-address"},
 		"a faulty flag":      {fault: func(p *patient) { p.flags = append(p.flags, "--nsqd-http", fmt.Sprintf("127.0.0.1:%d", nobody)) }, checks: "server-unreachable", text: "--nsqd-http"},
 		"handlers that hang": {options: each(messageTimeout(time.Second)), fault: func(p *patient) { p.subscribe(p.nsqds[0], nil) }, checks: "timeouts", text: "AutoTouch"},
 		"handlers that fail": {fault: func(p *patient) {
