@@ -19,6 +19,7 @@ import (
 //	nil, also late                                    FIN            finish
 //	failed when nsqd no longer waits for an answer    nothing        expired
 //	failed, and the shutdown ended its ctx            REQ 0          interrupted
+//	it came too late for its handler                  dead letter³   dead_letter, drop
 //	retry.Drop                                        FIN            drop
 //	retry.After(d, nil)                               REQ d          requeue
 //	retry.Permanent, or the retry policy says stop    dead letter¹   dead_letter, drop
@@ -28,7 +29,11 @@ import (
 //
 // A dead letter is published and confirmed before the FIN; if that fails the message is requeued. ¹
 // Without a dead letter: FIN, and an error in the log. ² Without one: like any other error, since a
-// newer release of the service may read the payload.
+// newer release of the service may read the payload. ³ See [WithTTL] and [WithSkipOlder]. Without a
+// dead letter: FIN.
+//
+// A message that comes before its time ([Producer.PublishAt]) is given back for the rest of it, and
+// passes neither middleware nor telemetry: the delivery is no run, no failure and no attempt.
 //
 // A message above conn.Config.MaxMessageSize is not read, and no handler sees it. It fails with a
 // [*conn.SizeError] by the same rows, but it does not open the breaker, and it is given up only with
@@ -38,8 +43,10 @@ import (
 // MaxAttempts is nsqd's number of deliveries, less those of which this process knows that they say
 // nothing of the message: it requeued the message before a handler saw it, the handler answered
 // retry.After(d, nil), or the handler failed while the breaker was open, or as its probe (see
-// [Backoff]). Nor does a run give a message up for MaxAttempts, or by the retry policy, that was such
-// a probe, or while all of the last 10 results have failed.
+// [Backoff]). Deliveries before the message's time are subtracted as well: if other processes may
+// have seen some, as many as its delay takes at most. Nor does a run give a message up for
+// MaxAttempts, or by the retry policy, that was such a probe, or while all of the last 10 results have
+// failed.
 type Consumer[T any] struct{ c *consume.Consumer }
 
 // NewConsumer returns a consumer of a channel of a topic. c decodes each message, fn handles it. No
@@ -64,6 +71,7 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	dead letter            none                              WithDeadLetter, WithDeadLetterFunc,
 //	                                                         WithDiscard
 //	crash guard            none                              WithCrashGuard
+//	oldest that is handled no limit                          WithSkipOlder
 //	envelopes              recognised, removed               WithoutEnvelopes
 //	message timeout        the server's                      WithMessageTimeout
 //	longest requeue delay  1 h                               WithMaxRequeueDelay

@@ -142,7 +142,8 @@ func ExampleHeader() {
 	for _, m := range nsqd.Published("shipments") {
 		headers, payload, err := envelope.Split(m.Body) // nsqx consumers do this before they decode
 		fmt.Printf("%s, %v\n", payload, err)
-		for key, value := range headers.All() {
+		for _, key := range []string{"tenant", "priority"} { // beside an id and the time
+			value, _ := headers.Get(key)
 			fmt.Printf("%s: %s\n", key, value)
 		}
 	}

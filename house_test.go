@@ -37,12 +37,13 @@ var floors = [][]string{
 
 // foreign are the imports of other modules, by package.
 var foreign = map[string][]string{
-	".":               {"golang.org/x/sync/errgroup"},
-	"conn":            {"github.com/klauspost/compress/flate", "github.com/klauspost/compress/s2"},
-	"internal/fake":   {"github.com/klauspost/compress/s2", "github.com/klauspost/compress/snappy"},
-	"internal/redial": {"github.com/cenkalti/backoff/v4"},
-	"otel":            {"go.opentelemetry.io/otel"}, // and packages below, except the SDK
-	"retry":           {"github.com/cenkalti/backoff/v4"},
+	".":                {"golang.org/x/sync/errgroup"},
+	"conn":             {"github.com/klauspost/compress/flate", "github.com/klauspost/compress/s2"},
+	"internal/fake":    {"github.com/klauspost/compress/s2", "github.com/klauspost/compress/snappy"},
+	"internal/publish": {"github.com/google/uuid"},
+	"internal/redial":  {"github.com/cenkalti/backoff/v4"},
+	"otel":             {"go.opentelemetry.io/otel"}, // and packages below, except the SDK
+	"retry":            {"github.com/cenkalti/backoff/v4"},
 }
 
 func TestImportsGoDown(t *testing.T) {

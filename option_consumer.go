@@ -110,7 +110,7 @@ func WithMaxAttempts(n int) ConsumerOption {
 }
 
 // WithMaxAge gives a message up if its handler fails more than d after nsqd accepted the message,
-// by nsqd's clock against the local one. Requires [WithDeadLetter], [WithDeadLetterFunc] or
+// by nsqd's clock against the local one, or after the end of its delay. Requires [WithDeadLetter], [WithDeadLetterFunc] or
 // [WithDiscard]. Defaults to no limit.
 func WithMaxAge(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
@@ -122,9 +122,25 @@ func WithMaxAge(d time.Duration) ConsumerOption {
 	})
 }
 
+// WithSkipOlder skips, unhandled, a message that could first be handled more than d ago: since nsqd
+// accepted it, by nsqd's clock against the local one, or since the end of its delay if that is later.
+// It becomes a dead letter if there is an option for that, and is otherwise dropped; [Stats] counts
+// it as Stale. What a producer has given an end ([WithTTL]) is skipped then in any case. Defaults to
+// no limit.
+func WithSkipOlder(d time.Duration) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithSkipOlder")
+		if d <= 0 {
+			c.fault("WithSkipOlder", fmt.Sprintf("is %v, want more than 0", d))
+		}
+		c.consume.SkipOlder = d
+	})
+}
+
 // WithMaxRequeueDelay sets the longest delay of a REQ, at least 1 ms. Set it to nsqd's
 // --max-req-timeout, at which nsqd cuts delays silently. Longer delays of a policy are cut; the
-// first is logged. Defaults to 1 h.
+// first is logged. A message that [Producer.PublishAt] has put off for longer is given back once in
+// that time, which counts as no attempt. Defaults to 1 h.
 func WithMaxRequeueDelay(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxRequeueDelay")

@@ -1,14 +1,12 @@
 package nsqx
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // ProducerOption is an option of [NewPublisher] and [NewProducer]. A nil option is ignored. Giving
@@ -25,6 +23,8 @@ type producerConfig struct {
 	publisher    *Publisher
 	middleware   []handler.SendMiddleware
 	envelope     bool
+	identity     identity
+	ttl          time.Duration // 0: none
 	waitTimeout  time.Duration
 	closeTimeout time.Duration
 	atLeastOnce  bool
@@ -42,7 +42,7 @@ func newProducerConfig(opts []ProducerOption) *producerConfig {
 
 // ofProducer are the options that may be combined with WithPublisher. The others belong to the
 // publisher.
-var ofProducer = []string{"WithPublisher", "WithSendMiddleware", "WithEnvelope", "WithCloseTimeout"}
+var ofProducer = []string{"WithPublisher", "WithSendMiddleware", "WithEnvelope", "WithCloseTimeout", "WithMessageID", "WithKey", "WithTTL"}
 
 // validate returns every fault, joined.
 func (c *producerConfig) validate() error {
@@ -79,8 +79,8 @@ func WithProducerOptions(opts ...ProducerOption) ProducerOption {
 }
 
 // WithPublisher makes a producer publish through p, which other producers may share. Only
-// [WithSendMiddleware], [WithEnvelope] and [WithCloseTimeout] may be combined with it. Defaults to
-// a publisher of the producer's own.
+// [WithSendMiddleware], [WithEnvelope], [WithMessageID], [WithKey], [WithTTL] and [WithCloseTimeout]
+// may be combined with it. Defaults to a publisher of the producer's own.
 func WithPublisher(p *Publisher) ProducerOption {
 	return producerOption(func(c *producerConfig) {
 		c.once("WithPublisher")
@@ -102,13 +102,15 @@ func WithSendMiddleware(mw ...handler.SendMiddleware) ProducerOption {
 }
 
 // WithEnvelope sends headers in an envelope around the payload: those of handler.WithHeader,
-// [Header] and middleware, and the trace of [WithTelemetry]. All consumers of the topic must be
-// able to read it: nsqx's can, others call envelope.Split. A body without headers stays plain.
-// Defaults to off: headers are not sent.
+// [Header] and middleware, and the trace of [WithTelemetry]. Each message gets an id, a UUID of
+// version 7 unless [WithMessageID] gives another, and the time of its publish: see UID and
+// PublishedAt of [handler.Message]. All consumers of the topic must be able to read an envelope:
+// nsqx's can, others call envelope.Split. Defaults to off: a body is the payload alone, without
+// headers, id and time.
 //
-// A body that would be larger than nsqd accepts is sent without its headers, and counted. Headers
-// that change what becomes of the message (see envelope.Writer.Required) are never left out: without
-// room for them, or without WithEnvelope, the publish fails with [ErrRejected].
+// Headers that change what becomes of the message, such as its id (see envelope.Writer.Required), are
+// never left out: without room for them, or without WithEnvelope, the publish fails with
+// [ErrRejected]. The others are, beyond what nsqd accepts.
 //
 // With or without WithEnvelope, a payload that begins like an envelope is sent in one, so that it
 // arrives as it is. To publish an envelope, set Raw of [handler.Outgoing].
@@ -150,35 +152,4 @@ func WithCloseTimeout(d time.Duration) ProducerOption {
 		}
 		c.closeTimeout = d
 	})
-}
-
-// PublishOption is an option of one publish. A nil option is ignored.
-type PublishOption interface{ applyPublish(*publishConfig) }
-
-type publishOption func(*publishConfig)
-
-func (o publishOption) applyPublish(c *publishConfig) { o(c) }
-
-// publishConfig holds the options of one publish.
-type publishConfig struct{ ctx context.Context }
-
-// Header sets a header of one publish, as [handler.WithHeader] does for all under a ctx; it
-// replaces one with the same key. Requires [WithEnvelope].
-func Header(key, value string) PublishOption {
-	return publishOption(func(c *publishConfig) { c.ctx = handler.WithHeader(c.ctx, key, value) })
-}
-
-// withOptions applies the options of a publish to its ctx.
-func withOptions(ctx context.Context, opts []PublishOption) context.Context {
-	ctx = guard.Context(ctx)
-	if len(opts) == 0 {
-		return ctx
-	}
-	c := publishConfig{ctx}
-	for _, o := range opts {
-		if o != nil {
-			o.applyPublish(&c)
-		}
-	}
-	return c.ctx
 }

@@ -31,6 +31,10 @@ type Producer[T any] struct {
 	owned bool         // no other producer has pub
 	send  handler.Send // the whole chain
 
+	id, key  func(T) string // nil: none is given
+	envelope bool           // headers are sent
+	ttl      time.Duration  // 0: none
+
 	buffers sync.Pool // of *[]byte: payloads
 	closed  atomic.Bool
 	async   publish.Tracker
@@ -53,10 +57,14 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 	} else {
 		cfg.add(validate(c))
 	}
+	id, key := ofValues[T](cfg, "WithMessageID", cfg.identity.id), ofValues[T](cfg, "WithKey", cfg.identity.key)
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	p := &Producer[T]{topic: topic, codec: c, pub: cfg.publisher, slots: make(chan struct{}, maxAsync), closeTimeout: cfg.closeTimeout}
+	p := &Producer[T]{
+		topic: topic, codec: c, pub: cfg.publisher, id: id, key: key, ttl: cfg.ttl,
+		slots: make(chan struct{}, maxAsync), closeTimeout: cfg.closeTimeout,
+	}
 	var err error
 	if p.owned = p.pub == nil; !p.owned {
 		p.send, err = p.pub.chain(topic, cfg.middleware, cfg.envelope)
@@ -68,19 +76,34 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 	if err != nil {
 		return nil, err
 	}
+	p.envelope = p.pub.p.Enveloped(cfg.envelope)
 	return p, nil
 }
 
 // Publish publishes v, and returns nil when an nsqd has confirmed it.
 func (p *Producer[T]) Publish(ctx context.Context, v T, opts ...PublishOption) error {
-	return p.publish(withOptions(ctx, opts), 0, v)
+	return p.publish(withOptions(ctx, 0, opts), v)
 }
 
-// PublishAfter is Publish for a message that nsqd delivers after a delay, rounded up to
-// milliseconds. nsqd keeps it in memory, and refuses delays above its --max-req-timeout: see
-// MaxDelay of [conn.Config].
+// PublishAt is Publish for a message that no handler gets before t, by the clock of the consumer's
+// host. If t has passed it is Publish; the zero t, and one more than 100 years ahead, is an
+// [ErrRejected].
+//
+// A producer with [WithEnvelope] sends t in a header. A consumer that gets the message early gives
+// it back for the rest, each channel for itself. So the delay holds beyond nsqd's limit and where
+// nsqd forgets it: in a topic without a channel, behind a full memory queue and over a restart. nsqd
+// keeps deferred messages in memory: one that is killed loses them, one that is stopped keeps them.
+// It looks at the deferred messages of a new channel only after up to 5 s.
+//
+// Without an envelope the delay is at most MaxDelay of [conn.Config], and only nsqd knows of it.
+func (p *Producer[T]) PublishAt(ctx context.Context, t time.Time, v T, opts ...PublishOption) error {
+	return p.publish(withOptions(ctx, 0, append([]PublishOption{At(t)}, opts...)), v)
+}
+
+// PublishAfter is [Producer.PublishAt] for a delay from now, which nsqd rounds up to milliseconds. A
+// negative delay is an [ErrRejected].
 func (p *Producer[T]) PublishAfter(ctx context.Context, delay time.Duration, v T, opts ...PublishOption) error {
-	return p.publish(withOptions(ctx, opts), delay, v)
+	return p.publish(withOptions(ctx, delay, opts), v)
 }
 
 // outgoing is an Outgoing and its only message, in one allocation.
@@ -89,7 +112,7 @@ type outgoing struct {
 	room [1]handler.OutgoingMessage
 }
 
-func (p *Producer[T]) publish(ctx context.Context, delay time.Duration, v T) error {
+func (p *Producer[T]) publish(c publishConfig, v T) error {
 	buf := p.buffer()
 	defer p.buffers.Put(buf)
 	body, err := p.encode((*buf)[:0], v)
@@ -97,28 +120,41 @@ func (p *Producer[T]) publish(ctx context.Context, delay time.Duration, v T) err
 		return p.pub.p.Router.Reject(1, p.topic, err)
 	}
 	*buf = body
-	return p.sendOne(ctx, delay, body)
-}
-
-func (p *Producer[T]) sendOne(ctx context.Context, delay time.Duration, body []byte) error {
 	if p.closed.Load() {
 		return p.notSent(publish.ErrClosed)
 	}
-	return p.pub.p.Through(ctx, p.send, p.outgoing(delay, body))
+	out, err := p.outgoing(c, v, body)
+	if err != nil {
+		return p.pub.p.Router.Reject(1, p.topic, err)
+	}
+	return p.pub.p.Through(c.ctx, p.send, out)
 }
 
-func (p *Producer[T]) outgoing(delay time.Duration, body []byte) *handler.Outgoing {
+func (p *Producer[T]) outgoing(c publishConfig, v T, body []byte) (*handler.Outgoing, error) {
 	out := new(outgoing)
-	out.Topic, out.Delay, out.Messages = p.topic, delay, out.room[:]
+	out.Topic, out.Messages = p.topic, out.room[:]
 	out.room[0].Body = body
-	return &out.Outgoing
+	if err := p.schedule(&out.Outgoing, c); err != nil {
+		return nil, err
+	}
+	return &out.Outgoing, p.describe(&out.room[0].Headers, c.headers, v)
 }
 
 // PublishAll publishes values with as few MPUBs, in sequence, as nsqd's limits allow. The first n
 // are confirmed. If err is an [ErrUnconfirmed], some of the others are unconfirmed; those of later
 // commands were not sent. If a value cannot be encoded, none is sent.
 func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...PublishOption) (n int, err error) {
-	ctx = withOptions(ctx, opts)
+	return p.publishAll(withOptions(ctx, 0, opts), values)
+}
+
+// PublishAllAfter is PublishAll for messages that no handler gets before a delay has passed: see
+// [Producer.PublishAfter]. An MPUB has no delay of nsqd's, so each channel gets the messages at once,
+// and gives them back unhandled. More than one value requires [WithEnvelope].
+func (p *Producer[T]) PublishAllAfter(ctx context.Context, delay time.Duration, values []T, opts ...PublishOption) (n int, err error) {
+	return p.publishAll(withOptions(ctx, delay, opts), values)
+}
+
+func (p *Producer[T]) publishAll(c publishConfig, values []T) (n int, err error) {
 	if len(values) == 0 {
 		return 0, nil
 	}
@@ -135,11 +171,17 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...Publis
 			all = slices.Grow(all, min(len(all)*(len(values)-1), 4<<20))
 		}
 	}
-	msgs, start := make([]handler.OutgoingMessage, len(values)), 0
-	for i, end := range ends {
-		msgs[i].Body, start = all[start:end:end], end
+	out, start := &handler.Outgoing{Topic: p.topic, Messages: make([]handler.OutgoingMessage, len(values))}, 0
+	err = cmp.Or(p.schedule(out, c), oneID(c.headers, len(values)))
+	for i := 0; i < len(values) && err == nil; i++ {
+		m := &out.Messages[i]
+		m.Body, start = all[start:ends[i]:ends[i]], ends[i]
+		err = p.describe(&m.Headers, c.headers, values[i])
 	}
-	err = p.pub.p.Through(ctx, p.send, &handler.Outgoing{Topic: p.topic, Messages: msgs})
+	if err != nil {
+		return 0, p.pub.p.Router.Reject(len(values), p.topic, err)
+	}
+	err = p.pub.p.Through(c.ctx, p.send, out)
 	if err == nil {
 		return len(values), nil
 	}
@@ -154,13 +196,18 @@ func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...Publis
 // error, and does not call done, if ctx ends first, the producer is closed, or v cannot be encoded.
 // done may be nil. The order of messages is not defined.
 func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), opts ...PublishOption) error {
-	ctx = withOptions(ctx, opts)
+	c := withOptions(ctx, 0, opts)
+	ctx = c.ctx
 	buf := p.buffer()
 	body, err := p.encode((*buf)[:0], v)
+	var out *handler.Outgoing
+	if err == nil {
+		*buf = body
+		out, err = p.outgoing(c, v, body)
+	}
 	if err != nil {
 		err = p.pub.p.Router.Reject(1, p.topic, err)
 	} else {
-		*buf = body
 		err = p.slot(ctx)
 	}
 	if err != nil {
@@ -197,7 +244,7 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 				p.pub.p.Call(func() { done(err) })
 			}
 		}()
-		err = p.send(ctx, p.outgoing(0, body))
+		err = p.send(ctx, out)
 		returned = true
 	}()
 	return nil

@@ -44,6 +44,7 @@ func NewPublisher(opts ...ProducerOption) (*Publisher, error) {
 	if cfg.publisher != nil {
 		cfg.fault("WithPublisher", "is for NewProducer: a publisher has its own connections")
 	}
+	cfg.refuseValueOptions()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -79,7 +80,8 @@ func (p *Publisher) abandon() {
 
 // Send publishes out.Messages to out.Topic, and returns when an nsqd has confirmed all of them, or
 // as soon as ctx ends. It uses one PUB or DPUB, or as many MPUBs in sequence as nsqd's limits
-// require. Unless middleware made it, the error is a [*PublishError]: exactly one of [ErrRejected],
+// require. With out.Envelope each message has an id, which is new for each call unless the header
+// nsqx-id of the message names one. Unless middleware made it, the error is a [*PublishError]: exactly one of [ErrRejected],
 // [ErrNotSent] and [ErrUnconfirmed]. A panic of middleware is an ErrUnconfirmed.
 func (p *Publisher) Send(ctx context.Context, out *handler.Outgoing) error {
 	return p.p.Through(guard.Context(ctx), p.send, out)

@@ -48,7 +48,8 @@ type RedriveReport struct {
 // does nothing and returns a [*RedriveChannelError].
 //
 // A message is published with its own headers and trace, and with those that name the first topic
-// that gave it up: see envelope.OriginTopic. The dead letter is finished when that is confirmed, so a
+// that gave it up: see envelope.OriginTopic. Only its end is gone: one that had expired is handled.
+// The dead letter is finished when that is confirmed, so a
 // message may be published twice, but is never lost.
 //
 // A dead letter that the filter leaves out ([WithRedriveFilter]) stays.
@@ -70,7 +71,7 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	in := newConsumerConfig(from, cfg.channel, []ConsumerOption{WithOptions(cfg.shared...),
 		WithConcurrency(workers), WithMaxInFlight(workers), WithMiddleware(middleware.AutoTouch()),
 		WithRetry(retry.Exponential(time.Second, time.Minute)), WithoutBackoff()})
-	in.consume.NoRegistration = true
+	in.consume.NoRegistration, in.consume.AnyTime = true, true
 	if err := errors.Join(errors.Join(cfg.faults...), in.validate()); err != nil {
 		return RedriveReport{}, err
 	}

@@ -105,7 +105,7 @@ func (p *Pub) check(l Limits) error {
 	}
 	if p.Delay != 0 {
 		if len(p.Bodies) != 1 {
-			return fmt.Errorf("nsqx: %d messages with a delay: DPUB takes a single one", len(p.Bodies))
+			return fmt.Errorf("nsqx: %d messages with a delay: DPUB takes a single one, unless they are published in an envelope", len(p.Bodies))
 		}
 		if err := wire.CheckDelay(p.ms(), l.MaxDelay.Milliseconds()); err != nil {
 			return err

@@ -33,5 +33,5 @@
 //
 // No byte of the prefix is a line feed, so tools that write one message per line, such as
 // nsq_to_file, still do. Of two entries with the same key the first counts. The keys traceparent,
-// tracestate, baggage, content-type and nsqx-* have a fixed meaning.
+// tracestate, baggage, content-type and nsqx-* have a fixed meaning: see [ID] and [DeadTopic].
 package envelope

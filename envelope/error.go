@@ -23,18 +23,22 @@ var (
 	ErrUnsupported = errors.New("envelope with a header that must be understood")
 )
 
-// HeaderError reports a header that an envelope cannot carry. It does not contain the value.
+// HeaderError reports a header that an envelope cannot carry, or whose value does not have the form
+// that its key demands. It does not contain the value.
 type HeaderError struct {
 	Key string
-	Err error // ErrKey or ErrValue
+	Err error // ErrKey, ErrValue, ErrID or ErrTime
 }
 
 // Error quotes the key, cut to 64 characters.
 func (e *HeaderError) Error() string {
+	if e.Err == ErrTime {
+		return fmt.Sprintf("nsqx: header %.64q cannot be read: %v", e.Key, e.Err)
+	}
 	return fmt.Sprintf("nsqx: header %.64q cannot be carried: %v", e.Key, e.Err)
 }
 
-// Unwrap returns ErrKey or ErrValue.
+// Unwrap returns Err.
 func (e *HeaderError) Unwrap() error { return e.Err }
 
 // FormatError reports an envelope that cannot be read. It contains no value of a header.

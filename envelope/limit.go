@@ -17,7 +17,7 @@ const (
 )
 
 // meaningful are the keys, beside those with a "!", that change what becomes of a message.
-var meaningful = [...]string{RedriveChannel, "nsqx-id", "nsqx-key", "nsqx-not-before", "nsqx-expires"}
+var meaningful = [...]string{RedriveChannel, ID, Key, NotBefore, Expires}
 
 func (e entry) rank() rank {
 	switch {

@@ -70,6 +70,9 @@ func (w *Writer) put(e entry) {
 	w.entries = append(w.entries, e)
 }
 
+// Grow makes room for n more headers, which Set then adds without an allocation.
+func (w *Writer) Grow(n int) { w.entries = slices.Grow(w.entries, n) }
+
 // Get returns the value of a header. It ignores the case of ASCII letters in keys.
 func (w *Writer) Get(key string) (value string, ok bool) {
 	if i := w.index(key); i >= 0 {

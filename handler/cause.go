@@ -28,6 +28,10 @@ var (
 // ErrSettled is returned by [Message.Touch] for a message that is answered already.
 var ErrSettled = errors.New("nsqx: message is settled")
 
+// ErrStale is what the Err of an [Outcome] is, with [errors.Is], for a message that came too late for
+// its handler: it has expired, or is older than the consumer handles. The handler was not called.
+var ErrStale = errors.New("nsqx: message is stale")
+
 type messageTimeout struct{}
 
 func (messageTimeout) Error() string        { return "nsqx: message timeout" }

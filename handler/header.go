@@ -17,6 +17,9 @@ func (m *Message) open() {
 	if _, ok := h.Get(envelope.RedriveChannel); ok {
 		state = addressed
 	}
+	if isScheduled(h) {
+		state |= scheduled
+	}
 	if err == nil {
 		m.Body = payload
 	} else {

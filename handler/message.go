@@ -44,6 +44,7 @@ const (
 	unreadable             // the envelope of the body cannot be read
 	addressed              // it has the header envelope.RedriveChannel
 	released               // the memory of the body is given back
+	scheduled              // a header says when the message may be handled, or until when
 )
 
 // Topic returns the topic that the message was published to.

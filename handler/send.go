@@ -16,8 +16,10 @@ type Outgoing struct {
 	// replace messages and bodies, but must not change the bytes of a body.
 	Messages []OutgoingMessage
 
-	// Delay, if above 0, is how long nsqd keeps the message before it delivers it (DPUB). It is
-	// rounded up to milliseconds. There must be one message only.
+	// Delay, if above 0, is how long no handler gets the messages. It is rounded up to
+	// milliseconds. Without Envelope nsqd alone keeps to it (DPUB): there must be one message
+	// only, and the delay be within MaxDelay of conn.Config. With Envelope a header says it to
+	// consumers: see nsqx.Producer.PublishAt.
 	Delay time.Duration
 
 	// Headers are common to all messages. They are sent only if Envelope is set. They count for
@@ -29,9 +31,9 @@ type Outgoing struct {
 	// other, and has an envelope around it, so that a consumer's handler gets it unchanged.
 	Raw bool
 
-	// Envelope says that consumers of the topic can read an envelope; see WithEnvelope. If
-	// false, no headers are sent, and a publish with a header that is required (see
-	// envelope.Writer.Required) is rejected.
+	// Envelope says that consumers of the topic can read an envelope; see WithEnvelope. Messages
+	// then get an id, unless they have one, and the time of the publish. If false, no headers are
+	// sent, and a publish with a header that is required (see envelope.Writer.Required) is rejected.
 	Envelope bool
 
 	// NSQD is the address of the nsqd to prefer; "" for any. After the publish it is the nsqd

@@ -1,11 +1,11 @@
 package nsqxtest
 
 import (
-	"bytes"
 	"context"
 	"sync/atomic"
 	"time"
 
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 )
 
@@ -22,6 +22,7 @@ type messageConfig struct {
 	attempts       uint16
 	timestamp      time.Time
 	delay          time.Duration
+	headers        envelope.Writer
 	topic, channel string
 	ctx            context.Context
 	touch          func() error
@@ -101,7 +102,7 @@ func Message(body []byte, opts ...MessageOption) *handler.Message {
 		Margin:            250 * time.Millisecond,
 	}}
 	m := new(handler.Delivery)
-	m.Init(&handler.Read{Source: s}, cfg.id, cfg.attempts, cfg.timestamp.UnixNano(), bytes.Clone(body))
+	m.Init(&handler.Read{Source: s}, cfg.id, cfg.attempts, cfg.timestamp.UnixNano(), cfg.body(body))
 	return m.Message()
 }
 

@@ -33,7 +33,7 @@ func (s *Server) Publish(topic string, bodies ...[]byte) []handler.ID {
 }
 
 // PublishMessage is Publish for a single message with options: see [WithAttempts],
-// [WithTimestamp], [WithDelay] and [WithID].
+// [WithTimestamp], [WithDelay], [WithID] and [WithHeader].
 func (s *Server) PublishMessage(topic string, body []byte, opts ...MessageOption) handler.ID {
 	cfg := newMessageConfig(opts)
 	s.mu.Lock()
@@ -42,7 +42,7 @@ func (s *Server) PublishMessage(topic string, body []byte, opts ...MessageOption
 		id:        cfg.id,
 		timestamp: cfg.timestamp.UnixNano(),
 		attempts:  cfg.attempts - 1, // the first delivery increments it
-		body:      slices.Clone(body),
+		body:      cfg.body(body),
 		delay:     cfg.delay,
 	})
 }

@@ -92,18 +92,18 @@ func TestJSONGolden(t *testing.T) {
 				Topic: "orders", Channel: "billing", Concurrency: 1, MaxInFlight: 2, Running: 3, Queued: 4, Paused: true, Backoff: true,
 				BackoffLevel: 5, Overdue: 21, HighestAttempt: 22, OldestAge: 23 * time.Second,
 				InProgress: []InProgress{{ID: anID, NSQD: "nsqd:4150", Age: time.Second, Attempt: 24, Overdue: true}}, Finished: 6, Requeued: 7, Dropped: 8, DeadLettered: 9, Interrupted: 10, Expired: 11, Lost: 12, Skipped: 21,
-				GivenBack: 20, EnvelopesSkipped: 13, EventsDropped: 14, Connections: make([]ConnStats, 2), Lookups: make([]LookupStats, 1),
+				GivenBack: 20, Early: 25, Stale: 26, EnvelopesSkipped: 13, EventsDropped: 14, Connections: make([]ConnStats, 2), Lookups: make([]LookupStats, 1),
 			},
 			`{"topic":"orders","channel":"billing","concurrency":1,"max_in_flight":2,"running":3,"unanswered":0,"queued":4,"paused":true,` +
 				`"backoff":true,"backoff_level":5,"in_progress":[{"id":"0123456789abcdef","nsqd":"nsqd:4150","age_seconds":1,"attempt":24,"overdue":true}],` +
 				`"overdue":21,"highest_attempt":22,"oldest_age_seconds":23,"finished":6,"requeued":7,"dropped":8,"dead_lettered":9,"interrupted":10,` +
-				`"expired":11,"lost":12,"skipped":21,"given_back":20,"envelopes_skipped":13,"events_dropped":14,"connections":[` + zeroConn + `,` + zeroConn +
+				`"expired":11,"lost":12,"skipped":21,"given_back":20,"early":25,"stale":26,"envelopes_skipped":13,"events_dropped":14,"connections":[` + zeroConn + `,` + zeroConn +
 				`],"lookups":[{"name":"","polls":0,"errors":0,"found":0,"register_errors":0}]}`,
 		},
 		"zero Stats": {
 			Stats{},
 			`{"topic":"","channel":"","concurrency":0,"max_in_flight":0,"running":0,"unanswered":0,"queued":0,"paused":false,"backoff":false,` +
-				`"backoff_level":0,"in_progress":[],"overdue":0,"highest_attempt":0,"oldest_age_seconds":0,"finished":0,"requeued":0,"dropped":0,"dead_lettered":0,"interrupted":0,"expired":0,"lost":0,"skipped":0,"given_back":0,` +
+				`"backoff_level":0,"in_progress":[],"overdue":0,"highest_attempt":0,"oldest_age_seconds":0,"finished":0,"requeued":0,"dropped":0,"dead_lettered":0,"interrupted":0,"expired":0,"lost":0,"skipped":0,"given_back":0,"early":0,"stale":0,` +
 				`"envelopes_skipped":0,"events_dropped":0,"connections":[],"lookups":[]}`,
 		},
 		"PublisherStats": {

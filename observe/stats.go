@@ -49,6 +49,11 @@ type Stats struct {
 	// long, had no room, or the consumer was paused or its breaker opened.
 	GivenBack uint64
 
+	// Early counts deliveries, of those in Requeued, that came before the message may be handled: see
+	// nsqx.Producer.PublishAt. Stale counts those, of Dropped and DeadLettered, that came too late for
+	// a handler: see nsqx.WithTTL and nsqx.WithSkipOlder.
+	Early, Stale uint64
+
 	// EnvelopesSkipped counts dead letters published without their headers, because with them they
 	// would exceed nsqd's message size.
 	EnvelopesSkipped uint64
@@ -75,8 +80,8 @@ type PublisherStats struct {
 	// Messages by result.
 	Confirmed, Rejected, NotSent, Unconfirmed uint64
 
-	// EnvelopesSkipped counts messages published without their headers, because with them they
-	// would exceed nsqd's message size.
+	// EnvelopesSkipped counts messages published without their headers, but for those that are
+	// required, such as the id, because with them they would exceed nsqd's message size.
 	EnvelopesSkipped uint64
 
 	EventsDropped uint64 // log records and hook calls dropped behind a slow hook

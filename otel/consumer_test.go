@@ -52,6 +52,8 @@ func TestOutcomes(t *testing.T) {
 		"after a delay": {handle: answer(retry.After(time.Minute, errBill)), disposition: "requeue", delay: "60000", errorType: "*errors.errorString"},
 		"dropped":       {handle: answer(retry.Drop(errBill)), disposition: "drop", errorType: "*errors.errorString"},
 		"dead letter":   {handle: answer(retry.Permanent(errBill)), opts: []nsqx.ConsumerOption{deadLetter}, disposition: "dead_letter", errorType: "*errors.errorString"},
+		"stale":         {handle: answer(nil), message: []nsqxtest.MessageOption{nsqxtest.WithExpires(time.Unix(1, 0))}, disposition: "drop", errorType: "stale"},
+		"stale, dead":   {handle: answer(nil), opts: []nsqx.ConsumerOption{deadLetter, nsqx.WithSkipOlder(time.Hour)}, message: []nsqxtest.MessageOption{nsqxtest.WithTimestamp(time.Unix(1, 0))}, disposition: "dead_letter", errorType: "stale"},
 		"interrupted":   {handle: answer(errBill), message: []nsqxtest.MessageOption{stopped(handler.ErrShutdown)}, disposition: "interrupted", errorType: "*errors.errorString"},
 		"lost":          {handle: answer(nil), message: []nsqxtest.MessageOption{stopped(handler.ErrConnLost)}, disposition: "lost"},
 		"expired":       {handle: sleep, disposition: "expired", errorType: "timeout"},

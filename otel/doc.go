@@ -110,6 +110,7 @@
 //	protocol_error        nsqd or nsqlookupd sent what the protocol does not allow
 //	404, 503, …           the HTTP status of a nsqlookupd
 //	max_attempts          dead-lettered at the last attempt, for an error without a type of its own, or unhandled
+//	stale                 not handled, since it had expired or was too old
 //	timeout               a deadline of a context, including the message timeout
 //	canceled              a cancelled context, also by a shutdown or a lost connection
 //	_OTHER                any other error after 64 different ones

@@ -60,6 +60,8 @@ func classify(err error) (kind string, fixed bool) {
 	switch {
 	case isA[*handler.PanicError](err):
 		return errorPanic, true
+	case errors.Is(err, handler.ErrStale):
+		return errorStale, true
 	case isA[*envelope.FormatError](err):
 		return errorEnvelope, true
 	case isA[*handler.DecodeError](err):

@@ -66,6 +66,7 @@ func TestErrorTypes(t *testing.T) {
 		"not the protocol":    {&conn.Error{Err: &wire.FrameSizeError{}}, "protocol_error"},
 		"no topic yet":        {fmt.Errorf("orders: %w", nsqx.ErrNoTopic), "topic_not_found"},
 		"no nsqd":             {&nsqx.PublishError{Kind: nsqx.ErrNotSent, Err: observe.ErrNoNSQD}, "no_nsqd"},
+		"stale":               {fmt.Errorf("skipped: %w", handler.ErrStale), "stale"},
 		"message timeout":     {handler.ErrMessageTimeout, "timeout"},
 		"deadline":            {fmt.Errorf("bill: %w", context.DeadlineExceeded), "timeout"},
 		"canceled":            {errors.Join(errBill, context.Canceled), "canceled"},

@@ -53,6 +53,7 @@ const (
 	errorDecode    = "decode_error"
 	errorEnvelope  = "malformed_envelope"
 	errorAttempts  = "max_attempts"
+	errorStale     = "stale"
 	errorNoTopic   = "topic_not_found"
 	errorNoNSQD    = "no_nsqd"
 	errorProtocol  = "protocol_error"

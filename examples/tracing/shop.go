@@ -41,7 +41,7 @@ func order(id int) Order {
 	case id%100 == 30:
 		o.Items[0] = strings.Repeat("a very long book ", 100_000) // 1.7 MB, above nsqd's limit of 1 MiB
 	case id%100 == 50:
-		o.Items[0] = strings.Repeat("x", 1<<20-64) // fits, but only without headers
+		o.Items[0] = strings.Repeat("x", 1<<20-128) // fits, but with its id only, and not with its trace
 	}
 	return o
 }

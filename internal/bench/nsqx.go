@@ -54,6 +54,10 @@ const batchSize = 500
 
 // runNSQXBatch gives the handler batches, whose bodies it reads in place.
 func runNSQXBatch(ctx context.Context, j job, handle func(body []byte)) error {
+	size := batchSize
+	if j.MaxInFlight > 0 {
+		size = min(size, j.MaxInFlight)
+	}
 	consumer, err := nsqx.NewBatchConsumer(j.Topic, channel, lent(),
 		func(_ context.Context, b *handler.Batch[[]byte]) error {
 			for _, body := range b.Values() {
@@ -61,7 +65,7 @@ func runNSQXBatch(ctx context.Context, j job, handle func(body []byte)) error {
 			}
 			return nil
 		},
-		append(j.options(), nsqx.WithBatch(batchSize, 5*time.Millisecond))...,
+		append(j.options(), nsqx.WithBatch(size, 5*time.Millisecond))...,
 	)
 	if err != nil {
 		return err

@@ -39,6 +39,7 @@ func (c *Consumer) buildBatch(raw handler.RawBatch) {
 		c.settleBatch,
 		inner,
 		middleware.RecoverBatch(),
+		c.readableBatch,
 	)(raw)
 }
 
@@ -48,6 +49,9 @@ func (c *Consumer) ProcessBatch(ctx context.Context, msgs []*handler.Message) {
 		for _, m := range msgs {
 			c.Process(m.Context(), m)
 		}
+		return
+	}
+	if msgs = without(msgs, c.postpone); len(msgs) == 0 {
 		return
 	}
 	err := c.batch(ctx, msgs)
@@ -123,6 +127,36 @@ func (c *Consumer) dropUnhandled(msgs []*handler.Message) []*handler.Message {
 		return alive
 	}
 	return msgs
+}
+
+// readableBatch is readable for batches.
+func (c *Consumer) readableBatch(next handler.RawBatch) handler.RawBatch {
+	if c.cfg.AnyTime {
+		return next
+	}
+	return func(ctx context.Context, msgs []*handler.Message) error {
+		msgs = without(msgs, func(m *handler.Message) bool {
+			err := unreadable(m)
+			if err != nil {
+				(*handler.Delivery)(m).SetAnswer(err)
+			}
+			return err != nil
+		})
+		if len(msgs) == 0 {
+			return nil
+		}
+		return next(ctx, msgs)
+	}
+}
+
+// without returns the messages but those for which drop, which is called for scheduled ones only,
+// returns true.
+func without(msgs []*handler.Message, drop func(*handler.Message) bool) []*handler.Message {
+	scheduled := func(m *handler.Message) bool { return (*handler.Delivery)(m).Scheduled() }
+	if !slices.ContainsFunc(msgs, scheduled) { // nearly always
+		return msgs
+	}
+	return slices.DeleteFunc(slices.Clone(msgs), func(m *handler.Message) bool { return scheduled(m) && drop(m) })
 }
 
 // answer is what the handler of a batch says of one message; err is its result.

@@ -33,6 +33,7 @@ func (c *Consumer) build(raw handler.Raw) {
 		c.settle,
 		inner,
 		middleware.Recover(), // middleware sees an error, not a panic
+		c.readable,
 	)(raw)
 }
 
@@ -65,6 +66,14 @@ func (c *Consumer) Process(ctx context.Context, m *handler.Message) handler.Outc
 		c.ProcessBatch(ctx, []*handler.Message{m})
 		return m.Outcome()
 	}
+	if c.postpone(m) {
+		return m.Outcome()
+	}
+	return c.handle(ctx, m)
+}
+
+// handle is Process for a message whose time has come.
+func (c *Consumer) handle(ctx context.Context, m *handler.Message) handler.Outcome {
 	err := c.chain(ctx, m)
 	out := m.Outcome()
 	if out.Disposition == handler.Pending {
@@ -79,9 +88,9 @@ func (c *Consumer) Process(ctx context.Context, m *handler.Message) handler.Outc
 	return out
 }
 
-// process is Process for a worker.
+// process is handle for a worker.
 func (c *Consumer) process(d *handler.Delivery) handler.Outcome {
-	return c.Process(d.Context(), d.Message())
+	return c.handle(d.Context(), d.Message())
 }
 
 // rescue settles a message whose chain, or an earlier rescue, was ended by runtime.Goexit. A decision

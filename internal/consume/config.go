@@ -38,6 +38,8 @@ type Config struct {
 	MaxAttempts     int               // 0: no limit
 	CrashGuard      int               // attempts; 0: none
 	MaxAge          time.Duration     // 0: no limit
+	SkipOlder       time.Duration     // 0: none is too old for the handler
+	AnyTime         bool              // messages are handled before and after their time, too
 	MaxRequeueDelay time.Duration
 	GiveUp          GiveUp // what becomes of a message that is given up; nil: Unset
 

@@ -42,6 +42,8 @@ type Consumer struct {
 	delayCut atomic.Bool  // the warning of a delay that was cut was given
 	sparedAt atomic.Int64 // when spare has warned last, in seconds since 1970
 
+	stale atomic.Uint64 // messages that were skipped
+
 	settling     context.Context // ends when even dead letters are not waited for
 	stopSettling context.CancelCauseFunc
 
@@ -82,7 +84,7 @@ func assemble(cfg Config) *Consumer {
 		group, together = &pool.Group{Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch}, b.Size
 	}
 	c.pool = pool.New(pool.Config{
-		Process: c.process, Rescue: c.rescue, Group: group,
+		Process: c.process, Rescue: c.rescue, Group: group, Early: c.early,
 		Watching: &c.watching, Succeeded: func() { c.control.Succeeded() },
 		MaxRequeueDelay: cfg.MaxRequeueDelay, Unhandled: c.uncounted.add,
 	})

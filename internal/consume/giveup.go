@@ -59,7 +59,7 @@ func (c *Consumer) giveUp(ctx context.Context, d *handler.Delivery, err error) h
 	if out, ok := unanswerable(d, err); ok {
 		return out
 	}
-	delay := c.cfg.Retry.Delay(deliveries(d), err)
+	delay := c.cfg.Retry.Delay(c.delivered(d), err)
 	if delay < 0 {
 		delay = fallbackDelay
 	}

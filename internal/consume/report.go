@@ -79,8 +79,8 @@ func (c *Consumer) reportFailure(ctx context.Context, d *handler.Delivery, out h
 		level, key.Text, key.Error = slog.LevelError, "message not settled by its chain", errorType(out.Err)
 	case out.Err == errCrashes:
 		level, key.Text = slog.LevelError, "crash guard: message given up unhandled; see WithCrashGuard"
-	case out.Disposition == handler.Requeue && isMilestone(deliveries(d)):
-		key.Text, key.Error = "message fails again and again; see WithMaxAttempts, WithDeadLetter", strconv.Itoa(deliveries(d))
+	case out.Disposition == handler.Requeue && isMilestone(c.delivered(d)):
+		key.Text, key.Error = "message fails again and again; see WithMaxAttempts, WithDeadLetter", strconv.Itoa(c.delivered(d))
 	case out.Disposition == handler.Requeue && as[*handler.DecodeError](out.Err) != nil:
 		key.Text, key.Error = "message does not decode, and is requeued; see WithDeadLetter", errorType(out.Err)
 	default:
@@ -119,6 +119,8 @@ func (c *Consumer) describeOutcome(out handler.Outcome) (slog.Level, string) {
 		return slog.LevelWarn, "message given up: it is a dead letter"
 	case handler.Drop:
 		switch {
+		case as[*staleError](out.Err) != nil:
+			return slog.LevelInfo, "message skipped: it has expired or is too old; see WithSkipOlder"
 		case retry.Of(c.classify(out.Err)).Action == retry.Discard:
 			return slog.LevelWarn, "message discarded: its handler asked for that"
 		case c.cfg.GiveUp.Configured():

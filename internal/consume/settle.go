@@ -41,7 +41,7 @@ func (c *Consumer) settle(next handler.Raw) handler.Raw {
 }
 
 // settleUnhandled settles a message that no handler is to see: one without its body, one that was
-// redriven for another channel, and one that reaches the crash guard.
+// redriven for another channel, one that reaches the crash guard, and one that comes too late.
 func (c *Consumer) settleUnhandled(ctx context.Context, d *handler.Delivery) (done bool, err error) {
 	if err := d.Fault(); err != nil {
 		c.conclude(ctx, d, err)
@@ -54,6 +54,10 @@ func (c *Consumer) settleUnhandled(ctx context.Context, d *handler.Delivery) (do
 	if c.attemptsReach(d, c.cfg.CrashGuard) {
 		c.conclude(ctx, d, errCrashes)
 		return true, errCrashes
+	}
+	if err := c.tooLate(d); err != nil {
+		c.conclude(ctx, d, err)
+		return true, err
 	}
 	return false, nil
 }
@@ -88,6 +92,9 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 	if err == errCrashes {
 		return c.giveUp(ctx, d, err)
 	}
+	if _, stale := err.(*staleError); stale {
+		return c.skip(ctx, d, err)
+	}
 	mapped := c.classify(err)
 	verdict := retry.Of(mapped)
 	if d.Fault() != nil {
@@ -115,7 +122,7 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 func (c *Consumer) failed(ctx context.Context, d *handler.Delivery, verdict retry.Verdict, err error) handler.Outcome {
 	delay := verdict.Delay
 	if verdict.Action == retry.Backoff {
-		delay = c.cfg.Retry.Delay(deliveries(d), err)
+		delay = c.cfg.Retry.Delay(c.delivered(d), err)
 		switch {
 		case delay >= 0:
 		case c.cfg.Retry.Delay(1, err) < 0: // for such an error, whatever the attempt
@@ -200,7 +207,7 @@ func (c *Consumer) classify(err error) error {
 
 // tooOld reports whether a failed message has reached MaxAge.
 func (c *Consumer) tooOld(d *handler.Delivery) bool {
-	return c.cfg.MaxAge > 0 && d.Timestamp().UnixNano() > 0 && time.Since(d.Timestamp()) > c.cfg.MaxAge
+	return c.cfg.MaxAge > 0 && older(d, c.cfg.MaxAge)
 }
 
 // requeue returns the outcome of a message that is delivered again.

@@ -23,7 +23,7 @@ func (c *Consumer) Stats() observe.Stats {
 		Finished: n[handler.Finish], Requeued: n[handler.Requeue], Dropped: n[handler.Drop], DeadLettered: n[handler.DeadLetter],
 		Skipped: n[handler.Skip], Interrupted: n[handler.Interrupted], Expired: n[handler.Expired], Lost: n[handler.Lost],
 
-		GivenBack: snapshot.GivenBack, EnvelopesSkipped: c.dead.Skipped(), EventsDropped: c.events.Dropped(),
+		GivenBack: snapshot.GivenBack, Early: snapshot.Early, Stale: c.stale.Load(), EnvelopesSkipped: c.dead.Skipped(), EventsDropped: c.events.Dropped(),
 		Connections: c.links.Stats(), Lookups: c.discovery.Stats(),
 	}
 	addInProgress(&s, snapshot.Running)

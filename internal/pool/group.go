@@ -137,7 +137,8 @@ func (w *groupWorker) run(exit error) {
 	}
 }
 
-// dropUnanswerable gives back what has no time left, and makes the others alive.
+// dropUnanswerable gives back what has no time left, or came before its time, and makes the others
+// alive.
 func (w *groupWorker) dropUnanswerable() {
 	w.alive = w.alive[:0]
 	w.read = nil
@@ -146,7 +147,11 @@ func (w *groupWorker) dropUnanswerable() {
 			d := &r[i]
 			switch {
 			case w.inTime(d):
-				w.alive = append(w.alive, d.Message())
+				if wait, early := w.p.comesEarly(d); early {
+					w.p.postpone(d, wait)
+				} else {
+					w.alive = append(w.alive, d.Message())
+				}
 			case Interrupted(d):
 				w.p.Requeue(d, handler.Interrupted, 0)
 			default:

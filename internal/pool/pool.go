@@ -14,7 +14,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Config is what a Pool needs of its owner. All fields but Group and Unhandled are required.
+// Config is what a Pool needs of its owner. All fields but Group, Early and Unhandled are required.
 type Config struct {
 	// Group makes workers handle several messages together, instead of Process and Rescue; nil for one
 	// at a time.
@@ -30,6 +30,10 @@ type Config struct {
 	// Watching is true while Succeeded is to be called after each success.
 	Watching  *atomic.Bool
 	Succeeded func()
+
+	// Early returns how long a message must still wait that came before its time; ok is false for the
+	// others. nil: none does.
+	Early func(*handler.Delivery) (wait time.Duration, ok bool)
 
 	// MaxRequeueDelay bounds the delay of Requeue.
 	MaxRequeueDelay time.Duration
@@ -55,6 +59,7 @@ type Pool struct {
 
 	skipped   [handler.Lost + 1]atomic.Uint64 // messages that no worker handled, by disposition
 	givenBack atomic.Uint64                   // of them, those that nsqd was sent a REQ for, except in the drain
+	early     atomic.Uint64                   // of them, those that came before their time
 }
 
 // New returns a pool without workers.
@@ -187,14 +192,36 @@ func (p *Pool) Requeue(m *handler.Delivery, d handler.Disposition, delay time.Du
 	if p.cfg.Unhandled != nil {
 		p.cfg.Unhandled(m)
 	}
+	if sent = p.skip(m, d, delay); sent && d == handler.Requeue {
+		p.givenBack.Add(1)
+	}
+	return sent
+}
+
+// postpone gives back a message that came before its time. It is no result: nothing of the message
+// was tried.
+func (p *Pool) postpone(m *handler.Delivery, wait time.Duration) {
+	if p.skip(m, handler.Requeue, wait) {
+		p.early.Add(1)
+	}
+}
+
+// skip answers a message that no worker handles, and counts it as d if the answer was sent.
+func (p *Pool) skip(m *handler.Delivery, d handler.Disposition, delay time.Duration) (sent bool) {
 	if sent = m.Source().(*conn.Conn).Requeue(m, min(delay, p.cfg.MaxRequeueDelay)); !sent {
 		d = unanswered(m)
-	} else if d == handler.Requeue {
-		p.givenBack.Add(1)
 	}
 	m.Release()
 	p.skipped[d].Add(1)
 	return sent
+}
+
+// comesEarly returns how long m must still wait if it came before its time.
+func (p *Pool) comesEarly(m *handler.Delivery) (wait time.Duration, ok bool) {
+	if p.cfg.Early == nil || !m.Scheduled() { // nearly always
+		return 0, false
+	}
+	return p.cfg.Early(m)
 }
 
 // ended is called by each worker, last of all.

@@ -32,6 +32,7 @@ type Snapshot struct {
 	Results   uint64        // messages settled by workers, those included whose FIN is not sent yet
 	Finished  uint64        // of these, those whose handlers succeeded
 	GivenBack uint64        // messages that nsqd was given back because no worker came for them
+	Early     uint64        // messages that came before their time
 	BusyTime  time.Duration // of all workers together, running handlers included
 }
 
@@ -61,7 +62,7 @@ func (s *Snapshot) addBusy(msgs ...*handler.Delivery) {
 func (p *Pool) Snapshot() Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := Snapshot{Workers: len(p.all), Finished: p.finished, GivenBack: p.givenBack.Load()}
+	s := Snapshot{Workers: len(p.all), Finished: p.finished, GivenBack: p.givenBack.Load(), Early: p.early.Load()}
 	for _, n := range p.settled {
 		s.Results += n
 	}

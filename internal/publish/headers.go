@@ -8,7 +8,11 @@ import (
 
 	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/wire"
 )
+
+// roomSize is how many bytes of bodies are allocated together, at most, unless one is larger.
+const roomSize = 64 << 10
 
 var errNoRoom = errors.New("nsqx: the message has no room for what must go with it: it would be larger than nsqd accepts (MaxMessageSize of conn.Config)")
 
@@ -18,12 +22,13 @@ var errNoRoom = errors.New("nsqx: the message has no room for what must go with 
 func (r *Router) encodeHeaders(dst [][]byte, out *handler.Outgoing) ([][]byte, error) {
 	dst = slices.Grow(dst, len(out.Messages))
 	var both mergedHeaders
+	room := room{messages: len(out.Messages)}
 	for i := range out.Messages {
 		m := &out.Messages[i]
 		headers, body := both.of(out, m), m.Body
 		if wrap := !out.Raw && envelope.Is(body); wrap || headers.Len() > 0 {
 			var err error
-			if body, err = r.encode(headers, body, out.Envelope, wrap); err != nil {
+			if body, err = r.encode(&room, headers, body, out.Envelope, wrap); err != nil {
 				return dst, err
 			}
 		}
@@ -32,8 +37,26 @@ func (r *Router) encodeHeaders(dst [][]byte, out *handler.Outgoing) ([][]byte, e
 	return dst, nil
 }
 
+// room is memory for bodies to come.
+type room struct {
+	free     []byte
+	messages int // of the publish
+}
+
+// encode is AppendTo, with one allocation for many bodies.
+func (m *room) encode(headers *envelope.Writer, body []byte) []byte {
+	size := headers.Size(body)
+	if cap(m.free)-len(m.free) < size {
+		m.free = make([]byte, 0, max(size, min(size*m.messages, roomSize)))
+	}
+	start := len(m.free)
+	m.free = headers.AppendTo(m.free, body)
+	m.messages--
+	return m.free[start:len(m.free):len(m.free)]
+}
+
 // encode puts headers before one body, if they may be sent.
-func (r *Router) encode(headers *envelope.Writer, body []byte, sent, wrap bool) ([]byte, error) {
+func (r *Router) encode(room *room, headers *envelope.Writer, body []byte, sent, wrap bool) ([]byte, error) {
 	key, required := headers.Required()
 	if !sent {
 		switch {
@@ -51,7 +74,7 @@ func (r *Router) encode(headers *envelope.Writer, body []byte, sent, wrap bool) 
 	case required && !headers.Complete(body):
 		return nil, fmt.Errorf("nsqx: header %.64q must go with the message, and an envelope has no room for all such headers", key)
 	case excess <= 0:
-		return headers.AppendTo(nil, body), nil
+		return room.encode(headers, body), nil
 	case !required && !wrap:
 		r.skipped.Add(1)
 		return body, nil
@@ -62,9 +85,15 @@ func (r *Router) encode(headers *envelope.Writer, body []byte, sent, wrap bool) 
 		headers.Limit = 1 // what is required alone
 	}
 	if headers.Size(body) > r.limits.MaxMessageSize {
+		if len(body) > r.limits.MaxMessageSize { // without headers, too
+			return nil, wire.CheckBody(body, r.limits.MaxMessageSize)
+		}
 		return nil, errNoRoom
 	}
-	return headers.AppendTo(nil, body), nil
+	if required {
+		r.skipped.Add(1) // the others are left out
+	}
+	return room.encode(headers, body), nil
 }
 
 // mergedHeaders merges the common headers of a publish with those of its messages, one after

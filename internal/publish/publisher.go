@@ -92,15 +92,18 @@ func (p *Publisher) Healthy() error {
 }
 
 // Chain builds the way of a publish, once: telemetry → headers → the publisher's middleware → more →
-// Transmit.
+// Transmit. Enveloped says whether it adds an envelope.
 func (p *Publisher) Chain(topic string, more []handler.SendMiddleware, envelope bool) handler.Send {
 	var observing handler.SendMiddleware
 	if t := p.cfg.Telemetry; t != nil {
 		observing = t.Producer(observe.ProducerInfo{Topic: topic, ClientID: p.cfg.Conn.ClientID})
 	}
-	inner := handler.ChainSend(observing, p.Router.RejectHeaders, handler.ContextHeaders,
+	inner := handler.ChainSend(observing, p.Router.RejectHeaders, handler.ContextHeaders, p.Router.Stamp,
 		handler.ChainSend(p.cfg.Middleware...), handler.ChainSend(more...))(p.Router.Transmit)
-	envelope = envelope || p.cfg.Envelope
+	envelope = p.Enveloped(envelope)
+	if observing != nil && topic != "" && !envelope {
+		p.logger.Info("nsqx: traces end at this producer, which sends no headers: see WithEnvelope", "topic", topic)
+	}
 	return func(ctx context.Context, out *handler.Outgoing) (err error) {
 		returned := false
 		defer func() {
@@ -116,6 +119,9 @@ func (p *Publisher) Chain(topic string, more []handler.SendMiddleware, envelope 
 		return err
 	}
 }
+
+// Enveloped reports whether a chain adds an envelope.
+func (p *Publisher) Enveloped(envelope bool) bool { return envelope || p.cfg.Envelope }
 
 // Broken is the error of a publish in which user code has panicked with a value.
 func Broken(topic string, value any) error {

@@ -44,10 +44,13 @@ type Config struct {
 type Router struct {
 	*redial.Set
 
-	cfg     Config
-	limits  conn.Limits
-	stop    context.CancelFunc // ends dialling
-	turn    atomic.Uint32
+	cfg    Config
+	limits conn.Limits
+	stop   context.CancelFunc // ends dialling
+	turn   atomic.Uint32
+
+	maxDelay atomic.Int64 // that an nsqd has accepted last when it refused a longer one, in ms, plus 1; 0: none has
+
 	buffers sync.Pool // of *[][]byte: bodies on their way to a connection
 	counters
 }
@@ -63,11 +66,16 @@ func New(cfg Config) *Router {
 }
 
 // publishTo publishes one command, to the preferred nsqd if that works and to another one otherwise.
-// It sets asked to the address of the nsqd that was asked last. pub is the caller's to change.
+// It sets asked to the address of the nsqd that was asked last. pub is the caller's to change. Its
+// delay counts from the call.
 func (r *Router) publishTo(ctx context.Context, pub *conn.Pub, prefer string, asked *string) error {
 	var bad *conn.Conn  // the last that has failed
 	var failure error   // how; an ErrUnconfirmed is kept
 	var until time.Time // end of the wait for an nsqd
+	due := time.Time{}
+	if pub.Delay > 0 {
+		due = time.Now().Add(pub.Delay)
+	}
 	for failures := 0; ; {
 		c, changed, down := r.choose(prefer, bad)
 		if c == nil && r.pointless(down) {
@@ -76,6 +84,9 @@ func (r *Router) publishTo(ctx context.Context, pub *conn.Pub, prefer string, as
 		var err error
 		if c != nil {
 			*asked = c.Addr()
+			if pub.Delay > 0 {
+				pub.Delay = max(time.Until(due), 1) // a DPUB, even if it is due
+			}
 			if err = c.PublishValid(ctx, pub); err == nil {
 				return nil
 			}

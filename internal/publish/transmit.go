@@ -3,8 +3,10 @@ package publish
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/lookup"
 )
@@ -15,13 +17,20 @@ const keptBodies = 64
 // Transmit is the last step of a publish: it puts headers into the bodies, splits them at nsqd's
 // limits, and publishes one command after the other.
 func (r *Router) Transmit(ctx context.Context, out *handler.Outgoing) error {
+	delay, held, added, err := r.schedule(out)
+	if err != nil {
+		return r.Reject(len(out.Messages), out.Topic, err)
+	}
 	buf, ok := r.buffers.Get().(*[][]byte)
 	if !ok {
 		buf = new([][]byte)
 	}
 	bodies, err := r.encodeHeaders((*buf)[:0], out)
+	if added {
+		out.Headers.Delete(envelope.NotBefore)
+	}
 	if err == nil {
-		err = r.publishAll(ctx, out, bodies)
+		err = r.publishAll(ctx, out, bodies, delay, held)
 		r.count(len(bodies), err)
 	} else {
 		err = r.Reject(len(out.Messages), out.Topic, err)
@@ -35,15 +44,18 @@ func (r *Router) Transmit(ctx context.Context, out *handler.Outgoing) error {
 }
 
 // publishAll validates all commands before it publishes the first.
-func (r *Router) publishAll(ctx context.Context, out *handler.Outgoing, bodies [][]byte) error {
-	pub := conn.Pub{Topic: out.Topic, Bodies: bodies, Delay: out.Delay}
+func (r *Router) publishAll(ctx context.Context, out *handler.Outgoing, bodies [][]byte, delay time.Duration, held bool) error {
+	pub := conn.Pub{Topic: out.Topic, Bodies: bodies, Delay: delay}
 	prefer := out.NSQD
 	if prefer != "" {
 		prefer = lookup.Form(prefer) // as the addresses of connections
 	}
-	if len(bodies) <= 1 || out.Delay != 0 {
+	if len(bodies) <= 1 || delay != 0 {
 		if err := pub.Validate(r.limits); err != nil {
 			return err
+		}
+		if held {
+			return r.publishHeld(ctx, &pub, prefer, &out.NSQD)
 		}
 		return r.publishTo(ctx, &pub, prefer, &out.NSQD)
 	}

@@ -3,6 +3,7 @@ package redial
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -11,13 +12,14 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/check"
+	"github.com/nsqx/nsqx/internal/fake"
 	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/notify"
 )
 
 // hanging returns a Set whose DialContext ignores its ctx until release is called, and the number of
-// its calls.
-func hanging(t *testing.T) (f *fixture, calls *atomic.Int32, release func()) {
+// its calls. script is that of newFixture.
+func hanging(t *testing.T, script func(*fake.Peer)) (f *fixture, calls *atomic.Int32, release func()) {
 	gate := make(chan struct{})
 	calls = new(atomic.Int32)
 	f = newFixture(t, Config{Sub: orders, Conn: conn.Config{
@@ -27,7 +29,7 @@ func hanging(t *testing.T) (f *fixture, calls *atomic.Int32, release func()) {
 			<-gate
 			return f.net.DialContext(context.Background(), network, addr)
 		},
-	}}, nil)
+	}}, script)
 	return f, calls, func() { close(gate); synctest.Wait() }
 }
 
@@ -36,7 +38,7 @@ func hanging(t *testing.T) (f *fixture, calls *atomic.Int32, release func()) {
 // is closed.
 func TestDialHangs(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
-		f, calls, release := hanging(t)
+		f, calls, release := hanging(t, nil)
 		f.run()
 		f.Connect(addrA)
 		time.Sleep(5*time.Second + guard.Patience - 1)
@@ -67,7 +69,7 @@ func TestDialHangs(t *testing.T) {
 func TestCloseWhileDialHangs(t *testing.T) {
 	for name, after := range map[string]time.Duration{"in the first dial": 0, "in a later one": time.Minute} {
 		check.Bubble(t, name, func(t *testing.T) {
-			f, _, release := hanging(t)
+			f, _, release := hanging(t, func(p *fake.Peer) { _, _ = io.Copy(io.Discard, p.Conn) }) // it is closed at once
 			f.run()
 			f.Connect(addrA)
 			time.Sleep(after)

@@ -46,6 +46,7 @@ func (l *Letter) Body(topic, channel string, bare bool, limit int) ([]byte, erro
 	origin := l.origin()
 	l.undescribe()
 	w.Delete(envelope.RedriveChannel)
+	w.Delete(envelope.Expires)
 	w.Limit, w.Verbatim = envelope.MaxLimit, true
 	if unreadable := !l.wrapped && w.Len() == 0 && envelope.Is(l.payload); unreadable {
 		if channel != "" {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/retry"
@@ -496,4 +497,23 @@ func TestDeliverBatch(t *testing.T) {
 	for i, out := range nsqxtest.DeliverBatch(t, single, [][]byte{[]byte("1"), []byte("2")}) {
 		want(t, "error", fmt.Sprint(out.Err), fmt.Sprint(i+1))
 	}
+}
+
+// TestTooLargeInABatch: a message whose body was not read is in no batch.
+func TestTooLargeInABatch(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		var got synced[string]
+		c, err := nsqx.NewBatchConsumer("orders", "billing", codec.String(), func(_ context.Context, b *handler.Batch[string]) error {
+			got.add(strings.Join(b.Values(), " "))
+			return nil
+		}, s.Option(), nsqx.WithLogger(discard), nsqx.WithBatch(10, time.Second), nsqx.WithConn(conn.Config{MaxMessageSize: 1024}))
+		wantErr(t, "NewBatchConsumer", err, nil)
+		nsqxtest.Run(t, c)
+		synctest.Wait()
+		s.Publish("orders", []byte(strings.Repeat("x", 2048)), []byte("a"), []byte("b"))
+		s.Await("orders", "billing", finished(2))
+		want(t, "handled", strings.Join(got.all(), ", "), "a b")
+		want(t, "requeued", c.Stats().Requeued, 1)
+	})
 }

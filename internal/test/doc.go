@@ -12,8 +12,10 @@
 //	confirm_test.go            what nsqd has confirmed is not published again
 //	deadletter_test.go         publish and confirmation of dead letters
 //	deadletter_header_test.go  headers of dead letters
+//	delay_test.go              PublishAt, PublishAfter, PublishAllAfter: messages that come early
 //	deferral_test.go           retry.After(d, nil) and the limits on attempts and age
 //	discovery_test.go          discoverers, filter, lookup events
+//	expiry_test.go             WithTTL, WithSkipOlder: messages that come too late
 //	extremes_test.go           every option at its extremes
 //	flow_bound_test.go         nsqd sends more messages, or larger ones, than fit
 //	flow_capacity_test.go      MaxInFlight: automatic, by bytes, between consumers
@@ -21,6 +23,7 @@
 //	flow_quota_test.go         MaxInFlight distributed over nsqds
 //	flow_stall_test.go         handlers that hang: requeue, overdue events
 //	flow_turns_test.go         more nsqds than messages in flight: fairness, number of RDYs
+//	identity_test.go           ids, keys and times of messages
 //	observe_test.go            hooks, telemetry, Stats
 //	options_test.go            options and defaults of consumers and producers
 //	outcome_test.go            the outcome table: handler errors to FIN and REQ

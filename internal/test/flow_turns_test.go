@@ -35,7 +35,7 @@ func TestRDYRate(t *testing.T) {
 		opt                      nsqx.ConsumerOption
 		rdys                     int // a second, at most
 	}{
-		{20, 4, 60, nil, 65},
+		{20, 4, 60, nil, 70},
 		{20, 4, 79, nil, 70},
 		{20, 4, 400, nil, 40},
 		{100, 16, 300, nil, 240},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/codec"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -100,7 +101,7 @@ func (d *day) publishAll(p *nsqx.Producer[string], done func()) (failed int, too
 		})
 		found := 0
 		for _, p := range d.server.Published("orders") {
-			if string(p.Body) == body {
+			if _, payload, _ := envelope.Split(p.Body); string(payload) == body {
 				found++
 			}
 		}
@@ -142,6 +143,12 @@ func publisherCallbacks() map[string]publisherCallback {
 		"done of PublishAsync": {done: true, harmless: true},
 		"WithSendMiddleware": {made: true, opts: func(_ *day, m *misbehaviour) options {
 			return options{nsqx.WithSendMiddleware(func(next handler.Send) handler.Send { m.do(); return next })}
+		}},
+		"WithMessageID": {opts: func(_ *day, m *misbehaviour) options {
+			return options{nsqx.WithMessageID(func(v string) string { m.do(); return v })}
+		}},
+		"WithKey": {opts: func(_ *day, m *misbehaviour) options {
+			return options{nsqx.WithKey(func(v string) string { m.do(); return v })}
 		}},
 		"SendMiddleware before": {opts: sends(true)},
 		"SendMiddleware after":  {opts: sends(false)},

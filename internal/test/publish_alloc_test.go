@@ -48,3 +48,47 @@ func TestProducerAllocatesLittle(t *testing.T) {
 		t.Errorf("%v allocations a publish, want at most 1", got)
 	}
 }
+
+// TestPublishAllAllocatesLittle: a message with an id makes at most two allocations, beyond those of the
+// codec and of the key.
+func TestPublishAllAllocatesLittle(t *testing.T) {
+	const n = 10000
+	ok := fake.Frame(fake.FrameResponse, []byte("OK"))
+	addr := fake.Listen(t, func(p *fake.Peer) {
+		p.Identify(nil)
+		for {
+			if _, err := p.Next(); err != nil {
+				return
+			}
+			p.Raw(ok)
+		}
+	})
+	values := make([][]byte, n)
+	for i := range values {
+		values[i] = make([]byte, 200)
+	}
+	for name, tt := range map[string]struct {
+		opt  nsqx.ProducerOption
+		most float64 // a message, beside 1000 for all, of which many are those of the peer
+	}{
+		"no envelope": {nsqx.WithCloseTimeout(0), 0},
+		"ids":         {nsqx.WithEnvelope(), 2},
+		"keys, too":   {nsqx.WithKey(func([]byte) string { return "k" }), 2},
+	} {
+		p, err := nsqx.NewProducer("orders", codec.Bytes(), nsqx.WithNSQD(addr), nsqx.WithLogger(discard), tt.opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := t.Context()
+		got := testing.AllocsPerRun(5, func() {
+			if _, err := p.PublishAll(ctx, values); err != nil {
+				t.Error(err)
+			}
+		})
+		wantErr(t, "Shutdown", p.Shutdown(ctx), nil)
+		t.Logf("%s: %.3f allocations a message", name, got/n)
+		if got > tt.most*n+1000 {
+			t.Errorf("%s: %.3f allocations a message, want at most %v", name, got/n, tt.most)
+		}
+	}
+}

@@ -23,7 +23,13 @@ const (
 func TestRegistration(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		l, opt := newLookupds(2)
-		l[0].misbehaves(func(*http.Request) (int, bool) { time.Sleep(time.Second); return 0, false })
+		l[0].misbehaves(func(r *http.Request) (int, bool) {
+			select {
+			case <-time.After(time.Second):
+			case <-r.Context().Done():
+			}
+			return 0, false
+		})
 		c := newConsumer(t, done, opt)
 		nsqxtest.Run(t, c)
 		time.Sleep(3*time.Second - time.Millisecond) // a poll and the first POST

@@ -68,7 +68,7 @@ func (e *DelayError) Error() string {
 	if e.MS < 0 {
 		return fmt.Sprintf("nsqx: delay of %d ms is negative: use 0 to %d ms", e.MS, e.Max)
 	}
-	return fmt.Sprintf("nsqx: delay of %d ms is above the limit of %d ms: shorten it, or raise the limit here and in nsqd (-max-req-timeout)",
+	return fmt.Sprintf("nsqx: delay of %d ms is above the limit of %d ms: shorten it, raise the limit here and in nsqd (-max-req-timeout), or publish in an envelope, which carries any delay",
 		e.MS, e.Max)
 }
 
