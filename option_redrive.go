@@ -6,6 +6,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/lookup"
 	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/internal/redrive"
@@ -124,6 +125,14 @@ func WithRedriveFilter(f func(*handler.Message) bool) RedriveOption {
 		}
 		c.filter = f
 	})
+}
+
+// wanted asks the filter, which may panic.
+func (c *redriveConfig) wanted(m *handler.Message) (wanted bool, err error) {
+	if c.filter == nil {
+		return true, nil
+	}
+	return guard.IsolateValue(func() (bool, error) { return c.filter(m), nil })
 }
 
 // channels returns what finds the channels of topics at the nsqds of a consumer.

@@ -183,7 +183,7 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 	if m.Timestamp().After(r.began) {
 		return r.leave(m, &r.report.Newer, nil)
 	}
-	if wanted, err := r.wanted(m); err != nil {
+	if wanted, err := r.cfg.wanted(m); err != nil {
 		r.fail(err)
 		return r.leave(m, &r.report.Failed, err)
 	} else if !wanted {
@@ -232,14 +232,6 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 		r.stop()
 	}
 	return err
-}
-
-// wanted asks the filter.
-func (r *redriveRun) wanted(m *handler.Message) (wanted bool, err error) {
-	if r.cfg.filter == nil {
-		return true, nil
-	}
-	return guard.IsolateValue(func() (bool, error) { return r.cfg.filter(m), nil })
 }
 
 // fail keeps the first reason why dead letters stay.

@@ -99,7 +99,10 @@ func (t *terminal) letters(all []*letter) error {
 		rest -= 17
 	}
 	rest = max(rest, 16)
-	wrong := rest * 3 / 5
+	wrong := 5
+	for _, l := range all {
+		wrong = max(wrong, min(text.StringWidthWithoutEscSequences(cut(l.headers[envelope.DeadError], rest)), rest*3/5))
+	}
 	var rows []table.Row
 	for _, l := range all {
 		row := table.Row{l.id, age(time.Since(l.at)), l.attempts, cut(l.origin(), origin), cut(cmp.Or(l.headers[envelope.DeadError], "-"), wrong), cut(l.text(), rest-wrong)}
