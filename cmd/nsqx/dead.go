@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,6 +81,9 @@ func (c *lsCommand) Run(ctx context.Context, t *terminal, s *servers) error {
 		return write
 	}
 	t.note("%d of %d messages in %s/%s; each of the %d that were read has one more attempt", sc.matched, sc.depth(), c.Topic, sc.channel, sc.read)
+	if err != nil && sc.read > 0 {
+		return status{err, exitPart}
+	}
 	return cmp.Or(err, ctx.Err(), sc.failed)
 }
 
@@ -161,7 +163,10 @@ func (c *showCommand) Run(ctx context.Context, t *terminal, s *servers) error {
 	var found *letter
 	sc.match = func(l *letter) { found = l }
 	if err := sc.run(ctx); found == nil {
-		return cmp.Or(err, ctx.Err(), fmt.Errorf("no message %s in %s/%s: %d were read", c.ID, c.Topic, sc.channel, sc.read))
+		if err != nil {
+			t.report(err)
+		}
+		return cmp.Or(ctx.Err(), fmt.Errorf("no message %s in %s/%s: %d were read", c.ID, c.Topic, sc.channel, sc.read))
 	}
 	if c.JSON {
 		return t.printJSON(found.view())
@@ -227,7 +232,7 @@ func (c *purgeCommand) Run(ctx context.Context, t *terminal, s *servers) error {
 	err = sc.run(ctx)
 	t.note("%d messages were purged, of %d in %s/%s", sc.matched, sc.depth(), c.Topic, sc.channel)
 	if err = cmp.Or(write, err, ctx.Err(), sc.failed); err != nil && sc.matched > 0 {
-		return status{errors.Join(err), exitPart}
+		return status{err, exitPart}
 	}
 	return err
 }

@@ -131,9 +131,9 @@ func (s *scan) run(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// maxStale is how many takes in a row may bring only messages that were seen. One without any counts
-// as half of them: others have taken the rest.
-const maxStale = 20
+// maxStale is how many takes in a row may bring only messages that were seen, and maxEmpty how many may
+// bring none: then others have taken the rest.
+const maxStale, maxEmpty = 20, 5
 
 // nsqd reads one nsqd. What was given back returns, so it knows each message by its id.
 func (s *scan) nsqd(ctx context.Context, p place) (err error) {
@@ -179,12 +179,15 @@ func (s *scan) nsqd(ctx context.Context, p place) (err error) {
 		case err != nil:
 			return err
 		case got == 0:
-			stale += maxStale / 2
+			stale += maxStale / maxEmpty
 		case len(seen) == before:
 			stale++
 		default:
 			stale = 0
 		}
+	}
+	if n := depth - len(seen); n > 0 {
+		return part("nsqd %s: %d of %d messages did not come: others have them, or they are deferred", p.node.Addr, n, depth)
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ const (
 	windowSize  = 250      // messages that are held at a time
 	windowBytes = 64 << 20 // of these
 	windowTime  = 700 * time.Millisecond
-	windowQuiet = 300 * time.Millisecond // longer than nsqd keeps messages in its buffer
+	windowQuiet = 300 * time.Millisecond // after an arrival; longer than nsqd keeps messages in its buffer
 )
 
 // window holds messages of one channel at one nsqd for a moment: see take.
@@ -68,11 +68,11 @@ func (w *window) Refused(*conn.Conn, error) {}
 func (w *window) Yielded(*conn.Conn) {}
 
 // take asks for n messages, waits for them less than a second, and calls each for those that came,
-// which answers with the delivery. Those that come later are for the next take.
+// which may answer it; the rest is given back. Those that come later are for the next take.
 func (w *window) take(ctx context.Context, n int, each func(*handler.Delivery)) (got int, err error) {
 	n = min(n, windowSize, w.c.MaxRDY())
 	w.c.SetQuota(n)
-	deadline, quiet := time.After(windowTime), time.NewTimer(windowQuiet)
+	deadline, quiet := time.After(windowTime), time.NewTimer(windowTime)
 	for full := false; !full; {
 		select {
 		case <-w.arrived:

@@ -167,7 +167,7 @@ func TestDoctor(t *testing.T) {
 		"drift": {fault: func(p *patient) {
 			p.lies(`"clients":[]`, `"clients":[{"in_flight_count":3,"ready_count":1}]`)
 		}, checks: "in-flight-drift", text: "3 messages in flight"},
-		"a wrong clock": {fault: func(p *patient) { p.lies("", "") }, checks: "clock", text: "1h0m0s apart"},
+		"a wrong clock": {fault: func(p *patient) { p.lies("", "") }, checks: "clock", text: "Its clock is 1h0m"},
 		"the same broadcast address": {fault: func(p *patient) {
 			twin := func(o *nsqd.Options) {
 				o.BroadcastTCPPort, o.BroadcastHTTPPort = portOf(p.nsqds[0].Addr()), portOf(p.nsqds[0].HTTPAddr())
