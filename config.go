@@ -44,30 +44,46 @@ type sharedConfig struct {
 	override      *override.Nodes // nil outside of tests
 
 	given  map[string]bool // names of options
+	off    map[string]bool // names of options, and fields of conn.Config, that have no default
 	faults []error
 }
 
 func newSharedConfig() sharedConfig {
 	return sharedConfig{
 		discover: discover.Config{Interval: time.Minute, Max: 256},
-		logger:   slog.Default(), given: make(map[string]bool),
+		logger:   slog.Default(), given: make(map[string]bool), off: make(map[string]bool),
 	}
 }
 
 // consumerConfig holds the options of a consumer.
 type consumerConfig struct {
 	sharedConfig
-	consume consume.Config // validate adds the shared part
+	consume  consume.Config // validate adds the shared part
+	defaults []ConsumerOption
 
+	startTimeout    time.Duration
 	givesUp         string // the option that set consume.GiveUp
 	plainDeadLetter bool
 	batch           consume.Batch
 }
 
 func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerConfig {
+	c := bareConsumerConfig(topic, channel)
+	consumerOptions(opts).applyConsumer(c)
+	applyDefaults(&c.sharedConfig, c.defaults, func(o ConsumerOption) *sharedConfig {
+		probe := bareConsumerConfig(topic, channel)
+		o.applyConsumer(probe)
+		return &probe.sharedConfig
+	}, func(o ConsumerOption) { o.applyConsumer(c) })
+	return c
+}
+
+// bareConsumerConfig returns the configuration of a consumer without options.
+func bareConsumerConfig(topic, channel string) *consumerConfig {
 	backoff := flow.Backoff(defaultBackoff)
-	c := &consumerConfig{
+	return &consumerConfig{
 		sharedConfig: newSharedConfig(),
+		startTimeout: 10 * time.Second,
 		consume: consume.Config{
 			Sub:              conn.Subscription{Topic: topic, Channel: channel},
 			Concurrency:      defaultConcurrency,
@@ -78,8 +94,6 @@ func newConsumerConfig(topic, channel string, opts []ConsumerOption) *consumerCo
 			ShutdownTimeout:  20 * time.Second,
 		},
 	}
-	WithConsumerOptions(opts...).applyConsumer(c)
-	return c
 }
 
 // checkHandler checks the codec and the handler.
@@ -192,7 +206,7 @@ func (c *consumerConfig) validateGiveUp() {
 
 // validateShared checks the sources of nsqds, and applies the override of a test.
 func (c *sharedConfig) validateShared() {
-	if !c.given["WithNSQD"] && !c.discovers() && (c.override == nil || c.override.Keep) {
+	if !c.sourced() && (c.override == nil || c.override.Keep) {
 		c.fault("WithNSQD", "or WithLookupd or WithDiscoverer is needed, to say where the nsqds are")
 	}
 	for _, addr := range c.nsqds {
@@ -210,6 +224,9 @@ func (c *sharedConfig) validateShared() {
 	if c.given["WithNSQDFilter"] && !c.discovers() {
 		c.fault("WithNSQDFilter", "needs WithLookupd or WithDiscoverer: the addresses of WithNSQD are not filtered")
 	}
+	if c.given["WithAddressRewrite"] && !c.discovers() {
+		c.fault("WithAddressRewrite", "needs WithLookupd or WithDiscoverer: the addresses of WithNSQD are dialled as they are")
+	}
 	for _, option := range []string{"WithLookupInterval", "WithMaxNSQDs"} {
 		if c.given[option] && !c.discovers() && c.override == nil {
 			c.fault(option, "needs WithLookupd or WithDiscoverer: it does not apply to the addresses of WithNSQD")
@@ -226,6 +243,11 @@ func (c *sharedConfig) validateShared() {
 
 // discovers reports whether an option names a source of nsqds, even a faulty one.
 func (c *sharedConfig) discovers() bool { return c.given["WithLookupd"] || c.given["WithDiscoverer"] }
+
+// sourced reports whether an option names an nsqd or a source of nsqds, even a faulty one.
+func (c *sharedConfig) sourced() bool {
+	return len(c.nsqds)+len(c.lookupds) > 0 || c.given["WithDiscoverer"]
+}
 
 // makeLookupds makes a client for each nsqlookupd.
 func (c *sharedConfig) makeLookupds() {
@@ -254,7 +276,7 @@ func (c *sharedConfig) applyOverride() {
 		return
 	}
 	c.nsqds = slices.Clone(c.override.Addrs)
-	c.discover.Lookupds, c.discover.Sources, c.discover.Filter = nil, nil, nil
+	c.discover.Lookupds, c.discover.Sources, c.discover.Filter, c.discover.Rewrite = nil, nil, nil, nil
 	c.lookupds, c.lookupdClient.HTTPClient = c.override.Lookupds, c.override.Client
 	c.makeLookupds()
 	if len(c.nsqds) == 0 && len(c.lookupds) == 0 {
@@ -264,13 +286,6 @@ func (c *sharedConfig) applyOverride() {
 		if slices.Contains(c.nsqds[:i], addr) {
 			c.fault("nsqxtest.Option", "got two servers with the address "+addr+"; make them with NewServers, or WithAddr")
 		}
-	}
-}
-
-// atLeastOne adds a fault if an option has no address.
-func (c *sharedConfig) atLeastOne(option string, n int, example string) {
-	if n == 0 {
-		c.fault(option, "names none, want at least one address, such as "+example)
 	}
 }
 

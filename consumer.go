@@ -3,6 +3,7 @@ package nsqx
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
@@ -47,7 +48,11 @@ import (
 // have seen some, as many as its delay takes at most. Nor does a run give a message up for
 // MaxAttempts, or by the retry policy, that was such a probe, or while all of the last 10 results have
 // failed.
-type Consumer[T any] struct{ c *consume.Consumer }
+type Consumer[T any] struct {
+	c              *consume.Consumer
+	topic, channel string
+	start          time.Duration // see WithStartTimeout
+}
 
 // NewConsumer returns a consumer of a channel of a topic. c decodes each message, fn handles it. No
 // connection is made before [Consumer.Run].
@@ -75,7 +80,7 @@ type Consumer[T any] struct{ c *consume.Consumer }
 //	envelopes              recognised, removed               WithoutEnvelopes
 //	message timeout        the server's                      WithMessageTimeout
 //	longest requeue delay  1 h                               WithMaxRequeueDelay
-//	shutdown               20 s                              WithShutdownTimeout
+//	start, shutdown        10 s, 20 s                        WithStartTimeout, WithShutdownTimeout
 //	nsqlookupds            polled every 60 s ± 20 %          WithLookupInterval, WithLookupdClient
 //	discovered nsqds       256 at most, all of them          WithMaxNSQDs, WithNSQDFilter
 //	topic and channel      registered at nsqlookupds         WithoutRegistration
@@ -91,7 +96,7 @@ func NewConsumer[T any](topic, channel string, c codec.Codec[T], fn handler.Func
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return newConsumer[T]("WithMiddleware", func() *consume.Consumer { return consume.New(cfg.consume, handler.Typed(c, fn)) })
+	return newConsumer[T](cfg, "WithMiddleware", func() *consume.Consumer { return consume.New(cfg.consume, handler.Typed(c, fn)) })
 }
 
 // NewBatchConsumer returns a consumer whose handler takes several messages at a time: see
@@ -116,16 +121,16 @@ func NewBatchConsumer[T any](topic, channel string, c codec.Codec[T], fn handler
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return newConsumer[T]("WithBatchMiddleware", func() *consume.Consumer { return consume.NewBatch(cfg.consume, handler.TypedBatch(c, fn)) })
+	return newConsumer[T](cfg, "WithBatchMiddleware", func() *consume.Consumer { return consume.NewBatch(cfg.consume, handler.TypedBatch(c, fn)) })
 }
 
 // newConsumer makes a consumer by make, which calls the user's middleware to wrap the handler.
-func newConsumer[T any](option string, make func() *consume.Consumer) (*Consumer[T], error) {
+func newConsumer[T any](cfg *consumerConfig, option string, make func() *consume.Consumer) (*Consumer[T], error) {
 	c, err := build(option, make)
 	if err != nil {
 		return nil, err
 	}
-	return &Consumer[T]{c}, nil
+	return &Consumer[T]{c: c, topic: cfg.consume.Sub.Topic, channel: cfg.consume.Sub.Channel, start: cfg.startTimeout}, nil
 }
 
 // Run connects to every configured or discovered nsqd, redials those that are down, and handles
@@ -142,6 +147,28 @@ func newConsumer[T any](option string, make func() *consume.Consumer) (*Consumer
 //
 // A second Run returns [ErrAlreadyRun]. A handler must not wait for Run, but may cancel ctx.
 func (c *Consumer[T]) Run(ctx context.Context) error { return c.c.Run(guard.Context(ctx)) }
+
+// Start is Run in the background, for frameworks with hooks for start and stop. ctx is that of Run:
+// its end starts the shutdown, so it must not be one that ends after the start.
+//
+// It returns nil when an nsqd is subscribed, or when the topic does not exist yet. Otherwise the
+// consumer has been stopped, and the error is [ErrNoNSQD] with the reasons: at once if no nsqd will
+// ever accept the consumer, because of TLS, AUTH, compression, a setting or a name; after
+// [WithStartTimeout] if none could be reached. If ctx ends before, it is the cause of that. A second
+// Start returns [ErrAlreadyRun].
+func (c *Consumer[T]) Start(ctx context.Context) error { return c.c.Start(guard.Context(ctx), c.start) }
+
+// Stop starts the shutdown of a consumer that [Consumer.Start] has started, and waits until it is
+// over: see [Consumer.Run] for the time that it takes. It returns what Run returns. If ctx ends
+// before, the shutdown continues, and Stop returns the cause of the end. Without a Start it returns
+// [ErrNotRunning].
+func (c *Consumer[T]) Stop(ctx context.Context) error { return c.c.Stop(guard.Context(ctx)) }
+
+// Wait waits until a consumer that [Consumer.Start] has started has ended, for whatever reason, and
+// returns what Run returns. Without a Start it returns [ErrNotRunning].
+func (c *Consumer[T]) Wait() error { return c.c.Wait() }
+
+func (c *Consumer[T]) name() string { return "consumer " + c.topic + "/" + c.channel }
 
 // Process runs a message through the consumer's chain without a connection, for tests, and returns
 // what nsqd would hear. Dead letters are published. ctx is the handler's; m.Context() is that of

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/consume"
+	"github.com/nsqx/nsqx/internal/lifecycle"
+	"github.com/nsqx/nsqx/internal/wire"
 	"github.com/nsqx/nsqx/observe"
 )
 
@@ -37,8 +39,19 @@ var (
 	ErrStuck      = observe.ErrStuck      // every handler has outlived its message
 )
 
-// ErrAlreadyRun is returned by the second Run of a consumer.
+// ErrAlreadyRun is returned by the second Run or Start of a consumer, and the second Run of a
+// producer or publisher.
 var ErrAlreadyRun = consume.ErrAlreadyRun
+
+// ErrEnded is returned by [Run] if a service returned nil before it was told to end.
+var ErrEnded = lifecycle.ErrEnded
+
+// CheckTopic returns an error that says what is wrong unless name is the name of a topic: 1 to 64
+// characters of a-z, A-Z, 0-9, '.', '_' and '-', of which the last ten may be "#ephemeral".
+func CheckTopic(name string) error { return wire.CheckTopic(name) }
+
+// CheckChannel is [CheckTopic] for the name of a channel, which has the same rules.
+func CheckChannel(name string) error { return wire.CheckChannel(name) }
 
 // ErrNoTopic is the Err of an [observe.LookupEvent] if no nsqd known to the nsqlookupd has the
 // topic. The first message creates it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func ExampleRun() {
 	fmt.Println(orders.Run(ctx))
 	// Output:
 	// <nil>
-	// nsqx: the consumer runs already, or has run: make a new one
+	// nsqx: the service runs already, or has run: make a new one
 }
 
 // The dead letter is published and confirmed before nsqd hears the FIN.
@@ -252,3 +253,22 @@ func (runT) Helper()                           {}
 func (runT) Cleanup(func())                    {}
 func (runT) Errorf(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 func (runT) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+// An HTTP server as a service: requests that are under way have ended before the producers that they
+// use are closed.
+func ExampleServiceFunc() {
+	server := &http.Server{Addr: "127.0.0.1:0", Handler: http.NotFoundHandler()}
+	api := nsqx.ServiceFunc(func(ctx context.Context) error {
+		down := make(chan error, 1)
+		stop := context.AfterFunc(ctx, func() { down <- server.Shutdown(context.WithoutCancel(ctx)) })
+		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+			stop()
+			return err
+		}
+		return <-down
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	fmt.Println(nsqx.Run(ctx, api))
+	// Output: <nil>
+}

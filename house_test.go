@@ -27,17 +27,16 @@ var floors = [][]string{
 	{"middleware", "internal/guard"},
 	{"conn"},
 	{"observe", "internal/override"},
-	{"internal/notify", "internal/pool", "internal/redrive"},
+	{"internal/lifecycle", "internal/notify", "internal/pool", "internal/redrive"},
 	{"internal/redial", "internal/discover", "internal/control"},
 	{"internal/publish"},
 	{"internal/consume"},
 	{"."},
-	{"nsqxtest", "otel", "internal/check", "internal/fake", "internal/test"},
+	{"nsqxhttp", "nsqxtest", "otel", "settings", "internal/check", "internal/fake", "internal/test"},
 }
 
 // foreign are the imports of other modules, by package.
 var foreign = map[string][]string{
-	".":                {"golang.org/x/sync/errgroup"},
 	"conn":             {"github.com/klauspost/compress/flate", "github.com/klauspost/compress/s2"},
 	"internal/fake":    {"github.com/klauspost/compress/s2", "github.com/klauspost/compress/snappy"},
 	"internal/publish": {"github.com/google/uuid"},

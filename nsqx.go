@@ -6,7 +6,8 @@
 //
 // # When to use what
 //
-//   - [NewConsumer] consumes one channel of one topic. [Run] runs several consumers together.
+//   - [NewConsumer] consumes one channel of one topic. [Run] runs consumers, producers and servers
+//     together, and ends them in order; [Consumer.Start] and [Consumer.Stop] are for other frameworks.
 //   - [NewProducer] publishes to one topic. Producers of several topics share the connections of a
 //     [NewPublisher] with [WithPublisher].
 //   - [Redrive] sends dead letters back to the topics that they come from.
@@ -22,7 +23,8 @@
 //  3. Cancelling the context of Run starts the shutdown. Running handlers may finish; messages that
 //     no handler has started are requeued. Run returns nil if every message was answered.
 //  4. The error of a publish is exactly one of [ErrRejected], [ErrNotSent] and [ErrUnconfirmed], so
-//     a caller knows whether to publish again. A [Producer] and a [Publisher] must be closed.
+//     a caller knows whether to publish again. A [Producer] and a [Publisher] must be closed, or
+//     given to Run.
 //  5. Constructors report all faults of their arguments together. A consumer connects when Run is
 //     called, and redials for as long as it runs: nsqd may start after the service. A nil context is
 //     [context.Background].
@@ -80,6 +82,8 @@
 //   - otel (package nsqotel) is OpenTelemetry: a [Telemetry] for traces and metrics.
 //   - envelope puts headers into a body, for services that use another client.
 //   - conn is one connection to one nsqd; [conn.Config] has TLS, AUTH, compression and timeouts.
+//   - settings makes options of URLs, of the environment and of flags.
+//   - nsqxhttp answers probes and shows statistics over HTTP.
 //   - nsqxtest tests services without a network: it has an nsqd in memory.
 package nsqx
 
@@ -87,10 +91,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"golang.org/x/sync/errgroup"
+	"log/slog"
+	"reflect"
+	"runtime"
+	"slices"
+	"time"
 
 	"github.com/nsqx/nsqx/internal/guard"
+	"github.com/nsqx/nsqx/internal/lifecycle"
 	"github.com/nsqx/nsqx/internal/version"
 )
 
@@ -99,34 +107,106 @@ import (
 // package nsqotel.
 const Version = version.Version
 
-// Service is what [Run] runs. Every [Consumer] is a Service.
+// Service is what [Run] runs: a [Consumer], a [Producer], a [Publisher], a [ServiceFunc], or anything
+// else with this method.
 type Service interface {
 	// Run works until ctx is cancelled, shuts down, and returns nil. Otherwise it returns the
 	// reason of its failure.
 	Run(ctx context.Context) error
 }
 
-// Run runs services until ctx is cancelled, and waits for all of them. If a service returns an
-// error, or returns before ctx is cancelled, Run stops the others. It returns their errors, joined.
+// ServiceFunc makes a [Service] of a function, such as one that runs an HTTP server: see the example.
+type ServiceFunc func(ctx context.Context) error
+
+// Run calls f.
+func (f ServiceFunc) Run(ctx context.Context) error { return f(ctx) }
+
+// Run runs services until ctx is cancelled, and then ends them in order, so that no handler and no
+// request finds its producer closed: first all others, then producers, then publishers. Services of
+// one kind end together. Cancelling ctx again changes nothing; what a second signal does is up to
+// the caller.
+//
+// If a service returns before ctx is cancelled, or panics, Run ends the others in the same way. It
+// returns the errors of all, joined: [ErrEnded] of one that returned nil too early, and
+// [ErrAlreadyRun] of one that is given twice or has run before.
+//
+// [WithGrace] limits the time of the end. A consumer's [WithShutdownTimeout] and a producer's
+// [WithCloseTimeout] are shortened to fit into it. Services that have not returned by then are left
+// behind, and named by a [*GraceError]. What the end waits for is logged after a second, and then
+// each 5 s.
 func Run(ctx context.Context, services ...Service) error {
+	group, logger := lifecycle.Group{Grace: 25 * time.Second}, slog.Default()
+	var faults []error
 	for i, s := range services {
-		if s == nil {
-			return fmt.Errorf("nsqx: Run: service %d of %d is nil", i+1, len(services))
+		if o, ok := s.(runOption); ok {
+			faults = append(faults, o(&group.Grace, &logger))
+			continue
 		}
+		switch v := reflect.ValueOf(s); {
+		case s == nil, (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil():
+			faults = append(faults, fmt.Errorf("nsqx: Run: service %d of %d is nil", i+1, len(services)))
+			continue
+		case v.Kind() == reflect.Pointer && v.Type().Elem().Size() > 0 && // which can be compared
+			slices.ContainsFunc(services[:i], func(o Service) bool { return reflect.TypeOf(o) == v.Type() && o == s }):
+			faults = append(faults, fmt.Errorf("nsqx: Run: service %d of %d, %s, is given twice: %w", i+1, len(services), nameOf(s), ErrAlreadyRun))
+		}
+		group.Services = append(group.Services, lifecycle.Service{Name: nameOf(s), Phase: phaseOf(s), Run: s.Run})
 	}
-	group, ctx := errgroup.WithContext(guard.Context(ctx))
-	errs := make([]error, len(services))
-	for i, s := range services {
-		group.Go(func() error {
-			errs[i] = s.Run(ctx)
-			if errs[i] == nil && ctx.Err() == nil {
-				return errStopped // stops the others; Run does not return it
-			}
-			return errs[i]
-		})
+	if err := errors.Join(faults...); err != nil {
+		return err
 	}
-	_ = group.Wait() // errs has every error
-	return errors.Join(errs...)
+	group.Log = guard.Logger(logger)
+	return group.Run(guard.Context(ctx))
 }
 
-var errStopped = errors.New("nsqx: a service stopped")
+// runOption is an option of Run, which stands among the services.
+type runOption func(*time.Duration, **slog.Logger) error
+
+// Run waits for the end of ctx: an option does nothing elsewhere.
+func (o runOption) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// WithGrace limits, among the services of [Run], the time that they have to end: 1 ms to 24 h.
+// Defaults to 25 s, since Kubernetes kills a pod after 30 s.
+func WithGrace(d time.Duration) Service {
+	return runOption(func(grace *time.Duration, _ **slog.Logger) error {
+		if d < time.Millisecond || d > 24*time.Hour {
+			return &OptionError{Option: "WithGrace", Reason: fmt.Sprintf("is %v, want 1ms to 24h0m0s", d)}
+		}
+		*grace = d
+		return nil
+	})
+}
+
+// WithRunLogger sets, among the services of [Run], the logger that is told what the end waits for.
+// Defaults to slog.Default().
+func WithRunLogger(l *slog.Logger) Service {
+	return runOption(func(_ *time.Duration, logger **slog.Logger) error {
+		if l == nil {
+			return &OptionError{Option: "WithRunLogger", Reason: "got nil; leave it out for slog.Default(), or use slog.New(slog.DiscardHandler)"}
+		}
+		*logger = l
+		return nil
+	})
+}
+
+// phaseOf returns when a service ends: those that publish end before what they publish with.
+func phaseOf(s Service) int {
+	if s, ok := s.(interface{ phase() int }); ok {
+		return s.phase()
+	}
+	return 0
+}
+
+// nameOf names a service in errors and in the log.
+func nameOf(s Service) string {
+	switch s := s.(type) {
+	case interface{ name() string }:
+		return s.name()
+	case ServiceFunc:
+		return runtime.FuncForPC(reflect.ValueOf(s).Pointer()).Name()
+	}
+	return fmt.Sprintf("%T", s)
+}

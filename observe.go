@@ -17,6 +17,7 @@ type (
 	PublisherStats = observe.PublisherStats // see [Publisher.Stats]
 	ShutdownError  = observe.ShutdownError  // see [Consumer.Run]
 	CloseError     = observe.CloseError     // see [Publisher.Shutdown]
+	GraceError     = observe.GraceError     // see [Run]
 )
 
 // guardedTelemetry is telemetry that neither ends nor holds up the service that it observes.

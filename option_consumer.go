@@ -9,13 +9,13 @@ import (
 )
 
 // WithMessageTimeout sets how long nsqd waits for an answer before it delivers a message to another
-// consumer: 1 s to 15 min in whole milliseconds, at most the server's --max-msg-timeout. Defaults
-// to the server's --msg-timeout (60 s).
+// consumer: 1 s to 24 h in whole milliseconds. An nsqd refuses a connection that asks for more than its
+// --max-msg-timeout (15 min by default). Defaults to the server's --msg-timeout (60 s).
 func WithMessageTimeout(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMessageTimeout")
-		if d < time.Second || d > 15*time.Minute || d%time.Millisecond != 0 {
-			c.fault("WithMessageTimeout", fmt.Sprintf("is %v, want 1s to 15m0s in whole milliseconds", d))
+		if d < time.Second || d > 24*time.Hour || d%time.Millisecond != 0 {
+			c.fault("WithMessageTimeout", fmt.Sprintf("is %v, want 1s to 24h0m0s in whole milliseconds", d))
 			return
 		}
 		c.consume.Sub.MessageTimeout = d
@@ -151,9 +151,29 @@ func WithMaxRequeueDelay(d time.Duration) ConsumerOption {
 	})
 }
 
+// WithPprofLabels labels the goroutines of handlers, and their contexts, with topic and channel for
+// package runtime/pprof: profiles then tell which consumer uses the CPU. Defaults to off.
+func WithPprofLabels() ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithPprofLabels")
+		c.consume.PprofLabels = true
+	})
+}
+
+// WithStartTimeout sets how long [Consumer.Start] waits for an nsqd: 1 ms to 1 h. Defaults to 10 s.
+func WithStartTimeout(d time.Duration) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithStartTimeout")
+		if d < time.Millisecond || d > time.Hour {
+			c.fault("WithStartTimeout", fmt.Sprintf("is %v, want 1ms to 1h0m0s", d))
+		}
+		c.startTimeout = d
+	})
+}
+
 // WithShutdownTimeout sets how long running handlers may continue after the ctx of Run is
 // cancelled, before their contexts end. With 0 all messages are requeued at once. Run returns at
-// most two seconds later. Defaults to 20 s.
+// most two seconds later. [Run] shortens it if [WithGrace] requires that. Defaults to 20 s.
 func WithShutdownTimeout(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithShutdownTimeout")

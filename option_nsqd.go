@@ -3,15 +3,17 @@ package nsqx
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
+	"github.com/nsqx/nsqx/internal/discover"
 	"github.com/nsqx/nsqx/internal/override"
 )
 
 // WithNSQD sets addresses of nsqds, as "host:port" or "unix:///path". Names are resolved at each
-// dial; duplicates are ignored. [WithLookupd] and [WithDiscoverer] add to them; one of the three is
-// required.
+// dial; duplicates are ignored. [WithLookupd] and [WithDiscoverer] add to them; one of the three must
+// name something. So WithNSQD(addrs...) with no address is not an error beside another source.
 //
 // Wherever an address comes from, it is dialled, filtered, logged and shown in Stats in one form: the
 // host in lower case or as the shortest form of its IP address, IPv4 inside of IPv6 as IPv4, the port
@@ -20,7 +22,6 @@ func WithNSQD(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithNSQD")
 		c.nsqds = append(c.nsqds, addrs...)
-		c.atLeastOne("WithNSQD", len(addrs), "127.0.0.1:4150")
 	})
 }
 
@@ -39,7 +40,6 @@ func WithLookupd(addrs ...string) Option {
 	return sharedOption(func(c *sharedConfig) {
 		c.once("WithLookupd")
 		c.lookupds = append(c.lookupds, addrs...)
-		c.atLeastOne("WithLookupd", len(addrs), "127.0.0.1:4161")
 	})
 }
 
@@ -62,9 +62,15 @@ func WithoutRegistration() ConsumerOption {
 func WithDiscoverer(discoverers ...Discoverer) Option {
 	return sharedOption(func(c *sharedConfig) {
 		if len(discoverers) == 1 {
-			if nodes, ok := discoverers[0].(*override.Nodes); ok { // only nsqxtest can make one
+			switch d := discoverers[0].(type) {
+			case *override.Nodes: // only nsqxtest can make one
 				c.once("nsqxtest.Option")
-				c.override = nodes
+				c.override = d
+				return
+			case *override.Off: // only settings can make one
+				for _, name := range d.Names {
+					c.off[name] = true
+				}
 				return
 			}
 		}
@@ -77,8 +83,36 @@ func WithDiscoverer(discoverers ...Discoverer) Option {
 				c.fault("WithDiscoverer", "got nil")
 				return
 			}
+			if err := validate(d); err != nil {
+				c.fault("WithDiscoverer", "got a faulty one: "+err.Error())
+			}
 			c.discover.Sources = append(c.discover.Sources, d)
 		}
+	})
+}
+
+// DNSDiscoverer finds nsqds by DNS, which it asks at each [WithLookupInterval]: the addresses of
+// "host:port", such as a headless service of Kubernetes, or the SRV records of a name without a port,
+// such as "_nsqd._tcp.example.com". All of them are used for every topic. A nil resolver means
+// [net.DefaultResolver]. A faulty name is an error of the constructor that gets the discoverer.
+func DNSDiscoverer(name string, resolver *net.Resolver) Discoverer {
+	if resolver == nil {
+		resolver = net.DefaultResolver
+	}
+	return &discover.DNS{Name: name, Resolver: resolver}
+}
+
+// WithAddressRewrite changes addresses from [WithLookupd] and [WithDiscoverer] before they are
+// filtered and dialled, such as broadcast addresses that do not resolve here. addr has the form that is
+// dialled: see [WithNSQD]. What rewrite returns must have it as well, else the address is not used and
+// the poll is reported. rewrite is called concurrently and must not block. Defaults to none.
+func WithAddressRewrite(rewrite func(addr string) string) Option {
+	return sharedOption(func(c *sharedConfig) {
+		c.once("WithAddressRewrite")
+		if rewrite == nil {
+			c.fault("WithAddressRewrite", "got nil")
+		}
+		c.discover.Rewrite = rewrite
 	})
 }
 

@@ -20,6 +20,7 @@ func (o producerOption) applyProducer(c *producerConfig) { o(c) }
 // producerConfig holds the options of a producer or publisher.
 type producerConfig struct {
 	sharedConfig
+	defaults     []ProducerOption
 	publisher    *Publisher
 	middleware   []handler.SendMiddleware
 	envelope     bool
@@ -31,13 +32,23 @@ type producerConfig struct {
 }
 
 func newProducerConfig(opts []ProducerOption) *producerConfig {
-	c := &producerConfig{
+	c := bareProducerConfig()
+	producerOptions(opts).applyProducer(c)
+	applyDefaults(&c.sharedConfig, c.defaults, func(o ProducerOption) *sharedConfig {
+		probe := bareProducerConfig()
+		o.applyProducer(probe)
+		return &probe.sharedConfig
+	}, func(o ProducerOption) { o.applyProducer(c) })
+	return c
+}
+
+// bareProducerConfig returns the configuration of a producer without options.
+func bareProducerConfig() *producerConfig {
+	return &producerConfig{
 		sharedConfig: newSharedConfig(),
 		waitTimeout:  10 * time.Second,
 		closeTimeout: 10 * time.Second,
 	}
-	WithProducerOptions(opts...).applyProducer(c)
-	return c
 }
 
 // ofProducer are the options that may be combined with WithPublisher. The others belong to the
@@ -68,14 +79,27 @@ func (c *producerConfig) validate() error {
 }
 
 // WithProducerOptions combines options that producers share.
-func WithProducerOptions(opts ...ProducerOption) ProducerOption {
-	return producerOption(func(c *producerConfig) {
-		for _, o := range opts {
-			if o != nil {
-				o.applyProducer(c)
-			}
+func WithProducerOptions(opts ...ProducerOption) ProducerOption { return producerOptions(opts) }
+
+// WithProducerDefaults is [WithDefaults] for producers and publishers. Beside [WithPublisher] those of
+// a publisher are ignored.
+func WithProducerDefaults(opts ...ProducerOption) ProducerOption { return producerDefaults(opts) }
+
+type (
+	producerOptions  []ProducerOption
+	producerDefaults []ProducerOption
+)
+
+func (o producerOptions) applyProducer(c *producerConfig) {
+	for _, o := range o {
+		if o != nil {
+			o.applyProducer(c)
 		}
-	})
+	}
+}
+
+func (o producerDefaults) applyProducer(c *producerConfig) {
+	c.defaults = append(c.defaults, flatten([]ProducerOption(o))...)
 }
 
 // WithPublisher makes a producer publish through p, which other producers may share. Only

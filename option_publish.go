@@ -81,6 +81,7 @@ func (o publishOption) applyPublish(c *publishConfig) { o(c) }
 
 // publishConfig holds the options of one publish.
 type publishConfig struct {
+	topic   string
 	ctx     context.Context
 	headers []header
 	delay   time.Duration
@@ -130,18 +131,22 @@ func (c *publishConfig) at(t time.Time) {
 }
 
 // withOptions applies the options of a publish to its ctx and delay.
-func withOptions(ctx context.Context, delay time.Duration, opts []PublishOption) publishConfig {
+func withOptions(ctx context.Context, topic string, delay time.Duration, opts []PublishOption) publishConfig {
 	ctx = guard.Context(ctx)
 	if len(opts) == 0 {
-		return publishConfig{ctx: ctx, delay: delay}
+		return publishConfig{ctx: ctx, topic: topic, delay: delay}
 	}
-	c := publishConfig{ctx: ctx, delay: delay}
+	c := publishConfig{ctx: ctx, topic: topic, delay: delay}
 	for _, o := range opts {
 		if o != nil {
 			o.applyPublish(&c)
 		}
 	}
 	return c
+}
+
+func (c *publishConfig) notSent(why error) error {
+	return &PublishError{Kind: ErrNotSent, Topic: c.topic, Err: why}
 }
 
 // schedule sets the delay of a publish, and the headers that say when its messages may be handled.

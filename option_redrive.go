@@ -20,7 +20,8 @@ type redriveOption func(*redriveConfig)
 
 func (o redriveOption) applyRedrive(c *redriveConfig) { o(c) }
 
-func (o sharedOption) applyRedrive(c *redriveConfig) { c.shared = append(c.shared, o) }
+func (o sharedOption) applyRedrive(c *redriveConfig)  { c.shared = append(c.shared, o) }
+func (o sharedOptions) applyRedrive(c *redriveConfig) { c.shared = append(c.shared, o) }
 
 type redriveConfig struct {
 	sharedConfig

@@ -36,6 +36,7 @@ type Producer[T any] struct {
 	ttl      time.Duration  // 0: none
 
 	buffers sync.Pool // of *[]byte: payloads
+	ran     atomic.Bool
 	closed  atomic.Bool
 	async   publish.Tracker
 	end     publish.Ending
@@ -82,7 +83,7 @@ func NewProducer[T any](topic string, c codec.Codec[T], opts ...ProducerOption) 
 
 // Publish publishes v, and returns nil when an nsqd has confirmed it.
 func (p *Producer[T]) Publish(ctx context.Context, v T, opts ...PublishOption) error {
-	return p.publish(withOptions(ctx, 0, opts), v)
+	return p.publish(withOptions(ctx, p.topic, 0, opts), v)
 }
 
 // PublishAt is Publish for a message that no handler gets before t, by the clock of the consumer's
@@ -97,13 +98,13 @@ func (p *Producer[T]) Publish(ctx context.Context, v T, opts ...PublishOption) e
 //
 // Without an envelope the delay is at most MaxDelay of [conn.Config], and only nsqd knows of it.
 func (p *Producer[T]) PublishAt(ctx context.Context, t time.Time, v T, opts ...PublishOption) error {
-	return p.publish(withOptions(ctx, 0, append([]PublishOption{At(t)}, opts...)), v)
+	return p.publish(withOptions(ctx, p.topic, 0, append([]PublishOption{At(t)}, opts...)), v)
 }
 
 // PublishAfter is [Producer.PublishAt] for a delay from now, which nsqd rounds up to milliseconds. A
 // negative delay is an [ErrRejected].
 func (p *Producer[T]) PublishAfter(ctx context.Context, delay time.Duration, v T, opts ...PublishOption) error {
-	return p.publish(withOptions(ctx, delay, opts), v)
+	return p.publish(withOptions(ctx, p.topic, delay, opts), v)
 }
 
 // outgoing is an Outgoing and its only message, in one allocation.
@@ -117,22 +118,22 @@ func (p *Producer[T]) publish(c publishConfig, v T) error {
 	defer p.buffers.Put(buf)
 	body, err := p.encode((*buf)[:0], v)
 	if err != nil {
-		return p.pub.p.Router.Reject(1, p.topic, err)
+		return p.pub.p.Router.Reject(1, c.topic, err)
 	}
 	*buf = body
 	if p.closed.Load() {
-		return p.notSent(publish.ErrClosed)
+		return c.notSent(publish.ErrClosed)
 	}
 	out, err := p.outgoing(c, v, body)
 	if err != nil {
-		return p.pub.p.Router.Reject(1, p.topic, err)
+		return p.pub.p.Router.Reject(1, c.topic, err)
 	}
 	return p.pub.p.Through(c.ctx, p.send, out)
 }
 
 func (p *Producer[T]) outgoing(c publishConfig, v T, body []byte) (*handler.Outgoing, error) {
 	out := new(outgoing)
-	out.Topic, out.Messages = p.topic, out.room[:]
+	out.Topic, out.Messages = c.topic, out.room[:]
 	out.room[0].Body = body
 	if err := p.schedule(&out.Outgoing, c); err != nil {
 		return nil, err
@@ -144,14 +145,14 @@ func (p *Producer[T]) outgoing(c publishConfig, v T, body []byte) (*handler.Outg
 // are confirmed. If err is an [ErrUnconfirmed], some of the others are unconfirmed; those of later
 // commands were not sent. If a value cannot be encoded, none is sent.
 func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...PublishOption) (n int, err error) {
-	return p.publishAll(withOptions(ctx, 0, opts), values)
+	return p.publishAll(withOptions(ctx, p.topic, 0, opts), values)
 }
 
 // PublishAllAfter is PublishAll for messages that no handler gets before a delay has passed: see
 // [Producer.PublishAfter]. An MPUB has no delay of nsqd's, so each channel gets the messages at once,
 // and gives them back unhandled. More than one value requires [WithEnvelope].
 func (p *Producer[T]) PublishAllAfter(ctx context.Context, delay time.Duration, values []T, opts ...PublishOption) (n int, err error) {
-	return p.publishAll(withOptions(ctx, delay, opts), values)
+	return p.publishAll(withOptions(ctx, p.topic, delay, opts), values)
 }
 
 func (p *Producer[T]) publishAll(c publishConfig, values []T) (n int, err error) {
@@ -159,19 +160,19 @@ func (p *Producer[T]) publishAll(c publishConfig, values []T) (n int, err error)
 		return 0, nil
 	}
 	if p.closed.Load() {
-		return 0, p.notSent(publish.ErrClosed)
+		return 0, c.notSent(publish.ErrClosed)
 	}
 	var all []byte
 	ends := make([]int, len(values))
 	for i, v := range values {
 		if all, err = p.encode(all, v); err != nil {
-			return 0, p.pub.p.Router.Reject(len(values), p.topic, err)
+			return 0, p.pub.p.Router.Reject(len(values), c.topic, err)
 		}
 		if ends[i] = len(all); i == 0 { // assume that the others are as large
 			all = slices.Grow(all, min(len(all)*(len(values)-1), 4<<20))
 		}
 	}
-	out, start := &handler.Outgoing{Topic: p.topic, Messages: make([]handler.OutgoingMessage, len(values))}, 0
+	out, start := &handler.Outgoing{Topic: c.topic, Messages: make([]handler.OutgoingMessage, len(values))}, 0
 	err = cmp.Or(p.schedule(out, c), oneID(c.headers, len(values)))
 	for i := 0; i < len(values) && err == nil; i++ {
 		m := &out.Messages[i]
@@ -179,7 +180,7 @@ func (p *Producer[T]) publishAll(c publishConfig, values []T) (n int, err error)
 		err = p.describe(&m.Headers, c.headers, values[i])
 	}
 	if err != nil {
-		return 0, p.pub.p.Router.Reject(len(values), p.topic, err)
+		return 0, p.pub.p.Router.Reject(len(values), c.topic, err)
 	}
 	err = p.pub.p.Through(c.ctx, p.send, out)
 	if err == nil {
@@ -196,8 +197,10 @@ func (p *Producer[T]) publishAll(c publishConfig, values []T) (n int, err error)
 // error, and does not call done, if ctx ends first, the producer is closed, or v cannot be encoded.
 // done may be nil. The order of messages is not defined.
 func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), opts ...PublishOption) error {
-	c := withOptions(ctx, 0, opts)
-	ctx = c.ctx
+	return p.publishAsync(withOptions(ctx, p.topic, 0, opts), v, done)
+}
+
+func (p *Producer[T]) publishAsync(c publishConfig, v T, done func(error)) error {
 	buf := p.buffer()
 	body, err := p.encode((*buf)[:0], v)
 	var out *handler.Outgoing
@@ -206,9 +209,9 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 		out, err = p.outgoing(c, v, body)
 	}
 	if err != nil {
-		err = p.pub.p.Router.Reject(1, p.topic, err)
+		err = p.pub.p.Router.Reject(1, c.topic, err)
 	} else {
-		err = p.slot(ctx)
+		err = p.slot(c)
 	}
 	if err != nil {
 		p.buffers.Put(buf)
@@ -225,7 +228,7 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 	if !ok {
 		<-p.slots
 		p.buffers.Put(buf)
-		return p.notSent(publish.ErrClosed)
+		return c.notSent(publish.ErrClosed)
 	}
 	go func() {
 		defer func() {
@@ -236,7 +239,7 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 		returned := false
 		defer func() {
 			if !returned { // middleware has called runtime.Goexit
-				err = publish.Broken(p.topic, guard.ErrGoexit)
+				err = publish.Broken(c.topic, guard.ErrGoexit)
 			}
 			p.pub.p.Work.End(work)
 			p.buffers.Put(buf)
@@ -244,14 +247,14 @@ func (p *Producer[T]) PublishAsync(ctx context.Context, v T, done func(error), o
 				p.pub.p.Call(func() { done(err) })
 			}
 		}()
-		err = p.send(ctx, out)
+		err = p.send(c.ctx, out)
 		returned = true
 	}()
 	return nil
 }
 
 // slot waits until one more PublishAsync may be under way.
-func (p *Producer[T]) slot(ctx context.Context) error {
+func (p *Producer[T]) slot(c publishConfig) error {
 	select {
 	case p.slots <- struct{}{}:
 		return nil
@@ -260,8 +263,8 @@ func (p *Producer[T]) slot(ctx context.Context) error {
 	select {
 	case p.slots <- struct{}{}:
 		return nil
-	case <-ctx.Done():
-		return p.notSent(publish.Ended(ctx))
+	case <-c.ctx.Done():
+		return c.notSent(publish.Ended(c.ctx))
 	}
 }
 
@@ -303,6 +306,15 @@ func (p *Producer[T]) shutdown(ctx context.Context) error {
 	return cmp.Or(err, p.async.Flush(left)) // until done has returned
 }
 
+// Run makes a producer a [Service]: it waits for the end of ctx and is then [Producer.Close]. [Run]
+// ends producers after consumers and servers. A second Run returns [ErrAlreadyRun].
+func (p *Producer[T]) Run(ctx context.Context) error {
+	return runUntil(ctx, &p.ran, p.closeTimeout, p.Shutdown)
+}
+
+func (p *Producer[T]) name() string { return "producer " + p.topic }
+func (p *Producer[T]) phase() int   { return 1 }
+
 // Stats returns the counters and connections of the producer's publisher.
 func (p *Producer[T]) Stats() PublisherStats { return p.pub.Stats() }
 
@@ -322,8 +334,4 @@ func (p *Producer[T]) buffer() *[]byte {
 // encode appends v to dst.
 func (p *Producer[T]) encode(dst []byte, v T) ([]byte, error) {
 	return publish.Encode(dst, func(dst []byte) ([]byte, error) { return p.codec.Append(dst, v) })
-}
-
-func (p *Producer[T]) notSent(why error) error {
-	return &PublishError{Kind: ErrNotSent, Topic: p.topic, Err: why}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -78,7 +77,7 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	r := &redriveRun{
 		cfg: cfg, to: to, began: time.Now(), every: time.Duration(float64(time.Second) / cfg.rate), maxSize: in.conn.Limits().MaxMessageSize,
 		channels: cfg.channels(&in.sharedConfig), logger: guard.Logger(in.logger).With("topic", from, "channel", cfg.channel),
-		over: make(chan struct{}), left: make(map[letter]struct{}), publishers: make(map[string]func() (*Publisher, error)),
+		over: make(chan struct{}), publishers: make(map[string]func() (*Publisher, error)),
 	}
 	unseen, err := r.unseen(ctx, from)
 	if err != nil {
@@ -131,23 +130,12 @@ type redriveRun struct {
 	publishers map[string]func() (*Publisher, error) // by the nsqd to which alone it publishes; "" for all; nil after close
 	failure    error                                 // the first that says why dead letters stay
 	report     RedriveReport
-	last       time.Time           // when a message last arrived or was published
-	next       time.Time           // when the next message may be published
-	taken      int                 // messages redriven or being redriven
-	left       map[letter]struct{} // messages that stay
+	last       time.Time    // when a message last arrived or was published
+	next       time.Time    // when the next message may be published
+	asking     int          // messages whose channel is looked for
+	taken      int          // messages redriven or being redriven
+	left       redrive.Left // messages that stay
 }
-
-// letter identifies a dead letter.
-type letter struct {
-	nsqd string
-	id   handler.ID
-}
-
-// maxLeft limits the length of redriveRun.left. Letters beyond it are not counted: a redrive that
-// meets only such ones ends, with an error.
-const maxLeft = 1 << 20
-
-var errTooManyLeft = fmt.Errorf("nsqx: more than %d dead letters stay, and Redrive cannot tell them apart: there may be further ones that it has not seen", maxLeft)
 
 // watch returns when no message has arrived for the idle time, or the redrive is stopped.
 func (r *redriveRun) watch(ready <-chan struct{}) {
@@ -172,7 +160,7 @@ func (r *redriveRun) watch(ready <-chan struct{}) {
 func (r *redriveRun) quiet() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.taken > r.report.Redriven {
+	if r.asking > 0 || r.taken > r.report.Redriven {
 		return r.cfg.idle
 	}
 	return r.cfg.idle - time.Since(r.last)
@@ -199,7 +187,7 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 			return r.leave(m, &r.report.NoChannel, nil)
 		}
 		var err error
-		switch nsqd, err = r.channels.Where(ctx, m.NSQD(), topic, l.Channel); {
+		switch nsqd, err = r.where(ctx, m.NSQD(), topic, l.Channel); {
 		case nsqd == "" && err == nil:
 			return r.leave(m, &r.report.NoChannel, nil)
 		case nsqd == "":
@@ -239,6 +227,19 @@ func (r *redriveRun) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failure = cmp.Or(r.failure, err)
+}
+
+// where is Channels.Where. The idle time does not end meanwhile.
+func (r *redriveRun) where(ctx context.Context, prefer, topic, channel string) (nsqd string, err error) {
+	r.mu.Lock()
+	r.asking++
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.asking--
+		r.mu.Unlock()
+	}()
+	return r.channels.Where(ctx, prefer, topic, channel)
 }
 
 // unseen looks for messages in other channels of the topic, if the channel of the redrive is new. It
@@ -314,13 +315,9 @@ func (r *redriveRun) close(ctx context.Context) error {
 func (r *redriveRun) leave(m *handler.Message, counter *int, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := letter{m.NSQD(), m.ID}
-	switch _, again := r.left[l]; {
-	case again:
-	case len(r.left) == maxLeft:
-		r.failure = cmp.Or(r.failure, errTooManyLeft)
-	default:
-		r.left[l] = struct{}{}
+	first, full := r.left.Add(m)
+	r.failure = cmp.Or(r.failure, full)
+	if first {
 		*counter++
 		if counter != &r.report.Newer { // newer ones may never end
 			r.last = time.Now()

@@ -42,8 +42,8 @@ type Config struct {
 	// NoCompression.
 	Compression Compression
 
-	// DeflateLevel is the effort of Deflate, 1 (fastest) to 6. It applies to nsqd, whose
-	// --max-deflate-level may lower it, and to a publishing connection, whose compressor needs
+	// DeflateLevel is the effort of Deflate, 1 (fastest) to 9. It applies to nsqd, whose
+	// --max-deflate-level (6 by default) may lower it, and to a publishing connection, whose compressor needs
 	// about 1 MB. Defaults to 6.
 	DeflateLevel int
 
@@ -122,8 +122,8 @@ type Subscription struct {
 	// '-', of which the last ten may be "#ephemeral".
 	Topic, Channel string
 
-	// MessageTimeout is how long a delivery may stay unanswered before nsqd requeues it, 1 s to 15
-	// min in whole milliseconds. Defaults to nsqd's setting, which itself defaults to 60 s.
+	// MessageTimeout is how long a delivery may stay unanswered before nsqd requeues it, 1 s to 24 h
+	// in whole milliseconds, at most nsqd's --max-msg-timeout. Defaults to nsqd's setting, which itself defaults to 60 s.
 	MessageTimeout time.Duration
 
 	// SampleRate is the percentage of the channel's messages that are delivered, 1 to 99. The

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nsqx/nsqx/internal/guard"
@@ -137,12 +138,21 @@ func (h *handshaker) identify() error {
 	}
 	data, err := h.ask(command)
 	if err != nil {
-		return err
+		return h.explain(err)
 	}
 	if h.t.resp, err = parseIdentity(data); err != nil {
 		return err
 	}
 	return h.t.resp.check(h.cfg, h.sub)
+}
+
+// explain says what to do about a refusal of IDENTIFY for which a setting is to blame.
+func (h *handshaker) explain(err error) error {
+	refused, ok := errors.AsType[*wire.ProtocolError](err)
+	if ok && h.sub != nil && h.sub.MessageTimeout > 0 && strings.Contains(refused.Error(), "msg timeout") {
+		return fmt.Errorf("nsqx: nsqd allows no message timeout of %v: shorten it, or raise nsqd's --max-msg-timeout: %w", h.sub.MessageTimeout, err)
+	}
+	return err
 }
 
 func (h *handshaker) upgradeTLS(ctx context.Context) error {

@@ -21,9 +21,9 @@ type debt struct {
 	tell     func()      // called when an answer becomes overdue; may be nil
 }
 
-// Overdue reports whether nsqd owes an answer to a publish for longer than a healthy nsqd takes: four
-// times what it has taken of late, at least 1 s and otherwise at most a quarter of PublishTimeout. It
-// may be frozen. It costs as much as reading an atomic variable.
+// Overdue reports whether nsqd owes an answer to a publish, or has read nothing of one, for longer than a
+// healthy nsqd takes: four times what it has taken of late, at least 1 s and otherwise at most a quarter of
+// PublishTimeout. It may be frozen. It costs as much as reading an atomic variable.
 func (c *Conn) Overdue() bool { return c.out.pubs.debt.overdue.Load() }
 
 // Untested reports whether something was published and nsqd has not answered any publish of this
@@ -40,12 +40,14 @@ func (c *Conn) OnOverdue(f func()) {
 
 var errRecalled = errors.New("nsqx: nsqd is late with its answers to earlier publishes")
 
-// Recall fails what was published and not sent yet with ErrNotSent, so that it can go elsewhere.
+// Recall fails what was published and not sent yet with ErrNotSent, so that it can go elsewhere: also
+// what waits because very many messages are unanswered.
 func (c *Conn) Recall() {
 	o := &c.out
 	o.mu.Lock()
 	queued := o.pubs.queued
 	o.pubs.queued = nil
+	o.pubs.endWait(errRecalled) // before remove makes room
 	for _, p := range queued {
 		o.pubs.remove(p)
 	}
@@ -60,11 +62,14 @@ func (q *pubs) patience(timeout time.Duration) time.Duration {
 	return max(min(patienceOver*q.usual, timeout/4), leastPatience)
 }
 
-// waited returns how long nsqd has owed the oldest answer; 0 if its publish is being written. It
-// requires outbox.mu.
+// waited returns how long nsqd has owed the oldest answer. While its publish is being written, which may
+// take long on a slow link, it is how long nsqd has read nothing. It requires outbox.mu.
 func (q *pubs) waited(now time.Duration) time.Duration {
-	if len(q.sent) == 0 || q.sent[0].sent == never {
+	switch {
+	case len(q.sent) == 0:
 		return 0
+	case q.sent[0].sent == never:
+		return now - q.progress
 	}
 	return now - q.sent[0].sent
 }
@@ -75,6 +80,11 @@ func (q *pubs) answered(now, took, timeout time.Duration) {
 		q.usual = took
 	}
 	q.debt.untested.Store(false)
+	q.recover(now, timeout)
+}
+
+// recover looks whether an overdue answer still is. It requires outbox.mu.
+func (q *pubs) recover(now, timeout time.Duration) {
 	if !q.debt.overdue.Load() {
 		return
 	}
@@ -84,6 +94,15 @@ func (q *pubs) answered(now, took, timeout time.Duration) {
 	}
 }
 
+// progressed notes that publishes are being written, and have made progress.
+func (c *Conn) progressed() {
+	now := c.terms.Now()
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.out.pubs.progress = now
+	c.out.pubs.recover(now, c.cfg.PublishTimeout)
+}
+
 // publishesWritten notes that the last write is complete: nsqd's time for the answers begins now, since
 // a write may take long on a slow link. It requires o.mu.
 func (c *Conn) publishesWritten(now time.Duration) {
@@ -91,6 +110,7 @@ func (c *Conn) publishesWritten(now time.Duration) {
 	for i := len(q.sent) - 1; i >= 0 && q.sent[i].sent == never; i-- {
 		q.sent[i].sent = now
 	}
+	q.recover(now, c.cfg.PublishTimeout)
 	c.watchPublishes(now)
 }
 
@@ -98,13 +118,17 @@ func (c *Conn) publishesWritten(now time.Duration) {
 // PublishTimeout. It requires o.mu.
 func (c *Conn) watchPublishes(now time.Duration) {
 	q := &c.out.pubs
-	if q.armed || len(q.sent) == 0 || q.sent[0].sent == never {
+	if q.armed || len(q.sent) == 0 {
 		return
 	}
 	q.armed = true
-	wait := q.sent[0].sent + c.cfg.PublishTimeout - now
+	waited := q.waited(now)
+	wait := min(leastPatience, c.cfg.PublishTimeout) // while it is being written
+	if q.sent[0].sent != never {
+		wait = c.cfg.PublishTimeout - waited
+	}
 	if !q.debt.overdue.Load() {
-		wait = min(wait, q.sent[0].sent+q.patience(c.cfg.PublishTimeout)-now, leastPatience) // patience may shrink
+		wait = min(wait, q.patience(c.cfg.PublishTimeout)-waited, leastPatience) // patience may shrink
 	}
 	if q.timer == nil {
 		q.timer = time.AfterFunc(wait, c.checkPublishes)
@@ -123,7 +147,7 @@ func (c *Conn) checkPublishes() {
 	var tell func()
 	if !o.dead.Load() && len(q.sent) > 0 {
 		waited := q.waited(now)
-		late = waited >= c.cfg.PublishTimeout
+		late = waited >= c.cfg.PublishTimeout && q.sent[0].sent != never // a write has a deadline of its own
 		if waited >= q.patience(c.cfg.PublishTimeout) && !q.debt.overdue.Swap(true) {
 			tell = q.debt.tell
 		}

@@ -170,3 +170,58 @@ func TestRecall(t *testing.T) {
 		}
 	})
 }
+
+// TestRecallOfWaiting: a publish that waits for room fails as ErrNotSent, too, and is not queued in the
+// room that Recall makes.
+func TestRecallOfWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := publishing(t, conn.Config{HeartbeatInterval: time.Minute})
+		bodies := []string{"a", "a"} // are sent; the others are queued, or wait
+		for range 30 {
+			bodies = append(bodies, string(make([]byte, 1<<20)))
+		}
+		var results []<-chan error
+		for _, body := range bodies {
+			results = append(results, s.publish(t.Context(), body))
+		}
+		time.Sleep(time.Second)
+		s.wantDebt(true, true)
+		s.Recall()
+		synctest.Wait()
+		for i, result := range results {
+			if i < 2 {
+				wantPending(t, result)
+			} else {
+				wantResult(t, result, conn.ErrNotSent)
+			}
+		}
+		if n := s.Unanswered(); n != 2 {
+			t.Errorf("%d unanswered, want 2", n)
+		}
+	})
+}
+
+// TestOverdueWrite: a write that makes no progress is overdue like an answer: a frozen nsqd reads nothing.
+// It is not when nsqd reads on.
+func TestOverdueWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := publishing(t, conn.Config{HeartbeatInterval: time.Minute, PublishTimeout: 10 * time.Second})
+		result := s.publish(t.Context(), string(make([]byte, 1<<20)))
+		queued := s.publish(t.Context(), "a")
+		time.Sleep(time.Second - 1)
+		s.wantDebt(true, false)
+		time.Sleep(time.Nanosecond)
+		s.wantDebt(true, true)
+		s.Recall()
+		wantResult(t, queued, conn.ErrNotSent)
+		time.Sleep(20 * time.Second) // the time for the answer begins after the write
+		wantPending(t, result)
+		s.published()
+		s.wantDebt(true, false)
+		time.Sleep(time.Second)
+		s.wantDebt(true, true)
+		s.answer(1)
+		s.wantDebt(false, false)
+		wantResult(t, result, nil)
+	})
+}

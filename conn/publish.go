@@ -164,7 +164,10 @@ func (c *Conn) PublishValid(ctx context.Context, p *Pub) error {
 			return c.notPublished(ErrNotSent, p, c.fault(net.ErrClosed))
 		}
 		select {
-		case <-room:
+		case <-room.over:
+			if room.err != nil {
+				return c.notPublished(ErrNotSent, p, room.err)
+			}
 		case <-ctx.Done():
 			return c.notPublished(ErrNotSent, p, ended(ctx))
 		}

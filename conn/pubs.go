@@ -21,18 +21,19 @@ const maxShared = 256 << 10
 
 // pubs is guarded by outbox.mu, except for the pools.
 type pubs struct {
-	queued    []*command    // oldest first
-	sent      []*command    // unanswered, oldest first; nsqd answers in this order
-	messages  int           // in queued and sent
-	bytes     int           // of those messages
-	room      chan struct{} // closed when there is room; nil unless somebody waits
-	writes    int           // writes with unanswered commands
+	queued    []*command // oldest first
+	sent      []*command // unanswered, oldest first; nsqd answers in this order
+	messages  int        // in queued and sent
+	bytes     int        // of those messages
+	room      *room      // nil unless somebody waits
+	writes    int        // writes with unanswered commands
 	maxWrites int
 
-	timer *time.Timer // of the oldest sent command; nil until needed
-	armed bool
-	debt  debt
-	usual time.Duration // how long answers take: the longest of late, forgotten slowly
+	timer    *time.Timer // of the oldest sent command; nil until needed
+	armed    bool
+	progress time.Duration // when the write under way has begun, or nsqd has read of it
+	debt     debt
+	usual    time.Duration // how long answers take: the longest of late, forgotten slowly
 
 	waiters  sync.Pool // of waiter
 	commands sync.Pool // of *command
@@ -48,6 +49,12 @@ type command struct {
 	waiters []waiter
 	sent    time.Duration // when its write was complete; never: it is being written
 	last    bool          // last command of its write
+}
+
+// room is what publishes wait for.
+type room struct {
+	over chan struct{} // closed when there is room, or none is to be waited for
+	err  error         // why none is to be waited for; set before
 }
 
 // waiter is buffered: a caller that has gone blocks nobody.
@@ -78,9 +85,9 @@ func (q *pubs) recycle(c *command) {
 	q.commands.Put(c)
 }
 
-// publish queues p. If there is no room, the caller waits for room to be closed; nil means that the
-// connection accepts nothing.
-func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-chan struct{}) {
+// publish queues p. If there is no room, the caller waits for it; nil means that the connection accepts
+// nothing.
+func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, wait *room) {
 	size := 0
 	for _, body := range p.Bodies {
 		size += wire.ItemLen(body)
@@ -93,7 +100,7 @@ func (o *outbox) publish(p *Pub, w waiter, maxBody int) (queued bool, room <-cha
 	}
 	if q.messages >= maxUnanswered || q.bytes >= maxUnansweredBytes {
 		if q.room == nil {
-			q.room = make(chan struct{})
+			q.room = &room{over: make(chan struct{})}
 		}
 		return false, q.room
 	}
@@ -166,8 +173,16 @@ func (o *outbox) encodePublishes() {
 func (q *pubs) remove(c *command) {
 	q.messages -= c.n
 	q.bytes -= len(c.items)
-	if q.room != nil && q.messages <= maxUnanswered/2 && q.bytes <= maxUnansweredBytes/2 {
-		close(q.room)
+	if q.messages <= maxUnanswered/2 && q.bytes <= maxUnansweredBytes/2 {
+		q.endWait(nil)
+	}
+}
+
+// endWait ends the wait for room: err says why there is none. It requires outbox.mu.
+func (q *pubs) endWait(err error) {
+	if q.room != nil {
+		q.room.err = err
+		close(q.room.over)
 		q.room = nil
 	}
 }

@@ -59,7 +59,7 @@ func (c Config) validateCompression(f *faults) {
 	if c.Compression > Deflate {
 		f.add("Compression", "is %d: allowed are NoCompression, Snappy and Deflate", uint8(c.Compression))
 	}
-	f.integer("DeflateLevel", c.DeflateLevel, 1, 6)
+	f.integer("DeflateLevel", c.DeflateLevel, 1, 9)
 	if c.DeflateLevel != 0 && c.Compression != Deflate {
 		f.add("DeflateLevel", "is %d, but Compression is %v: it goes with Deflate", c.DeflateLevel, c.Compression)
 	}
@@ -96,7 +96,7 @@ func (c Config) validateAuth(f *faults) {
 func (s Subscription) Validate() error {
 	f := faults{of: "conn.Subscription."}
 	f.errs = append(f.errs, wire.CheckTopic(s.Topic), wire.CheckChannel(s.Channel))
-	f.milliseconds("MessageTimeout", s.MessageTimeout, time.Second, 15*time.Minute)
+	f.milliseconds("MessageTimeout", s.MessageTimeout, time.Second, 24*time.Hour)
 	f.duration("MaxRequeueDelay", s.MaxRequeueDelay, time.Millisecond, math.MaxInt64)
 	f.integer("SampleRate", s.SampleRate, 1, 99)
 	return errors.Join(f.errs...)

@@ -72,6 +72,8 @@ func (c *Conn) take(wrote bool) work {
 	if o.publishesDue() {
 		o.encodePublishes()
 		w.publishes = true
+		o.pubs.progress = w.now
+		c.watchPublishes(w.now)
 	}
 	buf := o.buf
 	if o.nop {
@@ -183,6 +185,9 @@ func (c *Conn) writeLoop(sink Sink) {
 				return
 			}
 			if rest = rest[n:]; len(rest) > 0 {
+				if w.publishes {
+					c.progressed()
+				}
 				if err := c.extendWrite(&deadline, c.terms.Now()); err != nil {
 					c.Abort(err)
 					return

@@ -16,7 +16,7 @@ type Source interface {
 	// contexts of its messages are children of it. It must not have a deadline.
 	Context() context.Context
 
-	// Terms are the same for all messages of the source, and never change.
+	// Terms are the same for all messages of the source, and never change but by Slept.
 	Terms() *Terms
 
 	// Touch asks nsqd for another message timeout. It must not block.

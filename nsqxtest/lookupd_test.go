@@ -244,6 +244,7 @@ func TestNetwork(t *testing.T) {
 		for _, s := range servers {
 			s.Await("orders", "billing", finished(1))
 		}
+		<-c.Ready()
 		for _, s := range c.Stats().Connections {
 			if s.Addr == "nsqd-gone.test:4150" && !errors.Is(s.LastErr, syscall.ECONNREFUSED) {
 				t.Errorf("got %v, want a refused connection", s.LastErr)

@@ -2,8 +2,10 @@ package nsqxtest
 
 import (
 	"context"
-	"sync"
+	"log/slog"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/nsqx/nsqx"
 )
@@ -19,20 +21,15 @@ func Run(tb testing.TB, consumers ...nsqx.Service) (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		err := nsqx.Run(ctx, consumers...)
-		switch {
-		case err != nil:
+		err := nsqx.Run(ctx, append(slices.Clone(consumers), // what limits a test is its own timeout
+			nsqx.WithGrace(24*time.Hour), nsqx.WithRunLogger(slog.New(slog.DiscardHandler)))...)
+		if err != nil {
 			tb.Errorf("nsqxtest: Run: %v", err)
-		case ctx.Err() == nil:
-			tb.Errorf("nsqxtest: Run: a consumer stopped before the end of the test")
 		}
 	}()
-	var once sync.Once
 	stop = func() {
-		once.Do(func() {
-			cancel()
-			<-ended
-		})
+		cancel()
+		<-ended
 	}
 	tb.Cleanup(stop)
 	return stop

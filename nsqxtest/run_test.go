@@ -22,7 +22,7 @@ func TestRun(t *testing.T) {
 		{"no error", []nsqx.Service{wait, wait}, ""},
 		{"error at the end", []nsqx.Service{wait, service(func(ctx context.Context) error { <-ctx.Done(); return errCredit })}, "Run: no credit"},
 		{"error", []nsqx.Service{wait, service(func(context.Context) error { return errCredit })}, "Run: no credit"},
-		{"early", []nsqx.Service{service(func(context.Context) error { return nil }), wait}, "stopped before the end"},
+		{"early", []nsqx.Service{service(func(context.Context) error { return nil }), wait}, "ended before it was told to"},
 	} {
 		check.Bubble(t, tt.name, func(t *testing.T) {
 			tb := new(recorder)

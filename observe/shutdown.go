@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nsqx/nsqx/handler"
 )
@@ -120,3 +121,17 @@ func (e *CloseError) Empty() bool { return e.Err == nil && !e.HookRuns && !e.Cal
 
 // Unwrap returns Err.
 func (e *CloseError) Unwrap() error { return e.Err }
+
+// GraceError names services that had not returned when the grace of a shutdown was over.
+type GraceError struct {
+	Services []string
+	Grace    time.Duration
+}
+
+// Error names the services.
+func (e *GraceError) Error() string {
+	return fmt.Sprintf("nsqx: Run: not ended within the grace of %v: %s", e.Grace, strings.Join(e.Services, ", "))
+}
+
+// Is reports it as [context.DeadlineExceeded].
+func (e *GraceError) Is(target error) bool { return target == context.DeadlineExceeded }

@@ -137,3 +137,10 @@ func (s ConnStats) MarshalJSON() ([]byte, error) { return marshal(s) }
 
 // MarshalJSON implements [json.Marshaler]: see the package documentation for the form.
 func (s LookupStats) MarshalJSON() ([]byte, error) { return marshal(s) }
+
+// Source is a service as probes and statistics see it: see package nsqxhttp. Consumers, producers and
+// publishers are Sources. Their other methods are optional: Ready() <-chan struct{}, Live() error,
+// and Stats() with [Stats] or [PublisherStats].
+type Source interface {
+	Healthy() error // nil, or why the service does not work
+}

@@ -16,7 +16,9 @@ type Telemetry interface {
 	Batch(ConsumerInfo) handler.BatchMiddleware
 
 	// Producer returns the middleware that observes publishes: of a producer, of a publisher
-	// itself, or of a consumer's dead letters. It wraps the user's middleware. It may return nil.
+	// itself, or of a consumer's dead letters. It wraps the user's middleware. It may return nil. A
+	// dead letter, and a message of nsqx.Redrive, counts as published only if the middleware calls
+	// next, with the values of its ctx.
 	Producer(ProducerInfo) handler.SendMiddleware
 
 	// Hooks returns the functions to call for each service.

@@ -45,6 +45,16 @@ func After(d time.Duration, err error) error {
 	return &marked{Verdict{Action: action, Delay: max(d, 0)}, err}
 }
 
+// AfterQuietly is After(d, err) for a failure that says nothing of what handlers depend on, such as
+// one that the message itself causes: the attempt counts for the limits on attempts and age, but not
+// as a failure for the consumer's breaker. AfterQuietly(d, nil) is After(d, nil).
+func AfterQuietly(d time.Duration, err error) error {
+	if err == nil {
+		return After(d, nil)
+	}
+	return &marked{Verdict{Action: Delay, Delay: max(d, 0), Quiet: true}, err}
+}
+
 // Error returns the marker and the marked error.
 func (m *marked) Error() string {
 	switch m.verdict.Action {

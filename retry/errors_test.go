@@ -61,3 +61,15 @@ func TestMarkersPrint(t *testing.T) {
 		}
 	}
 }
+
+// TestAfterQuietly: the verdict is that of After, and quiet.
+func TestAfterQuietly(t *testing.T) {
+	cause := errors.New("cause")
+	err := fmt.Errorf("outer: %w", retry.AfterQuietly(-1, cause))
+	if v := retry.Of(err); v != (retry.Verdict{Action: retry.Delay, Quiet: true}) || !errors.Is(err, cause) {
+		t.Errorf("verdict is %+v of %v", v, err)
+	}
+	if v := retry.Of(retry.AfterQuietly(time.Second, nil)); v != (retry.Verdict{Action: retry.Again, Delay: time.Second}) {
+		t.Errorf("verdict is %+v", v)
+	}
+}

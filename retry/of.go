@@ -13,7 +13,7 @@ type Action uint8
 const (
 	Finish  Action = iota // nil: the message is done
 	Backoff               // an unmarked error: the policy decides
-	Delay                 // After(d, err): failed, requeue after d
+	Delay                 // After(d, err), AfterQuietly(d, err): failed, requeue after d
 	Again                 // After(d, nil): not failed, requeue after d
 	GiveUp                // Permanent, or cenkalti's *backoff.PermanentError: dead letter
 	Discard               // Drop: finish and forget
@@ -44,6 +44,7 @@ func (a Action) String() string {
 type Verdict struct {
 	Action Action
 	Delay  time.Duration // of Delay and Again, at least 0; otherwise 0
+	Quiet  bool          // of Delay: AfterQuietly, no failure for the breaker
 }
 
 // Of returns the verdict of err. It walks the tree of err depth first, like [errors.As], and the

@@ -44,6 +44,7 @@ type Config struct {
 	GiveUp          GiveUp // what becomes of a message that is given up; nil: Unset
 
 	ShutdownTimeout time.Duration
+	PprofLabels     bool // handlers have labels for package runtime/pprof
 }
 
 // Batch are the settings of a handler that takes batches.

@@ -5,6 +5,7 @@ package consume
 import (
 	"context"
 	"errors"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +23,7 @@ import (
 )
 
 // ErrAlreadyRun is returned by the second Run of a consumer.
-var ErrAlreadyRun = errors.New("nsqx: the consumer runs already, or has run: make a new one")
+var ErrAlreadyRun = errors.New("nsqx: the service runs already, or has run: make a new one")
 
 // Consumer runs the handler of one channel. Its methods are safe for concurrent use.
 type Consumer struct {
@@ -48,6 +49,7 @@ type Consumer struct {
 	stopSettling context.CancelCauseFunc
 
 	started atomic.Bool
+	life    life
 	ready   chan struct{}
 	readied sync.Once
 
@@ -73,7 +75,7 @@ func assemble(cfg Config) *Consumer {
 	topic, channel := cfg.Sub.Topic, cfg.Sub.Channel
 	logger := guard.Logger(cfg.Logger).With("topic", topic, "channel", channel)
 	c := &Consumer{
-		cfg: cfg, ready: make(chan struct{}),
+		cfg: cfg, ready: make(chan struct{}), life: life{news: make(chan struct{}, 1)},
 		events: notify.New(logger, topic, channel, cfg.Hooks),
 		dead:   publish.New(publish.Config{Conn: deadLetterConn(cfg.Conn), Lazy: true, Again: true}),
 	}
@@ -83,8 +85,12 @@ func assemble(cfg Config) *Consumer {
 	if b := cfg.Batch; b != nil {
 		group, together = &pool.Group{Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch}, b.Size
 	}
+	var labels context.Context
+	if cfg.PprofLabels {
+		labels = c.labelled(context.Background())
+	}
 	c.pool = pool.New(pool.Config{
-		Process: c.process, Rescue: c.rescue, Group: group, Early: c.early,
+		Process: c.process, Rescue: c.rescue, Group: group, Early: c.early, Labels: labels,
 		Watching: &c.watching, Succeeded: func() { c.control.Succeeded() },
 		MaxRequeueDelay: cfg.MaxRequeueDelay, Unhandled: c.uncounted.add,
 	})
@@ -109,15 +115,15 @@ func assemble(cfg Config) *Consumer {
 	return c
 }
 
-// Run connects and handles messages until ctx ends, then drains. It waits for what it starts.
-func (c *Consumer) Run(ctx context.Context) error {
-	if !c.started.CompareAndSwap(false, true) {
-		return ErrAlreadyRun
-	}
+// run connects and handles messages until ctx ends, then drains. It waits for what it starts.
+func (c *Consumer) run(ctx context.Context) error {
 	if t := c.cfg.Telemetry; t != nil {
 		if stop := t.Observe(c.Stats); stop != nil {
 			defer stop()
 		}
+	}
+	if c.cfg.PprofLabels {
+		ctx = c.labelled(ctx) // pprof.Do in a handler restores them from its ctx
 	}
 	c.events.Start()
 	c.control.Start()
@@ -135,6 +141,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 		c.mu.Unlock()
 	}()
 	return c.drain(&helpers)
+}
+
+// labelled returns ctx with the labels of the consumer for package runtime/pprof.
+func (c *Consumer) labelled(ctx context.Context) context.Context {
+	return pprof.WithLabels(ctx, pprof.Labels("topic", c.cfg.Sub.Topic, "channel", c.cfg.Sub.Channel))
 }
 
 // Pause lets no further handler start.

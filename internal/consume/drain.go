@@ -9,6 +9,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/lifecycle"
 	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -53,7 +54,7 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 
 	// Running handlers: time to finish, then time to notice.
 	end := &observe.ShutdownError{}
-	timeout := c.cfg.ShutdownTimeout
+	timeout := lifecycle.Within(c.ctx, c.cfg.ShutdownTimeout, overtime)
 	c.postDrain(notify.Draining, timeout, nil)
 	atOnce := timeout == 0
 	if atOnce || !c.waitHandlers(timeout) {

@@ -11,11 +11,15 @@ import (
 // nsqlookupds, each nsqd was tried, and one is subscribed or there is none.
 func (c *Consumer) Ready() <-chan struct{} { return c.ready }
 
-// checkReady closes ready if it is time.
+// checkReady closes ready if it is time, and tells Start.
 func (c *Consumer) checkReady() {
 	c.mu.Lock()
 	running := c.ctx != nil
 	c.mu.Unlock()
+	select {
+	case c.life.news <- struct{}{}:
+	default:
+	}
 	if running && c.discovery.Answered() && c.links.Tried() && (len(c.links.Conns()) > 0 || c.links.Len() == 0) {
 		c.readied.Do(func() { close(c.ready) })
 	}

@@ -132,7 +132,12 @@ func (c *Consumer) failed(ctx context.Context, d *handler.Delivery, verdict retr
 			delay = c.cfg.Retry.Delay(c.attempts(d), err)
 		}
 	}
-	outage := c.control.Failed(d, err)
+	outage := false
+	if verdict.Quiet {
+		c.control.Deferred()
+	} else {
+		outage = c.control.Failed(d, err)
+	}
 	if _, undecodable := errors.AsType[*handler.DecodeError](err); undecodable && c.cfg.GiveUp.Configured() || c.tooOld(d) {
 		return c.giveUp(ctx, d, err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/internal/flow"
+	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
 )
 
@@ -114,11 +115,25 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool, 
 	if c.fixed > 0 {
 		n = c.fixed
 	}
-	n = c.size.Fit(c.cfg.MaxInFlightBytes, n)
+	n = c.fit(n)
 	if c.cfg.FixedRDY && workers > 0 && !restrained {
 		return max(n-c.stuck, 0)
 	}
 	return min(n, capacity)
+}
+
+// fit returns how many of n messages fit into the limit of bytes. It tells once if those are fewer
+// than the user asked for. The caller holds mu.
+func (c *Control) fit(n int) int {
+	fits, wanted := c.size.Fit(c.cfg.MaxInFlightBytes, n), c.fixed
+	if c.cfg.Together > 1 {
+		wanted = max(wanted, c.cfg.Together)
+	}
+	if fits < min(n, wanted) && !c.cutTold {
+		c.cutTold = true
+		c.cfg.Post(notify.Event{Kind: notify.BytesCut, Found: fits, Results: wanted})
+	}
+	return fits
 }
 
 // messages returns how many messages n handlers take. It saturates.

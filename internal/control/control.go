@@ -65,6 +65,7 @@ type Control struct {
 	flood         map[*conn.Conn]int       // messages beyond capacity
 	drifted       map[*conn.Conn]bool      // those whose drift was told
 	room          map[*conn.Conn]time.Time // since when nsqd may send more
+	cutTold       bool                     // that bytes allow fewer messages than are asked for
 	closedAt      time.Time                // when RDY was last closed on purpose
 
 	// Used by Run alone.

@@ -34,13 +34,14 @@ type Owner interface {
 
 // Config says where to look. The zero values of Interval and Max are not usable.
 type Config struct {
-	Topic    string                 // "": all nsqds
-	Channel  string                 // registered with Topic at each nsqlookupd; "": nothing is registered
-	Lookupds []*lookup.Client       // polled first
-	Sources  []Source               // others
-	Interval time.Duration          // between polls, ± 20 %
-	Filter   func(addr string) bool // which addresses to use; nil: all
-	Max      int                    // addresses found, over all sources
+	Topic    string                   // "": all nsqds
+	Channel  string                   // registered with Topic at each nsqlookupd; "": nothing is registered
+	Lookupds []*lookup.Client         // polled first
+	Sources  []Source                 // others
+	Interval time.Duration            // between polls, ± 20 %
+	Rewrite  func(addr string) string // before Filter; nil: none
+	Filter   func(addr string) bool   // which addresses to use; nil: all
+	Max      int                      // addresses found, over all sources
 }
 
 // Discovery polls sources. Its methods are safe for concurrent use.

@@ -162,19 +162,26 @@ func (d *Discovery) ask(ctx context.Context, s *source) (found []string, err err
 	}, nil)
 	switch {
 	case err == guard.ErrHangs:
-		return nil, fmt.Errorf("nsqx: a discoverer or filter hangs: %w", err)
+		return nil, fmt.Errorf("nsqx: a discoverer, rewrite or filter hangs: %w", err)
 	case err != nil:
-		return nil, fmt.Errorf("nsqx: discoverer or filter panicked: %w", err)
+		return nil, fmt.Errorf("nsqx: discoverer, rewrite or filter panicked: %w", err)
 	}
 	return said.found, said.err
 }
 
-// usable returns the canonical addresses that can be dialled and that the filter allows.
+// usable returns the canonical addresses that can be dialled and that the filter allows, rewritten.
 func (d *Discovery) usable(found []string, err error) ([]string, error) {
 	var good []string
 	invalid, example := 0, ""
 	for _, given := range found {
 		addr, ok := lookup.Canonical(given)
+		if d.cfg.Rewrite != nil {
+			if ok {
+				given = addr
+			}
+			given = d.cfg.Rewrite(given)
+			addr, ok = lookup.Canonical(given)
+		}
 		switch {
 		case !ok:
 			if invalid++; invalid == 1 {

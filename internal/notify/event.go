@@ -27,6 +27,7 @@ const (
 	StillOverdue // Found handlers are overdue; Message is that of the oldest
 	Returned     // a handler that was overdue
 	Spared       // messages without attempts left are kept
+	BytesCut     // WithMaxInFlightBytes allows Found messages where Results are wanted
 	DelayCut     // a delay of Took was cut to Retry
 	Draining     // the drain begins; Found handlers run
 	StillDrains  // it waits for Found handlers; Message is that of the oldest, if there is one

@@ -78,17 +78,20 @@ func (f *failures) of(key FailureKind) *failureKind {
 func (q *Queue) Fail(ctx context.Context, key FailureKind, level slog.Level, stack []byte, attrs func() []slog.Attr) {
 	newLine := func() line { return line{ctx, level, key.Text, attrs()} }
 	k := q.failures.of(key)
-	if k.open.CompareAndSwap(false, true) {
-		if !q.post(&Event{Kind: failed, failure: &failure{k, newLine(), stack}}) {
-			k.open.Store(false)
+	if !k.open.CompareAndSwap(false, true) {
+		if k.sample.Load() == nil {
+			l := newLine()
+			k.sample.CompareAndSwap(nil, &l)
 		}
-		return
+		k.held.Add(1)
+		if !k.open.CompareAndSwap(false, true) {
+			return // counted by the next line of the kind
+		}
+		k.held.Add(^uint64(0)) // the kind was forgotten meanwhile: this is the first of it again
 	}
-	if k.sample.Load() == nil {
-		l := newLine()
-		k.sample.CompareAndSwap(nil, &l)
+	if !q.post(&Event{Kind: failed, failure: &failure{k, newLine(), stack}}) {
+		k.open.Store(false)
 	}
-	k.held.Add(1)
 }
 
 // FailNow tells of a failed delivery in the caller's goroutine.

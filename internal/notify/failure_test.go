@@ -201,3 +201,25 @@ func TestTickGoexit(t *testing.T) {
 		wantClosed(t, q, time.Second, 0, true)
 	})
 }
+
+// TestFailureWhileItsKindEnds: a failure is told of though its kind is forgotten while its line is made.
+func TestFailureWhileItsKindEnds(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		log := &records{}
+		q := newQueue(log)
+		q.Start()
+		fail(q, "a", 1)
+		q.Fail(context.Background(), FailureKind{"message failed", "a", handler.Requeue}, slog.LevelWarn, nil, func() []slog.Attr {
+			time.Sleep(repeatFailures + 1)
+			return []slog.Attr{slog.String("kind", "a"), slog.Int("n", 2)}
+		})
+		synctest.Wait()
+		check.Want(t, "lines", strings.Join(log.All(), "\n"), `level=WARN msg="nsqx: message failed" kind=a n=1
+level=WARN msg="nsqx: message failed" kind=a n=2`)
+		fail(q, "a", 3)
+		time.Sleep(repeatFailures)
+		synctest.Wait()
+		check.Want(t, "last line", log.All()[2], `level=WARN msg="nsqx: message failed" kind=a n=3`)
+		wantClosed(t, q, time.Second, 0, true)
+	})
+}

@@ -127,6 +127,9 @@ func (j *journal) aboutHandlers(ev *Event) {
 		j.say(ev.Time, slog.LevelInfo, "handler that outlived its message has returned", ev.message()...)
 	case Spared:
 		j.say(ev.Time, slog.LevelWarn, "messages without attempts left are not given up, since all of the last ones have failed; see WithMaxAttempts", slog.Any("error", ev.Err))
+	case BytesCut:
+		j.write(slog.LevelWarn, "fewer messages are in flight than are asked for, since bodies are large, said once; see WithMaxInFlightBytes",
+			slog.Int("messages", ev.Found), slog.Int("wanted", ev.Results))
 	case DelayCut:
 		j.write(slog.LevelWarn, "delay of a message was cut to the longest that nsqd takes by default, said once; see WithMaxRequeueDelay",
 			Seconds("wanted_seconds", ev.Took), Seconds("delay_seconds", ev.Retry))

@@ -1,4 +1,5 @@
-// Package override is how nsqxtest replaces the nsqds of a service. Nobody else can make its value.
+// Package override is how nsqxtest replaces the nsqds of a service, and how settings turns off
+// defaults. Nobody else can make its values.
 package override
 
 import (

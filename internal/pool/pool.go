@@ -5,6 +5,8 @@
 package pool
 
 import (
+	"context"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,7 +16,8 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Config is what a Pool needs of its owner. All fields but Group, Early and Unhandled are required.
+// Config is what a Pool needs of its owner. All fields but Group, Early, Labels and Unhandled are
+// required.
 type Config struct {
 	// Group makes workers handle several messages together, instead of Process and Rescue; nil for one
 	// at a time.
@@ -37,6 +40,9 @@ type Config struct {
 
 	// MaxRequeueDelay bounds the delay of Requeue.
 	MaxRequeueDelay time.Duration
+
+	// Labels has the labels of the workers' goroutines for package runtime/pprof; nil for none.
+	Labels context.Context
 
 	// Unhandled is called for each message that Requeue takes, before nsqd is told; nil for nothing.
 	Unhandled func(*handler.Delivery)
@@ -104,6 +110,13 @@ func (p *Pool) start(n int) {
 		p.started++
 		p.all = append(p.all, w)
 		p.queue.join(&w.batch)
+		if labels := p.cfg.Labels; labels != nil {
+			go func() {
+				pprof.SetGoroutineLabels(labels) // goroutines that replace this one inherit them
+				run(nil)
+			}()
+			continue
+		}
 		go run(nil)
 	}
 }

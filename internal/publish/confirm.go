@@ -2,8 +2,10 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
+	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/guard"
 )
@@ -22,9 +24,14 @@ func NoteConfirmed(next handler.Send) handler.Send {
 	}
 }
 
-// Confirming is a [handler.SendMiddleware] that stands outside of user code. It returns nil if nsqd
-// has confirmed, whatever user code makes of that: an error, a panic, runtime.Goexit. Otherwise the
-// message would be published again and again. late is called with such an error.
+// errNotNext is the error of a publish that user code has called a success, though nsqd did not
+// confirm it.
+var errNotNext = errors.New("nsqx: the telemetry middleware has not called next, or not with the values of its ctx")
+
+// Confirming is a [handler.SendMiddleware] that stands outside of user code. It returns nil if, and
+// only if, nsqd has confirmed, whatever user code makes of that: an error, a panic, runtime.Goexit.
+// Otherwise the message would be published again and again, or be lost. late is called with an error
+// after nsqd has confirmed.
 func Confirming(late func(ctx context.Context, err error)) handler.SendMiddleware {
 	return func(next handler.Send) handler.Send {
 		return func(ctx context.Context, out *handler.Outgoing) error {
@@ -32,7 +39,10 @@ func Confirming(late func(ctx context.Context, err error)) handler.SendMiddlewar
 			_, err := guard.IsolateValue(func() (struct{}, error) {
 				return struct{}{}, next(context.WithValue(ctx, confirmedKey{}, confirmed), out)
 			})
-			if err != nil && confirmed.Load() {
+			switch {
+			case err == nil && !confirmed.Load():
+				return &conn.PublishError{Kind: conn.ErrUnconfirmed, Topic: out.Topic, Err: errNotNext}
+			case err != nil && confirmed.Load():
 				late(ctx, err)
 				return nil
 			}

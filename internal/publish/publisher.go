@@ -22,7 +22,7 @@ type Settings struct {
 	Conn     conn.Config
 
 	Logger    *slog.Logger
-	Telemetry observe.Telemetry // nil: none
+	Telemetry observe.Telemetry // nil: none; its functions that observe neither panic nor hang
 	Hooks     []observe.Hooks
 
 	Middleware  []handler.SendMiddleware
@@ -43,7 +43,7 @@ type Publisher struct {
 	discovery *discover.Discovery
 	stop      context.CancelFunc // ends discovery
 	found     chan struct{}      // closed when discovery has ended
-	unobserve func()             // user code
+	unobserve func()             // may be nil
 	end       Ending             // of Close
 }
 
@@ -174,7 +174,7 @@ func (p *Publisher) close(ctx context.Context) error {
 	defer cancel()
 	_ = p.Work.Flush(left) // publishes that were cut short return
 	if p.unobserve != nil {
-		p.stopObserving(deadline)
+		p.unobserve()
 	}
 	if end.Empty() {
 		return nil
@@ -198,19 +198,6 @@ func (p *Publisher) waitConns(atOnce bool, deadline time.Time) bool {
 		return true
 	case <-timer.C:
 		return false
-	}
-}
-
-// stopObserving ends the telemetry, and leaves it behind if it hangs.
-func (p *Publisher) stopObserving(deadline time.Time) {
-	ctx, cancel := context.WithDeadline(context.Background(), deadline.Add(-guard.Patience))
-	defer cancel()
-	_, err := guard.Within(ctx, new(guard.Room), func() (struct{}, error) {
-		p.unobserve()
-		return struct{}{}, nil
-	}, nil)
-	if err != nil {
-		p.logger.Error("nsqx: the stop function of the telemetry has failed", "error", err)
 	}
 }
 

@@ -35,7 +35,6 @@ func TestCloseWithHangingUserCode(t *testing.T) {
 		"dialer": {func(s *Settings) {
 			s.Conn.DialContext = func(context.Context, string, string) (net.Conn, error) { hang(); return nil, errRefused }
 		}, guard.Patience, 2}, // that of the dial, and that of the dialer
-		"telemetry": {func(s *Settings) { s.Telemetry = slowTelemetry{} }, CloseGrace, 1},
 	} {
 		check.Bubble(t, name, func(t *testing.T) {
 			before := bubbleGoroutines()
@@ -60,13 +59,6 @@ func TestCloseWithHangingUserCode(t *testing.T) {
 func bubbleGoroutines() int {
 	buf := make([]byte, 1<<20)
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), ", synctest bubble ")
-}
-
-// slowTelemetry takes an hour to stop.
-type slowTelemetry struct{ observe.Telemetry }
-
-func (slowTelemetry) ObservePublisher(func() observe.PublisherStats) (stop func()) {
-	return func() { time.Sleep(time.Hour) }
 }
 
 // TestGoexit: user code that calls runtime.Goexit in a publish is logged once, and the publisher goes on.

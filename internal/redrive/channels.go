@@ -1,6 +1,7 @@
 package redrive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,15 +9,10 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/nsqx/nsqx/admin"
-	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/lookup"
 )
-
-// fresh is how long an answer is used again.
-const fresh = 5 * time.Second
 
 // unknown is the number of messages in a channel that only a nsqlookupd has named.
 const unknown = -1
@@ -35,61 +31,37 @@ type Config struct {
 // the nsqd there says that it is the one. If nsqd does not answer, a nsqlookupd knows which channels
 // the topic has anywhere. Its methods are safe for concurrent use.
 type Channels struct {
-	cfg Config
-
-	mu      sync.Mutex
-	answers map[question]*answer
+	cfg      Config
+	nodes    answers[struct{}, map[string]string] // addresses for HTTP, "" if unknown, by the address for clients
+	channels answers[question, map[string]int64]
 }
 
 type question struct{ nsqd, topic string }
 
-// answer is the answer to a question, once done is closed.
-type answer struct {
-	done     chan struct{}
-	at       time.Time
-	channels map[string]int64
-	err      error
-}
-
 // NewChannels asks nothing yet.
-func NewChannels(cfg Config) *Channels {
-	return &Channels{cfg: cfg, answers: make(map[question]*answer)}
-}
+func NewChannels(cfg Config) *Channels { return &Channels{cfg: cfg} }
 
 // Where returns an nsqd on which the channel exists: the preferred one, or another one that is
 // known. It returns "" if there is none, and an error if that cannot be known.
 func (c *Channels) Where(ctx context.Context, prefer, topic, channel string) (nsqd string, err error) {
-	var failures []error
-	has := func(nsqd string) bool {
-		channels, err := c.at(ctx, nsqd, topic)
-		if err != nil {
-			failures = append(failures, err)
-		}
-		_, ok := channels[channel]
-		return ok
-	}
-	if has(prefer) {
+	there, _ := c.at(ctx, prefer, topic)
+	if _, ok := there[channel]; ok {
 		return prefer, nil
 	}
-	for _, nsqd := range c.nsqds(ctx) {
-		if nsqd != prefer && has(nsqd) {
-			return nsqd, nil
+	nsqds, answers, err := c.everywhere(ctx, topic, prefer)
+	for i, channels := range answers {
+		if _, ok := channels[channel]; ok {
+			return nsqds[i], nil
 		}
 	}
-	return "", errors.Join(failures...)
+	return "", err
 }
 
 // Of returns the channels of a topic at all nsqds that are known, with the number of messages in
 // each, -1 if that is not known. The error says of which nsqds nothing is known.
 func (c *Channels) Of(ctx context.Context, topic string) (map[string]int64, error) {
 	all := make(map[string]int64)
-	nsqds := c.nsqds(ctx)
-	answers, failures := make([]map[string]int64, len(nsqds)), make([]error, len(nsqds))
-	var asking sync.WaitGroup
-	for i, nsqd := range nsqds {
-		asking.Go(func() { answers[i], failures[i] = c.at(ctx, nsqd, topic) })
-	}
-	asking.Wait()
+	_, answers, err := c.everywhere(ctx, topic)
 	for _, channels := range answers {
 		for channel, n := range channels {
 			before, seen := all[channel]
@@ -103,62 +75,49 @@ func (c *Channels) Of(ctx context.Context, topic string) (map[string]int64, erro
 			}
 		}
 	}
-	return all, errors.Join(failures...)
+	return all, err
 }
 
-// nsqds returns the addresses of all nsqds that are known.
-func (c *Channels) nsqds(ctx context.Context) []string {
-	all, _ := c.remember(ctx, question{}, func() (map[string]int64, error) {
-		all := make(map[string]int64)
+// everywhere asks all nsqds that are known, and others, together: some may not answer for long.
+func (c *Channels) everywhere(ctx context.Context, topic string, others ...string) (nsqds []string, answers []map[string]int64, err error) {
+	nsqds = slices.AppendSeq(others, maps.Keys(c.known(ctx)))
+	slices.Sort(nsqds)
+	nsqds = slices.Compact(nsqds)
+	answers, failures := make([]map[string]int64, len(nsqds)), make([]error, len(nsqds))
+	var asking sync.WaitGroup
+	for i, nsqd := range nsqds {
+		asking.Go(func() { answers[i], failures[i] = c.at(ctx, nsqd, topic) })
+	}
+	asking.Wait()
+	return nsqds, answers, errors.Join(failures...)
+}
+
+// known returns the nsqds that are known, with their addresses for HTTP.
+func (c *Channels) known(ctx context.Context) map[string]string {
+	all, _ := c.nodes.get(ctx, struct{}{}, func() (map[string]string, error) {
+		all := make(map[string]string)
 		for _, nsqd := range c.cfg.NSQDs {
-			all[nsqd] = 0
+			all[nsqd] = ""
 		}
 		for nsqd := range c.cfg.HTTP {
-			all[nsqd] = 0
+			all[nsqd] = ""
 		}
 		for _, l := range c.cfg.Lookupds {
 			answer, _ := l.Nodes(ctx) // of a nsqlookupd that fails nothing is known
-			for _, nsqd := range answer.Addrs {
-				if c.cfg.Allow == nil || c.cfg.Allow(nsqd) {
-					all[nsqd] = 0
+			for i, nsqd := range answer.Addrs {
+				if http, ok := all[nsqd]; ok || c.cfg.Allow == nil || c.cfg.Allow(nsqd) {
+					all[nsqd] = cmp.Or(http, answer.HTTP[i])
 				}
 			}
 		}
 		return all, nil
 	})
-	return slices.Sorted(maps.Keys(all))
+	return all
 }
 
 // at returns the channels of a topic at one nsqd.
 func (c *Channels) at(ctx context.Context, nsqd, topic string) (map[string]int64, error) {
-	return c.remember(ctx, question{nsqd, topic}, func() (map[string]int64, error) { return c.ask(ctx, nsqd, topic) })
-}
-
-// remember calls ask, in which there is user code, unless its answer is fresh.
-func (c *Channels) remember(ctx context.Context, q question, ask func() (map[string]int64, error)) (map[string]int64, error) {
-	c.mu.Lock()
-	a := c.answers[q]
-	if a == nil || !a.at.IsZero() && time.Since(a.at) > fresh {
-		a = &answer{done: make(chan struct{})}
-		c.answers[q] = a
-		c.mu.Unlock()
-		a.channels, a.err = guard.IsolateValue(ask)
-		c.mu.Lock()
-		a.at = time.Now()
-		if ctx.Err() != nil { // it says nothing of nsqd
-			delete(c.answers, q)
-		}
-		c.mu.Unlock()
-		close(a.done)
-		return a.channels, a.err
-	}
-	c.mu.Unlock()
-	select {
-	case <-a.done:
-		return a.channels, a.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return c.channels.get(ctx, question{nsqd, topic}, func() (map[string]int64, error) { return c.ask(ctx, nsqd, topic) })
 }
 
 func (c *Channels) ask(ctx context.Context, nsqd, topic string) (map[string]int64, error) {
@@ -184,14 +143,8 @@ func (c *Channels) ask(ctx context.Context, nsqd, topic string) (map[string]int6
 
 func (c *Channels) askNSQD(ctx context.Context, nsqd, topic string) (map[string]int64, error) {
 	addr := c.cfg.HTTP[nsqd]
-	for _, l := range c.cfg.Lookupds {
-		if addr != "" {
-			break
-		}
-		answer, _ := l.Nodes(ctx)
-		if i := slices.Index(answer.Addrs, nsqd); i >= 0 {
-			addr = answer.HTTP[i]
-		}
+	if addr == "" {
+		addr = c.known(ctx)[nsqd]
 	}
 	next, port, ok := lookup.NextPort(nsqd)
 	guess := addr == ""

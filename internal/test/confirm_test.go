@@ -97,3 +97,36 @@ func TestConfirmedOnce(t *testing.T) {
 		}
 	})
 }
+
+// swallowing is telemetry that does not call next for what is published.
+type swallowing struct{ observe.NoTelemetry }
+
+func (swallowing) Producer(observe.ProducerInfo) handler.SendMiddleware {
+	return func(handler.Send) handler.Send {
+		return func(context.Context, *handler.Outgoing) error { return nil }
+	}
+}
+
+// TestNotPublished: a message whose telemetry says that it was published, though it was not, is not
+// finished: neither one that was given up, nor a dead letter that is redriven.
+func TestNotPublished(t *testing.T) {
+	bubble(t, "given up", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		c, err := nsqx.NewConsumer("orders", "billing", codec.String(), alwaysFails, s.Option(), dead, nsqx.WithRetry(seconds),
+			nsqx.WithTelemetry(swallowing{}), nsqx.WithLogger(discard))
+		wantErr(t, "consumer", err, nil)
+		nsqxtest.Run(t, c)
+		publish(s, 3)
+		time.Sleep(time.Minute)
+		want(t, "given up", c.Stats().DeadLettered+c.Stats().Dropped, 0)
+		want(t, "finished", billing(s).Finished, 0)
+	})
+	bubble(t, "redriven", func(t *testing.T) {
+		s := newRedriveServer(t)
+		s.Publish("dead", deadLetters(3)...)
+		report, _ := nsqx.Redrive(t.Context(), "dead", "", s.Option(), nsqx.WithTelemetry(swallowing{}), nsqx.WithLogger(discard))
+		want(t, "redriven", report.Redriven, 0)
+		want(t, "failed", report.Failed > 0, true)
+		want(t, "finished", s.Stats("dead", "redrive").Finished, 0)
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/nsqxtest"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -206,6 +207,35 @@ func TestFilter(t *testing.T) {
 		want(t, "asked", len(asked.all()), 3*len(f.pollTimes()))
 		want(t, "found", c.Stats().Lookups[0].Found, 1)
 	})
+}
+
+// TestAddressRewrite: found addresses are rewritten before they are filtered and dialled; one that
+// cannot be dialled is reported.
+func TestAddressRewrite(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 2)
+		f := newFinder("pod-1.internal:4150", "pod-2.internal:4150", "POD-3.internal:4150")
+		var filtered synced[string]
+		c := discover(t, s, nsqx.WithDiscoverer(f), nsqx.WithAddressRewrite(func(addr string) string {
+			switch addr {
+			case "pod-1.internal:4150":
+				return s[0].Addr()
+			case "pod-2.internal:4150":
+				return s[1].Addr()
+			}
+			return "of " + addr
+		}), nsqx.WithNSQDFilter(func(addr string) bool { filtered.add(addr); return true }))
+		f.waitPolls(1)
+		want(t, "addresses", addrs(c), "nsqd-1 nsqd-2")
+		want(t, "filtered", filtered.all()[0], s[0].Addr())
+		if err := c.Stats().Lookups[0].LastErr; err == nil || !strings.Contains(err.Error(), "of pod-3.internal:4150") {
+			t.Errorf("the poll has the error %v", err)
+		}
+	})
+	_, err := nsqx.NewConsumer("orders", "billing", codec.String(), done, nsqx.WithDiscoverer(nsqx.DNSDiscoverer("a b", nil)))
+	if err == nil || !strings.Contains(err.Error(), "WithDiscoverer got a faulty one") {
+		t.Errorf("a faulty name of DNS: %v", err)
+	}
 }
 
 // TestMaxNSQDs (row F33): addresses beyond the limit are reported as an error and not used.

@@ -12,6 +12,7 @@
 //	confirm_test.go            what nsqd has confirmed is not published again
 //	deadletter_test.go         publish and confirmation of dead letters
 //	deadletter_header_test.go  headers of dead letters
+//	defaults_test.go           WithDefaults
 //	delay_test.go              PublishAt, PublishAfter, PublishAllAfter: messages that come early
 //	deferral_test.go           retry.After(d, nil) and the limits on attempts and age
 //	discovery_test.go          discoverers, filter, lookup events
@@ -24,6 +25,7 @@
 //	flow_stall_test.go         handlers that hang: requeue, overdue events
 //	flow_turns_test.go         more nsqds than messages in flight: fairness, number of RDYs
 //	identity_test.go           ids, keys and times of messages
+//	lifecycle_test.go          Run in order, Start, Stop and Wait, pprof labels
 //	observe_test.go            hooks, telemetry, Stats
 //	options_test.go            options and defaults of consumers and producers
 //	outcome_test.go            the outcome table: handler errors to FIN and REQ
@@ -37,6 +39,7 @@
 //	publish_header_test.go     headers and envelopes of publishes
 //	publish_nsqds_test.go      which nsqd gets a publish
 //	publish_shutdown_test.go   Shutdown of publishers and producers
+//	publish_topic_test.go      publishes to topics known at run time
 //	publish_tls_test.go        nsqds that require TLS
 //	ready_test.go              Ready and Healthy
 //	redial_test.go             dials after failures and lost connections

@@ -61,6 +61,7 @@ func TestExtremesAreComplete(t *testing.T) {
 	walked = slices.AppendSeq(walked, maps.Keys(consumerExtremes()))
 	walked = slices.AppendSeq(walked, maps.Keys(producerExtremes()))
 	walked = slices.AppendSeq(walked, maps.Keys(redriveExtremes()))
+	walked = append(walked, "WithGrace", "WithRunLogger") // of Run: TestRunBadServices
 	slices.Sort(walked)
 	walked = slices.Compact(walked)
 	want(t, "options of the front door", fmt.Sprint(exported(t, "../..")), fmt.Sprint(walked))

@@ -155,6 +155,9 @@ func publisherCallbacks() map[string]publisherCallback {
 		"WithDiscoverer": {instead: []string{"WithNSQD"}, opts: func(_ *day, m *misbehaviour) options {
 			return options{nsqx.WithDiscoverer(nsqx.DiscovererFunc(func(context.Context, string) ([]string, error) { m.do(); return []string{addr}, nil }))}
 		}},
+		"WithAddressRewrite": {instead: []string{"WithNSQD"}, opts: func(_ *day, m *misbehaviour) options {
+			return options{nsqx.WithAddressRewrite(func(addr string) string { m.do(); return addr }), named}
+		}},
 		"WithNSQDFilter": {instead: []string{"WithNSQD"}, opts: func(_ *day, m *misbehaviour) options {
 			return options{nsqx.WithNSQDFilter(func(string) bool { m.do(); return true }), named}
 		}},

@@ -39,6 +39,7 @@ func sharedExtremes() map[string]extremes[nsqx.Option] {
 			})})},
 		"WithLookupInterval": {network: true, needs: names, of: values(nsqx.WithLookupInterval, append(someDurations, 100*time.Millisecond)...)},
 		"WithMaxNSQDs":       {network: true, needs: names, of: values(nsqx.WithMaxNSQDs, append(someInts, 4096, 4097)...)},
+		"WithAddressRewrite": {network: true, needs: names, of: values(nsqx.WithAddressRewrite, nil, func(addr string) string { return addr })},
 		"WithNSQDFilter":     {network: true, needs: names, of: values(nsqx.WithNSQDFilter, nil, func(string) bool { return true })},
 		"WithLookupdClient": {needs: []nsqx.Option{nsqx.WithLookupd("a:4161")}, of: values(nsqx.WithLookupdClient, nsqx.LookupdClient{},
 			nsqx.LookupdClient{HTTPClient: new(http.Client)}, nsqx.LookupdClient{HTTPClient: &http.Client{Timeout: math.MinInt64}},
@@ -64,7 +65,7 @@ func consumerExtremes() map[string]extremes[nsqx.ConsumerOption] {
 		"WithBackoff":          {needs: opts(nsqx.WithConcurrency(1)), of: values(nsqx.WithBackoff, backoffs()...)},
 		"WithoutBackoff":       {of: alone(nsqx.WithoutBackoff())},
 		"WithoutRegistration":  {of: alone(nsqx.WithoutRegistration())},
-		"WithMessageTimeout":   {of: values(nsqx.WithMessageTimeout, append(someDurations, 15*time.Minute)...)},
+		"WithMessageTimeout":   {of: values(nsqx.WithMessageTimeout, append(slices.DeleteFunc(slices.Clone(someDurations), func(d time.Duration) bool { return d == time.Hour }), 15*time.Minute, 25*time.Hour)...)},
 		"WithSampleRate":       {lossy: true, of: values(nsqx.WithSampleRate, append(someInts, 99, 100)...)},
 		"WithMiddleware": {adds: true, of: values(variadic(nsqx.WithMiddleware), nil, []handler.Middleware{nil}, []handler.Middleware{nil, middleware.Recover()},
 			[]handler.Middleware{func(handler.Raw) handler.Raw { return nil }})},
@@ -80,10 +81,13 @@ func consumerExtremes() map[string]extremes[nsqx.ConsumerOption] {
 		"WithSkipOlder":       {lossy: true, of: values(nsqx.WithSkipOlder, someDurations...)},
 		"WithMaxRequeueDelay": {of: values(nsqx.WithMaxRequeueDelay, someDurations...)},
 		"WithShutdownTimeout": {of: values(nsqx.WithShutdownTimeout, someDurations...)},
+		"WithStartTimeout":    {of: values(nsqx.WithStartTimeout, someDurations...)},
+		"WithPprofLabels":     {of: alone(nsqx.WithPprofLabels())},
 		"WithDeadLetter":      {of: values(nsqx.WithDeadLetter, someTexts...)},
 		"WithPlainDeadLetter": {needs: dead, of: alone(nsqx.WithPlainDeadLetter())},
 		"WithDeadLetterFunc":  {of: values(nsqx.WithDeadLetterFunc, nil, confirmDeadLetter)},
 		"WithDiscard":         {of: alone(nsqx.WithDiscard())},
+		"WithDefaults":        {adds: true, of: values(variadic(nsqx.WithDefaults), nil, opts(nil), opts(nil, nsqx.WithDefaults()), opts(nsqx.WithConsumerOptions(nsqx.WithOptions(nil))))},
 		"WithConsumerOptions": {adds: true, of: values(variadic(nsqx.WithConsumerOptions), nil, opts(nil), opts(nil, nsqx.WithConsumerOptions()))},
 	}
 	for name, e := range sharedExtremes() {
@@ -95,8 +99,9 @@ func consumerExtremes() map[string]extremes[nsqx.ConsumerOption] {
 // producerExtremes are the options of publishers and producers.
 func producerExtremes() map[string]extremes[nsqx.ProducerOption] {
 	all := map[string]extremes[nsqx.ProducerOption]{
-		"WithProducerOptions": {adds: true, of: values(variadic(nsqx.WithProducerOptions), nil, []nsqx.ProducerOption{nil})},
-		"WithPublisher":       {of: values(nsqx.WithPublisher, nil)},
+		"WithProducerDefaults": {adds: true, of: values(variadic(nsqx.WithProducerDefaults), nil, []nsqx.ProducerOption{nil})},
+		"WithProducerOptions":  {adds: true, of: values(variadic(nsqx.WithProducerOptions), nil, []nsqx.ProducerOption{nil})},
+		"WithPublisher":        {of: values(nsqx.WithPublisher, nil)},
 		"WithSendMiddleware": {adds: true, of: values(variadic(nsqx.WithSendMiddleware), nil, []handler.SendMiddleware{nil}, []handler.SendMiddleware{handler.Forward()},
 			[]handler.SendMiddleware{func(handler.Send) handler.Send { return nil }})},
 		"WithEnvelope":       {of: alone(nsqx.WithEnvelope())},

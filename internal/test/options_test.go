@@ -28,10 +28,11 @@ func TestOptionFaults(t *testing.T) {
 		opts []nsqx.ConsumerOption
 		want []string // of each fault: the option, a space, a part of its text
 	}{
-		"none": {[]nsqx.ConsumerOption{ok}, nil},
+		"none":       {[]nsqx.ConsumerOption{ok}, nil},
+		"no lookupd": {[]nsqx.ConsumerOption{ok, nsqx.WithLookupd()}, nil},
 
 		"no address":            {nil, []string{"WithNSQD or WithLookupd or WithDiscoverer is needed"}},
-		"no address in option":  {[]nsqx.ConsumerOption{nsqx.WithNSQD()}, []string{"WithNSQD names none, want at least one"}},
+		"no address in option":  {[]nsqx.ConsumerOption{nsqx.WithNSQD()}, []string{"WithNSQD or WithLookupd or WithDiscoverer is needed"}},
 		"faulty addresses":      {[]nsqx.ConsumerOption{nsqx.WithNSQD("nsqd", ":4150", "nsqd:0", "nsqd:65536", "unix://x", "nsqd:4150")}, []string{"WithNSQD want host:port or unix:///path", "WithNSQD want host:port", "WithNSQD port of 1 to 65535", "WithNSQD port of 1 to 65535", "WithNSQD want unix:///path"}},
 		"empty address":         {[]nsqx.ConsumerOption{nsqx.WithNSQD("")}, []string{"WithNSQD want host:port"}},
 		"concurrency 0":         {[]nsqx.ConsumerOption{ok, nsqx.WithConcurrency(0)}, []string{"WithConcurrency is 0, want 1 to 65536"}},
@@ -39,7 +40,7 @@ func TestOptionFaults(t *testing.T) {
 		"concurrency high":      {[]nsqx.ConsumerOption{ok, nsqx.WithConcurrency(65537)}, []string{"WithConcurrency is 65537, want 1 to 65536"}},
 		"in flight 0":           {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlight(0)}, nil},
 		"bytes in flight":       {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlightBytes(1<<20 - 1)}, []string{"WithMaxInFlightBytes is 1048575, want 1048576 or more"}},
-		"no address of lookupd": {[]nsqx.ConsumerOption{nsqx.WithLookupd()}, []string{"WithLookupd names none, want at least one"}},
+		"no address of lookupd": {[]nsqx.ConsumerOption{nsqx.WithLookupd(), nsqx.WithNSQD()}, []string{"WithNSQD or WithLookupd or WithDiscoverer is needed"}},
 		"faulty lookupd":        {[]nsqx.ConsumerOption{nsqx.WithLookupd("ftp://a:4161", "b:4161")}, []string{"WithLookupd has a faulty address"}},
 		"nil discoverer":        {[]nsqx.ConsumerOption{nsqx.WithDiscoverer(nil), ok}, []string{"WithDiscoverer got nil"}},
 		"lookup interval":       {[]nsqx.ConsumerOption{nsqx.WithLookupd("b:4161"), nsqx.WithLookupInterval(time.Millisecond)}, []string{"WithLookupInterval is 1ms, want 100ms to 1h0m0s"}},
@@ -55,10 +56,10 @@ func TestOptionFaults(t *testing.T) {
 		"no backoff and one":    {[]nsqx.ConsumerOption{ok, nsqx.WithoutBackoff(), nsqx.WithBackoff(nsqx.Backoff{})}, []string{"WithBackoff contradicts WithoutBackoff"}},
 		"in flight -1":          {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlight(-1)}, []string{"WithMaxInFlight is -1, want 0 to 1048576"}},
 		"in flight high":        {[]nsqx.ConsumerOption{ok, nsqx.WithMaxInFlight(1<<20 + 1)}, []string{"WithMaxInFlight is 1048577, want 0 to 1048576"}},
-		"message timeout 0":     {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(0)}, []string{"WithMessageTimeout is 0s, want 1s to 15m0s"}},
-		"message timeout -1":    {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(-time.Second)}, []string{"WithMessageTimeout is -1s, want 1s to 15m0s"}},
-		"message timeout short": {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(time.Second - 1)}, []string{"WithMessageTimeout is 999.999999ms, want 1s to 15m0s"}},
-		"message timeout long":  {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(16 * time.Minute)}, []string{"WithMessageTimeout is 16m0s, want 1s to 15m0s"}},
+		"message timeout 0":     {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(0)}, []string{"WithMessageTimeout is 0s, want 1s to 24h0m0s"}},
+		"message timeout -1":    {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(-time.Second)}, []string{"WithMessageTimeout is -1s, want 1s to 24h0m0s"}},
+		"message timeout short": {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(time.Second - 1)}, []string{"WithMessageTimeout is 999.999999ms, want 1s to 24h0m0s"}},
+		"message timeout long":  {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(25 * time.Hour)}, []string{"WithMessageTimeout is 25h0m0s, want 1s to 24h0m0s"}},
 		"message timeout odd":   {[]nsqx.ConsumerOption{ok, nsqx.WithMessageTimeout(time.Second + 1)}, []string{"WithMessageTimeout in whole milliseconds"}},
 		"sample rate 0":         {[]nsqx.ConsumerOption{ok, nsqx.WithSampleRate(0)}, []string{"WithSampleRate is 0, want 1 to 99"}},
 		"sample rate 100":       {[]nsqx.ConsumerOption{ok, nsqx.WithSampleRate(100)}, []string{"WithSampleRate is 100, want 1 to 99"}},
@@ -320,4 +321,15 @@ func TestOptionBundle(t *testing.T) {
 		wantStop(t, stop, closeTime)
 		want(t, "events", ev.names(), "connect, disconnect")
 	})
+}
+
+// TestCheckNames: names are checked as constructors check them.
+func TestCheckNames(t *testing.T) {
+	for name, ok := range map[string]bool{"orders": true, "orders.v2#ephemeral": true, "": false, "or ders": false, "#ephemeral": false, strings.Repeat("x", 65): false} {
+		for _, check := range []func(string) error{nsqx.CheckTopic, nsqx.CheckChannel} {
+			if err := check(name); (err == nil) != ok {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+	}
 }

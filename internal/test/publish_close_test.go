@@ -167,6 +167,8 @@ func TestNilContext(t *testing.T) {
 		wantKind(t, err, nil)
 		want(t, "n", n, 2)
 		wantKind(t, p.PublishAsync(none, "f", nil), nil)
+		wantKind(t, pub.Publish(none, "others", []byte("g")), nil)
+		wantKind(t, pub.PublishAsync(none, "others", []byte("g"), nil), nil)
 		wantKind(t, p.Flush(none), nil)
 		wantErr(t, "Shutdown", p.Shutdown(none), nil)
 		wantErr(t, "Shutdown", pub.Shutdown(none), nil)
@@ -179,8 +181,11 @@ func TestNilContext(t *testing.T) {
 		c := newConsumer(t, func(ctx context.Context, _ string) error { close(stop); return ctx.Err() }, s.Option())
 		ended := inBackground(func() error { return nsqx.Run(none, c, endsWhen(stop)) })
 		s.Publish("orders", []byte("x"))
-		wantErr(t, "Run", <-ended, nil)
+		wantErr(t, "Run", <-ended, nsqx.ErrEnded)
 		s.Await("orders", "billing", finished(1))
+		started := newConsumer(t, done, s.Option())
+		wantErr(t, "Start", started.Start(none), nil)
+		wantErr(t, "Stop", started.Stop(none), nil)
 
 		seen := ""
 		again := newConsumer(t, func(ctx context.Context, v string) error {

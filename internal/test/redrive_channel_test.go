@@ -318,3 +318,31 @@ func TestRedriveHTTP(t *testing.T) {
 		want(t, "asked", asked, 2) // for the channels of both topics
 	})
 }
+
+// TestRedriveSlowHTTP: the idle time does not end while Redrive asks for channels, and nsqds that do not
+// answer are asked together.
+func TestRedriveSlowHTTP(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		l := nsqxtest.NewLookupd(t)
+		l.On("/stats", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("topic") != "dead" {
+				<-r.Context().Done() // as behind a firewall
+			}
+		}))
+		servers := nsqxtest.NewServers(t, 5, nsqxtest.WithLookupds(l), nsqxtest.WithPatience(time.Hour))
+		servers[0].Unpause("orders", "billing")
+		servers[0].Publish("dead", letterOf("orders", "billing"))
+		opts := []nsqx.RedriveOption{l.Option(), nsqx.WithLogger(discard)}
+		for _, s := range servers {
+			opts = append(opts, nsqx.WithRedriveHTTP(s.Addr(), "http://"+l.Addr()))
+		}
+		time.Sleep(headStart)
+		began := time.Now()
+		report, err := nsqx.Redrive(t.Context(), "dead", "", opts...)
+		want(t, "report", report, nsqx.RedriveReport{Redriven: 1})
+		wantErr(t, "error", err, nil)
+		if took := time.Since(began); took > time.Minute {
+			t.Errorf("took %v", took)
+		}
+	})
+}

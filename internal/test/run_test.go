@@ -210,7 +210,8 @@ func TestServices(t *testing.T) {
 			if errors.Is(err, errBill) != (end != nil) || !errors.Is(err, errOther) {
 				t.Errorf("Run returned %v", err)
 			}
-			want(t, "errors", len(faults(err)), map[bool]int{true: 2, false: 1}[end != nil])
+			want(t, "errors", len(faults(err)), 2)
+			want(t, "ended too early", errors.Is(err, nsqx.ErrEnded), end == nil)
 			want(t, "b ran", b.ran, 61*time.Second)
 			want(t, "c ran", c.ran, 61*time.Second)
 		})
