@@ -38,6 +38,7 @@ var floors = [][]string{
 // foreign are the imports of other modules, by package.
 var foreign = map[string][]string{
 	"conn":             {"github.com/klauspost/compress/flate", "github.com/klauspost/compress/s2"},
+	"internal/consume": {"golang.org/x/sync/errgroup"},
 	"internal/fake":    {"github.com/klauspost/compress/s2", "github.com/klauspost/compress/snappy"},
 	"internal/publish": {"github.com/google/uuid"},
 	"internal/redial":  {"github.com/cenkalti/backoff/v4"},

@@ -160,6 +160,12 @@ func (d *Delivery) Fault() error {
 	return nil
 }
 
+// Ordinary reports whether neither a fault nor a header needs to be looked at before a handler sees the
+// message. It is false for some that are.
+func (d *Delivery) Ordinary() bool {
+	return d.extra.Load() == nil && d.state.Load()&(addressed|scheduled) == 0
+}
+
 // Claim takes the right to answer the delivery. It returns true to the first caller only: a
 // delivery is settled once. A handler must not call it: nobody would answer its message.
 func (d *Delivery) Claim() bool {

@@ -16,6 +16,7 @@
 //   - [AutoTouch] lets a handler take longer than the message timeout.
 //   - [Only] applies another middleware to some messages.
 //   - [Recover] turns a panic into an error where other middleware must not see it.
+//   - [LogBatch], [TimeoutBatch] and [RecoverBatch] are for handlers of batches.
 //
 // # Five things to know
 //

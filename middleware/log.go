@@ -28,10 +28,14 @@ import (
 //
 // A nil logger means slog.Default at the time of the call.
 func Log(logger *slog.Logger, opts ...LogOption) handler.Middleware {
+	return newLog(logger, opts).middleware
+}
+
+func newLog(logger *slog.Logger, opts []LogOption) *log {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	l := log{
+	l := &log{
 		logger:  logger,
 		success: slog.LevelDebug,
 		failure: slog.LevelWarn,
@@ -39,13 +43,13 @@ func Log(logger *slog.Logger, opts ...LogOption) handler.Middleware {
 	}
 	for _, o := range opts {
 		if o != nil {
-			o.applyLog(&l)
+			o.applyLog(l)
 		}
 	}
-	return l.middleware
+	return l
 }
 
-// LogOption is an option of [Log]. nil is ignored.
+// LogOption is an option of [Log] and [LogBatch]. nil is ignored.
 type LogOption interface{ applyLog(*log) }
 
 type logOption func(*log)
@@ -99,8 +103,8 @@ func (l *log) middleware(next handler.Raw) handler.Raw {
 // error's methods, loses the record: the answer of the handler stays.
 func (l *log) record(ctx context.Context, m *handler.Message, start time.Time, err error) {
 	defer func() { _ = recover() }()
-	if level, text := l.levelOf(err); l.logger.Enabled(ctx, level) {
-		l.write(ctx, level, text, m, time.Since(start), err)
+	if level, end := l.levelOf(err); l.logger.Enabled(ctx, level) {
+		l.write(ctx, level, textOf("message", end), m, time.Since(start), err)
 	}
 }
 
@@ -112,32 +116,48 @@ func (l *log) wantsAny(ctx context.Context) bool {
 		l.logger.Enabled(ctx, l.success.Level())
 }
 
-func (l *log) levelOf(err error) (slog.Level, string) {
+// levelOf returns the level of a record, and how the handler has ended.
+func (l *log) levelOf(err error) (level slog.Level, end string) {
 	if err == nil {
-		return l.success.Level(), "message handled"
+		return l.success.Level(), "handled"
 	}
 	if retry.Of(err).Action == retry.Again {
-		return l.success.Level(), "message deferred"
+		return l.success.Level(), "deferred"
 	}
 	if _, ok := errors.AsType[*handler.PanicError](err); ok {
-		return l.panic.Level(), "handler panicked"
+		return l.panic.Level(), panicked
 	}
-	return l.failure.Level(), "message failed"
+	return l.failure.Level(), "failed"
+}
+
+const panicked = "panicked"
+
+// textOf returns the text of a record about a message or a batch.
+func textOf(what, end string) string {
+	if end == panicked {
+		what = "handler"
+	}
+	return what + " " + end
 }
 
 func (l *log) write(ctx context.Context, level slog.Level, text string, m *handler.Message, took time.Duration, err error) {
-	attrs := append(make([]slog.Attr, 0, 7),
+	l.logger.LogAttrs(ctx, level, text, withAnswer(append(make([]slog.Attr, 0, 7),
 		slog.String("topic", m.Topic()),
 		slog.String("channel", m.Channel()),
 		slog.String("nsqd", m.NSQD()),
 		slog.String("msg.id", m.ID.String()),
 		slog.Int("msg.attempts", int(m.Attempts)),
 		slog.Float64("duration_seconds", took.Seconds()),
-	)
+	), err)...)
+}
+
+// withAnswer adds the answer of a handler.
+func withAnswer(attrs []slog.Attr, err error) []slog.Attr {
 	if v := retry.Of(err); v.Action == retry.Again {
-		attrs = append(attrs, slog.Float64("delay_seconds", v.Delay.Seconds()))
-	} else if err != nil {
-		attrs = append(attrs, slog.Any("error", err))
+		return append(attrs, slog.Float64("delay_seconds", v.Delay.Seconds()))
 	}
-	l.logger.LogAttrs(ctx, level, text, attrs...)
+	if err != nil {
+		return append(attrs, slog.Any("error", err))
+	}
+	return attrs
 }

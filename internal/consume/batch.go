@@ -3,7 +3,8 @@ package consume
 import (
 	"context"
 	"slices"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/pool"
@@ -78,14 +79,20 @@ func (c *Consumer) processBatch(msgs []*handler.Message) {
 
 // rescueBatch settles the messages of a chain that was ended by runtime.Goexit.
 func (c *Consumer) rescueBatch(msgs []*handler.Message, err error) {
+	var own []*handler.Message
 	for _, m := range msgs {
-		d := (*handler.Delivery)(m)
-		if own := d.Answer(); own != nil && m.Outcome().Disposition == handler.Pending {
-			c.conclude(m.Context(), d, own)
-			c.events.Settled(m)
-		} else {
-			c.rescueUnder(m.Context(), d, err)
+		if (*handler.Delivery)(m).Answer() != nil && m.Outcome().Disposition == handler.Pending {
+			own = append(own, m)
 		}
+	}
+	c.concludeEach(own, nil)
+	for _, m := range own {
+		if m.Outcome().Disposition != handler.Pending {
+			c.events.Settled(m)
+		}
+	}
+	for _, m := range msgs {
+		c.rescueUnder(m.Context(), (*handler.Delivery)(m), err)
 	}
 }
 
@@ -105,9 +112,7 @@ func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
 				failed = append(failed, m)
 			}
 		}
-		forEach(failed, func(m *handler.Message) {
-			c.conclude(m.Context(), (*handler.Delivery)(m), answer(m, err))
-		})
+		c.concludeEach(failed, err)
 		return err
 	}
 }
@@ -167,20 +172,16 @@ func answer(m *handler.Message, err error) error {
 	return err
 }
 
-// forEach calls do for each message, some of them at a time.
-func forEach(msgs []*handler.Message, do func(*handler.Message)) {
-	if len(msgs) == 1 {
-		do(msgs[0])
-		return
-	}
-	var all sync.WaitGroup
-	slots := make(chan struct{}, maxDecisions)
+// concludeEach concludes messages, some of them at a time. Each has a goroutine of its own, which user
+// code may end: that message stays without an outcome.
+func (c *Consumer) concludeEach(msgs []*handler.Message, err error) {
+	var all errgroup.Group
+	all.SetLimit(maxDecisions)
 	for _, m := range msgs {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			do(m)
+		all.Go(func() error {
+			c.conclude(m.Context(), (*handler.Delivery)(m), answer(m, err))
+			return nil
 		})
 	}
-	all.Wait()
+	_ = all.Wait() // of nothing
 }

@@ -83,7 +83,9 @@ func assemble(cfg Config) *Consumer {
 	var group *pool.Group
 	together := 1
 	if b := cfg.Batch; b != nil {
-		group, together = &pool.Group{Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch}, b.Size
+		group, together = &pool.Group{
+			Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch, Moved: func() { c.control.BatchMoved() },
+		}, b.Size
 	}
 	var labels context.Context
 	if cfg.PprofLabels {

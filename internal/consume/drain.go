@@ -131,7 +131,8 @@ func (c *Consumer) waitHandlers(timeout time.Duration) bool {
 // postDrain tells of the drain, and of the oldest message in hand.
 func (c *Consumer) postDrain(kind notify.Kind, d time.Duration, err error) {
 	ev := notify.Event{Kind: kind, Took: d}
-	running := c.pool.Snapshot().Running
+	left := c.pool.Snapshot()
+	running := append(left.Running, left.Parked...)
 	if ev.Found, ev.Err = len(running), err; len(running) > 0 {
 		ev.SetMessage(slices.MinFunc(running, func(a, b *handler.Delivery) int { return a.Received().Compare(b.Received()) }))
 	}

@@ -47,8 +47,10 @@ func (c *Consumer) readable(next handler.Raw) handler.Raw {
 		return next
 	}
 	return func(ctx context.Context, m *handler.Message) error {
-		if err := unreadable(m); err != nil {
-			return err
+		if (*handler.Delivery)(m).Scheduled() { // rarely
+			if err := unreadable(m); err != nil {
+				return err
+			}
 		}
 		return next(ctx, m)
 	}
@@ -57,11 +59,7 @@ func (c *Consumer) readable(next handler.Raw) handler.Raw {
 // unreadable returns an error for a message with times that cannot be read, as if its payload did not
 // decode.
 func unreadable(m *handler.Message) error {
-	d := (*handler.Delivery)(m)
-	if !d.Scheduled() { // nearly always
-		return nil
-	}
-	if _, err := d.Schedule(); err != nil {
+	if _, err := (*handler.Delivery)(m).Schedule(); err != nil {
 		return &handler.DecodeError{Err: err}
 	}
 	return nil

@@ -25,10 +25,13 @@ var errUnsettled = errors.New("nsqx: the telemetry middleware has not called nex
 // settle is the step of the chain that decides what nsqd is told, by the table of nsqx.Consumer. A
 // dead letter is published before it returns. It panics only if next does.
 func (c *Consumer) settle(next handler.Raw) handler.Raw {
+	limited := c.cfg.CrashGuard > 0 || c.cfg.SkipOlder > 0
 	return func(ctx context.Context, m *handler.Message) error {
 		d := (*handler.Delivery)(m)
-		if done, err := c.settleUnhandled(ctx, d); done {
-			return err
+		if limited || !d.Ordinary() { // rarely
+			if done, err := c.settleUnhandled(ctx, d); done {
+				return err
+			}
 		}
 		err := next(ctx, m)
 		if err == nil && !pool.Lost(d) { // nearly always

@@ -22,8 +22,12 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	s := c.pool.Snapshot()
 	allowed := c.allowed()
 	restrained := c.restraint.holds(time.Now())
-	c.total = min(c.limit(conns, loads, restrained, len(s.Parked)), allowed)
-	c.setCapacity(conns)
+	full := min(c.limit(conns, loads, restrained, len(s.Parked)), allowed)
+	c.total = min(full, c.batchRoom(s, conns, restrained))
+	c.setCapacity(conns, full)
+	if tick {
+		c.tellSmall(conns)
+	}
 	c.yielding = false
 	if allowed == 0 {
 		c.turns.Reset()
@@ -98,10 +102,10 @@ func (c *Control) allowed() int {
 // cannot start. Messages whose handlers answer later need no worker any more. The caller holds mu.
 func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool, parked int) int {
 	var rtt time.Duration
-	var most int
-	for i, l := range loads {
-		rtt, most = max(rtt, l.RTT), max(most, conns[i].MaxRDY())
+	for _, l := range loads {
+		rtt = max(rtt, l.RTT)
 	}
+	most := c.most(conns)
 	workers := c.workers()
 	capacity, auto := workers, workers
 	if !restrained {
@@ -120,6 +124,26 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool, 
 		return max(n-c.stuck, 0)
 	}
 	return min(n, capacity)
+}
+
+// batchRoom is how many messages the handlers of batches can take within patience: none wait for one
+// that is slow, although its batch is not full. The caller holds mu.
+func (c *Control) batchRoom(s pool.Snapshot, conns []*conn.Conn, restrained bool) int {
+	workers := c.workers()
+	slow := c.cfg.Together > 1 && !c.cfg.FixedRDY && (restrained || c.service.Capacity(workers, patience(conns)) <= workers)
+	c.slowBatches.Store(slow)
+	if !slow {
+		return math.MaxInt
+	}
+	free := workers - max(s.Busy()-c.stuck, 0)
+	return c.messages(max(free, 0)) + max(len(s.Running)-c.stuckMessages, 0)
+}
+
+// BatchMoved is called when a handler of batches has begun or ended one.
+func (c *Control) BatchMoved() {
+	if c.slowBatches.Load() {
+		c.Yielded()
+	}
 }
 
 // fit returns how many of n messages fit into the limit of bytes. It tells once if those are fewer

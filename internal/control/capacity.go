@@ -1,12 +1,12 @@
 package control
 
 import (
-	"cmp"
 	"math"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/notify"
 )
 
 // defaultMaxRDY is nsqd's default --max-rdy-count.
@@ -17,13 +17,12 @@ const defaultMaxRDY = 2500
 const inTransit = time.Minute
 
 // setCapacity sets how much may wait here. RDY does not bound it, since nsqd does not count a message
-// after its timeout, quotas move, and bodies may be larger than earlier ones. The caller holds mu.
-func (c *Control) setCapacity(conns []*conn.Conn) {
-	most := cmp.Or(c.fixed, defaultMaxRDY)
-	for _, conn := range conns {
-		if c.fixed == 0 {
-			most = max(most, conn.MaxRDY())
-		}
+// after its timeout, quotas move, and bodies may be larger than earlier ones. full is how many messages may be in flight if all handlers are free. The
+// caller holds mu.
+func (c *Control) setCapacity(conns []*conn.Conn, full int) {
+	most := c.fixed
+	if most == 0 {
+		most = max(defaultMaxRDY, c.most(conns))
 	}
 	n, now := 2*most+len(conns), time.Now()
 	switch {
@@ -34,7 +33,42 @@ func (c *Control) setCapacity(conns []*conn.Conn) {
 	case now.Sub(c.lowered) > inTransit:
 		c.capacity, c.lowered = n, time.Time{}
 	}
-	c.pool.SetLimits(c.capacity, 2*min(c.cfg.MaxInFlightBytes, math.MaxInt/2), c.total+c.stuckMessages)
+	c.pool.SetLimits(c.capacity, 2*min(c.cfg.MaxInFlightBytes, math.MaxInt/2), min(full, maxRDY(conns))+c.stuckMessages)
+}
+
+// maxRDY is how many messages nsqds let the connections have in flight.
+func maxRDY(conns []*conn.Conn) (sum int) {
+	for _, conn := range conns {
+		sum += conn.MaxRDY()
+	}
+	return sum
+}
+
+// most is how many messages may be in flight if that is automatic: what one nsqd allows, or a batch if
+// several allow that together.
+func (c *Control) most(conns []*conn.Conn) int {
+	most := 0
+	for _, conn := range conns {
+		most = max(most, conn.MaxRDY())
+	}
+	return max(most, min(c.cfg.Together, maxRDY(conns)))
+}
+
+// tellSmall tells once if nsqds let no batch have its size, after the first one: all nsqds may be
+// connected then. See fit for the limit of bytes. The caller holds mu.
+func (c *Control) tellSmall(conns []*conn.Conn) {
+	size := c.cfg.Together
+	if _, known := c.service.Time(); size <= 1 || c.toldSmall || !known || len(conns) == 0 {
+		return
+	}
+	n := min(size, maxRDY(conns))
+	if c.fixed > 0 {
+		n = min(n, c.fixed)
+	}
+	if n < size {
+		c.toldSmall = true
+		c.cfg.Post(notify.Event{Kind: notify.SmallBatches, Found: n, Named: size})
+	}
 }
 
 // Overflow gives back messages for which the pool has no room, and ends their connection if it goes
@@ -60,7 +94,7 @@ func (c *Control) Overflow(from *conn.Conn, msgs []handler.Delivery, why error) 
 		c.pool.Requeue(&msgs[i], handler.Requeue, time.Second)
 	}
 	c.gaveBack(len(msgs), "overflow")
-	c.Arrived()
+	c.Wake()
 }
 
 // Detached forgets a connection that has ended.

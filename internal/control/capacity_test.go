@@ -36,7 +36,7 @@ func TestSetCapacity(t *testing.T) {
 				s.identify = map[string]any{"max_rdy_count": n}
 				conns = append(conns, s.dial(nsqd1).conn)
 			}
-			s.locked(func() { s.setCapacity(conns) })
+			s.locked(func() { s.setCapacity(conns, s.total) })
 			check.Want(t, "capacity", s.capacity, tt.want)
 		})
 	}
@@ -51,7 +51,7 @@ func TestSetCapacityDown(t *testing.T) {
 			set := func(fixed int) int {
 				s.locked(func() {
 					s.fixed = fixed
-					s.setCapacity(nil)
+					s.setCapacity(nil, s.total)
 				})
 				return s.capacity
 			}
@@ -125,7 +125,7 @@ func TestSetCapacityOfPool(t *testing.T) {
 		s.pool.Shed(0)
 		s.locked(func() {
 			s.fixed = 30
-			s.setCapacity(nil)
+			s.setCapacity(nil, s.total)
 		})
 		l.flood(100, 63)
 		synctest.Wait()

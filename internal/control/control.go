@@ -40,9 +40,12 @@ type Control struct {
 	wake  chan struct{} // holds one
 	moved chan struct{} // holds one
 
-	asleep    atomic.Bool   // Run waits for a message, without a ticker
-	answered  atomic.Uint64 // messages that ended by the word of their handlers, without a FIN of a success
-	openTurns atomic.Bool   // every connection may deliver: the first message closes the others
+	alarm       *time.Timer   // wakes Run after the first message, or for a probe; stopped while Run ticks
+	pace        atomic.Int64  // how long after the first message
+	asleep      atomic.Bool   // Run waits for a message, without a ticker
+	answered    atomic.Uint64 // messages that ended by the word of their handlers, without a FIN of a success
+	slowBatches atomic.Bool   // how many messages may be in flight depends on which handlers of batches are free
+	openTurns   atomic.Bool   // every connection may deliver: the first message closes the others
 
 	// mu is held while quotas are set, so that whoever has closed RDY finds it closed. It comes
 	// before the locks of the pool and of connections.
@@ -67,6 +70,7 @@ type Control struct {
 	room          map[*conn.Conn]time.Time // since when nsqd may send more
 	cutTold       bool                     // that bytes allow fewer messages than are asked for
 	closedAt      time.Time                // when RDY was last closed on purpose
+	toldSmall     bool                     // that batches cannot have their size
 
 	// Used by Run alone.
 	service   flow.Service
@@ -76,9 +80,8 @@ type Control struct {
 	runs      uint64                   // when they were last counted
 	busyTime  time.Duration            // when it was last read
 	outliving overdueHandlers
-	quiet     int         // ticks without a message
-	received  uint64      // messages, when they were last counted
-	alarm     *time.Timer // wakes Run for a probe; stopped while Run ticks
+	busy      bool   // messages are in hand
+	received  uint64 // messages, when they were last counted
 }
 
 // New returns a Control with the settings of cfg. It does nothing before Start and Run.
@@ -92,7 +95,7 @@ func New(cfg Config) *Control {
 		c.breaker = newBreaker(*cfg.Backoff, cfg.Post)
 	}
 	c.total = cmp.Or(c.fixed, c.concurrency)
-	c.setCapacity(nil)
+	c.setCapacity(nil, c.total)
 	return c
 }
 
@@ -115,10 +118,13 @@ func (c *Control) Yielded() {
 	}
 }
 
-// Arrived wakes Run if it must act on messages that have arrived.
+// Arrived wakes Run if it must act on messages that have arrived: at once if turns are open, else a
+// tick later. To set a timer costs the read loop less than to wake a goroutine.
 func (c *Control) Arrived() {
-	if c.openTurns.Load() || c.asleep.Load() && c.asleep.Swap(false) {
+	if c.openTurns.Load() {
 		c.Wake()
+	} else if c.asleep.Load() && c.asleep.Swap(false) {
+		c.alarm.Reset(time.Duration(c.pace.Load()))
 	}
 }
 
@@ -137,10 +143,30 @@ func (c *Control) Run(done <-chan struct{}) {
 	awake := func() {
 		if !ticking {
 			ticking = true
+			c.asleep.Store(false)
 			c.alarm.Stop()
 			pace = c.firstTick()
 			ticker.Reset(pace)
 		}
+	}
+	look := func() (next time.Duration) {
+		c.measure()
+		next = c.adjust(true)
+		switch {
+		case pace < flow.Tick:
+			pace = min(2*pace, flow.Tick)
+			ticking = true
+			ticker.Reset(pace)
+		case c.idle():
+			if ticking {
+				ticking = false
+				ticker.Stop()
+			}
+		case !ticking:
+			ticking = true
+			ticker.Reset(pace)
+		}
+		return next
 	}
 	for {
 		next := time.Duration(0)
@@ -152,21 +178,16 @@ func (c *Control) Run(done <-chan struct{}) {
 		case <-c.moved:
 			next = c.adjust(false)
 		case <-c.alarm.C:
-			awake()
+			c.asleep.Store(false)
+			if !ticking {
+				pace = c.firstTick()
+			}
+			next = look()
 		case <-c.wake:
 			awake()
 			next = c.adjust(false)
 		case <-ticker.C:
-			c.measure()
-			next = c.adjust(true)
-			switch {
-			case pace < flow.Tick:
-				pace = min(2*pace, flow.Tick)
-				ticker.Reset(pace)
-			case c.idle():
-				ticking = false
-				ticker.Stop()
-			}
+			next = look()
 		}
 		if turn.Stop(); next > 0 {
 			turn.Reset(next)
@@ -186,7 +207,7 @@ func (c *Control) firstTick() time.Duration {
 
 // idle reports whether Run may sleep: the next tick would change nothing.
 func (c *Control) idle() bool {
-	if c.quiet < 2 || !c.settled() { // asked again, since quotas may have been lowered after measure
+	if c.busy || !c.settled() { // asked again, since quotas may have been lowered after measure
 		return false
 	}
 	wait, ok := c.nextDoubt()
@@ -194,6 +215,7 @@ func (c *Control) idle() bool {
 		return false
 	}
 	c.alarm.Reset(wait)
+	c.pace.Store(int64(c.firstTick()))
 	c.asleep.Store(true)
 	if c.countReceived() == c.received { // else a message arrived before it could wake Run
 		return true

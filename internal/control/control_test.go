@@ -1,6 +1,7 @@
 package control
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -49,12 +50,12 @@ func TestSleep(t *testing.T) {
 		began = time.Now()
 		l.flood(1, 3)
 		time.Sleep(time.Minute)
-		s.wantLooks("after the first messages", began, append([]time.Duration{0}, quick...)...)
+		s.wantLooks("after the first messages", began, quick...)
 
 		began = time.Now()
 		l.flood(4, 3)
 		time.Sleep(time.Minute)
-		s.wantLooks("after more messages", began, 0, 100*ms, 200*ms, 300*ms)
+		s.wantLooks("after more messages", began, 100*ms)
 		check.Want(t, "asleep at last", s.asleep.Load(), true)
 	})
 }
@@ -63,7 +64,6 @@ func TestSleep(t *testing.T) {
 func TestWakeBy(t *testing.T) {
 	for name, then := range map[string]func(s *service, l *line){
 		"Wake":           func(s *service, _ *line) { s.Wake() },
-		"Arrived":        func(s *service, _ *line) { s.Arrived() },
 		"Pause":          func(s *service, _ *line) { s.Pause(); s.Resume() },
 		"Resume":         func(s *service, _ *line) { s.Resume() },
 		"SetConcurrency": func(s *service, _ *line) { s.SetConcurrency(3) },
@@ -94,22 +94,25 @@ func TestWakeBy(t *testing.T) {
 	}
 }
 
-// TestArrived wakes Run once, and only if it sleeps.
+// TestArrived: a message sets the alarm once, and only if Run sleeps.
 func TestArrived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, Config{}, takes(0))
+		s.alarm.Stop()
 		s.Arrived()
-		check.Want(t, "woken while awake", s.awake(), false)
+		check.Want(t, "set while awake", s.alarm.Stop(), false)
 		s.asleep.Store(true)
+		s.pace.Store(int64(flow.Tick))
 		var all sync.WaitGroup
 		for range 100 {
 			all.Go(s.Arrived)
 		}
 		all.Wait()
-		check.Want(t, "woken while asleep", s.awake(), true)
+		check.Want(t, "set while asleep", s.alarm.Stop(), true)
 		check.Want(t, "asleep", s.asleep.Load(), false)
 		s.Arrived()
-		check.Want(t, "woken again", s.awake(), false)
+		check.Want(t, "set again", s.alarm.Stop(), false)
+		check.Want(t, "woken", s.awake(), false)
 	})
 }
 
@@ -126,7 +129,7 @@ func TestArrivedWithOpenTurns(t *testing.T) {
 			}
 			s.openTurns.Store(false)
 			s.Arrived()
-			check.Want(t, "woken afterwards, while asleep", s.awake(), asleep)
+			check.Want(t, "woken afterwards", s.awake(), false)
 		}
 	})
 }
@@ -152,8 +155,8 @@ func TestPausedSleeps(t *testing.T) {
 	})
 }
 
-// TestIdle: Run may sleep after two ticks without a message; a message that arrives between the last
-// count and the decision to sleep keeps Run awake, since Arrived found it awake.
+// TestIdle: Run may sleep after a tick without a message in hand; a message that arrives between the
+// last count and the decision to sleep keeps Run awake, since Arrived found it awake.
 func TestIdle(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 10}, takes(0))
@@ -162,29 +165,18 @@ func TestIdle(t *testing.T) {
 		s.adjust(true)
 		check.Want(t, "woken by the connection", s.awake(), true)
 		s.measure()
-		check.Want(t, "idle after a tick", s.idle(), false)
-		s.measure()
-		check.Want(t, "idle after two ticks", s.idle(), true)
+		check.Want(t, "idle after a tick", s.idle(), true)
 		check.Want(t, "asleep", s.asleep.Load(), true)
 		l.flood(1, 1)
 		synctest.Wait()
-		check.Want(t, "woken", s.awake(), true)
 		check.Want(t, "asleep", s.asleep.Load(), false)
 
 		s.measure()
-		check.Want(t, "quiet ticks after a message", s.quiet, 0)
-		s.measure()
-		s.measure()
-		check.Want(t, "quiet ticks", s.quiet, 2)
 		l.flood(2, 1) // after the count
 		synctest.Wait()
-		check.Want(t, "woken while awake", s.awake(), false)
 		check.Want(t, "idle with a message", s.idle(), false)
 		check.Want(t, "asleep with a message", s.asleep.Load(), false)
-		s.measure()
-		check.Want(t, "quiet ticks after that message", s.quiet, 0)
 
-		s.measure()
 		s.measure()
 		s.SetMaxInFlight(0) // quotas were lowered after the count
 		s.locked(func() { s.yielding = true })
@@ -193,7 +185,7 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// TestIdleNot: a tick with a running or waiting message, or with anything pending, is not quiet.
+// TestIdleNot: Run does not sleep with a running or waiting message.
 func TestIdleNot(t *testing.T) {
 	check.Bubble(t, "running", func(t *testing.T) {
 		handle, release := hanging()
@@ -205,14 +197,12 @@ func TestIdleNot(t *testing.T) {
 		synctest.Wait()
 		for range 10 {
 			s.measure()
-			check.Want(t, "quiet ticks with a handler that runs", s.quiet, 0)
+			check.Want(t, "idle with a handler that runs", s.idle(), false)
 		}
 		release()
 		synctest.Wait()
 		s.measure()
-		check.Want(t, "quiet ticks at its end", s.quiet, 0)
-		s.measure()
-		check.Want(t, "quiet ticks after it", s.quiet, 1)
+		check.Want(t, "idle after it", s.idle(), true)
 	})
 	check.Bubble(t, "waiting", func(t *testing.T) {
 		s := newService(t, Config{MaxInFlight: 10}, takes(0))
@@ -220,17 +210,33 @@ func TestIdleNot(t *testing.T) {
 		synctest.Wait()
 		for range 10 {
 			s.measure()
-			check.Want(t, "quiet ticks with a message that waits", s.quiet, 0)
+			check.Want(t, "idle with a message that waits", s.idle(), false)
 		}
 	})
-	check.Bubble(t, "not settled", func(t *testing.T) {
-		s := newService(t, Config{MaxInFlight: 10}, takes(0))
-		s.measure()
-		check.Want(t, "quiet ticks", s.quiet, 1)
-		s.locked(func() { s.yielding = true })
-		s.measure()
-		check.Want(t, "quiet ticks while a connection yields", s.quiet, 0)
-	})
+}
+
+// TestTicksAtOrdinaryRates: Run looks once for each message, not more, and at most ten times a
+// second.
+func TestTicksAtOrdinaryRates(t *testing.T) {
+	for rate, most := range map[int]int{1: 60, 3: 180, 10: 600, 100: 600} {
+		check.Bubble(t, fmt.Sprint(rate, " a second"), func(t *testing.T) {
+			s := newService(t, Config{Concurrency: 16}, takes(ms))
+			s.run()
+			l := s.dial(nsqd1)
+			l.flood(1, 10)
+			time.Sleep(time.Minute)
+			began := time.Now()
+			for i := range 60 * rate {
+				l.flood(uint64(100+i), 1)
+				time.Sleep(time.Second / time.Duration(rate))
+			}
+			if n := len(s.looksSince(began)); n > most {
+				t.Errorf("%d looks in a minute, want at most %d", n, most)
+			}
+			time.Sleep(time.Second)
+			check.Want(t, "asleep", s.asleep.Load(), true)
+		})
+	}
 }
 
 // TestSettled: each of these may change with time alone, so Run stays awake.
@@ -273,11 +279,11 @@ func TestSleepMissesNothing(t *testing.T) {
 		sent := uint64(1)
 		slept := 0
 		for range 2000 {
-			// Run was asleep: it ticks 100, 200 and 300 ms after a message, and then sleeps.
+			// Run was asleep: it ticks 100 ms after a message, and then sleeps.
 			sent++
 			l.flood(sent, 1)
 			synctest.Wait()
-			time.Sleep(300 * ms)
+			time.Sleep(100 * ms)
 			for range r.IntN(3) {
 				sent++
 				l.flood(sent, 1)

@@ -32,11 +32,7 @@ func (c *Control) measure() {
 	moved := s.Results != c.results
 	c.results = s.Results
 	s = c.pool.Snapshot()
-	if len(s.Running)+len(s.Parked)+s.Waiting == 0 && !moved && received == c.received && c.settled() {
-		c.quiet++
-	} else {
-		c.quiet = 0
-	}
+	c.busy = len(s.Running)+len(s.Parked)+s.Waiting > 0
 	c.received = received
 	c.unstall(s, moved)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -91,4 +92,36 @@ func batchesCutAndRestarted(t testing.TB, random *rand.Rand, messages int) {
 		t.Errorf("%d items were handled, stats %+v", items, stats)
 	}
 	t.Logf("%d items in %d messages, %d failed, %d came again, %d lost with their connections, %d given back", items, len(bodies), failed, book.extra(), stats.Lost, stats.GivenBack)
+}
+
+// TestBatchQuiet: on a quiet topic a message waits for its batch, not for nsqd's buffer: half of the
+// messages are with the handler 55 ms after they were published, at a wait of 50 ms.
+func TestBatchQuiet(t *testing.T) {
+	t.Parallel()
+	steady(t, func(t testing.TB) {
+		const messages = 40
+		s := testnsqd.Start(t)
+		waited := make(chan time.Duration, messages)
+		c, err := nsqx.NewBatchConsumer(topic, channel, codec.String(), func(_ context.Context, b *handler.Batch[string]) error {
+			for _, item := range b.All() {
+				waited <- time.Since(item.Message.Timestamp())
+			}
+			return nil
+		}, nsqx.WithNSQD(s.Addr()), nsqx.WithBatch(500, 50*time.Millisecond))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := start(t, c)
+		<-c.Ready()
+		var all []time.Duration
+		for i := range messages {
+			publish(t, s, topic, fmt.Append(nil, i))
+			all = append(all, <-waited)
+		}
+		r.mustStop()
+		slices.Sort(all)
+		if p50 := all[messages/2]; p50 > 55*time.Millisecond {
+			t.Errorf("p50 from publish to handler is %v, want 55 ms at most; %v at most", p50, all[messages-1])
+		}
+	})
 }

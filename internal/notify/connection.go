@@ -3,6 +3,8 @@ package notify
 import (
 	"errors"
 	"log/slog"
+	"maps"
+	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
@@ -23,10 +25,18 @@ func (j *journal) down(ev *Event, text string) {
 		attrs = append(attrs, slog.String("stack", string(p.Stack)))
 	}
 	if begins := j.nsqds.fail(ev.NSQD, ev.NSQD, ev.Err, ev.Time, ev.Kind == Disconnect); begins {
-		if x := j.nsqds.open[ev.NSQD]; x != nil && ev.Kind == Disconnect {
-			x.attempts = 0
+		if x := j.nsqds.open[ev.NSQD]; x != nil {
+			x.permanent = level == slog.LevelError
+			if ev.Kind == Disconnect {
+				x.attempts = 0
+			}
 		}
 		j.say(ev.Time, level, text, append(attrs, j.connectedAttr()...)...)
+		return
+	}
+	if x := j.nsqds.open[ev.NSQD]; level == slog.LevelError && !x.permanent { // not the reason it began with
+		x.permanent = true
+		j.say(ev.Time, level, text, append(append(attrs, slog.Time("since", x.since)), j.connectedAttr()...)...)
 		return
 	}
 	j.write(slog.LevelDebug, text, attrs...)
@@ -47,17 +57,34 @@ func (j *journal) down(ev *Event, text string) {
 // up tells of a connection.
 func (j *journal) up(ev *Event) {
 	text, attrs := "connected", []slog.Attr{slog.String("nsqd", ev.NSQD)}
-	if x := j.nsqds.end(ev.NSQD); x != nil {
+	x := j.nsqds.end(ev.NSQD)
+	if j.backFromRefusal(ev.NSQD) && x == nil {
+		j.write(slog.LevelDebug, "connected", attrs...)
+		return
+	}
+	if x != nil {
 		text = "connected again"
 		attrs = append(attrs, Seconds("down_seconds", ev.Time.Sub(x.since)), slog.Int("attempts", x.attempts+1))
+	} else if since, known := j.silent[ev.NSQD]; known {
+		text = "connected again"
+		attrs = append(attrs, Seconds("down_seconds", ev.Time.Sub(since)))
 	}
+	delete(j.silent, ev.NSQD)
 	j.say(ev.Time, slog.LevelInfo, text, append(attrs, j.connectedAttr()...)...)
 }
+
+// silence is how long the begin of an outage is remembered that has no further lines: longer than the
+// nsqd is dialled.
+const silence = 48 * time.Hour
 
 // unnamed tells of an nsqd that is down, and that nobody names any more.
 func (j *journal) unnamed(ev *Event) {
 	attrs := []slog.Attr{slog.String("nsqd", ev.NSQD), slog.Any("error", ev.Err)}
 	if x := j.nsqds.end(ev.NSQD); x != nil {
+		maps.DeleteFunc(j.silent, func(_ string, since time.Time) bool { return ev.Time.Sub(since) > silence })
+		if len(j.silent) < maxOutages {
+			j.silent[ev.NSQD] = x.since
+		}
 		j.say(ev.Time, slog.LevelInfo, "nsqd is down, and nobody names it any more: it is dialled for another day, without further lines",
 			append(attrs, Seconds("down_seconds", ev.Time.Sub(x.since)))...)
 		return
@@ -92,8 +119,15 @@ var advices = map[conn.Phase]string{
 // advice returns what to look at, as an attribute; nothing if the error may heal by itself.
 func advice(err error) []slog.Attr {
 	e, ok := errors.AsType[*conn.Error](err)
-	if !ok || !e.Permanent() || advices[e.Phase] == "" {
+	if !ok || !e.Permanent() {
 		return nil
 	}
-	return []slog.Attr{slog.String("see", advices[e.Phase])}
+	see := advices[e.Phase]
+	if answer, ok := errors.AsType[*conn.ServerError](err); ok && answer.Code == "E_AUTH_FAILED" { // at a publish
+		see = advices[conn.PhaseAuth]
+	}
+	if see == "" {
+		return nil
+	}
+	return []slog.Attr{slog.String("see", see)}
 }

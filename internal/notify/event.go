@@ -29,6 +29,7 @@ const (
 	Spared       // messages without attempts left are kept
 	BytesCut     // WithMaxInFlightBytes allows Found messages where Results are wanted
 	DelayCut     // a delay of Took was cut to Retry
+	SmallBatches // batches have Found messages at most, not Named
 	Draining     // the drain begins; Found handlers run
 	StillDrains  // it waits for Found handlers; Message is that of the oldest, if there is one
 	Drained      // the drain has ended
@@ -55,7 +56,7 @@ type Event struct {
 	Source string        // of Lookup, Register
 	Index  int           // of Lookup: which source, since names need not differ
 	Found  int           // of Lookup: addresses; of others: messages or handlers
-	Named  int           // of Lookup: nsqds named by all sources
+	Named  int           // of Lookup: nsqds named by all sources; of SmallBatches
 	All    bool          // of Lookup: all sources were polled
 	Good   bool          // of Lookup: the answer can be relied on, whatever Err says
 	Took   time.Duration // of Lookup, Drained

@@ -14,17 +14,20 @@ import (
 // it writes, since the logger may end the goroutine.
 type journal struct {
 	logger    *slog.Logger
+	publishes bool       // of a publisher
 	connected func() int // connections of this moment; nil: unknown
 	search    searchTexts
 
-	nsqds   outages[string] // by address
-	sources outages[int]    // by index
+	nsqds   outages[string]      // by address
+	silent  map[string]time.Time // begin of outages that nobody is told of any more, by address
+	sources outages[int]         // by index
 	named   topicState
 	namedAt time.Time // when it changed
 
 	opened, stillOpen time.Time // when the breaker opened, and of the last line about it
 	probes            int       // since it opened
 
+	refusals  map[string]*refusal // of publishes, by address
 	givenBack map[string]*episode // by reason
 	bursts    map[string]*burst   // by text
 	failing   []*failureKind      // kinds of failures that go on
@@ -34,10 +37,10 @@ type journal struct {
 func newJournal(logger *slog.Logger, topic string) journal {
 	j := journal{
 		logger: logger, search: ofTopic,
-		givenBack: make(map[string]*episode), bursts: make(map[string]*burst),
+		silent: make(map[string]time.Time), refusals: make(map[string]*refusal), givenBack: make(map[string]*episode), bursts: make(map[string]*burst),
 	}
 	if topic == "" {
-		j.search = ofAny
+		j.search, j.publishes = ofAny, true
 	}
 	return j
 }
@@ -50,6 +53,9 @@ func (j *journal) handle(ev *Event) {
 	case Disconnect:
 		if ev.Err == nil { // in the drain, or after it was replaced
 			j.write(slog.LevelDebug, "disconnected", slog.String("nsqd", ev.NSQD))
+			return
+		}
+		if j.publishes && j.refusal(ev) {
 			return
 		}
 		j.down(ev, "connection lost")
@@ -133,6 +139,9 @@ func (j *journal) aboutHandlers(ev *Event) {
 	case DelayCut:
 		j.write(slog.LevelWarn, "delay of a message was cut to the longest that nsqd takes by default, said once; see WithMaxRequeueDelay",
 			Seconds("wanted_seconds", ev.Took), Seconds("delay_seconds", ev.Retry))
+	case SmallBatches:
+		j.write(slog.LevelWarn, "batches stay below their size, said once: no more messages may be in flight; see WithBatch, WithMaxInFlight, nsqd's --max-rdy-count",
+			slog.Int("size", ev.Named), slog.Int("messages", ev.Found))
 	case Draining:
 		j.write(slog.LevelInfo, "drain begins: no message is requested, and running handlers may finish; see WithShutdownTimeout", running, Seconds("timeout_seconds", ev.Took))
 	case StillDrains:
@@ -195,6 +204,9 @@ func (j *journal) next(now time.Time) (wait time.Duration, ok bool) {
 	for _, e := range j.givenBack {
 		first(e.last.Add(repeat))
 	}
+	for _, r := range j.refusals {
+		first(r.last.Add(repeat))
+	}
 	for _, k := range j.failing {
 		first(k.due())
 	}
@@ -203,12 +215,13 @@ func (j *journal) next(now time.Time) (wait time.Duration, ok bool) {
 
 // tick writes what is due; all that is held if the service ends.
 func (j *journal) tick(now time.Time, ends bool) {
+	j.endEpisodes(now, ends)
+	j.endRefusals(now, ends)
 	for _, b := range j.bursts {
 		if at, held := b.due(); held && (ends || !now.Before(at)) {
 			j.writeLine(b.take(now))
 		}
 	}
-	j.endEpisodes(now, ends)
 	j.tickFailures(now, ends)
 }
 

@@ -52,6 +52,12 @@ func times(n int, steps ...step) (all []step) {
 // written returns the lines from level Info on, each with the seconds since the start.
 func written(t *testing.T, steps []step) []string {
 	t.Helper()
+	return writtenOf(t, "orders", "billing", steps)
+}
+
+// writtenOf is written of a topic and a channel; "" and "" are a publisher's.
+func writtenOf(t *testing.T, topic, channel string, steps []step) []string {
+	t.Helper()
 	began, log := time.Now(), &check.Synced[string]{}
 	out := writerFunc(func(line []byte) (int, error) {
 		log.Add(fmt.Sprintf("%v %s", time.Since(began).Truncate(time.Second), strings.TrimSuffix(string(line), "\n")))
@@ -63,7 +69,7 @@ func written(t *testing.T, steps []step) []string {
 		}
 		return a
 	}}))
-	q := New(logger, "orders", "billing", nil)
+	q := New(logger, topic, channel, nil)
 	q.Connected(func() int { return 2 })
 	q.Start()
 	for _, s := range steps {
@@ -129,11 +135,28 @@ func TestTransitions(t *testing.T) {
 				`1m10s ERROR nsqd is still down nsqd=a:1 since=2000-01-01T00:00:00.000Z attempts=2 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" see="AuthSecret of conn.Config" connected=2`,
 			},
 		},
+		"lost, then refused": { // the first line does not know why
+			append([]step{{connEvent(Disconnect, "a:1", lostConn), time.Second}}, times(9, step{connEvent(DialError, "a:1", permanent), 9 * time.Second})...),
+			[]string{
+				`0s WARN connection lost nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry_seconds=1 connected=2`,
+				`1s ERROR cannot connect nsqd=a:1 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" retry_seconds=1 see="AuthSecret of conn.Config" since=2000-01-01T00:00:00.000Z connected=2`,
+				`1m4s ERROR nsqd is still down nsqd=a:1 since=2000-01-01T00:00:00.000Z attempts=8 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" see="AuthSecret of conn.Config" connected=2`,
+			},
+		},
 		"nobody names it": {
 			[]step{failing, {connEvent(UnnamedDialError, "a:1", io.EOF), time.Minute}, {connEvent(UnnamedDialError, "a:1", io.EOF), time.Minute}},
 			[]string{
 				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
 				`9s INFO nsqd is down nsqd=a:1 error=EOF down_seconds=9`,
+			},
+		},
+		"nobody names it, and it is back": {
+			[]step{failing, {connEvent(UnnamedDialError, "a:1", io.EOF), time.Minute}, {connEvent(Connect, "a:1", nil), 0}, {connEvent(Connect, "a:1", nil), 0}},
+			[]string{
+				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
+				`9s INFO nsqd is down nsqd=a:1 error=EOF down_seconds=9`,
+				`1m9s INFO connected again nsqd=a:1 down_seconds=69 connected=2`,
+				`1m9s INFO connected nsqd=a:1 connected=2`,
 			},
 		},
 		"in order": {[]step{{connEvent(Disconnect, "a:1", nil), 0}}, nil},

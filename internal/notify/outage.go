@@ -26,6 +26,7 @@ type outage struct {
 	attempts    int       // since the first
 	err         error     // the last
 	partial     bool      // of a source: it has answered, but with an error
+	permanent   bool      // of an nsqd: a line has said why another try does not help
 }
 
 // outages tells of what is down: when it goes down, each minute while it is, and when it is up again.

@@ -60,11 +60,11 @@ type searchTexts struct{ none, found, gone, again string }
 var (
 	ofTopic = searchTexts{
 		none: "topic has no nsqd yet: its first message creates it", found: "topic has an nsqd now",
-		gone: "topic has no nsqd any more: it was deleted, or all its nsqds are away", again: "topic has an nsqd again",
+		gone: "topic has no nsqd any more: it was deleted, all its nsqds are away, or nsqlookupd has just started", again: "topic has an nsqd again",
 	}
 	ofAny = searchTexts{ // of a publisher
 		none: "no nsqd is registered yet; see WithLookupd", found: "an nsqd is registered now",
-		gone: "no nsqd is registered any more", again: "an nsqd is registered again",
+		gone: "no nsqd is registered any more: all are away, or nsqlookupd has just started", again: "an nsqd is registered again",
 	}
 )
 

@@ -10,7 +10,7 @@ import (
 
 // Group makes workers handle several messages together. A group forms at the front of the queue, and
 // a free worker takes it when it is complete: it has Size messages, its first has waited for Wait or
-// for half of its message timeout, it holds all that may be in flight, or the pool closes.
+// for half of its message timeout, it holds all that may be in flight or may wait, or the pool closes.
 type Group struct {
 	Size int // at least 1
 	Wait time.Duration
@@ -19,6 +19,9 @@ type Group struct {
 	// user code in it may call runtime.Goexit. Then Rescue sets the outcomes that are missing.
 	Process func([]*handler.Message)
 	Rescue  func([]*handler.Message, error)
+
+	// Moved is called when a worker has taken a group, and when it has answered it; nil for nothing.
+	Moved func()
 }
 
 // grouping is how a queue forms groups. Its fields are guarded by queue.mu.
@@ -39,7 +42,7 @@ func (q *queue) groupReady() bool {
 	switch {
 	case n == 0:
 		return false
-	case q.closed, n >= g.size, n >= g.most-g.running:
+	case q.closed, q.overCapacity, n >= g.size, n >= g.most-g.running:
 		return true
 	}
 	first := q.deque.oldest()
@@ -76,10 +79,6 @@ func (q *queue) look() {
 func (q *queue) takeGroup(w *groupWorker) bool {
 	q.mu.Lock()
 	defer q.unlock()
-	q.group.running -= w.taken
-	w.before += uint64(w.succeeded)
-	w.taken, w.succeeded = 0, 0
-	w.runs, w.msgs = w.runs[:0], w.msgs[:0]
 	for {
 		leaves := len(q.batches) > q.workers || q.closed && q.deque.n == 0
 		if leaves {
@@ -103,14 +102,24 @@ func (q *queue) takeGroup(w *groupWorker) bool {
 	return true
 }
 
+// endGroup ends a group that is answered.
+func (q *queue) endGroup(w *groupWorker) {
+	q.mu.Lock()
+	q.group.running -= w.taken
+	w.before += uint64(w.succeeded)
+	w.taken, w.succeeded = 0, 0
+	w.runs, w.msgs = w.runs[:0], w.msgs[:0]
+	q.unlock()
+}
+
 // groupWorker handles one group at a time.
 type groupWorker struct {
 	worker
 	taken     int                // messages of the group
 	succeeded int                // messages of the group, of which nsqd was told
 	runs      []run              // the group, in order of arrival
-	msgs      []*handler.Message // of runs; guarded by queue.mu for others
-	alive     []*handler.Message // of msgs, those that go to the handler
+	msgs      []*handler.Message // the group without what dropUnanswerable gave back; guarded by queue.mu
+	alive     []*handler.Message // of runs, those that go to the handler
 	groups    uint64             // that were taken; guarded by queue.mu
 }
 
@@ -128,7 +137,10 @@ func (w *groupWorker) run(exit error) {
 		w.settleGroup()
 	}
 	for w.p.queue.takeGroup(w) {
-		w.dropUnanswerable()
+		if w.dropUnanswerable(); len(w.alive) < w.taken {
+			w.p.queue.shrink(w)
+		}
+		w.p.moved()
 		if len(w.alive) > 0 {
 			w.handling = true
 			w.p.cfg.Group.Process(w.alive)
@@ -159,6 +171,15 @@ func (w *groupWorker) dropUnanswerable() {
 			}
 		}
 	}
+}
+
+// shrink makes those that are alive the group.
+func (q *queue) shrink(w *groupWorker) {
+	q.mu.Lock()
+	w.msgs = append(w.msgs[:0], w.alive...)
+	q.group.running -= w.taken - len(w.msgs)
+	w.taken = len(w.msgs)
+	q.unlock()
 }
 
 // settleGroup answers every message, by its outcome. Messages that dropUnanswerable gave back have
@@ -192,6 +213,15 @@ func (w *groupWorker) settleGroup() {
 		}
 	}
 	clear(w.alive)
+	w.p.queue.endGroup(w)
+	w.p.moved()
+}
+
+// moved tells that a worker has taken a group, or has answered it.
+func (p *Pool) moved() {
+	if f := p.cfg.Group.Moved; f != nil {
+		f()
+	}
 }
 
 // finishRun sends the FINs of messages of one read.
@@ -216,9 +246,16 @@ func (w *groupWorker) snapshot(s *Snapshot) {
 	s.addBusy(msgs...)
 }
 
-// lastGroup is how many messages a free worker takes when the queue closes. The caller holds mu.
+// lastGroup is how many messages a free worker takes when the queue closes; there is one unless those
+// that wait are to exit. The timer is needed no more. The caller holds mu.
 func (q *queue) lastGroup() int {
-	if q.group == nil || len(q.asleep)+q.woken == 0 {
+	if q.group == nil {
+		return 0
+	}
+	if q.group.timer != nil {
+		q.group.timer.Stop()
+	}
+	if len(q.asleep)+q.woken <= max(len(q.batches)-q.workers, 0) {
 		return 0
 	}
 	return min(q.deque.n, q.group.size)

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"runtime"
@@ -145,23 +144,35 @@ func TestGroupClose(t *testing.T) {
 	})
 }
 
-// TestPark: a message whose handler answers later takes no worker, wherever in a write it came.
-func TestPark(t *testing.T) {
+// TestGroupCloseWithTooManyWorkers: a worker that is to exit takes no group, so what waits for it is
+// given back when the pool closes.
+func TestGroupCloseWithTooManyWorkers(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
-		s := newService(t, 2, func(d *handler.Delivery) error {
-			return handler.Async(func(context.Context, int, func(error)) {})(d.Context(), 0)
-		})
+		s, g := newGroups(t, 2, finishes)
 		l := s.dial(nsqd1)
-		l.flood(1, 20)
+		l.send(1, 2, 3)
+		time.Sleep(time.Millisecond)
+		l.send(4, 5)
+		s.queue.mu.Lock() // the free worker is woken, and has not run yet
+		s.queue.workers = 1
+		s.queue.wakeAll()
+		keep := s.queue.lastGroup()
+		s.queue.mu.Unlock()
+		check.Want(t, "kept for a free worker", keep, 0)
 		synctest.Wait()
-		snapshot := s.Snapshot()
-		check.Want(t, "unanswered", len(snapshot.Parked), 20)
-		check.Want(t, "busy", snapshot.Busy(), 0)
-		check.Want(t, "idle", snapshot.Idle, 2)
-		check.Want(t, "workers", snapshot.Workers, 22)
-		l.conn.Abort(nil)
+		s.wantStop(999 * time.Millisecond)
+		g.want(t, "3 at 0s")
+		l.wantCommands("FIN REQ", "REQ 4 0, REQ 5 0, FIN 1, FIN 2, FIN 3")
+	})
+}
+
+// TestGroupTimer: no timer is left when the pool has closed.
+func TestGroupTimer(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		s, _ := newGroups(t, 1, finishes)
+		s.dial(nsqd1).send(1)
 		synctest.Wait()
-		check.Want(t, "workers then", s.Snapshot().Workers, 2)
-		s.wantCounts("outcomes", disposed{handler.Lost: 20})
+		s.wantStop(time.Second)
+		check.Want(t, "timer ran", s.queue.group.timer.Stop(), false)
 	})
 }

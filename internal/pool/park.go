@@ -7,27 +7,25 @@ import "github.com/nsqx/nsqx/handler"
 func (p *Pool) parkWorker(m *handler.Delivery) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := len(p.all) - 1; i >= 0; i-- { // those that were started last are not parked
-		if w := p.all[i]; w.current() == m {
-			p.start(p.queue.park(&w.batch))
-			return
-		}
-	}
+	p.start(p.queue.park(m))
 }
 
-// park removes the batch of a worker that will handle no further message, and returns how many
-// workers are to be started.
-func (q *queue) park(b *batch) (missing int) {
+// park removes the batch of the worker that handles m, which will handle no further message, and
+// returns how many workers are to be started.
+func (q *queue) park(m *handler.Delivery) (missing int) {
 	q.mu.Lock()
 	defer q.unlock()
-	if b.parked {
-		return 0
+	for _, b := range q.batches {
+		if b.current() != m {
+			continue
+		}
+		b.reclaim(&q.deque)
+		b.parked = true
+		q.forget(b)
+		if q.closed {
+			return 0
+		}
+		return max(q.workers-len(q.batches), 0)
 	}
-	b.reclaim(&q.deque)
-	b.parked = true
-	q.forget(b)
-	if q.closed {
-		return 0
-	}
-	return max(q.workers-len(q.batches), 0)
+	return 0 // parked already, or settled
 }

@@ -41,10 +41,12 @@ func (w *worker) run(exit error) {
 		case m == nil:
 			return
 		case w.inTime(m):
-			if wait, early := w.p.comesEarly(m); early {
-				w.detachCurrent()
-				w.p.postpone(m, wait)
-				continue
+			if m.Scheduled() { // rarely
+				if wait, early := w.p.comesEarly(m); early {
+					w.detachCurrent()
+					w.p.postpone(m, wait)
+					continue
+				}
 			}
 			w.handling = true
 			w.settle(m, w.p.cfg.Process(m))

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,8 +153,20 @@ func notSent(pub *conn.Pub, failure, why error) error {
 	e := &conn.PublishError{Kind: conn.ErrNotSent, Topic: pub.Topic, Err: why}
 	if f, ok := errors.AsType[*conn.PublishError](failure); ok {
 		e.Kind, e.NSQD, e.Err = f.Kind, f.NSQD, errors.Join(f.Err, why)
+		if onlyFor(f.Err, why) {
+			e.Err = f.Err
+		}
 	}
 	return e
+}
+
+// onlyFor reports whether no nsqd is connected for the reason that a publish has failed: then nothing
+// else is to be said.
+func onlyFor(failure, why error) bool {
+	reasons, ok := why.(interface{ Unwrap() []error })
+	return ok && !slices.ContainsFunc(reasons.Unwrap(), func(err error) bool {
+		return err != observe.ErrNoNSQD && !errors.Is(err, failure)
+	})
 }
 
 // Ended returns why a context has ended: its Err, and its cause if that is another error.

@@ -3,6 +3,7 @@ package test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -149,5 +150,25 @@ func TestAsyncConnLost(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		want(t, "unanswered then", c.Stats().Unanswered, 0)
 		want(t, "lost", c.Stats().Lost, 4)
+	})
+}
+
+// TestAsyncDrainLog: the log of the drain counts the messages whose answers it waits for.
+func TestAsyncDrainLog(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t)
+		log := new(logbook)
+		fn := handler.Async(func(_ context.Context, _ string, done func(error)) {
+			time.AfterFunc(15*time.Second, func() { done(nil) })
+		})
+		stop := nsqxtest.Run(t, newLoggedConsumer(t, log, fn, s.Option()))
+		sendNumbers(s, 1, 3)
+		time.Sleep(time.Second)
+		stop()
+		for _, line := range []string{"drain begins", "drain waits for handlers"} {
+			if !strings.Contains(log.text(), line) || strings.Contains(log.text(), "running=0") {
+				t.Errorf("want %q with running=3 in\n%s", line, log.text())
+			}
+		}
 	})
 }

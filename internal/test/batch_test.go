@@ -1,9 +1,11 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -496,6 +498,53 @@ func TestDeliverBatch(t *testing.T) {
 	single := newConsumer(t, func(_ context.Context, v string) error { return errors.New(v) }, nsqx.WithNSQD("a:1"))
 	for i, out := range nsqxtest.DeliverBatch(t, single, [][]byte{[]byte("1"), []byte("2")}) {
 		want(t, "error", fmt.Sprint(out.Err), fmt.Sprint(i+1))
+	}
+}
+
+// TestBatchBelowSize: where a batch can never have its size, the log says so once, and it is as large
+// as can be.
+func TestBatchBelowSize(t *testing.T) {
+	for name, tt := range map[string]struct {
+		opts []nsqx.ConsumerOption
+		body int
+		want string // the sizes of the first batches
+		log  string
+	}{
+		"max-rdy-count":                   {opts: opts(nsqx.WithBatch(20, time.Minute)), want: "16 16", log: "size=20 messages=16"},
+		"max-rdy-count, fixed":            {opts: opts(nsqx.WithBatch(20, time.Minute), nsqx.WithMaxInFlight(100)), want: "16 16", log: "size=20 messages=16"},
+		"bytes":                           {opts: opts(nsqx.WithBatch(16, time.Minute), nsqx.WithMaxInFlightBytes(1<<20)), body: 100_000, want: "10", log: "messages=10 wanted=16"},
+		"several nsqds allow it together": {opts: opts(nsqx.WithBatch(15, time.Minute)), want: "15 15"},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServers(t, 2, nsqxtest.WithMaxRDY(8), nsqxtest.WithPatience(time.Hour))
+			log, b := new(logbook), new(batches)
+			c, err := nsqx.NewBatchConsumer("orders", "billing", codec.String(), b.fn, append(tt.opts, nsqx.WithLogger(slog.New(log)), nsqxtest.Option(s...))...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			nsqxtest.Run(t, c)
+			time.Sleep(time.Second)
+			body := bytes.Repeat([]byte("x"), tt.body)
+			if tt.body > 0 {
+				s[0].Publish("orders", body)
+				time.Sleep(2 * time.Minute)
+				b.mu.Lock()
+				b.list = nil
+				b.mu.Unlock()
+			}
+			for i := range 50 {
+				s[i%2].Publish("orders", body)
+			}
+			time.Sleep(10 * time.Second)
+			if got := b.sizes(); !strings.HasPrefix(got, tt.want) {
+				t.Errorf("sizes %s, want %s …", got, tt.want)
+			}
+			text := log.text()
+			want(t, "lines", strings.Count(text, "said once"), min(len(tt.log), 1))
+			if !strings.Contains(text, tt.log) {
+				t.Errorf("log has no %q:\n%s", tt.log, text)
+			}
+		})
 	}
 }
 

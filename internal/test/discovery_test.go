@@ -422,3 +422,21 @@ func TestNoDialDuringShutdown(t *testing.T) {
 		want(t, "finished", billing(s[0]).Finished, 1)
 	})
 }
+
+// TestAddressesBesideAnError: a Discoverer that always returns an error, too, names its nsqds all the same: what it does not
+// name any more makes room.
+func TestAddressesBesideAnError(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServers(t, 3)
+		s[1].Refuse(true)
+		failure := errors.New("half of it is down")
+		f := newFinder()
+		f.set(failure, s[0].Addr(), s[1].Addr())
+		c := discover(t, s, nsqx.WithDiscoverer(f), nsqx.WithMaxNSQDs(2))
+		f.waitPolls(2)
+		want(t, "at first", addrs(c), "nsqd-1 !nsqd-2")
+		f.set(failure, s[0].Addr(), s[2].Addr())
+		f.waitPolls(5)
+		want(t, "later", addrs(c), "nsqd-1 nsqd-3")
+	})
+}

@@ -7,6 +7,9 @@
 //
 //	address_test.go            the one form of an address
 //	alloc_test.go              allocations of a consumer
+//	async_test.go              handler.Async: answers that come later
+//	batch_test.go              handlers of batches
+//	batch_fault_test.go        handlers of batches: hangs, restarts, limits, Goexit
 //	breaker_test.go            backoff when nearly everything fails: the breaker
 //	callbacks_test.go          every callback panics, hangs and calls Goexit
 //	confirm_test.go            what nsqd has confirmed is not published again

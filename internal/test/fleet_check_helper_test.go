@@ -118,7 +118,7 @@ func (f *fleet) checkStarved(w *window) {
 	if w.to == 0 {
 		return
 	}
-	workers := f.s.replicas * f.s.concurrency
+	workers := f.s.slots()
 	fair := max(f.s.service.mean*time.Duration(len(w.left))/time.Duration(workers), f.s.service.mean)
 	bound := 20*time.Second + 20*fair
 	if f.s.service.hangs > 0 {

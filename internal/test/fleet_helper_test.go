@@ -176,9 +176,7 @@ func (f *fleet) newReplica(n int) *replica {
 	if f.s.noBreaker {
 		opts = append(opts, nsqx.WithoutBackoff())
 	}
-	c, err := nsqx.NewConsumer(fleetTopic, fleetChannel, codec.String(), func(ctx context.Context, body string) error {
-		return f.handle(n, body)
-	}, opts...)
+	c, err := f.newConsumer(n, opts)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -190,6 +188,22 @@ func (f *fleet) newReplica(n int) *replica {
 		r.err = c.Run(ctx)
 	}()
 	return r
+}
+
+func (f *fleet) newConsumer(n int, opts []nsqx.ConsumerOption) (*nsqx.Consumer[string], error) {
+	if f.s.batch > 0 {
+		return nsqx.NewBatchConsumer(fleetTopic, fleetChannel, codec.String(), func(_ context.Context, b *handler.Batch[string]) error {
+			for i, err := range f.handle(n, b.Values()) {
+				if err != nil {
+					_ = b.Fail(i, err) // no item is out of range
+				}
+			}
+			return nil
+		}, append(opts, nsqx.WithBatch(f.s.batch, f.s.batchWait))...)
+	}
+	return nsqx.NewConsumer(fleetTopic, fleetChannel, codec.String(), func(_ context.Context, body string) error {
+		return f.handle(n, []string{body})[0]
+	}, opts...)
 }
 
 // stopReplica drains a replica.
@@ -204,7 +218,7 @@ func (f *fleet) stopReplica(r *replica) {
 func (f *fleet) replaceReplica(i int) {
 	r := f.replicas[i]
 	st := r.c.Stats()
-	f.force(st.Running + st.Queued)
+	f.force(st.Running*max(f.s.batch, 1) + st.Queued)
 	f.stopReplica(r)
 	f.replicas[i] = f.newReplica(i)
 }
@@ -287,98 +301,4 @@ func (f *fleet) settle(n int) {
 	if f.unsettled--; f.unsettled == 0 {
 		close(f.settled)
 	}
-}
-
-// handle is the handler of replica r.
-func (f *fleet) handle(r int, body string) error {
-	n, err := strconv.Atoi(body)
-	if err != nil {
-		return err
-	}
-	f.mu.Lock()
-	rec, m := f.records[n], f.mode
-	if rec.runs++; rec.runs == 1 {
-		f.unstarted--
-	}
-	if f.window != nil && n >= f.current {
-		f.window.started(f, r, rec)
-	}
-	run, busy := rec.runs, f.window.begin(f.now())
-	f.mu.Unlock()
-
-	took, hangs, err := f.plan(rec, n, run, m)
-	if hangs {
-		f.hung()
-	}
-	if m.release != nil {
-		<-m.release
-	} else {
-		time.Sleep(took)
-	}
-
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	busy.to = f.now()
-	switch {
-	case err != nil:
-		rec.failed++
-		if n >= f.current {
-			f.forced++
-		}
-	case !rec.handled && !rec.dead:
-		rec.handled = true
-		f.handled = append(f.handled, f.now())
-		f.settle(n)
-	}
-	return err
-}
-
-// hung notes a run that hangs: its message is delivered once more.
-func (f *fleet) hung() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.forced++; f.window != nil && f.window.to == 0 {
-		f.window.hangs++
-	}
-}
-
-// plan decides what a run does, always the same for a seed.
-func (f *fleet) plan(rec *record, n, run int, m mode) (took time.Duration, hangs bool, err error) {
-	if m.err != nil {
-		return m.after, false, m.err
-	}
-	r := rand.New(rand.NewPCG(f.s.seed, uint64(n)<<16|uint64(run)))
-	took, hangs = f.s.service.sample(r)
-	if m.release != nil {
-		return 0, true, nil
-	}
-	if rec.bad || r.Float64() < f.s.failing {
-		err = errAway
-	}
-	return took, hangs, err
-}
-
-// deadLetter takes the messages that are given up.
-func (f *fleet) deadLetter(_ context.Context, m *handler.Message, _ error) error {
-	n, err := strconv.Atoi(string(m.Body))
-	if err != nil {
-		return err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	rec := f.records[n]
-	if rec.dead {
-		return nil
-	}
-	rec.unseen, rec.early = rec.failed == 0, rec.failed < f.s.maxAttempts
-	if f.s.replicas > 1 { // one that gives up a message does not know which attempts others have given back
-		rec.early = rec.failed+int(m.Attempts)-rec.runs < f.s.maxAttempts
-	}
-	if rec.dead = true; !rec.handled {
-		f.settle(n)
-	}
-	if rec.failed > 0 && n >= f.current {
-		f.forced-- // the last failure forced none
-	}
-	return nil
 }

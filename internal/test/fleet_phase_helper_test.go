@@ -48,7 +48,7 @@ func (f *fleet) run() {
 
 // limit is how long a phase may take: far longer than it should.
 func (f *fleet) limit(messages int) time.Duration {
-	ideal := time.Duration(messages) * f.s.service.mean / time.Duration(f.s.replicas*f.s.concurrency)
+	ideal := time.Duration(messages) * f.s.service.mean / time.Duration(f.s.slots())
 	return 5*ideal + time.Hour
 }
 
@@ -85,7 +85,7 @@ func (f *fleet) runBacklog(p phase) bool {
 // runChurn lets nsqds come and go, and deploys.
 func (f *fleet) runChurn(p phase) bool {
 	f.publish(p.messages, p.spread, 0)
-	ideal := time.Duration(p.messages) * f.s.service.mean / time.Duration(f.s.replicas*f.s.concurrency)
+	ideal := time.Duration(p.messages) * f.s.service.mean / time.Duration(f.s.slots())
 	events := 3 + f.rng.IntN(8)
 	for range events {
 		time.Sleep(time.Duration(2 * f.rng.Float64() * float64(max(ideal, time.Minute)) / float64(events)))

@@ -14,7 +14,9 @@ type scenario struct {
 	nsqds       int // at the start
 	replicas    int
 	concurrency int
-	maxInFlight int // 0: automatic
+	batch       int           // messages that a handler takes at once; 0: it takes one
+	batchWait   time.Duration // how long a batch may form
+	maxInFlight int           // 0: automatic
 	maxAttempts int
 	service     serviceTime
 	failing     float64 // part of the runs that fail, each for itself
@@ -68,6 +70,9 @@ func (s *scenario) String() string {
 		fmt.Fprintf(&b, ", %g %% hang", 100*s.service.hangs)
 	}
 	fmt.Fprintf(&b, "), MaxAttempts %d", s.maxAttempts)
+	if s.batch > 0 {
+		fmt.Fprintf(&b, ", batches of %d or %v", s.batch, s.batchWait)
+	}
 	if s.maxInFlight > 0 {
 		fmt.Fprintf(&b, ", MaxInFlight %d", s.maxInFlight)
 	}
@@ -116,6 +121,7 @@ func newScenario(seed uint64, fullDay bool) *scenario {
 		concurrency: logUniform(r, 1, 64),
 		maxAttempts: 3 + r.IntN(4),
 	}
+	s.chooseBatch(rand.New(rand.NewPCG(seed, 13)))
 	if r.IntN(5) == 0 {
 		s.maxInFlight = max(200, s.concurrency)
 	}
@@ -136,6 +142,17 @@ func newScenario(seed uint64, fullDay bool) *scenario {
 	}
 	return s
 }
+
+// chooseBatch makes the handlers of every third fleet take batches.
+func (s *scenario) chooseBatch(r *rand.Rand) {
+	if r.IntN(3) == 0 {
+		s.batch, s.concurrency = logUniform(r, 2, 50), 1+r.IntN(4)
+		s.batchWait = time.Duration(logUniform(r, 1, 5000)) * time.Millisecond
+	}
+}
+
+// slots is how many messages all handlers take at once.
+func (s *scenario) slots() int { return s.replicas * s.concurrency * max(s.batch, 1) }
 
 // chooseHealthy chooses phases in which handlers succeed, or fail each for itself.
 func (s *scenario) chooseHealthy(r *rand.Rand) {
@@ -187,7 +204,7 @@ func (s *scenario) chooseOutage(r *rand.Rand) {
 
 // choosePoison is for a comparison with a consumer without a breaker.
 func (s *scenario) choosePoison(r *rand.Rand) {
-	s.nsqds, s.replicas, s.maxInFlight = 1+r.IntN(5), 1, 0
+	s.nsqds, s.replicas, s.maxInFlight, s.batch = 1+r.IntN(5), 1, 0, 0
 	s.concurrency = []int{1, 8, 64}[r.IntN(3)]
 	s.service = serviceTime{mean: time.Duration(s.concurrency) * 40 * time.Millisecond, lognormal: r.IntN(2) == 0}
 	s.phases = []phase{{
@@ -208,7 +225,7 @@ func (s *scenario) backlog(r *rand.Rand) phase {
 // messages returns how many messages keep all workers busy for a number of rounds, within what the
 // CPU allows.
 func (s *scenario) messages(rounds int) int {
-	workers := s.replicas * s.concurrency
+	workers := s.slots()
 	n := min(max(rounds*workers, 100), fleetMessages)
 	ticks := fleetTicks * workers / s.replicas / (4 + s.nsqds) * 4
 	n = min(n, max(int(time.Duration(ticks)*100*time.Millisecond/s.service.mean), 2*workers))

@@ -46,7 +46,7 @@ func (w *window) started(f *fleet, replica int, rec *record) {
 	if rec.runs == 1 {
 		w.left[rec.server]--
 	}
-	if f.unstarted < max(f.s.replicas*f.s.concurrency, w.spread) {
+	if f.unstarted < max(f.s.slots(), w.spread) {
 		w.to = now
 		for s, left := range w.left {
 			if left > 0 {

@@ -86,6 +86,12 @@ func (s *scene) consume(fn handler.Func[int], opts ...nsqx.ConsumerOption) (c *n
 	return c, stop
 }
 
+// producer makes a producer of orders that logs. It knows the nsqds.
+func (s *scene) producer(opts ...nsqx.ProducerOption) *nsqx.Producer[string] {
+	s.t.Helper()
+	return newProducer(s.t, append(opts, nsqxtest.Option(s.servers...), nsqx.WithLogger(s.logger()))...)
+}
+
 // publish publishes a number to an nsqd.
 func (s *scene) publish(nsqd, n int) { s.servers[nsqd].Publish("orders", fmt.Append(nil, n)) }
 

@@ -97,6 +97,37 @@ var situations = map[string]func(t *testing.T) *scene{
 		time.Sleep(100 * time.Second)
 		return s
 	},
+	"a permission is withdrawn": permissionWithdrawn,
+	"a certificate has expired": certificateExpires,
+	"the nsqd of a publisher is down": func(t *testing.T) *scene {
+		s := newScene(t, 2, 0)
+		p := s.producer(nsqx.WithAtLeastOnce())
+		time.Sleep(time.Minute)
+		s.servers[1].Stop()
+		for range 150 {
+			want(t, "publish", p.Publish(t.Context(), "1"), nil)
+			time.Sleep(time.Second)
+		}
+		s.servers[1].Start("")
+		time.Sleep(time.Minute)
+		return s
+	},
+	"the disk of an nsqd is full": func(t *testing.T) *scene {
+		s := newScene(t, 1, 0)
+		p := s.producer()
+		want(t, "publish", p.Publish(t.Context(), "1"), nil)
+		time.Sleep(time.Minute)
+		s.servers[0].On("PUB", func(*nsqxtest.ServerConn, nsqxtest.Command) nsqxtest.Action {
+			return nsqxtest.Fail("E_PUB_FAILED PUB failed write /data/orders.diskqueue.000000.dat: no space left on device")
+		})
+		for began := time.Now(); time.Since(began) < 150*time.Second; time.Sleep(time.Second) {
+			wantErr(t, "publish", p.Publish(t.Context(), "1"), nsqx.ErrNotSent)
+		}
+		s.servers[0].On("PUB", nil)
+		want(t, "publish", p.Publish(t.Context(), "1"), nil)
+		time.Sleep(2 * time.Minute)
+		return s
+	},
 	"the database refuses": func(t *testing.T) *scene {
 		s, down := newScene(t, 1, 0), new(atomic.Bool)
 		s.consume(func(context.Context, int) error {
@@ -257,52 +288,6 @@ func TestOperating(t *testing.T) {
 	if !t.Failed() {
 		checkOperatingPage(t, logs)
 	}
-}
-
-// TestNormalDay: a day without a failure leaves at most 20 lines.
-func TestNormalDay(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := newScene(t, 3, 2)
-		handled := new(atomic.Int64)
-		again := new(atomic.Int64)
-		_, stop := s.consume(func(_ context.Context, n int) error {
-			if n%100 == 0 && again.Add(1)%2 == 1 {
-				return retry.After(time.Minute, nil) // no failure
-			}
-			handled.Add(1)
-			return nil
-		})
-		for i := range 24 * 60 {
-			s.publish(i%3, i)
-			time.Sleep(time.Minute)
-		}
-		time.Sleep(time.Hour)
-		stop()
-		want(t, "handled", handled.Load(), 24*60)
-		if n := len(s.lines.all()); n > 20 {
-			t.Errorf("%d lines:\n%s", n, strings.Join(s.lines.all(), "\n"))
-		}
-		want(t, "warnings", s.count("level=WARN")+s.count("level=ERROR"), 0)
-	})
-}
-
-// TestOutageOfAnHour: a line a minute, and begin and end.
-func TestOutageOfAnHour(t *testing.T) {
-	bubble(t, "", func(t *testing.T) {
-		s := newScene(t, 3, 0)
-		s.consume(works)
-		time.Sleep(time.Minute)
-		s.servers[1].Stop()
-		time.Sleep(time.Hour)
-		s.servers[1].Start("")
-		time.Sleep(time.Minute)
-		want(t, "down", s.count("connection lost"), 1)
-		if n := s.count("nsqd is still down"); n < 45 || n > 60 {
-			t.Errorf("%d lines that it is still down", n)
-		}
-		want(t, "up", s.count("connected again"), 1)
-		want(t, "lines", len(s.lines.all()), 3+2+s.count("nsqd is still down"))
-	})
 }
 
 // TestInProgress: Stats name the messages that handlers work on.
