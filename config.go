@@ -307,6 +307,13 @@ func (c *sharedConfig) once(option string) {
 	c.given[option] = true
 }
 
+// contradicts adds a fault if another option was given that excludes this one.
+func (c *sharedConfig) contradicts(option, other string) {
+	if c.given[other] {
+		c.fault(option, "contradicts "+other)
+	}
+}
+
 // giveUp sets what becomes of messages that are given up. The options for that exclude each other.
 func (c *consumerConfig) giveUp(option string, g consume.GiveUp) {
 	c.once(option)

@@ -71,13 +71,57 @@ func WithMaxInFlightBytes(n int) ConsumerOption {
 	})
 }
 
-// WithFixedRDY keeps the RDY of each connection at its quota of MaxInFlight, for comparisons and
-// for networks where measurements fail. Otherwise RDY follows what the connection can use, so that
-// nsqd never buffers messages of a quiet topic (250 ms). Defaults to off.
+// Delivery says when nsqd sends the messages of a topic without a backlog: see [WithDelivery]. A
+// backlog is sent as fast as the handlers take it, either way.
+type Delivery int
+
+const (
+	// Immediate has nsqd send each message when it is published. The consumer requests one message
+	// beyond those in flight, and more only while they come faster than round trips.
+	Immediate Delivery = iota
+
+	// Batched has nsqd collect messages: until its output buffer is full (16 KB by default) or
+	// MaxInFlight is reached, or for its output buffer timeout (250 ms by default; see
+	// OutputBufferTimeout of [conn.Config]). A message waits half of that on average.
+	Batched
+)
+
+// String returns "immediate" or "batched".
+func (d Delivery) String() string {
+	switch d {
+	case Immediate:
+		return "immediate"
+	case Batched:
+		return "batched"
+	}
+	return fmt.Sprintf("Delivery(%d)", int(d))
+}
+
+// WithDelivery sets what matters more, latency or CPU. Defaults to Immediate.
+//
+// At 1000 messages of 200 bytes a second, [Batched] took 5 µs of the consumer's CPU for each instead of
+// 46, and 58 µs of nsqd's instead of 87; the median time from publish to handler was 33 ms instead of
+// 0.06. At 100 a second it was 17 µs instead of 86, and 135 ms instead of 0.2. In a backlog both are
+// alike.
+func WithDelivery(d Delivery) ConsumerOption {
+	return consumerOption(func(c *consumerConfig) {
+		c.once("WithDelivery")
+		c.contradicts("WithDelivery", "WithFixedRDY")
+		if d != Immediate && d != Batched {
+			c.fault("WithDelivery", fmt.Sprintf("is %d, want Immediate or Batched", d))
+		}
+		c.consume.Sub.FixedRDY = d == Batched
+	})
+}
+
+// WithFixedRDY keeps the RDY of each connection at its quota of MaxInFlight, for comparisons with
+// other clients. It delivers like [Batched], and requests what [WithMaxInFlight] says even if handlers
+// cannot start that soon. Defaults to off.
 func WithFixedRDY() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithFixedRDY")
-		c.consume.Sub.FixedRDY = true
+		c.contradicts("WithFixedRDY", "WithDelivery")
+		c.consume.Sub.FixedRDY, c.consume.FixedRDY = true, true
 	})
 }
 
@@ -86,9 +130,7 @@ func WithFixedRDY() ConsumerOption {
 func WithBackoff(b Backoff) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithBackoff")
-		if c.given["WithoutBackoff"] {
-			c.fault("WithBackoff", "contradicts WithoutBackoff")
-		}
+		c.contradicts("WithBackoff", "WithoutBackoff")
 		if fault := b.check(); fault != "" {
 			c.fault("WithBackoff", fault)
 		}
@@ -101,9 +143,7 @@ func WithBackoff(b Backoff) ConsumerOption {
 func WithoutBackoff() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithoutBackoff")
-		if c.given["WithBackoff"] {
-			c.fault("WithoutBackoff", "contradicts WithBackoff")
-		}
+		c.contradicts("WithoutBackoff", "WithBackoff")
 		c.consume.Backoff = nil
 	})
 }

@@ -162,22 +162,24 @@ func (p *Producer[T]) publishAll(c publishConfig, values []T) (n int, err error)
 	if p.closed.Load() {
 		return 0, c.notSent(publish.ErrClosed)
 	}
-	var all []byte
-	ends := make([]int, len(values))
+	buf := p.buffer()
+	defer p.buffers.Put(buf)
+	all := (*buf)[:0]
+	out := &handler.Outgoing{Topic: c.topic, Messages: make([]handler.OutgoingMessage, len(values))}
 	for i, v := range values {
+		start := len(all)
 		if all, err = p.encode(all, v); err != nil {
 			return 0, p.pub.p.Router.Reject(len(values), c.topic, err)
 		}
-		if ends[i] = len(all); i == 0 { // assume that the others are as large
+		out.Messages[i].Body = all[start:len(all):len(all)] // stays valid if all moves later
+		if i == 0 {                                         // assume that the others are as large
 			all = slices.Grow(all, min(len(all)*(len(values)-1), 4<<20))
 		}
 	}
-	out, start := &handler.Outgoing{Topic: c.topic, Messages: make([]handler.OutgoingMessage, len(values))}, 0
+	*buf = all
 	err = cmp.Or(p.schedule(out, c), oneID(c.headers, len(values)))
 	for i := 0; i < len(values) && err == nil; i++ {
-		m := &out.Messages[i]
-		m.Body, start = all[start:ends[i]:ends[i]], ends[i]
-		err = p.describe(&m.Headers, c.headers, values[i])
+		err = p.describe(&out.Messages[i].Headers, c.headers, values[i])
 	}
 	if err != nil {
 		return 0, p.pub.p.Router.Reject(len(values), c.topic, err)
@@ -322,7 +324,7 @@ func (p *Producer[T]) Stats() PublisherStats { return p.pub.Stats() }
 func (p *Producer[T]) Healthy() error { return p.pub.Healthy() }
 
 // keptBuffer is the size of the largest payload buffer that is kept for reuse, in bytes.
-const keptBuffer = 64 << 10
+const keptBuffer = 256 << 10
 
 func (p *Producer[T]) buffer() *[]byte {
 	if b, ok := p.buffers.Get().(*[]byte); ok && cap(*b) <= keptBuffer {

@@ -35,6 +35,9 @@ const jsonSpace = " \t\r\n"
 // HTML, and a MarshalJSON with a pointer receiver is called, as UnmarshalJSON is. A value that
 // encodes as null is [ErrNull] where Decode would refuse null.
 //
+// A program built with GOEXPERIMENT=jsonv2 has an encoding/json that decodes in about half the time,
+// and needs no other change.
+//
 // Nil options are ignored.
 func JSON[T any](opts ...JSONOption) Codec[T] {
 	c := &jsonCodec[T]{label: labelOf[T]("JSON")}

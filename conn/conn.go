@@ -257,11 +257,8 @@ func (c *Conn) endWithin(d time.Duration, reason error) bool {
 func (c *Conn) Finish(m *handler.Delivery) bool { return m.Claim() && c.out.answer(m, answerFinish, 0) }
 
 // FinishEnded is Finish for messages of this connection that the caller has claimed (see
-// [handler.Delivery.End]), for goroutines that answer many messages. Goroutines that pass different
-// small values of shard rarely contend with each other.
-func (c *Conn) FinishEnded(shard int, msgs []handler.Delivery) bool {
-	return c.out.finish(shard, msgs)
-}
+// [handler.Delivery.End]), for goroutines that answer many messages.
+func (c *Conn) FinishEnded(msgs []handler.Delivery) bool { return c.out.finish(msgs) }
 
 // Requeue answers a message with REQ and a delay, rounded up to milliseconds. It returns false and
 // sends nothing if the message was already settled, if nsqd may have redelivered the message, or if

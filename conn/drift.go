@@ -103,6 +103,7 @@ func (o *outbox) refused(err *ServerError) {
 // noteLate remembers the FINs in buf. They were written when the oldest of their messages may have
 // timed out: then nsqd may refuse them, and has counted the messages down.
 func (o *outbox) noteLate(buf []byte) {
+	const finLength = len("FIN 0123456789abcdef\n")
 	d := &o.rdy.drift
 	for line := range bytes.Lines(buf) {
 		if len(line) != finLength || line[0] != 'F' {

@@ -84,7 +84,7 @@ func TestLateFINIsNoDrift(t *testing.T) {
 		}
 		s.message(3)
 		s.Finish(other)
-		finishIn(s, 0, late)
+		finishEnded(s, late)
 		synctest.Wait()
 		s.refuseFIN(1)
 		s.refuseFIN(2)

@@ -57,3 +57,10 @@ func (c *Conn) SetSkew(d time.Duration) {
 	defer c.out.mu.Unlock()
 	c.out.skew = func() time.Duration { return d }
 }
+
+// Buffers returns the capacities of the two buffers of commands, in bytes.
+func (c *Conn) Buffers() (queued, spare int) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return cap(c.out.buf), cap(c.out.spare)
+}

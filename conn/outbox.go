@@ -12,9 +12,8 @@ import (
 
 // outbox holds encoded commands, and the state from which the write loop derives NOP and RDY.
 type outbox struct {
-	shards [shardCount]ackShard
-	rdy    rdy // guarded by mu
-	terms  *handler.Terms
+	rdy   rdy // guarded by mu
+	terms *handler.Terms
 
 	bufferSize int // of nsqd's output buffer, in bytes
 
@@ -22,10 +21,10 @@ type outbox struct {
 	ready    sync.Cond // signalled when an idle write loop has work
 	idle     bool
 	burst    bool              // the last write was large
+	largest  int               // bytes of the largest write since the last heartbeat
 	buf      []byte            // headroom, then queued commands
 	spare    []byte            // the buffer written last
 	expiring []expiringCommand // commands in buf that must not be sent late
-	sharded  bool              // a shard may hold FINs
 	oldest   time.Duration     // when the first of the messages was read whose FINs are in buf
 
 	nop     bool // a heartbeat is unanswered
@@ -69,12 +68,8 @@ func (o *outbox) init(terms *handler.Terms) {
 	o.terms = terms
 	o.skew = func() time.Duration { return skew(terms.Start) }
 	o.ready.L = &o.mu
-	o.buf = make([]byte, headroom, 256)
-	o.spare = make([]byte, headroom, 256)
+	o.buf, o.spare = newBuffer(), newBuffer()
 	o.oldest = never
-	for i := range o.shards {
-		o.shards[i].oldest = never
-	}
 }
 
 // never is later than any instant.
@@ -110,7 +105,7 @@ func (o *outbox) answer(m *handler.Delivery, kind answerKind, ms int64) bool {
 		o.mu.Unlock()
 		return false
 	}
-	start, counter := o.end(), &o.stats.finished
+	start, counter := len(o.buf), &o.stats.finished
 	if kind == answerRequeue {
 		counter = &o.stats.requeued
 		o.buf = wire.AppendREQ(o.buf, (*wire.ID)(&m.ID), ms)
@@ -127,6 +122,25 @@ func (o *outbox) answer(m *handler.Delivery, kind answerKind, ms int64) bool {
 	return true
 }
 
+// finish queues the FINs of all msgs, or of none if the outbox is dead.
+func (o *outbox) finish(msgs []handler.Delivery) bool {
+	n := uint64(len(msgs))
+	o.mu.Lock()
+	o.rdy.inFlight -= len(msgs)
+	if o.dead.Load() {
+		o.stats.lost += n
+		o.mu.Unlock()
+		return false
+	}
+	for i := range msgs {
+		o.buf = wire.AppendFIN(o.buf, (*wire.ID)(&msgs[i].ID))
+		o.oldest = min(o.oldest, msgs[i].Read().At)
+	}
+	o.stats.finished += n
+	o.unlock()
+	return true
+}
+
 // touch fails once m is claimed: a TOUCH behind the answer would hit the next delivery.
 func (o *outbox) touch(m *handler.Delivery) error {
 	o.mu.Lock()
@@ -138,18 +152,12 @@ func (o *outbox) touch(m *handler.Delivery) error {
 		o.mu.Unlock()
 		return handler.ErrSettled
 	}
-	start := o.end()
+	start := len(o.buf)
 	o.buf = wire.AppendTOUCH(o.buf, (*wire.ID)(&m.ID))
 	o.stats.touched++
 	o.addExpiring(m, &o.stats.touched, start)
 	o.unlock()
 	return nil
-}
-
-// end returns where the next command starts. The caller holds o.mu.
-func (o *outbox) end() int {
-	o.flushShards(false) // even if o.sharded is not set yet
-	return len(o.buf)
 }
 
 // addExpiring records the command that starts at start, if m has a deadline.
@@ -174,6 +182,7 @@ func (o *outbox) forget() {
 func (o *outbox) heartbeat() {
 	o.mu.Lock()
 	o.checkClock()
+	o.shrink()
 	o.nop = true
 	o.unlock()
 }
@@ -182,7 +191,6 @@ func (o *outbox) stopDelivery() {
 	o.mu.Lock()
 	if !o.cls && !o.dead.Load() && !o.half {
 		o.cls = true
-		o.end() // the reply to CLS must prove that nsqd has read all earlier answers
 		o.buf = wire.AppendCLS(o.buf)
 	}
 	o.unlock()
@@ -212,7 +220,6 @@ func (o *outbox) refuse() {
 	o.mu.Lock()
 	o.dead.Store(true)
 	o.mu.Unlock()
-	o.closeShards()
 }
 
 func (o *outbox) close(reason error) {
@@ -221,6 +228,5 @@ func (o *outbox) close(reason error) {
 	o.rdy.stopNudge()
 	o.rdy.drift.stop()
 	o.unlock()
-	o.closeShards()
 	o.endPublishes(reason)
 }

@@ -35,6 +35,7 @@ type pubs struct {
 	debt     debt
 	usual    time.Duration // how long answers take: the longest of late, forgotten slowly
 
+	// Without these pools a publish costs 1.7 times as much CPU.
 	waiters  sync.Pool // of waiter
 	commands sync.Pool // of *command
 }

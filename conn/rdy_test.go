@@ -39,24 +39,26 @@ func TestQuietWindow(t *testing.T) {
 }
 
 // TestWindowOpens checks that the window grows to the quota in a backlog, and that a nudge resets
-// it after a silence.
+// it after a silence, a longer one if the window exceeds nsqd's buffer of some 400 such messages.
 func TestWindowOpens(t *testing.T) {
-	bubbles(t, "", func(t *testing.T) {
-		s := openWindow(t, 100)
-		first := uint64(1)
-		rdy := s.rdy(0)
-		if rdy != 1 {
-			t.Errorf("the first RDY is %d, want 1", rdy)
-		}
-		if rdy = s.backlog(&first, 30); rdy != 100 {
-			t.Errorf("RDY is %d in a backlog, want the quota", rdy)
-		}
-		time.Sleep(time.Millisecond - 1)
-		s.wantRDY(rdy, 100)
-		time.Sleep(time.Nanosecond)
-		s.wantRDY(rdy, 1)
-		time.Sleep(time.Hour - time.Second)
-	})
+	for quota, silence := range map[int]time.Duration{100: time.Millisecond, 1000: 4 * time.Millisecond} {
+		bubbles(t, fmt.Sprint(quota), func(t *testing.T) {
+			s := openWindow(t, quota)
+			first := uint64(1)
+			rdy := s.rdy(0)
+			if rdy != 1 {
+				t.Errorf("the first RDY is %d, want 1", rdy)
+			}
+			if rdy = s.backlog(&first, 30); rdy != quota {
+				t.Errorf("RDY is %d in a backlog, want the quota %d", rdy, quota)
+			}
+			time.Sleep(silence - 1)
+			s.wantRDY(rdy, quota)
+			time.Sleep(time.Nanosecond)
+			s.wantRDY(rdy, 1)
+			time.Sleep(time.Hour - time.Second)
+		})
+	}
 }
 
 // TestNoNudgeWhileBytesArrive checks that arriving bytes, which may be the backlog, prevent a

@@ -39,7 +39,8 @@ type reader struct {
 }
 
 // Messages are allocated together, at most as many as the block holds, and never reused: a context
-// may outlive its handler. The minimum grows, because many connections receive few messages.
+// may outlive its handler. The minimum grows, because many connections receive few messages. At most 16
+// together cost a tenth more CPU on a sender, and four times the allocations.
 const (
 	firstTogether = 4
 	leastTogether = 32

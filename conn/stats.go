@@ -40,18 +40,14 @@ func (c *Conn) Stats() Stats {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	pending := 0
-	for i := range o.shards {
-		pending += o.shards[i].pending()
-	}
 	s, r := &o.stats, &o.rdy
 	return Stats{
 		Addr: c.addr, Since: c.terms.Start, RTT: r.window.RTT(), MaxRDY: r.max,
-		Quota: r.quota, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight - pending, Allowance: r.drift.Allowance(),
+		Quota: r.quota, Window: r.window.Size(), RDY: r.inForce, InFlight: r.inFlight, Allowance: r.drift.Allowance(),
 		LastRead:  c.terms.Start.Add(time.Duration(c.lastRead.Load())),
 		Published: s.published,
 		Received:  s.received, Bytes: s.bytesReceived, TooLarge: s.tooLarge,
-		Finished: s.finished + uint64(pending), Requeued: s.requeued, Touched: s.touched,
+		Finished: s.finished, Requeued: s.requeued, Touched: s.touched,
 		Expired: s.expired, Lost: s.lost, Refused: s.refused, Drifted: r.drift.errors, Probed: r.drift.probed,
 		Writes: s.writes, BytesWritten: s.bytesWritten,
 	}

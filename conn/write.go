@@ -12,16 +12,25 @@ import (
 )
 
 func (o *outbox) pending() bool {
-	return len(o.buf) > headroom || o.publishesDue() || o.sharded || o.nop || o.half ||
+	return len(o.buf) > headroom || o.publishesDue() || o.nop || o.half ||
 		o.dead.Load() || o.rdy.yielded() || !o.cls && o.rdy.urgent()
 }
 
 // burst is the size in bytes of a large write, about a dozen answers. After one, the write loop
 // yields to other goroutines: they have answers to add, and a system call costs as much as many
-// messages. A single FIN is never delayed.
+// messages. Without that a drain of a real nsqd takes a tenth more CPU at 0.9 of the rate. A single FIN
+// is never delayed.
 const burst = 256
 
-const largestKept = 1 << 20
+const (
+	// largestKept is the capacity in bytes of the largest buffer that is used again: a write of
+	// publishes, which may exceed writeSize by one command, and what append adds to it. Publishing
+	// 20 KB at a time from 64 goroutines costs 1.4 times as much CPU without it.
+	largestKept = 2 * writeSize
+
+	// smallBuffer is the capacity in bytes that an idle connection may keep.
+	smallBuffer = 4 << 10
+)
 
 type work struct {
 	bytes     []byte
@@ -56,9 +65,6 @@ func (c *Conn) take(wrote bool) work {
 	if len(o.expiring) > 0 {
 		o.checkClock()
 		o.dropLate(w.now)
-	}
-	if o.sharded || o.half {
-		o.flushShards(o.half)
 	}
 	if len(o.buf) > headroom {
 		o.rdy.drift.Answered(w.now)
@@ -103,16 +109,33 @@ func (c *Conn) take(wrote bool) work {
 		o.dead.Store(true)
 	}
 	if cap(o.spare) > largestKept {
-		o.spare = make([]byte, headroom, 256)
+		o.spare = newBuffer()
 	}
 	o.buf, o.spare = o.spare[:headroom], buf
 	w.bytes = buf[first:]
 	o.burst = len(w.bytes) >= burst
+	o.largest = max(o.largest, len(w.bytes))
 	if len(w.bytes) > 0 {
 		o.stats.writes++
 		o.stats.bytesWritten += uint64(len(w.bytes))
 	}
 	return w
+}
+
+// newBuffer returns a buffer without commands.
+func newBuffer() []byte { return make([]byte, headroom, 256) }
+
+// shrink replaces buffers that are large for what was written since the last call. The caller holds
+// o.mu. spare may be in use by a write: that one keeps it.
+func (o *outbox) shrink() {
+	most := max(smallBuffer, 4*o.largest)
+	o.largest = 0
+	if cap(o.spare) > most {
+		o.spare = newBuffer()
+	}
+	if cap(o.buf) > most && len(o.buf) == headroom {
+		o.buf = newBuffer()
+	}
 }
 
 // mayWriteRDY reports whether RDY n may be written: none after CLS. Together with CLS a lowered

@@ -46,6 +46,7 @@ var table = []key{
 	{"concurrency", "WithConcurrency", consumer(integer, nsqx.WithConcurrency), nil},
 	{"max_in_flight", "WithMaxInFlight", consumer(integer, nsqx.WithMaxInFlight), nil},
 	{"max_in_flight_bytes", "WithMaxInFlightBytes", consumer(integer, nsqx.WithMaxInFlightBytes), nil},
+	{"delivery", "WithDelivery", consumer(delivery, nsqx.WithDelivery), nil},
 	{"fixed_rdy", "WithFixedRDY", consumerSwitch(nsqx.WithFixedRDY()), nil},
 	{"batch", "WithBatch", setBatch, nil},
 	{"without_batch_touch", "WithoutBatchTouch", consumerSwitch(nsqx.WithoutBatchTouch()), nil},
@@ -303,6 +304,15 @@ func boolean(value string) (bool, error) {
 }
 
 func text(value string) (string, error) { return value, nil }
+
+func delivery(value string) (nsqx.Delivery, error) {
+	for _, d := range []nsqx.Delivery{nsqx.Immediate, nsqx.Batched} {
+		if d.String() == value {
+			return d, nil
+		}
+	}
+	return 0, fmt.Errorf("is %.64q, want immediate or batched", value)
+}
 
 // list parses a list of addresses.
 func list(value string) ([]string, error) { return strings.Split(value, ","), nil }

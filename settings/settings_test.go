@@ -97,6 +97,7 @@ func TestURL(t *testing.T) {
 		"nsq://a:1?max_attempts=65536":                 {"max_attempts", "is 65536, want 1 to 65535"},
 		"nsq://a:1?lookupd_poll_interval=1ms":          {"lookupd_poll_interval", "want 100ms to 1h0m0s"},
 		"nsq://a:1?publish_timeout=-1s":                {"publish_timeout", "want 0s to 1h0m0s"},
+		"nsq://a:1?delivery=fast":                      {"delivery", "want immediate or batched"},
 		"nsq://a:1?batch=10":                           {"batch", "want a size and a time"},
 		"nsq://a:1?batch=0,1s":                         {"batch", "is 0, want 1 to 1048576"},
 		"nsq://a:1?envelope=yes":                       {"envelope", "want true or false"},

@@ -89,7 +89,7 @@ func plainOptions(t *testing.T) map[string][]string {
 			for _, p := range f.Type.Params.List {
 				name := typeName(p.Type)
 				params = append(params, name)
-				plain = plain && slices.Contains([]string{"int", "float64", "string", "bool", "Duration", "Backoff", "Config"}, name)
+				plain = plain && slices.Contains([]string{"int", "float64", "string", "bool", "Duration", "Backoff", "Config", "Delivery"}, name)
 			}
 			if plain {
 				all[f.Name.Name] = params
@@ -118,7 +118,7 @@ func TestEveryKey(t *testing.T) {
 		"nsqd": "b:4150", "lookupd": "b:4161", "max_in_flight_bytes": "2000000", "batch": "10,20ms", "dead_letter": "dead", "compression": "snappy",
 		"backoff_failures": "0.5", "tls_min_version": "1.3", "tls_server_name": "x", "tls_insecure_skip_verify": "true", "output_buffer_size": "100",
 		"client_id": "x", "hostname": "x", "user_agent": "x", "topology_region": "x", "topology_zone": "x", "lookupd_poll_interval": "2s",
-		"deflate_level": "2", "tls": "true", "max_backoff_duration": "2m",
+		"deflate_level": "2", "tls": "true", "max_backoff_duration": "2m", "delivery": "batched",
 	}
 	files := []string{"tls_root_ca_file", "tls_cert", "tls_key", "auth_secret_file"} // TestURL, TestSecretFile
 	texts := []string{"client_id", "hostname", "user_agent", "topology_region", "topology_zone", "tls_server_name", "dead_letter", "nsqd", "lookupd"}

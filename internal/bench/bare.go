@@ -72,7 +72,7 @@ func loopBare(ctx context.Context, j job, addr string, handle func(body []byte))
 	return nil
 }
 
-// handshakeBare performs the handshake, SUB and RDY.
+// handshakeBare performs the handshake, SUB and RDY of one of the connections.
 func handshakeBare(conn net.Conn, j job) (over stream, err error) {
 	ask := `{"client_id":"bare","feature_negotiation":true}`
 	if j.layered() {
@@ -94,7 +94,8 @@ func handshakeBare(conn net.Conn, j job) (over stream, err error) {
 			return over, err
 		}
 	}
-	_, err = fmt.Fprintf(over, "SUB %s %s\nRDY %d\n", j.Topic, channel, j.MaxInFlight)
+	ready := max(1, j.MaxInFlight/len(j.Addrs)) // as much in flight over all connections as the others have
+	_, err = fmt.Fprintf(over, "SUB %s %s\nRDY %d\n", j.Topic, channel, ready)
 	return over, err
 }
 

@@ -16,7 +16,7 @@
 // Clients take turns within each round, so noise of the machine affects all of them.
 //
 //	go run ./internal/bench
-//	go run ./internal/bench -quick -only layers
+//	go run ./internal/bench -quick -only loads
 //	go run ./internal/bench -scenario sender -layer snappy -size 1000
 //	go run ./internal/bench -scenario drain -rtt 5ms
 //	go run ./internal/bench -scenario latency -rate 50 -work 100ms

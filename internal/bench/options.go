@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
 // options are the parsed flags.
@@ -13,6 +14,7 @@ type options struct {
 	scenario *scenario // nil for the suite
 	job      job
 	rounds   int
+	clients  string // comma-separated names; "" for all
 
 	// Suite only:
 	quick bool
@@ -46,6 +48,11 @@ func parse(args []string, out io.Writer) (o options, err error) {
 			return o, err
 		}
 	}
+	if o.clients != "" {
+		if err := s.only(strings.Split(o.clients, ",")); err != nil {
+			return o, err
+		}
+	}
 	o.scenario = &s
 	if !given(flags, "messages") {
 		o.job.Messages = s.messages(o.job)
@@ -64,6 +71,7 @@ func (o *options) flags(out io.Writer) (name *string, flags *flag.FlagSet) {
 	flags.SetOutput(out)
 	name = flags.String("scenario", "", "scenario to measure and print: "+scenarioNames()+" (default the suite: all of them, with charts)")
 	flags.IntVar(&o.rounds, "rounds", 5, "rounds with one lap of each client (default of the suite: 3)")
+	flags.StringVar(&o.clients, "clients", "", "`names` of the clients to measure beside the bare loop, with commas between them (default all)")
 	flags.BoolVar(&o.quick, "quick", false, "suite: a trial run of all sections within a minute")
 	flags.StringVar(&o.only, "only", "", "suite: print only this section and write nothing: "+sectionNames())
 	flags.StringVar(&o.dir, "out", "docs/benchmarks", "suite: `directory` to write to")

@@ -22,13 +22,24 @@ type scenario struct {
 }
 
 // commonFlags are the flags of every scenario.
-var commonFlags = []string{"scenario", "rounds", "messages", "size"}
+var commonFlags = []string{"scenario", "rounds", "messages", "size", "clients"}
 
 // contender is a client of a scenario.
 type contender struct {
 	client      string
 	maxInFlight int  // 0 for the client's default
 	idle        bool // its handler does no work
+}
+
+// only leaves the bare loop and the named contenders.
+func (s *scenario) only(names []string) error {
+	for _, name := range names {
+		if !slices.ContainsFunc(s.contenders, func(c contender) bool { return c.client == name }) {
+			return fmt.Errorf("bench: scenario %s has no client named %q", s.name, name)
+		}
+	}
+	s.contenders = slices.DeleteFunc(s.contenders, func(c contender) bool { return c.client != "bare" && !slices.Contains(names, c.client) })
+	return nil
 }
 
 func scenarios() []scenario {

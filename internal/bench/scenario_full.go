@@ -2,13 +2,15 @@ package main
 
 import "time"
 
+const fullName = "full"
+
 // fullWork is the default duration of a handler.
 const fullWork = 2 * time.Millisecond
 
 // fullScenario sends large bodies faster than handlers run: a client holds as many as it requests.
 func fullScenario() scenario {
 	s := senderScenario()
-	s.name = "full"
+	s.name = fullName
 	s.flags = []string{"workers", "connections", "inflight", "work"}
 	s.messages = func(job) int { return 5_000 }
 	s.contenders = []contender{

@@ -7,19 +7,24 @@ import (
 	"time"
 )
 
-// latencySeconds is the default duration of publishing in a lap.
-const latencySeconds = 5
+const (
+	// latencySeconds is the default duration of publishing in a lap, unless that makes fewer than
+	// latencyLeast messages.
+	latencySeconds = 5
+	latencyLeast   = 100
+)
 
 // latencyScenario measures the time from publish to handler, through a real nsqd, at a given rate.
 func latencyScenario() scenario {
 	return scenario{
 		name:     "latency",
 		flags:    []string{"workers", "nsqds", "rtt", "mbit", "rate", "work"},
-		messages: func(j job) int { return latencySeconds * j.Rate },
+		messages: func(j job) int { return max(latencyLeast, latencySeconds*j.Rate) },
 		contenders: []contender{
 			{client: "bare", maxInFlight: 1, idle: true},
 			{client: "go-nsq", maxInFlight: 100},
 			{client: "nsqx"},
+			{client: "nsqx-batched"},
 		},
 		check: checkLatency,
 		title: func(j job) string {
@@ -50,6 +55,7 @@ func (j job) publishing() time.Duration {
 
 func latencyMetrics(j job) []metric {
 	n := float64(j.Messages)
+	cpu := func(r result) float64 { return float64(r.Client.CPU.Nanoseconds()) / 1e3 / n }
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 	return []metric{
 		{"p50-ms", "%.3f", func(r result) float64 { return ms(r.Client.Latency.P50) }},
@@ -57,7 +63,9 @@ func latencyMetrics(j job) []metric {
 		{"p99-ms", "%.3f", func(r result) float64 { return ms(r.Client.Latency.P99) }},
 		{"max-ms", "%.3f", func(r result) float64 { return ms(r.Client.Latency.Max) }},
 		{"p50/bare", "%.2f", func(r result) float64 { return ms(r.Client.Latency.P50) / ms(r.Bare.Client.Latency.P50) }},
-		{"cpu-us/msg", "%.1f", func(r result) float64 { return float64(r.Client.CPU.Microseconds()) / n }},
+		{"p99/bare", "%.2f", func(r result) float64 { return ms(r.Client.Latency.P99) / ms(r.Bare.Client.Latency.P99) }},
+		{"cpu-us/msg", "%.1f", cpu},
+		{"cpu/bare", "%.2f", func(r result) float64 { return cpu(r) / cpu(*r.Bare) }},
 		{"nsqd-cpu-us/msg", "%.1f", func(r result) float64 { return float64(r.NSQDs.CPU.Microseconds()) / n }},
 		{"publisher-late-p99-ms", "%.3f", func(r result) float64 { return ms(r.Publisher.Lag.P99) }},
 		{"duplicates", "%.0f", func(r result) float64 { return float64(r.Client.Duplicates) }},

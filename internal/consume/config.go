@@ -29,6 +29,7 @@ type Config struct {
 	Concurrency      int
 	MaxInFlight      int // 0: automatic
 	MaxInFlightBytes int
+	FixedRDY         bool          // WithFixedRDY
 	Backoff          *flow.Backoff // nil: no breaker
 	Middleware       []handler.Middleware
 	Batch            *Batch // nil: single messages

@@ -103,7 +103,7 @@ func assemble(cfg Config) *Consumer {
 	})
 	c.control = control.New(control.Config{
 		Concurrency: cfg.Concurrency, Together: together, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes, Backoff: cfg.Backoff,
-		FixedRDY: cfg.Sub.FixedRDY,
+		FixedRDY: cfg.FixedRDY,
 		Pool:     c.pool, Conns: c.links.Conns, Post: c.events.Post,
 		Renew: c.links.Renew, Watching: &c.watching,
 	})

@@ -147,6 +147,25 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestSilenceOfAWideWindow checks that a window as large as nsqd's buffer waits four times as long,
+// until a nudge.
+func TestSilenceOfAWideWindow(t *testing.T) {
+	w := flow.NewWindow(20 * ms)
+	rounds(&w, 0, 12, 20*ms, 64)
+	wantSize(t, &w, 64)
+	for buffer, want := range map[int]time.Duration{65: 40 * ms, 64: 160 * ms, 1: 160 * ms} {
+		w.Received(flow.Arrival{Messages: 1, At: time.Second}, 64, buffer)
+		if got := w.Silence(); got != want {
+			t.Errorf("silence of %v with a buffer of %d messages, want %v", got, buffer, want)
+		}
+	}
+	w.Received(flow.Arrival{Messages: 1, At: time.Second}, 64, 64)
+	w.Nudge(2 * time.Second)
+	if got := w.Silence(); got != 40*ms {
+		t.Errorf("silence of %v after a nudge, want 40ms", got)
+	}
+}
+
 // TestWindowLearns checks that the round trip is adjusted if every round takes longer than the
 // handshake measured. The gaps of a quiet topic have no such effect: few of them are short.
 func TestWindowLearns(t *testing.T) {

@@ -53,9 +53,8 @@ type Pool struct {
 	cfg   Config
 	queue *queue
 
-	mu       sync.Mutex // comes before queue.mu
-	all      []*worker  // that have not ended
-	started  int
+	mu       sync.Mutex    // comes before queue.mu
+	all      []*worker     // that have not ended
 	settled  counts        // by workers that have ended
 	finished uint64        // of settled, those whose handlers succeeded
 	groups   uint64        // handled by workers that have ended
@@ -107,7 +106,6 @@ func (p *Pool) Resize(n int) {
 func (p *Pool) start(n int) {
 	for range n {
 		w, run := p.newWorker()
-		p.started++
 		p.all = append(p.all, w)
 		p.queue.join(&w.batch)
 		if labels := p.cfg.Labels; labels != nil {
@@ -123,11 +121,11 @@ func (p *Pool) start(n int) {
 
 func (p *Pool) newWorker() (w *worker, run func(error)) {
 	if p.cfg.Group != nil {
-		g := &groupWorker{worker: worker{p: p, shard: p.started}}
+		g := &groupWorker{worker: worker{p: p}}
 		g.group = g
 		return &g.worker, g.run
 	}
-	w = &worker{p: p, shard: p.started}
+	w = &worker{p: p}
 	w.ack = w.finish
 	return w, w.run
 }

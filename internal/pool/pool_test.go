@@ -162,7 +162,7 @@ func TestTick(t *testing.T) {
 func TestTickBatchSize(t *testing.T) {
 	p := New(Config{})
 	check.Want(t, "batch size of a new pool", p.queue.batchSize, 1)
-	for size, wanted := range map[int]int{-5: 1, 0: 1, 1: 1, 17: 17, maxBatch: maxBatch, maxBatch + 1: maxBatch, math.MaxInt: maxBatch} {
+	for size, wanted := range map[int]int{-5: 1, 0: 1, 1: 1, 5: 5, maxBatch: maxBatch, maxBatch + 1: maxBatch, math.MaxInt: maxBatch} {
 		p.Tick(size)
 		check.Want(t, "batch size", p.queue.batchSize, wanted)
 	}

@@ -46,13 +46,13 @@ func TestTakeSize(t *testing.T) {
 	for _, tt := range []struct{ batch, workers, put, reserved int }{
 		{1, 2, 100, 0},
 		{2, 1, 100, 1},
-		{maxBatch, 1, 100, 63},
+		{maxBatch, 1, 100, maxBatch - 1},
 		{maxBatch, 1, 3, 2},
-		{maxBatch, 4, 100, 24},
-		{16, 4, 100, 15},
+		{maxBatch, 4, 20, 4},
+		{5, 4, 100, 4},
 		{maxBatch, 4, 7, 0},
 		{maxBatch, 40, 7, 0},
-		{maxBatch, 40, 100, 11}, // shared by twice as many workers as processors
+		{maxBatch, 40, 50, 5}, // shared by twice as many workers as processors
 		{maxBatch - 1, 40, 100, 1},
 	} {
 		q, src := newQueueOf(100), newSource()

@@ -12,7 +12,6 @@ import (
 type worker struct {
 	batch
 	p        *Pool
-	shard    int                             // of the connections' FINs
 	handling bool                            // the current message has not returned from the chain
 	group    *groupWorker                    // that this is a part of; nil if it handles one message at a time
 	settled  [handler.Lost + 1]atomic.Uint64 // by disposition, but for what the batch counts
@@ -101,7 +100,7 @@ func (w *worker) answer(m *handler.Delivery, out handler.Outcome) {
 // finish sends the FINs of messages of one connection, for the batch, and not always in the
 // worker's goroutine.
 func (w *worker) finish(msgs []handler.Delivery) {
-	if msgs[0].Source().(*conn.Conn).FinishEnded(w.shard, msgs) {
+	if msgs[0].Source().(*conn.Conn).FinishEnded(msgs) {
 		w.acked[handler.Finish].Add(uint64(len(msgs)))
 	} else {
 		for i := range msgs {

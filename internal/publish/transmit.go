@@ -12,7 +12,7 @@ import (
 )
 
 // keptBodies is the capacity of the largest slice of bodies that is used again.
-const keptBodies = 64
+const keptBodies = 1024
 
 // Transmit is the last step of a publish: it puts headers into the bodies, splits them at nsqd's
 // limits, and publishes one command after the other.

@@ -19,6 +19,9 @@ func TestQuietTopic(t *testing.T) {
 		min, max time.Duration // longest wait
 	}{
 		"defaults":                  {max: time.Millisecond},
+		"immediate":                 {opts: opts(nsqx.WithDelivery(nsqx.Immediate)), max: time.Millisecond},
+		"batched":                   {opts: opts(nsqx.WithDelivery(nsqx.Batched)), min: 230 * time.Millisecond, max: 250 * time.Millisecond},
+		"batched, slow":             {opts: opts(nsqx.WithDelivery(nsqx.Batched)), handler: 100 * time.Millisecond, min: 230 * time.Millisecond, max: 250 * time.Millisecond},
 		"slow handlers":             {opts: opts(nsqx.WithConcurrency(8)), handler: 100 * time.Millisecond, max: time.Millisecond},
 		"large MaxInFlight":         {opts: opts(nsqx.WithMaxInFlight(2500)), max: time.Millisecond},
 		"large and slow":            {opts: opts(nsqx.WithMaxInFlight(2500), nsqx.WithConcurrency(8)), handler: 100 * time.Millisecond, max: time.Millisecond},
@@ -43,6 +46,36 @@ func TestQuietTopic(t *testing.T) {
 			if most := w.longest(); most < tt.min || most > tt.max {
 				t.Errorf("a message has waited %v, want between %v and %v", most, tt.min, tt.max)
 			}
+		})
+	}
+}
+
+// TestDelivery: RDY is high on a topic without a backlog if deliveries are batched, but no higher than
+// handlers can start soon, unlike a fixed RDY.
+func TestDelivery(t *testing.T) {
+	batched, fixed := nsqx.WithDelivery(nsqx.Batched), nsqx.WithFixedRDY()
+	for name, tt := range map[string]struct {
+		opts    []nsqx.ConsumerOption
+		handler time.Duration
+		rdy     int
+	}{
+		"immediate":                 {opts(nsqx.WithDelivery(nsqx.Immediate)), time.Millisecond, 1},
+		"batched":                   {opts(batched), time.Millisecond, 404}, // one a handler, and what they finish in 100 ms
+		"batched, large":            {opts(batched, nsqx.WithMaxInFlight(1000)), time.Millisecond, 1000},
+		"batched, large, but slow":  {opts(batched, nsqx.WithMaxInFlight(1000)), 2 * time.Second, 4},
+		"fixed RDY, large and slow": {opts(fixed, nsqx.WithMaxInFlight(1000)), 2 * time.Second, 1000},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t)
+			_, _ = consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error {
+				time.Sleep(tt.handler)
+				return nil
+			}, append(tt.opts, nsqx.WithConcurrency(4))...)
+			for range 200 {
+				publish(s, 1)
+				time.Sleep(time.Second)
+			}
+			want(t, "RDY", rdy(t, s), tt.rdy)
 		})
 	}
 }

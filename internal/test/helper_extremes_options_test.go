@@ -59,6 +59,7 @@ func consumerExtremes() map[string]extremes[nsqx.ConsumerOption] {
 		"WithConcurrency":      {of: values(nsqx.WithConcurrency, append(someInts, 1<<12, 1<<16+1)...)},
 		"WithMaxInFlight":      {of: values(nsqx.WithMaxInFlight, append(someInts, 1<<20, 1<<20+1)...)},
 		"WithMaxInFlightBytes": {needs: opts(nsqx.WithConcurrency(1), nsqx.WithMaxInFlight(3)), of: values(nsqx.WithMaxInFlightBytes, append(someInts, 1<<20, math.MaxInt/2+1)...)},
+		"WithDelivery":         {of: values(nsqx.WithDelivery, -1, nsqx.Immediate, nsqx.Batched, 2)},
 		"WithFixedRDY":         {of: alone(nsqx.WithFixedRDY())},
 		"WithoutFailureLog":    {of: alone(nsqx.WithoutFailureLog())},
 		"WithoutEnvelopes":     {of: alone(nsqx.WithoutEnvelopes())},

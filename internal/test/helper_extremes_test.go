@@ -270,7 +270,7 @@ func exported(t *testing.T, dir string, results ...string) (names []string) {
 // userCode returns the options of a package that take a func, or an interface or a struct with some.
 func userCode(t *testing.T, dir string) (names []string) {
 	t.Helper()
-	plain := []string{"int", "float64", "string", "bool", "Duration", "Option", "ConsumerOption", "ProducerOption", "Publisher", "Backoff"}
+	plain := []string{"int", "float64", "string", "bool", "Duration", "Option", "ConsumerOption", "ProducerOption", "Publisher", "Backoff", "Delivery"}
 	for _, f := range functions(t, dir) {
 		for _, param := range f.Type.Params.List {
 			if strings.HasPrefix(f.Name.Name, "With") && !slices.Contains(plain, typeName(param.Type)) {

@@ -15,11 +15,10 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// Tests of ackshard.go.
+// Tests of outbox.go: FINs of many goroutines.
 
-// TestShards answers from many goroutines, in separate and in common shards. Each answer must be
-// written once.
-func TestShards(t *testing.T) {
+// TestFinishEnded answers from many goroutines. Each answer must be written once.
+func TestFinishEnded(t *testing.T) {
 	for _, goroutines := range []int{1, 3, 8, 40} {
 		bubbles(t, fmt.Sprint(goroutines), func(t *testing.T) {
 			const each = 250
@@ -30,10 +29,10 @@ func TestShards(t *testing.T) {
 			for g := range goroutines {
 				wg.Go(func() {
 					for _, m := range msgs[g*each : (g+1)*each] {
-						if !finishIn(s, g, m) {
+						if !finishEnded(s, m) {
 							t.Errorf("FIN of %s was not taken", m.ID)
 						}
-						if finishIn(s, g+1, m) || s.Requeue(m, 0) || s.Forget(m) {
+						if finishEnded(s, m) || s.Requeue(m, 0) || s.Forget(m) {
 							t.Errorf("%s was answered twice", m.ID)
 						}
 					}
@@ -66,21 +65,21 @@ func TestShards(t *testing.T) {
 	}
 }
 
-// TestShardsBeforeCLS checks that the FINs of all shards precede CLS, whose reply proves that nsqd
-// has read them.
-func TestShardsBeforeCLS(t *testing.T) {
+// TestFinishBeforeCLS checks that earlier FINs precede CLS, whose reply proves that nsqd has read
+// them.
+func TestFinishBeforeCLS(t *testing.T) {
 	bubbles(t, "", func(t *testing.T) {
 		s := openStream(t, streamOptions{})
 		msgs := s.deliver(1, 20)
 		open := s.tap.holdWrites()
 		s.Finish(msgs[0]) // the write loop blocks in this one
 		synctest.Wait()
-		for shard, m := range msgs[1:17] {
-			finishIn(s, shard, m)
+		for _, m := range msgs[1:17] {
+			finishEnded(s, m)
 		}
 		s.StopDelivery()
-		for shard, m := range msgs[17:] {
-			finishIn(s, shard, m)
+		for _, m := range msgs[17:] {
+			finishEnded(s, m)
 		}
 		open()
 		commands := strings.Split(s.sent(), ", ")
@@ -90,9 +89,9 @@ func TestShardsBeforeCLS(t *testing.T) {
 	})
 }
 
-// TestShardsDuringHalfClose answers while the connection is half-closed: accepted answers are
+// TestFinishDuringHalfClose answers while the connection is half-closed: accepted answers are
 // written, the others are counted as lost.
-func TestShardsDuringHalfClose(t *testing.T) {
+func TestFinishDuringHalfClose(t *testing.T) {
 	for round := range 30 {
 		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
 			const goroutines, each = 10, 100
@@ -107,7 +106,7 @@ func TestShardsDuringHalfClose(t *testing.T) {
 						if g == 0 && i == 3*round {
 							s.CloseWrite()
 						}
-						if finishIn(s, g, m) {
+						if finishEnded(s, m) {
 							accepted.Add(1)
 						}
 					}
@@ -129,8 +128,8 @@ func TestShardsDuringHalfClose(t *testing.T) {
 	}
 }
 
-// TestShardsDuringAbort checks that every message is counted once, as finished or as lost.
-func TestShardsDuringAbort(t *testing.T) {
+// TestFinishDuringAbort checks that every message is counted once, as finished or as lost.
+func TestFinishDuringAbort(t *testing.T) {
 	for round := range 30 {
 		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
 			const goroutines, each = 10, 100
@@ -145,7 +144,7 @@ func TestShardsDuringAbort(t *testing.T) {
 						if g == 0 && i == 3*round {
 							s.Abort(nil)
 						}
-						if finishIn(s, g, m) {
+						if finishEnded(s, m) {
 							accepted.Add(1)
 						}
 					}
@@ -157,20 +156,20 @@ func TestShardsDuringAbort(t *testing.T) {
 			if st.Finished != uint64(accepted.Load()) || st.Finished+st.Lost != uint64(len(msgs)) || st.InFlight != 0 {
 				t.Errorf("%d accepted; %d finished, %d lost, %d in flight, of %d", accepted.Load(), st.Finished, st.Lost, st.InFlight, len(msgs))
 			}
-			if finishIn(s, 3, msgs[0]) {
+			if finishEnded(s, msgs[0]) {
 				t.Error("a FIN was taken by a connection that is dead")
 			}
 		})
 	}
 }
 
-// finishIn is Finish with a shard.
-func finishIn(s *stream, shard int, m *handler.Delivery) bool {
-	return m.End() && s.FinishEnded(shard, unsafe.Slice(m, 1))
+// finishEnded answers as a worker does.
+func finishEnded(s *stream, m *handler.Delivery) bool {
+	return m.End() && s.FinishEnded(unsafe.Slice(m, 1))
 }
 
-// TestShardOrder checks that the commands of one goroutine keep their order.
-func TestShardOrder(t *testing.T) {
+// TestAnswersInOrder checks that the commands of one goroutine keep their order.
+func TestAnswersInOrder(t *testing.T) {
 	for round := range 30 {
 		bubbles(t, fmt.Sprint(round), func(t *testing.T) {
 			const goroutines, each = 12, 120
@@ -192,13 +191,13 @@ func TestShardOrder(t *testing.T) {
 							if err := m.Message().Touch(); err != nil {
 								t.Error(err)
 							}
-							finishIn(s, g, m)
+							finishEnded(s, m)
 							want[g] = append(want[g], touch(n), fin(n))
 						case 5:
 							s.GiveUp(m)
 							want[g] = append(want[g], fin(n))
 						default:
-							finishIn(s, g, m)
+							finishEnded(s, m)
 							want[g] = append(want[g], fin(n))
 						}
 					}
