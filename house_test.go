@@ -23,7 +23,7 @@ const module = "github.com/nsqx/nsqx"
 // the picture.
 var floors = [][]string{
 	{"codec", "envelope", "retry", "internal/flow", "internal/lookup", "internal/pipe", "internal/version", "internal/wire"},
-	{"handler"},
+	{"handler", "admin"},
 	{"middleware", "internal/guard"},
 	{"conn"},
 	{"observe", "internal/override"},

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/lookup"
 	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/internal/redrive"
@@ -30,6 +32,7 @@ type redriveConfig struct {
 	idle    time.Duration
 	all     bool              // WithRedriveAllChannels
 	http    map[string]string // WithRedriveHTTP
+	filter  func(*handler.Message) bool
 }
 
 // WithRedriveChannel sets the channel of the dead-letter topic to consume. A new channel misses
@@ -58,7 +61,7 @@ func WithRedriveAllChannels() RedriveOption {
 
 // WithRedriveHTTP names the HTTP address of an nsqd, as "host:port", "http://host:port" or
 // "https://host:port", by its address for clients, at which [Redrive] looks for channels. It may be
-// given for several nsqds. Defaults to the address that a nsqlookupd names, or else to the port
+// given for several nsqds, also for those that Redrive does not consume from. Defaults to the address that a nsqlookupd names, or else to the port
 // above that for clients: 4151 for 4150.
 func WithRedriveHTTP(nsqd, http string) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {
@@ -108,6 +111,29 @@ func WithRedriveIdle(d time.Duration) RedriveOption {
 		}
 		c.idle = d
 	})
+}
+
+// WithRedriveFilter redrives only dead letters for which f returns true. The others stay, and are
+// counted in RedriveReport.Filtered; while Redrive runs they are deferred, and each has one more
+// attempt. f is called concurrently, and more than once for a message that returns meanwhile; it must
+// be quick, and keep neither the message nor its body. If it panics the message stays, is counted as
+// failed, and Redrive returns the [*handler.PanicError]. Defaults to all.
+func WithRedriveFilter(f func(*handler.Message) bool) RedriveOption {
+	return redriveOption(func(c *redriveConfig) {
+		c.once("WithRedriveFilter")
+		if f == nil {
+			c.fault("WithRedriveFilter", "has no function")
+		}
+		c.filter = f
+	})
+}
+
+// wanted asks the filter, which may panic.
+func (c *redriveConfig) wanted(m *handler.Message) (wanted bool, err error) {
+	if c.filter == nil {
+		return true, nil
+	}
+	return guard.IsolateValue(func() (bool, error) { return c.filter(m), nil })
 }
 
 // channels returns what finds the channels of topics at the nsqds of a consumer.

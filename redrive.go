@@ -24,6 +24,7 @@ type RedriveReport struct {
 	Redriven  int // messages published again and confirmed
 	Failed    int // publishes that failed; the message is still a dead letter, or was tried again
 	Newer     int // dead letters published after the start of Redrive, which stay
+	Filtered  int // dead letters that the filter left out, which stay
 	NoOrigin  int // dead letters that do not name their topic, if to is ""; they stay
 	NoChannel int // dead letters whose channel no longer exists, if to is ""; they stay
 }
@@ -50,6 +51,8 @@ type RedriveReport struct {
 // The dead letter is finished when that is confirmed, so a
 // message may be published twice, but is never lost.
 //
+// A dead letter that the filter leaves out ([WithRedriveFilter]) stays.
+//
 // A message that fails again returns to from. So that none circulates, Redrive leaves dead letters
 // that nsqd accepted after its start, by nsqd's clock against the local one. What it leaves it
 // requeues for twice the time of WithRedriveIdle, at most an hour: a later Redrive gets them.
@@ -74,7 +77,7 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	r := &redriveRun{
 		cfg: cfg, to: to, began: time.Now(), every: time.Duration(float64(time.Second) / cfg.rate), maxSize: in.conn.Limits().MaxMessageSize,
 		channels: cfg.channels(&in.sharedConfig), logger: guard.Logger(in.logger).With("topic", from, "channel", cfg.channel),
-		over: make(chan struct{}), left: make(map[letter]struct{}), publishers: make(map[string]func() (*Publisher, error)),
+		over: make(chan struct{}), publishers: make(map[string]func() (*Publisher, error)),
 	}
 	unseen, err := r.unseen(ctx, from)
 	if err != nil {
@@ -127,21 +130,12 @@ type redriveRun struct {
 	publishers map[string]func() (*Publisher, error) // by the nsqd to which alone it publishes; "" for all; nil after close
 	failure    error                                 // the first that says why dead letters stay
 	report     RedriveReport
-	last       time.Time           // when a message last arrived or was published
-	next       time.Time           // when the next message may be published
-	asking     int                 // messages whose channel is looked for
-	taken      int                 // messages redriven or being redriven
-	left       map[letter]struct{} // messages that stay
+	last       time.Time    // when a message last arrived or was published
+	next       time.Time    // when the next message may be published
+	asking     int          // messages whose channel is looked for
+	taken      int          // messages redriven or being redriven
+	left       redrive.Left // messages that stay
 }
-
-// letter identifies a dead letter.
-type letter struct {
-	nsqd string
-	id   handler.ID
-}
-
-// maxLeft limits the length of redriveRun.left. Letters beyond it are not counted.
-const maxLeft = 1 << 20
 
 // watch returns when no message has arrived for the idle time, or the redrive is stopped.
 func (r *redriveRun) watch(ready <-chan struct{}) {
@@ -177,6 +171,12 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 	if m.Timestamp().After(r.began) {
 		return r.leave(m, &r.report.Newer, nil)
 	}
+	if wanted, err := r.cfg.wanted(m); err != nil {
+		r.fail(err)
+		return r.leave(m, &r.report.Failed, err)
+	} else if !wanted {
+		return r.leave(m, &r.report.Filtered, nil)
+	}
 	l := redrive.Open(m)
 	topic, channel, nsqd := cmp.Or(r.to, l.Topic), "", ""
 	if wire.CheckTopic(topic) != nil || topic == m.Topic() { // headers are input
@@ -191,9 +191,7 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 		case nsqd == "" && err == nil:
 			return r.leave(m, &r.report.NoChannel, nil)
 		case nsqd == "":
-			r.mu.Lock()
-			r.failure = cmp.Or(r.failure, err)
-			r.mu.Unlock()
+			r.fail(err)
 			return r.leave(m, &r.report.Failed, err)
 		}
 		channel = l.Channel
@@ -222,6 +220,13 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 		r.stop()
 	}
 	return err
+}
+
+// fail keeps the first reason why dead letters stay.
+func (r *redriveRun) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failure = cmp.Or(r.failure, err)
 }
 
 // where is Channels.Where. The idle time does not end meanwhile.
@@ -310,9 +315,9 @@ func (r *redriveRun) close(ctx context.Context) error {
 func (r *redriveRun) leave(m *handler.Message, counter *int, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := letter{m.NSQD(), m.ID}
-	if _, again := r.left[l]; !again && len(r.left) < maxLeft {
-		r.left[l] = struct{}{}
+	first, full := r.left.Add(m)
+	r.failure = cmp.Or(r.failure, full)
+	if first {
 		*counter++
 		if counter != &r.report.Newer { // newer ones may never end
 			r.last = time.Now()

@@ -30,7 +30,7 @@ func buildApps(t *testing.T) (original, ours string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source := strings.TrimSpace(command(t, ".", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/nsqio/nsq"))
+	source := strings.TrimSpace(appCommand(t, ".", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/nsqio/nsq"))
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func buildApps(t *testing.T) (original, ours string) {
 		for _, app := range apps {
 			args = append(args, "./apps/"+app)
 		}
-		command(t, dir, "go", args...)
+		appCommand(t, dir, "go", args...)
 	}
 	original, ours = filepath.Join(dir, "original"), filepath.Join(dir, "ours")
 	writable(t, dir)
@@ -62,7 +62,7 @@ func buildApps(t *testing.T) (original, ours string) {
 		}
 	}
 	const nsqx, gonsq = "github.com/nsqx/nsqx", "github.com/nsqx/nsqx/contrib/gonsq"
-	command(t, dir, "go", "mod", "edit", "-go=1.26.0", "-require="+nsqx+"@v0.0.0", "-require="+gonsq+"@v0.0.0",
+	appCommand(t, dir, "go", "mod", "edit", "-go=1.26.0", "-require="+nsqx+"@v0.0.0", "-require="+gonsq+"@v0.0.0",
 		"-replace="+nsqx+"="+root, "-replace="+gonsq+"="+filepath.Join(root, "contrib", "gonsq"))
 	build(ours)
 	return original, ours
@@ -85,8 +85,8 @@ func writable(t *testing.T, dir string) {
 	}
 }
 
-// command runs a command of go outside of the workspace, and returns its output.
-func command(t *testing.T, dir, name string, args ...string) string {
+// appCommand runs a command of go outside of the workspace, and returns its output.
+func appCommand(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -14,92 +13,41 @@ import (
 // Channels asks for the channels of a topic, at any nsqd. It is empty for an unknown topic. Errors
 // are *Error.
 func (c *Client) Channels(ctx context.Context, topic string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	secret, err := c.authorization(ctx)
-	if err != nil {
-		return nil, err
-	}
-	status, body, err := c.request(ctx, http.MethodGet, "channels", url.Values{"topic": {topic}}, secret)
-	if err != nil {
-		return nil, err
-	}
 	var list struct {
 		Channels []string `json:"channels"`
 	}
-	if status, err = unwrap(status, body, &list); err != nil {
-		return nil, &Error{Lookupd: c.addr, Status: status, Err: clean(err, secret)}
+	status, err := c.Do(ctx, http.MethodGet, "channels", url.Values{"topic": {topic}}, nil, &list)
+	if err != nil && !errors.Is(err, errNoTopic) {
+		return nil, &Error{Lookupd: c.addr, Status: status, Err: err}
 	}
 	return list.Channels, nil
 }
 
-// NSQD asks one nsqd over HTTP. It is safe for concurrent use.
-type NSQD struct{ c *Client }
-
-// NewNSQD returns an *AddressError if [CheckAddress] does. client may be nil: see Config.
-func NewNSQD(addr string, client *http.Client) (*NSQD, error) {
-	c, err := NewClient(addr, Config{HTTPClient: client})
-	if err != nil {
-		return nil, err
-	}
-	return &NSQD{c}, nil
-}
-
-// Channels returns the channels of a topic, with the number of messages in each: waiting, in flight
-// and deferred. It is empty if nsqd does not have the topic.
-func (n *NSQD) Channels(ctx context.Context, topic string) (map[string]int64, error) {
-	var stats struct {
-		Topics []struct {
-			Name     string `json:"topic_name"`
-			Channels []struct {
-				Name     string `json:"channel_name"`
-				Depth    int64  `json:"depth"`
-				InFlight int64  `json:"in_flight_count"`
-				Deferred int64  `json:"deferred_count"`
-			} `json:"channels"`
-		} `json:"topics"`
-	}
-	query := url.Values{"format": {"json"}, "topic": {topic}, "include_clients": {"false"}, "include_mem": {"false"}}
-	if err := n.get(ctx, "stats", query, &stats); err != nil {
-		return nil, err
-	}
-	all := make(map[string]int64)
-	for _, t := range stats.Topics {
-		for _, ch := range t.Channels {
-			if t.Name == topic {
-				all[ch.Name] = ch.Depth + ch.InFlight + ch.Deferred
-			}
-		}
-	}
-	return all, nil
-}
-
-// Port returns the port for clients.
-func (n *NSQD) Port(ctx context.Context) (int, error) {
-	var info struct {
-		Port int `json:"tcp_port"`
-	}
-	err := n.get(ctx, "info", nil, &info)
-	return info.Port, err
-}
-
-func (n *NSQD) get(ctx context.Context, path string, query url.Values, v any) error {
-	ctx, cancel := context.WithTimeout(ctx, n.c.timeout)
+// Do makes one request, such as for the path "stats", and decodes an answer with status 200 into v,
+// unless v is nil. It returns the status, 0 without an answer. Errors are safe for a log and do not
+// name the address; that of a status other than 200 has the text of the answer.
+func (c *Client) Do(ctx context.Context, method, path string, query url.Values, body []byte, v any) (status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	status, body, err := n.c.send(ctx, http.MethodGet, path, query, "")
-	if err != nil && ctx.Err() != nil {
-		err = ctx.Err()
+	secret, err := c.authorization(ctx)
+	if err != nil {
+		return 0, errors.Unwrap(err)
 	}
-	if err == nil {
-		_, err = unwrap(status, body, v)
+	status, answer, err := c.send(ctx, method, path, query, body, secret)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return status, ctx.Err() // rather than an error of the closed connection
+	case err == nil || status != 0 && status != http.StatusOK: // then the text may be incomplete
+		status, err = unwrap(status, answer, v)
 	}
 	if err != nil {
-		return fmt.Errorf("nsqx: nsqd at http %s: %w", n.c.addr, clean(err, ""))
+		err = clean(err, secret)
 	}
-	return nil
+	return status, err
 }
 
-// unwrap decodes an answer, which before NSQ 1.0 was the data of {"status_code", "data"}.
+// unwrap decodes an answer, which before NSQ 1.0 was the data of {"status_code", "data"}. It is not
+// decoded if v is nil.
 func unwrap(status int, body []byte, v any) (int, error) {
 	var old struct {
 		StatusCode int             `json:"status_code"`
@@ -111,9 +59,8 @@ func unwrap(status int, body []byte, v any) (int, error) {
 	}
 	switch {
 	case status != http.StatusOK:
-		if err := refusal(status, body); !errors.Is(err, errNoTopic) {
-			return status, fmt.Errorf("status %d: %w", status, err)
-		}
+		return status, refusal(status, body)
+	case v == nil:
 		return status, nil
 	case err == nil && old.Data != nil:
 		body = old.Data

@@ -1,10 +1,12 @@
 package lookup
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,7 +16,7 @@ import (
 
 const (
 	defaultMaxAddrs = 4096
-	maxBody         = 1 << 20 // bytes of an answer, decompressed
+	defaultMaxBody  = 1 << 20
 )
 
 // Config configures a Client. The zero value is ready to use.
@@ -32,6 +34,9 @@ type Config struct {
 
 	// MaxAddrs is the most addresses of one answer. Defaults to 4096.
 	MaxAddrs int
+
+	// MaxBody is the largest answer in bytes, decompressed. Defaults to 1 MiB.
+	MaxBody int64
 }
 
 // Client polls one nsqlookupd. It is safe for concurrent use, keeps no state between polls, and
@@ -55,6 +60,9 @@ func NewClient(addr string, cfg Config) (*Client, error) {
 	}
 	if cfg.MaxAddrs <= 0 {
 		cfg.MaxAddrs = defaultMaxAddrs
+	}
+	if cfg.MaxBody <= 0 {
+		cfg.MaxBody = defaultMaxBody
 	}
 	c := &Client{addr: addr, base: base, http: *cfg.HTTPClient, timeout: cfg.HTTPClient.Timeout, cfg: cfg}
 	if c.timeout <= 0 {
@@ -122,7 +130,7 @@ func (c *Client) authorization(ctx context.Context) (string, error) {
 // request returns the status and the body of an answer. Errors are *Error; an answer whose status is
 // not 200 may be incomplete instead.
 func (c *Client) request(ctx context.Context, method, path string, query url.Values, secret string) (status int, body []byte, err error) {
-	status, body, err = c.send(ctx, method, path, query, secret)
+	status, body, err = c.send(ctx, method, path, query, nil, secret)
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err() // rather than an error of the closed connection
 	}
@@ -132,10 +140,10 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	return status, body, nil
 }
 
-func (c *Client) send(ctx context.Context, method, path string, query url.Values, secret string) (status int, body []byte, err error) {
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, content []byte, secret string) (status int, body []byte, err error) {
 	target := c.base.JoinPath(path)
 	target.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(withPoll(ctx), method, target.String(), nil)
+	req, err := http.NewRequestWithContext(withPoll(ctx), method, target.String(), bytes.NewReader(content))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -155,9 +163,9 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	if res.StatusCode == http.StatusSwitchingProtocols { // ctx does not end its body
 		return res.StatusCode, nil, nil
 	}
-	body, err = io.ReadAll(io.LimitReader(res.Body, maxBody+1))
-	if len(body) > maxBody {
-		return res.StatusCode, nil, errors.New("the answer is larger than 1 MiB")
+	body, err = io.ReadAll(io.LimitReader(res.Body, min(c.cfg.MaxBody, math.MaxInt64-1)+1))
+	if int64(len(body)) > c.cfg.MaxBody {
+		return res.StatusCode, nil, fmt.Errorf("the answer is larger than %d bytes", c.cfg.MaxBody)
 	}
 	return res.StatusCode, body, err
 }

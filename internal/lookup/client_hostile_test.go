@@ -29,15 +29,15 @@ func TestTooMuch(t *testing.T) {
 		"endless body": {func(nc net.Conn) {
 			_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\n\r\n"+list)
 			write(nc, strings.Repeat(entry, 100))
-		}, 200, "larger than 1 MiB"},
+		}, 200, "larger than 1048576 bytes"},
 		"endless white space": {func(nc net.Conn) {
 			_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\n\r\n")
 			write(nc, strings.Repeat(" ", 10_000))
-		}, 200, "larger than 1 MiB"},
+		}, 200, "larger than 1048576 bytes"},
 		"1 GB announced": {func(nc net.Conn) {
 			_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
 			write(nc, strings.Repeat(" ", 10_000))
-		}, 200, "larger than 1 MiB"},
+		}, 200, "larger than 1048576 bytes"},
 		"gzip bomb": {func(nc net.Conn) {
 			_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
 			bomb := gzip.NewWriter(nc)
@@ -45,7 +45,7 @@ func TestTooMuch(t *testing.T) {
 			if int64(sent) > 1<<32 {
 				t.Errorf("%d bytes were read", sent)
 			}
-		}, 200, "larger than 1 MiB"},
+		}, 200, "larger than 1048576 bytes"},
 		"endless error": {func(nc net.Conn) {
 			_, _ = io.WriteString(nc, "HTTP/1.1 503 x\r\n\r\n")
 			write(nc, strings.Repeat("x", 10_000))

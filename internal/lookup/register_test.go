@@ -79,7 +79,7 @@ func TestRegisterTooMuch(t *testing.T) {
 		_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\n\r\n")
 		write(nc, strings.Repeat("x", 1000))
 	}), lookup.Config{})
-	lookupError(t, c.Register(t.Context(), "orders", "billing"), http.StatusOK, "larger than 1 MiB")
+	lookupError(t, c.Register(t.Context(), "orders", "billing"), http.StatusOK, "larger than 1048576 bytes")
 }
 
 // TestRegisterTooSlow: both requests have one timeout.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/nsqx/nsqx/admin"
 	"github.com/nsqx/nsqx/internal/lookup"
 )
 
@@ -98,6 +99,9 @@ func (c *Channels) known(ctx context.Context) map[string]string {
 		for _, nsqd := range c.cfg.NSQDs {
 			all[nsqd] = ""
 		}
+		for nsqd := range c.cfg.HTTP {
+			all[nsqd] = ""
+		}
 		for _, l := range c.cfg.Lookupds {
 			answer, _ := l.Nodes(ctx) // of a nsqlookupd that fails nothing is known
 			for i, nsqd := range answer.Addrs {
@@ -150,14 +154,14 @@ func (c *Channels) askNSQD(ctx context.Context, nsqd, topic string) (map[string]
 	if guess {
 		addr = next
 	}
-	n, err := lookup.NewNSQD(addr, c.cfg.Client)
+	n, err := admin.NewNSQD(addr, admin.Config{HTTPClient: c.cfg.Client})
 	if err != nil {
 		return nil, err
 	}
 	if guess {
-		got, err := n.Port(ctx)
-		if err == nil && got != port {
-			err = fmt.Errorf("nsqx: http %s is another nsqd, with port %d", addr, got)
+		info, err := n.Info(ctx)
+		if err == nil && info.TCPPort != port {
+			err = fmt.Errorf("nsqx: http %s is another nsqd, with port %d", addr, info.TCPPort)
 		}
 		if err != nil {
 			return nil, err

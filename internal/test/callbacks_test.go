@@ -124,7 +124,7 @@ func TestCallbacksAreComplete(t *testing.T) {
 	}
 	elsewhere := map[string]string{ // options whose user code has rows of its own
 		"WithConn": "conn.Config", "WithLogger": "slog.Handler", "WithTelemetry": "Telemetry", "WithHooks": "Hooks", "WithRetry": "Policy",
-		"WithLookupdClient": "LookupdClient", "WithRunLogger": "slog.Handler",
+		"WithLookupdClient": "LookupdClient", "WithRunLogger": "slog.Handler", "WithRedriveFilter": "TestRedriveFilterMisbehaves",
 	}
 	for _, option := range userCode(t, "../..") {
 		if !rows[option] && elsewhere[option] == "" {

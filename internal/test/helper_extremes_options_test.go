@@ -127,7 +127,9 @@ func redriveExtremes() map[string]extremes[nsqx.RedriveOption] {
 		"WithRedriveLimit":       {lossy: true, of: values(nsqx.WithRedriveLimit, someInts...)},
 		"WithRedriveIdle":        {of: values(nsqx.WithRedriveIdle, someDurations...)},
 		"WithRedriveAllChannels": {of: alone(nsqx.WithRedriveAllChannels())},
-		"WithRedriveHTTP":        {of: values(func(http string) nsqx.RedriveOption { return nsqx.WithRedriveHTTP(nsqd1, http) }, append(someTexts, "a:1")...)},
+		"WithRedriveFilter": {lossy: true, of: values(nsqx.WithRedriveFilter, nil,
+			func(*handler.Message) bool { return true }, func(*handler.Message) bool { return false })},
+		"WithRedriveHTTP": {of: values(func(http string) nsqx.RedriveOption { return nsqx.WithRedriveHTTP(nsqd1, http) }, append(someTexts, "a:1")...)},
 	}
 }
 

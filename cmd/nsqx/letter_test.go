@@ -1,0 +1,67 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFilter(t *testing.T) {
+	l := &letter{id: "0123456789abcdef", nsqd: "a:4150", attempts: 3, at: time.Now().Add(-time.Hour), headers: map[string]string{"nsqx-dlq-error": "timeout of bank"},
+		body: []byte(`{"n":7,"tags":["a"]}`)}
+	for program, tt := range map[string]struct {
+		match  bool
+		failed bool
+	}{
+		``: {match: true}, `true`: {match: true}, `false`: {}, `null`: {}, `empty`: {}, `0`: {match: true},
+		`.headers["nsqx-dlq-error"] | test("timeout")`: {match: true},
+		`.headers.none | test("x")`:                    {failed: true},
+		`.json.n == 7 and .attempts > 2`:               {match: true},
+		`.json.tags | index("a") != null`:              {match: true},
+		`.age_seconds > 3000`:                          {match: true},
+		`.body | contains("\"n\":7")`:                  {match: true},
+		`error("x")`:                                   {failed: true},
+		`.nsqd == "a:4150" and .size == 20`:            {match: true},
+	} {
+		f, err := newFilter(program)
+		if err != nil {
+			t.Errorf("%s: %v", program, err)
+			continue
+		}
+		got, err := f.match(t.Context(), l)
+		want(t, program, got, tt.match)
+		want(t, program+" fails", err != nil, tt.failed)
+	}
+	binary := &letter{body: []byte("\xff\x00"), tooLarge: false}
+	want(t, "base64", binary.view()["body_base64"].(string), "/wA=")
+	f, _ := newFilter("true")
+	got, _ := f.match(t.Context(), &letter{tooLarge: true})
+	want(t, "a body that was not read", got, false)
+}
+
+// TestFilterFaults says where a filter is wrong.
+func TestFilterFaults(t *testing.T) {
+	for program, text := range map[string]string{
+		`.headers[`: "at character 10", `.a |`: "at character", `)`: "at character 1 ", `nosuch(1)`: "nosuch/1", `$x`: "$x", `"`: "at character",
+	} {
+		_, err := newFilter(program)
+		s, ok := errors.AsType[status](err)
+		if !ok || s.code != exitUsage || !strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), "--where") {
+			t.Errorf("%s: %v, want %s", program, err, text)
+		}
+	}
+}
+
+// TestFilterEndless: a filter that never ends is given up.
+func TestFilterEndless(t *testing.T) {
+	f, err := newFilter(`[limit(1; repeat(empty))]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	ok, err := f.match(t.Context(), &letter{})
+	if ok || err == nil || time.Since(began) > 4*filterTime {
+		t.Errorf("%v, %v after %v", ok, err, time.Since(began))
+	}
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/admin"
+	"github.com/nsqx/nsqx/conn"
+)
+
+// servers are the flags that all commands share.
+type servers struct {
+	Lookupd  []string      `help:"HTTP address of an nsqlookupd, host:port; may be repeated." env:"NSQX_LOOKUPD" placeholder:"ADDR"`
+	NSQD     []string      `name:"nsqd" help:"Address of an nsqd for clients, which answers HTTP at the port above; may be repeated." env:"NSQX_NSQD" placeholder:"ADDR"`
+	NSQDHTTP []string      `name:"nsqd-http" help:"HTTP address of an nsqd; may be repeated." env:"NSQX_NSQD_HTTP" placeholder:"ADDR"`
+	Timeout  time.Duration `help:"Of each HTTP request." default:"5s" env:"NSQX_HTTP_TIMEOUT"`
+
+	TLS        bool   `help:"Connect to nsqds with TLS." env:"NSQX_TLS"`
+	RootCA     string `name:"tls-root-ca-file" help:"Certificates that sign those of nsqds." env:"NSQX_TLS_ROOT_CA_FILE" type:"path" placeholder:"FILE"`
+	Cert       string `name:"tls-cert" help:"Certificate of this client." env:"NSQX_TLS_CERT" type:"path" placeholder:"FILE"`
+	Key        string `name:"tls-key" help:"Its key." env:"NSQX_TLS_KEY" type:"path" placeholder:"FILE"`
+	ServerName string `name:"tls-server-name" help:"Name in the certificates of nsqds." env:"NSQX_TLS_SERVER_NAME" placeholder:"NAME"`
+	SecretFile string `name:"auth-secret-file" help:"File with the secret for AUTH." env:"NSQX_AUTH_SECRET_FILE" type:"path" placeholder:"FILE"`
+	Plaintext  bool   `name:"allow-plaintext-auth" help:"Send the secret without TLS, too." env:"NSQX_ALLOW_PLAINTEXT_AUTH"`
+}
+
+// tls returns the configuration of TLS, nil for none.
+func (s *servers) tls() (*tls.Config, error) {
+	if !s.TLS && s.RootCA == "" && s.Cert == "" && s.ServerName == "" {
+		return nil, nil
+	}
+	cfg := &tls.Config{ServerName: s.ServerName}
+	if s.RootCA != "" {
+		pem, err := os.ReadFile(s.RootCA)
+		if err != nil {
+			return nil, usage("--tls-root-ca-file: %w", err)
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, usage("--tls-root-ca-file: %s has no certificate", s.RootCA)
+		}
+	}
+	if s.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(s.Cert, s.Key)
+		if err != nil {
+			return nil, usage("--tls-cert, --tls-key: %w", err)
+		}
+		cfg.Certificates = []tls.Certificate{cert}
+	}
+	return cfg, nil
+}
+
+// maxMessage is the largest body that is shown or moved.
+const maxMessage = 64 << 20
+
+// conn returns the configuration of connections to nsqds.
+func (s *servers) conn() (conn.Config, error) {
+	cfg := conn.Config{
+		AllowPlaintextAuth: s.Plaintext, MaxMessageSize: maxMessage, MaxBodySize: maxMessage + 1024,
+		OutputBufferTimeout: 25 * time.Millisecond, UserAgent: "nsqx-command/" + nsqx.Version,
+	}
+	var err error
+	if cfg.TLS, err = s.tls(); err != nil {
+		return cfg, err
+	}
+	if s.SecretFile != "" {
+		cfg.AuthSecret = func(context.Context) (string, error) {
+			secret, err := os.ReadFile(s.SecretFile)
+			return strings.TrimRight(string(secret), "\r\n"), err
+		}
+	}
+	return cfg, nil
+}
+
+func (s *servers) cluster() (*admin.Cluster, error) {
+	if len(s.Lookupd)+len(s.NSQD)+len(s.NSQDHTTP) == 0 {
+		return nil, usage("no server is named: use --lookupd, --nsqd or NSQX_LOOKUPD, NSQX_NSQD")
+	}
+	tlsConfig, err := s.tls()
+	if err != nil {
+		return nil, err
+	}
+	if s.Timeout < time.Millisecond {
+		return nil, usage("--timeout is %v, want at least 1ms", s.Timeout)
+	}
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: tlsConfig, MaxResponseHeaderBytes: 64 << 10}
+	return &admin.Cluster{
+		Lookupds: s.Lookupd, NSQDs: s.NSQD, HTTP: s.NSQDHTTP,
+		Config: admin.Config{HTTPClient: &http.Client{Transport: transport, Timeout: s.Timeout}},
+	}, nil
+}
+
+// topology finds the nsqds, and says which servers have failed.
+func (s *servers) topology(ctx context.Context, t *terminal) (*admin.Cluster, *admin.Topology, error) {
+	c, err := s.cluster()
+	if err != nil {
+		return nil, nil, err
+	}
+	top, err := c.Topology(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, err := range top.Failures {
+		t.report(err)
+	}
+	return c, top, nil
+}
+
+// stats asks all nsqds. Those that do not answer are reported and left out; failed says so.
+func (s *servers) stats(ctx context.Context, t *terminal, f admin.StatsFilter) (c *admin.Cluster, all []admin.NodeStats, failed error, err error) {
+	c, top, err := s.topology(ctx, t)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if len(top.Nodes) > 50 {
+		c.Progress = func(done, all int) { t.show("asked %d of %d nsqds", done, all) }
+	}
+	bad := len(top.Failures)
+	for _, n := range c.Stats(ctx, top.Nodes, f) {
+		if n.Err != nil {
+			t.report(n.Err)
+			bad++
+			continue
+		}
+		all = append(all, n)
+	}
+	t.clear()
+	if len(all) == 0 {
+		return nil, nil, nil, cmp.Or(ctx.Err(), errors.New("no nsqd has answered over HTTP; with a firewall between, use --nsqd-http"))
+	}
+	if bad > 0 {
+		failed = part("%d servers have not answered: the result is a part", bad)
+	}
+	return c, all, failed, nil
+}
+
+// place is an nsqd with the topic that a command is for.
+type place struct {
+	node     admin.Node
+	topic    admin.TopicStats
+	channels map[string]admin.ChannelStats
+}
+
+// places returns the nsqds that have a topic.
+func (s *servers) places(ctx context.Context, t *terminal, topic string) (c *admin.Cluster, all []place, failed, err error) {
+	c, stats, failed, err := s.stats(ctx, t, admin.StatsFilter{Topic: topic})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for _, n := range stats {
+		for _, ts := range n.Stats.Topics {
+			if ts.Name != topic {
+				continue
+			}
+			p := place{n.Node, ts, make(map[string]admin.ChannelStats)}
+			for _, ch := range ts.Channels {
+				p.channels[ch.Name] = ch
+			}
+			all = append(all, p)
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil, nil, fmt.Errorf("no nsqd has the topic %s; nsqx topic create %s makes it", topic, topic)
+	}
+	return c, all, failed, nil
+}

@@ -1,0 +1,39 @@
+package redrive
+
+import (
+	"fmt"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
+// maxLeft limits the length of Left.letters.
+const maxLeft = 1 << 20
+
+var errTooManyLeft = fmt.Errorf("nsqx: more than %d dead letters stay, and Redrive cannot tell further ones apart: it may end before it has seen all", maxLeft)
+
+// Left remembers dead letters that stay, since each returns while a redrive runs. The zero value is
+// ready to use.
+type Left struct {
+	letters map[letter]struct{}
+}
+
+type letter struct {
+	nsqd string
+	id   handler.ID
+}
+
+// Add reports whether a message was not added before. If that cannot be known it returns false and an
+// error: then a redrive that meets only such messages ends.
+func (l *Left) Add(m *handler.Message) (first bool, err error) {
+	key := letter{m.NSQD(), m.ID}
+	switch _, again := l.letters[key]; {
+	case again:
+		return false, nil
+	case len(l.letters) == maxLeft:
+		return false, errTooManyLeft
+	case l.letters == nil:
+		l.letters = make(map[letter]struct{})
+	}
+	l.letters[key] = struct{}{}
+	return true, nil
+}
