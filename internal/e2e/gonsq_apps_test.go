@@ -136,8 +136,8 @@ func (a *app) wait() {
 	}
 }
 
-// lines are the sorted lines of a text, each once.
-func lines(text string) []string {
+// appLines are the sorted lines of a text, each once.
+func appLines(text string) []string {
 	all := strings.Split(strings.TrimSpace(text), "\n")
 	slices.Sort(all)
 	return slices.Compact(all)
@@ -191,7 +191,7 @@ func TestAppsOfNSQ(t *testing.T) {
 					}
 					text = append(text, part...)
 				}
-				if got := lines(string(text)); !slices.Equal(got, want) {
+				if got := appLines(string(text)); !slices.Equal(got, want) {
 					t.Errorf("%d lines in %d files, want %d", len(got), len(files), len(want))
 				}
 			})
