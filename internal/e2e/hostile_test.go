@@ -227,7 +227,7 @@ func TestHostileLookupBody(t *testing.T) {
 	book.wait(t, 1)
 	r.mustStop()
 	l, most := c.Stats().Lookups[0], int64(64<<20) // includes what the kernel buffers
-	if l.LastErr == nil || !strings.Contains(l.LastErr.Error(), "larger than 1 MiB") || l.Found != 0 || sent.Load() > most {
+	if l.LastErr == nil || !strings.Contains(l.LastErr.Error(), "larger than 1048576 bytes") || l.Found != 0 || sent.Load() > most {
 		t.Errorf("%+v after %d bytes", l, sent.Load())
 	}
 }
