@@ -28,7 +28,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	if tick {
 		c.tellSmall(conns)
 	}
-	c.yielding = false
+	c.yielding, c.nextTick = false, false
 	if allowed == 0 {
 		c.turns.Reset()
 		c.suspend()
@@ -50,6 +50,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 		c.turns.Reset()
 		quotas = flow.Quotas(c.total, c.quotas(conns, loads))
 	}
+	c.nextTick = scarce && next == 0 && !c.turns.Open()
 	if c.turns.Open() {
 		c.total = len(conns)
 	}

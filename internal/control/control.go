@@ -62,6 +62,7 @@ type Control struct {
 	overdue       int       // of those, workers with a message that is beyond its time
 	stalled       bool      // no worker is free, and messages have waited for too long
 	restraint     restraint // after messages were given back
+	nextTick      bool      // turns go on with the next tick
 	turns         flow.Turns[*conn.Conn]
 	capacity      int                      // messages that may wait in the pool
 	lowered       time.Time                // since when a lower capacity would do; zero if none would
@@ -191,6 +192,8 @@ func (c *Control) Run(done <-chan struct{}) {
 		}
 		if turn.Stop(); next > 0 {
 			turn.Reset(next)
+		} else if !ticking && c.needsTick() {
+			awake()
 		}
 	}
 }
@@ -225,11 +228,18 @@ func (c *Control) idle() bool {
 	return false
 }
 
+// needsTick reports whether turns go on with the next tick.
+func (c *Control) needsTick() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nextTick
+}
+
 // settled reports whether nothing is pending that time alone changes.
 func (c *Control) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.flood) == 0 && !c.yielding && !c.cfg.Watching.Load() && !c.stalled
+	return len(c.flood) == 0 && !c.yielding && !c.nextTick && !c.cfg.Watching.Load() && !c.stalled && c.stuck == 0
 }
 
 // countReceived counts the messages of the present connections.

@@ -63,6 +63,16 @@ func (t *Turns[K]) least(brought bool) (least time.Duration) {
 	return least
 }
 
+// mostQuiet returns what was charged most to a connection whose last turn was empty.
+func (t *Turns[K]) mostQuiet() (most time.Duration) {
+	for _, s := range t.turns {
+		if s != nil && !s.brought {
+			most = max(most, s.charged)
+		}
+	}
+	return most
+}
+
 // class changes the class of a connection: its past in the other one neither delays nor favours it.
 func (t *Turns[K]) class(s *turn, brought bool) {
 	if s.brought != brought {
@@ -101,6 +111,7 @@ func (t *Turns[K]) endTurn(s *turn, now time.Duration, c TurnConn[K], wanted, ne
 	case needed && !c.Probe && now-s.room >= empty+2*c.RTT:
 		s.on = false
 		t.class(s, false)
+		s.charged = max(s.charged, t.mostQuiet()+1) // the others are asked first
 		t.seen++
 	}
 }
