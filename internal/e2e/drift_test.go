@@ -123,7 +123,7 @@ func killUnderLoad(t *testing.T, n int) {
 	r := start(t, c)
 	for kill := range kills {
 		want := (kill + 1) * n / (2 * kills)
-		eventually(t, func() bool { return handled() >= want }, "%d messages", want)
+		testnsqd.Eventually(t, 3*waitTimeout, func() bool { return handled() >= want }, "%d messages", want) // also with -race beside other tests
 		s.Kill()
 		eventually(t, func() bool { return c.Healthy() != nil }, "it to be unhealthy")
 		s.Restart()
