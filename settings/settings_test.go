@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -258,7 +259,7 @@ func TestSecretFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var log bytes.Buffer
+		var log syncedLog
 		c, err := newConsumer(o, s.Option(), nsqx.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		if err != nil {
 			t.Fatal(err)
@@ -282,7 +283,25 @@ func TestSecretFile(t *testing.T) {
 			t.Errorf("with the old secret: %v", err)
 		}
 		if strings.Contains(log.String(), "-secret\"") || strings.Contains(log.String(), "second-secret") {
-			t.Errorf("the log shows a secret:\n%s", &log)
+			t.Errorf("the log shows a secret:\n%s", log.String())
 		}
 	})
+}
+
+// syncedLog is a buffer for the goroutine of a logger and that of the test.
+type syncedLog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *syncedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *syncedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
