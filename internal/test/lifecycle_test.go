@@ -292,7 +292,7 @@ func TestAfterQuietly(t *testing.T) {
 			want(t, "breaker is open", c.Stats().Backoff, !quiet)
 			if quiet {
 				s.Await("orders", "billing", finished(100)) // at the third attempt
-				synctest.Wait() // a worker counts after its FIN
+				synctest.Wait()                             // a worker counts after its FIN
 				want(t, "dropped", c.Stats().Dropped, 100)
 			}
 		})
