@@ -332,7 +332,8 @@ func TestRedriveSlowHTTP(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 5, nsqxtest.WithLookupds(l), nsqxtest.WithPatience(time.Hour))
 		servers[0].Unpause("orders", "billing")
 		servers[0].Publish("dead", letterOf("orders", "billing"))
-		opts := []nsqx.RedriveOption{l.Option(), nsqx.WithLogger(discard)}
+		// With the default idle time of 5 s one run of a hundred ends before the letter arrives.
+		opts := []nsqx.RedriveOption{l.Option(), nsqx.WithLogger(discard), nsqx.WithRedriveIdle(20 * time.Second)}
 		for _, s := range servers {
 			opts = append(opts, nsqx.WithRedriveHTTP(s.Addr(), "http://"+l.Addr()))
 		}
