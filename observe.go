@@ -86,16 +86,7 @@ func (g guardedTelemetry) observe(method string, start func() func()) (stop func
 
 // within waits a little while for f, and leaves it behind after that.
 func (g guardedTelemetry) within(what string, f func()) {
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		f()
-	}()
-	timer := time.NewTimer(observeTime)
-	defer timer.Stop()
-	select {
-	case <-ended:
-	case <-timer.C:
+	if !guard.Returns(observeTime, f) {
 		g.log.Error("nsqx: telemetry is not waited for any longer: its "+what+" has not returned", "waited_seconds", observeTime.Seconds())
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/lifecycle"
 	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/observe"
@@ -100,20 +101,10 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 // a dialer, a net.Conn or a Discoverer of the user's hangs, and is left behind.
 func (c *Consumer) waitLinks(helpers *sync.WaitGroup, d time.Duration) bool {
 	helpers.Go(func() { c.dead.Close(false) })
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
+	return guard.Returns(d, func() {
 		c.links.Wait()
 		helpers.Wait()
-	}()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ended:
-		return true
-	case <-timer.C:
-		return false
-	}
+	})
 }
 
 // waitHandlers waits for running handlers, and tells of them now and then.

@@ -138,14 +138,7 @@ func (q *Queue) next(timer *time.Timer) *Event {
 // runs. Close must be called once.
 func (q *Queue) Close(deadline time.Time) bool {
 	close(q.quit)
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
-	select {
-	case <-q.done:
-		return true
-	case <-timer.C:
-		return false
-	}
+	return guard.Closed(q.done, time.Until(deadline))
 }
 
 // tell calls the hook for an event.

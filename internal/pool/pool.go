@@ -14,6 +14,7 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // Config is what a Pool needs of its owner. All fields but Group, Early, Labels and Unhandled are
@@ -182,20 +183,7 @@ func (p *Pool) Close() {
 }
 
 // Wait waits until all workers have ended, at most for d. It returns false if some have not.
-func (p *Pool) Wait(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-p.done:
-	case <-timer.C:
-	}
-	select {
-	case <-p.done:
-		return true
-	default:
-		return false
-	}
-}
+func (p *Pool) Wait(d time.Duration) bool { return guard.Closed(p.done, d) }
 
 // Requeue gives back a message that no handler has seen, and counts it as d. It returns false if no
 // answer could be sent.

@@ -186,20 +186,10 @@ func (p *Publisher) close(ctx context.Context) error {
 // waitConns closes the connections and waits for them and for polls, until the deadline. It returns
 // false if user code hangs in one, which is left behind.
 func (p *Publisher) waitConns(atOnce bool, deadline time.Time) bool {
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
+	return guard.Returns(time.Until(deadline), func() {
 		p.Router.Close(atOnce)
 		<-p.found // nobody posts any more
-	}()
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
-	select {
-	case <-ended:
-		return true
-	case <-timer.C:
-		return false
-	}
+	})
 }
 
 // Stats returns the publisher's counters and state.
