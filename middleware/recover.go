@@ -30,3 +30,24 @@ func Recover() handler.Middleware {
 		}
 	}
 }
+
+// RecoverBatch is [Recover] for handlers of batches.
+func RecoverBatch() handler.BatchMiddleware {
+	// Not one generic function with Recover: that costs a single message 10 ns of 270.
+	return func(next handler.RawBatch) handler.RawBatch {
+		return func(ctx context.Context, msgs []*handler.Message) (err error) {
+			returned := false
+			defer func() {
+				if returned { // the usual case: recover is slow
+					return
+				}
+				if p := recover(); p != nil {
+					err = handler.NewPanicError(p)
+				}
+			}()
+			err = next(ctx, msgs)
+			returned = true
+			return err
+		}
+	}
+}

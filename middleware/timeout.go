@@ -25,14 +25,22 @@ func (timeoutError) Is(target error) bool { return target == context.DeadlineExc
 //
 // If d <= 0 there is no limit.
 func Timeout(d time.Duration) handler.Middleware {
-	return func(next handler.Raw) handler.Raw {
-		if d <= 0 {
-			return next
-		}
-		return func(ctx context.Context, m *handler.Message) error {
-			ctx, cancel := context.WithTimeoutCause(ctx, d, ErrTimeout)
-			defer cancel()
-			return next(ctx, m)
-		}
+	return func(next handler.Raw) handler.Raw { return limited(d, next) }
+}
+
+// TimeoutBatch is [Timeout] for handlers of batches: d is for the whole batch.
+func TimeoutBatch(d time.Duration) handler.BatchMiddleware {
+	return func(next handler.RawBatch) handler.RawBatch { return limited(d, next) }
+}
+
+// limited returns next with a time limit, unless d <= 0.
+func limited[T any, F ~func(context.Context, T) error](d time.Duration, next F) F {
+	if d <= 0 {
+		return next
+	}
+	return func(ctx context.Context, v T) error {
+		ctx, cancel := context.WithTimeoutCause(ctx, d, ErrTimeout)
+		defer cancel()
+		return next(ctx, v)
 	}
 }

@@ -28,20 +28,7 @@ func (c *Consumer) buildBatch(raw handler.RawBatch) {
 	if t := c.cfg.Telemetry; t != nil {
 		observing = t.Batch(c.info())
 	}
-	if observing != nil {
-		observing = handler.ChainBatch(middleware.RecoverBatch(), observing)
-	}
-	inner := handler.ChainBatch(c.cfg.Batch.Middleware...)
-	if len(c.cfg.Batch.Middleware) > 0 {
-		inner = handler.ChainBatch(middleware.RecoverBatch(), inner)
-	}
-	c.batch = handler.ChainBatch(
-		observing,
-		c.settleBatch,
-		inner,
-		middleware.RecoverBatch(),
-		c.readableBatch,
-	)(raw)
+	c.batch = layer(handler.ChainBatch, middleware.RecoverBatch(), observing, c.settleBatch, c.cfg.Batch.Middleware, c.readableBatch)(raw)
 }
 
 // ProcessBatch runs messages through the chain together, under ctx, and sets the outcome of each.
@@ -52,7 +39,7 @@ func (c *Consumer) ProcessBatch(ctx context.Context, msgs []*handler.Message) {
 		}
 		return
 	}
-	if msgs = without(msgs, c.postpone); len(msgs) == 0 {
+	if msgs = without(msgs, scheduled, c.postpone); len(msgs) == 0 {
 		return
 	}
 	err := c.batch(ctx, msgs)
@@ -98,8 +85,13 @@ func (c *Consumer) rescueBatch(msgs []*handler.Message, err error) {
 
 // settleBatch is settle for batches. The outcome of each message is that of settle for its answer.
 func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
+	limits := c.limits()
+	suspect := func(m *handler.Message) bool { return limits || !(*handler.Delivery)(m).Ordinary() }
 	return func(ctx context.Context, msgs []*handler.Message) error {
-		msgs = c.dropUnhandled(msgs)
+		msgs = without(msgs, suspect, func(m *handler.Message) bool {
+			done, _ := c.settleUnhandled(m.Context(), (*handler.Delivery)(m))
+			return done
+		})
 		if len(msgs) == 0 {
 			return nil
 		}
@@ -117,30 +109,13 @@ func (c *Consumer) settleBatch(next handler.RawBatch) handler.RawBatch {
 	}
 }
 
-// dropUnhandled settles what no handler is to see, and returns the other messages.
-func (c *Consumer) dropUnhandled(msgs []*handler.Message) []*handler.Message {
-	for i, m := range msgs {
-		if done, _ := c.settleUnhandled(m.Context(), (*handler.Delivery)(m)); !done {
-			continue
-		}
-		alive := slices.Clone(msgs[:i]) // msgs is the caller's
-		for _, m := range msgs[i+1:] {
-			if done, _ := c.settleUnhandled(m.Context(), (*handler.Delivery)(m)); !done {
-				alive = append(alive, m)
-			}
-		}
-		return alive
-	}
-	return msgs
-}
-
 // readableBatch is readable for batches.
 func (c *Consumer) readableBatch(next handler.RawBatch) handler.RawBatch {
 	if c.cfg.AnyTime {
 		return next
 	}
 	return func(ctx context.Context, msgs []*handler.Message) error {
-		msgs = without(msgs, func(m *handler.Message) bool {
+		msgs = without(msgs, scheduled, func(m *handler.Message) bool {
 			err := unreadable(m)
 			if err != nil {
 				(*handler.Delivery)(m).SetAnswer(err)
@@ -154,14 +129,15 @@ func (c *Consumer) readableBatch(next handler.RawBatch) handler.RawBatch {
 	}
 }
 
-// without returns the messages but those for which drop, which is called for scheduled ones only,
+func scheduled(m *handler.Message) bool { return (*handler.Delivery)(m).Scheduled() }
+
+// without returns the messages but those for which drop, which is called for suspect ones only,
 // returns true.
-func without(msgs []*handler.Message, drop func(*handler.Message) bool) []*handler.Message {
-	scheduled := func(m *handler.Message) bool { return (*handler.Delivery)(m).Scheduled() }
-	if !slices.ContainsFunc(msgs, scheduled) { // nearly always
+func without(msgs []*handler.Message, suspect, drop func(*handler.Message) bool) []*handler.Message {
+	if !slices.ContainsFunc(msgs, suspect) { // nearly always
 		return msgs
 	}
-	return slices.DeleteFunc(slices.Clone(msgs), func(m *handler.Message) bool { return scheduled(m) && drop(m) })
+	return slices.DeleteFunc(slices.Clone(msgs), func(m *handler.Message) bool { return suspect(m) && drop(m) })
 }
 
 // answer is what the handler of a batch says of one message; err is its result.

@@ -10,31 +10,32 @@ import (
 	"github.com/nsqx/nsqx/observe"
 )
 
-// build makes the chain, once: recovery → telemetry → settle → recovery → the user's middleware →
-// recovery → raw.
+// build makes the chain of single messages.
 func (c *Consumer) build(raw handler.Raw) {
-	cfg := &c.cfg
 	var observing handler.Middleware
-	if t := cfg.Telemetry; t != nil {
+	if t := c.cfg.Telemetry; t != nil {
 		observing = t.Consumer(c.info())
 	}
-	inner := handler.Chain(cfg.Middleware...)
-	if len(cfg.Middleware) > 0 {
-		inner = handler.Chain(
-			middleware.Recover(), // a panic of the user's middleware is a failure like any other
-			inner,
-		)
+	c.chain = layer(handler.Chain, middleware.Recover(), observing, c.settle, c.cfg.Middleware, c.readable)(raw)
+}
+
+// layer puts the layers of a chain together, once: recovery → telemetry → settle → recovery → the user's
+// middleware → recovery → what makes a message readable.
+func layer[F any, M ~func(F) F](chain func(...M) M, recovery, observing, settle M, users []M, readable M) M {
+	inner := chain(users...)
+	if len(users) > 0 {
+		inner = chain(recovery, inner) // a panic of the user's middleware is a failure like any other
 	}
 	if observing != nil {
-		observing = handler.Chain(middleware.Recover(), observing) // settle needs none: it does not panic
+		observing = chain(recovery, observing) // settle needs none: it does not panic
 	}
-	c.chain = handler.Chain(
+	return chain(
 		observing,
-		c.settle,
+		settle,
 		inner,
-		middleware.Recover(), // middleware sees an error, not a panic
-		c.readable,
-	)(raw)
+		recovery, // middleware sees an error, not a panic
+		readable,
+	)
 }
 
 // buildDead makes the chain of dead letters.

@@ -25,10 +25,10 @@ var errUnsettled = errors.New("nsqx: the telemetry middleware has not called nex
 // settle is the step of the chain that decides what nsqd is told, by the table of nsqx.Consumer. A
 // dead letter is published before it returns. It panics only if next does.
 func (c *Consumer) settle(next handler.Raw) handler.Raw {
-	limited := c.cfg.CrashGuard > 0 || c.cfg.SkipOlder > 0
+	limits := c.limits()
 	return func(ctx context.Context, m *handler.Message) error {
 		d := (*handler.Delivery)(m)
-		if limited || !d.Ordinary() { // rarely
+		if limits || !d.Ordinary() { // rarely
 			if done, err := c.settleUnhandled(ctx, d); done {
 				return err
 			}
@@ -42,6 +42,9 @@ func (c *Consumer) settle(next handler.Raw) handler.Raw {
 		return err
 	}
 }
+
+// limits reports whether settleUnhandled has to look at ordinary messages, too.
+func (c *Consumer) limits() bool { return c.cfg.CrashGuard > 0 || c.cfg.SkipOlder > 0 }
 
 // settleUnhandled settles a message that no handler is to see: one without its body, one that was
 // redriven for another channel, one that reaches the crash guard, and one that comes too late.
