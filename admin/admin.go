@@ -34,6 +34,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -133,11 +134,7 @@ func (c client) get(ctx context.Context, path string, query url.Values, v any) e
 
 // command does cmd, one of allowed, to a topic, or to a channel unless that is "".
 func (c client) command(ctx context.Context, cmd Command, topic, channel string, allowed ...Command) error {
-	known := false
-	for _, a := range allowed {
-		known = known || a == cmd
-	}
-	if !known {
+	if !slices.Contains(allowed, cmd) {
 		return &Error{c.server, c.Addr(), 0, fmt.Errorf("the command %.64q is unknown: use one of %v", string(cmd), allowed)}
 	}
 	kind, query := "topic", url.Values{"topic": {topic}}

@@ -2,7 +2,6 @@ package lookup
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 )
@@ -30,14 +29,8 @@ func (c *Client) create(ctx context.Context, path string, query url.Values, secr
 	if err != nil {
 		return err
 	}
-	var old struct { // the form before nsqlookupd 1.0
-		StatusCode int `json:"status_code"`
-	}
-	if status == http.StatusOK && json.Unmarshal(body, &old) == nil && old.StatusCode != 0 {
-		status = old.StatusCode
-	}
-	if status != http.StatusOK {
-		return &Error{Lookupd: c.addr, Status: status, Err: clean(refusal(status, body), secret)}
+	if status, err = unwrap(status, body, nil); err != nil {
+		return &Error{Lookupd: c.addr, Status: status, Err: clean(err, secret)}
 	}
 	return nil
 }
