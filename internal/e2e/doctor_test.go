@@ -124,9 +124,6 @@ func TestDoctorHealthy(t *testing.T) {
 // TestDoctor puts one fault at a time into a cluster: it is found, alone, with where it is and its cure.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("it starts many clusters")
-	}
 	type options = map[int][]func(*nsqd.Options)
 	each := func(f func(*nsqd.Options)) options { return options{0: {f}, 1: {f}, 2: {f}} }
 	ca, auth := testnsqd.NewAuthority(t), testnsqd.StartAuth(t)
