@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,13 +39,13 @@ func TestClosed(t *testing.T) {
 // TestReturns: code that hangs is left behind.
 func TestReturns(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
-		ended := 0
-		sleeps := func() { time.Sleep(time.Minute); ended++ }
+		var ended atomic.Int32
+		sleeps := func() { time.Sleep(time.Minute); ended.Add(1) }
 		check.Want(t, "in time", Returns(time.Hour, sleeps), true)
 		check.Want(t, "too late", Returns(time.Second, sleeps), false)
-		check.Want(t, "ended", ended, 1)
+		check.Want(t, "ended", ended.Load(), 1)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		check.Want(t, "ended later", ended, 2)
+		check.Want(t, "ended later", ended.Load(), 2)
 	})
 }
