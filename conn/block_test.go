@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"testing"
+	"testing/synctest"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
@@ -150,6 +151,47 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	if got := inUse() - before; got > 1<<20 {
 		t.Errorf("%d bytes are kept after all messages were released", got)
 	}
+}
+
+// TestBlockOfQuietConnection checks that a connection reads into a small block after two heartbeats
+// without a message between them, and into large ones again under load. Messages that are held keep
+// their bodies.
+func TestBlockOfQuietConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{})
+		body := bytes.Repeat([]byte("x"), 200)
+		load := func(n int) {
+			for i := range n {
+				s.p.Raw(bytes.Repeat(fake.Message(0, fake.ID(uint64(i)), 1, body), 100))
+				synctest.Wait()
+			}
+		}
+		room := func(what string, least, most int64) {
+			t.Helper()
+			synctest.Wait()
+			if n := s.tap.room.Load(); n < least || n > most {
+				t.Errorf("%s: a read into %d bytes, want %d to %d", what, n, least, most)
+			}
+		}
+		room("at first", 1, 1<<10)
+		for range 3 {
+			load(20)
+			room("under load", 1<<10, 64<<10)
+			for range 3 { // a message now and then
+				s.p.Heartbeat()
+				s.p.Raw(fake.Message(0, fake.ID(1), 1, body))
+				room("a heartbeat later", 1<<10, 64<<10)
+			}
+			s.p.Heartbeat()
+			s.p.Heartbeat()
+			room("two heartbeats later", 1, 1<<10)
+		}
+		for _, m := range s.sink.messages() {
+			if !bytes.Equal(m.Body, body) {
+				t.Fatalf("body of a held message: %.20q", m.Body)
+			}
+		}
+	})
 }
 
 func inUse() int64 {

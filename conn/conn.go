@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -133,24 +134,16 @@ const closeTimeout = 500 * time.Millisecond
 // connection.
 func (c *Conn) Serve(sink Sink) (err error) {
 	written := make(chan struct{})
-	go func() {
-		reason := error(handler.NewPanicError(guard.ErrGoexit))
-		defer func() { // also after runtime.Goexit
-			if reason != nil {
-				c.Abort(reason)
-			}
-			close(written)
-		}()
-		reason = guard.Call(func() { c.writeLoop(sink) })
-	}()
-	reason := error(handler.NewPanicError(guard.ErrGoexit))
-	defer func() { // also after runtime.Goexit
-		err = c.end(reason, written)
-	}()
-	if failure := guard.Call(func() { reason = newReader(c, sink).loop() }); failure != nil {
-		reason = failure
-	}
-	return nil
+	go guard.Finally(func() { c.writeLoop(sink) }, func(failure error) {
+		if failure != nil {
+			c.Abort(failure)
+		}
+		close(written)
+	})
+	guard.Finally(func() { err = newReader(c, sink).loop() }, func(failure error) {
+		err = c.end(cmp.Or(failure, err), written)
+	})
+	return err
 }
 
 // end waits for the end of the connection, and returns its reason.

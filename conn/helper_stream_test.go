@@ -245,12 +245,14 @@ type streamTap struct {
 	writes         []string
 	reading, gated chan struct{} // nil: not blocked
 	broken         error         // returned by writes
+	room           atomic.Int64  // of the last read, in bytes
 }
 
 func (c *streamTap) Read(p []byte) (int, error) {
 	if c.chunk > 0 {
 		p = p[:min(len(p), c.chunk)]
 	}
+	c.room.Store(int64(len(p)))
 	n, err := c.Conn.Read(p)
 	c.pass(&c.reading)
 	return n, err

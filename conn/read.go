@@ -23,6 +23,7 @@ type reader struct {
 	size       int // of the next block
 	last       int // size of the last message
 	sparse     int // consecutive reads that used little
+	beats      int // heartbeats since the last message
 
 	msgs  []handler.Delivery // preallocated messages
 	least int                // to allocate together
@@ -46,6 +47,10 @@ const (
 	leastTogether = 32
 	mostTogether  = 64
 )
+
+// quietBeats is how many heartbeats must come without a message between them before memory is given
+// back.
+const quietBeats = 2
 
 // noWait is shorter than any read that waits for the network.
 const noWait = 20 * time.Microsecond
@@ -132,6 +137,12 @@ func (r *reader) adapt(n, free int) {
 			r.sparse = 0
 		}
 	}
+}
+
+// shrink gives back what only messages need. The next read gets a small block.
+func (r *reader) shrink() {
+	r.size, r.sparse = minBlock, 0
+	r.msgs, r.reads, r.least = nil, nil, firstTogether
 }
 
 // makeRoom ensures that a partial frame fits.
@@ -224,7 +235,7 @@ func (r *reader) message(data []byte) error {
 	if r.read == nil || r.read.At != r.began {
 		r.newRead()
 	}
-	r.last = len(data)
+	r.last, r.beats = len(data), 0
 	m := &r.msgs[r.batch]
 	r.batch++
 	r.bytes += len(body)
@@ -273,6 +284,9 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 		r.sink.Refused(c, err)
 	case wire.IsHeartbeat(data):
 		c.out.heartbeat()
+		if r.beats++; r.beats == quietBeats {
+			r.shrink()
+		}
 	case c.sub == nil:
 		if string(data) != wire.OK || !c.out.confirm(r.now, c.cfg.PublishTimeout) {
 			return fmt.Errorf("nsqx: response %.64q that nothing was published for", c.tr.redact(data))

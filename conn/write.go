@@ -29,7 +29,7 @@ const (
 	largestKept = 2 * writeSize
 
 	// smallBuffer is the capacity in bytes that an idle connection may keep.
-	smallBuffer = 4 << 10
+	smallBuffer = 512
 )
 
 type work struct {
@@ -135,6 +135,9 @@ func (o *outbox) shrink() {
 	}
 	if cap(o.buf) > most && len(o.buf) == headroom {
 		o.buf = newBuffer()
+	}
+	if len(o.expiring) == 0 {
+		o.expiring = nil
 	}
 }
 

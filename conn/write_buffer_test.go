@@ -55,7 +55,7 @@ func TestBuffers(t *testing.T) {
 			for range 4 {
 				s.wantPublished()
 			}
-			if queued, spare := s.Buffers(); max(queued, spare) > 4096 {
+			if queued, spare := s.Buffers(); max(queued, spare) > 512 {
 				t.Errorf("buffers of %d and %d bytes while idle", queued, spare)
 			}
 			round()

@@ -1,11 +1,11 @@
 package nsqxhttp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
 
-	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/observe"
 )
@@ -128,17 +128,15 @@ func (p *probe) run(ctx context.Context) error {
 	if p.hung.Load() > 0 {
 		return errHangs
 	}
-	var err error = handler.NewPanicError(guard.ErrGoexit)
+	var err error
 	ended, left := make(chan struct{}), new(atomic.Bool)
-	go func() {
-		defer func() {
-			if !left.CompareAndSwap(false, true) {
-				p.hung.Add(-1)
-			}
-			close(ended)
-		}()
-		_, err = guard.Value(func() (struct{}, error) { return struct{}{}, p.check(ctx) })
-	}()
+	go guard.Finally(func() { err = p.check(ctx) }, func(broken error) {
+		err = cmp.Or(broken, err)
+		if !left.CompareAndSwap(false, true) {
+			p.hung.Add(-1)
+		}
+		close(ended)
+	})
 	select {
 	case <-ended:
 		return err

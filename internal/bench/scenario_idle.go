@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// settled is the wait before idle consumers are measured. By then the cost of connecting is gone.
+// settled is the wait before idle consumers are measured, and the first one is. By then the cost of
+// connecting is gone.
 const settled = 200 * time.Millisecond
 
 // idleScenario runs many idle consumers in one process.
@@ -53,7 +54,7 @@ func lapIdle(ctx context.Context, f *fleet, j job) (res result, err error) {
 	if err != nil {
 		return res, err
 	}
-	_, err = f.waitUntil(ctx, j.Topic, "all consumers to subscribe", func(_ int, s nsqdState) bool { return s.Clients == j.Consumers })
+	_, err = f.waitUntil(ctx, j.Topic, "all consumers to subscribe", func(_ int, s nsqdState) bool { return s.Clients == j.Consumers+1 })
 	if err != nil {
 		cancel() // ends the client
 		return res, errors.Join(err, client.wait())

@@ -115,7 +115,8 @@ func idleSection() section {
 	return section{
 		name: "idle", title: "Idle consumers", scenario: idleScenario(), messages: 1, axis: "",
 		text: "100 consumers with 8 workers each in one process, connected to a real nsqd: memory and goroutines of " +
-			"each. live is heap and stacks; goroutines are without the one that called Run.",
+			"each, beyond what one more consumer needs that runs before. live is heap and stacks; goroutines are without " +
+			"the one that called Run.",
 		points:  []point{{"", func(*job) {}}},
 		columns: []string{"goroutines/consumer", "rss-kB/consumer", "live-kB/consumer"},
 		charts:  []figures.Chart{{Unit: "rss-kB/consumer", Title: "memory of an idle consumer (kB)"}},

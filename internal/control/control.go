@@ -81,9 +81,14 @@ type Control struct {
 	runs      uint64                   // when they were last counted
 	busyTime  time.Duration            // when it was last read
 	outliving overdueHandlers
-	busy      bool   // messages are in hand
-	received  uint64 // messages, when they were last counted
+	busy      bool      // messages are in hand
+	received  uint64    // messages, when they were last counted
+	active    time.Time // when there was last something to do
+	rests     bool      // the pool rests, since there is nothing to do
 }
+
+// restAfter is how long there must be nothing to do before the pool gives memory back.
+const restAfter = time.Minute
 
 // New returns a Control with the settings of cfg. It does nothing before Start and Run.
 func New(cfg Config) *Control {
@@ -216,6 +221,9 @@ func (c *Control) idle() bool {
 	wait, ok := c.nextDoubt()
 	if !ok {
 		return false
+	}
+	if !c.rests {
+		wait = min(wait, restAfter-time.Since(c.active))
 	}
 	c.alarm.Reset(wait)
 	c.pace.Store(int64(c.firstTick()))

@@ -97,7 +97,7 @@ func newService(t *testing.T, cfg Config, handle func(d *handler.Delivery) error
 			<-l.served
 		}
 		s.pool.Close()
-		if s.pool.Snapshot().Workers > 0 && !s.pool.Wait(time.Hour) {
+		if !s.pool.Wait(time.Hour) {
 			t.Error("workers do not end")
 		}
 	})

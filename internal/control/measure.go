@@ -16,7 +16,8 @@ func (c *Control) measure() {
 	c.service.Add(s.BusyTime-c.busyTime, runs-c.runs)
 	c.runs = runs
 	c.busyTime = s.BusyTime
-	c.pool.Tick(c.batchSize())
+	received := c.countReceived()
+	c.pool.Tick(c.batchSize(), c.mayRest(s, received))
 	stuck, stuckMessages, overdue := c.countStuck(s)
 
 	c.mu.Lock()
@@ -29,13 +30,26 @@ func (c *Control) measure() {
 	c.tickBreaker()
 	c.mu.Unlock()
 
-	received := c.countReceived()
 	moved := s.Results != c.results
 	c.results = s.Results
 	s = c.pool.Snapshot()
 	c.busy = len(s.Running)+len(s.Parked)+s.Waiting > 0
 	c.received = received
 	c.unstall(s, moved)
+}
+
+// mayRest reports whether there was nothing to do for a while: once, until there is again. received is
+// the present count of messages.
+func (c *Control) mayRest(s pool.Snapshot, received uint64) bool {
+	now := time.Now()
+	if received != c.received || len(s.Running)+len(s.Parked)+s.Waiting > 0 {
+		c.active, c.rests = now, false
+	}
+	if c.rests || now.Sub(c.active) < restAfter {
+		return false
+	}
+	c.rests = true
+	return true
 }
 
 // countStuck counts workers with a message that is past its time or whose connection is lost (stuck),

@@ -1,13 +1,14 @@
 package flow
 
+import "slices"
+
 // recentFailures is how many messages a [Recent] remembers.
 const recentFailures = 32
 
 // Recent remembers the messages that failed last, so that a message that fails again and again
 // counts only once. The zero value is empty.
 type Recent[K comparable] struct {
-	keys [recentFailures]K // the last that failed first
-	n    int
+	keys []K // the last that failed first; nil until one does
 }
 
 // Seen is what a [Recent] knows of a message.
@@ -21,19 +22,20 @@ const (
 
 // Add takes a failure of k and returns what was known of k before.
 func (r *Recent[K]) Add(k K) Seen {
-	for i := range r.n {
-		if r.keys[i] != k {
-			continue
-		}
-		if i == 0 {
-			return Same
-		}
-		copy(r.keys[1:], r.keys[:i])
-		r.keys[0] = k
-		return Repeated
+	i := slices.Index(r.keys, k)
+	if i == 0 {
+		return Same
 	}
-	r.n = min(r.n+1, len(r.keys))
-	copy(r.keys[1:], r.keys[:r.n-1])
+	seen := Repeated
+	if i < 0 {
+		seen, i = New, len(r.keys)
+		if i == recentFailures {
+			i--
+		} else {
+			r.keys = append(r.keys, k)
+		}
+	}
+	copy(r.keys[1:], r.keys[:i])
 	r.keys[0] = k
-	return New
+	return seen
 }

@@ -36,6 +36,21 @@ func Call(f func()) (err error) {
 	return nil
 }
 
+// Finally calls f as Call does, and then end with its error: also if f calls runtime.Goexit, with a
+// [*handler.PanicError] that has the stack of that call.
+func Finally(f func(), end func(error)) {
+	var err error
+	returned := false
+	defer func() {
+		if !returned {
+			err = handler.NewPanicError(ErrGoexit)
+		}
+		end(err)
+	}()
+	err = Call(f)
+	returned = true
+}
+
 // Value is Call for a function that returns a value and an error.
 func Value[T any](f func() (T, error)) (v T, err error) {
 	if failure := Call(func() { v, err = f() }); failure != nil {
@@ -49,11 +64,7 @@ func Value[T any](f func() (T, error)) (v T, err error) {
 // f panics or calls runtime.Goexit. It costs a goroutine, so it is for what happens rarely.
 func Isolate(f func()) error {
 	done := make(chan error, 1)
-	go func() {
-		var failure error = handler.NewPanicError(ErrGoexit)
-		defer func() { done <- failure }()
-		failure = Call(f)
-	}()
+	go Finally(f, func(failure error) { done <- failure })
 	return <-done
 }
 

@@ -96,6 +96,15 @@ func TestGoexit(t *testing.T) {
 	}
 }
 
+func exits() { runtime.Goexit() }
+
+// TestGoexitStack: the error has the stack of who called Goexit.
+func TestGoexitStack(t *testing.T) {
+	wantPanic(t, Isolate(exits), ErrGoexit, "guard.exits")
+	_, err := Within(t.Context(), new(Room), func() (int, error) { exits(); return 1, nil }, nil)
+	wantPanic(t, err, ErrGoexit, "guard.exits")
+}
+
 // TestCallLeavesGoexitAlone: Call does not return, and the goroutine ends.
 func TestCallLeavesGoexitAlone(t *testing.T) {
 	returned, ended := false, make(chan struct{})

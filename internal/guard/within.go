@@ -5,8 +5,6 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
-
-	"github.com/nsqx/nsqx/handler"
 )
 
 // Patience is how long Within waits for user code that should have returned when its context ended.
@@ -49,18 +47,19 @@ func Within[T any](ctx context.Context, r *Room, f func() (T, error), late func(
 	r.taken = taken
 	var (
 		result  T
-		failure error       = handler.NewPanicError(ErrGoexit)
+		failure error
 		over    atomic.Bool // the caller has left, or f has returned: whichever comes first
 	)
-	go func() {
+	go Finally(func() { result, failure = f() }, func(broken error) {
 		defer close(taken)
-		defer func() {
-			if !over.CompareAndSwap(false, true) && late != nil && failure == nil {
-				_ = Call(func() { late(result) })
-			}
-		}()
-		result, failure = Value(f)
-	}()
+		if broken != nil {
+			var zero T
+			result, failure = zero, broken
+		}
+		if !over.CompareAndSwap(false, true) && late != nil && failure == nil {
+			_ = Call(func() { late(result) })
+		}
+	})
 	select {
 	case <-taken:
 		return result, failure

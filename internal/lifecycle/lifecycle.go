@@ -2,6 +2,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,9 +111,8 @@ func (g Group) Run(ctx context.Context) error {
 // serve runs one service, which is user code.
 func (r *run) serve(ctx context.Context, i int) {
 	s := r.Services[i]
-	var err error = handler.NewPanicError(guard.ErrGoexit)
-	defer func() { r.ended <- result{i, err} }()
-	_, err = guard.Value(func() (struct{}, error) { return struct{}{}, s.Run(ctx) })
+	var err error
+	guard.Finally(func() { err = s.Run(ctx) }, func(broken error) { r.ended <- result{i, cmp.Or(broken, err)} })
 }
 
 // end tells a service to end.

@@ -36,7 +36,7 @@ type batch struct {
 
 	wake   sync.Cond // signalled to a worker that sleeps
 	asleep bool      // guarded by queue.mu
-	parked bool      // the worker waits for a late answer and takes no further message; guarded by queue.mu
+	leaves bool      // the worker takes no further message, and is not in queue.batches; guarded by queue.mu
 }
 
 // cursor divides the messages of a batch: those before acked are answered, those from acked to

@@ -23,7 +23,10 @@ func (r run) bytes() (n int) {
 	return n
 }
 
-func newDeque() deque { return deque{runs: make([]run, 16)} }
+// leastRuns is the length of a new deque.
+const leastRuns = 16
+
+func newDeque() deque { return deque{runs: make([]run, leastRuns)} }
 
 // at returns the i-th oldest run.
 func (d *deque) at(i int) *run { return &d.runs[(d.head+i)&(len(d.runs)-1)] }

@@ -80,8 +80,7 @@ func (q *queue) takeGroup(w *groupWorker) bool {
 	q.mu.Lock()
 	defer q.unlock()
 	for {
-		leaves := len(q.batches) > q.workers || q.closed && q.deque.n == 0
-		if leaves {
+		if w.leaves || len(q.batches) > q.workers || q.closed && q.deque.n == 0 {
 			q.leave(&w.batch)
 			return false
 		}
@@ -255,7 +254,7 @@ func (q *queue) lastGroup() int {
 	if q.group.timer != nil {
 		q.group.timer.Stop()
 	}
-	if len(q.asleep)+q.woken <= max(len(q.batches)-q.workers, 0) {
+	if len(q.asleep)+q.woken+q.missing() <= max(len(q.batches)-q.workers, 0) {
 		return 0
 	}
 	return min(q.deque.n, q.group.size)

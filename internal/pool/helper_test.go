@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -104,12 +105,30 @@ func setCapacity(q *queue, messages, bytes int) {
 // newBatches sets the number of workers and returns the batches of the new ones. The test plays the
 // workers.
 func newBatches(q *queue, workers int) []*batch {
-	batches := make([]*batch, q.resize(workers))
+	q.resize(workers)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	batches := make([]*batch, q.missing())
 	for i := range batches {
 		batches[i] = &batch{ack: func([]handler.Delivery) {}}
 		q.join(batches[i])
+		q.woken--
 	}
 	return batches
+}
+
+// startWorkers makes q start workers that run handle, until it is closed.
+func startWorkers(q *queue, running *sync.WaitGroup, handle func(m *handler.Delivery)) {
+	q.start = func() {
+		b := &batch{ack: func([]handler.Delivery) {}}
+		q.join(b)
+		running.Go(func() {
+			q.started()
+			for m := q.take(b); m != nil; m = q.take(b) {
+				handle(m)
+			}
+		})
+	}
 }
 
 func mustPut(t *testing.T, q *queue, msgs []handler.Delivery) (dead []*handler.Delivery) {
@@ -199,7 +218,7 @@ func makeService(t *testing.T, workers int, process func(d *handler.Delivery) ha
 			<-l.served
 		}
 		s.Close()
-		if s.Snapshot().Workers > 0 && !s.Wait(time.Hour) {
+		if !s.Wait(time.Hour) {
 			t.Error("workers do not end")
 		}
 	})

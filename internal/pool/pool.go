@@ -54,12 +54,14 @@ type Pool struct {
 	cfg   Config
 	queue *queue
 
-	mu       sync.Mutex    // comes before queue.mu
-	all      []*worker     // that have not ended
-	settled  counts        // by workers that have ended
-	finished uint64        // of settled, those whose handlers succeeded
-	groups   uint64        // handled by workers that have ended
-	done     chan struct{} // closed when the last worker has ended
+	// Guarded by queue.mu.
+	all      []*worker // that have not ended
+	settled  counts    // by workers that have ended
+	finished uint64    // of settled, those whose handlers succeeded
+	groups   uint64    // handled by workers that have ended
+
+	done     chan struct{} // closed when the pool is closed and the last worker has ended
+	closeAll sync.Once     // closes done
 
 	park func(*handler.Delivery) // the method parkWorker
 
@@ -74,8 +76,9 @@ func New(cfg Config) *Pool {
 	if cfg.Group != nil {
 		p.queue.group = newGrouping(cfg.Group)
 	} else {
-		p.park = p.parkWorker
+		p.park = p.queue.park
 	}
+	p.queue.start = p.start
 	return p
 }
 
@@ -95,29 +98,22 @@ func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, err error)
 	return rest, err
 }
 
-// Resize sets the number of workers, at least 1. Workers that are too many exit when they come for
-// their next message. After Close it does nothing.
-func (p *Pool) Resize(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.start(p.queue.resize(n))
-}
+// Resize sets the number of workers, at least 1. Each starts with a message that finds no idle one.
+// Workers that are too many exit when they come for their next message. After Close it does nothing.
+func (p *Pool) Resize(n int) { p.queue.resize(n) }
 
-// start starts n workers. The caller holds mu.
-func (p *Pool) start(n int) {
-	for range n {
-		w, run := p.newWorker()
-		p.all = append(p.all, w)
-		p.queue.join(&w.batch)
+// start starts a worker. The caller holds queue.mu.
+func (p *Pool) start() {
+	w, run := p.newWorker()
+	p.all = append(p.all, w)
+	p.queue.join(&w.batch)
+	go func() {
 		if labels := p.cfg.Labels; labels != nil {
-			go func() {
-				pprof.SetGoroutineLabels(labels) // goroutines that replace this one inherit them
-				run(nil)
-			}()
-			continue
+			pprof.SetGoroutineLabels(labels) // goroutines that replace this one inherit them
 		}
-		go run(nil)
-	}
+		p.queue.started()
+		run(nil)
+	}()
 }
 
 func (p *Pool) newWorker() (w *worker, run func(error)) {
@@ -145,9 +141,13 @@ func (p *Pool) SetLimits(waiting, bytes, inFlight int) {
 
 // Tick reclaims what waits in batches, sends the FINs of what is finished there, sets the size of a
 // batch, and gives back what cannot be answered any more. It must be called each 100 ms or so: a
-// batch assumes that the time of its messages lasts until then.
-func (p *Pool) Tick(batchSize int) {
+// batch assumes that the time of its messages lasts until then. With rest, because there was nothing to
+// do for a while, idle workers end and the memory that a backlog needs is freed.
+func (p *Pool) Tick(batchSize int, rest bool) {
 	p.queue.setBatchSize(min(max(batchSize, 1), maxBatch))
+	if rest {
+		p.queue.rest()
+	}
 	for _, m := range p.queue.dropDead() {
 		p.Requeue(m, handler.Requeue, 0)
 	}
@@ -180,6 +180,9 @@ func (p *Pool) Close() {
 	for _, m := range p.queue.close() {
 		p.Requeue(m, handler.Interrupted, 0)
 	}
+	p.queue.mu.Lock()
+	p.endAll()
+	p.queue.mu.Unlock()
 }
 
 // Wait waits until all workers have ended, at most for d. It returns false if some have not.
@@ -223,9 +226,17 @@ func (p *Pool) comesEarly(m *handler.Delivery) (wait time.Duration, ok bool) {
 	return p.cfg.Early(m)
 }
 
+// endAll closes done if nothing runs or will run. The caller holds queue.mu.
+func (p *Pool) endAll() {
+	if p.queue.closed && len(p.all) == 0 {
+		p.closeAll.Do(func() { close(p.done) })
+	}
+}
+
 // ended is called by each worker, last of all.
 func (p *Pool) ended(w *worker) {
-	p.mu.Lock()
+	p.queue.mu.Lock()
+	defer p.queue.mu.Unlock()
 	p.settled.add(w)
 	p.finished += w.before
 	if w.group != nil {
@@ -233,9 +244,5 @@ func (p *Pool) ended(w *worker) {
 	}
 	i := slices.Index(p.all, w)
 	p.all = slices.Delete(p.all, i, i+1)
-	last := len(p.all) == 0 // the queue is closed
-	p.mu.Unlock()
-	if last {
-		close(p.done)
-	}
+	p.endAll()
 }

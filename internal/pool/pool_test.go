@@ -146,10 +146,10 @@ func TestTick(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		l.flood(4, 2)
 		synctest.Wait()
-		s.Tick(1)
+		s.Tick(1, false)
 		check.Want(t, "waiting", s.Snapshot().Waiting, 4)
 		time.Sleep(2 * time.Second)
-		s.Tick(1)
+		s.Tick(1, false)
 		check.Want(t, "waiting after the timeout", s.Snapshot().Waiting, 2)
 		s.wantCounts("counts", disposed{handler.Expired: 2})
 		check.Want(t, "given back", s.Snapshot().GivenBack, 0)
@@ -163,7 +163,7 @@ func TestTickBatchSize(t *testing.T) {
 	p := New(Config{})
 	check.Want(t, "batch size of a new pool", p.queue.batchSize, 1)
 	for size, wanted := range map[int]int{-5: 1, 0: 1, 1: 1, 5: 5, maxBatch: maxBatch, maxBatch + 1: maxBatch, math.MaxInt: maxBatch} {
-		p.Tick(size)
+		p.Tick(size, false)
 		check.Want(t, "batch size", p.queue.batchSize, wanted)
 	}
 }
@@ -188,7 +188,7 @@ func TestGivenBack(t *testing.T) {
 			check.Bubble(t, name, func(t *testing.T) {
 				handle, release := hanging()
 				s := newService(t, 1, handle)
-				s.Tick(batch)
+				s.Tick(batch, false)
 				l := s.dial(nsqd1)
 				l.flood(1, 5)
 				synctest.Wait()

@@ -14,11 +14,12 @@ import (
 // queue holds the messages that wait for a worker, oldest first. Read loops put a whole read's
 // messages in at a time; a worker takes one, or a batch while handlers are quick.
 //
-// Invariant while mu is free: if a message waits, every worker is busy or one is waking up. A worker
-// sleeps only after it found nothing in the deque and, having reclaimed them, in the batches. Later
-// messages come by put, which wakes a worker; and a worker that takes something, or ends, wakes the
-// next while anything is left. So one message wakes one worker, a backlog wakes all, and nothing
-// waits behind a handler that hangs while another worker is idle.
+// Invariant while mu is free: if a message waits, there are as many workers as there may be, and every
+// one is busy, or one is waking up or starting. A worker sleeps only after it found nothing in the deque
+// and, having reclaimed them, in the batches. Later messages come by put, which wakes a worker, or starts
+// one if none sleeps; and a worker that takes something, or ends, does the same while anything is left.
+// So one message wakes one worker, a backlog wakes all, and nothing waits behind a handler that hangs
+// while another worker is idle.
 type queue struct {
 	mu           sync.Mutex
 	deque        deque
@@ -28,10 +29,11 @@ type queue struct {
 	suspended    bool     // put takes nothing
 	closed       bool     // put takes nothing any more
 	asleep       []*batch // of sleeping workers; the last is woken first, since its memory is warm
-	woken        int      // workers that were woken and do not run yet
+	woken        int      // workers that were woken or started, and do not run yet
 
-	workers     int      // how many there should be
+	workers     int      // how many there may be
 	batches     []*batch // of those that there are
+	start       func()   // starts a worker, which calls join and started
 	hasReserved bool     // a batch may hold messages that wait or are not acked
 	looked      int      // index of the batch that reclaimStuck has seen last
 	busyTime    busyTime
@@ -41,7 +43,7 @@ type queue struct {
 }
 
 func newQueue() *queue {
-	q := &queue{deque: newDeque(), batchSize: 1, processors: runtime.GOMAXPROCS(0)}
+	q := &queue{deque: newDeque(), batchSize: 1, processors: runtime.GOMAXPROCS(0), start: func() {}}
 	q.busyTime.since = time.Now()
 	return q
 }
@@ -88,7 +90,7 @@ func (q *queue) take(b *batch) *handler.Delivery {
 	q.mu.Lock()
 	defer q.unlock()
 	for {
-		if b.parked || q.closed || len(q.batches) > q.workers {
+		if b.leaves || q.closed || len(q.batches) > q.workers {
 			q.leave(b)
 			return nil
 		}
@@ -116,7 +118,7 @@ func (q *queue) take(b *batch) *handler.Delivery {
 // leave removes the batch of a worker that exits. The caller holds mu.
 func (q *queue) leave(b *batch) {
 	b.clear()
-	if !b.parked {
+	if !b.leaves {
 		q.forget(b)
 	}
 }
@@ -132,34 +134,59 @@ func (q *queue) forget(b *batch) {
 // time than there are processors, or twice as many if they wait for a moment. The caller holds mu.
 func (q *queue) among() int {
 	if q.batchSize < maxBatch {
-		return len(q.batches)
+		return q.workers
 	}
-	return min(len(q.batches), 2*q.processors)
+	return min(q.workers, 2*q.processors)
 }
 
-// resize sets the number of workers, at least 1, and returns how many are to be started. Of too
-// many workers those exit that come first for a message.
-func (q *queue) resize(n int) (missing int) {
+// missing is how many workers may be started. The caller holds mu.
+func (q *queue) missing() int {
+	if q.closed && q.deque.n == 0 {
+		return 0
+	}
+	return max(q.workers-len(q.batches), 0)
+}
+
+// resize sets the number of workers, at least 1. Of too many workers those exit that come first for a
+// message.
+func (q *queue) resize(n int) {
 	q.mu.Lock()
 	defer q.unlock()
 	q.workers = n
-	if q.closed {
-		return 0
-	}
-	if len(q.batches) > n {
+	if len(q.batches) > n && !q.closed {
 		q.reclaimAll()
 		q.wakeAll()
 	}
-	return max(n-len(q.batches), 0)
 }
 
-// join adds the batch of a worker that is about to start.
+// join adds the batch of a worker that is about to start. The caller holds mu.
 func (q *queue) join(b *batch) {
-	q.mu.Lock()
 	b.wake.L = &q.mu
 	q.batches = append(q.batches, b)
 	q.busyTime.add(1)
+	q.woken++
+}
+
+// started is called by a worker that has joined, before it takes its first message.
+func (q *queue) started() {
+	q.mu.Lock()
+	q.woken--
 	q.mu.Unlock()
+}
+
+// rest ends the workers that sleep, and replaces a deque that has grown.
+func (q *queue) rest() {
+	q.mu.Lock()
+	defer q.unlock()
+	for len(q.asleep) > 0 {
+		b := q.wake()
+		b.leaves = true
+		q.forget(b)
+		b.wake.Signal()
+	}
+	if q.deque.n == 0 && len(q.deque.runs) > leastRuns {
+		q.deque = newDeque()
+	}
 }
 
 // setBatchSize sets the most messages, 1 to maxBatch, that a worker takes at once. It reclaims all
@@ -218,6 +245,6 @@ func (q *queue) close() (rest []*handler.Delivery) {
 	}
 	q.closed = true
 	q.wakeAll()
-	q.mu.Unlock()
+	q.unlock()
 	return rest
 }

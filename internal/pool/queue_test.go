@@ -98,8 +98,8 @@ func TestCapacity(t *testing.T) {
 	if m := q.take(worker); m != nil {
 		t.Errorf("took %v from a closed queue", m)
 	}
-	if missing := q.resize(3); missing != 0 {
-		t.Errorf("a closed queue wants %d workers", missing)
+	if n := len(newBatches(q, 3)); n != 0 {
+		t.Errorf("a closed queue wants %d workers", n)
 	}
 }
 
@@ -201,16 +201,16 @@ func TestResizeQueue(t *testing.T) {
 	mustPut(t, q, src.messages(0, 60))
 	take(q, batches[0], 1) // 1 … 19 are in the batch
 	take(q, batches[1], 1) // 20, and others
-	if missing := q.resize(2); missing != 0 {
-		t.Errorf("%d missing", missing)
+	if n := len(newBatches(q, 2)); n != 0 {
+		t.Errorf("%d missing", n)
 	}
 	if m := q.take(batches[0]); m != nil {
 		t.Errorf("took %d, but is surplus", m.Attempts)
 	}
 	take(q, batches[2], 1) // no longer surplus
 	q.resize(1)
-	if missing := q.resize(4); missing != 2 {
-		t.Errorf("%d missing, want 2", missing)
+	if n := len(newBatches(q, 4)); n != 2 {
+		t.Errorf("%d missing, want 2", n)
 	}
 	got := numbers(append(take(q, batches[1], 5), q.close()...))
 	slices.Sort(got)

@@ -38,11 +38,15 @@ func (q *queue) ready() bool {
 	return q.deque.n > 0 || q.reserved() > 0
 }
 
-// unlock unlocks mu, and wakes a worker if a message waits and no worker is waking up.
+// unlock unlocks mu, and wakes or starts a worker if a message waits and no worker is about to run.
 func (q *queue) unlock() {
 	var b *batch
-	if len(q.asleep) > 0 && q.woken == 0 && q.ready() {
-		b = q.wake()
+	if q.woken == 0 && len(q.asleep)+q.missing() > 0 && q.ready() {
+		if len(q.asleep) > 0 {
+			b = q.wake()
+		} else {
+			q.start()
+		}
 	}
 	q.mu.Unlock()
 	if b != nil {

@@ -78,7 +78,7 @@ func TestWakeForReserved(t *testing.T) {
 	})
 }
 
-// TestNoLostWakeup: a message that was put is always taken, while workers start, exit and sleep; else
+// TestNoLostWakeup: a message that was put is always taken, while workers start, exit, sleep and rest; else
 // the bubble is stuck. Each message is taken by one worker, or shed.
 func TestNoLostWakeup(t *testing.T) {
 	const producers, rounds = 3, 3000
@@ -96,16 +96,8 @@ func TestNoLostWakeup(t *testing.T) {
 				done[m.Attempts] <- struct{}{}
 			}
 			var running, producing sync.WaitGroup
-			start := func(n int) {
-				for _, worker := range newBatches(q, n) {
-					running.Go(func() {
-						for m := q.take(worker); m != nil; m = q.take(worker) {
-							see(m)
-						}
-					})
-				}
-			}
-			start(3)
+			startWorkers(q, &running, see)
+			q.resize(3)
 			for i := range producers {
 				producing.Go(func() {
 					for j := 0; j < rounds; {
@@ -131,9 +123,9 @@ func TestNoLostWakeup(t *testing.T) {
 						return
 					default:
 					}
-					switch r.IntN(4) {
+					switch r.IntN(5) {
 					case 0:
-						start(1 + r.IntN(6))
+						q.resize(1 + r.IntN(6))
 					case 1:
 						q.setBatchSize(1 + r.IntN(most))
 					case 2:
@@ -141,6 +133,8 @@ func TestNoLostWakeup(t *testing.T) {
 							see(m)
 						}
 					case 3:
+						q.rest()
+					case 4:
 						oldest(q)
 						if n := waiting(q); n > producers*9 {
 							t.Errorf("%d wait", n)
@@ -177,17 +171,14 @@ func TestRendezvous(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(most), 11))
 			var meeting, handling, running sync.WaitGroup
 			waits := make([]bool, 100) // by number
-			for _, worker := range newBatches(q, workers) {
-				running.Go(func() {
-					for m := q.take(worker); m != nil; m = q.take(worker) {
-						if waits[m.Attempts] {
-							meeting.Done()
-							meeting.Wait()
-						}
-						handling.Done()
-					}
-				})
-			}
+			startWorkers(q, &running, func(m *handler.Delivery) {
+				if waits[m.Attempts] {
+					meeting.Done()
+					meeting.Wait()
+				}
+				handling.Done()
+			})
+			q.resize(workers)
 			for range rounds {
 				n := workers + r.IntN(len(waits)-workers)
 				for i := range n {
@@ -200,6 +191,9 @@ func TestRendezvous(t *testing.T) {
 					size := min(1+r.IntN(40), n-first)
 					mustPut(t, q, src.messages(first, size))
 					first += size
+				}
+				if r.IntN(4) == 0 {
+					q.rest()
 				}
 				handling.Wait()
 			}

@@ -19,8 +19,8 @@ func (c *counts) add(w *worker) {
 
 // Snapshot is the state of a Pool at about one instant.
 type Snapshot struct {
-	Workers      int                 // that have not ended
-	Idle         int                 // workers that wait for a message
+	Workers      int                 // that have not ended, and those that messages may start
+	Idle         int                 // workers that wait for a message, those included that have not started
 	Running      []*handler.Delivery // messages that are being handled
 	Parked       []*handler.Delivery // messages whose handlers have returned and answer later
 	ends         []int               // of the parts of Running that one worker handles
@@ -60,22 +60,20 @@ func (s *Snapshot) addBusy(msgs ...*handler.Delivery) {
 
 // Snapshot returns the pool's state.
 func (p *Pool) Snapshot() Snapshot {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := Snapshot{Workers: len(p.all), Finished: p.finished, GivenBack: p.givenBack.Load(), Early: p.early.Load()}
+	q := p.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := Snapshot{Workers: len(p.all) + q.missing(), Finished: p.finished, GivenBack: p.givenBack.Load(), Early: p.early.Load()}
 	for _, n := range p.settled {
 		s.Results += n
 	}
 	s.Runs = p.groups
-	q := p.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	for _, w := range p.all {
 		s.Results += w.results()
 		s.Finished += w.finished()
 		if w.group != nil {
 			w.group.snapshot(&s)
-		} else if m := w.current(); m != nil && w.parked {
+		} else if m := w.current(); m != nil && w.leaves {
 			s.Parked = append(s.Parked, m)
 		} else if m != nil {
 			s.addBusy(m)
@@ -84,7 +82,7 @@ func (p *Pool) Snapshot() Snapshot {
 	if q.group == nil {
 		s.Runs = s.Results + uint64(len(s.Parked))
 	}
-	s.Idle = len(q.asleep) + q.woken
+	s.Idle = len(q.asleep) + q.woken + q.missing()
 	s.Waiting = q.deque.n + q.reserved()
 	s.Oldest = q.oldest()
 	q.overCapacity = q.overCapacity && (q.deque.n > q.capacity.messages/2 || q.deque.bytes > q.capacity.bytes/2)
@@ -96,12 +94,12 @@ func (p *Pool) Snapshot() Snapshot {
 
 // Counts returns how many messages ended in each disposition, once nsqd was told of them.
 func (p *Pool) Counts() map[handler.Disposition]uint64 {
-	p.mu.Lock()
+	p.queue.mu.Lock()
 	c := p.settled
 	for _, w := range p.all {
 		c.add(w)
 	}
-	p.mu.Unlock()
+	p.queue.mu.Unlock()
 	all := make(map[handler.Disposition]uint64, len(c))
 	for d := range c {
 		all[handler.Disposition(d)] = c[d] + p.skipped[d].Load()

@@ -44,7 +44,7 @@ func TestOldest(t *testing.T) {
 func TestSnapshot(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 3, takes(time.Second))
-		s.Tick(16)
+		s.Tick(16, false)
 		l := s.dial(nsqd1)
 		began := time.Now()
 		l.flood(1, 2)

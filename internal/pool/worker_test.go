@@ -31,7 +31,7 @@ func TestResize(t *testing.T) {
 	for _, batch := range []int{1, 16} {
 		check.Bubble(t, strconv.Itoa(batch), func(t *testing.T) {
 			s := newService(t, 1, takes(10*time.Millisecond))
-			s.Tick(batch)
+			s.Tick(batch, false)
 			l := s.dial(nsqd1)
 			check := func(what string, workers, busy, idle, queued, finished int) {
 				t.Helper()
@@ -86,7 +86,7 @@ func TestResizeOften(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		const rounds, batch = 1000, 10
 		s := newService(t, 1, takes(0))
-		s.Tick(16)
+		s.Tick(16, false)
 		l := s.dial(nsqd1)
 		last := uint64(0)
 		for i := range rounds {
@@ -160,7 +160,7 @@ func TestGoexit(t *testing.T) {
 			}
 			return nil
 		})
-		s.Tick(16)
+		s.Tick(16, false)
 		l := s.dial(nsqd1)
 		l.flood(1, 6)
 		l.wantCommands("REQ", "REQ 1 10000, REQ 3 10000, REQ 5 10000")
@@ -209,7 +209,7 @@ func TestGoexitOfSurplusWorker(t *testing.T) {
 func TestCloseFindsBatches(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 2, takes(3*time.Second))
-		s.Tick(16)
+		s.Tick(16, false)
 		l := s.dial(nsqd1)
 		l.flood(0x10, 32)
 		synctest.Wait()
@@ -251,7 +251,7 @@ func TestFlood(t *testing.T) {
 // passes nor in the drain.
 func TestFinishedBeforeHang(t *testing.T) {
 	for name, then := range map[string]func(s *service){
-		"a tick":  func(s *service) { s.Tick(16) },
+		"a tick":  func(s *service) { s.Tick(16, false) },
 		"suspend": func(s *service) { s.Suspend(0) },
 		"close":   func(s *service) { s.Close() },
 		"shed":    func(s *service) { s.Shed(2) },
@@ -270,7 +270,7 @@ func hang(t *testing.T, which, n int, then func(s *service)) {
 		}
 		return nil
 	})
-	s.Tick(16)
+	s.Tick(16, false)
 	l := s.dial(nsqd1)
 	l.flood(1, n)
 	synctest.Wait()
@@ -293,7 +293,7 @@ func TestFinishedNeverFalls(t *testing.T) {
 			}
 			return nil
 		})
-		s.Tick(16)
+		s.Tick(16, false)
 		l := s.dial(nsqd1)
 		l.flood(1, 10)
 		synctest.Wait()
@@ -301,7 +301,7 @@ func TestFinishedNeverFalls(t *testing.T) {
 		check.Want(t, "finished before FINs are sent", s.Counts()[handler.Finish], 0)
 		l.p.Close()
 		<-l.served
-		s.Tick(16)
+		s.Tick(16, false)
 		check.Want(t, "finished after the loss", s.Counts()[handler.Finish], 0)
 		check.Want(t, "lost after the loss", s.Counts()[handler.Lost], 9)
 		check.Want(t, "results after the loss", s.Snapshot().Results, 3)
@@ -352,7 +352,7 @@ func TestAnswersInOrder(t *testing.T) {
 			}
 			return nil
 		})
-		s.Tick(16)
+		s.Tick(16, false)
 		l := s.dial(nsqd1)
 		l.flood(1, 8)
 		l.wantCommands("FIN", "FIN 1, FIN 2, FIN 3, FIN 6, FIN 7")
@@ -451,12 +451,12 @@ func TestNoTimeLeft(t *testing.T) {
 					return nil
 				})
 				s.identify = map[string]any{"msg_timeout": 4000}
-				s.Tick(batch)
+				s.Tick(batch, false)
 				l := s.dial(nsqd1)
 				l.flood(1, 3)
 				synctest.Wait()
 				tt.then(l)
-				s.Tick(batch) // control does so ten times a second; inTime relies on it
+				s.Tick(batch, false) // control does so ten times a second; inTime relies on it
 				close(release)
 				synctest.Wait()
 				check.Want(t, "runs", runs, 1)
@@ -472,7 +472,7 @@ func TestNoTimeLeft(t *testing.T) {
 func TestWatching(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 1, takes(time.Second))
-		s.Tick(16)
+		s.Tick(16, false)
 		l := s.dial(nsqd1)
 		l.flood(1, 6)
 		time.Sleep(2500 * time.Millisecond)

@@ -1,0 +1,55 @@
+package control
+
+import (
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx/internal/check"
+)
+
+// TestRest: the workers end when there was nothing to do for a minute, and Run looks once for that.
+func TestRest(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{Concurrency: 8, MaxInFlight: 8, FixedRDY: true}, takes(time.Second))
+		s.run()
+		l := s.dial(nsqd1)
+		time.Sleep(10 * time.Minute)
+		before := runtime.NumGoroutine()
+		for range 3 {
+			began := time.Now()
+			l.flood(1, 8)
+			time.Sleep(time.Minute)
+			check.Want(t, "workers before a minute is over", runtime.NumGoroutine()-before, 8)
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			check.Want(t, "workers after a minute", runtime.NumGoroutine()-before, 0)
+			time.Sleep(5 * time.Minute)
+			late := 0
+			for _, at := range s.looksSince(began) {
+				if at > 30*time.Second {
+					late++
+				}
+			}
+			check.Want(t, "looks while there is nothing to do", late, 1)
+		}
+	})
+}
+
+// TestRestNot: a message now and then keeps the workers.
+func TestRestNot(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		s := newService(t, Config{Concurrency: 8, MaxInFlight: 8, FixedRDY: true}, takes(time.Second))
+		s.run()
+		l := s.dial(nsqd1)
+		l.flood(1, 8)
+		time.Sleep(10 * time.Second)
+		before := runtime.NumGoroutine()
+		for i := range 20 {
+			l.flood(uint64(0x10+i), 1)
+			time.Sleep(50 * time.Second)
+			check.Want(t, "goroutines", runtime.NumGoroutine(), before)
+		}
+	})
+}
