@@ -10,7 +10,8 @@ import (
 // messages. Large messages get larger blocks, so that one read still contains several: without them a
 // message of 16 KB costs 1.3 times as much on a sender.
 const (
-	minBlock  = 1 << 10
+	idleBlock = 1 << 10
+	minBlock  = 4 << 10
 	maxBlock  = 64 << 10
 	wideBlock = 256 << 10
 	wideFrom  = 4 << 10 // size of a message in bytes
@@ -36,10 +37,10 @@ type blockPool struct{ free [9]sync.Pool }
 
 // class returns the pool of blocks of n bytes, or nil.
 func (p *blockPool) class(n int) *sync.Pool {
-	if n < minBlock || n > wideBlock || n&(n-1) != 0 {
+	if n < idleBlock || n > wideBlock || n&(n-1) != 0 {
 		return nil
 	}
-	return &p.free[bits.Len(uint(n/minBlock))-1]
+	return &p.free[bits.Len(uint(n/idleBlock))-1]
 }
 
 // get returns a block of n bytes that is held once.

@@ -94,8 +94,13 @@ func (o *outbox) received(a flow.Arrival, bytes int) {
 	s.received += uint64(a.Messages)
 	s.bytesReceived += uint64(bytes)
 	o.rdy.received(a, o.bufferSize/(int(s.bytesReceived/s.received)+frameOverhead)+1)
+	o.full.Store(o.rdy.full())
 	o.unlock()
 }
+
+// Full reports whether the whole quota was in flight when a message was last received: nsqd may have
+// more.
+func (c *Conn) Full() bool { return c.out.full.Load() }
 
 // Received returns the number of messages received.
 func (c *Conn) Received() uint64 {

@@ -31,8 +31,16 @@ func TestLoad(t *testing.T) {
 		s.Finish(msgs[2])
 		check(4, 5, true, 7)
 		check(4, 4, false, 7)
-		if n := s.Received(); n != 7 {
-			t.Errorf("%d received, want 7", n)
+		if !s.Full() {
+			t.Error("not full after a message that used up the quota")
+		}
+		s.Finish(msgs[3])
+		s.deliver(8, 1)
+		if s.Full() {
+			t.Error("full after a message that left room")
+		}
+		if n := s.Received(); n != 8 {
+			t.Errorf("%d received, want 8", n)
 		}
 	})
 }

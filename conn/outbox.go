@@ -40,6 +40,7 @@ type outbox struct {
 
 	stats outStats
 	dead  atomic.Bool // nothing can be queued; set under mu
+	full  atomic.Bool // the whole quota was in flight after the last message; set under mu
 }
 
 // outStats is guarded by outbox.mu.

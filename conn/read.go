@@ -21,7 +21,7 @@ type reader struct {
 	start, end int // cur.buf[start:end] is read and not parsed
 	need       int // size of the frame at start, if known
 	size       int // of the next block
-	last       int // size of the last message
+	last       int // size of the last message; 0 if there was none for a while
 	sparse     int // consecutive reads that used little
 	beats      int // heartbeats since the last message
 
@@ -57,7 +57,7 @@ const noWait = 20 * time.Microsecond
 
 func newReader(c *Conn, sink Sink) *reader {
 	return &reader{
-		c: c, sink: sink, pool: new(blockPool), size: minBlock, least: firstTogether, began: c.terms.Now(),
+		c: c, sink: sink, pool: new(blockPool), size: idleBlock, least: firstTogether, began: c.terms.Now(),
 		skip: newSkip(c),
 	}
 }
@@ -120,11 +120,14 @@ func (r *reader) fill() error {
 }
 
 func (r *reader) adapt(n, free int) {
-	largest := maxBlock
+	least, largest := idleBlock, maxBlock
+	if r.last > 0 {
+		least = minBlock
+	}
 	if r.last >= wideFrom {
 		largest = wideBlock
 	}
-	r.size = min(r.size, largest)
+	r.size = min(max(r.size, least), largest)
 	switch {
 	case n == free && free >= r.size/4:
 		r.size = min(r.size*2, largest)
@@ -133,7 +136,7 @@ func (r *reader) adapt(n, free int) {
 		r.sparse = 0
 	default:
 		if r.sparse++; r.sparse == 64 {
-			r.size = max(r.size/2, minBlock)
+			r.size = max(r.size/2, least)
 			r.sparse = 0
 		}
 	}
@@ -141,7 +144,7 @@ func (r *reader) adapt(n, free int) {
 
 // shrink gives back what only messages need. The next read gets a small block.
 func (r *reader) shrink() {
-	r.size, r.sparse = minBlock, 0
+	r.size, r.sparse, r.last = idleBlock, 0, 0
 	r.msgs, r.reads, r.least = nil, nil, firstTogether
 }
 

@@ -125,7 +125,7 @@ func TestBatches(t *testing.T) {
 			}
 			return b
 		}
-		for _, c := range []struct{ messages, most int }{{20, 1}, {1, 1}, {11, 3}, {32, 2}, {20, 2}, {20, 2}, {100, 3}, {1, 1}, {600, 14}} {
+		for _, c := range []struct{ messages, most int }{{20, 1}, {1, 1}, {11, 2}, {32, 2}, {20, 2}, {20, 2}, {100, 4}, {1, 1}, {600, 14}} {
 			before := len(s.sink.batches)
 			s.p.Raw(raw(c.messages))
 			synctest.Wait()

@@ -167,7 +167,7 @@ func (c *Consumer) SetNSQDs(addrs []string) { c.discovery.SetStatic(addrs) }
 
 // Deliver implements [conn.Sink].
 func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
-	rest, err := c.pool.Put(msgs)
+	rest, waits, err := c.pool.Put(msgs)
 	switch {
 	case err == pool.ErrClosed:
 		c.requeueLate(rest)
@@ -176,7 +176,7 @@ func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 	case err != nil:
 		c.control.Overflow(from, rest, err)
 	default:
-		c.control.Arrived()
+		c.control.Arrived(waits || from.Full())
 	}
 }
 

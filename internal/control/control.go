@@ -41,8 +41,8 @@ type Control struct {
 	moved chan struct{} // holds one
 
 	alarm       *time.Timer   // wakes Run after the first message, or for a probe; stopped while Run ticks
-	pace        atomic.Int64  // how long after the first message
-	asleep      atomic.Bool   // Run waits for a message, without a ticker
+	pace        atomic.Int64  // how long after a message that it must look at soon
+	sleep       atomic.Int32  // awake, asleep or dozing
 	answered    atomic.Uint64 // messages that ended by the word of their handlers, without a FIN of a success
 	slowBatches atomic.Bool   // how many messages may be in flight depends on which handlers of batches are free
 	openTurns   atomic.Bool   // every connection may deliver: the first message closes the others
@@ -80,12 +80,24 @@ type Control struct {
 	results   uint64                   // when they were last counted
 	runs      uint64                   // when they were last counted
 	busyTime  time.Duration            // when it was last read
+	measured  time.Time                // when that was
 	outliving overdueHandlers
 	busy      bool      // messages are in hand
 	received  uint64    // messages, when they were last counted
 	active    time.Time // when there was last something to do
 	rests     bool      // the pool rests, since there is nothing to do
 }
+
+// What Run does; only it begins to sleep.
+const (
+	awake  = iota // it ticks, or looks soon
+	asleep        // it waits for a message, without a ticker
+	dozing        // there was one, and the alarm is set to lull
+)
+
+// lull is how long after the first message Run looks if messages find idle workers. To look costs as
+// much as a few messages, since it wakes threads.
+const lull = time.Second
 
 // restAfter is how long there must be nothing to do before the pool gives memory back.
 const restAfter = time.Minute
@@ -125,12 +137,22 @@ func (c *Control) Yielded() {
 }
 
 // Arrived wakes Run if it must act on messages that have arrived: at once if turns are open, else a
-// tick later. To set a timer costs the read loop less than to wake a goroutine.
-func (c *Control) Arrived() {
-	if c.openTurns.Load() {
+// tick later, or after a lull. soon says that messages wait for a worker, or that their connection could
+// use a larger quota. To set a timer costs the read loop less than to wake a goroutine.
+func (c *Control) Arrived(soon bool) {
+	pace := time.Duration(c.pace.Load())
+	soon = soon || pace < flow.Tick
+	switch {
+	case c.openTurns.Load():
 		c.Wake()
-	} else if c.asleep.Load() && c.asleep.Swap(false) {
-		c.alarm.Reset(time.Duration(c.pace.Load()))
+	case soon:
+		if c.sleep.Load() != awake && c.sleep.Swap(awake) != awake {
+			c.alarm.Reset(pace)
+		}
+	case c.sleep.Load() == asleep && c.sleep.CompareAndSwap(asleep, dozing):
+		if c.alarm.Reset(lull); c.sleep.Load() != dozing { // another connection has set it meanwhile
+			c.alarm.Reset(pace)
+		}
 	}
 }
 
@@ -146,10 +168,10 @@ func (c *Control) Run(done <-chan struct{}) {
 	c.alarm.Stop()
 	defer c.alarm.Stop()
 	ticking := true
-	awake := func() {
+	rouse := func() {
 		if !ticking {
 			ticking = true
-			c.asleep.Store(false)
+			c.sleep.Store(awake)
 			c.alarm.Stop()
 			pace = c.firstTick()
 			ticker.Reset(pace)
@@ -184,13 +206,13 @@ func (c *Control) Run(done <-chan struct{}) {
 		case <-c.moved:
 			next = c.adjust(false)
 		case <-c.alarm.C:
-			c.asleep.Store(false)
+			c.sleep.Store(awake)
 			if !ticking {
 				pace = c.firstTick()
 			}
 			next = look()
 		case <-c.wake:
-			awake()
+			rouse()
 			next = c.adjust(false)
 		case <-ticker.C:
 			next = look()
@@ -198,7 +220,7 @@ func (c *Control) Run(done <-chan struct{}) {
 		if turn.Stop(); next > 0 {
 			turn.Reset(next)
 		} else if !ticking && c.needsTick() {
-			awake()
+			rouse()
 		}
 	}
 }
@@ -227,11 +249,11 @@ func (c *Control) idle() bool {
 	}
 	c.alarm.Reset(wait)
 	c.pace.Store(int64(c.firstTick()))
-	c.asleep.Store(true)
+	c.sleep.Store(asleep)
 	if c.countReceived() == c.received { // else a message arrived before it could wake Run
 		return true
 	}
-	c.asleep.Store(false)
+	c.sleep.Store(awake)
 	c.alarm.Stop()
 	return false
 }

@@ -189,6 +189,9 @@ func (s *service) posted(kind notify.Kind) []notify.Event {
 	return slices.DeleteFunc(slices.Clone(s.events), func(ev notify.Event) bool { return ev.Kind != kind })
 }
 
+// sleeps reports whether Run waits for a message.
+func (s *service) sleeps() bool { return s.sleep.Load() == asleep }
+
 // locked calls f as a caller that holds mu.
 func (s *service) locked(f func()) {
 	s.Control.mu.Lock()
@@ -277,7 +280,7 @@ func (s *service) dial(addr string) *line {
 
 // Deliver implements [conn.Sink] as a consumer does.
 func (s *service) Deliver(from *conn.Conn, msgs []handler.Delivery) {
-	rest, err := s.pool.Put(msgs)
+	rest, waits, err := s.pool.Put(msgs)
 	switch {
 	case err == pool.ErrClosed:
 		for i := range rest {
@@ -288,7 +291,7 @@ func (s *service) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 	case err != nil:
 		s.Overflow(from, rest, err)
 	default:
-		s.Arrived()
+		s.Arrived(waits || from.Full())
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 func (c *Control) measure() {
 	s := c.pool.Snapshot()
 	runs := max(s.Runs, c.runs) // a parked message is counted again an instant after it is settled
+	c.fade(runs - c.runs)
 	c.service.Add(s.BusyTime-c.busyTime, runs-c.runs)
 	c.runs = runs
 	c.busyTime = s.BusyTime
@@ -50,6 +51,20 @@ func (c *Control) mayRest(s pool.Snapshot, received uint64) bool {
 	}
 	c.rests = true
 	return true
+}
+
+// fade lets the service time fade after a lull as if Run had looked at each tick, or after each of n runs
+// of handlers if those are fewer.
+func (c *Control) fade(n uint64) {
+	now := time.Now()
+	missed := int(min(now.Sub(c.measured), lull)/flow.Tick) - 1
+	if n > 0 {
+		missed = int(min(uint64(max(missed, 0)), n-1))
+	}
+	for range missed {
+		c.service.Fade()
+	}
+	c.measured = now
 }
 
 // countStuck counts workers with a message that is past its time or whose connection is lost (stuck),

@@ -233,3 +233,33 @@ func TestQuotas(t *testing.T) {
 		})
 	})
 }
+
+// TestFade: after a lull the service time has faded as often as with a look at each tick, or after each
+// run if those are fewer.
+func TestFade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			after time.Duration
+			runs  uint64
+			fades int
+		}{
+			{flow.Tick, 0, 0}, {flow.Tick, 50, 0}, {flow.Tick / 32, 5, 0},
+			{lull, 0, 9}, {lull, 1, 0}, {lull, 4, 3}, {lull, 10, 9}, {lull, 1000, 9}, {lull / 2, 1000, 4},
+			{time.Hour, 0, 9}, {time.Hour, 1, 0}, {time.Hour, 1000, 9},
+		} {
+			s := newService(t, Config{}, takes(0))
+			var want flow.Service
+			want.Add(time.Second, 100)
+			s.Control.service, s.measured = want, time.Now()
+			for range tt.fades {
+				want.Fade()
+			}
+			time.Sleep(tt.after)
+			s.fade(tt.runs)
+			if s.Control.service != want {
+				t.Errorf("%v and %d runs later: %+v, want %+v", tt.after, tt.runs, s.Control.service, want)
+			}
+			check.Want(t, "measured", s.measured, time.Now())
+		}
+	})
+}

@@ -225,7 +225,7 @@ func TestRunTurns(t *testing.T) {
 		time.Sleep(50 * ms)
 		wantQuotas(t, "after a round", lines, 1, 1, 1, 1, 1)
 		time.Sleep(time.Minute)
-		check.Want(t, "asleep", s.asleep.Load(), true)
+		check.Want(t, "asleep", s.sleeps(), true)
 		began := time.Now()
 		time.Sleep(time.Minute)
 		s.wantLooks("while asleep", began)
@@ -247,7 +247,7 @@ func TestRunTurns(t *testing.T) {
 		lines[4].wantCommands("FIN REQ", "FIN 2")
 		time.Sleep(10 * time.Second)
 		wantQuotas(t, "open again", lines, 1, 1, 1, 1, 1)
-		check.Want(t, "asleep again", s.asleep.Load(), true)
+		check.Want(t, "asleep again", s.sleeps(), true)
 	})
 }
 
@@ -296,10 +296,10 @@ func TestRunIdleTurns(t *testing.T) {
 		s.run()
 		lines := s.dialAll(5)
 		time.Sleep(time.Minute)
-		check.Want(t, "asleep", s.asleep.Load(), true)
+		check.Want(t, "asleep", s.sleeps(), true)
 		began := time.Now()
 		time.Sleep(time.Minute)
-		check.Want(t, "still asleep", s.asleep.Load(), true)
+		check.Want(t, "still asleep", s.sleeps(), true)
 		if n := len(s.looksSince(began)); n > 60*11 {
 			t.Errorf("%d instants at which Run acts in a minute, want 10 a second", n)
 		}

@@ -38,6 +38,14 @@ func (s *Service) Add(busy time.Duration, results uint64) {
 	s.seen += results
 }
 
+// Fade lets a tick pass without measurements.
+func (s *Service) Fade() {
+	if s.results >= leastResults {
+		s.busy *= fade
+		s.results *= fade
+	}
+}
+
 // Time returns the mean service time, at most an hour. ok is false before the first result.
 func (s *Service) Time() (mean time.Duration, ok bool) {
 	if s.results <= 0 {

@@ -254,7 +254,7 @@ func (q *queue) lastGroup() int {
 	if q.group.timer != nil {
 		q.group.timer.Stop()
 	}
-	if len(q.asleep)+q.woken+q.missing() <= max(len(q.batches)-q.workers, 0) {
+	if q.idle() <= max(len(q.batches)-q.workers, 0) {
 		return 0
 	}
 	return min(q.deque.n, q.group.size)

@@ -133,7 +133,7 @@ func startWorkers(q *queue, running *sync.WaitGroup, handle func(m *handler.Deli
 
 func mustPut(t *testing.T, q *queue, msgs []handler.Delivery) (dead []*handler.Delivery) {
 	t.Helper()
-	dead, rest, err := q.put(msgs)
+	dead, rest, _, err := q.put(msgs)
 	if err != nil || rest != nil {
 		t.Fatalf("put: %v; %d were not taken", err, len(rest))
 	}
@@ -265,7 +265,7 @@ func (s *service) dial(addr string) *line {
 
 // Deliver implements [conn.Sink] as a consumer does.
 func (s *service) Deliver(_ *conn.Conn, msgs []handler.Delivery) {
-	rest, err := s.Put(msgs)
+	rest, _, err := s.Put(msgs)
 	d, delay := handler.Requeue, time.Second
 	if err == ErrClosed {
 		d, delay = handler.Interrupted, 0

@@ -83,19 +83,20 @@ func New(cfg Config) *Pool {
 }
 
 // Put adds the messages of one read. What it does not take, because the pool is closed or suspended
-// or has no room (ErrClosed, ErrSuspended, ErrFlood), is rest: the newest of msgs.
-func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, err error) {
+// or has no room (ErrClosed, ErrSuspended, ErrFlood), is rest: the newest of msgs. waits reports whether
+// messages wait for a worker that is busy.
+func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, waits bool, err error) {
 	var last *handler.Read
 	for i := range msgs {
 		if r := msgs[i].Read(); r != last {
 			r.Park, last = p.park, r
 		}
 	}
-	dead, rest, err := p.queue.put(msgs)
+	dead, rest, waits, err := p.queue.put(msgs)
 	for _, m := range dead {
 		p.Requeue(m, handler.Requeue, 0)
 	}
-	return rest, err
+	return rest, waits, err
 }
 
 // Resize sets the number of workers, at least 1. Each starts with a message that finds no idle one.

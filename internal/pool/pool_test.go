@@ -84,7 +84,7 @@ func TestPut(t *testing.T) {
 		src := newSource()
 		put := func(n int, wantErr error, wantRest ...int) {
 			t.Helper()
-			rest, err := s.Put(src.messages(0, n))
+			rest, _, err := s.Put(src.messages(0, n))
 			if !errors.Is(err, wantErr) {
 				t.Errorf("error %v, want %v", err, wantErr)
 			}

@@ -56,16 +56,17 @@ var (
 )
 
 // put adds messages and wakes a worker. It removes from the front what cannot be answered any more,
-// and returns that as dead. What is not added (the newest of msgs) is rest.
-func (q *queue) put(msgs []handler.Delivery) (dead []*handler.Delivery, rest []handler.Delivery, err error) {
+// and returns that as dead. What is not added (the newest of msgs) is rest. waits reports whether there
+// are more messages than idle workers.
+func (q *queue) put(msgs []handler.Delivery) (dead []*handler.Delivery, rest []handler.Delivery, waits bool, err error) {
 	q.mu.Lock()
 	defer q.unlock()
 	dead = q.popDead()
 	switch {
 	case q.closed:
-		return dead, msgs, ErrClosed
+		return dead, msgs, false, ErrClosed
 	case q.suspended:
-		return dead, msgs, ErrSuspended
+		return dead, msgs, false, ErrSuspended
 	}
 	if rest = q.deque.add(msgs, q.capacity); len(rest) > 0 {
 		dead = append(dead, q.sweep()...)
@@ -76,7 +77,7 @@ func (q *queue) put(msgs []handler.Delivery) (dead []*handler.Delivery, rest []h
 		err = fmt.Errorf("%w: %d messages (%d bytes) wait for a handler, at most %d (%d bytes) may",
 			ErrFlood, q.deque.n, q.deque.bytes, q.capacity.messages, q.capacity.bytes)
 	}
-	return dead, rest, err
+	return dead, rest, q.deque.n > q.idle(), err
 }
 
 // take blocks for a message and marks it current under mu, so close sees every message either queued
@@ -146,6 +147,9 @@ func (q *queue) missing() int {
 	}
 	return max(q.workers-len(q.batches), 0)
 }
+
+// idle is how many workers wait for a message, or have not started. The caller holds mu.
+func (q *queue) idle() int { return len(q.asleep) + q.woken + q.missing() }
 
 // resize sets the number of workers, at least 1. Of too many workers those exit that come first for a
 // message.

@@ -8,8 +8,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
 )
 
 // TestOrder: a single worker gets everything in order, whatever the batch size, while the deque grows and
@@ -73,7 +75,7 @@ func TestCapacity(t *testing.T) {
 	q, src := newQueueOf(5), newSource()
 	put := func(first, n int, wantErr error, want ...uint16) {
 		t.Helper()
-		_, rest, err := q.put(src.messages(first, n))
+		_, rest, _, err := q.put(src.messages(first, n))
 		var got []uint16
 		for i := range rest {
 			got = append(got, rest[i].Attempts)
@@ -109,7 +111,7 @@ func TestCapacityOfBytes(t *testing.T) {
 	setCapacity(q, 5, 100)
 	put := func(n, size, want int) {
 		t.Helper()
-		_, rest, err := q.put(src.bodies(n, size))
+		_, rest, _, err := q.put(src.bodies(n, size))
 		if len(rest) != n-want || errors.Is(err, ErrFlood) != (want < n) {
 			t.Errorf("%d of %d bytes: %d are rest, %v; want %d taken", n, size, len(rest), err, want)
 		}
@@ -148,6 +150,36 @@ func TestCapacityOfBytes(t *testing.T) {
 	q.close()
 }
 
+// TestPutWaits: put tells of messages for which no worker is idle; one that has not started is.
+func TestPutWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, src := newQueueOf(100), newSource()
+		q.resize(3)
+		put := func(what string, n int, want bool) {
+			t.Helper()
+			_, _, waits, err := q.put(src.messages(0, n))
+			check.Want(t, what+": error", err, nil)
+			check.Want(t, what+": waits", waits, want)
+		}
+		put("two, none started", 2, false)
+		put("three", 1, false)
+		put("four", 1, true)
+		q.shed(0)
+		workers := newBatches(q, 3)
+		put("all busy", 1, true)
+		q.shed(0)
+		var running sync.WaitGroup
+		for _, w := range workers[:2] {
+			running.Go(func() { q.take(w) })
+		}
+		synctest.Wait()
+		put("two asleep", 2, false)
+		running.Wait()
+		put("all busy again", 1, true)
+		q.close()
+	})
+}
+
 // TestSuspend: a suspended queue gives back what waits and takes nothing until resume.
 func TestSuspend(t *testing.T) {
 	q, src := newQueueOf(100), newSource()
@@ -159,7 +191,7 @@ func TestSuspend(t *testing.T) {
 	slices.Reverse(newest)
 	wantNumbers(t, "given back", q.suspend(), newest...)
 	for range 2 {
-		_, rest, err := q.put(src.messages(20, 3))
+		_, rest, _, err := q.put(src.messages(20, 3))
 		if err != ErrSuspended || len(rest) != 3 || waiting(q) != 0 {
 			t.Errorf("put into a suspended queue: %d are rest, %v; %d wait", len(rest), err, waiting(q))
 		}
@@ -170,7 +202,7 @@ func TestSuspend(t *testing.T) {
 	wantNumbers(t, "taken", take(q, workers[0], 2), 20, 21)
 	q.suspend()
 	q.close()
-	if _, rest, err := q.put(src.messages(22, 3)); err != ErrClosed || len(rest) != 3 {
+	if _, rest, _, err := q.put(src.messages(22, 3)); err != ErrClosed || len(rest) != 3 {
 		t.Errorf("put into a suspended and closed queue: %d are rest, %v", len(rest), err)
 	}
 }
@@ -250,7 +282,7 @@ func TestModel(t *testing.T) {
 				for i := range msgs {
 					msgs[i].Body = make([]byte, r.IntN(100))
 				}
-				_, rest, err := q.put(msgs)
+				_, rest, _, err := q.put(msgs)
 				if (err != nil) != (len(rest) > 0) {
 					t.Fatalf("seed %d: rest is %d of %d, %v", seed, len(rest), n, err)
 				}
@@ -389,7 +421,7 @@ func TestCloseUnderLoad(t *testing.T) {
 		for i := range producers {
 			running.Go(func() {
 				for j := 0; j < each; j += 6 {
-					_, rest, _ := q.put(src.messages(i*each+j, 6))
+					_, rest, _, _ := q.put(src.messages(i*each+j, 6))
 					for k := range rest {
 						seen[rest[k].Attempts].Add(1)
 					}
@@ -438,7 +470,7 @@ func TestUnderLoad(t *testing.T) {
 					for k := range msgs {
 						msgs[k].Init(&handler.Read{Source: src}, handler.ID{}, uint16(i*batches+j), 0, nil)
 					}
-					if _, _, err := q.put(msgs); err != nil {
+					if _, _, _, err := q.put(msgs); err != nil {
 						t.Errorf("put: %v", err)
 					}
 				}

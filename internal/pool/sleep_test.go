@@ -103,7 +103,7 @@ func TestNoLostWakeup(t *testing.T) {
 					for j := 0; j < rounds; {
 						n := 1 + j%5*(j%3) // mostly one
 						n = min(n, rounds-j)
-						if _, _, err := q.put(src.messages(i*rounds+j, n)); err != nil {
+						if _, _, _, err := q.put(src.messages(i*rounds+j, n)); err != nil {
 							t.Errorf("put: %v", err)
 							return
 						}

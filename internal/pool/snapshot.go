@@ -82,7 +82,7 @@ func (p *Pool) Snapshot() Snapshot {
 	if q.group == nil {
 		s.Runs = s.Results + uint64(len(s.Parked))
 	}
-	s.Idle = len(q.asleep) + q.woken + q.missing()
+	s.Idle = q.idle()
 	s.Waiting = q.deque.n + q.reserved()
 	s.Oldest = q.oldest()
 	q.overCapacity = q.overCapacity && (q.deque.n > q.capacity.messages/2 || q.deque.bytes > q.capacity.bytes/2)

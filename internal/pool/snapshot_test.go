@@ -114,7 +114,7 @@ func TestOverCapacity(t *testing.T) {
 	worker := newBatches(q, 1)[0]
 	mustPut(t, q, src.messages(0, 4))
 	check.Want(t, "at capacity", overCapacity(q), false)
-	if _, rest, err := q.put(src.messages(4, 1)); len(rest) != 1 || err == nil {
+	if _, rest, _, err := q.put(src.messages(4, 1)); len(rest) != 1 || err == nil {
 		t.Fatalf("put: rest %d, %v", len(rest), err)
 	}
 	check.Want(t, "beyond capacity", overCapacity(q), true)
