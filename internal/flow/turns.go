@@ -20,13 +20,13 @@ const (
 // Turns shares slots, the messages that may be in flight, among connections that would waste them if
 // each had a part of its own. A connection with a turn may have one message in flight, or more if
 // slots are left and it uses them; the others none. A message in flight keeps its slot until it is
-// answered, whether or not its connection has a turn; unless connections outnumber the slots, its
-// connection may have another turn meanwhile.
+// answered, whether or not its connection has a turn. Its connection may have another turn meanwhile,
+// unless connections outnumber the slots and its last turn brought nothing.
 //
-// A turn ends after two round trips and 3 ms if it brings no message and its connection is not probed. If it brings messages, it ends
-// after 100 ms if another connection is next: then it loses a slot, and goes on if it has more. The
-// connection that was charged least for its turns is next. Connections whose last turn was empty get
-// 3 % of the time while others use all they have.
+// A turn ends after two round trips and 3 ms if it brings no message and its connection is not probed.
+// If it brings messages, it ends after 100 ms if another connection is next: then it loses a slot, and
+// goes on if it has more. The connection that was charged least for its turns is next. While some use
+// all they have, those whose last turn was empty get 3 % of the time, and one slot at a time.
 //
 // While no turn brings a message, empty turns become longer, up to the length with which each
 // connection is asked once in half the patience. After a whole round without a message the turns may
@@ -73,8 +73,8 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 	if t.open && !limits.Open {
 		t.close(now, conns)
 	}
-	empty := t.emptyTime(len(conns), limits)
 	wanted, starved := t.wanted(conns)
+	empty := t.emptyTime(len(conns), starved, limits)
 	for i, c := range conns {
 		s := t.turns[i]
 		t.charge(s, now)
@@ -183,11 +183,15 @@ func (t *Turns[K]) close(now time.Duration, conns []TurnConn[K]) {
 	}
 }
 
-// emptyTime returns how long an empty turn lasts, round trips apart. It doubles with each whole round
-// without a message.
-func (t *Turns[K]) emptyTime(conns int, limits TurnLimits) time.Duration {
+// emptyTime returns how long an empty turn lasts, round trips apart. It is short while a connection uses
+// all it has, since one at a time is asked then. Else as many turns as there are slots may end at a
+// time, so it is longer with more of them, and doubles with each whole round without a message.
+func (t *Turns[K]) emptyTime(conns int, starved bool, limits TurnLimits) time.Duration {
 	if t.seen >= (t.rounds+1)*conns && t.rounds < 16 {
 		t.rounds++
+	}
+	if starved {
+		return emptyTurn
 	}
 	longest := limits.Patience / 2 * time.Duration(max(limits.Slots, 1)) / time.Duration(max(conns, 1))
 	shortest := max(emptyTurn, time.Duration(limits.Slots)*time.Millisecond)

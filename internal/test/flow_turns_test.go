@@ -1,12 +1,14 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -93,6 +95,31 @@ func TestIdleTurns(t *testing.T) {
 				t.Errorf("message %d took %v, want half a second at most", i, took)
 			}
 			time.Sleep(7 * time.Second)
+		}
+	})
+}
+
+// TestTurnsBatches: slow handlers of batches leave no messages ahead, and silent nsqds keep no places of a batch: none
+// waits for messages that cannot come.
+func TestTurnsBatches(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		servers := nsqxtest.NewServers(t, 4, nsqxtest.WithPatience(time.Hour))
+		b := &batches{handle: func(context.Context, *handler.Batch[string]) error {
+			time.Sleep(4 * time.Second)
+			return nil
+		}}
+		c := b.consumer(t, nsqxtest.Option(servers...), nsqx.WithConcurrency(3), nsqx.WithBatch(7, 900*time.Millisecond))
+		nsqxtest.Run(t, c)
+		sendNumbers(servers[0], 0, 7*60)
+		servers[0].Await("orders", "billing", finished(7*60))
+		small := 0
+		for _, values := range b.all()[3:] { // the first ones tell how long they take
+			if len(values) < 7 {
+				small++
+			}
+		}
+		if small > 5 {
+			t.Errorf("%d of %d batches are small: %s", small, len(b.all()), b.sizes())
 		}
 	})
 }
