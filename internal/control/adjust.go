@@ -66,14 +66,15 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 }
 
 // scarce reports whether connections must take turns: there are more than messages may be in flight,
-// or silent connections with a quota of one each would keep workers idle, or batches small. The caller holds mu.
+// or silent connections with a quota of one each would keep workers idle. For batches that would be
+// worse: a turn grows one message at a time, and a batch does not wait for it. The caller holds mu.
 func (c *Control) scarce(conns []*conn.Conn) bool {
 	if len(conns) > c.total {
 		return true
 	}
 	_, known := c.service.Time()
-	return known && len(conns) > 1 && (c.fixed == 0 || c.fixed > c.messages(c.concurrency)) && !c.cfg.FixedRDY &&
-		c.total < c.messages(c.workers())+len(conns)-1
+	return known && len(conns) > 1 && c.cfg.Together <= 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY &&
+		c.total < c.workers()+len(conns)-1
 }
 
 // workers is how many workers hold neither a message that is beyond its time nor one of a lost
