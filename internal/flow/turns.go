@@ -73,8 +73,8 @@ func (t *Turns[K]) Step(now time.Duration, conns []TurnConn[K], limits TurnLimit
 	if t.open && !limits.Open {
 		t.close(now, conns)
 	}
+	empty := t.emptyTime(len(conns), limits)
 	wanted, starved := t.wanted(conns)
-	empty := t.emptyTime(len(conns), starved, limits)
 	for i, c := range conns {
 		s := t.turns[i]
 		t.charge(s, now)
@@ -183,15 +183,11 @@ func (t *Turns[K]) close(now time.Duration, conns []TurnConn[K]) {
 	}
 }
 
-// emptyTime returns how long an empty turn lasts, round trips apart. It is short while a connection uses
-// all it has, since one at a time is asked then. Else as many turns as there are slots may end at a
-// time, so it is longer with more of them, and doubles with each whole round without a message.
-func (t *Turns[K]) emptyTime(conns int, starved bool, limits TurnLimits) time.Duration {
+// emptyTime returns how long an empty turn lasts, round trips apart. It doubles with each whole round
+// without a message.
+func (t *Turns[K]) emptyTime(conns int, limits TurnLimits) time.Duration {
 	if t.seen >= (t.rounds+1)*conns && t.rounds < 16 {
 		t.rounds++
-	}
-	if starved {
-		return emptyTurn
 	}
 	longest := limits.Patience / 2 * time.Duration(max(limits.Slots, 1)) / time.Duration(max(conns, 1))
 	shortest := max(emptyTurn, time.Duration(limits.Slots)*time.Millisecond)
