@@ -20,7 +20,8 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	loads := c.look(tick, conns)
 	c.noteRoom(conns, loads)
 	s := c.pool.Snapshot()
-	allowed := c.allowed()
+	allowed, holds := c.obey()
+	c.holds = holds
 	restrained := c.restraint.holds(time.Now())
 	full := min(c.limit(conns, loads, restrained, len(s.Parked)), allowed)
 	c.total = min(full, c.batchRoom(s, conns, restrained))
@@ -31,10 +32,8 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	c.yielding, c.nextTick = false, false
 	if allowed == 0 {
 		c.turns.Reset()
-		c.suspend()
 		return 0
 	}
-	c.pool.Resume()
 	if c.stalled || s.OverCapacity {
 		c.turns.Reset()
 		c.closeRDY()
@@ -86,17 +85,6 @@ func (c *Control) workers() int { return max(c.concurrency-c.stuck, 0) }
 func (c *Control) mayOpen(conns, allowed int, s pool.Snapshot) bool {
 	return (c.fixed == 0 || conns <= c.fixed) && allowed == math.MaxInt && c.stuck == 0 && c.total > 0 &&
 		len(s.Running)+len(s.Parked)+s.Waiting == 0 && c.size.Fit(c.cfg.MaxInFlightBytes, conns) == conns
-}
-
-// allowed is how many messages pause and breaker let be in flight. The caller holds mu.
-func (c *Control) allowed() int {
-	switch {
-	case c.paused:
-		return 0
-	case c.breaker != nil:
-		return c.breaker.Limit(c.now())
-	}
-	return math.MaxInt
 }
 
 // limit is how many messages the consumer could do with in flight now: it never asks for one that it
