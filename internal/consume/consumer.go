@@ -87,7 +87,7 @@ func assemble(cfg Config) *Consumer {
 	together := 1
 	if b := cfg.Batch; b != nil {
 		group, together = &pool.Group{
-			Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch, Moved: func() { c.control.BatchMoved() },
+			Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch, Moved: func() { c.control.SlotMoved() },
 		}, b.Size
 	}
 	var labels context.Context
@@ -111,7 +111,7 @@ func assemble(cfg Config) *Consumer {
 		Watching: &c.watching, Changed: changed, Post: c.events.Post,
 	})
 	c.control = control.New(control.Config{
-		Concurrency: cfg.Concurrency, Together: together, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes,
+		Concurrency: cfg.Concurrency, SlotSize: together, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes,
 		FixedRDY: cfg.FixedRDY, Gates: []control.Gate{c.pause, c.breaker}, // in a pause the breaker lets no message try
 		Pool: c.pool, Conns: c.links.Conns, Post: c.events.Post, Renew: c.links.Renew,
 	})

@@ -16,8 +16,8 @@ import (
 
 // Config are the settings of a Control, and what it works on.
 type Config struct {
-	Concurrency      int
-	Together         int // messages that a handler takes at once, at least 1
+	Concurrency      int // slots for handlers
+	SlotSize         int // messages that a slot takes at once, at least 1
 	MaxInFlight      int // 0: automatic
 	MaxInFlightBytes int
 	FixedRDY         bool   // WithFixedRDY: MaxInFlight is used as given, whatever handlers can start
@@ -39,11 +39,11 @@ type Control struct {
 	wake  chan struct{} // holds one
 	moved chan struct{} // holds one
 
-	alarm       *time.Timer  // wakes Run after the first message, for a probe or for a gate; stopped while Run ticks
-	pace        atomic.Int64 // how long after the first message
-	asleep      atomic.Bool  // Run waits for a message, without a ticker
-	slowBatches atomic.Bool  // how many messages may be in flight depends on which handlers of batches are free
-	openTurns   atomic.Bool  // every connection may deliver: the first message closes the others
+	alarm      *time.Timer  // wakes Run after the first message, for a probe or for a gate; stopped while Run ticks
+	pace       atomic.Int64 // how long after the first message
+	asleep     atomic.Bool  // Run waits for a message, without a ticker
+	slotsCount atomic.Bool  // how many messages may be in flight depends on which slots are free
+	openTurns  atomic.Bool  // every connection may deliver: the first message closes the others
 
 	// mu is held while quotas are set, so that whoever has closed RDY finds it closed. It comes
 	// before the locks of the pool and of connections.
@@ -68,7 +68,7 @@ type Control struct {
 	room          map[*conn.Conn]time.Time // since when nsqd may send more
 	cutTold       bool                     // that bytes allow fewer messages than are asked for
 	closedAt      time.Time                // when RDY was last closed on purpose
-	toldSmall     bool                     // that batches cannot have their size
+	toldSmall     bool                     // that nothing fills a slot
 
 	// Used by Run alone.
 	service   flow.Service
