@@ -31,6 +31,7 @@ type Consumer struct {
 	cfg       Config
 	chain     handler.Raw      // nil for batches
 	batch     handler.RawBatch // nil for single messages
+	running   runningBatches
 	events    *notify.Queue
 	pool      *pool.Pool
 	pause     *gate.Pause
@@ -193,6 +194,9 @@ func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 
 // Refused implements [conn.Sink].
 func (c *Consumer) Refused(from *conn.Conn, err error) {
+	if e, ok := err.(*conn.ServerError); ok && e.Code == "E_TOUCH_FAILED" {
+		c.running.look()
+	}
 	c.events.Conn(notify.Refused, from.Addr(), err, 0)
 	c.control.Wake() // nsqd may count too many messages in flight since
 }
