@@ -26,7 +26,6 @@ func (c *Control) measure() {
 			delete(c.flood, conn)
 		}
 	}
-	c.tickBreaker()
 	c.mu.Unlock()
 
 	received := c.countReceived()
