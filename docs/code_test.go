@@ -35,10 +35,7 @@ import (
 // no import, except in files, and unless two have the name. A line "…" and "{ … }" stand for code that is left out. A
 // fragment need not use what it declares. To add a page, write it.
 func TestCode(t *testing.T) {
-	all := slices.DeleteFunc(pages(t, ".", "docs/..."), func(p *page) bool {
-		return p.name == "README.md" // its blocks have no declarations yet
-	})
-	shown, faults := compile(t, all)
+	shown, faults := compile(t, pages(t, ".", "docs/..."))
 	for _, err := range faults {
 		t.Error(err)
 	}
