@@ -3,6 +3,7 @@ package docs_test
 import (
 	"fmt"
 	"go/ast"
+	"go/format"
 	"go/parser"
 	"go/token"
 	"go/types"
@@ -16,7 +17,7 @@ import (
 	"github.com/nsqx/nsqx/internal/check"
 )
 
-// TestCode: each block of Go in the README and below docs compiles. A block is one of
+// TestCode: each block of Go in the README and below docs compiles, and is formatted. A block is one of
 //
 //   - a file, with its package clause. One with a func main stands alone, another one sees its page;
 //   - declarations, with or without imports;
@@ -53,14 +54,15 @@ func TestCodeFaults(t *testing.T) {
 		"```go\nnsqx.WithRetry(nil),\nnsqx.WithRetries(nil),\n```\n" + // no such option
 		"```go\nfunc bill(o Order) error { return o.Bill() }\n```\n" + // no such method
 		"```go\nerr = bill(Order{})\nif {\n```\n" + // no Go
-		"```go\npackage main\nfunc main() { var o Order }\n```\n" // a program stands alone
+		"```go\npackage main\n\nfunc main() { var o Order }\n```\n" + // a program stands alone
+		"```go\nx:=1\n```\n" // not formatted
 	shown, faults := compile(t, []*page{newPage("a.md", text)})
-	check.Want(t, "blocks", shown, 5)
-	if len(faults) != 6 {
-		t.Fatalf("got %d faults, want 6: %v", len(faults), faults)
+	check.Want(t, "blocks", shown, 6)
+	if len(faults) != 7 {
+		t.Fatalf("got %d faults, want 7: %v", len(faults), faults)
 	}
 	all := fmt.Sprint(faults)
-	for _, want := range []string{"a.md:6:", "a.md:10:", "a.md:14:", "a.md:17:", "a.md:21:", "a.md:25:"} {
+	for _, want := range []string{"a.md:6:", "a.md:10:", "a.md:14:", "a.md:17:", "a.md:21:", "a.md:26:", "a.md:29 "} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no fault at %s of %s", want, all)
 		}
@@ -80,10 +82,14 @@ func compile(t *testing.T, all []*page) (shown int, faults []error) {
 			if b.language != "go" {
 				continue
 			}
-			piece, err := parse(fset, fmt.Sprintf("%s:%d", p.name, b.line), b.text)
+			at := fmt.Sprintf("%s:%d", p.name, b.line)
+			piece, err := parse(fset, at, b.text)
 			if err != nil {
 				faults = append(faults, err)
 				continue
+			}
+			if formatted, err := format.Source([]byte(b.text)); !b.hidden && err == nil && string(formatted) != b.text {
+				faults = append(faults, fmt.Errorf("%s is not formatted; gofmt says\n%s", at, formatted))
 			}
 			if !b.hidden {
 				shown++
