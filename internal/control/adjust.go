@@ -25,8 +25,13 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	restrained := c.restraint.holds(time.Now())
 	full := min(c.limit(conns, loads, restrained, len(s.Parked)), allowed)
 	c.total = min(full, c.slotRoom(s, conns, restrained))
+	passed, kept := c.passOver(loads)
+	if kept > 0 {
+		full = c.total - kept
+	}
 	c.setCapacity(conns, full)
 	if tick {
+		c.ticks++
 		c.tellSmall(conns)
 	}
 	c.yielding, c.nextTick = false, false
@@ -47,7 +52,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 		})
 	} else {
 		c.turns.Reset()
-		quotas = flow.Quotas(c.total, c.quotas(conns, loads))
+		quotas = flow.Quotas(c.total, c.quotas(conns, loads, passed))
 	}
 	c.nextTick = scarce && next == 0 && !c.turns.Open()
 	if c.turns.Open() {

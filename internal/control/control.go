@@ -60,6 +60,7 @@ type Control struct {
 	stalled       bool      // no worker is free, and messages have waited for too long
 	restraint     restraint // after messages were given back
 	nextTick      bool      // turns go on with the next tick
+	ticks         int       // so far
 	turns         flow.Turns[*conn.Conn]
 	capacity      int                      // messages that may wait in the pool
 	lowered       time.Time                // since when a lower capacity would do; zero if none would

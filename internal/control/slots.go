@@ -29,6 +29,28 @@ func (c *Control) slotRoom(s pool.Snapshot, conns []*conn.Conn, restrained bool)
 	return c.messages(max(free, 0)) + max(len(s.Running)-c.stuckMessages, 0)
 }
 
+// passOver chooses silent connections that get nothing until the next tick, and counts those that keep one
+// message each: slots of several that are slow would lose a place to each of them. So while another
+// connection uses all it has, they are asked in turn, as many at a time as an eighth of a slot. A slot
+// does not wait for what they keep. The caller holds mu.
+func (c *Control) passOver(loads []conn.Load) (passed map[int]bool, kept int) {
+	var silent []int
+	starved := false
+	for i, l := range loads {
+		if starved = starved || l.Starved; l.Peak == 0 && l.InFlight == 0 && !doubtful(l) {
+			silent = append(silent, i)
+		}
+	}
+	if n := len(silent); starved && c.slotsCount.Load() && n > 0 {
+		kept = min(max(c.cfg.SlotSize/8, 1), n)
+		passed = make(map[int]bool, n-kept)
+		for k := kept; k < n; k++ {
+			passed[silent[(c.ticks*kept+k)%n]] = true
+		}
+	}
+	return passed, kept
+}
+
 // SlotMoved tells that a handler has taken what fills its slot, or has answered it.
 func (c *Control) SlotMoved() {
 	if c.slotsCount.Load() {
