@@ -153,7 +153,7 @@ func TestGateOpensInSleep(t *testing.T) {
 		check.Want(t, "asleep", s.asleep.Load(), true)
 		check.Want(t, "quota", l.quota(), 0)
 		s.wantLooks("while it is shut", began, append([]time.Duration{0}, quick...)...)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		check.Want(t, "quota when it opens", l.quota(), 1)
 		s.openGate()
