@@ -34,7 +34,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 		c.ticks++
 		c.tellSmall(conns)
 	}
-	c.yielding, c.nextTick = false, false
+	c.yielding, c.nextTick = len(passed) > 0, false // those that are passed get something at the next tick
 	if allowed == 0 {
 		c.turns.Reset()
 		return 0
