@@ -21,7 +21,7 @@ func WithConcurrency(n int) ConsumerOption {
 // WithBatch sets when a batch of [NewBatchConsumer] is complete: with size messages, 1 to 1048576, or
 // when its first message has waited for wait, more than 0 and less than the message timeout. Batches
 // are smaller if nsqd's max-rdy-count or [WithMaxInFlightBytes] allows fewer messages in flight; that
-// is logged once. Defaults to 100 and 100 ms.
+// is logged once. Defaults to 100, or [WithMaxInFlight] if that is less, and 100 ms.
 func WithBatch(size int, wait time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithBatch")

@@ -101,6 +101,28 @@ func TestRunGrace(t *testing.T) {
 	})
 }
 
+// stringer is a service with a name of its own.
+type stringer struct {
+	nsqx.ServiceFunc
+	string func() string
+}
+
+func (n *stringer) String() string { return n.string() }
+
+// TestRunNames: a service that names itself is named so, unless it cannot.
+func TestRunNames(t *testing.T) {
+	for want, name := range map[string]func() string{
+		"archive of orders": func() string { return "archive of orders" },
+		"*test.stringer":       func() string { panic("boom") },
+	} {
+		returns := func(context.Context) error { return nil }
+		err := nsqx.Run(t.Context(), &stringer{returns, name})
+		if !errors.Is(err, nsqx.ErrEnded) || !strings.HasSuffix(err.Error(), ": "+want) {
+			t.Errorf("Run returned %v, want %q", err, want)
+		}
+	}
+}
+
 // TestRunBadServices: a service that panics, exits its goroutine, fails or returns at once stops the
 // others in order; one that cannot run at all lets none start.
 func TestRunBadServices(t *testing.T) {
