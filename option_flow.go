@@ -155,7 +155,7 @@ func WithoutBackoff() ConsumerOption {
 //
 // A failure is a message whose handler returned an error or panicked, that did not decode, or that
 // failed too late to be answered, whether it is requeued or given up. retry.Permanent, retry.Drop,
-// retry.After(d, nil) and retry.AfterQuietly are none, nor is a failure with the connection. A message counts once
+// retry.After(d, nil), retry.Quietly and retry.AfterQuietly are none, nor is a failure with the connection. A message counts once
 // while it is among the last 32 that failed.
 //
 // The breaker opens if the part Failures of the results within Period have failed and there are at
