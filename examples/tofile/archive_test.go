@@ -2,15 +2,19 @@ package main
 
 import (
 	"compress/gzip"
+	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/nsqx/nsqx"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
@@ -188,6 +192,20 @@ func TestDiskFails(t *testing.T) {
 	if err := os.RemoveAll(dir + "~"); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestDiskHangs: the end does not wait for ever, and says for what it did not.
+func TestDiskHangs(t *testing.T) {
+	a := open(t, "-dir", t.TempDir())
+	a.mu.Lock() // as while fsync hangs
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := nsqx.Run(ctx, a, nsqx.WithGrace(50*time.Millisecond), nsqx.WithRunLogger(slog.New(slog.DiscardHandler)))
+	e, ok := errors.AsType[*nsqx.GraceError](err)
+	if !ok || !slices.Equal(e.Services, []string{"archive of orders"}) {
+		t.Errorf("Run returned %v", err)
+	}
+	a.mu.Unlock()
 }
 
 // TestGzip: all batches of a file are read as one text, and those before the end of the file at any

@@ -6,8 +6,9 @@
 // error of the disk requeues the batch. After a crash no line is missing; lines of messages that were
 // not finished may be in two files, and the last line of a file may be cut short.
 //
-// A body with a newline in it makes several lines. A new file begins at each start, at SIGHUP, when <DATETIME> changes, and by -rotate-size and
-// -rotate-interval. No file is overwritten or continued.
+// A new file begins at each start, at SIGHUP, when <DATETIME> changes, and by -rotate-size and
+// -rotate-interval. No file is overwritten or continued. A body with a newline in it makes several
+// lines; what an envelope adds to a body is left out.
 package main
 
 import (
