@@ -504,6 +504,9 @@ func TestBatchOptions(t *testing.T) {
 		"wait 0":             {opts(nsqx.WithBatch(1, 0)), "WithBatch waits for 0s"},
 		"too long":           {opts(nsqx.WithBatch(1, time.Minute), nsqx.WithMessageTimeout(time.Minute)), "want less than the 1m0s of WithMessageTimeout"},
 		"beyond MaxInFlight": {opts(nsqx.WithBatch(10, time.Second), nsqx.WithMaxInFlight(9)), "want at most the 9 of WithMaxInFlight"},
+		"default size":       {opts(nsqx.WithMaxInFlight(9)), ""},
+		"size by default":    {opts(nsqx.WithMaxInFlight(9), nsqx.WithDefaults(nsqx.WithBatch(10, time.Second))), ""},
+		"beyond a default":   {opts(nsqx.WithBatch(10, time.Second), nsqx.WithDefaults(nsqx.WithMaxInFlight(9))), "want at most the 9 of WithMaxInFlight"},
 		"middleware":         {opts(nsqx.WithMiddleware(pass)), "use WithBatchMiddleware"},
 		"batch middleware":   {opts(nsqx.WithBatchMiddleware(passBatch)), ""},
 	} {
