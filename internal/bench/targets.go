@@ -51,7 +51,7 @@ func targets() []target {
 		target{measure: "JSON into a struct, 200 B: ns beyond encoding/json", section: "json", point: "200", client: "nsqx-json", unit: "beyond-ns/msg", bound: 400},
 		target{measure: "JSON into a struct, 200 B: allocations beyond encoding/json", section: "json", point: "200", client: "nsqx-json", unit: "beyond-allocs/msg", bound: 0.1},
 		target{measure: "idle consumer: memory, kB", section: "idle", client: "nsqx", unit: "rss-kB/consumer", bound: 60},
-		target{measure: "idle consumer: goroutines, 8 workers", section: "idle", client: "nsqx", unit: "goroutines/consumer", bound: 4})
+		target{measure: "idle consumer: goroutines, 8 workers", section: "idle", client: "nsqx", unit: "goroutines/consumer", bound: 3})
 	return append(rateTargets(), all...)
 }
 

@@ -75,11 +75,11 @@ type Control struct {
 	// Used by Run alone.
 	service   flow.Service
 	size      flow.Size
-	loads     map[*conn.Conn]conn.Load // when they were last looked at
-	results   uint64                   // when they were last counted
-	runs      uint64                   // when they were last counted
-	busyTime  time.Duration            // when it was last read
-	measured  time.Time                // when that was
+	loads     map[*conn.Conn]*conn.Load // when they were last looked at
+	results   uint64                    // when they were last counted
+	runs      uint64                    // when they were last counted
+	busyTime  time.Duration             // when it was last read
+	measured  time.Time                 // when that was
 	outliving overdueHandlers
 	busy      bool          // messages are in hand
 	received  uint64        // messages, when they were last counted

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
@@ -121,14 +122,15 @@ func (c *Control) look(tick bool, conns []*conn.Conn) []conn.Load {
 		c.size.Fade()
 	}
 	loads := make([]conn.Load, len(conns))
-	seen := make(map[*conn.Conn]conn.Load, len(conns))
+	seen := make(map[*conn.Conn]*conn.Load, len(conns)) // a map of Loads would take eight at least
+	var none conn.Load
 	for i, conn := range conns {
-		l, before := conn.Load(tick), c.loads[conn]
+		l, before := conn.Load(tick), cmp.Or(c.loads[conn], &none)
 		c.size.Add(l.Received-before.Received, l.Bytes-before.Bytes)
 		if !tick {
 			l.Peak, l.Starved = max(l.Peak, before.Peak), l.Starved || before.Starved
 		}
-		loads[i], seen[conn] = l, l
+		loads[i], seen[conn] = l, &loads[i]
 	}
 	c.loads = seen
 	return loads

@@ -16,7 +16,7 @@ import (
 const backlog = 128
 
 // Queue carries events to a goroutine that logs them and calls hooks, both of which are user code
-// and may be slow.
+// and may be slow. There is one only while an event waits or a line of the log is due.
 type Queue struct {
 	logger         *slog.Logger
 	topic, channel string // of each event
@@ -27,8 +27,9 @@ type Queue struct {
 	failures       failures
 	journal        journal
 	started        atomic.Bool
+	running        atomic.Bool   // there is a goroutine, or there will be none any more
 	quit           chan struct{} // closed by Close
-	done           chan struct{} // closed when the goroutine has ended
+	done           chan struct{} // closed when the last goroutine has ended
 }
 
 // New returns a queue for the events of a service. topic and channel are put into each event.
@@ -54,6 +55,7 @@ func (q *Queue) post(ev *Event) bool {
 	ev.Time, ev.Topic, ev.Channel = time.Now(), q.topic, q.channel
 	select {
 	case q.events <- ev:
+		q.rouse()
 		return true
 	default:
 		q.dropped.Add(1)
@@ -73,62 +75,87 @@ func (q *Queue) Dropped() uint64 { return q.dropped.Load() }
 // the goroutine of events. Connected must be called before Start.
 func (q *Queue) Connected(n func() int) { q.journal.connected = n }
 
-// Start starts the goroutine that handles events until Close.
+// Start begins to handle events, until Close.
 func (q *Queue) Start() {
 	q.started.Store(true)
-	go q.run()
+	q.rouse()
 }
 
-// run handles events. If user code calls runtime.Goexit, another goroutine continues.
+// rouse starts the goroutine unless there is one.
+func (q *Queue) rouse() {
+	if q.started.Load() && q.running.CompareAndSwap(false, true) {
+		go q.run()
+	}
+}
+
+// run handles events until there is nothing to do. If user code calls runtime.Goexit, another goroutine
+// continues.
 func (q *Queue) run() {
-	ended := false
+	returned := false
 	defer func() {
-		if ended {
-			close(q.done)
+		if returned {
 			return
 		}
 		defer func() { go q.run() }()                                      // even if the logger calls runtime.Goexit, too
 		q.logger.Error("nsqx: a hook or the logger called runtime.Goexit") // not held: the line itself may end the goroutine
 	}()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for ev := q.next(timer); ev != nil; ev = q.next(timer) {
-		q.journal.handle(ev)
-		for _, h := range q.hooks {
-			q.tell(h, ev)
+	for {
+		last := q.closed() // then next finds all that was posted before
+		for ev := q.next(); ev != nil; ev = q.next() {
+			q.journal.handle(ev)
+			for _, h := range q.hooks {
+				q.tell(h, ev)
+			}
+			q.journal.drops(ev.Time, q.Dropped())
 		}
-		q.journal.drops(ev.Time, q.Dropped())
+		if last {
+			q.journal.tick(time.Now(), true)
+			close(q.done)
+			break
+		}
+		q.running.Store(false)
+		if len(q.events) == 0 && !q.closed() || !q.running.CompareAndSwap(false, true) {
+			break // who posts or closes from now on starts another goroutine
+		}
 	}
-	q.journal.tick(time.Now(), true)
-	ended = true
+	returned = true
 }
 
-// next blocks for an event, and writes lines that are due meanwhile. It returns nil when Close was
-// called and no event waits.
-func (q *Queue) next(timer *time.Timer) *Event {
+func (q *Queue) closed() bool {
+	select {
+	case <-q.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// next returns the next event. While lines are due later it blocks, and writes them in time. It returns
+// nil if no event waits, and none is due or Close was called.
+func (q *Queue) next() *Event {
 	for {
-		timer.Stop()
 		now := time.Now()
 		wait, ok := q.journal.next(now)
-		switch {
-		case ok && wait <= 0:
+		if ok && wait <= 0 {
 			q.journal.tick(now, false)
 			continue
-		case ok:
-			timer.Reset(wait)
 		}
+		if !ok || q.closed() {
+			select {
+			case ev := <-q.events:
+				return ev
+			default:
+				return nil
+			}
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case ev := <-q.events:
+			timer.Stop()
 			return ev
 		case <-timer.C:
-			continue
 		case <-q.quit:
-		}
-		select {
-		case ev := <-q.events:
-			return ev
-		default:
-			return nil
+			timer.Stop()
 		}
 	}
 }
@@ -138,6 +165,7 @@ func (q *Queue) next(timer *time.Timer) *Event {
 // runs. Close must be called once.
 func (q *Queue) Close(deadline time.Time) bool {
 	close(q.quit)
+	q.rouse()
 	return guard.Closed(q.done, time.Until(deadline))
 }
 

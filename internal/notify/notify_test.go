@@ -1,12 +1,15 @@
 package notify
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,6 +124,65 @@ func TestOrder(t *testing.T) {
 		wantClosed(t, q, time.Second, 0, true)
 		check.Want(t, "calls", strings.Join(list.All(), " "), "first01 second01 first12 second12 first23 second23")
 	})
+}
+
+// TestGoroutine: there is one only while an event waits, a hook runs or a line is due.
+func TestGoroutine(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		release := make(chan struct{})
+		q := newQueue(&records{}, observe.Hooks{OnConnect: func(observe.ConnEvent) { <-release }})
+		stacks := make([]byte, 1<<20)
+		want := func(what string, n int) {
+			t.Helper()
+			synctest.Wait()
+			check.Want(t, "goroutines "+what, bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("notify.(*Queue).run(")), n)
+		}
+		q.Conn(Connect, "a:1", nil, 0)
+		want("before Start", 0)
+		q.Start()
+		want("in a hook", 1)
+		q.Conn(Connect, "a:1", nil, 0)
+		release <- struct{}{}
+		want("in the next hook", 1)
+		release <- struct{}{}
+		want("afterwards", 0)
+		q.Fail(t.Context(), FailureKind{Text: "x"}, slog.LevelWarn, nil, func() []slog.Attr { return nil })
+		want("while a line may be due", 1)
+		time.Sleep(time.Hour)
+		want("when none is due any more", 0)
+		wantClosed(t, q, time.Second, 0, true)
+		q.Conn(Connect, "a:1", nil, 0)
+		want("after Close", 0)
+	})
+}
+
+// TestEachOnce: each event is handled once, whenever it is posted while the goroutine ends or starts.
+func TestEachOnce(t *testing.T) {
+	const posters, each = 3, 20
+	for range 500 {
+		var n atomic.Int32 // events
+		var at atomic.Int32
+		q := newQueue(&records{}, observe.Hooks{OnConnect: func(observe.ConnEvent) {
+			if at.Add(1) > 1 {
+				t.Error("two hooks at a time")
+			}
+			n.Add(1)
+			at.Add(-1)
+		}})
+		q.Start()
+		var posting sync.WaitGroup
+		for range posters {
+			posting.Go(func() {
+				for range each {
+					q.Conn(Connect, "a:1", nil, 0)
+					runtime.Gosched()
+				}
+			})
+		}
+		posting.Wait()
+		check.Want(t, "closed", q.Close(time.Now().Add(time.Minute)), true)
+		check.Want(t, "events", n.Load(), posters*each)
+	}
 }
 
 // TestOverflow: Post never waits. What finds no room is counted, and the rest arrives.
