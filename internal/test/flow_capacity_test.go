@@ -291,7 +291,7 @@ func TestIdle(t *testing.T) {
 // burst after that is not requested by handlers that cannot start it.
 func TestQuickFailures(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
-		s := nsqxtest.NewServer(t)
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Minute))
 		var back atomic.Bool
 		c, _ := consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error {
 			if !back.Load() {
