@@ -332,8 +332,7 @@ func TestRedriveSlowHTTP(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 5, nsqxtest.WithLookupds(l), nsqxtest.WithPatience(time.Hour))
 		servers[0].Unpause("orders", "billing")
 		servers[0].Publish("dead", letterOf("orders", "billing"))
-		// With the default idle time of 5 s one run of a hundred ends before the letter arrives.
-		opts := []nsqx.RedriveOption{l.Option(), nsqx.WithLogger(discard), nsqx.WithRedriveIdle(20 * time.Second)}
+		opts := []nsqx.RedriveOption{l.Option(), nsqx.WithLogger(discard)}
 		for _, s := range servers {
 			opts = append(opts, nsqx.WithRedriveHTTP(s.Addr(), "http://"+l.Addr()))
 		}
