@@ -89,8 +89,8 @@ func (e *RedriveChannelError) Error() string {
 }
 
 // RedriveIncompleteError is the error of a [Redrive] that may not have got all dead letters, beside its
-// report: an nsqd could not be reached, an nsqlookupd did not name its nsqds, or an nsqd has
-// messages in the channel, and none came.
+// report: an nsqd could not be reached, an nsqlookupd did not name its nsqds, an nsqd has messages
+// in the channel of which none came, or nothing came at all and no server could tell whether that is right.
 type RedriveIncompleteError struct {
 	Topic, Channel string
 	Reasons        []error // one an nsqd or nsqlookupd

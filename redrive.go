@@ -44,14 +44,14 @@ type RedriveReport struct {
 // The idle time starts when every known nsqd was tried and one reached, and again when a further one
 // is. Redrive does not wait for one that is down, whose dead letters stay: it returns a
 // [*RedriveIncompleteError], as it does if an nsqd says that its channel has messages of which none
-// came. If ctx ends, Redrive waits up to 20 s for publishes under way, and returns ctx.Err() with the
-// report. If its channel is new, and others have messages, it does nothing and returns a
-// [*RedriveChannelError].
+// came, or if nothing came and no nsqd could be asked. If ctx ends, Redrive waits up to 20 s for
+// publishes under way, and returns ctx.Err() with the report. If its channel is new, and others have
+// messages, it does nothing and returns a [*RedriveChannelError].
 //
 // A message is published with its own headers and trace, and with those that name the first topic
 // that gave it up: see envelope.OriginTopic. Only its end is gone: one that had expired is handled.
-// The dead letter is finished when that is confirmed, so a
-// message may be published twice, but is never lost.
+// The dead letter is finished when that is confirmed, so a message may be published twice, but is
+// never lost.
 //
 // A dead letter that the filter leaves out ([WithRedriveFilter]) stays.
 //
@@ -266,6 +266,7 @@ func (r *redriveRun) unseen(ctx context.Context, from string) (unseen, err error
 		return e, nil
 	case failure != nil && ctx.Err() == nil:
 		r.logger.WarnContext(ctx, "nsqx: redrive cannot tell whether other channels of the topic have messages", "error", failure)
+		return &RedriveIncompleteError{from, r.cfg.channel, []error{failure}}, nil
 	}
 	return nil, nil
 }

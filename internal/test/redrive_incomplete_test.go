@@ -109,6 +109,21 @@ func TestRedriveIncomplete(t *testing.T) {
 	}
 }
 
+// TestRedriveOfNothing: that nothing came is believed if nsqd, or a nsqlookupd, can be asked what there is.
+func TestRedriveOfNothing(t *testing.T) {
+	for name, refuse := range map[string]bool{"known": false, "unknown": true} {
+		bubble(t, name, func(t *testing.T) {
+			s := newRedriveServer(t)
+			s.RefuseHTTP(refuse)
+			r := redrive(t.Context(), t, s, "")
+			want(t, "report", r.report, nsqx.RedriveReport{})
+			_, incomplete := errors.AsType[*nsqx.RedriveIncompleteError](r.err)
+			want(t, "incomplete", incomplete, refuse)
+			want(t, "failed", r.err != nil, refuse)
+		})
+	}
+}
+
 // TestRedriveLateNSQD: an nsqd that is reached late has the whole idle time to send.
 func TestRedriveLateNSQD(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
