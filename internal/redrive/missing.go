@@ -15,8 +15,9 @@ import (
 // are some. An nsqd that is connected and does not say what it has is believed to have none.
 func (c *Channels) Missing(ctx context.Context, stats observe.Stats) (reasons []error) {
 	for _, l := range stats.Lookups {
-		// A source that was heard once may fail later: its nsqds are known.
-		if never := l.LastGood.IsZero() || l.LastGood.Equal(l.LastPoll); never && l.LastErr != nil && !errors.Is(l.LastErr, observe.ErrNoTopic) {
+		failed := l.LastErr != nil && !errors.Is(l.LastErr, observe.ErrNoTopic)
+		later := !l.LastGood.IsZero() && l.LastGood.Before(l.LastPoll) // its nsqds are known from an earlier poll
+		if failed && !later {
 			reasons = append(reasons, l.LastErr)
 		}
 	}
