@@ -78,6 +78,7 @@ type Control struct {
 	loads     map[*conn.Conn]*conn.Load // when they were last looked at
 	results   uint64                    // when they were last counted
 	runs      uint64                    // when they were last counted
+	finished  uint64                    // when they were last counted
 	busyTime  time.Duration             // when it was last read
 	measured  time.Time                 // when that was
 	outliving overdueHandlers
