@@ -170,8 +170,9 @@ func (c *Consumer) attrs(d *handler.Delivery, out handler.Outcome) []slog.Attr {
 		return append(attrs, slog.String("destination", unkept.destination),
 			slog.String("error", reason(unkept.cause)), slog.String("dead_letter_error", reason(unkept.err)))
 	}
-	if out.Disposition == handler.Requeue {
-		attrs = append(attrs, c.limitAttrs(d)...)
+	switch out.Disposition {
+	case handler.Requeue, handler.DeadLetter, handler.Drop:
+		attrs = append(attrs, c.limitAttrs(d, out)...)
 	}
 	if out.Err != nil {
 		attrs = append(attrs, slog.String("error", reason(out.Err)))
@@ -179,14 +180,14 @@ func (c *Consumer) attrs(d *handler.Delivery, out handler.Outcome) []slog.Attr {
 	return attrs
 }
 
-// limitAttrs returns the attributes that say how near a message is to be given up.
-func (c *Consumer) limitAttrs(d *handler.Delivery) (attrs []slog.Attr) {
+// limitAttrs returns the attributes that say how near a message is to be given up, or was.
+func (c *Consumer) limitAttrs(d *handler.Delivery, out handler.Outcome) (attrs []slog.Attr) {
 	if limit := c.cfg.MaxAttempts; limit > 0 {
 		counted := c.attempts(d)
 		if counted != deliveries(d) {
 			attrs = append(attrs, slog.Int("counted_attempts", counted))
 		}
-		if attrs = append(attrs, slog.Int("max_attempts", limit)); counted+1 == limit {
+		if attrs = append(attrs, slog.Int("max_attempts", limit)); counted+1 == limit && out.Disposition == handler.Requeue {
 			attrs = append(attrs, slog.String("next_attempt", "the last"))
 		}
 	}

@@ -55,7 +55,7 @@ func TestReport(t *testing.T) {
 		"not confirmed":    {err: retry.Permanent(errFailed), edit: dead(DeadLetterFunc(func(context.Context, *handler.Message, error) error { return conn.ErrUnconfirmed })), want: `ERROR "nsqx: dead letter not confirmed, nsqd may have it: the message stays, and is handled again" disposition=requeue delay_seconds=1 destination=WithDeadLetterFunc error="permanent: failed" dead_letter_error="nsqx: publish not confirmed"`},
 		"limits":           {err: errFailed, edit: givesUp(Discard{}, 5, time.Hour), attempts: 3, want: `WARN "nsqx: message failed, and is requeued" disposition=requeue delay_seconds=3 max_attempts=5 max_age_seconds=3600 error=failed`},
 		"next is last":     {err: errFailed, edit: givesUp(Discard{}, 5, 0), attempts: 4, want: `WARN "nsqx: message failed, and is requeued" disposition=requeue delay_seconds=4 max_attempts=5 next_attempt="the last" error=failed`},
-		"given up":         {err: errFailed, edit: givesUp(Discard{}, 5, 0), attempts: 5, want: `WARN "nsqx: message given up and discarded; see WithDiscard" disposition=drop error=failed`},
+		"given up":         {err: errFailed, edit: givesUp(Discard{}, 5, 0), attempts: 5, want: `WARN "nsqx: message given up and discarded; see WithDiscard" disposition=drop max_attempts=5 error=failed`},
 		"drop, with an id": {err: retry.Drop(errFailed), body: identified.AppendTo(nil, []byte("x")), want: `WARN "nsqx: message discarded: its handler asked for that" disposition=drop msg.uid=order-7 error="drop: failed"`},
 		"panicking error":  {err: panickyError{}, want: `WARN "nsqx: message failed, and is requeued" disposition=requeue delay_seconds=1 error=consume.panickyError`},
 		"quiet":            {err: errFailed, edit: quiet, want: ""},
