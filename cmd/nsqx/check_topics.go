@@ -12,14 +12,14 @@ import (
 // channelFacts are a channel at one nsqd, at both looks.
 type channelFacts struct {
 	node        *nodeFacts
-	topic       admin.TopicStats
+	topic       string
 	first, last admin.ChannelStats
 }
 
-func (c *channelFacts) name() string { return c.topic.Name + "/" + c.last.Name }
+func (c *channelFacts) name() string { return c.topic + "/" + c.last.Name }
 
-// channels are those that were there both times.
-func (f *facts) channels() (all []channelFacts) {
+// match finds the channels that were there both times.
+func (f *facts) match() {
 	for _, n := range f.whole() {
 		before := make(map[[2]string]admin.ChannelStats)
 		for _, t := range n.stats[0].Topics {
@@ -30,12 +30,11 @@ func (f *facts) channels() (all []channelFacts) {
 		for _, t := range n.stats[1].Topics {
 			for _, c := range t.Channels {
 				if first, ok := before[[2]string{t.Name, c.Name}]; ok {
-					all = append(all, channelFacts{n, t, first, c})
+					f.channels = append(f.channels, channelFacts{n, t.Name, first, c})
 				}
 			}
 		}
 	}
-	return all
 }
 
 func ephemeral(name string) bool { return strings.HasSuffix(name, "#ephemeral") }
@@ -56,8 +55,10 @@ func checkChannels(f *facts) (all []finding) {
 	}
 	for key, at := range has {
 		var missing []string
-		for _, addr := range topics[key.topic] {
-			if !slices.Contains(at, addr) {
+		for _, addr := range topics[key.topic] { // in the order of at
+			if len(at) > 0 && at[0] == addr {
+				at = at[1:]
+			} else {
 				missing = append(missing, addr)
 			}
 		}
@@ -90,7 +91,7 @@ func checkTopics(f *facts) []finding {
 // perChannel makes a finding for each channel with nsqds where it is wrong.
 func perChannel(f *facts, wrong func(*channelFacts) bool, found func(name string, all []channelFacts) finding) (all []finding) {
 	by := make(map[string][]channelFacts)
-	for _, c := range f.channels() {
+	for _, c := range f.channels {
 		if wrong(&c) {
 			by[c.name()] = append(by[c.name()], c)
 		}

@@ -36,7 +36,7 @@ type finding struct {
 
 // checks look at facts and find what is wrong.
 var checks = []func(*facts) []finding{
-	checkLookupds, checkNamed, checkBroadcast, checkIDs, checkReach, checkHTTP, checkHealth, checkClocks, checkVersions,
+	checkLookupds, checkTime, checkNamed, checkBroadcast, checkIDs, checkReach, checkHTTP, checkHealth, checkClocks, checkVersions,
 	checkLimits, checkSmallLimits, checkSecrets,
 	checkChannels, checkTopics, checkConsumers, checkPaused, checkEphemeral, checkDrift, checkTimeouts, checkRequeues,
 }
@@ -55,17 +55,24 @@ func (c *doctorCommand) Run(ctx context.Context, t *terminal, s *servers) error 
 		all = append(all, check(f)...)
 	}
 	slices.SortStableFunc(all, func(a, b finding) int { return cmp.Compare(a.Severity, b.Severity) }) // errors first
-	worst := exitDone
+	worst, of := exitDone, make(map[string]int)
 	for _, found := range all {
 		slices.Sort(found.At)
 		found.At = slices.Compact(found.At)
-		if err := c.print(t, found); err != nil {
-			return err
+		if of[found.Check]++; of[found.Check] <= maxFindings || c.JSON {
+			if err := c.print(t, found); err != nil {
+				return err
+			}
 		}
 		if found.Severity == failure {
 			worst = exitErrors
 		}
 		worst = max(worst, exitPart)
+	}
+	for _, check := range sorted(of) {
+		if n := of[check] - maxFindings; n > 0 && !c.JSON {
+			t.note("%d more findings of %s: --json prints all", n, check)
+		}
 	}
 	t.note("%d nsqlookupds and %d nsqds were asked: %d findings", len(f.lookupds), len(f.nodes), len(all))
 	if worst != exitDone {
@@ -73,6 +80,9 @@ func (c *doctorCommand) Run(ctx context.Context, t *terminal, s *servers) error 
 	}
 	return nil
 }
+
+// maxFindings is how many findings of one check are for people.
+const maxFindings = 20
 
 // errFound ends doctor with a status. It says nothing, as the findings say it all.
 var errFound = errors.New("")
