@@ -93,6 +93,29 @@ func TestCommandDeadLs(t *testing.T) {
 	left()
 }
 
+// TestCommandDeadLsCost: a look at the first 100 reads as many, however many there are: they are not
+// counted, and nsqd reads its disk from the front. -v shows the times.
+func TestCommandDeadLsCost(t *testing.T) {
+	t.Parallel()
+	_ = runCommand(t, "", "--help") // the program is built
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		if n > 10_000 && testing.Short() {
+			break
+		}
+		s := deadServer(t, n)
+		began := time.Now()
+		r := runCommand(t, "", append(onNSQDs(s), "dead", "ls", "dead", "-n", "100")...)
+		took := time.Since(began)
+		r.want(t, 0, "orders/billing", fmt.Sprintf("100 of %d messages in dead/redrive; each of the 100 that were read", n))
+		eventually(t, func() bool { st := s.Channel("dead", "redrive"); return st.Depth == int64(n) && st.Clients == 0 }, "all dead letters to be back")
+		given := s.Channel("dead", "redrive").Requeued
+		t.Logf("the first 100 of %d: %v, %d messages were given back", n, took.Round(time.Millisecond), given)
+		if given != 100 || took > 10*time.Second {
+			t.Errorf("a look at 100 of %d gave back %d messages, in %v", n, given, took)
+		}
+	}
+}
+
 // TestCommandLooks: no look creates a topic or a channel, or takes messages that wait in a topic.
 func TestCommandLooks(t *testing.T) {
 	t.Parallel()
