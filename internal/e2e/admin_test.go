@@ -171,7 +171,11 @@ func TestRedriveFilterReal(t *testing.T) {
 	if d := s.Channel("elsewhere", "all").Depth; d != n/10 {
 		t.Errorf("%d messages were moved, want %d", d, n/10)
 	}
-	if st := s.Channel("dead", "redrive"); st.Unfinished() != n-n/10 {
+	st := s.Channel("dead", "redrive")
+	if st.Unfinished() != n-n/10 {
 		t.Errorf("dead letters left: %+v, want %d", st, n-n/10)
+	}
+	if st.Requeued > 3*(n-n/10) { // rather than again and again until the idle time is over
+		t.Errorf("%d dead letters stay, and were given back %d times", n-n/10, st.Requeued)
 	}
 }
