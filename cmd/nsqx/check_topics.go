@@ -72,17 +72,18 @@ func checkChannels(f *facts) (all []finding) {
 
 // checkTopics: topics without channels, whose messages wait for the first.
 func checkTopics(f *facts) []finding {
-	waiting := make(map[string]int64)
+	waiting, disk := make(map[string]int64), make(map[string]int64)
 	for _, n := range f.whole() {
 		for _, t := range n.stats[1].Topics {
 			if len(t.Channels) == 0 && t.Depth > 0 {
 				waiting[t.Name] += t.Depth
+				disk[t.Name] += t.BackendDepth
 			}
 		}
 	}
 	var all []finding
 	for _, topic := range sorted(waiting) {
-		all = append(all, one("topic-without-channels", warning, topic, fmt.Sprintf("%d messages wait at nsqds where no channel exists; they fill memory, then the disk.", waiting[topic]),
+		all = append(all, one("topic-without-channels", warning, topic, fmt.Sprintf("%d messages wait at nsqds where no channel exists; they fill memory, then the disk, where %d are.", waiting[topic], disk[topic]),
 			fmt.Sprintf("start its consumers, nsqx channel create %s NAME, or nsqx topic delete %s", topic, topic))...)
 	}
 	return all
@@ -157,6 +158,21 @@ func checkEphemeral(f *facts) []finding {
 	}, func(name string, all []channelFacts) finding {
 		return finding{"ephemeral-leftover", warning, []string{name}, fmt.Sprintf("No client has it at %d nsqds, and it takes messages all the same: an ephemeral channel goes with a client alone.", len(all)),
 			"nsqx channel delete " + arguments(name)}
+	})
+}
+
+// manyOnDisk is how many messages on disk are a backlog. Fewer may be there for a moment, or since
+// --mem-queue-size is small.
+const manyOnDisk = 1000
+
+// checkDisk: channels whose consumers do not keep up, so that messages go to the disk.
+func checkDisk(f *facts) []finding {
+	return perChannel(f, func(c *channelFacts) bool {
+		return c.first.ClientCount > 0 && c.last.ClientCount > 0 && c.first.BackendDepth >= manyOnDisk && c.last.BackendDepth >= c.first.BackendDepth
+	}, func(name string, all []channelFacts) finding {
+		return finding{"depth-on-disk", warning, []string{name}, fmt.Sprintf("%d messages wait at %d nsqds, %d of them on disk, and they do not get fewer: consumers are slower than producers.",
+			total(all, func(c *admin.ChannelStats) int64 { return c.Depth }), len(all), total(all, func(c *admin.ChannelStats) int64 { return c.BackendDepth })),
+			"start more consumers, or raise WithConcurrency; nsqx stats " + strings.Split(name, "/")[0] + " --watch shows the rates. Look at the space that --data-path has left"}
 	})
 }
 

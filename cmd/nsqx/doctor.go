@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,9 +13,10 @@ import (
 )
 
 type doctorCommand struct {
-	JSON bool          `name:"json" help:"Print JSON, one finding a line."`
-	Wait time.Duration `help:"Between two looks: what is wrong in one alone does not count." default:"1s"`
-	Skew time.Duration `help:"How far clocks may be apart." default:"2s"`
+	Service []string      `help:"Address of a service that has the handler of package nsqxhttp, host:port or a URL; may be repeated." env:"NSQX_SERVICE" placeholder:"URL"`
+	JSON    bool          `name:"json" help:"Print JSON, one finding a line."`
+	Wait    time.Duration `help:"Between two looks: what is wrong in one alone does not count." default:"1s"`
+	Skew    time.Duration `help:"How far clocks may be apart." default:"2s"`
 }
 
 // severity is how bad a finding is.
@@ -38,14 +40,15 @@ type finding struct {
 var checks = []func(*facts) []finding{
 	checkLookupds, checkTime, checkNamed, checkBroadcast, checkIDs, checkReach, checkHTTP, checkHealth, checkClocks, checkVersions,
 	checkLimits, checkSmallLimits, checkSecrets,
-	checkChannels, checkTopics, checkConsumers, checkPaused, checkEphemeral, checkDrift, checkTimeouts, checkRequeues,
+	checkChannels, checkTopics, checkConsumers, checkPaused, checkEphemeral, checkDisk, checkDrift, checkTimeouts, checkRequeues,
+	checkServices, checkHeld, checkConnections, checkMaxInFlight, checkOverdue, checkHolding,
 }
 
 func (c *doctorCommand) Run(ctx context.Context, t *terminal, s *servers) error {
 	if c.Wait < 0 || c.Wait > time.Minute || c.Skew < time.Second {
 		return usage("--wait is %v, want 0s to 1m; --skew is %v, want at least 1s", c.Wait, c.Skew)
 	}
-	f, err := gather(ctx, t, s, c.Wait)
+	f, err := gather(ctx, t, s, c.Service, c.Wait)
 	if err != nil {
 		return err
 	}
@@ -74,7 +77,11 @@ func (c *doctorCommand) Run(ctx context.Context, t *terminal, s *servers) error 
 			t.note("%d more findings of %s: --json prints all", n, check)
 		}
 	}
-	t.note("%d nsqlookupds and %d nsqds were asked: %d findings", len(f.lookupds), len(f.nodes), len(all))
+	services := ""
+	if n := len(f.services); n > 0 {
+		services = fmt.Sprintf(" and %d services", n)
+	}
+	t.note("%d nsqlookupds and %d nsqds%s were asked: %d findings", len(f.lookupds), len(f.nodes), services, len(all))
 	if worst != exitDone {
 		return status{errFound, worst}
 	}

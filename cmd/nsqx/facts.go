@@ -23,6 +23,7 @@ type facts struct {
 	tls      bool // the command connects with TLS
 	leftOut  int  // topics that were not looked at
 
+	services []*serviceFacts
 	channels []channelFacts // those that were there at both looks
 }
 
@@ -49,7 +50,7 @@ var options = []string{
 }
 
 // gather asks all servers, twice for what may be wrong for a moment.
-func gather(ctx context.Context, t *terminal, s *servers, wait time.Duration) (*facts, error) {
+func gather(ctx context.Context, t *terminal, s *servers, services []string, wait time.Duration) (*facts, error) {
 	cluster, err := s.cluster()
 	if err != nil {
 		return nil, err
@@ -59,6 +60,12 @@ func gather(ctx context.Context, t *terminal, s *servers, wait time.Duration) (*
 		return nil, err
 	}
 	f := &facts{tls: cfg.TLS != nil}
+	for _, addr := range services {
+		if _, err := statsz(addr); err != nil {
+			return nil, err
+		}
+		f.services = append(f.services, &serviceFacts{addr: addr})
+	}
 	asking, cancel := s.asking(ctx, t, cluster, len(s.Lookupd)+len(s.NSQD)+len(s.NSQDHTTP))
 	top, err := cluster.Topology(asking)
 	cancel()
@@ -110,7 +117,7 @@ func gather(ctx context.Context, t *terminal, s *servers, wait time.Duration) (*
 // maxEntries is how many topics, channels and clients of all nsqds are looked at.
 const maxEntries = 500_000
 
-// look reads the statistics of the nsqds that have answered so far.
+// look reads the statistics of the nsqds, and services, that have answered so far.
 func (f *facts) look(ctx context.Context, t *terminal, s *servers, cluster *admin.Cluster, n int) {
 	asking, cancel := s.asking(ctx, t, cluster, len(f.nodes))
 	defer cancel()
@@ -118,6 +125,9 @@ func (f *facts) look(ctx context.Context, t *terminal, s *servers, cluster *admi
 	for _, node := range f.nodes {
 		nodes = append(nodes, node.Node)
 	}
+	var services sync.WaitGroup
+	services.Go(func() { f.askServices(asking, cluster.Config.HTTPClient, n) })
+	defer services.Wait()
 	var mu sync.Mutex
 	room, leftOut := maxEntries, 0
 	errs := cluster.Each(asking, nodes, func(ctx context.Context, i int, nsqd *admin.NSQD) error {
