@@ -44,6 +44,9 @@ type commands struct {
 	Topic   topicCommand   `cmd:"" help:"Create, pause, unpause, empty or delete a topic."`
 	Channel channelCommand `cmd:"" help:"Create, pause, unpause, empty or delete a channel."`
 	Doctor  doctorCommand  `cmd:"" help:"Say what is wrong with the cluster, and what to do."`
+
+	Completion completionCommand `cmd:"" help:"Print a script that completes commands and flags in a shell."`
+	Complete   completeCommand   `cmd:"" name:"__complete" hidden:""`
 }
 
 const description = `Look into a cluster of NSQ and steer it.
