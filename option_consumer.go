@@ -110,8 +110,9 @@ func WithMaxAttempts(n int) ConsumerOption {
 }
 
 // WithMaxAge gives a message up if its handler fails more than d after nsqd accepted the message,
-// by nsqd's clock against the local one, or after the end of its delay. Requires [WithDeadLetter], [WithDeadLetterFunc] or
-// [WithDiscard]. Defaults to no limit.
+// by nsqd's clock against the local one, or after the end of its delay. Unlike attempts, age counts in
+// an outage, too: what fails as a probe of the breaker is given up if it is too old. Requires
+// [WithDeadLetter], [WithDeadLetterFunc] or [WithDiscard]. Defaults to no limit.
 func WithMaxAge(d time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithMaxAge")

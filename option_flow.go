@@ -169,7 +169,8 @@ func WithoutBackoff() ConsumerOption {
 //
 // What fails as a probe, or while the breaker is open, does not count towards MaxAttempts. So an
 // outage costs no message its attempts; but a consumer all of whose messages fail gives none up
-// either, except those that do not decode, unless it has WithoutBackoff.
+// either, except those that do not decode or are older than [WithMaxAge], unless it has
+// [WithoutBackoff].
 //
 // If 80 % or more fail for good, the breaker opens now and then by chance, and up to a minute may
 // pass until a probe succeeds.

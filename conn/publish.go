@@ -66,7 +66,8 @@ type Pub struct {
 	Topic string
 
 	// Bodies has one element a message. A single one is sent as PUB. Several are sent as an MPUB,
-	// which nsqd accepts or refuses as a whole. They are not used after Publish returns.
+	// which has one answer: OK for all, or an error after which nsqd may have some of them. They are
+	// not used after Publish returns.
 	Bodies [][]byte
 
 	// Delay is how long nsqd keeps the message before it delivers it (DPUB), rounded up to

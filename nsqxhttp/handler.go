@@ -12,7 +12,7 @@
 //
 //  1. A probe answers 200 and ok, or 503 and a line for each reason.
 //  2. An nsqd that is down beside others fails neither probe, nor does an open breaker, or a topic
-//     that does not exist yet. The table in docs/guide/service.md has all cases.
+//     that does not exist yet. The table in docs/guide/shutdown-and-kubernetes.md has all cases.
 //  3. The load is busy handlers over all of them, 0 to 1. It says nothing of a backlog: scale on the
 //     depth of the channel where that counts, as KEDA's nsq scaler does.
 //  4. Answers have addresses, topics and error texts, but no secrets and no bodies of messages. Serve

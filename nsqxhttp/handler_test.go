@@ -59,7 +59,7 @@ func (r *rig) publish(n int) {
 	}
 }
 
-// situations are those of the table in docs/guide/service.md.
+// situations are those of the table in docs/guide/shutdown-and-kubernetes.md.
 var situations = map[string]struct {
 	live, ready int
 	part        string // of the reason

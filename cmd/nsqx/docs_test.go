@@ -24,12 +24,16 @@ func TestDocs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		block := false
 		for line := range strings.Lines(string(text)) {
 			if strings.HasPrefix(line, "| `") {
 				tables += line
 			}
+			if strings.HasPrefix(strings.TrimSpace(line), "```") {
+				block = !block
+			}
 			line, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimSpace(line), "$ "), "nsqx ")
-			if !ok {
+			if !ok || !block { // prose may begin like a command
 				continue
 			}
 			found++

@@ -81,7 +81,7 @@ func (o *options) flags(out io.Writer) (name *string, flags *flag.FlagSet) {
 	flags.IntVar(&j.Workers, "workers", j.Workers, "all but publish: concurrent handlers")
 	flags.StringVar(&j.Layer, "layer", j.Layer, "sender: layer above TCP: plain, tls, snappy or deflate")
 	flags.IntVar(&j.Connections, "connections", j.Connections, "sender, full: number of connections")
-	flags.IntVar(&j.MaxInFlight, "inflight", j.MaxInFlight, "sender, full: maximum of messages in flight, over all connections (default: the client's)")
+	flags.IntVar(&j.MaxInFlight, "inflight", j.MaxInFlight, "sender, full, latency: maximum of messages in flight, over all connections (default: the client's)")
 	flags.IntVar(&j.Consumers, "consumers", j.Consumers, "idle: number of consumers in the process")
 	flags.IntVar(&j.NSQDs, "nsqds", j.NSQDs, "drain, latency, idle: number of nsqds")
 	flags.DurationVar(&j.RTT, "rtt", j.RTT, "drain, latency, publish: round trip added between client and nsqd")

@@ -18,7 +18,7 @@ const (
 func latencyScenario() scenario {
 	return scenario{
 		name:     "latency",
-		flags:    []string{"workers", "nsqds", "rtt", "mbit", "rate", "work"},
+		flags:    []string{"workers", "nsqds", "rtt", "mbit", "rate", "work", "inflight"},
 		messages: func(j job) int { return max(latencyLeast, latencySeconds*j.Rate) },
 		contenders: []contender{
 			{client: "bare", maxInFlight: 1, idle: true},

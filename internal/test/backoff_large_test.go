@@ -102,6 +102,25 @@ func TestOutageMaxAttempts3G3(t *testing.T) {
 	})
 }
 
+// TestMaxAgeInAnOutage: age counts in an outage, so what tries as a probe is given up if it is too old; what waits is not.
+func TestMaxAgeInAnOutage(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(3*time.Hour))
+		start := time.Now()
+		_, _ = consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error {
+			if time.Since(start) > time.Hour {
+				return nil
+			}
+			return errDown
+		}, nsqx.WithConcurrency(8), nsqx.WithMaxAge(30*time.Minute), nsqx.WithDeadLetter("dead"))
+		publish(s, 200)
+		s.Await("orders", "billing", finished(200))
+		if n := len(s.Published("dead")); n < 20 || n > 40 {
+			t.Errorf("%d dead letters, want one a probe of half an hour", n)
+		}
+	})
+}
+
 // TestCannotReadG4: a release that cannot read its topic dead-letters a handful, not the topic.
 func TestCannotReadG4(t *testing.T) {
 	for _, concurrency := range []int{1, 8, 64} {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
-	"maps"
 	"math"
 	"os"
 	"slices"
@@ -25,35 +24,6 @@ const (
 	barsWidth = 6 * vg.Centimeter
 )
 
-// Each client has the same colour on all charts. The palette, Okabe's and Ito's, suits colour-blind
-// readers.
-var (
-	known = map[string]color.Color{
-		"bare":   color.RGBA{R: 0x80, G: 0x80, B: 0x80, A: 0xff},
-		"go-nsq": color.RGBA{R: 0xd5, G: 0x5e, B: 0x00, A: 0xff},
-		"nsqx":   color.RGBA{R: 0x00, G: 0x72, B: 0xb2, A: 0xff},
-	}
-	others = []color.Color{
-		color.RGBA{R: 0x00, G: 0x9e, B: 0x73, A: 0xff},
-		color.RGBA{R: 0xcc, G: 0x79, B: 0xa7, A: 0xff},
-		color.RGBA{R: 0xe6, G: 0x9f, B: 0x00, A: 0xff},
-		color.RGBA{R: 0x56, G: 0xb4, B: 0xe9, A: 0xff},
-	}
-)
-
-// colours returns the colours of one section's clients.
-func colours(clients []string) map[string]color.Color {
-	all := maps.Clone(known)
-	next := 0
-	for _, client := range clients {
-		if _, ok := all[client]; !ok {
-			all[client] = others[next%len(others)]
-			next++
-		}
-	}
-	return all
-}
-
 // draw writes one chart as SVG.
 func draw(file string, s figures.Section, c figures.Chart) error {
 	column := slices.IndexFunc(s.Metrics, func(m figures.Metric) bool { return m.Unit == c.Unit })
@@ -61,10 +31,8 @@ func draw(file string, s figures.Section, c figures.Chart) error {
 		return fmt.Errorf("page: %s has no figures in %s", s.Name, c.Unit)
 	}
 	p := plot.New()
-	p.Title.Text = c.Title
-	p.Title.Padding = margin
+	p.X.Label.TextStyle.Font.Variant, p.X.Tick.Label.Font.Variant, p.Y.Tick.Label.Font.Variant = "Sans", "Sans", "Sans"
 	p.X.Label.Text = s.Axis
-	p.Legend.Top = true
 	grid := plotter.NewGrid()
 	grid.Vertical.Color = nil
 	p.Add(grid)
@@ -83,33 +51,41 @@ func draw(file string, s figures.Section, c figures.Chart) error {
 	if c.Log {
 		logarithmic(p)
 	} else {
+		p.Y.Tick.Marker = shortTicks{plot.DefaultTicks{}}
 		p.Y.Min = math.Min(0, p.Y.Min)
-		p.Y.Max += (p.Y.Max - p.Y.Min) / 4 // for the legend
+		p.Y.Max += (p.Y.Max - p.Y.Min) / 20
 	}
-	return save(p, file)
+	return save(p, file, s, c.Title)
 }
 
-// save adds a margin and a white background, because a page may be dark.
-func save(p *plot.Plot, file string) error {
+// save adds a margin, a background and a style sheet, since a page may be dark.
+func save(p *plot.Plot, file string, s figures.Section, title string) error {
 	canvas := vgsvg.New(width, height)
 	all := vgdraw.New(canvas)
 	all.SetColor(color.White)
 	all.Fill(all.Rectangle.Path())
-	p.Draw(vgdraw.Crop(all, margin, -margin, margin, -margin))
+	p.Draw(drawHead(vgdraw.Crop(all, margin, -margin, margin, -margin), title, s))
 	var svg bytes.Buffer
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	return os.WriteFile(file, svg.Bytes(), 0o644)
+	return os.WriteFile(file, styled(svg.Bytes()), 0o644)
 }
 
-// logarithmic leaves a decade for the legend.
+// logarithmic scales the axis to whole decades.
 func logarithmic(p *plot.Plot) {
 	if p.Y.Min <= 0 {
 		return // has no logarithm
 	}
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(p.Y.Min))), math.Pow(10, math.Ceil(math.Log10(p.Y.Max))+1)
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, shortTicks{plot.LogTicks{Prec: -1}}
+	p.Y.Min, p.Y.Max = math.Pow(10, math.Floor(math.Log10(p.Y.Min))), math.Pow(10, math.Ceil(math.Log10(p.Y.Max)))
+}
+
+func mapped(all []string, to func(string) string) (out []string) {
+	for _, s := range all {
+		out = append(out, to(s))
+	}
+	return out
 }
 
 // medians returns a client's medians, by point.
@@ -136,9 +112,8 @@ func addLines(p *plot.Plot, s figures.Section, column int) error {
 		line.Color, dots.Color = colours[client], colours[client]
 		line.Width = vg.Points(1.5)
 		p.Add(line, dots)
-		p.Legend.Add(client, line, dots)
 	}
-	p.NominalX(s.Points...)
+	p.NominalX(mapped(s.Points, shortPoint)...)
 	return nil
 }
 
@@ -154,9 +129,8 @@ func addBars(p *plot.Plot, s figures.Section, column int) error {
 		bars.Color, bars.LineStyle.Width = colours[client], 0
 		bars.Offset = each * (vg.Length(nth) - vg.Length(len(s.Clients)-1)/2)
 		p.Add(bars)
-		p.Legend.Add(client, bars)
 	}
-	p.NominalX(s.Points...)
+	p.NominalX(mapped(s.Points, shortPoint)...)
 	p.X.Min, p.X.Max = -0.5, float64(len(s.Points))-0.5
 	return nil
 }
@@ -172,7 +146,7 @@ func addClients(p *plot.Plot, s figures.Section, column int) error {
 		bar.Color, bar.LineStyle.Width, bar.XMin = colours[client], 0, float64(nth)
 		p.Add(bar)
 	}
-	p.NominalX(s.Clients...)
+	p.NominalX(mapped(s.Clients, name)...)
 	p.X.Min, p.X.Max = -0.5, float64(len(s.Clients))-0.5
 	return nil
 }

@@ -7,9 +7,12 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,8 +62,8 @@ func TestRun(t *testing.T) {
 	for _, want := range []string{
 		"Made by `go run it` on 22 November 2026, in 5m0s.", "medians of 3 rounds", "a machine", "go1, m v2",
 		"| speed | ≤ 1 | 0.5 | met |", "| size | ≤ 1 | 2 | **missed** |",
-		"## Title of bars\n\nWhat it shows.\n", "| workers | client | ns | allocs |\n|---|---|---:|---:|\n| 1 | bare | 2 (1–3) | 0.00 |",
-		"| client | ns | allocs |\n|---|---:|---:|\n| bare | 2 (1–3) | 0.00 |",
+		"## Title of bars\n\nWhat it shows.\n", "| workers | client | ns | allocs |\n|---|---|---:|---:|\n| 1 | bare loop | 2 (1–3) | 0.00 |",
+		"| client | ns | allocs |\n|---|---:|---:|\n| bare loop | 2 (1–3) | 0.00 |",
 	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("no %q in\n%s", want, page)
@@ -71,6 +74,15 @@ func TestRun(t *testing.T) {
 			t.Errorf("%s is not shown", name)
 		}
 		wellFormed(t, filepath.Join(dir, name))
+	}
+	svg, err := os.ReadFile(filepath.Join(dir, "bars.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{">bare loop<", ">nsqx, body in place<", "prefers-color-scheme: dark", `[style*="fill:#0072B2"]`, "fill:#0072B2"} {
+		if !bytes.Contains(svg, []byte(want)) {
+			t.Errorf("bars.svg has no %s", want)
+		}
 	}
 }
 
@@ -107,6 +119,34 @@ func TestRunFaults(t *testing.T) {
 	}
 	if err := run(bytes.NewReader(all), t.TempDir()); err == nil || !strings.Contains(err.Error(), "bars has no figures in none") {
 		t.Errorf("a chart of nothing: %v", err)
+	}
+}
+
+// TestShort: axes have thousands as k.
+func TestShort(t *testing.T) {
+	for n, want := range map[float64]string{0: "0", 0.01: "0.01", 800: "800", 3000: "3k", -1000: "-1k", 250_000: "250k", 2.5e6: "2.5M"} {
+		if got := short(n); got != want {
+			t.Errorf("%v is %q, want %q", n, got, want)
+		}
+	}
+	for label, want := range map[string]string{"8": "8", "1024": "1024", "16000": "16k", "16 kB": "16 kB", "": ""} {
+		if got := shortPoint(label); got != want {
+			t.Errorf("%q is %q, want %q", label, got, want)
+		}
+	}
+}
+
+// TestDark: the colours of a light page that have a dark form are those that charts use.
+func TestDark(t *testing.T) {
+	used := map[string]bool{"#FFFFFF": true, "#000000": true}
+	for _, c := range append(slices.Collect(maps.Values(known)), others...) {
+		r, g, b, _ := c.RGBA()
+		used[fmt.Sprintf("#%02X%02X%02X", r>>8, g>>8, b>>8)] = true
+	}
+	for light := range dark {
+		if !used[light] {
+			t.Errorf("no chart uses %s", light)
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ func markdown(r figures.Report) []byte {
 	fmt.Fprintf(&b, "# Benchmarks\n\nMade by `%s` on %s, in %v. Figures are medians of %d rounds, with minimum and maximum; in each "+
 		"round all clients take turns, each in its own process.\n\n", r.Command, r.Date.UTC().Format("2 January 2006"), r.Took, r.Rounds)
 	fmt.Fprintf(&b, "- Machine: %s\n- Versions: %s\n\n", r.Machine, strings.Join(r.Versions, ", "))
-	b.WriteString("*bare* is a minimal client: one goroutine, a reused buffer, and one write for the answers to each read. " +
+	b.WriteString("The *bare loop* is a minimal client: one goroutine, a reused buffer, and one write for the answers to each read. " +
 		"Ratios hold on other machines, absolute figures do not.\n")
 	writeTargets(&b, r.Targets)
 	for _, s := range r.Sections {
@@ -55,7 +55,7 @@ func writeSection(b *bytes.Buffer, s figures.Section) {
 		if s.Axis != "" {
 			fmt.Fprintf(b, "| %s ", row.Point)
 		}
-		fmt.Fprintf(b, "| %s |", row.Client)
+		fmt.Fprintf(b, "| %s |", name(row.Client))
 		for i, f := range row.Figures {
 			fmt.Fprintf(b, " %s |", f.Show(s.Metrics[i].Format))
 		}
