@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -55,11 +57,22 @@ func (l *letter) view() map[string]any {
 		v["body"] = strings.ToValidUTF8(string(l.body), "\ufffd")
 		v["body_base64"] = base64.StdEncoding.EncodeToString(l.body)
 	}
-	var parsed any
-	if json.Unmarshal(l.body, &parsed) == nil {
+	if parsed, ok := l.json(); ok {
 		v["json"] = parsed
 	}
 	return v
+}
+
+// json returns the body if that is JSON. Numbers stay as they are: as a float64 a large id would be
+// another.
+func (l *letter) json() (v any, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(l.body))
+	d.UseNumber()
+	if d.Decode(&v) != nil {
+		return nil, false
+	}
+	_, err := d.Token()
+	return v, err == io.EOF
 }
 
 // decode returns the body for a terminal, as text, json or hex.
@@ -68,11 +81,9 @@ func (l *letter) decode(how string) string {
 	case "hex":
 		return hex.EncodeToString(l.body)
 	case "json":
-		var v any
-		if json.Unmarshal(l.body, &v) == nil {
-			if line, err := safeJSON(v); err == nil {
-				return line
-			}
+		var line bytes.Buffer
+		if json.Compact(&line, l.body) == nil {
+			return escapeJSON(line.String())
 		}
 	}
 	return safe(string(l.body))

@@ -40,6 +40,33 @@ func TestFilter(t *testing.T) {
 	want(t, "a body that was not read", got, false)
 }
 
+// TestLargeNumbers: numbers beyond those of a float64 are shown, and compared, as they are.
+func TestLargeNumbers(t *testing.T) {
+	const id = "12345678901234567"
+	l := &letter{body: []byte(`{"id": ` + id + `, "price": 10.50}`)}
+	want(t, "decoded", l.decode("json"), `{"id":`+id+`,"price":10.50}`)
+	want(t, "hostile", (&letter{body: []byte("{\"b\": \"\u009b31m\", \n\"a\":1}")}).decode("json"), `{"b":"\u009b31m","a":1}`)
+	line, err := safeJSON(l.view())
+	if err != nil || !strings.Contains(line, `"json":{"id":`+id+`,`) {
+		t.Errorf("view: %s, %v", line, err)
+	}
+	for program, match := range map[string]bool{`.json.id == ` + id: true, `.json.id == 12345678901234568`: false, `.json.price > 10.4`: true, `.json.price * 2 == 21`: true} {
+		f, err := newFilter(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := f.match(t.Context(), l)
+		if got != match || err != nil {
+			t.Errorf("%s: %v, %v", program, got, err)
+		}
+	}
+	for _, body := range []string{`{} x`, `{}{}`, ``, ` `, `{`} {
+		if v, ok := (&letter{body: []byte(body)}).json(); ok {
+			t.Errorf("%q is %v", body, v)
+		}
+	}
+}
+
 // TestFilterFaults says where a filter is wrong.
 func TestFilterFaults(t *testing.T) {
 	for program, text := range map[string]string{
