@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -111,7 +112,12 @@ func run(ctx context.Context, args []string, t *terminal) (code int) {
 		return exitUsage
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
+	newline := sync.OnceFunc(t.newline)
+	defer context.AfterFunc(ctx, newline)()
 	err = command.Run(t, &c.Servers)
+	if ctx.Err() != nil {
+		newline()
+	}
 	if err == nil {
 		return exitDone
 	}

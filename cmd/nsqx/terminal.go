@@ -157,6 +157,15 @@ func (t *terminal) clear() {
 	}
 }
 
+// newline ends the line on which a terminal shows ^C.
+func (t *terminal) newline() {
+	if t.live {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		fmt.Fprintln(t.err)
+	}
+}
+
 // paint colours text on a terminal.
 func (t *terminal) paint(c text.Color, s string) string {
 	if t.width == 0 || os.Getenv("NO_COLOR") != "" {

@@ -43,6 +43,11 @@ func TestSessions(t *testing.T) {
 	answers := func(question, answer string) func() {
 		return func() { tm.shows(question); tm.typeIn(answer) }
 	}
+	tailing := func() {
+		eventually(t, func() bool {
+			return strings.Contains(fmt.Sprint(p.nsqds[1].NSQD().GetStats(topic, "", false)), "nsqx-tail-")
+		}, "the channel of tail")
+	}
 	for _, tt := range []struct {
 		name      string
 		commands  []string
@@ -55,11 +60,10 @@ func TestSessions(t *testing.T) {
 		{"dead-show", []string{"nsqx dead show orders.dead FIRST"}, nil, "one dead letter with its headers"},
 		{"pub", []string{`echo '{"order":105}' | nsqx pub orders -H source=shop`}, nil, ""},
 		{"tail", []string{"nsqx tail orders -n 1"}, func() {
-			eventually(t, func() bool {
-				return strings.Contains(fmt.Sprint(p.nsqds[1].NSQD().GetStats(topic, "", false)), "nsqx-tail-")
-			}, "the channel of tail")
+			tailing()
 			p.nsqds[1].Publish(topic, []byte(`{"order":106}`))
 		}, ""},
+		{"interrupt", []string{"nsqx tail orders"}, func() { tailing(); tm.tmux("send-keys", "C-c") }, ""},
 		{"topic", []string{"nsqx topic create returns", "nsqx channel create returns refunds", "nsqx channel pause returns refunds"},
 			answers("Type yes to go on", "yes"), ""},
 		{"doctor", []string{"nsqx doctor"}, func() {}, "what is wrong, and what cures it"},
