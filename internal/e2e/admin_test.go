@@ -138,6 +138,24 @@ func TestAdminCluster(t *testing.T) {
 	}
 }
 
+// TestAdminManyTopics: a large answer of a real nsqd, with short names, is not taken for garbage.
+func TestAdminManyTopics(t *testing.T) {
+	t.Parallel()
+	s := testnsqd.Start(t, func(o *nsqd.Options) { o.E2EProcessingLatencyPercentiles = []float64{1, 0.9, 0.5} })
+	for i := range 200 {
+		s.EnsureChannel(fmt.Sprint(i), "a")
+		s.EnsureChannel(fmt.Sprint(i), "b")
+	}
+	n, err := admin.NewNSQD(s.HTTPAddr(), admin.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := n.Stats(t.Context(), admin.StatsFilter{Clients: true})
+	if err != nil || len(got.Topics) != 200 {
+		t.Errorf("%d topics, %v", len(got.Topics), err)
+	}
+}
+
 func byAddr(servers []*testnsqd.Server) []*testnsqd.Server {
 	return slices.SortedFunc(slices.Values(servers), func(a, b *testnsqd.Server) int { return slices.Compare([]byte(a.Addr()), []byte(b.Addr())) })
 }

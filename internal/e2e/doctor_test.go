@@ -144,6 +144,7 @@ func TestDoctor(t *testing.T) {
 		"nobody listens":     {options: options{0: {func(o *nsqd.Options) { o.BroadcastTCPPort = nobody }}}, checks: "nsqd-unreachable", text: "--broadcast-tcp-port"},
 		"no HTTP":            {options: options{0: {func(o *nsqd.Options) { o.BroadcastHTTPPort = nobody }}}, checks: "http-unreachable", text: "--nsqd-http"},
 		"TLS is required":    {options: each(ca.RequireTLS), checks: "tls-required", text: "--tls"},
+		"no TLS":             {fault: func(p *patient) { p.flags = append(p.flags, "--tls") }, checks: "no-tls", text: "--tls-cert"},
 		"AUTH without TLS":   {options: each(auth.Require), checks: "auth-required auth-without-tls", text: "--auth-secret-file"},
 		"max-req-timeout":    {options: options{1: {func(o *nsqd.Options) { o.MaxReqTimeout = 2 * time.Hour }}}, checks: "settings-differ", text: "--max-req-timeout is 1h0m0s"},
 		"max-msg-size":       {options: options{1: {func(o *nsqd.Options) { o.MaxMsgSize = 2 << 20 }}}, checks: "settings-differ", text: "--max-msg-size is 1048576"},
