@@ -43,15 +43,16 @@ type sharedConfig struct {
 	hooks         []observe.Hooks
 	override      *override.Nodes // nil outside of tests
 
-	given  map[string]bool // names of options
-	off    map[string]bool // names of options, and fields of conn.Config, that have no default
-	faults []error
+	given     map[string]bool // names of options
+	byDefault map[string]bool // those that only defaults have given
+	off       map[string]bool // names of options, and fields of conn.Config, that have no default
+	faults    []error
 }
 
 func newSharedConfig() sharedConfig {
 	return sharedConfig{
 		discover: discover.Config{Interval: time.Minute, Max: 256},
-		logger:   slog.Default(), given: make(map[string]bool), off: make(map[string]bool),
+		logger:   slog.Default(), given: make(map[string]bool), byDefault: make(map[string]bool), off: make(map[string]bool),
 	}
 }
 
@@ -130,8 +131,9 @@ func (c *consumerConfig) forbid(constructor string, options ...string) {
 // validateBatch sets what differs for a consumer of batches, and checks it.
 func (c *consumerConfig) validateBatch() {
 	b := &c.batch
+	yields := c.byDefault["WithBatch"]
 	if !c.given["WithBatch"] {
-		b.Size, b.Wait = defaultBatchSize, defaultBatchWait
+		b.Size, b.Wait, yields = defaultBatchSize, defaultBatchWait, true
 	}
 	if !c.given["WithConcurrency"] {
 		c.consume.Concurrency = 1
@@ -139,7 +141,11 @@ func (c *consumerConfig) validateBatch() {
 	if timeout := c.consume.Sub.MessageTimeout; timeout > 0 && b.Wait >= timeout {
 		c.fault("WithBatch", fmt.Sprintf("waits for %v, want less than the %v of WithMessageTimeout", b.Wait, timeout))
 	}
-	if most := c.consume.MaxInFlight; most > 0 && b.Size > most {
+	switch most := c.consume.MaxInFlight; {
+	case most <= 0 || b.Size <= most:
+	case yields:
+		b.Size = most
+	default:
 		c.fault("WithBatch", fmt.Sprintf("has size %d, want at most the %d of WithMaxInFlight", b.Size, most))
 	}
 	c.consume.Batch = b

@@ -1,6 +1,7 @@
 package nsqx
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -86,3 +87,26 @@ func (e *RedriveChannelError) Error() string {
 	return fmt.Sprintf("nsqx: channel %s of topic %s is new and gets no earlier messages; choose a channel that has them by WithRedriveChannel: %s",
 		e.Channel, e.Topic, strings.Join(others, ", "))
 }
+
+// RedriveIncompleteError is the error of a [Redrive] that may not have got all dead letters, beside its
+// report: an nsqd could not be reached, an nsqlookupd did not name its nsqds, an nsqd has messages
+// in the channel of which none came, or nothing came at all and no server could tell whether that is right.
+type RedriveIncompleteError struct {
+	Topic, Channel string
+	Reasons        []error // one an nsqd or nsqlookupd
+}
+
+func newRedriveIncompleteError(s Stats, reasons []error) error {
+	if len(reasons) == 0 {
+		return nil
+	}
+	return &RedriveIncompleteError{s.Topic, s.Channel, reasons}
+}
+
+// Error has the reasons.
+func (e *RedriveIncompleteError) Error() string {
+	return fmt.Sprintf("nsqx: there may be more dead letters in channel %s of topic %s: %v", e.Channel, e.Topic, errors.Join(e.Reasons...))
+}
+
+// Unwrap returns the reasons.
+func (e *RedriveIncompleteError) Unwrap() []error { return e.Reasons }

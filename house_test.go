@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"conn"},
 	{"observe", "internal/override"},
 	{"internal/lifecycle", "internal/notify", "internal/pool", "internal/redrive"},
-	{"internal/redial", "internal/discover", "internal/control"},
+	{"internal/redial", "internal/discover", "internal/control", "internal/gate"},
 	{"internal/publish"},
 	{"internal/consume"},
 	{"."},

@@ -108,7 +108,7 @@ import (
 const Version = version.Version
 
 // Service is what [Run] runs: a [Consumer], a [Producer], a [Publisher], a [ServiceFunc], or anything
-// else with this method.
+// else with this method. If it has a method String, errors and the log name it by that.
 type Service interface {
 	// Run works until ctx is cancelled, shuts down, and returns nil. Otherwise it returns the
 	// reason of its failure.
@@ -207,6 +207,10 @@ func nameOf(s Service) string {
 		return s.name()
 	case ServiceFunc:
 		return runtime.FuncForPC(reflect.ValueOf(s).Pointer()).Name()
+	case fmt.Stringer:
+		if name, err := guard.IsolateValue(func() (string, error) { return s.String(), nil }); err == nil && name != "" {
+			return name
+		}
 	}
 	return fmt.Sprintf("%T", s)
 }

@@ -46,6 +46,7 @@ func WithConsumerOptions(opts ...ConsumerOption) ConsumerOption { return consume
 //     do [WithDeadLetter], [WithDeadLetterFunc] and [WithDiscard], and [WithBackoff] and
 //     [WithoutBackoff].
 //   - Of [WithConn] each field is replaced that is not zero.
+//   - The size of [WithBatch] is lowered to [WithMaxInFlight].
 //
 // Giving an option twice among the defaults is as much an error as giving it twice elsewhere.
 // [WithProducerDefaults] is for producers.
@@ -150,6 +151,7 @@ func applyDefaults[O any](c *sharedConfig, defaults []O, probe func(O) *sharedCo
 			c.conn = fillConn(conn.Config{}, c.conn, c.off)
 		} else if !slices.ContainsFunc(slices.Collect(maps.Keys(p.given)), replaced) {
 			apply(o)
+			maps.Copy(c.byDefault, p.given)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func WithConcurrency(n int) ConsumerOption {
 // WithBatch sets when a batch of [NewBatchConsumer] is complete: with size messages, 1 to 1048576, or
 // when its first message has waited for wait, more than 0 and less than the message timeout. Batches
 // are smaller if nsqd's max-rdy-count or [WithMaxInFlightBytes] allows fewer messages in flight; that
-// is logged once. Defaults to 100 and 100 ms.
+// is logged once. Defaults to 100, or [WithMaxInFlight] if that is less, and 100 ms.
 func WithBatch(size int, wait time.Duration) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithBatch")
@@ -155,7 +155,7 @@ func WithoutBackoff() ConsumerOption {
 //
 // A failure is a message whose handler returned an error or panicked, that did not decode, or that
 // failed too late to be answered, whether it is requeued or given up. retry.Permanent, retry.Drop,
-// retry.After(d, nil) and retry.AfterQuietly are none, nor is a failure with the connection. A message counts once
+// retry.After(d, nil), retry.Quietly and retry.AfterQuietly are none, nor is a failure with the connection. A message counts once
 // while it is among the last 32 that failed.
 //
 // The breaker opens if the part Failures of the results within Period have failed and there are at

@@ -101,7 +101,8 @@ func WithRedriveLimit(n int) RedriveOption {
 	})
 }
 
-// WithRedriveIdle sets how long no message must arrive for [Redrive] to end: 100 ms to 1 h.
+// WithRedriveIdle sets how long no message must arrive for [Redrive] to end: 100 ms to 1 h. A filter
+// that takes longer ends it too early, with an error.
 // Defaults to 5 s.
 func WithRedriveIdle(d time.Duration) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {

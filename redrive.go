@@ -41,15 +41,17 @@ type RedriveReport struct {
 // not, the dead letter stays; if that cannot be known, it stays, too, and Redrive returns an error. A
 // message for another topic, or with [WithRedriveAllChannels], is for all channels.
 //
-// The idle time starts when every known nsqd was tried and one reached: Redrive does not wait for one
-// that is down, whose dead letters stay. If ctx ends, Redrive waits up to 20 s for publishes under
-// way, and returns ctx.Err() with the report. If its channel is new, and others have messages, it
-// does nothing and returns a [*RedriveChannelError].
+// The idle time starts when every known nsqd was tried and one reached, and again when a further one
+// is. Redrive does not wait for one that is down, whose dead letters stay: it returns a
+// [*RedriveIncompleteError], as it does if an nsqd says that its channel has messages of which none
+// came, or if nothing came and no nsqd could be asked. If ctx ends, Redrive waits up to 20 s for
+// publishes under way, and returns ctx.Err() with the report. If its channel is new, and others have
+// messages, it does nothing and returns a [*RedriveChannelError].
 //
 // A message is published with its own headers and trace, and with those that name the first topic
 // that gave it up: see envelope.OriginTopic. Only its end is gone: one that had expired is handled.
-// The dead letter is finished when that is confirmed, so a
-// message may be published twice, but is never lost.
+// The dead letter is finished when that is confirmed, so a message may be published twice, but is
+// never lost.
 //
 // A dead letter that the filter leaves out ([WithRedriveFilter]) stays.
 //
@@ -77,7 +79,7 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	r := &redriveRun{
 		cfg: cfg, to: to, began: time.Now(), every: time.Duration(float64(time.Second) / cfg.rate), maxSize: in.conn.Limits().MaxMessageSize,
 		channels: cfg.channels(&in.sharedConfig), logger: guard.Logger(in.logger).With("topic", from, "channel", cfg.channel),
-		over: make(chan struct{}), publishers: make(map[string]func() (*Publisher, error)),
+		over: make(chan struct{}), idle: redrive.NewIdle(cfg.idle), publishers: make(map[string]func() (*Publisher, error)),
 	}
 	unseen, err := r.unseen(ctx, from)
 	if err != nil {
@@ -96,7 +98,7 @@ func Redrive(ctx context.Context, from, to string, opts ...RedriveOption) (Redri
 	}
 	var watcher sync.WaitGroup
 	watcher.Go(func() {
-		r.watch(c.Ready())
+		r.watch(running, c)
 		r.stop()
 	})
 	err = c.Run(running)
@@ -124,46 +126,53 @@ type redriveRun struct {
 
 	maxSize  int // of a message
 	channels *redrive.Channels
+	idle     *redrive.Idle
 	logger   *slog.Logger
 
 	mu         sync.Mutex
 	publishers map[string]func() (*Publisher, error) // by the nsqd to which alone it publishes; "" for all; nil after close
 	failure    error                                 // the first that says why dead letters stay
 	report     RedriveReport
-	last       time.Time    // when a message last arrived or was published
+	idled      bool         // the idle time has ended
 	next       time.Time    // when the next message may be published
-	asking     int          // messages whose channel is looked for
 	taken      int          // messages redriven or being redriven
 	left       redrive.Left // messages that stay
 }
 
 // watch returns when no message has arrived for the idle time, or the redrive is stopped.
-func (r *redriveRun) watch(ready <-chan struct{}) {
+func (r *redriveRun) watch(ctx context.Context, c *consume.Consumer) {
 	select {
-	case <-ready:
+	case <-c.Ready():
 	case <-r.over:
 		return
 	}
-	r.mu.Lock()
-	r.last = time.Now()
-	r.mu.Unlock()
-	for quiet := r.cfg.idle; quiet > 0; quiet = r.quiet() {
+	r.idle.Restart()
+	for {
+		rest := r.rest(c)
+		if rest <= 0 {
+			stats := c.Stats()
+			incomplete := newRedriveIncompleteError(stats, r.channels.Missing(ctx, stats))
+			if rest = r.rest(c); rest <= 0 { // no message has arrived meanwhile
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.idled, r.failure = true, errors.Join(r.failure, incomplete)
+				return
+			}
+		}
 		select {
-		case <-time.After(quiet):
+		case <-time.After(rest):
 		case <-r.over:
 			return
 		}
 	}
 }
 
-// quiet returns how much of the idle time is left. It is above 0 while a message is being redriven.
-func (r *redriveRun) quiet() time.Duration {
+// rest returns how much of the idle time is left. It is above 0 while a message is being redriven.
+func (r *redriveRun) rest(c *consume.Consumer) time.Duration {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.asking > 0 || r.taken > r.report.Redriven {
-		return r.cfg.idle
-	}
-	return r.cfg.idle - time.Since(r.last)
+	publishing := r.taken > r.report.Redriven
+	r.mu.Unlock()
+	return r.idle.Rest(c.Stats().Connections, publishing)
 }
 
 // handle redrives one message.
@@ -177,6 +186,7 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 	} else if !wanted {
 		return r.leave(m, &r.report.Filtered, nil)
 	}
+	defer r.begin(m)()
 	l := redrive.Open(m)
 	topic, channel, nsqd := cmp.Or(r.to, l.Topic), "", ""
 	if wire.CheckTopic(topic) != nil || topic == m.Topic() { // headers are input
@@ -187,7 +197,7 @@ func (r *redriveRun) handle(ctx context.Context, m *handler.Message) error {
 			return r.leave(m, &r.report.NoChannel, nil)
 		}
 		var err error
-		switch nsqd, err = r.where(ctx, m.NSQD(), topic, l.Channel); {
+		switch nsqd, err = r.channels.Where(ctx, m.NSQD(), topic, l.Channel); {
 		case nsqd == "" && err == nil:
 			return r.leave(m, &r.report.NoChannel, nil)
 		case nsqd == "":
@@ -229,17 +239,15 @@ func (r *redriveRun) fail(err error) {
 	r.failure = cmp.Or(r.failure, err)
 }
 
-// where is Channels.Where. The idle time does not end meanwhile.
-func (r *redriveRun) where(ctx context.Context, prefer, topic, channel string) (nsqd string, err error) {
+// begin keeps the idle time from ending until end is called, unless the message has stayed before:
+// such messages come again and again.
+func (r *redriveRun) begin(m *handler.Message) (end func()) {
 	r.mu.Lock()
-	r.asking++
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		r.asking--
-		r.mu.Unlock()
-	}()
-	return r.channels.Where(ctx, prefer, topic, channel)
+	defer r.mu.Unlock()
+	if r.left.Has(m) {
+		return func() {}
+	}
+	return r.idle.Begin()
 }
 
 // unseen looks for messages in other channels of the topic, if the channel of the redrive is new. It
@@ -258,6 +266,7 @@ func (r *redriveRun) unseen(ctx context.Context, from string) (unseen, err error
 		return e, nil
 	case failure != nil && ctx.Err() == nil:
 		r.logger.WarnContext(ctx, "nsqx: redrive cannot tell whether other channels of the topic have messages", "error", failure)
+		return &RedriveIncompleteError{from, r.cfg.channel, []error{failure}}, nil
 	}
 	return nil, nil
 }
@@ -323,7 +332,7 @@ func (r *redriveRun) leave(m *handler.Message, counter *int, err error) error {
 	if first {
 		*counter++
 		if counter != &r.report.Newer { // newer ones may never end
-			r.last = time.Now()
+			r.idle.Restart()
 		}
 	}
 	return retry.After(min(2*r.cfg.idle, time.Hour), err)
@@ -374,15 +383,16 @@ func (r *redriveRun) take() (wait time.Duration, ok bool) {
 func (r *redriveRun) release() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.taken--
-	r.last = time.Now()
+	if r.taken--; r.idled {
+		r.failure = cmp.Or(r.failure, redrive.ErrLate)
+	}
 }
 
 // done counts a publish, and reports whether it was the last.
 func (r *redriveRun) done(err error) (last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last = time.Now()
+	r.idle.Restart()
 	if err != nil {
 		r.report.Failed++
 		r.taken--

@@ -159,6 +159,7 @@ func (c *Conn) end(reason error, written <-chan struct{}) error {
 	<-c.done // Abort may have been called by another goroutine
 	<-written
 	c.schedule.end()
+	c.out.endChecks()
 	c.mu.Lock()
 	if c.forced != nil {
 		c.forced.Stop()

@@ -31,7 +31,7 @@ func (c *Conn) Overdue() bool { return c.out.pubs.debt.overdue.Load() }
 func (c *Conn) Untested() bool { return c.out.pubs.debt.untested.Load() }
 
 // OnOverdue lets f be called each time an answer becomes overdue, from a goroutine of its own, without
-// a lock.
+// a lock. Serve waits for f to return.
 func (c *Conn) OnOverdue(f func()) {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
@@ -90,7 +90,7 @@ func (q *pubs) recover(now, timeout time.Duration) {
 	}
 	late := q.waited(now) >= q.patience(timeout)
 	if q.debt.overdue.Store(late); !late && q.timer != nil {
-		q.timer.Reset(leastPatience) // it waited for the end of PublishTimeout
+		q.reset(leastPatience) // it waited for the end of PublishTimeout
 	}
 }
 
@@ -132,13 +132,34 @@ func (c *Conn) watchPublishes(now time.Duration) {
 	}
 	if q.timer == nil {
 		q.timer = time.AfterFunc(wait, c.checkPublishes)
+		q.checks.Add(1)
 	} else {
-		q.timer.Reset(wait)
+		q.reset(wait)
 	}
+}
+
+// reset sets the timer anew. It requires outbox.mu.
+func (q *pubs) reset(wait time.Duration) {
+	if !q.timer.Reset(wait) {
+		q.checks.Add(1)
+	}
+}
+
+// endChecks stops the timer, and waits for checkPublishes. It is called when nothing is read or written
+// any more, so nothing sets the timer again.
+func (o *outbox) endChecks() {
+	q := &o.pubs
+	o.mu.Lock()
+	if q.timer != nil && q.timer.Stop() {
+		q.checks.Done()
+	}
+	o.mu.Unlock()
+	q.checks.Wait()
 }
 
 // checkPublishes looks how old the oldest answer is that nsqd owes.
 func (c *Conn) checkPublishes() {
+	defer c.out.pubs.checks.Done()
 	o, now := &c.out, c.terms.Now()
 	o.mu.Lock()
 	q := &o.pubs

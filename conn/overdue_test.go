@@ -171,6 +171,32 @@ func TestRecall(t *testing.T) {
 	})
 }
 
+// TestServeWaitsForOverdue: Serve does not return while OnOverdue's function runs, and it is not called
+// later.
+func TestServeWaitsForOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, abort := range []time.Duration{500 * time.Millisecond, 2 * time.Second} {
+			s := publishing(t, conn.Config{HeartbeatInterval: time.Minute})
+			told := time.Duration(0)
+			s.OnOverdue(func() {
+				time.Sleep(5 * time.Second)
+				told = time.Since(s.start)
+			})
+			s.publish(t.Context(), "a")
+			time.Sleep(abort)
+			s.Abort(nil)
+			_ = s.wait()
+			ended, want := time.Since(s.start), time.Duration(0)
+			if abort > time.Second {
+				want = 6 * time.Second
+			}
+			if told != want || ended != max(want, abort) {
+				t.Errorf("aborted at %v: told at %v, ended at %v", abort, told, ended)
+			}
+		}
+	})
+}
+
 // TestRecallOfWaiting: a publish that waits for room fails as ErrNotSent, too, and is not queued in the
 // room that Recall makes.
 func TestRecallOfWaiting(t *testing.T) {

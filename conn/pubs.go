@@ -31,7 +31,8 @@ type pubs struct {
 
 	timer    *time.Timer // of the oldest sent command; nil until needed
 	armed    bool
-	progress time.Duration // when the write under way has begun, or nsqd has read of it
+	checks   sync.WaitGroup // calls of checkPublishes that are due or under way
+	progress time.Duration  // when the write under way has begun, or nsqd has read of it
 	debt     debt
 	usual    time.Duration // how long answers take: the longest of late, forgotten slowly
 
@@ -280,9 +281,6 @@ func (o *outbox) takePublishes() (sent, queued []*command) {
 	}
 	for _, c := range queued {
 		q.remove(c)
-	}
-	if q.timer != nil {
-		q.timer.Stop()
 	}
 	return sent, queued
 }

@@ -2,8 +2,10 @@ package handler_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
+	"github.com/nsqx/nsqx/codec"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/check"
 )
@@ -78,4 +80,16 @@ func TestChainBatchAllocatesNothing(t *testing.T) {
 	h := handler.ChainBatch(pass, pass)(func(context.Context, []*handler.Message) error { return nil })
 	ctx, batch := t.Context(), []*handler.Message{newSource(t).message("body")}
 	wantAllocs(t, "a batch", 0, func() { _ = h(ctx, batch) })
+}
+
+// What is no message, from middleware, fails the batch and nothing else.
+func TestTypedBatchWithoutMessage(t *testing.T) {
+	h := handler.TypedBatch(codec.String(), func(context.Context, *handler.Batch[string]) error {
+		t.Error("called")
+		return nil
+	})
+	err := h(t.Context(), []*handler.Message{newSource(t).message("first"), nil})
+	if _, ok := errors.AsType[*handler.PanicError](err); !ok {
+		t.Errorf("error %v, want a PanicError", err)
+	}
 }

@@ -85,24 +85,46 @@ func (b *Batch[T]) end() {
 // TypedBatch makes a [RawBatch] of a typed handler. It is the innermost step of the chain of a
 // consumer of batches.
 //
-// A message that does not decode (see [Typed]) is not in the batch; its own answer is a
-// [*DecodeError]. If no message decodes, fn is not called.
+// A message that does not decode (see [Typed]), or whose decoder calls runtime.Goexit, is not in the
+// batch; its own answer is a [*DecodeError]. If no message decodes, fn is not called.
 func TypedBatch[T any](dec Decoder[T], fn BatchFunc[T]) RawBatch {
 	return func(ctx context.Context, msgs []*Message) error {
 		b := &Batch[T]{messages: make([]*Message, 0, len(msgs)), values: make([]T, 0, len(msgs))}
-		for _, m := range msgs {
-			v, err := decodeMessage(dec, m)
-			if err != nil {
-				m.delivery().SetAnswer(err)
-				continue
-			}
-			b.messages, b.values = append(b.messages, m), append(b.values, v)
-		}
-		if b.Len() == 0 {
-			return nil
+		decoded := make(chan error)
+		go b.decode(dec, msgs, decoded)
+		if err := <-decoded; err != nil || b.Len() == 0 {
+			return err
 		}
 		defer b.end()
 		return fn(ctx, b)
+	}
+}
+
+// errDecodeExits is why a message does not decode whose decoder ends its goroutine.
+var errDecodeExits = errors.New("nsqx: Decode called runtime.Goexit")
+
+// decode adds the messages that decode. It has a goroutine of its own, which the decoder may end: then
+// another one goes on with the rest.
+func (b *Batch[T]) decode(dec Decoder[T], msgs []*Message, done chan<- error) {
+	defer func() {
+		switch p := recover(); {
+		case p != nil: // middleware has passed on what is no message
+			done <- NewPanicError(p)
+		case len(msgs) > 0:
+			msgs[0].delivery().SetAnswer(&DecodeError{Err: errDecodeExits})
+			go b.decode(dec, msgs[1:], done)
+		default:
+			done <- nil
+		}
+	}()
+	for ; len(msgs) > 0; msgs = msgs[1:] {
+		m := msgs[0]
+		v, err := decodeMessage(dec, m)
+		if err != nil {
+			m.delivery().SetAnswer(err)
+			continue
+		}
+		b.messages, b.values = append(b.messages, m), append(b.values, v)
 	}
 }
 

@@ -7,6 +7,7 @@
 //	nil                         Finish           is done: FIN
 //	any other error             Backoff          is requeued: REQ with the policy's delay,
 //	                                             or given up if the policy returns Stop
+//	Quietly(err)                Backoff          the same, but it is no failure for the breaker
 //	After(d, err)               Delay            failed and is requeued: REQ d
 //	After(d, nil)               Again            did not fail and is requeued: REQ d
 //	Permanent(err)              GiveUp           goes to the dead letter topic; FIN if there is none

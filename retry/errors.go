@@ -45,9 +45,19 @@ func After(d time.Duration, err error) error {
 	return &marked{Verdict{Action: action, Delay: max(d, 0)}, err}
 }
 
-// AfterQuietly is After(d, err) for a failure that says nothing of what handlers depend on, such as
-// one that the message itself causes: the attempt counts for the limits on attempts and age, but not
-// as a failure for the consumer's breaker. AfterQuietly(d, nil) is After(d, nil).
+// Quietly marks err as a failure that says nothing of what handlers depend on, such as one that the
+// message itself causes: the attempt counts for the limits on attempts and age, but not as a failure
+// for the consumer's breaker. The message is requeued after the delay of the policy, whatever a
+// marker in err says. Quietly(nil) is nil.
+func Quietly(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &marked{Verdict{Action: Backoff, Quiet: true}, err}
+}
+
+// AfterQuietly is After(d, err) for a failure such as that of [Quietly]. AfterQuietly(d, nil) is
+// After(d, nil).
 func AfterQuietly(d time.Duration, err error) error {
 	if err == nil {
 		return After(d, nil)
@@ -62,6 +72,8 @@ func (m *marked) Error() string {
 		return "permanent: " + m.err.Error()
 	case Discard:
 		return "drop: " + m.err.Error()
+	case Backoff:
+		return m.err.Error()
 	case Delay:
 		return "after " + m.verdict.Delay.String() + ": " + m.err.Error()
 	default:

@@ -13,6 +13,7 @@ func TestMarkersWrap(t *testing.T) {
 	cause := &quotaError{wait: time.Minute}
 	for name, err := range map[string]error{
 		"Permanent": retry.Permanent(cause),
+		"Quietly":   retry.Quietly(cause),
 		"Drop":      retry.Drop(cause),
 		"After":     retry.After(time.Second, cause),
 	} {
@@ -35,6 +36,9 @@ func TestMarkersOfNil(t *testing.T) {
 	if err := retry.Permanent(nil); err != nil {
 		t.Errorf("Permanent(nil) = %v, want nil", err)
 	}
+	if err := retry.Quietly(nil); err != nil {
+		t.Errorf("Quietly(nil) = %v, want nil", err)
+	}
 	if err := retry.Drop(nil); err != nil {
 		t.Errorf("Drop(nil) = %v, want nil", err)
 	}
@@ -50,6 +54,7 @@ func TestMarkersPrint(t *testing.T) {
 	}{
 		{retry.Permanent(errBoom), "permanent: boom"},
 		{retry.Drop(errBoom), "drop: boom"},
+		{retry.Quietly(errBoom), "boom"},
 		{retry.After(90*time.Second, errBoom), "after 1m30s: boom"},
 		{retry.After(-1, errBoom), "after 0s: boom"},
 		{retry.After(5*time.Second, nil), "nsqx: again after 5s"},

@@ -12,7 +12,7 @@ type Action uint8
 
 const (
 	Finish  Action = iota // nil: the message is done
-	Backoff               // an unmarked error: the policy decides
+	Backoff               // an unmarked error, Quietly(err): the policy decides
 	Delay                 // After(d, err), AfterQuietly(d, err): failed, requeue after d
 	Again                 // After(d, nil): not failed, requeue after d
 	GiveUp                // Permanent, or cenkalti's *backoff.PermanentError: dead letter
@@ -44,7 +44,7 @@ func (a Action) String() string {
 type Verdict struct {
 	Action Action
 	Delay  time.Duration // of Delay and Again, at least 0; otherwise 0
-	Quiet  bool          // of Delay: AfterQuietly, no failure for the breaker
+	Quiet  bool          // of Backoff and Delay: Quietly, AfterQuietly, no failure for the breaker
 }
 
 // Of returns the verdict of err. It walks the tree of err depth first, like [errors.As], and the

@@ -42,6 +42,8 @@ func TestOf(t *testing.T) {
 		{"plain joined", errors.Join(errBoom, io.EOF), retry.Verdict{Action: retry.Backoff}},
 		{"unwraps to nil", hollow{}, retry.Verdict{Action: retry.Backoff}},
 		{"empty tree", tree{}, retry.Verdict{Action: retry.Backoff}},
+		{"quiet", retry.Quietly(errBoom), retry.Verdict{Action: retry.Backoff, Quiet: true}},
+		{"quiet around drop", wrap(retry.Quietly(drop)), retry.Verdict{Action: retry.Backoff, Quiet: true}},
 		{"after", delayed, retry.Verdict{Action: retry.Delay, Delay: 2 * time.Second}},
 		{"after negative", retry.After(-time.Second, errBoom), retry.Verdict{Action: retry.Delay}},
 		{"again", again, retry.Verdict{Action: retry.Again, Delay: time.Second}},

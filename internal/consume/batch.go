@@ -60,7 +60,7 @@ func (c *Consumer) ProcessBatch(ctx context.Context, msgs []*handler.Message) {
 // processBatch is ProcessBatch for a worker.
 func (c *Consumer) processBatch(msgs []*handler.Message) {
 	ctx := newBatchContext(msgs, !c.cfg.Batch.NoTouch)
-	defer ctx.end()
+	defer c.running.add(ctx)()
 	c.ProcessBatch(ctx, msgs)
 }
 

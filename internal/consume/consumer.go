@@ -14,6 +14,7 @@ import (
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/control"
 	"github.com/nsqx/nsqx/internal/discover"
+	"github.com/nsqx/nsqx/internal/gate"
 	"github.com/nsqx/nsqx/internal/guard"
 	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
@@ -30,8 +31,11 @@ type Consumer struct {
 	cfg       Config
 	chain     handler.Raw      // nil for batches
 	batch     handler.RawBatch // nil for single messages
+	running   runningBatches
 	events    *notify.Queue
 	pool      *pool.Pool
+	pause     *gate.Pause
+	breaker   *gate.Breaker
 	control   *control.Control
 	links     *redial.Set
 	discovery *discover.Discovery
@@ -84,7 +88,7 @@ func assemble(cfg Config) *Consumer {
 	together := 1
 	if b := cfg.Batch; b != nil {
 		group, together = &pool.Group{
-			Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch, Moved: func() { c.control.BatchMoved() },
+			Size: b.Size, Wait: b.Wait, Process: c.processBatch, Rescue: c.rescueBatch, Moved: func() { c.control.SlotMoved() },
 		}, b.Size
 	}
 	var labels context.Context
@@ -93,7 +97,7 @@ func assemble(cfg Config) *Consumer {
 	}
 	c.pool = pool.New(pool.Config{
 		Process: c.process, Rescue: c.rescue, Group: group, Early: c.early, Labels: labels,
-		Watching: &c.watching, Succeeded: func() { c.control.Succeeded() },
+		Watching: &c.watching, Succeeded: func() { c.breaker.Succeeded() },
 		MaxRequeueDelay: cfg.MaxRequeueDelay, Unhandled: c.uncounted.add,
 	})
 	c.links = redial.New(redial.Config{
@@ -101,11 +105,16 @@ func assemble(cfg Config) *Consumer {
 		Post: c.events.Conn, Attached: c.attached, Detached: func(x *conn.Conn) { c.control.Detached(x) },
 		Tried: c.checkReady, Removed: c.dead.Forget,
 	})
+	changed := func() { c.control.Changed() }
+	c.pause = gate.NewPause(changed)
+	c.breaker = gate.NewBreaker(gate.BreakerConfig{
+		Backoff: cfg.Backoff, Handlers: cfg.Concurrency, Finished: func() uint64 { return c.pool.Snapshot().Finished },
+		Watching: &c.watching, Changed: changed, Post: c.events.Post,
+	})
 	c.control = control.New(control.Config{
-		Concurrency: cfg.Concurrency, Together: together, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes, Backoff: cfg.Backoff,
-		FixedRDY: cfg.FixedRDY,
-		Pool:     c.pool, Conns: c.links.Conns, Post: c.events.Post,
-		Renew: c.links.Renew, Watching: &c.watching,
+		Concurrency: cfg.Concurrency, SlotSize: together, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes,
+		FixedRDY: cfg.FixedRDY, Gates: []control.Gate{c.pause, c.breaker}, // in a pause the breaker lets no message try
+		Pool: c.pool, Conns: c.links.Conns, Post: c.events.Post, Renew: c.links.Renew,
 	})
 	cfg.Discover.Topic = topic
 	if !cfg.NoRegistration {
@@ -151,13 +160,16 @@ func (c *Consumer) labelled(ctx context.Context) context.Context {
 }
 
 // Pause lets no further handler start.
-func (c *Consumer) Pause() { c.control.Pause() }
+func (c *Consumer) Pause() { c.pause.Set(true) }
 
 // Resume ends Pause.
-func (c *Consumer) Resume() { c.control.Resume() }
+func (c *Consumer) Resume() { c.pause.Set(false) }
 
 // SetConcurrency changes the number of handlers that may run at once, at least 1.
-func (c *Consumer) SetConcurrency(n int) { c.control.SetConcurrency(n) }
+func (c *Consumer) SetConcurrency(n int) {
+	c.breaker.SetHandlers(n)
+	c.control.SetConcurrency(n)
+}
 
 // SetMaxInFlight changes how many messages may be in flight; 0 is automatic.
 func (c *Consumer) SetMaxInFlight(n int) { c.control.SetMaxInFlight(n) }
@@ -182,6 +194,9 @@ func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 
 // Refused implements [conn.Sink].
 func (c *Consumer) Refused(from *conn.Conn, err error) {
+	if e, ok := err.(*conn.ServerError); ok && e.Code == "E_TOUCH_FAILED" {
+		c.running.look()
+	}
 	c.events.Conn(notify.Refused, from.Addr(), err, 0)
 	c.control.Wake() // nsqd may count too many messages in flight since
 }

@@ -48,6 +48,7 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 
 	// Intake: nothing new is handled.
 	c.control.Stop()
+	c.breaker.Stop()
 	for _, conn := range conns {
 		conn.StopDelivery()
 	}

@@ -90,7 +90,7 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 		switch {
 		case err != nil && retry.Of(c.classify(err)).Action == retry.Again: // no attempt, though nsqd does not hear it
 			c.uncounted.add(d)
-		case out.Disposition == handler.Expired && c.control.Failed(d, err): // it took too long
+		case out.Disposition == handler.Expired && c.breaker.Failed(d, err): // it took too long
 			c.uncounted.add(d)
 		}
 		return out
@@ -108,17 +108,17 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 	}
 	switch verdict.Action {
 	case retry.Discard:
-		c.control.Answered()
+		c.breaker.Answered()
 		return handler.Outcome{Disposition: handler.Drop, Err: err}
 	case retry.Again:
-		c.control.Deferred()
+		c.breaker.Deferred()
 		c.uncounted.add(d)
 		if retry.Of(err).Action != retry.Again {
 			err = errors.Join(mapped, err) // so that others see that it is no failure
 		}
 		return c.requeue(d, verdict.Delay, err)
 	case retry.GiveUp:
-		c.control.Answered()
+		c.breaker.Answered()
 		return c.giveUp(ctx, d, err)
 	}
 	return c.failed(ctx, d, verdict, err)
@@ -132,7 +132,7 @@ func (c *Consumer) failed(ctx context.Context, d *handler.Delivery, verdict retr
 		switch {
 		case delay >= 0:
 		case c.cfg.Retry.Delay(1, err) < 0: // for such an error, whatever the attempt
-			c.control.Answered()
+			c.breaker.Answered()
 			return c.giveUp(ctx, d, err)
 		default:
 			delay = c.cfg.Retry.Delay(c.attempts(d), err)
@@ -140,9 +140,9 @@ func (c *Consumer) failed(ctx context.Context, d *handler.Delivery, verdict retr
 	}
 	outage := false
 	if verdict.Quiet {
-		c.control.Deferred()
+		c.breaker.Deferred()
 	} else {
-		outage = c.control.Failed(d, err)
+		outage = c.breaker.Failed(d, err)
 	}
 	if _, undecodable := errors.AsType[*handler.DecodeError](err); undecodable && c.cfg.GiveUp.Configured() || c.tooOld(d) {
 		return c.giveUp(ctx, d, err)
@@ -165,7 +165,7 @@ func (c *Consumer) failed(ctx context.Context, d *handler.Delivery, verdict retr
 // spare reports whether a message without attempts left is kept, since every message fails at
 // present.
 func (c *Consumer) spare(d *handler.Delivery, err error) bool {
-	if !c.control.Outage(d) {
+	if !c.breaker.Outage(d) {
 		return false
 	}
 	if now, last := time.Now().Unix(), c.sparedAt.Load(); now-last >= 60 && c.sparedAt.CompareAndSwap(last, now) {

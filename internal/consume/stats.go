@@ -12,12 +12,12 @@ import (
 // Stats returns the consumer's counters and state.
 func (c *Consumer) Stats() observe.Stats {
 	state, snapshot, n := c.control.State(), c.pool.Snapshot(), c.pool.Counts()
+	level, since, err := c.breaker.State()
 	s := observe.Stats{
 		Topic: c.cfg.Sub.Topic, Channel: c.cfg.Sub.Channel,
 
-		Concurrency: state.Concurrency, MaxInFlight: state.MaxInFlight, Paused: state.Paused,
-		Backoff: state.BackoffLevel > 0, BackoffLevel: state.BackoffLevel,
-		BackoffSince: state.BackoffSince, BackoffErr: state.BackoffErr,
+		Concurrency: state.Concurrency, MaxInFlight: state.MaxInFlight, Paused: c.pause.Paused(),
+		Backoff: level > 0, BackoffLevel: level, BackoffSince: since, BackoffErr: err,
 		Running: snapshot.Busy(), Unanswered: len(snapshot.Parked), Queued: snapshot.Waiting,
 
 		Finished: n[handler.Finish], Requeued: n[handler.Requeue], Dropped: n[handler.Drop], DeadLettered: n[handler.DeadLetter],

@@ -20,21 +20,25 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	loads := c.look(tick, conns)
 	c.noteRoom(conns, loads)
 	s := c.pool.Snapshot()
-	allowed := c.allowed()
+	allowed, holds := c.obey()
+	c.holds = holds
 	restrained := c.restraint.holds(time.Now())
 	full := min(c.limit(conns, loads, restrained, len(s.Parked)), allowed)
-	c.total = min(full, c.batchRoom(s, conns, restrained))
+	c.total = min(full, c.slotRoom(s, conns, restrained))
+	passed, kept := c.passOver(loads)
+	if kept > 0 {
+		full = c.total - kept
+	}
 	c.setCapacity(conns, full)
 	if tick {
+		c.ticks++
 		c.tellSmall(conns)
 	}
-	c.yielding, c.nextTick = false, false
+	c.yielding, c.nextTick = len(passed) > 0, false // those that are passed get something at the next tick
 	if allowed == 0 {
 		c.turns.Reset()
-		c.suspend()
 		return 0
 	}
-	c.pool.Resume()
 	if c.stalled || s.OverCapacity {
 		c.turns.Reset()
 		c.closeRDY()
@@ -48,7 +52,7 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 		})
 	} else {
 		c.turns.Reset()
-		quotas = flow.Quotas(c.total, c.quotas(conns, loads))
+		quotas = flow.Quotas(c.total, c.quotas(conns, loads, passed))
 	}
 	c.nextTick = scarce && next == 0 && !c.turns.Open()
 	if c.turns.Open() {
@@ -66,13 +70,14 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 }
 
 // scarce reports whether connections must take turns: there are more than messages may be in flight,
-// or silent connections with a quota of one each would keep workers idle. The caller holds mu.
+// or silent connections with a quota of one each would keep workers idle. For batches that would be
+// worse: a turn grows one message at a time, and a batch does not wait for it. The caller holds mu.
 func (c *Control) scarce(conns []*conn.Conn) bool {
 	if len(conns) > c.total {
 		return true
 	}
 	_, known := c.service.Time()
-	return known && len(conns) > 1 && c.cfg.Together <= 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY &&
+	return known && len(conns) > 1 && c.cfg.SlotSize <= 1 && (c.fixed == 0 || c.fixed > c.concurrency) && !c.cfg.FixedRDY &&
 		c.total < c.workers()+len(conns)-1
 }
 
@@ -86,17 +91,6 @@ func (c *Control) workers() int { return max(c.concurrency-c.stuck, 0) }
 func (c *Control) mayOpen(conns, allowed int, s pool.Snapshot) bool {
 	return (c.fixed == 0 || conns <= c.fixed) && allowed == math.MaxInt && c.stuck == 0 && c.total > 0 &&
 		len(s.Running)+len(s.Parked)+s.Waiting == 0 && c.size.Fit(c.cfg.MaxInFlightBytes, conns) == conns
-}
-
-// allowed is how many messages pause and breaker let be in flight. The caller holds mu.
-func (c *Control) allowed() int {
-	switch {
-	case c.paused:
-		return 0
-	case c.breaker != nil:
-		return c.breaker.Limit(c.now())
-	}
-	return math.MaxInt
 }
 
 // limit is how many messages the consumer could do with in flight now: it never asks for one that it
@@ -127,43 +121,15 @@ func (c *Control) limit(conns []*conn.Conn, loads []conn.Load, restrained bool, 
 	return min(n, capacity)
 }
 
-// batchRoom is how many messages the handlers of batches can take within patience: none wait for one
-// that is slow, although its batch is not full. The caller holds mu.
-func (c *Control) batchRoom(s pool.Snapshot, conns []*conn.Conn, restrained bool) int {
-	workers := c.workers()
-	slow := c.cfg.Together > 1 && !c.cfg.FixedRDY && (restrained || c.service.Capacity(workers, patience(conns)) <= workers)
-	c.slowBatches.Store(slow)
-	if !slow {
-		return math.MaxInt
-	}
-	free := workers - max(s.Busy()-c.stuck, 0)
-	return c.messages(max(free, 0)) + max(len(s.Running)-c.stuckMessages, 0)
-}
-
-// BatchMoved is called when a handler of batches has begun or ended one.
-func (c *Control) BatchMoved() {
-	if c.slowBatches.Load() {
-		c.Yielded()
-	}
-}
-
 // fit returns how many of n messages fit into the limit of bytes. It tells once if those are fewer
 // than the user asked for. The caller holds mu.
 func (c *Control) fit(n int) int {
-	fits, wanted := c.size.Fit(c.cfg.MaxInFlightBytes, n), c.fixed
-	if c.cfg.Together > 1 {
-		wanted = max(wanted, c.cfg.Together)
-	}
+	fits, wanted := c.size.Fit(c.cfg.MaxInFlightBytes, n), max(c.fixed, c.cfg.SlotSize)
 	if fits < min(n, wanted) && !c.cutTold {
 		c.cutTold = true
 		c.cfg.Post(notify.Event{Kind: notify.BytesCut, Found: fits, Results: wanted})
 	}
 	return fits
-}
-
-// messages returns how many messages n handlers take. It saturates.
-func (c *Control) messages(n int) int {
-	return int(min(int64(n)*int64(max(c.cfg.Together, 1)), math.MaxInt32))
 }
 
 // patience is how long a message may wait for a worker before it is given back.

@@ -1,7 +1,6 @@
 package control
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"testing"
@@ -155,36 +154,6 @@ func TestPatience(t *testing.T) {
 	})
 }
 
-// TestAllowed: what a pause and the breaker allow.
-func TestAllowed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newService(t, Config{}, takes(0))
-		wantAllowed := func(what string, n int) {
-			t.Helper()
-			s.locked(func() { check.Want(t, what, s.allowed(), n) })
-		}
-		wantAllowed("without a breaker", math.MaxInt)
-		s.Pause()
-		wantAllowed("paused", 0)
-		s.Resume()
-		wantAllowed("resumed", math.MaxInt)
-
-		s = newService(t, Config{Backoff: backoff(), Concurrency: 3}, takes(0))
-		wantAllowed("closed", math.MaxInt)
-		s.openBreaker()
-		wantAllowed("open", 0)
-		time.Sleep(time.Second)
-		wantAllowed("a probe", 1)
-		s.Pause()
-		wantAllowed("a probe, paused", 0)
-		s.Resume()
-		s.Succeeded()
-		wantAllowed("after a success", 2)
-		s.Succeeded()
-		wantAllowed("after one success a handler", math.MaxInt)
-	})
-}
-
 // TestAdjust: quotas follow what may be in flight, and are 0 while there must be nothing more.
 func TestAdjust(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
@@ -210,12 +179,12 @@ func TestAdjust(t *testing.T) {
 		s.settleQuotas()
 		wantQuotas(t, "no longer stalled", lines, 5, 5)
 
-		s.Pause()
+		s.shutGate()
 		wantQuotas(t, "paused, at once", lines, 0, 0)
 		s.adjust(false)
 		wantQuotas(t, "paused", lines, 0, 0)
 		check.Want(t, "max in flight, paused", s.State().MaxInFlight, 0)
-		s.Resume()
+		s.openGate()
 		wantQuotas(t, "resumed, until Run is awake", lines, 0, 0)
 		s.settleQuotas()
 		wantQuotas(t, "resumed", lines, 5, 5)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
-	"github.com/nsqx/nsqx/internal/notify"
 )
 
 // defaultMaxRDY is nsqd's default --max-rdy-count.
@@ -44,31 +43,14 @@ func maxRDY(conns []*conn.Conn) (sum int) {
 	return sum
 }
 
-// most is how many messages may be in flight if that is automatic: what one nsqd allows, or a batch if
-// several allow that together.
+// most is how many messages may be in flight if that is automatic: what one nsqd allows, or what fills a
+// slot if several allow that together.
 func (c *Control) most(conns []*conn.Conn) int {
 	most := 0
 	for _, conn := range conns {
 		most = max(most, conn.MaxRDY())
 	}
-	return max(most, min(c.cfg.Together, maxRDY(conns)))
-}
-
-// tellSmall tells once if nsqds let no batch have its size, after the first one: all nsqds may be
-// connected then. See fit for the limit of bytes. The caller holds mu.
-func (c *Control) tellSmall(conns []*conn.Conn) {
-	size := c.cfg.Together
-	if _, known := c.service.Time(); size <= 1 || c.toldSmall || !known || len(conns) == 0 {
-		return
-	}
-	n := min(size, maxRDY(conns))
-	if c.fixed > 0 {
-		n = min(n, c.fixed)
-	}
-	if n < size {
-		c.toldSmall = true
-		c.cfg.Post(notify.Event{Kind: notify.SmallBatches, Found: n, Named: size})
-	}
+	return max(most, min(c.cfg.SlotSize, maxRDY(conns)))
 }
 
 // Overflow gives back messages for which the pool has no room, and ends their connection if it goes

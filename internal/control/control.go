@@ -16,18 +16,17 @@ import (
 
 // Config are the settings of a Control, and what it works on.
 type Config struct {
-	Concurrency      int
-	Together         int // messages that a handler takes at once, at least 1
+	Concurrency      int // slots for handlers
+	SlotSize         int // messages that a slot takes at once, at least 1
 	MaxInFlight      int // 0: automatic
 	MaxInFlightBytes int
-	FixedRDY         bool          // WithFixedRDY: MaxInFlight is used as given, whatever handlers can start
-	Backoff          *flow.Backoff // nil: no breaker
+	FixedRDY         bool   // WithFixedRDY: MaxInFlight is used as given, whatever handlers can start
+	Gates            []Gate // what else bounds the messages in flight
 
-	Pool     *pool.Pool
-	Conns    func() []*conn.Conn   // the connections of this moment
-	Post     func(notify.Event)    // tells of the breaker and of handlers that outlive their messages
-	Renew    func(*conn.Conn) bool // replaces a connection: see redial.Set.Renew; nil: none is
-	Watching *atomic.Bool          // set while each success is to be reported: see pool.Config
+	Pool  *pool.Pool
+	Conns func() []*conn.Conn   // the connections of this moment
+	Post  func(notify.Event)    // takes what the log says of flow control, and of handlers that outlive their messages
+	Renew func(*conn.Conn) bool // replaces a connection: see redial.Set.Renew; nil: none is
 }
 
 // Control sets the quotas of connections. One goroutine, Run, looks at the load each [flow.Tick],
@@ -40,21 +39,19 @@ type Control struct {
 	wake  chan struct{} // holds one
 	moved chan struct{} // holds one
 
-	alarm       *time.Timer   // wakes Run after the first message, or for a probe; stopped while Run ticks
-	pace        atomic.Int64  // how long after the first message
-	asleep      atomic.Bool   // Run waits for a message, without a ticker
-	answered    atomic.Uint64 // messages that ended by the word of their handlers, without a FIN of a success
-	slowBatches atomic.Bool   // how many messages may be in flight depends on which handlers of batches are free
-	openTurns   atomic.Bool   // every connection may deliver: the first message closes the others
+	alarm      *time.Timer  // wakes Run after the first message, for a probe or for a gate; stopped while Run ticks
+	pace       atomic.Int64 // how long after the first message
+	asleep     atomic.Bool  // Run waits for a message, without a ticker
+	slotsCount atomic.Bool  // how many messages may be in flight depends on which slots are free
+	openTurns  atomic.Bool  // every connection may deliver: the first message closes the others
 
 	// mu is held while quotas are set, so that whoever has closed RDY finds it closed. It comes
 	// before the locks of the pool and of connections.
 	mu            sync.Mutex
 	running       bool // from Start to Stop
 	concurrency   int
-	fixed         int // WithMaxInFlight; 0: automatic
-	paused        bool
-	breaker       *breaker  // nil: none
+	fixed         int       // WithMaxInFlight; 0: automatic
+	shut          bool      // a gate was shut when it was asked last: the pool is suspended
 	total         int       // shared out last
 	yielding      bool      // a connection may still use more than its quota: others wait for that
 	stuck         int       // workers with a message that is beyond its time or whose connection is lost
@@ -63,6 +60,7 @@ type Control struct {
 	stalled       bool      // no worker is free, and messages have waited for too long
 	restraint     restraint // after messages were given back
 	nextTick      bool      // turns go on with the next tick
+	ticks         int       // so far
 	turns         flow.Turns[*conn.Conn]
 	capacity      int                      // messages that may wait in the pool
 	lowered       time.Time                // since when a lower capacity would do; zero if none would
@@ -71,7 +69,7 @@ type Control struct {
 	room          map[*conn.Conn]time.Time // since when nsqd may send more
 	cutTold       bool                     // that bytes allow fewer messages than are asked for
 	closedAt      time.Time                // when RDY was last closed on purpose
-	toldSmall     bool                     // that batches cannot have their size
+	toldSmall     bool                     // that nothing fills a slot
 
 	// Used by Run alone.
 	service   flow.Service
@@ -81,8 +79,9 @@ type Control struct {
 	runs      uint64                   // when they were last counted
 	busyTime  time.Duration            // when it was last read
 	outliving overdueHandlers
-	busy      bool   // messages are in hand
-	received  uint64 // messages, when they were last counted
+	busy      bool          // messages are in hand
+	received  uint64        // messages, when they were last counted
+	holds     time.Duration // how long the room of the gates holds; 0: for ever
 }
 
 // New returns a Control with the settings of cfg. It does nothing before Start and Run.
@@ -92,16 +91,10 @@ func New(cfg Config) *Control {
 		concurrency: cfg.Concurrency, fixed: cfg.MaxInFlight, flood: make(map[*conn.Conn]int), drifted: make(map[*conn.Conn]bool),
 		room: make(map[*conn.Conn]time.Time),
 	}
-	if cfg.Backoff != nil {
-		c.breaker = newBreaker(*cfg.Backoff, cfg.Post)
-	}
 	c.total = cmp.Or(c.fixed, c.concurrency)
 	c.setCapacity(nil, c.total)
 	return c
 }
-
-// now is the present instant, as the breaker counts it.
-func (c *Control) now() time.Duration { return time.Since(c.start) }
 
 // Wake makes Run adjust the quotas at once.
 func (c *Control) Wake() {
@@ -217,6 +210,9 @@ func (c *Control) idle() bool {
 	if !ok {
 		return false
 	}
+	if c.holds > 0 {
+		wait = min(wait, c.holds)
+	}
 	c.alarm.Reset(wait)
 	c.pace.Store(int64(c.firstTick()))
 	c.asleep.Store(true)
@@ -239,7 +235,7 @@ func (c *Control) needsTick() bool {
 func (c *Control) settled() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.flood) == 0 && !c.yielding && !c.nextTick && !c.cfg.Watching.Load() && !c.stalled && c.stuck == 0
+	return len(c.flood) == 0 && !c.yielding && !c.nextTick && !c.stalled && c.stuck == 0
 }
 
 // countReceived counts the messages of the present connections.

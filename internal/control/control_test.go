@@ -64,8 +64,8 @@ func TestSleep(t *testing.T) {
 func TestWakeBy(t *testing.T) {
 	for name, then := range map[string]func(s *service, l *line){
 		"Wake":           func(s *service, _ *line) { s.Wake() },
-		"Pause":          func(s *service, _ *line) { s.Pause(); s.Resume() },
-		"Resume":         func(s *service, _ *line) { s.Resume() },
+		"Changed, shut":  func(s *service, _ *line) { s.shutGate(); s.openGate() },
+		"Changed":        func(s *service, _ *line) { s.openGate() },
 		"SetConcurrency": func(s *service, _ *line) { s.SetConcurrency(3) },
 		"SetMaxInFlight": func(s *service, _ *line) { s.SetMaxInFlight(11) },
 		"Detached":       func(s *service, l *line) { s.Detached(l.conn) },
@@ -131,27 +131,6 @@ func TestArrivedWithOpenTurns(t *testing.T) {
 			s.Arrived()
 			check.Want(t, "woken afterwards", s.awake(), false)
 		}
-	})
-}
-
-// TestPausedSleeps: Run sleeps in a pause, although fewer messages than connections may be in flight.
-func TestPausedSleeps(t *testing.T) {
-	check.Bubble(t, "", func(t *testing.T) {
-		s := newService(t, Config{MaxInFlight: 10, FixedRDY: true}, takes(0))
-		s.run()
-		lines := []*line{s.dial(nsqd1), s.dial(nsqd2)}
-		time.Sleep(time.Minute)
-		began := time.Now()
-		s.Pause()
-		time.Sleep(time.Minute)
-		check.Want(t, "asleep", s.asleep.Load(), true)
-		check.Want(t, "max in flight", s.State().MaxInFlight, 0)
-		s.wantLooks("in the pause", began, append([]time.Duration{0}, quick...)...)
-		began = time.Now()
-		s.Resume()
-		time.Sleep(time.Minute)
-		wantQuotas(t, "after the pause", lines, 5, 5)
-		s.wantLooks("after the pause", began, append([]time.Duration{0}, quick...)...)
 	})
 }
 
@@ -255,7 +234,6 @@ func TestSettled(t *testing.T) {
 				}
 			},
 			"yielding": func(on bool) { s.yielding = on },
-			"watching": func(on bool) { s.watching.Store(on) },
 			"stalled":  func(on bool) { s.stalled = on },
 		} {
 			s.locked(func() { change(true) })

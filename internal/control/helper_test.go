@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -14,7 +15,6 @@ import (
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/fake"
-	"github.com/nsqx/nsqx/internal/flow"
 	"github.com/nsqx/nsqx/internal/notify"
 	"github.com/nsqx/nsqx/internal/pool"
 )
@@ -55,7 +55,7 @@ type service struct {
 	pool     *pool.Pool
 	net      *fake.Network
 	identify map[string]any // over nsqd's answer to IDENTIFY
-	watching atomic.Bool
+	gate     testGate
 	dialled  chan *line
 	lines    []*line
 
@@ -65,21 +65,67 @@ type service struct {
 	events []notify.Event
 }
 
-// newService returns a service whose workers run handle. An error is a failure and a REQ without
-// delay. Start is not called.
+// testGate is a gate that a test shuts; the zero value is open.
+type testGate struct {
+	mu    sync.Mutex
+	shut  bool
+	opens time.Time // zero: not by time alone
+}
+
+// Room implements Gate.
+func (g *testGate) Room() (n int, holds time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case !g.shut:
+		return math.MaxInt, 0
+	case g.opens.IsZero():
+		return 0, 0
+	}
+	if holds = time.Until(g.opens); holds > 0 {
+		return 0, holds
+	}
+	return 1, 0
+}
+
+func (g *testGate) set(shut bool, opens time.Time) {
+	g.mu.Lock()
+	g.shut, g.opens = shut, opens
+	g.mu.Unlock()
+}
+
+// shutGate shuts the gate.
+func (s *service) shutGate() {
+	s.gate.set(true, time.Time{})
+	s.Changed()
+}
+
+// shutFor shuts the gate for d. Then it has room for one message.
+func (s *service) shutFor(d time.Duration) {
+	s.gate.set(true, time.Now().Add(d))
+	s.Changed()
+}
+
+// openGate opens the gate.
+func (s *service) openGate() {
+	s.gate.set(false, time.Time{})
+	s.Changed()
+}
+
+// newService returns a service whose workers run handle. An error is a REQ without delay. Start is not
+// called.
 func newService(t *testing.T, cfg Config, handle func(d *handler.Delivery) error) *service {
 	s := &service{t: t, dialled: make(chan *line, 1)}
 	s.net = fake.NewNetwork(t, s.serve)
 	s.pool = pool.New(pool.Config{
 		Process: func(d *handler.Delivery) handler.Outcome {
 			if err := handle(d); err != nil {
-				s.Failed(d, err)
 				return handler.Outcome{Disposition: handler.Requeue, Err: err}
 			}
 			return handler.Outcome{Disposition: handler.Finish}
 		},
-		Rescue:   func(*handler.Delivery, error) handler.Outcome { panic("not called") },
-		Watching: &s.watching, Succeeded: func() { s.Succeeded() },
+		Rescue:          func(*handler.Delivery, error) handler.Outcome { panic("not called") },
+		Watching:        new(atomic.Bool),
 		MaxRequeueDelay: time.Hour,
 	})
 	if cfg.Concurrency == 0 {
@@ -88,7 +134,7 @@ func newService(t *testing.T, cfg Config, handle func(d *handler.Delivery) error
 	if cfg.MaxInFlightBytes == 0 {
 		cfg.MaxInFlightBytes = 1 << 20
 	}
-	cfg.Pool, cfg.Conns, cfg.Post, cfg.Watching = s.pool, s.current, s.post, &s.watching
+	cfg.Pool, cfg.Conns, cfg.Post, cfg.Gates = s.pool, s.current, s.post, append(cfg.Gates, &s.gate)
 	s.Control = New(cfg)
 	s.alarm = time.NewTimer(time.Hour) // for idle without Run
 	t.Cleanup(func() {
@@ -325,43 +371,6 @@ func (l *line) wantCommands(names, want string) {
 	if got := strings.Join(l.commands(strings.Fields(names)...), ", "); got != want {
 		l.t.Errorf("%s reads %q, want %q", l.conn.Addr(), got, want)
 	}
-}
-
-// backoff opens a breaker after five failures of five results, for 1 s at first.
-func backoff() *flow.Backoff {
-	return &flow.Backoff{MinResults: 5, Failures: 0.9, Period: 10 * time.Second, First: time.Second, Max: 4 * time.Second}
-}
-
-// openBreaker opens the breaker of a service made with backoff. The caller holds mu.
-func (s *service) openBreaker() {
-	for i := range byte(5) {
-		s.breaker.Failed(s.now(), s.now(), failure{id: handler.ID{i}}, 1, func() uint64 { return 0 })
-	}
-}
-
-// failing returns a service with n messages, in the order of their ids, whose handlers hang until
-// release is called. Quotas are set.
-func failing(t *testing.T, n int) (s *service, l *line, running []*handler.Delivery, release func()) {
-	t.Helper()
-	handle, release := hanging()
-	s = newService(t, Config{Backoff: backoff(), Concurrency: n, MaxInFlight: 50, FixedRDY: true}, handle)
-	s.Start()
-	l = s.dial(nsqd1)
-	s.adjust(true)
-	s.awake()
-	for i := range n {
-		l.flood(uint64(1+i), 1)
-		synctest.Wait()
-		for _, m := range s.pool.Snapshot().Running {
-			if m.ID.String() == idOf(1+i) {
-				running = append(running, m)
-			}
-		}
-	}
-	if len(running) != n {
-		t.Fatalf("%d messages are running, want %d", len(running), n)
-	}
-	return s, l, running, release
 }
 
 func idOf(n int) string { return newMessages(n, 1, 0)[0].ID.String() }

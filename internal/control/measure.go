@@ -26,7 +26,6 @@ func (c *Control) measure() {
 			delete(c.flood, conn)
 		}
 	}
-	c.tickBreaker()
 	c.mu.Unlock()
 
 	received := c.countReceived()
@@ -106,13 +105,17 @@ func (c *Control) look(tick bool, conns []*conn.Conn) []conn.Load {
 	return loads
 }
 
-// quotas returns what [flow.Quotas] needs of the loads. The caller holds mu.
-func (c *Control) quotas(conns []*conn.Conn, loads []conn.Load) []flow.Quota {
+// quotas returns what [flow.Quotas] needs of the loads. Connections that are passed get nothing. The
+// caller holds mu.
+func (c *Control) quotas(conns []*conn.Conn, loads []conn.Load, passed map[int]bool) []flow.Quota {
 	quotas := make([]flow.Quota, len(conns))
 	for i, l := range loads {
 		quotas[i] = flow.Quota{Set: l.Quota, Held: l.Held, Max: conns[i].MaxRDY(), Demand: 2 * l.Peak, Probe: doubtful(l)}
 		if l.Starved {
 			quotas[i].Demand = c.total
+		}
+		if passed[i] {
+			quotas[i].Max = 0
 		}
 	}
 	return quotas

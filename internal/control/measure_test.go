@@ -225,7 +225,7 @@ func TestQuotas(t *testing.T) {
 		s.identify = map[string]any{"max_rdy_count": 20}
 		conns := []*conn.Conn{s.dial(nsqd1).conn, s.dial(nsqd2).conn}
 		s.locked(func() {
-			got := s.quotas(conns, []conn.Load{{Quota: 4, Held: 6, Peak: 3, ProbeIn: time.Hour}, {Quota: 5, Held: 5, Peak: 3, Starved: true}})
+			got := s.quotas(conns, []conn.Load{{Quota: 4, Held: 6, Peak: 3, ProbeIn: time.Hour}, {Quota: 5, Held: 5, Peak: 3, Starved: true}}, nil)
 			want := []flow.Quota{{Set: 4, Held: 6, Max: 20, Demand: 6}, {Set: 5, Held: 5, Max: 20, Demand: 50, Probe: true}}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("quotas are made of %+v, want %+v", got, want)

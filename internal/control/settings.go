@@ -1,42 +1,19 @@
 package control
 
-import "time"
-
 // Start starts the workers.
 func (c *Control) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pool.Resize(c.concurrency)
 	c.running = true
-	if c.paused {
-		c.suspend()
-	}
+	c.obey()
 }
 
-// Stop is for the drain: failures no longer count.
+// Stop is for the drain, which gives back what waits.
 func (c *Control) Stop() {
 	c.mu.Lock()
 	c.running = false
 	c.mu.Unlock()
-}
-
-// Pause lets no handler start, until Resume.
-func (c *Control) Pause() {
-	c.mu.Lock()
-	c.paused = true
-	if c.running { // else nothing waits, or the drain gives it back
-		c.suspend()
-	}
-	c.mu.Unlock()
-	c.Wake()
-}
-
-// Resume ends Pause.
-func (c *Control) Resume() {
-	c.mu.Lock()
-	c.paused = false
-	c.mu.Unlock()
-	c.Wake()
 }
 
 // SetConcurrency changes the number of workers, at least 1.
@@ -66,22 +43,11 @@ func (c *Control) Stuck() bool {
 }
 
 // State is what Stats show of a Control.
-type State struct {
-	Concurrency, MaxInFlight int
-	Paused                   bool
-	BackoffLevel             int
-	BackoffSince             time.Time
-	BackoffErr               error
-}
+type State struct{ Concurrency, MaxInFlight int }
 
 // State returns the present settings.
 func (c *Control) State() State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := State{Concurrency: c.concurrency, MaxInFlight: c.total, Paused: c.paused}
-	if c.breaker != nil {
-		s.BackoffLevel = c.breaker.Level()
-		s.BackoffSince, s.BackoffErr = c.breaker.reason()
-	}
-	return s
+	return State{Concurrency: c.concurrency, MaxInFlight: c.total}
 }

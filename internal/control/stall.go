@@ -54,35 +54,9 @@ func (c *Control) unstall(s pool.Snapshot, moved bool) {
 	c.gaveBack(c.pool.Shed(keep), "stall")
 }
 
-// suspend starts no handler, and gives back all that waits. The caller holds mu.
-func (c *Control) suspend() {
-	c.closeRDY()
-	c.gaveBack(c.pool.Suspend(c.delay()), "suspended")
-}
-
 // gaveBack tells of messages that were given back.
 func (c *Control) gaveBack(n int, reason string) {
 	if n > 0 {
 		c.cfg.Post(notify.Event{Kind: notify.GivenBack, Found: n, Reason: reason})
 	}
-}
-
-// Refuse gives back messages that arrived while no handler is to be started: they were on their way.
-func (c *Control) Refuse(msgs []handler.Delivery) {
-	c.mu.Lock()
-	delay := c.delay()
-	c.mu.Unlock()
-	for i := range msgs {
-		c.pool.Requeue(&msgs[i], handler.Requeue, delay)
-	}
-	c.gaveBack(len(msgs), "suspended")
-}
-
-// delay is the delay of messages that are given back because no handler is to be started. The
-// caller holds mu.
-func (c *Control) delay() time.Duration {
-	if c.breaker == nil || c.paused {
-		return 0
-	}
-	return c.breaker.OpenFor(c.now())
 }

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/notify"
 )
@@ -145,29 +144,6 @@ func TestUnstallWithoutTimeout(t *testing.T) {
 	})
 }
 
-// TestRefuse: what arrives in a pause goes back at once, and what arrives while the breaker is open
-// when a message may try.
-func TestRefuse(t *testing.T) {
-	check.Bubble(t, "", func(t *testing.T) {
-		s, l, running, release := failing(t, 5)
-		s.Pause()
-		l.flood(0x10, 1)
-		l.wantCommands("REQ", "REQ 10 0")
-		for _, m := range running {
-			s.Failed(m, errBill)
-		}
-		l.flood(0x11, 1)
-		l.wantCommands("REQ", "REQ 10 0, REQ 11 0") // the pause may end sooner
-		s.Resume()
-		l.flood(0x12, 1)
-		time.Sleep(400 * ms)
-		l.flood(0x13, 1)
-		l.wantCommands("REQ", "REQ 10 0, REQ 11 0, REQ 12 1000, REQ 13 600")
-		check.Want(t, "requeued", s.pool.Counts()[handler.Requeue], 4)
-		release()
-	})
-}
-
 // TestGivenBack: one event says how many messages were given back together, and why.
 func TestGivenBack(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -180,24 +156,24 @@ func TestGivenBack(t *testing.T) {
 				s.tick(false)
 			}
 		}, []string{"stall 1", "stall 2"}},
-		"Pause": {func(s *service, _ *line) {
-			s.Pause()
+		"shut gate": {func(s *service, _ *line) {
+			s.shutGate()
 			s.adjust(true)
-			s.Pause()
+			s.shutGate()
 		}, []string{"suspended 3"}},
-		"Pause, nothing waits": {func(s *service, _ *line) {
+		"shut gate, nothing waits": {func(s *service, _ *line) {
 			s.pool.Shed(0)
-			s.Pause()
+			s.shutGate()
 			s.adjust(true)
 		}, nil},
-		"in a pause": {func(s *service, l *line) {
-			s.Pause()
+		"while a gate is shut": {func(s *service, l *line) {
+			s.shutGate()
 			l.flood(0x10, 4)
 			synctest.Wait()
 			l.flood(0x20, 1)
 		}, []string{"suspended 3", "suspended 4", "suspended 1"}},
-		"breaker": {func(s *service, l *line) {
-			s.locked(s.open)
+		"shut for a second": {func(s *service, l *line) {
+			s.shutFor(time.Second)
 			l.flood(0x10, 2)
 		}, []string{"suspended 3", "suspended 2"}},
 		"overflow": {func(_ *service, l *line) { l.flood(0x10, 2*50+1+2) }, []string{"overflow 5"}},
@@ -209,7 +185,6 @@ func TestGivenBack(t *testing.T) {
 	} {
 		check.Bubble(t, name, func(t *testing.T) {
 			s, l, release := stalling(t, 3)
-			s.breaker = newBreaker(*backoff(), s.cfg.Post)
 			tt.then(s, l)
 			var got []string
 			given := uint64(0)
@@ -220,7 +195,7 @@ func TestGivenBack(t *testing.T) {
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("events %q, want %q", got, tt.want)
 			}
-			if name != "Pause, nothing waits" {
+			if name != "shut gate, nothing waits" {
 				check.Want(t, "given back", s.pool.Snapshot().GivenBack, given)
 			}
 			release()

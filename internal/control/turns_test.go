@@ -133,10 +133,8 @@ func TestTurnsReset(t *testing.T) {
 		begin, end func(s *service)
 		want       []int
 	}{
-		"paused": {func(s *service) { s.Pause() }, func(s *service) { s.Resume() }, none},
-		"breaker open": {func(s *service) { s.locked(func() { s.openBreaker() }) },
-			func(s *service) { s.breaker = nil }, none},
-		"stalled": {func(s *service) { s.stalled = true }, func(s *service) { s.stalled = false }, none},
+		"a gate is shut": {func(s *service) { s.shutGate() }, func(s *service) { s.openGate() }, none},
+		"stalled":        {func(s *service) { s.stalled = true }, func(s *service) { s.stalled = false }, none},
 		"over capacity": {func(s *service) {
 			s.pool.SetLimits(1, 1000, math.MaxInt)
 			for n := range uint64(3) { // one is running, one waits
@@ -148,7 +146,7 @@ func TestTurnsReset(t *testing.T) {
 	} {
 		check.Bubble(t, name, func(t *testing.T) {
 			handle, release := hanging()
-			s := newService(t, Config{Concurrency: 1, Backoff: backoff()}, handle)
+			s := newService(t, Config{Concurrency: 1}, handle)
 			s.Start()
 			lines := s.dialAll(5)
 			s.openTurnsOf(lines)

@@ -95,7 +95,8 @@ func batchesCutAndRestarted(t testing.TB, random *rand.Rand, messages int) {
 }
 
 // TestBatchQuiet: on a quiet topic a message waits for its batch, not for nsqd's buffer: half of the
-// messages are with the handler 55 ms after they were published, at a wait of 50 ms.
+// messages are with the handler 100 ms after they were published, at a wait of 50 ms: it is 51 ms on a quiet
+// machine, and nsqd's buffer would add 125 ms.
 func TestBatchQuiet(t *testing.T) {
 	t.Parallel()
 	steady(t, func(t testing.TB) {
@@ -120,8 +121,8 @@ func TestBatchQuiet(t *testing.T) {
 		}
 		r.mustStop()
 		slices.Sort(all)
-		if p50 := all[messages/2]; p50 > 55*time.Millisecond {
-			t.Errorf("p50 from publish to handler is %v, want 55 ms at most; %v at most", p50, all[messages-1])
+		if p50 := all[messages/2]; p50 > 100*time.Millisecond {
+			t.Errorf("p50 from publish to handler is %v, want 100 ms at most; %v at most", p50, all[messages-1])
 		}
 	})
 }

@@ -7,38 +7,13 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
-
-// programDir has what program has built, "" before.
-var programDir string
-
-func removeProgram() {
-	if programDir != "" {
-		_ = os.RemoveAll(programDir)
-	}
-}
-
-// program builds cmd/nsqx, once.
-var program = sync.OnceValues(func() (path string, err error) {
-	if programDir, err = os.MkdirTemp("", "nsqx-command"); err != nil {
-		return "", err
-	}
-	path = filepath.Join(programDir, "nsqx")
-	build := exec.Command("go", "build", "-o", path, ".")
-	build.Dir = filepath.Join("..", "..", "cmd", "nsqx")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", errors.New(string(out))
-	}
-	return path, nil
-})
 
 // ran is what a command did.
 type ran struct {
@@ -49,13 +24,9 @@ type ran struct {
 // command prepares a run of the program, with what it reads and the servers it asks.
 func command(t *testing.T, in string, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatalf("build: %v", err)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*waitTimeout)
 	t.Cleanup(cancel)
-	c := exec.CommandContext(ctx, path, args...)
+	c := exec.CommandContext(ctx, executable(t, program, "nsqx"), args...)
 	c.Stdin = strings.NewReader(in)
 	c.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NSQX_") })
 	c.WaitDelay = time.Second

@@ -4,136 +4,49 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 )
 
-// apps are the programs of nsq that use go-nsq.
-var apps = []string{"nsq_to_file", "nsq_to_http", "nsq_to_nsq", "nsq_tail", "to_nsq"}
+// adaptedApps builds the programs of nsq with the import of go-nsq replaced by that of contrib/gonsq.
+var adaptedApps = built(adaptNSQ, outside, appPackages()...)
 
-// buildApps builds the programs twice, from a copy of their module: as they are, and with the import of
-// go-nsq replaced by that of contrib/gonsq. It returns the two directories.
-func buildApps(t *testing.T) (original, ours string) {
+func adaptNSQ() (dir string, err error) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	source := strings.TrimSpace(appCommand(t, ".", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/nsqio/nsq"))
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(source)); err != nil {
-		t.Fatal(err)
+	if dir, err = copyNSQ(); err != nil {
+		return "", err
 	}
-	build := func(out string) {
-		args := []string{"build", "-o", out + "/"}
-		for _, app := range apps {
-			args = append(args, "./apps/"+app)
-		}
-		appCommand(t, dir, "go", args...)
-	}
-	original, ours = filepath.Join(dir, "original"), filepath.Join(dir, "ours")
-	writable(t, dir)
-	build(original)
 	for _, app := range apps {
 		files, err := filepath.Glob(filepath.Join(dir, "apps", app, "*.go"))
 		if err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 		for _, file := range files {
 			text, err := os.ReadFile(file)
 			if err != nil {
-				t.Fatal(err)
+				return "", err
 			}
 			text = bytes.ReplaceAll(text, []byte(`"github.com/nsqio/go-nsq"`), []byte(`nsq "github.com/nsqx/nsqx/contrib/gonsq"`))
 			if err := os.WriteFile(file, text, 0o600); err != nil {
-				t.Fatal(err)
+				return "", err
 			}
 		}
 	}
 	const nsqx, gonsq = "github.com/nsqx/nsqx", "github.com/nsqx/nsqx/contrib/gonsq"
-	appCommand(t, dir, "go", "mod", "edit", "-go=1.26.0", "-require="+nsqx+"@v0.0.0", "-require="+gonsq+"@v0.0.0",
+	_, err = goCommand(dir, outside, "mod", "edit", "-go=1.26.0", "-require="+nsqx+"@v0.0.0", "-require="+gonsq+"@v0.0.0",
 		"-replace="+nsqx+"="+root, "-replace="+gonsq+"="+filepath.Join(root, "contrib", "gonsq"))
-	build(ours)
-	return original, ours
-}
-
-// writable makes files of the module cache writable.
-func writable(t *testing.T, dir string) {
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		mode := fs.FileMode(0o600)
-		if d.IsDir() {
-			mode = 0o700
-		}
-		return os.Chmod(path, mode)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// appCommand runs a command of go outside of the workspace, and returns its output.
-func appCommand(t *testing.T, dir, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
-	var errs strings.Builder
-	cmd.Stderr = &errs
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, errs.String())
-	}
-	return string(out)
-}
-
-// app is a program that runs.
-type app struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	out bytes.Buffer // read it after the end
-	log bytes.Buffer
-}
-
-func startApp(t *testing.T, path, input string, args ...string) *app {
-	t.Helper()
-	a := &app{t: t, cmd: exec.Command(path, args...)}
-	a.cmd.Stdin, a.cmd.Stdout, a.cmd.Stderr = strings.NewReader(input), &a.out, &a.log
-	if err := a.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-// stop sends what Ctrl-C sends, and waits.
-func (a *app) stop() {
-	a.t.Helper()
-	if err := a.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		a.t.Error(err)
-	}
-	a.wait()
-}
-
-func (a *app) wait() {
-	a.t.Helper()
-	kill := time.AfterFunc(40*time.Second, func() { _ = a.cmd.Process.Kill() })
-	defer kill.Stop()
-	if err := a.cmd.Wait(); err != nil {
-		a.t.Errorf("%s: %v\n%s", filepath.Base(a.cmd.Path), err, a.log.String())
-	}
+	return dir, err
 }
 
 // appLines are the sorted lines of a text, each once.
@@ -174,10 +87,9 @@ func fed(t *testing.T, path string, args ...string) (want []string) {
 // TestAppsOfNSQ: the programs of nsq compile with the import changed, and do what the originals do.
 func TestAppsOfNSQ(t *testing.T) {
 	t.Parallel()
-	original, ours := buildApps(t)
-	for _, dir := range []string{original, ours} {
-		t.Run(filepath.Base(dir), func(t *testing.T) {
-			bin := func(app string) string { return filepath.Join(dir, app) }
+	for name, build := range map[string]func() (string, error){"original": originalApps, "ours": adaptedApps} {
+		t.Run(name, func(t *testing.T) {
+			bin := func(app string) string { return executable(t, build, app) }
 			t.Run("nsq_to_file", func(t *testing.T) {
 				t.Parallel()
 				out := t.TempDir()

@@ -43,7 +43,7 @@ func (l leakChecked) Run() int {
 	ended, ticking := make(chan struct{}), sync.WaitGroup{}
 	ticking.Go(func() { stalls.run(ended) })
 	code := l.m.Run()
-	removeProgram()
+	removePrograms()
 	close(ended)
 	ticking.Wait()
 	if code == 0 && !settles(func() bool { return len(openFiles()) <= before }) {

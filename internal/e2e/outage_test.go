@@ -167,7 +167,8 @@ func TestOneOfFiveDeadG8(t *testing.T) {
 	}
 	book.wait(t, 24)
 	report, err := nsqx.Redrive(t.Context(), "dead", "revived", lookupds, nsqx.WithRedriveIdle(redriveIdle))
-	if err != nil || report.Redriven != 4 {
+	incomplete, ok := errors.AsType[*nsqx.RedriveIncompleteError](err)
+	if !ok || len(incomplete.Reasons) != 1 || report.Redriven != 4 {
 		t.Errorf("Redrive: %+v, %v", report, err)
 	}
 	r.mustStop()

@@ -87,6 +87,9 @@ func NewBreaker[K comparable](cfg Backoff) *Breaker[K] {
 // Closed reports whether the breaker is closed. While it is not, each success must be reported.
 func (b *Breaker[K]) Closed() bool { return b.state == closed }
 
+// Open reports whether nothing may be in flight.
+func (b *Breaker[K]) Open() bool { return b.state == open }
+
 // Probing reports whether a single message may try, or a few if that takes long.
 func (b *Breaker[K]) Probing() bool { return b.state == probe }
 
@@ -105,8 +108,8 @@ func (b *Breaker[K]) Level() (level int) {
 	return level
 }
 
-// Limit returns how many messages may be in flight. It must be called when OpenFor has passed: it
-// moves an open breaker to its probe.
+// Limit returns how many messages may be in flight. It must be called when Holds has passed: it moves
+// an open breaker to its probe.
 func (b *Breaker[K]) Limit(now time.Duration) int {
 	if b.state == open && now >= b.until {
 		b.state, b.probeAt = probe, now
@@ -122,12 +125,15 @@ func (b *Breaker[K]) Limit(now time.Duration) int {
 	return math.MaxInt
 }
 
-// OpenFor returns how long nothing may be in flight.
-func (b *Breaker[K]) OpenFor(now time.Duration) time.Duration {
-	if b.state != open {
-		return 0
+// Holds returns for how long Limit stays the same without a result; 0: for ever.
+func (b *Breaker[K]) Holds(now time.Duration) time.Duration {
+	switch b.state {
+	case open:
+		return max(b.until-now, 0)
+	case probe:
+		return slowProbe - (now-b.probeAt)%slowProbe
 	}
-	return max(b.until-now, 0)
+	return 0
 }
 
 // Failed takes a failure of message k and reports whether it has opened the breaker. received is when

@@ -62,7 +62,7 @@ func (s *simulation) run(length time.Duration) {
 			tick += flow.Tick
 			if s.breaker != nil {
 				s.breaker.Tick(now, s.count)
-				if s.breaker.OpenFor(now) > 0 {
+				if s.breaker.Open() && s.breaker.Holds(now) > 0 {
 					s.openTime += flow.Tick
 				}
 			}

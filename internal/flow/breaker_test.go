@@ -180,7 +180,7 @@ func TestBreakerLife(t *testing.T) {
 	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
 		d := time.Duration(seconds) * sec
 		b.wantLimit(t, now, 0)
-		if got := b.OpenFor(now); got != d {
+		if got := b.Holds(now); got != d {
 			t.Errorf("open for %v, want %v", got, d)
 		}
 		b.succeed(1)
@@ -219,7 +219,7 @@ func TestBreakerLife(t *testing.T) {
 	if b.fail(now, 9) {
 		t.Error("opened by what was before")
 	}
-	if !b.fail(now, 1) || b.OpenFor(now) != sec {
+	if !b.fail(now, 1) || b.Holds(now) != sec {
 		t.Error("does not start again")
 	}
 }
@@ -270,8 +270,8 @@ func TestBreakerRamp(t *testing.T) {
 			if got := tt.play(b); got != tt.opens {
 				t.Fatalf("opened %v, want %v", got, tt.opens)
 			}
-			if tt.opens && b.OpenFor(sec) != 2*sec {
-				t.Errorf("open for %v, want 2s", b.OpenFor(sec))
+			if tt.opens && b.Holds(sec) != 2*sec {
+				t.Errorf("open for %v, want 2s", b.Holds(sec))
 			}
 		})
 	}
@@ -281,7 +281,7 @@ func TestBreakerRamp(t *testing.T) {
 func (b *judge) ramping(t *testing.T) {
 	t.Helper()
 	b.wantLimit(t, sec, 2)
-	if b.Closed() || b.Probing() || b.OpenFor(sec) > 0 {
+	if b.Closed() || b.Probing() || b.Holds(sec) > 0 {
 		t.Fatal("it does not ramp")
 	}
 }
@@ -427,8 +427,13 @@ func TestBreakerSlowProbe(t *testing.T) {
 	b.wantLimit(t, 61*sec-1, 1)
 	b.wantLimit(t, 61*sec, 2)
 	b.wantLimit(t, 15*60*sec, 15)
-	if !b.failAs(15*60*sec, 100) || b.OpenFor(15*60*sec) != 2*sec {
-		t.Errorf("open for %v after a failed probe, want 2s", b.OpenFor(15*60*sec))
+	for at, want := range map[time.Duration]time.Duration{sec: 60 * sec, 61*sec - 1: 1, 61 * sec: 60 * sec, 90 * sec: 31 * sec} {
+		if got := b.Holds(at); got != want {
+			t.Errorf("the limit of %v holds for %v, want %v", at, got, want)
+		}
+	}
+	if !b.failAs(15*60*sec, 100) || b.Holds(15*60*sec) != 2*sec {
+		t.Errorf("open for %v after a failed probe, want 2s", b.Holds(15*60*sec))
 	}
 	b.wantLimit(t, 15*60*sec+2*sec, 1)
 	b.succeed(1)

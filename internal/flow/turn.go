@@ -24,6 +24,13 @@ type turn struct {
 // starved reports whether a connection with a turn uses all it has.
 func (s *turn) starved(inFlight int) bool { return s.on && !s.pending && inFlight >= max(s.quota, 1) }
 
+// free reports whether a connection without a turn may have one. few: there are
+// fewer slots than connections, so one that has a message, and brought no other one, is not asked again
+// before the rest.
+func (s *turn) free(settled bool, inFlight int, few bool) bool {
+	return !s.on && settled && (inFlight == 0 || s.brought || !few)
+}
+
 // claim returns how many slots a connection keeps from others: the messages in flight, and one more in
 // a turn that does not use all it has.
 func (s *turn) claim(inFlight int) int {

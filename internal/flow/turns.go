@@ -20,13 +20,13 @@ const (
 // Turns shares slots, the messages that may be in flight, among connections that would waste them if
 // each had a part of its own. A connection with a turn may have one message in flight, or more if
 // slots are left and it uses them; the others none. A message in flight keeps its slot until it is
-// answered, whether or not its connection has a turn; unless connections outnumber the slots, its
-// connection may have another turn meanwhile.
+// answered, whether or not its connection has a turn. Its connection may have another turn meanwhile,
+// unless connections outnumber the slots and its last turn brought nothing.
 //
-// A turn ends after two round trips and 3 ms if it brings no message and its connection is not probed. If it brings messages, it ends
-// after 100 ms if another connection is next: then it loses a slot, and goes on if it has more. The
-// connection that was charged least for its turns is next. Connections whose last turn was empty get
-// 3 % of the time while others use all they have.
+// A turn ends after two round trips and 3 ms if it brings no message and its connection is not probed.
+// If it brings messages, it ends after 100 ms if another connection is next: then it loses a slot, and
+// goes on if it has more. The connection that was charged least for its turns is next. While some use
+// all they have, those whose last turn was empty get 3 % of the time, and one slot at a time.
 //
 // While no turn brings a message, empty turns become longer, up to the length with which each
 // connection is asked once in half the patience. After a whole round without a message the turns may

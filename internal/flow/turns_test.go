@@ -15,6 +15,7 @@ type turnsWorld struct {
 	turns   flow.Turns[int]
 	slots   int
 	service time.Duration // a tenth more or less
+	even    bool          // exactly service
 	hang    int           // 1: handlers hang
 	start   time.Duration // of busyTime
 	rtt     time.Duration
@@ -74,6 +75,9 @@ func (w *turnsWorld) run(d time.Duration, each func()) {
 				c.received++
 				c.inFlight++
 				takes := w.service * time.Duration(90+len(w.waits)*37%21) / 100
+				if w.even {
+					takes = w.service
+				}
 				takes += time.Duration(w.hang) * time.Hour
 				w.running = append(w.running, running{i, w.now + max(takes, time.Millisecond)})
 				changed = true
@@ -177,6 +181,25 @@ func TestTurnsSlowHandlers(t *testing.T) {
 			if u := w.utilisation(); u < 0.95 {
 				t.Errorf("%+v, hung %v: utilisation %.3f", tt, hung, u)
 			}
+		}
+	}
+}
+
+// TestTurnsTogether: handlers that end at the same instant leave all slots free. Quiet nsqds do not
+// take them from those that have messages.
+func TestTurnsTogether(t *testing.T) {
+	for _, tt := range []struct {
+		conns, slots, busy int
+		service            time.Duration
+	}{{9, 7, 2, 2174 * time.Millisecond}, {20, 8, 1, 5 * time.Second}, {20, 8, 5, time.Second}, {50, 16, 3, 300 * time.Millisecond}} {
+		w := newTurnsWorld(tt.conns, tt.slots, tt.service)
+		w.even = true
+		for i := range tt.busy {
+			w.publish(i, 10_000)
+		}
+		w.run(3*time.Minute, nil)
+		if u := w.utilisation(); u < 0.95 {
+			t.Errorf("%+v: utilisation %.3f", tt, u)
 		}
 	}
 }

@@ -139,13 +139,15 @@ func (t *Turns[K]) quotas(now time.Duration, conns []TurnConn[K], slots int) []i
 
 // choose returns the connection that is next: one without a turn, or one whose turn is over; -1 if
 // there is none. starved: a connection uses all it has, so a slot is not to be spent on quiet ones
-// beyond their part. few: there are fewer slots than connections, so one with messages in flight is not
-// looked at again before the others.
+// beyond their part, and on one of them at a time: several would take all slots from those that use
+// them where all messages are answered at once. few: there are fewer slots than connections.
 func (t *Turns[K]) choose(conns []TurnConn[K], starved, room, few bool) int {
 	best := [2]int{-1, -1} // of those whose last turn was empty; of the others
+	asked := false         // one of those waits for its slot
 	for i, c := range conns {
 		s := t.turns[i]
-		if !s.over && (s.on || !c.settled() || c.InFlight > 0 && (few || !room && t.giver(conns, c.InFlight) < 0)) {
+		asked = asked || s.pending && !s.brought
+		if !s.over && !(s.free(c.settled(), c.InFlight, few) && (c.InFlight == 0 || room || t.giver(conns, c.InFlight) >= 0)) {
 			continue
 		}
 		class := 0
@@ -157,7 +159,7 @@ func (t *Turns[K]) choose(conns []TurnConn[K], starved, room, few bool) int {
 		}
 	}
 	quiet, busy := best[0], best[1]
-	due := float64(t.quiet) < quietPart*float64(t.busy+t.quiet)
+	due := !asked && float64(t.quiet) < quietPart*float64(t.busy+t.quiet)
 	if quiet >= 0 && (due || busy < 0 && !starved) {
 		return quiet
 	}

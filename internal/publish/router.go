@@ -50,7 +50,9 @@ type Router struct {
 	stop   context.CancelFunc // ends dialling
 	turn   atomic.Uint32
 
-	maxDelay atomic.Int64 // that an nsqd has accepted last when it refused a longer one, in ms, plus 1; 0: none has
+	// maxDelay is what an nsqd has said when it refused a longer one, in ms, plus 1; 0: none has, or an
+	// nsqd has come back since.
+	maxDelay atomic.Int64
 
 	buffers sync.Pool // of *[][]byte: bodies on their way to a connection
 	counters
@@ -59,7 +61,9 @@ type Router struct {
 // New returns a router without nsqds: see its Connect.
 func New(cfg Config) *Router {
 	r := &Router{cfg: cfg, limits: cfg.Conn.Limits()}
-	r.Set = redial.New(redial.Config{Conn: cfg.Conn, Lazy: cfg.Lazy, Post: cfg.Post, Max: cfg.MaxNSQDs, Overdue: r.overdue})
+	r.Set = redial.New(redial.Config{
+		Conn: cfg.Conn, Lazy: cfg.Lazy, Post: cfg.Post, Max: cfg.MaxNSQDs, Overdue: r.overdue, Back: func() { r.maxDelay.Store(0) },
+	})
 	var ctx context.Context
 	ctx, r.stop = context.WithCancel(context.Background())
 	r.Start(ctx)

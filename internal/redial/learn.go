@@ -7,13 +7,25 @@ import (
 	"github.com/nsqx/nsqx/conn"
 )
 
-// learn takes a hint from the end of a connection: see conn.RequeueDelayError. It is kept for as long as
-// the address is. The caller holds set.mu.
+// learn takes a hint from the end of a connection: see conn.RequeueDelayError. The caller holds set.mu.
 func (l *line) learn(err error) {
 	hint, ok := errors.AsType[*conn.RequeueDelayError](err)
 	if ok && (l.longest == 0 || hint.Max < l.longest) {
 		l.longest = hint.Max
 	}
+}
+
+// forget drops the hint when a dial has failed: an nsqd that was away may be back with other settings,
+// which it does not announce. At worst the next connection ends like the one before, once. The caller
+// holds set.mu.
+func (l *line) forget() { l.away, l.longest = true, 0 }
+
+// back tells that an nsqd is connected that was away. The caller holds set.mu.
+func (l *line) back() {
+	if l.away && l.set.cfg.Back != nil {
+		l.set.cfg.Back()
+	}
+	l.away = false
 }
 
 // subscription returns the subscription of the next connection.

@@ -28,6 +28,7 @@ type line struct {
 	unnamed time.Time     // since when nobody names it, or its connection ended after that; zero while it is named
 	lost    time.Time     // when its last connection ended
 	tried   bool          // a dial has succeeded or failed
+	away    bool          // a dial has failed since it was connected
 	longest time.Duration // delay of a REQ that its nsqd accepts; 0 unless it has said so
 	running bool          // there is a goroutine
 	waiting bool          // it waits before the next dial, or is in doubt
@@ -187,6 +188,7 @@ func (l *line) attach(c *conn.Conn) bool {
 // connected makes c the connection of the line. The caller holds set.mu.
 func (l *line) connected(c *conn.Conn) {
 	l.conn, l.lastErr, l.reached, l.tried = c, nil, true, true
+	l.back()
 	if !l.wanted && !l.set.cfg.Lazy { // forgotten during its first dial
 		l.wanted, l.unnamed = true, time.Now()
 	}
@@ -262,6 +264,9 @@ func (l *line) wait(ctx context.Context, kind notify.Kind, err error, pause time
 	s := l.set
 	s.mu.Lock()
 	ending := s.closed || ctx.Err() != nil
+	if kind == notify.DialError {
+		l.forget()
+	}
 	if kind == notify.DialError && !l.unnamed.IsZero() {
 		kind, pause = l.relax(pause)
 	}

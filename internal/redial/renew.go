@@ -44,8 +44,8 @@ type renewal struct {
 // good order when its messages are answered. If nsqd refuses one more subscriber, the old one is
 // closed first.
 //
-// Renew does not wait. It returns false, and does nothing, if c is not in use or was renewed too
-// recently.
+// Renew does not wait. It returns false, and does nothing, if c is not in use, is closed already to be
+// replaced, or was renewed too recently.
 func (s *Set) Renew(c *conn.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +55,7 @@ func (s *Set) Renew(c *conn.Conn) bool {
 	}
 	l, now := s.lines[i], time.Now()
 	since := now.Sub(l.at)
-	if l.renewing || !l.wanted || len(l.replaced) >= mostReplaced || since < l.gap {
+	if l.renewing || l.atOnce == c || !l.wanted || len(l.replaced) >= mostReplaced || since < l.gap {
 		return false
 	}
 	if l.gap = min(2*l.gap, lastRenewal); l.gap == 0 || since > calmRenewal {

@@ -34,6 +34,7 @@ type Config struct {
 	Detached func(*conn.Conn)                                                    // it was removed again
 	Overdue  func(*conn.Conn)                                                    // its answer to a publish is overdue
 	Tried    func()                                                              // a dial has failed, or a connection has ended
+	Back     func()                                                              // an nsqd is connected that could not be reached, so it may be another; called like Removed
 	Removed  func(addr string)                                                   // an address was removed; called with a lock held, so it must not call the Set
 }
 

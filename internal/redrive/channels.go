@@ -80,7 +80,8 @@ func (c *Channels) Of(ctx context.Context, topic string) (map[string]int64, erro
 
 // everywhere asks all nsqds that are known, and others, together: some may not answer for long.
 func (c *Channels) everywhere(ctx context.Context, topic string, others ...string) (nsqds []string, answers []map[string]int64, err error) {
-	nsqds = slices.AppendSeq(others, maps.Keys(c.known(ctx)))
+	known, unheard := c.known(ctx)
+	nsqds = slices.AppendSeq(others, maps.Keys(known))
 	slices.Sort(nsqds)
 	nsqds = slices.Compact(nsqds)
 	answers, failures := make([]map[string]int64, len(nsqds)), make([]error, len(nsqds))
@@ -89,13 +90,15 @@ func (c *Channels) everywhere(ctx context.Context, topic string, others ...strin
 		asking.Go(func() { answers[i], failures[i] = c.at(ctx, nsqd, topic) })
 	}
 	asking.Wait()
-	return nsqds, answers, errors.Join(failures...)
+	return nsqds, answers, errors.Join(append(failures, unheard)...)
 }
 
-// known returns the nsqds that are known, with their addresses for HTTP.
-func (c *Channels) known(ctx context.Context) map[string]string {
-	all, _ := c.nodes.get(ctx, struct{}{}, func() (map[string]string, error) {
+// known returns the nsqds that are known, with their addresses for HTTP, and an error if a nsqlookupd
+// has not said which it knows.
+func (c *Channels) known(ctx context.Context) (map[string]string, error) {
+	return c.nodes.get(ctx, struct{}{}, func() (map[string]string, error) {
 		all := make(map[string]string)
+		var failures []error
 		for _, nsqd := range c.cfg.NSQDs {
 			all[nsqd] = ""
 		}
@@ -103,16 +106,18 @@ func (c *Channels) known(ctx context.Context) map[string]string {
 			all[nsqd] = ""
 		}
 		for _, l := range c.cfg.Lookupds {
-			answer, _ := l.Nodes(ctx) // of a nsqlookupd that fails nothing is known
+			answer, err := l.Nodes(ctx)
+			if err != nil {
+				failures = append(failures, fmt.Errorf("nsqx: cannot tell which nsqds there are: %w", err))
+			}
 			for i, nsqd := range answer.Addrs {
 				if http, ok := all[nsqd]; ok || c.cfg.Allow == nil || c.cfg.Allow(nsqd) {
 					all[nsqd] = cmp.Or(http, answer.HTTP[i])
 				}
 			}
 		}
-		return all, nil
+		return all, errors.Join(failures...)
 	})
-	return all
 }
 
 // at returns the channels of a topic at one nsqd.
@@ -144,7 +149,8 @@ func (c *Channels) ask(ctx context.Context, nsqd, topic string) (map[string]int6
 func (c *Channels) askNSQD(ctx context.Context, nsqd, topic string) (map[string]int64, error) {
 	addr := c.cfg.HTTP[nsqd]
 	if addr == "" {
-		addr = c.known(ctx)[nsqd]
+		known, _ := c.known(ctx)
+		addr = known[nsqd]
 	}
 	next, port, ok := lookup.NextPort(nsqd)
 	guess := addr == ""

@@ -22,6 +22,12 @@ type letter struct {
 	id   handler.ID
 }
 
+// Has reports whether Add would not report a message as the first.
+func (l *Left) Has(m *handler.Message) bool {
+	_, again := l.letters[letter{m.NSQD(), m.ID}]
+	return again || len(l.letters) == maxLeft
+}
+
 // Add reports whether a message was not added before. If that cannot be known it returns false and an
 // error: then a redrive that meets only such messages ends.
 func (l *Left) Add(m *handler.Message) (first bool, err error) {

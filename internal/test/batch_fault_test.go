@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +45,43 @@ func TestBatchCallbacksExit(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestBatchTouchRefused: a refused TOUCH of one item ends the time of its batch at once. That item is
+// given to another consumer; the others are answered.
+func TestBatchTouchRefused(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		var refused atomic.Value // of string
+		s.On("TOUCH", func(_ *nsqxtest.ServerConn, cmd nsqxtest.Command) nsqxtest.Action {
+			if cmd.Param(0) != refused.Load() {
+				return nsqxtest.Proceed()
+			}
+			return nsqxtest.Fail("E_TOUCH_FAILED TOUCH " + cmd.Param(0) + " failed ID not in flight")
+		})
+		var lasted time.Duration
+		var cause error
+		b := &batches{handle: func(ctx context.Context, b *handler.Batch[string]) error {
+			if lasted > 0 {
+				return nil
+			}
+			refused.Store(b.Item(1).Message.ID.String())
+			began := time.Now()
+			<-ctx.Done()
+			lasted, cause = time.Since(began), context.Cause(ctx)
+			return ctx.Err()
+		}}
+		c := b.consumer(t, nsqx.WithBatch(3, time.Second), s.Option(), nsqx.WithRetry(retry.Schedule(time.Second)))
+		nsqxtest.Run(t, c)
+		sendNumbers(s, 1, 3)
+		s.Await("orders", "billing", settled(3))
+		if lasted < 28*time.Second || lasted > 30*time.Second {
+			t.Errorf("lasted %v, want until the first TOUCH", lasted)
+		}
+		want(t, "cause", cause, handler.ErrMessageTimeout)
+		want(t, "requeued", s.Stats("orders", "billing").Requeued, 2)
+		want(t, "expired", c.Stats().Expired, 1)
+	})
 }
 
 // TestBatchHangs: an item that hangs its batch takes one worker. nsqd delivers its messages again,

@@ -239,6 +239,46 @@ func TestBatchDecode(t *testing.T) {
 	})
 }
 
+// exiting is a codec whose Decode calls runtime.Goexit for "x".
+type exiting struct{ codec.Codec[string] }
+
+func (c exiting) Decode(body []byte) (string, error) {
+	if string(body) == "x" {
+		runtime.Goexit()
+	}
+	return c.Codec.Decode(body)
+}
+
+// TestBatchDecodeExits: a message whose codec calls Goexit takes its own way, too: others pay nothing.
+func TestBatchDecodeExits(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := nsqxtest.NewServer(t, nsqxtest.WithPatience(time.Hour))
+		var got []string
+		var kept atomic.Int64
+		c, err := nsqx.NewBatchConsumer("orders", "billing", exiting{codec.String()}, func(_ context.Context, b *handler.Batch[string]) error {
+			got = append(got, strings.Join(b.Values(), " "))
+			return nil
+		}, nsqx.WithBatch(6, time.Second), s.Option(), nsqx.WithLogger(discard),
+			nsqx.WithDeadLetterFunc(func(_ context.Context, m *handler.Message, err error) error {
+				if _, ok := errors.AsType[*handler.DecodeError](err); !ok || m.Attempts != 1 {
+					t.Errorf("dead letter after %d attempts because of %v", m.Attempts, err)
+				}
+				kept.Add(1)
+				return nil
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nsqxtest.Run(t, c)
+		s.Publish("orders", []byte("x"), []byte("1"), []byte("x"), []byte("x"), []byte("2"), []byte("x"))
+		s.Await("orders", "billing", settled(6))
+		want(t, "handled", fmt.Sprint(got), "[1 2]")
+		want(t, "kept", kept.Load(), 4)
+		want(t, "finished", c.Stats().Finished, 2)
+		want(t, "requeued", c.Stats().Requeued, 0)
+	})
+}
+
 // TestBatchContext: the messages of a slow batch are touched, until max-msg-timeout.
 func TestBatchContext(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -464,6 +504,9 @@ func TestBatchOptions(t *testing.T) {
 		"wait 0":             {opts(nsqx.WithBatch(1, 0)), "WithBatch waits for 0s"},
 		"too long":           {opts(nsqx.WithBatch(1, time.Minute), nsqx.WithMessageTimeout(time.Minute)), "want less than the 1m0s of WithMessageTimeout"},
 		"beyond MaxInFlight": {opts(nsqx.WithBatch(10, time.Second), nsqx.WithMaxInFlight(9)), "want at most the 9 of WithMaxInFlight"},
+		"default size":       {opts(nsqx.WithMaxInFlight(9)), ""},
+		"size by default":    {opts(nsqx.WithMaxInFlight(9), nsqx.WithDefaults(nsqx.WithBatch(10, time.Second))), ""},
+		"beyond a default":   {opts(nsqx.WithBatch(10, time.Second), nsqx.WithDefaults(nsqx.WithMaxInFlight(9))), "want at most the 9 of WithMaxInFlight"},
 		"middleware":         {opts(nsqx.WithMiddleware(pass)), "use WithBatchMiddleware"},
 		"batch middleware":   {opts(nsqx.WithBatchMiddleware(passBatch)), ""},
 	} {

@@ -108,9 +108,7 @@ func (f *fleet) runChurn(p phase) bool {
 		return false
 	}
 	// A poll may take 72 s to find an nsqd that was new or has moved; until then its messages are not lost, but late.
-	// With 16 nsqds and 2 handlers all turns open once more now and then, although nsqds have messages: when both handlers
-	// became free while the last nsqds with messages were looked for (seed 3, one run of five). That costs a burst again.
-	f.checkAttempts(f.s.replicas * 2 * len(f.servers))
+	f.checkAttempts(f.s.replicas * len(f.servers))
 	return true
 }
 

@@ -2,19 +2,11 @@ package test
 
 import (
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
 )
-
-// pending are the invariants that do not hold yet, and why. What breaks them is reported, but does not fail.
-var pending = map[check]string{
-	checkUtilisation: "where nsqds outnumber slots, one with messages in flight gets no turn until all are answered: a turn for it " +
-		"would cost quiet nsqds 20 ms of latency; and of many nsqds the last ones with messages are looked for at 3 ms each",
-}
 
 // TestFleet runs fleets in virtual time. Each seed chooses nsqds, replicas, handlers, faults and load: see newScenario.
 //
@@ -32,7 +24,6 @@ func TestFleet(t *testing.T) {
 	if s := os.Getenv("NSQX_SEEDS"); s != "" {
 		n = number(t, "NSQX_SEEDS", s)
 	}
-	failed := make(map[check][]uint64)
 	for seed := first; seed < first+n; seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			s := newScenario(seed, os.Getenv("NSQX_DAY") != "")
@@ -42,27 +33,10 @@ func TestFleet(t *testing.T) {
 				t.Log(note)
 			}
 			for _, x := range found {
-				failed[x.check] = append(failed[x.check], seed)
-				x.report(t, "\nfleet: %v\nrepeat: NSQX_SEED=%d go test -run 'TestFleet$' -v ./internal/test", s, seed)
+				t.Errorf("%s: %s\nfleet: %v\nrepeat: NSQX_SEED=%d go test -run 'TestFleet$' -v ./internal/test", x.check, x.text, s, seed)
 			}
 		})
 	}
-	for _, c := range slices.Sorted(maps.Keys(failed)) {
-		if why, ok := pending[c]; ok {
-			t.Logf("pending: %s (%s) in %d findings of %d seeds: %v", c, why, len(failed[c]), n, slices.Compact(failed[c]))
-		}
-	}
-}
-
-// report fails the test, unless the invariant is pending.
-func (x finding) report(t *testing.T, format string, args ...any) {
-	t.Helper()
-	text := fmt.Sprintf("%s: %s", x.check, x.text) + fmt.Sprintf(format, args...)
-	if why, ok := pending[x.check]; ok {
-		t.Logf("pending (%s): %s", why, text)
-		return
-	}
-	t.Error(text)
 }
 
 // runScenario runs a scenario in a bubble, and that of a poison phase twice.

@@ -1,12 +1,14 @@
 package test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/nsqxtest"
 )
 
@@ -94,5 +96,33 @@ func TestIdleTurns(t *testing.T) {
 			}
 			time.Sleep(7 * time.Second)
 		}
+	})
+}
+
+// TestBatchesBesideSilent: slow handlers of batches leave no messages ahead. Silent nsqds keep one place of a batch, and
+// the batch does not wait for it.
+func TestBatchesBesideSilent(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		const messages = 420
+		servers := nsqxtest.NewServers(t, 4, nsqxtest.WithPatience(time.Hour))
+		b := &batches{handle: func(context.Context, *handler.Batch[string]) error {
+			time.Sleep(4 * time.Second)
+			return nil
+		}}
+		c := b.consumer(t, nsqxtest.Option(servers...), nsqx.WithConcurrency(3), nsqx.WithBatch(7, 900*time.Millisecond))
+		nsqxtest.Run(t, c)
+		began := time.Now()
+		sendNumbers(servers[0], 0, messages)
+		servers[0].Await("orders", "billing", finished(messages))
+		took, ideal := time.Since(began), messages/6/3*4*time.Second
+		if took > ideal+10*time.Second {
+			t.Errorf("%d messages took %v, want %v; batches of %s", messages, took, ideal, b.sizes())
+		}
+		for _, s := range servers[1:] {
+			time.Sleep(10 * time.Second)
+			publish(s, 1)
+			s.Await("orders", "billing", finished(1))
+		}
+		want(t, "given back", c.Stats().GivenBack, 0)
 	})
 }

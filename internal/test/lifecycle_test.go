@@ -101,6 +101,28 @@ func TestRunGrace(t *testing.T) {
 	})
 }
 
+// stringer is a service with a name of its own.
+type stringer struct {
+	nsqx.ServiceFunc
+	string func() string
+}
+
+func (n *stringer) String() string { return n.string() }
+
+// TestRunNames: a service that names itself is named so, unless it cannot.
+func TestRunNames(t *testing.T) {
+	for want, name := range map[string]func() string{
+		"archive of orders": func() string { return "archive of orders" },
+		"*test.stringer":    func() string { panic("boom") },
+	} {
+		returns := func(context.Context) error { return nil }
+		err := nsqx.Run(t.Context(), &stringer{returns, name})
+		if !errors.Is(err, nsqx.ErrEnded) || !strings.HasSuffix(err.Error(), ": "+want) {
+			t.Errorf("Run returned %v, want %q", err, want)
+		}
+	}
+}
+
 // TestRunBadServices: a service that panics, exits its goroutine, fails or returns at once stops the
 // others in order; one that cannot run at all lets none start.
 func TestRunBadServices(t *testing.T) {
@@ -275,17 +297,20 @@ func TestPprofLabels(t *testing.T) {
 	})
 }
 
-// TestAfterQuietly: a quiet failure is an attempt, and not a failure for the breaker.
-func TestAfterQuietly(t *testing.T) {
-	for name, quiet := range map[string]bool{"quiet": true, "loud": false} {
+// TestQuietly: a quiet failure is an attempt, and not a failure for the breaker.
+func TestQuietly(t *testing.T) {
+	after := func(err error) error { return retry.After(time.Second, err) }
+	afterQuietly := func(err error) error { return retry.AfterQuietly(time.Second, err) }
+	plain := func(err error) error { return err }
+	for name, tt := range map[string]struct {
+		mark  func(error) error
+		quiet bool
+	}{"Quietly": {retry.Quietly, true}, "AfterQuietly": {afterQuietly, true}, "After": {after, false}, "no mark": {plain, false}} {
+		quiet := tt.quiet
 		bubble(t, name, func(t *testing.T) {
 			s := nsqxtest.NewServer(t)
-			c := newConsumer(t, func(context.Context, string) error {
-				if quiet {
-					return retry.AfterQuietly(time.Second, errBill)
-				}
-				return retry.After(time.Second, errBill)
-			}, s.Option(), nsqx.WithMaxAttempts(3), nsqx.WithDiscard())
+			c := newConsumer(t, func(context.Context, string) error { return tt.mark(errBill) },
+				s.Option(), nsqx.WithMaxAttempts(3), nsqx.WithDiscard(), nsqx.WithRetry(seconds))
 			nsqxtest.Run(t, c)
 			publish(s, 100)
 			time.Sleep(time.Second / 2)

@@ -153,6 +153,24 @@ func TestRedriveNoChannel(t *testing.T) {
 	}
 }
 
+// TestRedriveNodesUnknown: a nsqlookupd that does not say which nsqds there are hides where the channel
+// exists. The dead letter stays, and Redrive says why.
+func TestRedriveNodesUnknown(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		l := nsqxtest.NewLookupd(t)
+		l.On("/nodes", http.NotFoundHandler())
+		s := nsqxtest.NewServers(t, 2, nsqxtest.WithLookupds(l), nsqxtest.WithPatience(time.Hour))
+		s[1].Unpause("payments", "billing")
+		s[0].Publish("dead", letterOf("payments", "billing"))
+		time.Sleep(headStart)
+		report, err := nsqx.Redrive(t.Context(), "dead", "", l.Option(), nsqx.WithLogger(discard))
+		want(t, "report", report, nsqx.RedriveReport{Failed: 1})
+		if err == nil || !strings.Contains(err.Error(), "which nsqds there are") {
+			t.Errorf("error is %v", err)
+		}
+	})
+}
+
 // TestRedriveAsksNSQLookupd: nsqlookupd says where nsqd answers HTTP, and if nsqd does not answer,
 // which channels there are.
 func TestRedriveAsksNSQLookupd(t *testing.T) {
@@ -332,8 +350,7 @@ func TestRedriveSlowHTTP(t *testing.T) {
 		servers := nsqxtest.NewServers(t, 5, nsqxtest.WithLookupds(l), nsqxtest.WithPatience(time.Hour))
 		servers[0].Unpause("orders", "billing")
 		servers[0].Publish("dead", letterOf("orders", "billing"))
-		// With the default idle time of 5 s one run of a hundred ends before the letter arrives.
-		opts := []nsqx.RedriveOption{l.Option(), nsqx.WithLogger(discard), nsqx.WithRedriveIdle(20 * time.Second)}
+		opts := []nsqx.RedriveOption{l.Option(), nsqx.WithLogger(discard)}
 		for _, s := range servers {
 			opts = append(opts, nsqx.WithRedriveHTTP(s.Addr(), "http://"+l.Addr()))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,5 +52,59 @@ func TestOldRequeue(t *testing.T) {
 		want(t, "delay of another nsqd", other.Requeues("orders", "billing")[0].Delay, 30*time.Minute)
 		want(t, "dials of another nsqd", other.Dials(), 1)
 		want(t, "records", lost.Load(), 1)
+	})
+}
+
+// TestLimitRaised: an nsqd that was away may be back with a higher --max-req-timeout. Delays are not cut
+// any more, neither of REQ to an old one nor of DPUB; after a lost connection alone they are.
+func TestLimitRaised(t *testing.T) {
+	restart := func(s *nsqxtest.Server, raise func()) {
+		s.Disconnect()
+		time.Sleep(5 * time.Minute)
+		raise()
+		s.Stop()
+		time.Sleep(time.Minute)
+		s.Start("")
+		time.Sleep(5 * time.Minute)
+	}
+	// limited refuses a command as an nsqd with a limit of one minute does, until raised.
+	limited := func(t *testing.T, name, unit string) (s *nsqxtest.Server, raised *atomic.Bool, refused *atomic.Int32) {
+		s, raised, refused = nsqxtest.NewServer(t, nsqxtest.WithPatience(oneDay)), new(atomic.Bool), new(atomic.Int32)
+		s.On(name, func(_ *nsqxtest.ServerConn, c nsqxtest.Command) nsqxtest.Action {
+			if ms, _ := strconv.Atoi(c.Param(1)); !raised.Load() && ms > 60000 {
+				refused.Add(1)
+				return nsqxtest.Fail("E_INVALID " + name + " timeout " + c.Param(1) + " out of range 0-60000" + unit)
+			}
+			return nsqxtest.Proceed()
+		})
+		return s, raised, refused
+	}
+	bubble(t, "REQ", func(t *testing.T) {
+		s, raised, refused := limited(t, "REQ", "000000")
+		_, _ = consume(t, []*nsqxtest.Server{s}, func(context.Context, string) error { return errBill },
+			nsqx.WithoutBackoff(), nsqx.WithRetry(retry.PolicyFunc(func(int, error) time.Duration { return 30 * time.Minute })))
+		publish(s, 1)
+		time.Sleep(5 * time.Minute)
+		restart(s, func() {
+			want(t, "refused", refused.Load(), 1)
+			raised.Store(true)
+		})
+		all := s.Requeues("orders", "billing")
+		want(t, "first delay", all[0].Delay, time.Minute)
+		want(t, "last delay", all[len(all)-1].Delay, 30*time.Minute)
+	})
+	bubble(t, "DPUB", func(t *testing.T) {
+		s, raised, refused := limited(t, "DPUB", "")
+		p := newProducer(t, s.Option(), nsqx.WithLogger(discard), nsqx.WithEnvelope())
+		wantKind(t, p.PublishAfter(t.Context(), 30*time.Minute, "x"), nil)
+		restart(s, func() {
+			wantKind(t, p.PublishAfter(t.Context(), 30*time.Minute, "x"), nil)
+			want(t, "refused", refused.Load(), 1)
+			raised.Store(true)
+		})
+		wantKind(t, p.PublishAfter(t.Context(), 30*time.Minute, "x"), nil)
+		all := s.Published("orders")
+		want(t, "first delay is cut", all[0].Delay <= time.Minute, true)
+		want(t, "last delay", all[len(all)-1].Delay, 30*time.Minute)
 	})
 }
