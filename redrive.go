@@ -319,11 +319,7 @@ func (r *redriveRun) close(ctx context.Context) error {
 	return err
 }
 
-// leave counts a message that stays a dead letter. It requeues the message for so long that it does
-// not return while this Redrive waits for others. Requeued without a delay, it would return at once,
-// again and again until the idle time is over: in 5 s ten messages got 9000 more attempts each, which
-// nsqd counts with 16 bits, 20 000 got 18, and the pass took twice as long; with the delay each gets
-// one.
+// leave counts a message that stays a dead letter, and requeues it.
 func (r *redriveRun) leave(m *handler.Message, counter *int, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -335,7 +331,7 @@ func (r *redriveRun) leave(m *handler.Message, counter *int, err error) error {
 			r.idle.Restart()
 		}
 	}
-	return retry.After(min(2*r.cfg.idle, time.Hour), err)
+	return retry.After(redrive.LeftDelay(r.cfg.idle), err)
 }
 
 // turn waits until a message may be published. Otherwise it returns the answer for the message.

@@ -30,8 +30,7 @@ func newTerminal(t *testing.T, env ...string) *terminal {
 			t.Skipf("left out, since there is no %s: sessions in a terminal, and whether the pictures of the guide are true", name)
 		}
 	}
-	path, err := program()
-	must(t, err)
+	path := executable(t, program, "nsqx")
 	dir, err := os.MkdirTemp("", "nsqx") // short: the path of a socket has a limit
 	must(t, err)
 	tm := &terminal{t, filepath.Join(dir, "tmux"), filepath.Join(dir, "ended")}
