@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"github.com/nsqx/nsqx/admin"
 )
 
 // checkServices: services that do not answer, or are ill.
@@ -103,6 +105,12 @@ func checkOverdue(f *facts) (all []finding) {
 	return all
 }
 
+// moved reports whether a channel got, delivered or finished messages between two looks. Some may then
+// be on their way to a client.
+func moved(a, b *admin.ChannelStats) bool {
+	return a.Messages != b.Messages || a.Depth != b.Depth || a.InFlight != b.InFlight || a.Deferred != b.Deferred || a.Requeued != b.Requeued || a.TimedOut != b.TimedOut
+}
+
 // checkHolding: nsqd counts messages in flight for a channel that its clients do not hold. That is
 // known if services have all clients of the channel there, and nothing has moved between the looks.
 func checkHolding(f *facts) []finding {
@@ -132,9 +140,8 @@ func checkHolding(f *facts) []finding {
 		if allowed[k] > 0 {
 			return int64(allowed[k])
 		}
-		moved := c.first.Messages != c.last.Messages || c.first.Requeued != c.last.Requeued || c.first.TimedOut != c.last.TimedOut || c.first.InFlight != c.last.InFlight
 		known := c.last.ClientCount > 0 && clients[0][k] == c.first.ClientCount && clients[1][k] == c.last.ClientCount
-		if moved || !known {
+		if moved(&c.first, &c.last) || !known {
 			return 0
 		}
 		return min(c.first.InFlight-held[0][k], c.last.InFlight-held[1][k])

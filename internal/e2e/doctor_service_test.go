@@ -89,6 +89,7 @@ func TestDoctorServices(t *testing.T) {
 		"max-rdy-count": {options: each(func(o *nsqd.Options) { o.MaxRdyCount = 10 }), fault: func(p *patient) {
 			p.service(nothing, nsqx.WithMaxInFlight(100), nsqx.WithConcurrency(100))
 		}, checks: "max-in-flight", text: "100 messages in flight, and its nsqds give it 30"},
+		"automatic": {options: each(func(o *nsqd.Options) { o.MaxRdyCount = 10 }), fault: func(p *patient) { p.service(nothing) }},
 		"handlers hang": {options: each(messageTimeout(time.Second)), fault: func(p *patient) {
 			release := make(chan struct{})
 			c := p.service(func(context.Context, string) error { <-release; return nil })
