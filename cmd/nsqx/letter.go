@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -91,11 +92,20 @@ func (l *letter) decode(how string) string {
 
 // filter is the flag --where.
 type filter struct {
-	code *gojq.Code
+	code  *gojq.Code
+	limit time.Duration // for one message
+	slow  atomic.Int32  // messages that took longer
 }
 
-// filterTime is how long a filter may take for one message.
-const filterTime = time.Second
+const (
+	// filterTime is how long a filter may take for one message.
+	filterTime = time.Second
+
+	// maxSlow is how often it may take longer before it is given up, for all messages.
+	maxSlow = 10
+)
+
+var errSlow = errors.New("--where: the program takes too long, and was given up")
 
 func newFilter(program string) (*filter, error) {
 	if program == "" {
@@ -112,7 +122,7 @@ func newFilter(program string) (*filter, error) {
 	if err != nil {
 		return nil, usage("--where: %q: %w", program, err)
 	}
-	return &filter{code}, nil
+	return &filter{code: code, limit: filterTime}, nil
 }
 
 // match reports whether the first result for a message is neither false nor null. An error, such as of
@@ -124,13 +134,19 @@ func (f *filter) match(ctx context.Context, l *letter) (bool, error) {
 	if l.tooLarge {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, filterTime)
+	if f.slow.Load() >= maxSlow {
+		return false, errSlow
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
 	v, ok := f.code.RunWithContext(ctx, l.view()).Next()
 	if !ok {
 		return false, nil
 	}
 	if err, failed := v.(error); failed {
+		if ctx.Err() == context.DeadlineExceeded {
+			f.slow.Add(1)
+		}
 		return false, fmt.Errorf("--where: message %s: %w", l.id, err)
 	}
 	return v != nil && v != false, nil
