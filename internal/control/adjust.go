@@ -25,9 +25,13 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 	restrained := c.restraint.holds(time.Now())
 	full := min(c.limit(conns, loads, restrained, len(s.Parked)), allowed)
 	c.total = min(full, c.slotRoom(s, conns, restrained))
-	passed, kept := c.passOver(loads)
-	if kept > 0 {
-		full = c.total - kept
+	scarce := c.scarce(conns)
+	var passed map[int]bool
+	if !scarce {
+		var kept int
+		if passed, kept = c.passOver(loads); kept > 0 {
+			full = c.total - kept
+		}
 	}
 	c.setCapacity(conns, full)
 	if tick {
@@ -45,7 +49,6 @@ func (c *Control) adjust(tick bool) (next time.Duration) {
 		return 0
 	}
 	var quotas []int
-	scarce := c.scarce(conns)
 	if scarce {
 		quotas, next = c.turns.Step(time.Since(c.start), turnConns(conns, loads, c.mayProbe()), flow.TurnLimits{
 			Slots: c.total, Open: (!restrained || len(conns) <= c.total) && c.mayOpen(len(conns), allowed, s), Patience: patience(conns),

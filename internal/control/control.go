@@ -77,6 +77,7 @@ type Control struct {
 	loads     map[*conn.Conn]conn.Load // when they were last looked at
 	results   uint64                   // when they were last counted
 	runs      uint64                   // when they were last counted
+	finished  uint64                   // when they were last counted
 	busyTime  time.Duration            // when it was last read
 	outliving overdueHandlers
 	busy      bool          // messages are in hand

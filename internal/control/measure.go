@@ -13,9 +13,8 @@ import (
 func (c *Control) measure() {
 	s := c.pool.Snapshot()
 	runs := max(s.Runs, c.runs) // a parked message is counted again an instant after it is settled
-	c.service.Add(s.BusyTime-c.busyTime, runs-c.runs)
-	c.runs = runs
-	c.busyTime = s.BusyTime
+	c.service.Add(s.BusyTime-c.busyTime, c.telling(s, runs-c.runs))
+	c.runs, c.finished, c.busyTime = runs, s.Finished, s.BusyTime
 	c.pool.Tick(c.batchSize())
 	stuck, stuckMessages, overdue := c.countStuck(s)
 
@@ -35,6 +34,15 @@ func (c *Control) measure() {
 	c.busy = len(s.Running)+len(s.Parked)+s.Waiting > 0
 	c.received = received
 	c.unstall(s, moved)
+}
+
+// telling returns how many of the runs of a tick tell how long handlers take. While what they need is away
+// they may all fail at once: after that a burst would be requested that waits for them.
+func (c *Control) telling(s pool.Snapshot, runs uint64) uint64 {
+	if s.Finished == c.finished && len(s.Parked) == 0 {
+		return 0
+	}
+	return runs
 }
 
 // countStuck counts workers with a message that is past its time or whose connection is lost (stuck),

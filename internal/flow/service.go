@@ -60,16 +60,19 @@ func (s *Service) Ahead(workers int, rtt time.Duration, limit int) int {
 // Capacity returns how many messages may be in flight so that a worker starts each within patience
 // of its arrival, however the messages are spread: workers × (1 + ⌊patience / (2 × service time)⌋).
 // Before the first result it is one a worker. The mean of few results counts as longer than it is,
-// since it may be short by chance. It saturates.
+// since it may be short by chance, and a worker has no more messages ahead than twice its results. It
+// saturates.
 func (s *Service) Capacity(workers int, patience time.Duration) int {
 	mean, ok := s.Time()
 	if !ok {
 		return workers
 	}
+	most := uint64(maxAhead)
 	if s.seen < enoughResults {
 		mean += time.Duration(2 * float64(mean) / math.Sqrt(float64(s.seen)))
+		most = 1 + 2*s.seen/uint64(max(workers, 1))
 	}
-	return workers * int(min(1+patience/(2*max(mean, 1)), maxAhead))
+	return workers * int(1+min(uint64(patience/(2*max(mean, 1))), most))
 }
 
 // maxAhead bounds how many messages wait for one worker.

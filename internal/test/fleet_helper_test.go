@@ -220,6 +220,7 @@ func (f *fleet) replaceReplica(i int) {
 	st := r.c.Stats()
 	f.force(st.Running*max(f.s.batch, 1) + st.Queued)
 	f.stopReplica(r)
+	f.before -= int(r.c.Stats().GivenBack) // which givenBack does not count any more
 	f.replicas[i] = f.newReplica(i)
 }
 
