@@ -143,8 +143,8 @@ func TestAdminManyTopics(t *testing.T) {
 	t.Parallel()
 	s := testnsqd.Start(t, func(o *nsqd.Options) { o.E2EProcessingLatencyPercentiles = []float64{1, 0.9, 0.5} })
 	for i := range 200 {
-		s.EnsureChannel(fmt.Sprint(i), "a")
-		s.EnsureChannel(fmt.Sprint(i), "b")
+		s.EnsureChannel(fmt.Sprint(i, "#ephemeral"), "a#ephemeral") // without files
+		s.EnsureChannel(fmt.Sprint(i, "#ephemeral"), "b#ephemeral")
 	}
 	n, err := admin.NewNSQD(s.HTTPAddr(), admin.Config{})
 	if err != nil {
