@@ -32,7 +32,7 @@ import (
 //
 // A dead letter is published and confirmed before the FIN; if that fails the message is requeued. ¹
 // Without a dead letter: FIN, and an error in the log. ² Without one: like any other error, since a
-// newer release of the service may read the payload. ³ See [WithTTL] and [WithSkipOlder]. Without a
+// newer release of the service may read the payload; [WithErrors] may say otherwise. ³ See [WithTTL] and [WithSkipOlder]. Without a
 // dead letter: FIN.
 //
 // A message that comes before its time ([Producer.PublishAt]) is given back for the rest of it, and
@@ -48,8 +48,8 @@ import (
 // retry.After(d, nil), or the handler failed while the breaker was open, or as its probe (see
 // [Backoff]). Deliveries before the message's time are subtracted as well: if other processes may
 // have seen some, as many as its delay takes at most. Nor does a run give a message up for
-// MaxAttempts, or by the retry policy, that was such a probe, or while all of the last 10 results have
-// failed.
+// MaxAttempts, or by the retry policy, while nearly all messages fail: Backoff says when that is.
+// With [WithoutBackoff] it never is.
 type Consumer[T any] struct {
 	c              *consume.Consumer
 	topic, channel string
@@ -82,7 +82,7 @@ type Consumer[T any] struct {
 //	envelopes              recognised, removed               WithoutEnvelopes
 //	message timeout        the server's                      WithMessageTimeout
 //	longest requeue delay  1 h                               WithMaxRequeueDelay
-//	start, shutdown        10 s, 20 s                        WithStartTimeout, WithShutdownTimeout
+//	Start, shutdown        10 s, 20 s                        WithStartTimeout, WithShutdownTimeout
 //	nsqlookupds            polled every 60 s ± 20 %          WithLookupInterval, WithLookupdClient
 //	discovered nsqds       256 at most, all of them          WithMaxNSQDs, WithNSQDFilter
 //	topic and channel      registered at nsqlookupds         WithoutRegistration
@@ -198,6 +198,9 @@ func (c *Consumer[T]) Stats() Stats { return c.c.Stats() }
 // yet, since the first message creates a topic. A dead nsqd beside others delays it until its first
 // dial has failed. A service may report itself ready then, and publish to the topic: this channel
 // gets the message.
+//
+// The channel is closed once, for a start: what is lost afterwards does not open it again (see
+// Healthy), and it is never closed if Run ends before.
 func (c *Consumer[T]) Ready() <-chan struct{} { return c.c.Ready() }
 
 // Healthy returns nil if an nsqd is connected or the topic does not exist yet. Otherwise the error

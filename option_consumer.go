@@ -85,8 +85,16 @@ func WithRetry(p retry.Policy) ConsumerOption {
 //		retry.As(func(e *QuotaError) error { return retry.After(e.Wait, e) }),
 //	))
 //
-// An error that mapping returns nil for is not changed: a failure never becomes a success. mapping
-// is called concurrently. Defaults to none.
+// mapping is called once for each failed delivery, with the error of the middleware: what the handler
+// has returned, a [*handler.PanicError], or a [*handler.DecodeError] of a payload that does not
+// decode; and with the [*conn.SizeError] of a message that was too large. Its answer wins over what
+// package retry has marked in the error. It decides the row of [Consumer] alone: hooks, the log and
+// dead letters have the error as it was. An error that mapping returns nil for is not changed: a failure
+// never becomes a success. mapping is called concurrently. Defaults to none.
+//
+// To drop payloads that do not decode:
+//
+//	nsqx.WithErrors(retry.As(func(e *handler.DecodeError) error { return retry.Drop(e) }))
 func WithErrors(mapping func(error) error) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithErrors")

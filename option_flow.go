@@ -139,7 +139,9 @@ func WithBackoff(b Backoff) ConsumerOption {
 	})
 }
 
-// WithoutBackoff requests messages however many fail.
+// WithoutBackoff requests messages however many fail, and each failure is an attempt: in an outage
+// [WithMaxAttempts], and a retry policy that ends, give up the whole backlog. Defaults to off: see
+// [Backoff].
 func WithoutBackoff() ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.once("WithoutBackoff")
@@ -150,13 +152,14 @@ func WithoutBackoff() ConsumerOption {
 
 // Backoff configures the breaker of a consumer. It opens when nearly all messages fail: the
 // consumer requests nothing for a while, then a single message, the probe, and continues if that
-// succeeds. While the probe is being handled one more message is requested each minute. NSQ calls this backoff. Unlike NSQ's it depends on the rate of failures, so messages that
-// always fail do not stop the others.
+// succeeds. While the probe is being handled one more message is requested each minute. NSQ calls
+// this backoff. Unlike NSQ's it depends on the rate of failures, so messages that always fail do not
+// stop the others.
 //
 // A failure is a message whose handler returned an error or panicked, that did not decode, or that
 // failed too late to be answered, whether it is requeued or given up. retry.Permanent, retry.Drop,
-// retry.After(d, nil), retry.Quietly and retry.AfterQuietly are none, nor is a failure with the connection. A message counts once
-// while it is among the last 32 that failed.
+// retry.After(d, nil), retry.Quietly and retry.AfterQuietly are none, nor is a failure with the
+// connection. A message counts once while it is among the last 32 that failed.
 //
 // The breaker opens if the part Failures of the results within Period have failed and there are at
 // least MinResults of them, and one a handler. If Period brings fewer than MinResults, it opens when
@@ -167,10 +170,18 @@ func WithoutBackoff() ConsumerOption {
 // then the breaker closes. It opens again if five messages, and the part Failures of the results
 // since the probe, have failed.
 //
-// What fails as a probe, or while the breaker is open, does not count towards MaxAttempts. So an
-// outage costs no message its attempts; but a consumer all of whose messages fail gives none up
-// either, except those that do not decode or are older than [WithMaxAge], unless it has
-// [WithoutBackoff].
+// What fails as a probe, or while the breaker is open, does not count towards MaxAttempts, and is not
+// given up by a retry policy that ends. So an outage costs no message its attempts, however long it
+// lasts; but a consumer all of whose messages fail gives none up either, except by retry.Permanent,
+// those that do not decode, and those older than [WithMaxAge].
+//
+// Fewer than ten messages that fail again and again, and nothing else, do not open the breaker, and
+// look like an outage all the same. So a message without attempts left is also kept while the breaker
+// is closed, if the last 10 results (as above) have failed, not all of them with one message, and the
+// first failure since the last success is less than two hours old.
+//
+// A process knows of its own results alone. Until the breaker of a new process opens, the number of
+// deliveries counts, with the probes of earlier processes: it may give up a few messages in an outage.
 //
 // If 80 % or more fail for good, the breaker opens now and then by chance, and up to a minute may
 // pass until a probe succeeds.

@@ -12,8 +12,12 @@ import (
 // otherwise, so a dead letter may be published twice.
 //
 // A dead letter is the original body in an envelope, with the headers of the message and those that
-// name its origin and the error: see package envelope, [WithPlainDeadLetter] and [Redrive]. A message
-// that was too large to be read (see [Consumer]) stays with nsqd.
+// name its origin and the error, whether or not its producer has [WithEnvelope]: see package envelope
+// and [Redrive]. Consumers on another client need [WithPlainDeadLetter]. A message that was too large
+// to be read (see [Consumer]) stays with nsqd.
+//
+// In an outage hardly a message is given up (see [Backoff]), so an alert on the topic tells of bad
+// messages. For outages use BackoffLevel of [Stats].
 func WithDeadLetter(topic string) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
 		c.giveUp("WithDeadLetter", consume.DeadLetterTopic{Topic: topic})

@@ -60,8 +60,11 @@ type Stats struct {
 
 	EventsDropped uint64 // log records and hook calls dropped behind a slow hook
 
-	Connections []ConnStats   // one an address: those of WithNSQD first, then as found
-	Lookups     []LookupStats // one a nsqlookupd or Discoverer, in the order of the options
+	// Connections has an entry for each address, those of nsqds that are down, too: see Connected.
+	// Those of WithNSQD come first, then others as found.
+	Connections []ConnStats
+
+	Lookups []LookupStats // one a nsqlookupd or Discoverer, in the order of the options
 }
 
 // InProgress is a message that a handler works on.
@@ -86,7 +89,7 @@ type PublisherStats struct {
 
 	EventsDropped uint64 // log records and hook calls dropped behind a slow hook
 
-	Connections []ConnStats   // one an address
+	Connections []ConnStats   // one an address, of nsqds that are down, too
 	Lookups     []LookupStats // one a nsqlookupd or Discoverer, in the order of the options
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/nsqx/nsqx/internal/publish"
 	"github.com/nsqx/nsqx/middleware"
 	"github.com/nsqx/nsqx/observe"
+	"github.com/nsqx/nsqx/retry"
 )
 
 // build makes the chain of single messages.
@@ -105,7 +106,7 @@ func (c *Consumer) rescueUnder(ctx context.Context, d *handler.Delivery, err err
 	if out.Disposition == handler.Pending {
 		out = c.settleFallback(d, err)
 		d.SetOutcome(out)
-		c.report(ctx, d, out, true)
+		c.report(ctx, d, out, retry.Verdict{}, true)
 		c.events.Settled(d.Message())
 	}
 	return out

@@ -40,17 +40,17 @@ func (c *Consumer) destination() string {
 }
 
 // report logs a delivery that has not ended in a success, at most one line a delivery. It is called
-// when the outcome is recorded, since user code may panic here: errors are. unsettled is set if the
-// chain has not decided.
-func (c *Consumer) report(ctx context.Context, d *handler.Delivery, out handler.Outcome, unsettled bool) {
+// when the outcome is recorded, since user code may panic here: errors are. verdict is what the
+// handler or the mapping asked for. unsettled is set if the chain has not decided.
+func (c *Consumer) report(ctx context.Context, d *handler.Delivery, out handler.Outcome, verdict retry.Verdict, unsettled bool) {
 	err := guard.Call(func() {
 		if !isDeferral(out) {
-			c.reportFailure(ctx, d, out, unsettled)
+			c.reportFailure(ctx, d, out, verdict, unsettled)
 		}
 	})
 	if err != nil {
 		out.Err = errors.New(reason(out.Err))
-		_ = guard.Call(func() { c.reportFailure(ctx, d, out, unsettled) })
+		_ = guard.Call(func() { c.reportFailure(ctx, d, out, verdict, unsettled) })
 	}
 }
 
@@ -59,8 +59,8 @@ func isDeferral(out handler.Outcome) bool {
 	return (out.Disposition == handler.Requeue || out.Disposition == handler.Interrupted) && retry.Of(out.Err).Action == retry.Again
 }
 
-func (c *Consumer) reportFailure(ctx context.Context, d *handler.Delivery, out handler.Outcome, unsettled bool) {
-	level, text := c.describeOutcome(out)
+func (c *Consumer) reportFailure(ctx context.Context, d *handler.Delivery, out handler.Outcome, verdict retry.Verdict, unsettled bool) {
+	level, text := c.describeOutcome(out, verdict)
 	key := notify.FailureKind{Text: text, Disposition: out.Disposition}
 	unkept, p := as[*keepError](out.Err), as[*handler.PanicError](out.Err)
 	var stack []byte
@@ -113,7 +113,7 @@ func (c *Consumer) reportPanic(ctx context.Context, m *handler.Message, p *handl
 }
 
 // describeOutcome returns what the log says of an outcome.
-func (c *Consumer) describeOutcome(out handler.Outcome) (slog.Level, string) {
+func (c *Consumer) describeOutcome(out handler.Outcome, verdict retry.Verdict) (slog.Level, string) {
 	switch out.Disposition {
 	case handler.DeadLetter:
 		return slog.LevelWarn, "message given up: it is a dead letter"
@@ -121,7 +121,9 @@ func (c *Consumer) describeOutcome(out handler.Outcome) (slog.Level, string) {
 		switch {
 		case as[*staleError](out.Err) != nil:
 			return slog.LevelInfo, "message skipped: it has expired or is too old; see WithSkipOlder"
-		case retry.Of(c.classify(out.Err)).Action == retry.Discard:
+		case verdict.Action == retry.Discard && as[*handler.DecodeError](out.Err) != nil:
+			return slog.LevelWarn, "message does not decode, and is discarded; see retry.Drop"
+		case verdict.Action == retry.Discard:
 			return slog.LevelWarn, "message discarded: its handler asked for that"
 		case c.cfg.GiveUp.Configured():
 			return slog.LevelWarn, "message given up and discarded; see WithDiscard"

@@ -38,10 +38,16 @@ func TestReport(t *testing.T) {
 		"mapped deferral": {
 			err: errFailed, edit: func(c *Config) { c.Errors = func(error) error { return retry.After(time.Minute, nil) } }, want: "",
 		},
-		"delay":           {err: retry.After(time.Minute, errFailed), want: `WARN "nsqx: message failed, and is requeued" disposition=requeue delay_seconds=60 error="after 1m0s: failed"`},
-		"decode":          {err: &handler.DecodeError{Err: errFailed}, want: `WARN "nsqx: message does not decode, and is requeued; see WithDeadLetter" disposition=requeue delay_seconds=1 error="nsqx: payload does not decode: failed"`},
-		"10th attempt":    {err: errFailed, attempts: 10, want: `WARN "nsqx: message fails again and again; see WithMaxAttempts, WithDeadLetter" disposition=requeue delay_seconds=10 error=failed`},
-		"drop":            {err: retry.Drop(errFailed), edit: dead(Discard{}), want: `WARN "nsqx: message discarded: its handler asked for that" disposition=drop error="drop: failed"`},
+		"delay":        {err: retry.After(time.Minute, errFailed), want: `WARN "nsqx: message failed, and is requeued" disposition=requeue delay_seconds=60 error="after 1m0s: failed"`},
+		"decode":       {err: &handler.DecodeError{Err: errFailed}, want: `WARN "nsqx: message does not decode, and is requeued; see WithDeadLetter" disposition=requeue delay_seconds=1 error="nsqx: payload does not decode: failed"`},
+		"10th attempt": {err: errFailed, attempts: 10, want: `WARN "nsqx: message fails again and again; see WithMaxAttempts, WithDeadLetter" disposition=requeue delay_seconds=10 error=failed`},
+		"drop":         {err: retry.Drop(errFailed), edit: dead(Discard{}), want: `WARN "nsqx: message discarded: its handler asked for that" disposition=drop error="drop: failed"`},
+		"mapped drop": {
+			err: errFailed, edit: func(c *Config) { c.Errors = retry.Drop }, want: `WARN "nsqx: message discarded: its handler asked for that" disposition=drop error=failed`,
+		},
+		"decode, mapped drop": {
+			err: errDecode, edit: func(c *Config) { c.Errors = retry.Drop }, want: `WARN "nsqx: message does not decode, and is discarded; see retry.Drop" disposition=drop error="nsqx: payload does not decode: bad payload"`,
+		},
 		"discard":         {err: retry.Permanent(errFailed), edit: dead(Discard{}), want: `WARN "nsqx: message given up and discarded; see WithDiscard" disposition=drop error="permanent: failed"`},
 		"unset":           {err: retry.Permanent(errFailed), want: `ERROR "nsqx: message dropped: it was given up, and there is no dead letter; see WithDeadLetter" disposition=drop error="permanent: failed"`},
 		"dead letter":     {err: retry.Permanent(errFailed), edit: dead(DeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })), want: `WARN "nsqx: message given up: it is a dead letter" disposition=dead_letter destination=WithDeadLetterFunc error="permanent: failed"`},

@@ -70,25 +70,30 @@ func (c *Consumer) settleUnhandled(ctx context.Context, d *handler.Delivery) (do
 
 // conclude decides on a message, then logs that.
 func (c *Consumer) conclude(ctx context.Context, d *handler.Delivery, err error) {
-	out := c.decide(ctx, d, err)
+	out, verdict := c.decide(ctx, d, err)
 	d.SetOutcome(out)
-	c.report(ctx, d, out, false)
+	c.report(ctx, d, out, verdict, false)
 }
 
-// decide is outcome, but survives a panic of policy, mapping or dead letter.
-func (c *Consumer) decide(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
-	out, panicked := guard.Value(func() (handler.Outcome, error) { return c.outcome(ctx, d, err), nil })
+// decide is outcome, but survives a panic of policy, mapping or dead letter. verdict is that of the
+// mapped error; zero if the mapping panicked.
+func (c *Consumer) decide(ctx context.Context, d *handler.Delivery, err error) (out handler.Outcome, verdict retry.Verdict) {
+	panicked := guard.Call(func() {
+		mapped := c.classify(err)
+		verdict = retry.Of(mapped)
+		out = c.outcome(ctx, d, err, mapped, verdict)
+	})
 	if panicked != nil {
-		return c.settleFallback(d, panicked)
+		out = c.settleFallback(d, panicked)
 	}
-	return out
+	return out, verdict
 }
 
 // outcome goes down the table of nsqx.Consumer.
-func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) handler.Outcome {
+func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err, mapped error, verdict retry.Verdict) handler.Outcome {
 	if out, ok := unanswerable(d, err); ok {
 		switch {
-		case err != nil && retry.Of(c.classify(err)).Action == retry.Again: // no attempt, though nsqd does not hear it
+		case verdict.Action == retry.Again: // no attempt, though nsqd does not hear it
 			c.uncounted.add(d)
 		case out.Disposition == handler.Expired && c.breaker.Failed(d, err): // it took too long
 			c.uncounted.add(d)
@@ -101,8 +106,6 @@ func (c *Consumer) outcome(ctx context.Context, d *handler.Delivery, err error) 
 	if _, stale := err.(*staleError); stale {
 		return c.skip(ctx, d, err)
 	}
-	mapped := c.classify(err)
-	verdict := retry.Of(mapped)
 	if d.Fault() != nil {
 		return c.failedUnread(ctx, d, verdict, err)
 	}
@@ -206,9 +209,11 @@ func (c *Consumer) settleFallback(d *handler.Delivery, err error) handler.Outcom
 	return handler.Outcome{Disposition: handler.Requeue, Delay: min(fallbackDelay, c.cfg.MaxRequeueDelay), Err: err}
 }
 
-// classify asks the user's mapping what an error means.
+// classify asks the user's mapping what an error means. It is not asked about the consumer's own
+// reasons to give a message up unhandled.
 func (c *Consumer) classify(err error) error {
-	if c.cfg.Errors != nil {
+	_, stale := err.(*staleError)
+	if c.cfg.Errors != nil && err != nil && err != errCrashes && !stale {
 		if mapped := c.cfg.Errors(err); mapped != nil {
 			return mapped
 		}

@@ -81,13 +81,41 @@ func TestOutcome(t *testing.T) {
 			if tt.before != nil {
 				tt.before(s, d)
 			}
-			wantOutcome(t, c.outcome(t.Context(), d, tt.err), tt.want, tt.delay, tt.err)
+			out, _ := c.decide(t.Context(), d, tt.err)
+			wantOutcome(t, out, tt.want, tt.delay, tt.err)
 		})
 	}
 }
 
 func givesUp(g GiveUp, attempts int, age time.Duration) func(*Config) {
 	return func(c *Config) { c.GiveUp, c.MaxAttempts, c.MaxAge = g, attempts, age }
+}
+
+// TestMappedOnce: the mapping is asked once about each failure, whatever it answers, and not about
+// what the consumer gives up by itself. It may count or log.
+func TestMappedOnce(t *testing.T) {
+	answers := map[string]func(error) error{
+		"nothing": func(error) error { return nil }, "drop": retry.Drop, "permanent": retry.Permanent, "quietly": retry.Quietly,
+		"after": func(err error) error { return retry.After(time.Minute, err) },
+		"again": func(error) error { return retry.After(time.Minute, nil) },
+	}
+	ends := map[string]GiveUp{"unset": Unset{}, "discard": Discard{}, "kept": keeper{disposition: handler.DeadLetter}, "not kept": keeper{err: errKeep}}
+	stale := &staleError{since: time.Now()}
+	for name, answer := range answers {
+		for end, giveUp := range ends {
+			for err, want := range map[error]int{errFailed: 1, errDecode: 1, retry.Drop(errFailed): 1, stale: 0, errCrashes: 0} {
+				check.Bubble(t, fmt.Sprint(name, ", ", end, ", ", err), func(t *testing.T) {
+					calls := 0
+					c := newConsumer(t, &records{}, func(cfg *Config) {
+						givesUp(giveUp, 2, 0)(cfg)
+						cfg.Errors = func(err error) error { calls++; return answer(err) }
+					}, nil)
+					c.conclude(t.Context(), newSource(t).delivery(2, "x"), err)
+					check.Want(t, "calls", calls, want)
+				})
+			}
+		}
+	}
 }
 
 // TestDecidePanics: policy, mapping or dead letter panics, and the message is requeued.
