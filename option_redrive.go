@@ -115,10 +115,12 @@ func WithRedriveIdle(d time.Duration) RedriveOption {
 }
 
 // WithRedriveFilter redrives only dead letters for which f returns true. The others stay, and are
-// counted in RedriveReport.Filtered; while Redrive runs they are deferred, and each has one more
-// attempt. f is called concurrently, and more than once for a message that returns meanwhile; it must
-// be quick, and keep neither the message nor its body. If it panics the message stays, is counted as
-// failed, and Redrive returns the [*handler.PanicError]. Defaults to all.
+// counted in RedriveReport.Filtered; each has one more attempt, and is deferred for twice the time of
+// WithRedriveIdle, since it would return at once otherwise. nsqd has deferred messages in memory, and
+// keeps them if it is stopped in order. f is called concurrently, and more than once for a message
+// that returns meanwhile; it must be quick, and keep neither the message nor its body. If it panics
+// the message stays, is counted as failed, and Redrive returns the [*handler.PanicError]. Defaults to
+// all.
 func WithRedriveFilter(f func(*handler.Message) bool) RedriveOption {
 	return redriveOption(func(c *redriveConfig) {
 		c.once("WithRedriveFilter")

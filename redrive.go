@@ -319,8 +319,7 @@ func (r *redriveRun) close(ctx context.Context) error {
 	return err
 }
 
-// leave counts a message that stays a dead letter. It requeues the message for so long that it does
-// not return while this Redrive waits for others.
+// leave counts a message that stays a dead letter, and requeues it.
 func (r *redriveRun) leave(m *handler.Message, counter *int, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -332,7 +331,7 @@ func (r *redriveRun) leave(m *handler.Message, counter *int, err error) error {
 			r.idle.Restart()
 		}
 	}
-	return retry.After(min(2*r.cfg.idle, time.Hour), err)
+	return retry.After(redrive.LeftDelay(r.cfg.idle), err)
 }
 
 // turn waits until a message may be published. Otherwise it returns the answer for the message.

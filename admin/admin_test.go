@@ -108,6 +108,8 @@ func TestHostile(t *testing.T) {
 		"slow":     {slow, "deadline exceeded"},
 		"redirect": {redirect, "status 302"},
 		"deep":     {deep, "larger than"},
+		"tiny":     {answer(t, 200, `{"topics":[{}`+strings.Repeat(",{}", 1<<18)+"]}"), "not that of an nsqd"},
+		"zeros":    {answer(t, 200, `{"status_code":200,"data":{"topics":[0`+strings.Repeat(",0", 1<<18)+"]}}"), "not that of an nsqd"},
 		"nobody":   {"http://" + l.Addr().String(), "refused"},
 	} {
 		t.Run(name, func(t *testing.T) {

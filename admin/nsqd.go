@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -111,9 +113,21 @@ func (n *NSQD) Stats(ctx context.Context, f StatsFilter) (Stats, error) {
 	if f.Channel != "" {
 		query.Set("channel", f.Channel)
 	}
-	var stats Stats
+	var stats statsAnswer
 	err := n.c.get(ctx, "stats", query, &stats)
-	return stats, err
+	return Stats(stats), err
+}
+
+// statsAnswer is Stats with a Check.
+type statsAnswer Stats
+
+// Check implements lookup.Checker. It refuses an answer of tiny elements, which takes many times its
+// size in memory: nsqd's own have 20 bytes and more to a comma.
+func (*statsAnswer) Check(answer []byte) error {
+	if len(answer) > 64<<10 && bytes.Count(answer, []byte{','}) > len(answer)/10 {
+		return errors.New("the answer is not that of an nsqd: it has a comma in ten bytes")
+	}
+	return nil
 }
 
 // Channels returns the channels of a topic, with the number of messages in each: waiting, in flight

@@ -73,7 +73,7 @@ type InProgress struct {
 	NSQD    string        // address
 	Age     time.Duration // since the message was received
 	Attempt int           // number of the delivery, from 1
-	Overdue bool          // nsqd has delivered it elsewhere
+	Overdue bool          // its message timeout is over: nsqd may deliver it elsewhere
 }
 
 // PublisherStats are a publisher's counters since it was made, and its state at about one instant.

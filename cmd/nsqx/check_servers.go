@@ -34,6 +34,25 @@ func checkLookupds(f *facts) (all []finding) {
 	return all
 }
 
+// checkTime: what could not be looked at.
+func checkTime(f *facts) (all []finding) {
+	var late []string
+	for _, n := range f.nodes {
+		if n.late {
+			late = append(late, n.Addr)
+		}
+	}
+	if len(late) > 0 {
+		all = append(all, finding{"not-asked", warning, late, fmt.Sprintf("There was no time to ask %d nsqds: others answer slowly, or not at all. Nothing is said of their topics.", len(late)),
+			"raise --total-timeout, or name some of the servers by --nsqd-http"})
+	}
+	if f.leftOut > 0 {
+		all = append(all, one("not-looked-at", warning, "topics", fmt.Sprintf("%d topics beyond the first %d topics, channels and clients were not looked at.", f.leftOut, maxEntries),
+			"name some of the servers by --nsqd-http")...)
+	}
+	return all
+}
+
 // checkNamed: nsqds that some nsqlookupds do not name. Clients that ask only those do not see them.
 func checkNamed(f *facts) (all []finding) {
 	for _, n := range f.nodes {

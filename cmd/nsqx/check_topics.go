@@ -12,14 +12,14 @@ import (
 // channelFacts are a channel at one nsqd, at both looks.
 type channelFacts struct {
 	node        *nodeFacts
-	topic       admin.TopicStats
+	topic       string
 	first, last admin.ChannelStats
 }
 
-func (c *channelFacts) name() string { return c.topic.Name + "/" + c.last.Name }
+func (c *channelFacts) name() string { return c.topic + "/" + c.last.Name }
 
-// channels are those that were there both times.
-func (f *facts) channels() (all []channelFacts) {
+// match finds the channels that were there both times.
+func (f *facts) match() {
 	for _, n := range f.whole() {
 		before := make(map[[2]string]admin.ChannelStats)
 		for _, t := range n.stats[0].Topics {
@@ -30,12 +30,11 @@ func (f *facts) channels() (all []channelFacts) {
 		for _, t := range n.stats[1].Topics {
 			for _, c := range t.Channels {
 				if first, ok := before[[2]string{t.Name, c.Name}]; ok {
-					all = append(all, channelFacts{n, t, first, c})
+					f.channels = append(f.channels, channelFacts{n, t.Name, first, c})
 				}
 			}
 		}
 	}
-	return all
 }
 
 func ephemeral(name string) bool { return strings.HasSuffix(name, "#ephemeral") }
@@ -56,8 +55,10 @@ func checkChannels(f *facts) (all []finding) {
 	}
 	for key, at := range has {
 		var missing []string
-		for _, addr := range topics[key.topic] {
-			if !slices.Contains(at, addr) {
+		for _, addr := range topics[key.topic] { // in the order of at
+			if len(at) > 0 && at[0] == addr {
+				at = at[1:]
+			} else {
 				missing = append(missing, addr)
 			}
 		}
@@ -71,17 +72,18 @@ func checkChannels(f *facts) (all []finding) {
 
 // checkTopics: topics without channels, whose messages wait for the first.
 func checkTopics(f *facts) []finding {
-	waiting := make(map[string]int64)
+	waiting, disk := make(map[string]int64), make(map[string]int64)
 	for _, n := range f.whole() {
 		for _, t := range n.stats[1].Topics {
 			if len(t.Channels) == 0 && t.Depth > 0 {
 				waiting[t.Name] += t.Depth
+				disk[t.Name] += t.BackendDepth
 			}
 		}
 	}
 	var all []finding
 	for _, topic := range sorted(waiting) {
-		all = append(all, one("topic-without-channels", warning, topic, fmt.Sprintf("%d messages wait at nsqds where no channel exists; they fill memory, then the disk.", waiting[topic]),
+		all = append(all, one("topic-without-channels", warning, topic, fmt.Sprintf("%d messages wait at nsqds where no channel exists; they fill memory, then the disk, where %d are.", waiting[topic], disk[topic]),
 			fmt.Sprintf("start its consumers, nsqx channel create %s NAME, or nsqx topic delete %s", topic, topic))...)
 	}
 	return all
@@ -90,7 +92,7 @@ func checkTopics(f *facts) []finding {
 // perChannel makes a finding for each channel with nsqds where it is wrong.
 func perChannel(f *facts, wrong func(*channelFacts) bool, found func(name string, all []channelFacts) finding) (all []finding) {
 	by := make(map[string][]channelFacts)
-	for _, c := range f.channels() {
+	for _, c := range f.channels {
 		if wrong(&c) {
 			by[c.name()] = append(by[c.name()], c)
 		}
@@ -156,6 +158,21 @@ func checkEphemeral(f *facts) []finding {
 	}, func(name string, all []channelFacts) finding {
 		return finding{"ephemeral-leftover", warning, []string{name}, fmt.Sprintf("No client has it at %d nsqds, and it takes messages all the same: an ephemeral channel goes with a client alone.", len(all)),
 			"nsqx channel delete " + arguments(name)}
+	})
+}
+
+// manyOnDisk is how many messages on disk are a backlog. Fewer may be there for a moment, or since
+// --mem-queue-size is small.
+const manyOnDisk = 1000
+
+// checkDisk: channels whose consumers do not keep up, so that messages go to the disk.
+func checkDisk(f *facts) []finding {
+	return perChannel(f, func(c *channelFacts) bool {
+		return c.first.ClientCount > 0 && c.last.ClientCount > 0 && c.first.BackendDepth >= manyOnDisk && c.last.BackendDepth >= c.first.BackendDepth
+	}, func(name string, all []channelFacts) finding {
+		return finding{"depth-on-disk", warning, []string{name}, fmt.Sprintf("%d messages wait at %d nsqds, %d of them on disk, and they do not get fewer: consumers are slower than producers.",
+			total(all, func(c *admin.ChannelStats) int64 { return c.Depth }), len(all), total(all, func(c *admin.ChannelStats) int64 { return c.BackendDepth })),
+			"start more consumers, or raise WithConcurrency; nsqx stats " + strings.Split(name, "/")[0] + " --watch shows the rates. Look at the space that --data-path has left"}
 	})
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -39,6 +40,9 @@ type showCommand struct {
 	ID string `arg:"" help:"Id of the message, as of ls; or nsqd/id."`
 }
 
+// maxRows is how many letters a table has; further ones are in another.
+const maxRows = 5000
+
 func (f *deadFlags) scan(ctx context.Context, t *terminal, s *servers) (*scan, error) {
 	where, err := newFilter(f.Where)
 	if err != nil {
@@ -64,19 +68,25 @@ func (c *lsCommand) Run(ctx context.Context, t *terminal, s *servers) error {
 		all   []*letter
 		write error
 	)
+	flush := func() {
+		if len(all) > 0 {
+			slices.SortFunc(all, func(a, b *letter) int { return a.at.Compare(b.at) })
+			write = cmp.Or(write, t.letters(all))
+		}
+		all = nil
+	}
 	sc.match = func(l *letter) {
 		if c.JSON {
 			write = cmp.Or(write, t.printJSON(l.view()))
 			return
 		}
-		l.body = l.body[:min(len(l.body), 1024)]
-		all = append(all, l)
+		l.body = bytes.Clone(l.body[:min(len(l.body), 1024)])
+		if all = append(all, l); len(all) == maxRows {
+			flush()
+		}
 	}
 	err = sc.run(ctx)
-	if !c.JSON && len(all) > 0 {
-		slices.SortFunc(all, func(a, b *letter) int { return a.at.Compare(b.at) })
-		write = t.letters(all)
-	}
+	flush()
 	if write != nil {
 		return write
 	}

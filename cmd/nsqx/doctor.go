@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,9 +13,10 @@ import (
 )
 
 type doctorCommand struct {
-	JSON bool          `name:"json" help:"Print JSON, one finding a line."`
-	Wait time.Duration `help:"Between two looks: what is wrong in one alone does not count." default:"1s"`
-	Skew time.Duration `help:"How far clocks may be apart." default:"2s"`
+	Service []string      `help:"Address of a service that has the handler of package nsqxhttp, host:port or a URL; may be repeated." env:"NSQX_SERVICE" placeholder:"URL"`
+	JSON    bool          `name:"json" help:"Print JSON, one finding a line."`
+	Wait    time.Duration `help:"Between two looks: what is wrong in one alone does not count." default:"1s"`
+	Skew    time.Duration `help:"How far clocks may be apart." default:"2s"`
 }
 
 // severity is how bad a finding is.
@@ -36,16 +38,17 @@ type finding struct {
 
 // checks look at facts and find what is wrong.
 var checks = []func(*facts) []finding{
-	checkLookupds, checkNamed, checkBroadcast, checkIDs, checkReach, checkHTTP, checkHealth, checkClocks, checkVersions,
+	checkLookupds, checkTime, checkNamed, checkBroadcast, checkIDs, checkReach, checkHTTP, checkHealth, checkClocks, checkVersions,
 	checkLimits, checkSmallLimits, checkSecrets,
-	checkChannels, checkTopics, checkConsumers, checkPaused, checkEphemeral, checkDrift, checkTimeouts, checkRequeues,
+	checkChannels, checkTopics, checkConsumers, checkPaused, checkEphemeral, checkDisk, checkDrift, checkTimeouts, checkRequeues,
+	checkServices, checkHeld, checkConnections, checkMaxInFlight, checkOverdue, checkHolding,
 }
 
 func (c *doctorCommand) Run(ctx context.Context, t *terminal, s *servers) error {
 	if c.Wait < 0 || c.Wait > time.Minute || c.Skew < time.Second {
 		return usage("--wait is %v, want 0s to 1m; --skew is %v, want at least 1s", c.Wait, c.Skew)
 	}
-	f, err := gather(ctx, t, s, c.Wait)
+	f, err := gather(ctx, t, s, c.Service, c.Wait)
 	if err != nil {
 		return err
 	}
@@ -55,24 +58,38 @@ func (c *doctorCommand) Run(ctx context.Context, t *terminal, s *servers) error 
 		all = append(all, check(f)...)
 	}
 	slices.SortStableFunc(all, func(a, b finding) int { return cmp.Compare(a.Severity, b.Severity) }) // errors first
-	worst := exitDone
+	worst, of := exitDone, make(map[string]int)
 	for _, found := range all {
 		slices.Sort(found.At)
 		found.At = slices.Compact(found.At)
-		if err := c.print(t, found); err != nil {
-			return err
+		if of[found.Check]++; of[found.Check] <= maxFindings || c.JSON {
+			if err := c.print(t, found); err != nil {
+				return err
+			}
 		}
 		if found.Severity == failure {
 			worst = exitErrors
 		}
 		worst = max(worst, exitPart)
 	}
-	t.note("%d nsqlookupds and %d nsqds were asked: %d findings", len(f.lookupds), len(f.nodes), len(all))
+	for _, check := range sorted(of) {
+		if n := of[check] - maxFindings; n > 0 && !c.JSON {
+			t.note("%d more findings of %s: --json prints all", n, check)
+		}
+	}
+	services := ""
+	if n := len(f.services); n > 0 {
+		services = fmt.Sprintf(" and %d services", n)
+	}
+	t.note("%d nsqlookupds and %d nsqds%s were asked: %d findings", len(f.lookupds), len(f.nodes), services, len(all))
 	if worst != exitDone {
 		return status{errFound, worst}
 	}
 	return nil
 }
+
+// maxFindings is how many findings of one check are for people.
+const maxFindings = 20
 
 // errFound ends doctor with a status. It says nothing, as the findings say it all.
 var errFound = errors.New("")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,10 @@ type facts struct {
 	failures []error // of servers that were named wrongly
 	skew     time.Duration
 	tls      bool // the command connects with TLS
+	leftOut  int  // topics that were not looked at
+
+	services []*serviceFacts
+	channels []channelFacts // those that were there at both looks
 }
 
 type lookupdFacts struct {
@@ -31,6 +36,7 @@ type lookupdFacts struct {
 type nodeFacts struct {
 	admin.Node
 	err     error // of the statistics
+	late    bool  // there was no time to ask everything
 	stats   [2]admin.Stats
 	options map[string]any // of the configuration, by name; what cannot be read is missing
 	dial    error          // of a connection for clients
@@ -44,7 +50,7 @@ var options = []string{
 }
 
 // gather asks all servers, twice for what may be wrong for a moment.
-func gather(ctx context.Context, t *terminal, s *servers, wait time.Duration) (*facts, error) {
+func gather(ctx context.Context, t *terminal, s *servers, services []string, wait time.Duration) (*facts, error) {
 	cluster, err := s.cluster()
 	if err != nil {
 		return nil, err
@@ -53,14 +59,21 @@ func gather(ctx context.Context, t *terminal, s *servers, wait time.Duration) (*
 	if err != nil {
 		return nil, err
 	}
-	cfg.DialTimeout, cfg.HandshakeTimeout = s.Timeout, s.Timeout
 	f := &facts{tls: cfg.TLS != nil}
-	top, err := cluster.Topology(ctx)
+	for _, addr := range services {
+		if _, err := statsz(addr); err != nil {
+			return nil, err
+		}
+		f.services = append(f.services, &serviceFacts{addr: addr})
+	}
+	asking, cancel := s.asking(ctx, t, cluster, len(s.Lookupd)+len(s.NSQD)+len(s.NSQDHTTP))
+	top, err := cluster.Topology(asking)
+	cancel()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	if err != nil && len(s.Lookupd) == 0 {
-		return nil, err
+		return nil, shorten(err)
 	}
 	failed := make(map[string]error)
 	for _, err := range top.Failures {
@@ -76,39 +89,102 @@ func gather(ctx context.Context, t *terminal, s *servers, wait time.Duration) (*
 	for _, n := range top.Nodes {
 		f.nodes = append(f.nodes, &nodeFacts{Node: n, options: make(map[string]any)})
 	}
-	cluster.Progress = func(done, all int) { t.show("asked %d of %d nsqds", done, all) }
-	f.look(ctx, cluster, top.Nodes, 0)
+	f.look(ctx, t, s, cluster, 0)
+	asking, cancel = s.asking(ctx, t, cluster, len(f.nodes))
 	var dialling sync.WaitGroup
-	dialling.Go(func() { f.dial(ctx, cluster, top.Nodes, cfg) })
-	cluster.Each(ctx, top.Nodes, func(ctx context.Context, i int, n *admin.NSQD) error {
+	dialling.Go(func() { f.dial(asking, s.Timeout, cfg) })
+	errs := cluster.Each(asking, top.Nodes, func(ctx context.Context, i int, n *admin.NSQD) error {
 		f.nodes[i].ask(ctx, n, cluster.Config.HTTPClient)
 		return nil
 	})
 	dialling.Wait()
+	cancel()
+	for i, n := range f.nodes {
+		if late, _ := sift([]error{errs[i]}); late > 0 || n.dial == context.DeadlineExceeded {
+			n.late, n.dial = true, nil
+		}
+	}
 	select {
 	case <-time.After(wait):
 	case <-ctx.Done():
 	}
-	f.look(ctx, cluster, top.Nodes, 1)
+	f.look(ctx, t, s, cluster, 1)
 	t.clear()
+	f.match()
 	return f, ctx.Err()
 }
 
-// look reads the statistics.
-func (f *facts) look(ctx context.Context, cluster *admin.Cluster, nodes []admin.Node, n int) {
-	for i, s := range cluster.Stats(ctx, nodes, admin.StatsFilter{Clients: true}) {
-		f.nodes[i].stats[n], f.nodes[i].err = s.Stats, s.Err
+// maxEntries is how many topics, channels and clients of all nsqds are looked at.
+const maxEntries = 500_000
+
+// look reads the statistics of the nsqds, and services, that have answered so far.
+func (f *facts) look(ctx context.Context, t *terminal, s *servers, cluster *admin.Cluster, n int) {
+	asking, cancel := s.asking(ctx, t, cluster, len(f.nodes))
+	defer cancel()
+	nodes := make([]admin.Node, 0, len(f.nodes))
+	for _, node := range f.nodes {
+		nodes = append(nodes, node.Node)
 	}
+	var services sync.WaitGroup
+	services.Go(func() { f.askServices(asking, cluster.Config.HTTPClient, n) })
+	defer services.Wait()
+	var mu sync.Mutex
+	room, leftOut := maxEntries, 0
+	errs := cluster.Each(asking, nodes, func(ctx context.Context, i int, nsqd *admin.NSQD) error {
+		node := f.nodes[i]
+		if node.err != nil || node.late {
+			return node.err
+		}
+		stats, err := nsqd.Stats(ctx, admin.StatsFilter{Clients: true})
+		mu.Lock()
+		defer mu.Unlock()
+		leftOut += trim(&stats, &room)
+		node.stats[n] = stats
+		return err
+	})
+	for i, err := range errs {
+		if late, _ := sift([]error{err}); late > 0 {
+			f.nodes[i].late = true
+		} else {
+			f.nodes[i].err = err
+		}
+	}
+	f.leftOut = max(f.leftOut, leftOut)
+}
+
+// trim drops the topics for which there is no room: a topic has all its channels and clients, or is
+// not there at all, so that nothing seems to be missing in it.
+func trim(stats *admin.Stats, room *int) (leftOut int) {
+	stats.Topics = slices.DeleteFunc(stats.Topics, func(ts admin.TopicStats) bool {
+		entries := 1 + len(ts.Channels)
+		for _, ch := range ts.Channels {
+			entries += len(ch.Clients)
+		}
+		if entries > *room {
+			leftOut++
+			return true
+		}
+		*room -= entries
+		return false
+	})
+	if leftOut > 0 {
+		stats.Topics = slices.Clone(stats.Topics)
+	}
+	return leftOut
 }
 
 // ask reads the configuration and the clock.
 func (n *nodeFacts) ask(ctx context.Context, nsqd *admin.NSQD, client *http.Client) {
-	if n.err != nil {
+	if n.err != nil || n.late {
 		return
 	}
 	for _, name := range options {
 		var v any
-		if nsqd.Option(ctx, name, &v) == nil {
+		err := nsqd.Option(ctx, name, &v)
+		if e, ok := errors.AsType[*admin.Error](err); ok && e.Status == 0 {
+			return // it does not answer, and would not answer the rest
+		}
+		if err == nil {
 			n.options[name] = v
 		}
 	}
@@ -138,24 +214,26 @@ func (n *nodeFacts) ask(ctx context.Context, nsqd *admin.NSQD, client *http.Clie
 }
 
 // dial connects to each nsqd as a client does.
-func (f *facts) dial(ctx context.Context, cluster *admin.Cluster, nodes []admin.Node, cfg conn.Config) {
-	free := make(chan struct{}, 16)
+func (f *facts) dial(ctx context.Context, timeout time.Duration, cfg conn.Config) {
+	free := make(chan struct{}, maxDials)
 	var dialling sync.WaitGroup
-	for i, node := range nodes {
+	for _, n := range f.nodes {
 		dialling.Go(func() {
 			free <- struct{}{}
 			defer func() { <-free }()
-			n := f.nodes[i]
-			host, _, err := net.SplitHostPort(node.Addr)
+			if n.dial = ctx.Err(); n.dial != nil {
+				return
+			}
+			host, _, err := net.SplitHostPort(n.Addr)
 			if err == nil {
-				looking, cancel := context.WithTimeout(ctx, cluster.Config.HTTPClient.Timeout)
+				looking, cancel := context.WithTimeout(ctx, timeout)
 				_, n.resolve = net.DefaultResolver.LookupHost(looking, host)
 				cancel()
 			}
 			if n.resolve != nil {
 				return
 			}
-			c, err := conn.Dial(ctx, node.Addr, cfg, nil)
+			c, err := conn.Dial(ctx, n.Addr, cfg, nil)
 			if err != nil {
 				n.dial = err
 				return
@@ -166,10 +244,10 @@ func (f *facts) dial(ctx context.Context, cluster *admin.Cluster, nodes []admin.
 	dialling.Wait()
 }
 
-// whole are the nsqds that have answered both times.
+// whole are the nsqds that have answered everything, both times.
 func (f *facts) whole() (all []*nodeFacts) {
 	for _, n := range f.nodes {
-		if n.err == nil {
+		if n.err == nil && !n.late {
 			all = append(all, n)
 		}
 	}

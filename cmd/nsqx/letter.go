@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -55,11 +58,22 @@ func (l *letter) view() map[string]any {
 		v["body"] = strings.ToValidUTF8(string(l.body), "\ufffd")
 		v["body_base64"] = base64.StdEncoding.EncodeToString(l.body)
 	}
-	var parsed any
-	if json.Unmarshal(l.body, &parsed) == nil {
+	if parsed, ok := l.json(); ok {
 		v["json"] = parsed
 	}
 	return v
+}
+
+// json returns the body if that is JSON. Numbers stay as they are: as a float64 a large id would be
+// another.
+func (l *letter) json() (v any, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(l.body))
+	d.UseNumber()
+	if d.Decode(&v) != nil {
+		return nil, false
+	}
+	_, err := d.Token()
+	return v, err == io.EOF
 }
 
 // decode returns the body for a terminal, as text, json or hex.
@@ -68,11 +82,9 @@ func (l *letter) decode(how string) string {
 	case "hex":
 		return hex.EncodeToString(l.body)
 	case "json":
-		var v any
-		if json.Unmarshal(l.body, &v) == nil {
-			if line, err := safeJSON(v); err == nil {
-				return line
-			}
+		var line bytes.Buffer
+		if json.Compact(&line, l.body) == nil {
+			return escapeJSON(line.String())
 		}
 	}
 	return safe(string(l.body))
@@ -80,11 +92,20 @@ func (l *letter) decode(how string) string {
 
 // filter is the flag --where.
 type filter struct {
-	code *gojq.Code
+	code  *gojq.Code
+	limit time.Duration // for one message
+	slow  atomic.Int32  // messages that took longer
 }
 
-// filterTime is how long a filter may take for one message.
-const filterTime = time.Second
+const (
+	// filterTime is how long a filter may take for one message.
+	filterTime = time.Second
+
+	// maxSlow is how often it may take longer before it is given up, for all messages.
+	maxSlow = 10
+)
+
+var errSlow = errors.New("--where: the program takes too long, and was given up")
 
 func newFilter(program string) (*filter, error) {
 	if program == "" {
@@ -101,7 +122,7 @@ func newFilter(program string) (*filter, error) {
 	if err != nil {
 		return nil, usage("--where: %q: %w", program, err)
 	}
-	return &filter{code}, nil
+	return &filter{code: code, limit: filterTime}, nil
 }
 
 // match reports whether the first result for a message is neither false nor null. An error, such as of
@@ -113,13 +134,19 @@ func (f *filter) match(ctx context.Context, l *letter) (bool, error) {
 	if l.tooLarge {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, filterTime)
+	if f.slow.Load() >= maxSlow {
+		return false, errSlow
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
 	v, ok := f.code.RunWithContext(ctx, l.view()).Next()
 	if !ok {
 		return false, nil
 	}
 	if err, failed := v.(error); failed {
+		if ctx.Err() == context.DeadlineExceeded {
+			f.slow.Add(1)
+		}
 		return false, fmt.Errorf("--where: message %s: %w", l.id, err)
 	}
 	return v != nil && v != false, nil

@@ -19,6 +19,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -44,6 +45,9 @@ type commands struct {
 	Topic   topicCommand   `cmd:"" help:"Create, pause, unpause, empty or delete a topic."`
 	Channel channelCommand `cmd:"" help:"Create, pause, unpause, empty or delete a channel."`
 	Doctor  doctorCommand  `cmd:"" help:"Say what is wrong with the cluster, and what to do."`
+
+	Completion completionCommand `cmd:"" help:"Print a script that completes commands and flags in a shell."`
+	Complete   completeCommand   `cmd:"" name:"__complete" hidden:""`
 }
 
 const description = `Look into a cluster of NSQ and steer it.
@@ -108,7 +112,12 @@ func run(ctx context.Context, args []string, t *terminal) (code int) {
 		return exitUsage
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
+	newline := sync.OnceFunc(t.newline)
+	defer context.AfterFunc(ctx, newline)()
 	err = command.Run(t, &c.Servers)
+	if ctx.Err() != nil {
+		newline()
+	}
 	if err == nil {
 		return exitDone
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/nsqx/nsqx/admin"
@@ -45,26 +47,26 @@ func (c *manageFlags) run(ctx context.Context, t *terminal, s *servers, topic, c
 	if channel != "" {
 		what = "channel " + topic + "/" + channel
 	}
-	cluster, all, failed, err := s.stats(ctx, t, admin.StatsFilter{Topic: topic})
+	var nodes []admin.Node
+	messages := int64(0)
+	cluster, _, failed, err := s.stats(ctx, t, admin.StatsFilter{Topic: topic}, func(n admin.Node, stats *admin.Stats) {
+		has, waiting := find(stats, topic, channel)
+		if cmd == admin.Create {
+			has, _ = find(stats, topic, "") // a channel needs its topic
+			has = has || channel == ""
+		}
+		if has {
+			nodes = append(nodes, n)
+			messages += waiting
+		}
+	})
 	switch {
 	case err != nil:
 		return err
 	case failed != nil:
 		return fmt.Errorf("nothing was done: servers have not answered, and %s would be in two states. Name those that should be asked by --nsqd or --nsqd-http", what)
 	}
-	var nodes []admin.Node
-	messages := int64(0)
-	for _, n := range all {
-		has, waiting := find(n.Stats, topic, channel)
-		if cmd == admin.Create {
-			has, _ = find(n.Stats, topic, "") // a channel needs its topic
-			has = has || channel == ""
-		}
-		if has {
-			nodes = append(nodes, n.Node)
-			messages += waiting
-		}
-	}
+	slices.SortFunc(nodes, func(a, b admin.Node) int { return cmp.Compare(a.Addr, b.Addr) })
 	if len(nodes) == 0 {
 		if cmd == admin.Create {
 			what = "topic " + topic
@@ -119,7 +121,7 @@ func register(ctx context.Context, cluster *admin.Cluster, cmd admin.Command, to
 }
 
 // find reports whether there is the topic or the channel, and how many messages it has.
-func find(s admin.Stats, topic, channel string) (has bool, messages int64) {
+func find(s *admin.Stats, topic, channel string) (has bool, messages int64) {
 	for _, ts := range s.Topics {
 		if ts.Name != topic {
 			continue

@@ -131,9 +131,11 @@ func (c *redriveCommand) options(ctx context.Context, t *terminal, s *servers, s
 		addrs = append(addrs, p.node.Addr)
 	}
 	opts = append(opts, nsqx.WithNSQD(addrs...))
-	top, err := sc.cluster.Topology(ctx)
+	asking, cancel := s.asking(ctx, t, sc.cluster, len(sc.places))
+	top, err := sc.cluster.Topology(asking)
+	cancel()
 	if err != nil {
-		return nil, err
+		return nil, shorten(err)
 	}
 	for _, n := range top.Nodes {
 		opts = append(opts, nsqx.WithRedriveHTTP(n.Addr, n.HTTP))

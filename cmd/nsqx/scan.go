@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -53,13 +54,15 @@ func (s *servers) source(ctx context.Context, t *terminal, topic, channel string
 	if src.cfg, err = s.conn(); err != nil {
 		return nil, err
 	}
-	deferred := int64(0)
+	var deferred, missed int64
+	clients, consumed, without := 0, 0, 0
 	for _, p := range places {
 		ch, has := p.channels[channel]
 		deferred += ch.Deferred
 		if !has {
 			if p.topic.Depth > 0 {
-				t.note("nsqd %s has %d messages in topic %s, and no channel %s: they are left out", p.node.Addr, p.topic.Depth, topic, channel)
+				missed += p.topic.Depth
+				without++
 			}
 			continue
 		}
@@ -67,9 +70,16 @@ func (s *servers) source(ctx context.Context, t *terminal, topic, channel string
 			return nil, fmt.Errorf("channel %s/%s is paused at nsqd %s, and gives no messages: nsqx channel unpause %s %s", topic, channel, p.node.Addr, topic, channel)
 		}
 		if ch.ClientCount > 0 {
-			t.note("nsqd %s: %d clients consume %s/%s, and take messages meanwhile", p.node.Addr, ch.ClientCount, topic, channel)
+			clients += ch.ClientCount
+			consumed++
 		}
 		src.places = append(src.places, p)
+	}
+	if missed > 0 {
+		t.note("%d nsqds have %d messages in topic %s, and no channel %s: they are left out", without, missed, topic, channel)
+	}
+	if clients > 0 {
+		t.note("%d clients consume %s/%s at %d nsqds, and take messages meanwhile", clients, topic, channel, consumed)
 	}
 	if deferred > 0 {
 		t.note("%d messages of %s/%s are deferred, and are not read now", deferred, topic, channel)
@@ -80,7 +90,7 @@ func (s *servers) source(ctx context.Context, t *terminal, topic, channel string
 // depth is the number of messages that wait in the channel.
 func (s *source) depth() (n int64) {
 	for _, p := range s.places {
-		n += p.channels[s.channel].Depth
+		n += min(max(p.channels[s.channel].Depth, 0), math.MaxInt64-n) // a server may claim anything
 	}
 	return n
 }
@@ -111,16 +121,16 @@ func (s *scan) run(ctx context.Context) error {
 	var (
 		reading  sync.WaitGroup
 		failures = make([]error, len(s.places))
-		free     = make(chan struct{}, 16) // connections at a time
+		dialling = make(chan struct{}, maxDials) // those that cannot be connected to do not hold up others
+		windows  = make(chan struct{}, maxWindows)
 	)
 	for i, p := range s.places {
 		reading.Go(func() {
-			select {
-			case free <- struct{}{}:
-				failures[i] = s.nsqd(ctx, p)
-				<-free
-			case <-ctx.Done():
+			if !enter(ctx, dialling) {
+				return
 			}
+			defer func() { <-dialling }()
+			failures[i] = s.nsqd(ctx, p, windows)
 		})
 	}
 	reading.Wait()
@@ -128,19 +138,36 @@ func (s *scan) run(ctx context.Context) error {
 	if s.bad > 0 {
 		s.t.note("nsqx: the filter failed for %d messages, which do not match; the first: %v", s.bad, s.badErr)
 	}
-	return errors.Join(failures...)
+	return shorten(errors.Join(failures...))
+}
+
+// maxWindows is how many nsqds are read at a time.
+const maxWindows = 16
+
+// enter takes a place, unless ctx ends.
+func enter(ctx context.Context, places chan<- struct{}) bool {
+	select {
+	case places <- struct{}{}:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // maxStale is how many takes in a row may bring only messages that were seen, and maxEmpty how many may
 // bring none: then others have taken the rest.
 const maxStale, maxEmpty = 20, 5
 
+// maxRead is how many messages of an nsqd are read: their ids are in memory.
+const maxRead = 1 << 24
+
 // nsqd reads one nsqd. What was given back returns, so it knows each message by its id.
-func (s *scan) nsqd(ctx context.Context, p place) (err error) {
-	depth := int(p.channels[s.channel].Depth)
-	if depth == 0 {
+func (s *scan) nsqd(ctx context.Context, p place, windows chan struct{}) (err error) {
+	all := p.channels[s.channel].Depth
+	if all <= 0 {
 		return nil
 	}
+	depth := int(min(all, maxRead))
 	w, err := openWindow(ctx, s.cfg, p.node.Addr, s.topic, s.channel)
 	switch {
 	case ctx.Err() != nil && err != nil:
@@ -149,6 +176,10 @@ func (s *scan) nsqd(ctx context.Context, p place) (err error) {
 		return err
 	}
 	defer func() { err = cmp.Or(err, w.close()) }()
+	if !enter(ctx, windows) {
+		return nil
+	}
+	defer func() { <-windows }()
 	seen := make(map[handler.ID]struct{})
 	for stale := 0; len(seen) < depth && stale < maxStale; {
 		want, before := max(depth-len(seen), min(depth, windowSize)/4), len(seen)
@@ -188,6 +219,9 @@ func (s *scan) nsqd(ctx context.Context, p place) (err error) {
 	}
 	if n := depth - len(seen); n > 0 {
 		return part("nsqd %s: %d of %d messages did not come: others have them, or they are deferred", p.node.Addr, n, depth)
+	}
+	if all > maxRead {
+		return part("nsqd %s: %d messages are left out: at most %d are read at a time", p.node.Addr, all-maxRead, maxRead)
 	}
 	return nil
 }

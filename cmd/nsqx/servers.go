@@ -1,12 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"strings"
@@ -22,7 +19,8 @@ type servers struct {
 	Lookupd  []string      `help:"HTTP address of an nsqlookupd, host:port; may be repeated." env:"NSQX_LOOKUPD" placeholder:"ADDR"`
 	NSQD     []string      `name:"nsqd" help:"Address of an nsqd for clients, which answers HTTP at the port above; may be repeated." env:"NSQX_NSQD" placeholder:"ADDR"`
 	NSQDHTTP []string      `name:"nsqd-http" help:"HTTP address of an nsqd; may be repeated." env:"NSQX_NSQD_HTTP" placeholder:"ADDR"`
-	Timeout  time.Duration `help:"Of each HTTP request." default:"5s" env:"NSQX_HTTP_TIMEOUT"`
+	Timeout  time.Duration `help:"Of each HTTP request, and of connecting." default:"5s" env:"NSQX_HTTP_TIMEOUT"`
+	Total    time.Duration `name:"total-timeout" help:"Of the HTTP requests to all servers together; those that are not asked by then are left out." default:"1m" env:"NSQX_HTTP_TOTAL_TIMEOUT"`
 
 	TLS        bool   `help:"Connect to nsqds with TLS." env:"NSQX_TLS"`
 	RootCA     string `name:"tls-root-ca-file" help:"Certificates that sign those of nsqds." env:"NSQX_TLS_ROOT_CA_FILE" type:"path" placeholder:"FILE"`
@@ -67,6 +65,7 @@ func (s *servers) conn() (conn.Config, error) {
 	cfg := conn.Config{
 		AllowPlaintextAuth: s.Plaintext, MaxMessageSize: maxMessage, MaxBodySize: maxMessage + 1024,
 		OutputBufferTimeout: 25 * time.Millisecond, UserAgent: "nsqx-command/" + nsqx.Version,
+		DialTimeout: s.Timeout, HandshakeTimeout: s.Timeout,
 	}
 	var err error
 	if cfg.TLS, err = s.tls(); err != nil {
@@ -89,87 +88,12 @@ func (s *servers) cluster() (*admin.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Timeout < time.Millisecond {
-		return nil, usage("--timeout is %v, want at least 1ms", s.Timeout)
+	if s.Timeout < time.Millisecond || s.Total < s.Timeout {
+		return nil, usage("--timeout is %v, want at least 1ms; --total-timeout is %v, want at least that", s.Timeout, s.Total)
 	}
 	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: tlsConfig, MaxResponseHeaderBytes: 64 << 10}
 	return &admin.Cluster{
-		Lookupds: s.Lookupd, NSQDs: s.NSQD, HTTP: s.NSQDHTTP,
+		Lookupds: s.Lookupd, NSQDs: s.NSQD, HTTP: s.NSQDHTTP, Parallel: maxParallel,
 		Config: admin.Config{HTTPClient: &http.Client{Transport: transport, Timeout: s.Timeout}},
 	}, nil
-}
-
-// topology finds the nsqds, and says which servers have failed.
-func (s *servers) topology(ctx context.Context, t *terminal) (*admin.Cluster, *admin.Topology, error) {
-	c, err := s.cluster()
-	if err != nil {
-		return nil, nil, err
-	}
-	top, err := c.Topology(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, err := range top.Failures {
-		t.report(err)
-	}
-	return c, top, nil
-}
-
-// stats asks all nsqds. Those that do not answer are reported and left out; failed says so.
-func (s *servers) stats(ctx context.Context, t *terminal, f admin.StatsFilter) (c *admin.Cluster, all []admin.NodeStats, failed error, err error) {
-	c, top, err := s.topology(ctx, t)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if len(top.Nodes) > 50 {
-		c.Progress = func(done, all int) { t.show("asked %d of %d nsqds", done, all) }
-	}
-	bad := len(top.Failures)
-	for _, n := range c.Stats(ctx, top.Nodes, f) {
-		if n.Err != nil {
-			t.report(n.Err)
-			bad++
-			continue
-		}
-		all = append(all, n)
-	}
-	t.clear()
-	if len(all) == 0 {
-		return nil, nil, nil, cmp.Or(ctx.Err(), errors.New("no nsqd has answered over HTTP; with a firewall between, use --nsqd-http"))
-	}
-	if bad > 0 {
-		failed = part("%d servers have not answered: the result is a part", bad)
-	}
-	return c, all, failed, nil
-}
-
-// place is an nsqd with the topic that a command is for.
-type place struct {
-	node     admin.Node
-	topic    admin.TopicStats
-	channels map[string]admin.ChannelStats
-}
-
-// places returns the nsqds that have a topic.
-func (s *servers) places(ctx context.Context, t *terminal, topic string) (c *admin.Cluster, all []place, failed, err error) {
-	c, stats, failed, err := s.stats(ctx, t, admin.StatsFilter{Topic: topic})
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	for _, n := range stats {
-		for _, ts := range n.Stats.Topics {
-			if ts.Name != topic {
-				continue
-			}
-			p := place{n.Node, ts, make(map[string]admin.ChannelStats)}
-			for _, ch := range ts.Channels {
-				p.channels[ch.Name] = ch
-			}
-			all = append(all, p)
-		}
-	}
-	if len(all) == 0 {
-		return nil, nil, nil, fmt.Errorf("no nsqd has the topic %s; nsqx topic create %s makes it", topic, topic)
-	}
-	return c, all, failed, nil
 }

@@ -55,12 +55,16 @@ func (c *statsCommand) Run(ctx context.Context, t *terminal, s *servers) error {
 	var before map[lineKey]*line
 	var at time.Time
 	for n := 1; ; n++ {
-		_, all, failed, err := s.stats(ctx, t, admin.StatsFilter{Topic: c.Topic, Clients: c.Clients})
+		all := totals{lines: make(map[lineKey]*line)}
+		_, answered, failed, err := s.stats(ctx, t, admin.StatsFilter{Topic: c.Topic, Clients: c.Clients}, all.add)
 		if err != nil {
 			return ended(ctx, c.Watch, err)
 		}
-		now := time.Now()
-		lines := sum(all)
+		if all.leftOut > 0 {
+			t.note("nsqx: %d topics, channels and clients beyond the first %d are left out: name a topic", all.leftOut, maxLines)
+			failed = cmp.Or(failed, part("the result is a part"))
+		}
+		now, lines := time.Now(), all.lines
 		for key, l := range lines {
 			if b := before[key]; b != nil && l.Messages >= b.Messages {
 				rate := float64(l.Messages-b.Messages) / now.Sub(at).Seconds()
@@ -70,7 +74,7 @@ func (c *statsCommand) Run(ctx context.Context, t *terminal, s *servers) error {
 		if c.Watch && t.width > 0 && !c.JSON {
 			fmt.Fprint(t.out, "\x1b[H\x1b[2J")
 		}
-		if err := c.print(t, lines, len(all)); err != nil {
+		if err := c.print(t, lines, answered); err != nil {
 			return err
 		}
 		if !c.Watch || n == c.Count {
@@ -93,42 +97,63 @@ func ended(ctx context.Context, endless bool, err error) error {
 	return err
 }
 
-// sum adds the nsqds up.
-func sum(all []admin.NodeStats) map[lineKey]*line {
-	lines := make(map[lineKey]*line)
-	at := func(topic, channel string) *line {
-		key := lineKey{topic, channel}
-		if lines[key] == nil {
-			lines[key] = &line{Topic: topic, Channel: channel}
-		}
-		lines[key].NSQDs++
-		return lines[key]
+// maxLines is how many topics, channels and clients are shown.
+const maxLines = 200_000
+
+// totals add the nsqds up.
+type totals struct {
+	lines   map[lineKey]*line
+	clients int
+	leftOut int // beyond maxLines, at each nsqd
+}
+
+// at returns a line, nil beyond the limit.
+func (a *totals) at(topic, channel string) *line {
+	key := lineKey{topic, channel}
+	l := a.lines[key]
+	switch {
+	case l == nil && len(a.lines)+a.clients >= maxLines:
+		a.leftOut++
+		return nil
+	case l == nil:
+		l = &line{Topic: topic, Channel: channel}
+		a.lines[key] = l
 	}
-	for _, n := range all {
-		for _, ts := range n.Stats.Topics {
-			l := at(ts.Name, "")
+	l.NSQDs++
+	return l
+}
+
+// add adds an nsqd.
+func (a *totals) add(n admin.Node, stats *admin.Stats) {
+	for _, ts := range stats.Topics {
+		if l := a.at(ts.Name, ""); l != nil {
 			l.Depth += ts.Depth
 			l.Disk += ts.BackendDepth
 			l.Messages += ts.Messages
 			l.Paused += count(ts.Paused)
-			for _, ch := range ts.Channels {
-				l := at(ts.Name, ch.Name)
-				l.Depth += ch.Depth
-				l.Disk += ch.BackendDepth
-				l.InFlight += ch.InFlight
-				l.Deferred += ch.Deferred
-				l.Messages += ch.Messages
-				l.Requeued += ch.Requeued
-				l.TimedOut += ch.TimedOut
-				l.Clients += ch.ClientCount
-				l.Paused += count(ch.Paused)
-				for _, client := range ch.Clients {
-					l.List = append(l.List, clientRow{n.Node.Addr, client})
-				}
+		}
+		for _, ch := range ts.Channels {
+			l := a.at(ts.Name, ch.Name)
+			if l == nil {
+				continue
 			}
+			l.Depth += ch.Depth
+			l.Disk += ch.BackendDepth
+			l.InFlight += ch.InFlight
+			l.Deferred += ch.Deferred
+			l.Messages += ch.Messages
+			l.Requeued += ch.Requeued
+			l.TimedOut += ch.TimedOut
+			l.Clients += ch.ClientCount
+			l.Paused += count(ch.Paused)
+			room := max(min(maxLines-len(a.lines)-a.clients, len(ch.Clients)), 0)
+			for _, client := range ch.Clients[:room] {
+				l.List = append(l.List, clientRow{n.Addr, client})
+			}
+			a.clients += room
+			a.leftOut += len(ch.Clients) - room
 		}
 	}
-	return lines
 }
 
 func count(b bool) int {
@@ -142,6 +167,9 @@ func (c *statsCommand) print(t *terminal, lines map[lineKey]*line, nsqds int) er
 	keys := slices.SortedFunc(maps.Keys(lines), func(a, b lineKey) int {
 		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.channel, b.channel))
 	})
+	for _, l := range lines { // nsqds have answered in any order
+		slices.SortStableFunc(l.List, func(a, b clientRow) int { return cmp.Compare(a.NSQD, b.NSQD) })
+	}
 	if c.JSON {
 		for _, key := range keys {
 			if err := t.printJSON(lines[key]); err != nil {

@@ -36,12 +36,16 @@ func (c *tailCommand) Run(ctx context.Context, t *terminal, s *servers) error {
 		return err
 	}
 	var nodes []admin.Node
+	without := 0
 	for _, p := range places {
 		if lasting(p) {
 			nodes = append(nodes, p.node)
 		} else {
-			t.note("nsqd %s: topic %s has no channel that lasts, so a look at it would take its messages: it is left out", p.node.Addr, c.Topic)
+			without++
 		}
+	}
+	if without > 0 {
+		t.note("topic %s has no channel that lasts at %d nsqds, so a look at it would take its messages: they are left out", c.Topic, without)
 	}
 	if len(nodes) == 0 {
 		return fmt.Errorf("topic %s has no channel that is not ephemeral: the channel of tail would take its messages with it", c.Topic)

@@ -80,11 +80,15 @@ func safeJSON(v any) (string, error) {
 	if err := e.Encode(v); err != nil {
 		return "", err
 	}
-	s := strings.TrimSuffix(b.String(), "\n")
+	return escapeJSON(strings.TrimSuffix(b.String(), "\n")), nil
+}
+
+// escapeJSON escapes what a terminal may obey in JSON, which stays the same value.
+func escapeJSON(s string) string {
 	if !strings.ContainsFunc(s, unprintable) {
-		return s, nil
+		return s
 	}
-	b.Reset()
+	var b strings.Builder
 	for _, r := range s {
 		switch {
 		case !unprintable(r):
@@ -96,7 +100,7 @@ func safeJSON(v any) (string, error) {
 			fmt.Fprintf(&b, `\u%04x`, r)
 		}
 	}
-	return b.String(), nil
+	return b.String()
 }
 
 // printJSON writes v as one line.
@@ -150,6 +154,15 @@ func (t *terminal) clear() {
 	if t.progress {
 		fmt.Fprint(t.err, "\r\x1b[K")
 		t.progress = false
+	}
+}
+
+// newline ends the line on which a terminal shows ^C.
+func (t *terminal) newline() {
+	if t.live {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		fmt.Fprintln(t.err)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 const (
 	windowSize  = 250      // messages that are held at a time
-	windowBytes = 64 << 20 // of these
+	windowBytes = 16 << 20 // of these; a larger message is alone
 	windowTime  = 700 * time.Millisecond
 	windowQuiet = 300 * time.Millisecond // after an arrival; longer than nsqd keeps messages in its buffer
 )

@@ -120,7 +120,7 @@ func assemble(cfg Config) *Consumer {
 	if !cfg.NoRegistration {
 		cfg.Discover.Channel = channel
 	}
-	c.events.Connected(func() int { return len(c.links.Conns()) })
+	c.events.Connected(c.links.Known)
 	c.discovery = discover.New(cfg.Discover, owner{c}, cfg.NSQDs)
 	c.buildDead()
 	return c

@@ -47,6 +47,7 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 	conns := c.links.Close()
 
 	// Intake: nothing new is handled.
+	before := c.pool.Counts()
 	c.control.Stop()
 	c.breaker.Stop()
 	for _, conn := range conns {
@@ -57,7 +58,7 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 	// Running handlers: time to finish, then time to notice.
 	end := &observe.ShutdownError{}
 	timeout := lifecycle.Within(c.ctx, c.cfg.ShutdownTimeout, overtime)
-	c.postDrain(notify.Draining, timeout, nil)
+	c.postDrain(notify.Event{Kind: notify.Draining, Took: timeout, Reason: whyEnded(c.ctx)})
 	atOnce := timeout == 0
 	if atOnce || !c.waitHandlers(timeout) {
 		for _, conn := range conns {
@@ -86,11 +87,14 @@ func (c *Consumer) drain(helpers *sync.WaitGroup) error {
 	c.mu.Lock()
 	end.Unanswered = c.unanswered
 	c.mu.Unlock()
-	var incomplete error
-	if !end.Empty() {
-		incomplete = errors.New(end.Error())
+	ev := notify.Event{Kind: notify.Drained, Took: time.Since(began), Settled: c.pool.Counts()}
+	for disposition, n := range before {
+		ev.Settled[disposition] -= n
 	}
-	c.postDrain(notify.Drained, time.Since(began), incomplete)
+	if !end.Empty() {
+		ev.Err = errors.New(end.Error())
+	}
+	c.postDrain(ev)
 	end.HookRuns = !c.events.Close(last)
 	if end.Empty() {
 		return nil
@@ -115,17 +119,25 @@ func (c *Consumer) waitHandlers(timeout time.Duration) bool {
 			return true
 		}
 		timeout -= next
-		c.postDrain(notify.StillDrains, timeout, nil)
+		c.postDrain(notify.Event{Kind: notify.StillDrains, Took: timeout})
 	}
 	return c.pool.Wait(timeout)
 }
 
+// whyEnded returns why the ctx of a run has ended.
+func whyEnded(ctx context.Context) string {
+	why := context.Cause(ctx)
+	if d, ok := why.(*lifecycle.Draining); ok { // of nsqx.Run
+		why = d.Err
+	}
+	return reason(why)
+}
+
 // postDrain tells of the drain, and of the oldest message in hand.
-func (c *Consumer) postDrain(kind notify.Kind, d time.Duration, err error) {
-	ev := notify.Event{Kind: kind, Took: d}
+func (c *Consumer) postDrain(ev notify.Event) {
 	left := c.pool.Snapshot()
 	running := append(left.Running, left.Parked...)
-	if ev.Found, ev.Err = len(running), err; len(running) > 0 {
+	if ev.Found = len(running); len(running) > 0 {
 		ev.SetMessage(slices.MinFunc(running, func(a, b *handler.Delivery) int { return a.Received().Compare(b.Received()) }))
 	}
 	c.events.Post(ev)

@@ -93,7 +93,7 @@ func headersOf(w *envelope.Writer) map[string]string {
 // records collects the lines of a text log, without times, stacks and messages.
 type records struct{ check.Synced[string] }
 
-var aboutMessage = regexp.MustCompile(` (msg\.\S+|nsqd=\S+|age_seconds=\S+)`)
+var aboutMessage = regexp.MustCompile(` (msg\.(id|attempts)=\S+|nsqd=\S+|age_seconds=\S+)`)
 
 func (r *records) Write(line []byte) (int, error) {
 	r.Add(string(aboutMessage.ReplaceAll(bytes.TrimSuffix(line, []byte("\n")), nil)))

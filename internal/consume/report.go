@@ -26,6 +26,17 @@ func (e *keepError) Error() string {
 	return "nsqx: dead letter to " + strconv.Quote(e.destination) + " not confirmed: " + reason(e.err) + "; given up for: " + reason(e.cause)
 }
 
+// describe returns what the log says of it.
+func (e *keepError) describe() string {
+	switch {
+	case errors.Is(e.err, conn.ErrUnconfirmed):
+		return "dead letter not confirmed, nsqd may have it: the message stays, and is handled again"
+	case e.destination == toFunc:
+		return "dead letter not kept: WithDeadLetterFunc has failed, and the message stays and is handled again"
+	}
+	return "dead letter not published: the message stays, and is handled again"
+}
+
 func (e *keepError) Unwrap() []error { return []error{e.cause, e.err} }
 
 // destination is where messages go that are given up.
@@ -34,10 +45,12 @@ func (c *Consumer) destination() string {
 	case DeadLetterTopic:
 		return g.Topic
 	case DeadLetterFunc:
-		return "WithDeadLetterFunc"
+		return toFunc
 	}
 	return "nowhere"
 }
+
+const toFunc = "WithDeadLetterFunc"
 
 // report logs a delivery that has not ended in a success, at most one line a delivery. It is called
 // when the outcome is recorded, since user code may panic here: errors are. verdict is what the
@@ -74,7 +87,7 @@ func (c *Consumer) reportFailure(ctx context.Context, d *handler.Delivery, out h
 			level = slog.LevelError
 		}
 	case unkept != nil:
-		level, key.Text, key.Error = slog.LevelError, "dead letter not confirmed, message is requeued", errorType(unkept.err)
+		level, key.Text, key.Error = slog.LevelError, unkept.describe(), errorType(unkept.err)
 	case unsettled:
 		level, key.Text, key.Error = slog.LevelError, "message not settled by its chain", errorType(out.Err)
 	case out.Err == errCrashes:
@@ -132,7 +145,7 @@ func (c *Consumer) describeOutcome(out handler.Outcome, verdict retry.Verdict) (
 	case handler.Interrupted:
 		return slog.LevelInfo, "message interrupted by the shutdown, and requeued; see WithShutdownTimeout"
 	case handler.Expired:
-		return slog.LevelWarn, "message failed after its message timeout: nsqd has delivered it elsewhere; see WithMessageTimeout"
+		return slog.LevelWarn, "message failed after its message timeout: nsqd may deliver it elsewhere; see WithMessageTimeout"
 	case handler.Lost:
 		return slog.LevelInfo, "message not answered, since its connection is gone: nsqd delivers it again"
 	}
@@ -150,9 +163,38 @@ func (c *Consumer) attrs(d *handler.Delivery, out handler.Outcome) []slog.Attr {
 		attrs = append(attrs, notify.Seconds("delay_seconds", out.Delay))
 	case handler.DeadLetter:
 		attrs = append(attrs, slog.String("destination", c.destination()))
+	case handler.Drop: // nobody can look up its id
+		if uid := d.Message().UID(); uid != "" {
+			attrs = append(attrs, slog.String("msg.uid", uid))
+		}
+	}
+	if unkept := as[*keepError](out.Err); unkept != nil {
+		return append(attrs, slog.String("destination", unkept.destination),
+			slog.String("error", reason(unkept.cause)), slog.String("dead_letter_error", reason(unkept.err)))
+	}
+	switch out.Disposition {
+	case handler.Requeue, handler.DeadLetter, handler.Drop:
+		attrs = append(attrs, c.limitAttrs(d, out)...)
 	}
 	if out.Err != nil {
 		attrs = append(attrs, slog.String("error", reason(out.Err)))
+	}
+	return attrs
+}
+
+// limitAttrs returns the attributes that say how near a message is to be given up, or was.
+func (c *Consumer) limitAttrs(d *handler.Delivery, out handler.Outcome) (attrs []slog.Attr) {
+	if limit := c.cfg.MaxAttempts; limit > 0 {
+		counted := c.attempts(d)
+		if counted != deliveries(d) {
+			attrs = append(attrs, slog.Int("counted_attempts", counted))
+		}
+		if attrs = append(attrs, slog.Int("max_attempts", limit)); counted+1 == limit && out.Disposition == handler.Requeue {
+			attrs = append(attrs, slog.String("next_attempt", "the last"))
+		}
+	}
+	if c.cfg.MaxAge > 0 {
+		attrs = append(attrs, notify.Seconds("max_age_seconds", c.cfg.MaxAge))
 	}
 	return attrs
 }

@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/envelope"
 	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/check"
 	"github.com/nsqx/nsqx/internal/fake"
@@ -26,10 +29,13 @@ func (typedError) ErrorType() string { return "quota" }
 func TestReport(t *testing.T) {
 	dead := func(g GiveUp) func(*Config) { return givesUp(g, 0, 0) }
 	quiet := func(c *Config) { c.NoFailureLog = true }
+	var identified envelope.Writer
+	check.WantErr(t, "header", identified.Set(envelope.ID, "order-7"), nil)
 	for name, tt := range map[string]struct {
 		err      error
 		edit     func(*Config)
 		attempts uint16
+		body     []byte // nil: "x"
 		want     string
 	}{
 		"success":  {err: nil, want: ""},
@@ -48,13 +54,18 @@ func TestReport(t *testing.T) {
 		"decode, mapped drop": {
 			err: errDecode, edit: func(c *Config) { c.Errors = retry.Drop }, want: `WARN "nsqx: message does not decode, and is discarded; see retry.Drop" disposition=drop error="nsqx: payload does not decode: bad payload"`,
 		},
-		"discard":         {err: retry.Permanent(errFailed), edit: dead(Discard{}), want: `WARN "nsqx: message given up and discarded; see WithDiscard" disposition=drop error="permanent: failed"`},
-		"unset":           {err: retry.Permanent(errFailed), want: `ERROR "nsqx: message dropped: it was given up, and there is no dead letter; see WithDeadLetter" disposition=drop error="permanent: failed"`},
-		"dead letter":     {err: retry.Permanent(errFailed), edit: dead(DeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })), want: `WARN "nsqx: message given up: it is a dead letter" disposition=dead_letter destination=WithDeadLetterFunc error="permanent: failed"`},
-		"not kept":        {err: retry.Permanent(errFailed), edit: dead(DeadLetterFunc(func(context.Context, *handler.Message, error) error { return errKeep })), want: `ERROR "nsqx: dead letter not confirmed, message is requeued" disposition=requeue delay_seconds=1 error="nsqx: dead letter to \"WithDeadLetterFunc\" not confirmed: not kept; given up for: permanent: failed"`},
-		"panicking error": {err: panickyError{}, want: `WARN "nsqx: message failed, and is requeued" disposition=requeue delay_seconds=1 error=consume.panickyError`},
-		"quiet":           {err: errFailed, edit: quiet, want: ""},
-		"quiet, an error": {err: retry.Permanent(errFailed), edit: quiet, want: `ERROR "nsqx: message dropped: it was given up, and there is no dead letter; see WithDeadLetter" disposition=drop error="permanent: failed"`},
+		"discard":          {err: retry.Permanent(errFailed), edit: dead(Discard{}), want: `WARN "nsqx: message given up and discarded; see WithDiscard" disposition=drop error="permanent: failed"`},
+		"unset":            {err: retry.Permanent(errFailed), want: `ERROR "nsqx: message dropped: it was given up, and there is no dead letter; see WithDeadLetter" disposition=drop error="permanent: failed"`},
+		"dead letter":      {err: retry.Permanent(errFailed), edit: dead(DeadLetterFunc(func(context.Context, *handler.Message, error) error { return nil })), want: `WARN "nsqx: message given up: it is a dead letter" disposition=dead_letter destination=WithDeadLetterFunc error="permanent: failed"`},
+		"not kept":         {err: retry.Permanent(errFailed), edit: dead(DeadLetterFunc(func(context.Context, *handler.Message, error) error { return errKeep })), want: `ERROR "nsqx: dead letter not kept: WithDeadLetterFunc has failed, and the message stays and is handled again" disposition=requeue delay_seconds=1 destination=WithDeadLetterFunc error="permanent: failed" dead_letter_error="not kept"`},
+		"not confirmed":    {err: retry.Permanent(errFailed), edit: dead(DeadLetterFunc(func(context.Context, *handler.Message, error) error { return conn.ErrUnconfirmed })), want: `ERROR "nsqx: dead letter not confirmed, nsqd may have it: the message stays, and is handled again" disposition=requeue delay_seconds=1 destination=WithDeadLetterFunc error="permanent: failed" dead_letter_error="nsqx: publish not confirmed"`},
+		"limits":           {err: errFailed, edit: givesUp(Discard{}, 5, time.Hour), attempts: 3, want: `WARN "nsqx: message failed, and is requeued" disposition=requeue delay_seconds=3 max_attempts=5 max_age_seconds=3600 error=failed`},
+		"next is last":     {err: errFailed, edit: givesUp(Discard{}, 5, 0), attempts: 4, want: `WARN "nsqx: message failed, and is requeued" disposition=requeue delay_seconds=4 max_attempts=5 next_attempt="the last" error=failed`},
+		"given up":         {err: errFailed, edit: givesUp(Discard{}, 5, 0), attempts: 5, want: `WARN "nsqx: message given up and discarded; see WithDiscard" disposition=drop max_attempts=5 error=failed`},
+		"drop, with an id": {err: retry.Drop(errFailed), body: identified.AppendTo(nil, []byte("x")), want: `WARN "nsqx: message discarded: its handler asked for that" disposition=drop msg.uid=order-7 error="drop: failed"`},
+		"panicking error":  {err: panickyError{}, want: `WARN "nsqx: message failed, and is requeued" disposition=requeue delay_seconds=1 error=consume.panickyError`},
+		"quiet":            {err: errFailed, edit: quiet, want: ""},
+		"quiet, an error":  {err: retry.Permanent(errFailed), edit: quiet, want: `ERROR "nsqx: message dropped: it was given up, and there is no dead letter; see WithDeadLetter" disposition=drop error="permanent: failed"`},
 	} {
 		check.Bubble(t, name, func(t *testing.T) {
 			log := &records{}
@@ -64,7 +75,7 @@ func TestReport(t *testing.T) {
 					switch cmd.Name {
 					case "SUB":
 						p.Response("OK")
-						p.Message(fake.ID(1), max(tt.attempts, 1), []byte("x"))
+						p.Message(fake.ID(1), max(tt.attempts, 1), []byte(cmp.Or(string(tt.body), "x")))
 					case "CLS":
 						p.Response("CLOSE_WAIT")
 					}

@@ -14,10 +14,18 @@ type life struct {
 	news chan struct{} // holds one: an nsqd was tried, or a source polled
 
 	mu   sync.Mutex
-	stop context.CancelFunc // ends the ctx of the run; nil before
-	over chan struct{}      // closed when the run has returned err; nil before
+	stop context.CancelCauseFunc // ends the ctx of the run; nil before
+	over chan struct{}           // closed when the run has returned err; nil before
 	err  error
 }
+
+// stopped is the cause of the end of a run by Stop.
+type stopped struct{}
+
+func (stopped) Error() string { return "nsqx: Stop was called" }
+
+// Is makes it a context.Canceled, as for any ctx that is canceled.
+func (stopped) Is(target error) bool { return target == context.Canceled }
 
 // Run connects and handles messages until ctx ends, then drains. It waits for what it starts.
 func (c *Consumer) Run(ctx context.Context) error {
@@ -34,19 +42,19 @@ func (c *Consumer) Start(ctx context.Context, timeout time.Duration) error {
 	if !c.started.CompareAndSwap(false, true) {
 		return ErrAlreadyRun
 	}
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancelCause(ctx)
 	l, over := &c.life, make(chan struct{})
 	l.mu.Lock()
 	l.stop, l.over = stop, over
 	l.mu.Unlock()
 	go func() {
 		defer close(over)
-		defer stop()
+		defer stop(nil)
 		l.err = c.run(ctx)
 	}()
 	err := c.awaitStart(ctx, timeout)
 	if err != nil {
-		stop()
+		stop(err)
 		<-over
 	}
 	return err
@@ -132,7 +140,7 @@ func (l *life) ending(stop bool) <-chan struct{} {
 		return nil
 	}
 	if stop {
-		l.stop()
+		l.stop(stopped{})
 	}
 	return l.over
 }

@@ -123,7 +123,7 @@ func (d *Discovery) poll(ctx context.Context, i int) (none <-chan struct{}) {
 		d.owner.Purge(since)
 	}
 	d.owner.Post(notify.Event{
-		Kind: notify.Lookup, Source: s.stats.Name, Index: i, Found: len(found), Good: good, Took: took,
+		Kind: notify.Lookup, Source: s.stats.Name, Index: i, Lookupd: i < len(d.cfg.Lookupds), Found: len(found), Good: good, Took: took,
 		Named: named, All: d.allPolled(), ConnEvent: observe.ConnEvent{Err: err},
 	})
 	if named > 0 {

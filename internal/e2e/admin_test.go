@@ -138,6 +138,24 @@ func TestAdminCluster(t *testing.T) {
 	}
 }
 
+// TestAdminManyTopics: a large answer of a real nsqd, with short names, is not taken for garbage.
+func TestAdminManyTopics(t *testing.T) {
+	t.Parallel()
+	s := testnsqd.Start(t, func(o *nsqd.Options) { o.E2EProcessingLatencyPercentiles = []float64{1, 0.9, 0.5} })
+	for i := range 200 {
+		s.EnsureChannel(fmt.Sprint(i, "#ephemeral"), "a#ephemeral") // without files
+		s.EnsureChannel(fmt.Sprint(i, "#ephemeral"), "b#ephemeral")
+	}
+	n, err := admin.NewNSQD(s.HTTPAddr(), admin.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := n.Stats(t.Context(), admin.StatsFilter{Clients: true})
+	if err != nil || len(got.Topics) != 200 {
+		t.Errorf("%d topics, %v", len(got.Topics), err)
+	}
+}
+
 func byAddr(servers []*testnsqd.Server) []*testnsqd.Server {
 	return slices.SortedFunc(slices.Values(servers), func(a, b *testnsqd.Server) int { return slices.Compare([]byte(a.Addr()), []byte(b.Addr())) })
 }
@@ -171,7 +189,11 @@ func TestRedriveFilterReal(t *testing.T) {
 	if d := s.Channel("elsewhere", "all").Depth; d != n/10 {
 		t.Errorf("%d messages were moved, want %d", d, n/10)
 	}
-	if st := s.Channel("dead", "redrive"); st.Unfinished() != n-n/10 {
+	st := s.Channel("dead", "redrive")
+	if st.Unfinished() != n-n/10 {
 		t.Errorf("dead letters left: %+v, want %d", st, n-n/10)
+	}
+	if st.Requeued > 3*(n-n/10) { // rather than again and again until the idle time is over
+		t.Errorf("%d dead letters stay, and were given back %d times", n-n/10, st.Requeued)
 	}
 }

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -63,4 +64,38 @@ func TestCommandHostileServers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCommandManyServersDown: a look at dead letters among a hundred nsqds that take connections and
+// say nothing, or claim messages that they do not have, shows those that there are.
+func TestCommandManyServersDown(t *testing.T) {
+	t.Parallel()
+	s := deadServer(t, 300)
+	everywhere := func() net.Listener { // at each address of 127.0.0.0/8
+		l, err := net.Listen("tcp4", "0.0.0.0:0")
+		must(t, err)
+		t.Cleanup(func() { _ = l.Close() })
+		return l
+	}
+	silent, claims := everywhere(), everywhere()
+	port := func(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+	answers := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/info" {
+			fmt.Fprintf(w, `{"tcp_port":%d}`, port(silent))
+			return
+		}
+		fmt.Fprint(w, `{"topics":[{"topic_name":"dead","channels":[{"channel_name":"redrive","depth":9223372036854775807}]}]}`)
+	})}
+	go func() { _ = answers.Serve(claims) }()
+	t.Cleanup(func() { _ = answers.Close() })
+	args := append(onNSQDs(s), "--timeout", "500ms")
+	for i := range 100 {
+		args = append(args, "--nsqd-http", fmt.Sprintf("127.0.1.%d:%d", i+1, port(claims)))
+	}
+	began := time.Now()
+	runCommand(t, "", append(args, "dead", "ls", "dead", "-n", "0")...).want(t, 3, "orders/billing", "300 of ")
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	eventually(t, func() bool { st := s.Channel("dead", "redrive"); return st.Depth == 300 && st.Clients == 0 }, "all dead letters to be back")
 }

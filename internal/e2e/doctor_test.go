@@ -29,6 +29,8 @@ type patient struct {
 	lookupds []*testnsqd.Lookupd
 	nsqds    []*testnsqd.Server
 	flags    []string
+	doctor   []string // flags of doctor
+	gone     []string // nsqds that only the services are told of
 }
 
 // newPatient starts a cluster. options are those of single nsqds, by number.
@@ -57,7 +59,7 @@ type diagnosis struct {
 // diagnose returns the findings, and the exit status.
 func (p *patient) diagnose() ([]diagnosis, ran) {
 	p.t.Helper()
-	r := runCommand(p.t, "", append(slices.Clone(p.flags), "doctor", "--json", "--wait", "100ms", "--timeout", "3s")...)
+	r := runCommand(p.t, "", append(append(slices.Clone(p.flags), "doctor", "--json", "--wait", "100ms", "--timeout", "3s"), p.doctor...)...)
 	return lines[diagnosis](p.t, r.out), r
 }
 
@@ -142,9 +144,11 @@ func TestDoctor(t *testing.T) {
 		"nobody listens":     {options: options{0: {func(o *nsqd.Options) { o.BroadcastTCPPort = nobody }}}, checks: "nsqd-unreachable", text: "--broadcast-tcp-port"},
 		"no HTTP":            {options: options{0: {func(o *nsqd.Options) { o.BroadcastHTTPPort = nobody }}}, checks: "http-unreachable", text: "--nsqd-http"},
 		"TLS is required":    {options: each(ca.RequireTLS), checks: "tls-required", text: "--tls"},
+		"no TLS":             {fault: func(p *patient) { p.flags = append(p.flags, "--tls") }, checks: "no-tls", text: "--tls-cert"},
 		"AUTH without TLS":   {options: each(auth.Require), checks: "auth-required auth-without-tls", text: "--auth-secret-file"},
 		"max-req-timeout":    {options: options{1: {func(o *nsqd.Options) { o.MaxReqTimeout = 2 * time.Hour }}}, checks: "settings-differ", text: "--max-req-timeout is 1h0m0s"},
 		"max-msg-size":       {options: options{1: {func(o *nsqd.Options) { o.MaxMsgSize = 2 << 20 }}}, checks: "settings-differ", text: "--max-msg-size is 1048576"},
+		"max-msg-timeout":    {options: options{1: {func(o *nsqd.Options) { o.MaxMsgTimeout = time.Hour }}}, checks: "settings-differ", text: "--max-msg-timeout is 15m0s"},
 		"max-rdy-count":      {options: options{1: {func(o *nsqd.Options) { o.MaxRdyCount = 10 }}}, checks: "settings-differ", text: "--max-rdy-count"},
 		"a small limit":      {options: each(func(o *nsqd.Options) { o.MaxReqTimeout = time.Minute }), checks: "small-limit", text: "--max-req-timeout=1h0m0s"},
 		"a channel on one":   {fault: func(p *patient) { p.nsqds[1].EnsureChannel(topic, "audit") }, checks: "channel-missing", text: "nsqx channel create orders audit"},
@@ -159,6 +163,8 @@ func TestDoctor(t *testing.T) {
 		"handlers that fail": {fault: func(p *patient) {
 			p.subscribe(p.nsqds[0], func(c *conn.Conn, d *handler.Delivery) { c.Requeue(d, 10*time.Millisecond) })
 		}, checks: "requeues", text: "WithDeadLetter"},
+		"depth on disk":   {fault: func(p *patient) { p.idle(p.nsqds[1], 1500) }, checks: "depth-on-disk", text: "nsqx stats orders --watch"},
+		"a doubled queue": {options: each(func(o *nsqd.Options) { o.MemQueueSize = 0 }), fault: func(p *patient) { p.doubled(p.nsqds[0]) }, checks: "in-flight-drift", text: "nsqd counts 1 messages in flight for its clients, and has 0"},
 		"another version": {fault: func(p *patient) { p.lies(`"version":"`, `"version":"1.1.0","real":"`) }, checks: "known-bug", text: "nsqio/nsq#1251"},
 		"unhealthy":       {fault: func(p *patient) { p.lies(`"health":"OK"`, `"health":"NOK - no space left"`) }, checks: "nsqd-unhealthy", text: "no space left"},
 		"drift": {fault: func(p *patient) {
@@ -215,50 +221,6 @@ func portOf(addr string) int {
 	n, _ := strconv.Atoi(port)
 	return n
 }
-
-// subscribe publishes 60 messages, and answers them by answer, or not at all if that is nil.
-func (p *patient) subscribe(s *testnsqd.Server, answer func(*conn.Conn, *handler.Delivery)) {
-	c, err := conn.Dial(p.t.Context(), s.Addr(), conn.Config{}, &conn.Subscription{Topic: topic, Channel: channel, FixedRDY: true})
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = c.Serve(answering{answer})
-	}()
-	p.t.Cleanup(func() {
-		c.Abort(context.Canceled)
-		<-served
-	})
-	c.SetQuota(100)
-	for i := range 60 {
-		s.Publish(topic, []byte(strconv.Itoa(i)))
-	}
-	eventually(p.t, func() bool {
-		st := s.Channel(topic, channel)
-		return answer == nil && st.TimedOut >= 60 || st.Requeued >= 200
-	}, "messages to time out or fail")
-}
-
-// answering is a sink.
-type answering struct {
-	answer func(*conn.Conn, *handler.Delivery)
-}
-
-func (a answering) Deliver(c *conn.Conn, msgs []handler.Delivery) {
-	for i := range msgs {
-		if a.answer == nil {
-			c.Forget(&msgs[i])
-		} else {
-			a.answer(c, &msgs[i])
-		}
-		msgs[i].Release()
-	}
-}
-
-func (a answering) Refused(*conn.Conn, error) {}
-func (a answering) Yielded(*conn.Conn)        {}
 
 // lies puts a proxy before the HTTP interface of an nsqd, which is then the whole cluster. It replaces
 // text in statistics; without text its clock is an hour ahead.

@@ -3,11 +3,13 @@ package e2e
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/nsqx/nsqx"
+	"github.com/nsqx/nsqx/admin"
 	"github.com/nsqx/nsqx/internal/e2e/testnsqd"
 	"github.com/nsqx/nsqx/retry"
 )
@@ -104,6 +106,12 @@ func TestRedriveFindsOtherChannels(t *testing.T) {
 	s := testnsqd.Start(t, l.Register)
 	s.EnsureChannel("dead", "archive")
 	publish(t, s, "dead", numbered("x", 4)...)
+	known, err := admin.NewLookupd(l.HTTPAddr(), admin.Config{})
+	must(t, err)
+	eventually(t, func() bool {
+		channels, err := known.Channels(t.Context(), "dead")
+		return err == nil && slices.Contains(channels, "archive")
+	}, "nsqd to register")
 	for name, opt := range map[string]nsqx.Option{"nsqlookupd": nsqx.WithLookupd(l.HTTPAddr()), "nsqd": nsqx.WithNSQD(s.Addr())} {
 		at := nsqx.WithRedriveHTTP(s.Addr(), s.HTTPAddr())
 		if name == "nsqlookupd" {

@@ -46,6 +46,9 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	return status, err
 }
 
+// Checker is a value that looks at an answer before it is decoded into it.
+type Checker interface{ Check(answer []byte) error }
+
 // unwrap decodes an answer, which before NSQ 1.0 was the data of {"status_code", "data"}. It is not
 // decoded if v is nil.
 func unwrap(status int, body []byte, v any) (int, error) {
@@ -64,6 +67,11 @@ func unwrap(status int, body []byte, v any) (int, error) {
 		return status, nil
 	case err == nil && old.Data != nil:
 		body = old.Data
+	}
+	if c, ok := v.(Checker); ok {
+		if err := c.Check(body); err != nil {
+			return status, err
+		}
 	}
 	return status, json.Unmarshal(body, v)
 }

@@ -19,6 +19,7 @@ const (
 // line is one record.
 type line struct {
 	ctx   context.Context
+	at    time.Time // of a failure
 	level slog.Level
 	text  string
 	attrs []slog.Attr
@@ -30,12 +31,13 @@ func (l line) with(attrs ...slog.Attr) line {
 	return l
 }
 
-// withOthers returns the line with the number of others that it stands for.
-func (l line) withOthers(n int) line {
-	if n > 0 {
-		return l.with(slog.Int("others", n))
+// late returns a line that is written so long after the first event that it stands for, with the number
+// of its other events.
+func (l line) late(key string, others int, over time.Duration) line {
+	if others > 0 {
+		l = l.with(slog.Int(key, others))
 	}
-	return l
+	return l.with(Seconds("over_seconds", over))
 }
 
 // burst bounds lines with the same text: few at once, then one in each period with the number of
@@ -45,6 +47,7 @@ type burst struct {
 	lines int       // written in it, the line for others aside
 	told  bool      // the line for others was written
 	held  int       // not written
+	since time.Time // of the first of these
 	last  line      // of these
 }
 
@@ -57,8 +60,11 @@ func (b *burst) allow(now time.Time, l line) bool {
 		b.lines++
 		return true
 	}
-	if b.held++; b.held == 1 && !b.told && now.Sub(b.began) < repeat-gather {
-		b.began = now.Add(gather - repeat) // due after gather
+	if b.held++; b.held == 1 {
+		b.since = now
+		if !b.told && now.Sub(b.began) < repeat-gather {
+			b.began = now.Add(gather - repeat) // due after gather
+		}
 	}
 	b.last = l
 	return false
@@ -69,7 +75,7 @@ func (b *burst) due() (at time.Time, ok bool) { return b.began.Add(repeat), b.he
 
 // take returns the line for others. Further ones are held for another period.
 func (b *burst) take(now time.Time) line {
-	l := b.last.withOthers(b.held - 1)
+	l := b.last.late("others", b.held-1, now.Sub(b.since))
 	b.began, b.told, b.held, b.last = now, true, 0, line{}
 	return l
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/nsqx/nsqx/conn"
@@ -31,7 +32,11 @@ func (j *journal) down(ev *Event, text string) {
 				x.attempts = 0
 			}
 		}
-		j.say(ev.Time, level, text, append(attrs, j.connectedAttr()...)...)
+		connected := j.connectedAttr()
+		if ev.Kind == Disconnect {
+			text += j.stops(connected)
+		}
+		j.say(ev.Time, level, text, append(attrs, connected...)...)
 		return
 	}
 	if x := j.nsqds.open[ev.NSQD]; level == slog.LevelError && !x.permanent { // not the reason it began with
@@ -46,7 +51,7 @@ func (j *journal) down(ev *Event, text string) {
 	}
 	x := down[0]
 	connected := j.connectedAttr()
-	if level = slog.LevelWarn; len(connected) > 0 && connected[0].Value.Int64() == 0 || Permanent(x.err) {
+	if level = slog.LevelWarn; isNone(connected) || Permanent(x.err) {
 		level = slog.LevelError
 	}
 	attrs = []slog.Attr{slog.String("nsqd", x.name), slog.Time("since", x.since), slog.Int("attempts", x.attempts), slog.Any("error", x.err)}
@@ -54,8 +59,21 @@ func (j *journal) down(ev *Event, text string) {
 	j.write(level, "nsqd is still down", append(attrs, connected...)...)
 }
 
+// stops returns what to say of the loss of the last connection, once until an nsqd is connected.
+func (j *journal) stops(connected []slog.Attr) string {
+	if j.stopped || !isNone(connected) {
+		return ""
+	}
+	j.stopped = true
+	if j.publishes {
+		return ": no nsqd is connected, and nothing can be published"
+	}
+	return ": no nsqd is connected, and no message is delivered"
+}
+
 // up tells of a connection.
 func (j *journal) up(ev *Event) {
+	j.stopped = false
 	text, attrs := "connected", []slog.Attr{slog.String("nsqd", ev.NSQD)}
 	x := j.nsqds.end(ev.NSQD)
 	if j.backFromRefusal(ev.NSQD) && x == nil {
@@ -85,8 +103,9 @@ func (j *journal) unnamed(ev *Event) {
 		if len(j.silent) < maxOutages {
 			j.silent[ev.NSQD] = x.since
 		}
-		j.say(ev.Time, slog.LevelInfo, "nsqd is down, and nobody names it any more: it is dialled for another day, without further lines",
-			append(attrs, Seconds("down_seconds", ev.Time.Sub(x.since)))...)
+		attrs = append(attrs, slog.Time("since", x.since), slog.String("see", "whether this nsqd was retired, and its --data-path is empty"))
+		j.say(ev.Time, slog.LevelWarn, "nsqd is down, and nobody names it any more: messages may wait there; it is dialled until nobody has named it for a day, without further lines",
+			append(attrs, j.connectedAttr()...)...)
 		return
 	}
 	j.write(slog.LevelDebug, "cannot connect to an nsqd that nobody names any more", attrs...)
@@ -96,8 +115,26 @@ func (j *journal) connectedAttr() []slog.Attr {
 	if j.connected == nil {
 		return nil
 	}
-	return []slog.Attr{slog.Int("connected", j.connected())}
+	connected, known := j.connected()
+	return []slog.Attr{slog.Int("connected", connected), slog.Int("known", known)}
 }
+
+// recount returns a late line with the connections of this moment.
+func (j *journal) recount(l line) line {
+	l.attrs = slices.Clone(l.attrs)
+	now := j.connectedAttr()
+	for i, a := range l.attrs {
+		for _, fresh := range now {
+			if a.Key == fresh.Key {
+				l.attrs[i] = fresh
+			}
+		}
+	}
+	return l
+}
+
+// isNone reports whether no nsqd is connected, by the attributes of a line.
+func isNone(connected []slog.Attr) bool { return len(connected) > 0 && connected[0].Value.Int64() == 0 }
 
 // Permanent reports whether an error of a connection will not heal by itself, so that a quick
 // retry is pointless.
@@ -112,7 +149,7 @@ var advices = map[conn.Phase]string{
 	conn.PhaseIdentify:    "the address, which must be the TCP port of an nsqd; conn.Config",
 	conn.PhaseTLS:         "TLS of conn.Config; certificates",
 	conn.PhaseCompression: "Compression of conn.Config",
-	conn.PhaseAuth:        "AuthSecret of conn.Config",
+	conn.PhaseAuth:        "AuthSecret of conn.Config; the auth server of nsqd, which may be down",
 	conn.PhaseSubscribe:   "topic and channel, and what AuthSecret of conn.Config permits",
 }
 

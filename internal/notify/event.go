@@ -59,8 +59,11 @@ type Event struct {
 	Named  int           // of Lookup: nsqds named by all sources; of SmallBatches
 	All    bool          // of Lookup: all sources were polled
 	Good   bool          // of Lookup: the answer can be relied on, whatever Err says
-	Took   time.Duration // of Lookup, Drained
-	Reason string        // of GivenBack
+	Took   time.Duration // of Lookup, Drained; of Draining and StillDrains: how long it may take
+	Reason string        // of GivenBack, Draining
+
+	Lookupd bool                           // of Lookup: the source is a nsqlookupd
+	Settled map[handler.Disposition]uint64 // of Drained: messages since Draining
 
 	failure *failure // of failed
 }

@@ -50,6 +50,9 @@ type failureKind struct {
 	last        line
 }
 
+// more is the number of failures that a line stands for beside its own.
+const more = "more_failures"
+
 // failure is a failure for which a line is to be written at once.
 type failure struct {
 	kind  *failureKind
@@ -76,7 +79,7 @@ func (f *failures) of(key FailureKind) *failureKind {
 // next line of the kind. attrs is called if the log needs them, in the caller's goroutine; the
 // attributes must not refer to memory that is used again.
 func (q *Queue) Fail(ctx context.Context, key FailureKind, level slog.Level, stack []byte, attrs func() []slog.Attr) {
-	newLine := func() line { return line{ctx, level, key.Text, attrs()} }
+	newLine := func() line { return line{ctx, time.Now(), level, key.Text, attrs()} }
 	k := q.failures.of(key)
 	if !k.open.CompareAndSwap(false, true) {
 		if k.sample.Load() == nil {
@@ -96,7 +99,7 @@ func (q *Queue) Fail(ctx context.Context, key FailureKind, level slog.Level, sta
 
 // FailNow tells of a failed delivery in the caller's goroutine.
 func (q *Queue) FailNow(ctx context.Context, text string, level slog.Level, stack []byte, attrs []slog.Attr) {
-	f := &failure{line: line{ctx, level, text, attrs}, stack: stack}
+	f := &failure{line: line{ctx: ctx, level: level, text: text, attrs: attrs}, stack: stack}
 	q.journal.writeLine(f.withStack())
 }
 
@@ -119,9 +122,11 @@ func (j *journal) begin(ev *Event) {
 		k.stackAt, l = now, ev.failure.withStack()
 	}
 	j.failing = append(j.failing, k)
-	n := int(k.held.Swap(0)) // of an event that was dropped
-	k.sample.Store(nil)
-	j.writeLine(l.withOthers(n))
+	n, first := int(k.held.Swap(0)), k.sample.Swap(nil) // of an event that was dropped
+	if n > 0 && first != nil {
+		l = l.late(more, n, now.Sub(first.at))
+	}
+	j.writeLine(l)
 }
 
 // due is when the next line is to be written.
@@ -145,7 +150,7 @@ func (j *journal) tickFailures(now time.Time, ends bool) {
 		}
 		if n > 0 {
 			k.told = now
-			j.writeLine(k.last.withOthers(n - 1))
+			j.writeLine(k.last.late(more, n-1, now.Sub(k.last.at)))
 			continue
 		}
 		k.last = line{}

@@ -56,14 +56,14 @@ func TestFailures(t *testing.T) {
 		step("b", 1, 6*time.Second)
 		want("the first at once", "kind=a n=1", "kind=b n=4")
 		time.Sleep(2 * time.Second)
-		want("then the others", "kind=a n=2 others=1")
+		want("then the others", "kind=a n=2 more_failures=1 over_seconds=9")
 		time.Sleep(time.Minute)
 		want("none")
 		step("a", 180, 1030*time.Millisecond)
 		lines := fresh()
 		check.Want(t, "lines in three minutes", len(lines), 1+6+2) // at once, in the first minute, later
-		check.Want(t, "one of the first minute", strings.HasSuffix(lines[1], "n=6 others=8"), true)
-		check.Want(t, "one of the others", strings.HasSuffix(lines[8], "others=57"), true)
+		check.Want(t, "one of the first minute", strings.HasSuffix(lines[1], "n=6 more_failures=8 over_seconds=8.97"), true)
+		check.Want(t, "one of the others", strings.Contains(lines[8], "more_failures=57 over_seconds=59."), true)
 		wantClosed(t, q, time.Second, 0, true)
 		check.Want(t, "the rest, at the end", len(fresh()), 1)
 		check.Want(t, "it took", time.Since(began) < 5*time.Minute, true)
@@ -87,7 +87,7 @@ func TestKindsAreBounded(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		check.Want(t, "lines later", log.Len(), maxKinds+2)
-		check.Want(t, "of the rest", log.count("others=966"), 1)
+		check.Want(t, "of the rest", log.count("more_failures=966 over_seconds=10"), 1)
 		wantClosed(t, q, time.Second, 0, true)
 	})
 }
@@ -114,7 +114,7 @@ func TestFailuresFromManyHandlers(t *testing.T) {
 		told := 0
 		for _, line := range log.All() {
 			others := 0
-			if _, text, ok := strings.Cut(line, "others="); ok {
+			if _, text, ok := strings.Cut(line, "more_failures="); ok {
 				_, _ = fmt.Sscan(text, &others)
 			}
 			told += 1 + others
@@ -219,7 +219,7 @@ level=WARN msg="nsqx: message failed" kind=a n=2`)
 		fail(q, "a", 3)
 		time.Sleep(repeatFailures)
 		synctest.Wait()
-		check.Want(t, "last line", log.All()[2], `level=WARN msg="nsqx: message failed" kind=a n=3`)
+		check.Want(t, "last line", log.All()[2], `level=WARN msg="nsqx: message failed" kind=a n=3 over_seconds=10`)
 		wantClosed(t, q, time.Second, 0, true)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/observe"
 )
 
@@ -14,9 +15,11 @@ import (
 // it writes, since the logger may end the goroutine.
 type journal struct {
 	logger    *slog.Logger
-	publishes bool       // of a publisher
-	connected func() int // connections of this moment; nil: unknown
+	publishes bool                          // of a publisher
+	connected func() (connected, known int) // nsqds of this moment; nil: unknown
+	confirmed func(addr string) uint64      // messages that an nsqd has confirmed; nil: unknown
 	search    searchTexts
+	stopped   bool // a line has said that no nsqd is connected
 
 	nsqds   outages[string]      // by address
 	silent  map[string]time.Time // begin of outages that nobody is told of any more, by address
@@ -126,7 +129,7 @@ func (j *journal) aboutHandlers(ev *Event) {
 	running := slog.Int("running", ev.Found)
 	switch ev.Kind {
 	case Overdue:
-		j.say(ev.Time, slog.LevelWarn, "handler outlives its message: nsqd has delivered it elsewhere; see WithMessageTimeout, middleware.Timeout, middleware.AutoTouch", ev.message()...)
+		j.say(ev.Time, slog.LevelWarn, "handler outlives its message: nsqd may deliver it elsewhere; see WithMessageTimeout, middleware.Timeout, middleware.AutoTouch", ev.message()...)
 	case StillOverdue:
 		j.write(slog.LevelWarn, "handler still outlives its message", withOthers(ev.message(), ev.Found-1)...)
 	case Returned:
@@ -143,16 +146,31 @@ func (j *journal) aboutHandlers(ev *Event) {
 		j.write(slog.LevelWarn, "batches stay below their size, said once: no more messages may be in flight; see WithBatch, WithMaxInFlight, nsqd's --max-rdy-count",
 			slog.Int("size", ev.Named), slog.Int("messages", ev.Found))
 	case Draining:
-		j.write(slog.LevelInfo, "drain begins: no message is requested, and running handlers may finish; see WithShutdownTimeout", running, Seconds("timeout_seconds", ev.Took))
+		j.write(slog.LevelInfo, "drain begins: no message is requested, and running handlers may finish",
+			slog.String("reason", ev.Reason), running, Seconds("timeout_seconds", ev.Took))
 	case StillDrains:
-		j.write(slog.LevelInfo, "drain waits for handlers", append([]slog.Attr{running}, ev.message()...)...)
+		j.write(slog.LevelInfo, "drain waits for handlers", append([]slog.Attr{running, Seconds("remaining_seconds", ev.Took)}, ev.message()...)...)
 	case Drained:
+		attrs := append([]slog.Attr{Seconds("duration_seconds", ev.Took)}, ev.settled()...)
 		if ev.Err != nil {
-			j.write(slog.LevelWarn, "drain is over, and incomplete", Seconds("duration_seconds", ev.Took), running, slog.Any("error", ev.Err))
+			j.write(slog.LevelWarn, "drain is over, and incomplete; see WithShutdownTimeout", append(attrs, running, slog.Any("error", ev.Err))...)
 			return
 		}
-		j.write(slog.LevelInfo, "drain is complete", Seconds("duration_seconds", ev.Took))
+		j.write(slog.LevelInfo, "drain is complete", attrs...)
 	}
+}
+
+// settled returns the attributes of what became of messages in the drain.
+func (e *Event) settled() []slog.Attr {
+	n := e.Settled
+	attrs := []slog.Attr{slog.Uint64("finished", n[handler.Finish]), slog.Uint64("requeued", n[handler.Requeue]+n[handler.Interrupted])}
+	if given := n[handler.DeadLetter] + n[handler.Drop]; given > 0 {
+		attrs = append(attrs, slog.Uint64("given_up", given))
+	}
+	if lost := n[handler.Lost] + n[handler.Expired]; lost > 0 {
+		attrs = append(attrs, slog.Uint64("unanswered", lost))
+	}
+	return attrs
 }
 
 // message returns the attributes of the event's message.
@@ -162,7 +180,13 @@ func (e *Event) message() []slog.Attr {
 	}
 }
 
-func withOthers(attrs []slog.Attr, n int) []slog.Attr { return line{attrs: attrs}.withOthers(n).attrs }
+// withOthers adds the number of other handlers.
+func withOthers(attrs []slog.Attr, n int) []slog.Attr {
+	if n > 0 {
+		return append(attrs, slog.Int("others", n))
+	}
+	return attrs
+}
 
 // say writes a line, or holds it if there are too many with this text.
 func (j *journal) say(now time.Time, level slog.Level, text string, attrs ...slog.Attr) {
@@ -219,7 +243,7 @@ func (j *journal) tick(now time.Time, ends bool) {
 	j.endRefusals(now, ends)
 	for _, b := range j.bursts {
 		if at, held := b.due(); held && (ends || !now.Before(at)) {
-			j.writeLine(b.take(now))
+			j.writeLine(j.recount(b.take(now)))
 		}
 	}
 	j.tickFailures(now, ends)

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ func connEvent(kind Kind, addr string, err error) Event {
 }
 
 func lookupEvent(source int, err error, good bool, named int) Event {
-	return Event{Kind: Lookup, ConnEvent: observe.ConnEvent{Err: err}, Source: fmt.Sprint("l:", source), Index: source, Found: named, Named: named, All: true, Good: good}
+	return Event{Kind: Lookup, ConnEvent: observe.ConnEvent{Err: err}, Source: fmt.Sprint("l:", source), Index: source, Lookupd: true, Found: named, Named: named, All: true, Good: good}
 }
 
 func breakerEvent(state observe.BackoffState, since time.Time) Event {
@@ -55,8 +56,9 @@ func written(t *testing.T, steps []step) []string {
 	return writtenOf(t, "orders", "billing", steps)
 }
 
-// writtenOf is written of a topic and a channel; "" and "" are a publisher's.
-func writtenOf(t *testing.T, topic, channel string, steps []step) []string {
+// writtenOf is written of a topic and a channel; "" and "" are a publisher's. edit changes the queue
+// before its start.
+func writtenOf(t *testing.T, topic, channel string, steps []step, edit ...func(*Queue)) []string {
 	t.Helper()
 	began, log := time.Now(), &check.Synced[string]{}
 	out := writerFunc(func(line []byte) (int, error) {
@@ -70,7 +72,10 @@ func writtenOf(t *testing.T, topic, channel string, steps []step) []string {
 		return a
 	}}))
 	q := New(logger, topic, channel, nil)
-	q.Connected(func() int { return 2 })
+	q.Connected(func() (connected, known int) { return 2, 3 })
+	for _, f := range edit {
+		f(q)
+	}
 	q.Start()
 	for _, s := range steps {
 		q.Post(s.ev)
@@ -99,78 +104,82 @@ func TestTransitions(t *testing.T) {
 		"nsqd": {
 			append(append([]step{{connEvent(Connect, "a:1", nil), time.Second}, {connEvent(Disconnect, "a:1", lostConn), time.Second}}, times(14, failing)...), step{connEvent(Connect, "a:1", nil), 0}),
 			[]string{
-				`0s INFO connected nsqd=a:1 connected=2`,
-				`1s WARN connection lost nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry_seconds=1 connected=2`,
-				`1m5s WARN nsqd is still down nsqd=a:1 since=2000-01-01T00:00:01.000Z attempts=8 error=EOF connected=2`,
-				`2m8s INFO connected again nsqd=a:1 down_seconds=127 attempts=15 connected=2`,
+				`0s INFO connected nsqd=a:1 connected=2 known=3`,
+				`1s WARN connection lost nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry_seconds=1 connected=2 known=3`,
+				`1m5s WARN nsqd is still down nsqd=a:1 since=2000-01-01T00:00:01.000Z attempts=8 error=EOF connected=2 known=3`,
+				`2m8s INFO connected again nsqd=a:1 down_seconds=127 attempts=15 connected=2 known=3`,
 			},
 		},
 		"two nsqds": {
 			append([]step{{connEvent(DialError, "b:1", io.EOF), time.Second}}, times(8, failing)...),
 			[]string{
-				`0s WARN cannot connect nsqd=b:1 error=EOF retry_seconds=1 connected=2`,
-				`1s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
-				`1m4s WARN nsqd is still down nsqd=b:1 since=2000-01-01T00:00:00.000Z attempts=1 error=EOF others=1 other_addresses=[a:1] connected=2`,
+				`0s WARN cannot connect nsqd=b:1 error=EOF retry_seconds=1 connected=2 known=3`,
+				`1s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2 known=3`,
+				`1m4s WARN nsqd is still down nsqd=b:1 since=2000-01-01T00:00:00.000Z attempts=1 error=EOF others=1 other_addresses=[a:1] connected=2 known=3`,
 			},
 		},
 		"an event of a connection was dropped": {
 			[]step{{connEvent(Disconnect, "a:1", lostConn), time.Second}, {connEvent(Disconnect, "a:1", io.EOF), time.Second}},
 			[]string{
-				`0s WARN connection lost nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry_seconds=1 connected=2`,
-				`1s WARN connection lost nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
+				`0s WARN connection lost nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry_seconds=1 connected=2 known=3`,
+				`1s WARN connection lost nsqd=a:1 error=EOF retry_seconds=1 connected=2 known=3`,
 			},
 		},
 		"one is dialled no more": {
 			append([]step{{connEvent(DialError, "b:1", io.EOF), 0}, {connEvent(DialError, "a:1", io.EOF), 6 * time.Minute}}, failing),
 			[]string{
-				`0s WARN cannot connect nsqd=b:1 error=EOF retry_seconds=1 connected=2`,
-				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
-				`6m0s WARN nsqd is still down nsqd=a:1 since=2000-01-01T00:00:00.000Z attempts=2 error=EOF connected=2`,
+				`0s WARN cannot connect nsqd=b:1 error=EOF retry_seconds=1 connected=2 known=3`,
+				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2 known=3`,
+				`6m0s WARN nsqd is still down nsqd=a:1 since=2000-01-01T00:00:00.000Z attempts=2 error=EOF connected=2 known=3`,
 			},
 		},
 		"permanent": {
 			[]step{{connEvent(DialError, "a:1", permanent), 70 * time.Second}, {connEvent(DialError, "a:1", permanent), 0}},
 			[]string{
-				`0s ERROR cannot connect nsqd=a:1 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" retry_seconds=1 see="AuthSecret of conn.Config" connected=2`,
-				`1m10s ERROR nsqd is still down nsqd=a:1 since=2000-01-01T00:00:00.000Z attempts=2 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" see="AuthSecret of conn.Config" connected=2`,
+				`0s ERROR cannot connect nsqd=a:1 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" retry_seconds=1 see="AuthSecret of conn.Config; the auth server of nsqd, which may be down" connected=2 known=3`,
+				`1m10s ERROR nsqd is still down nsqd=a:1 since=2000-01-01T00:00:00.000Z attempts=2 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" see="AuthSecret of conn.Config; the auth server of nsqd, which may be down" connected=2 known=3`,
 			},
 		},
 		"lost, then refused": { // the first line does not know why
 			append([]step{{connEvent(Disconnect, "a:1", lostConn), time.Second}}, times(9, step{connEvent(DialError, "a:1", permanent), 9 * time.Second})...),
 			[]string{
-				`0s WARN connection lost nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry_seconds=1 connected=2`,
-				`1s ERROR cannot connect nsqd=a:1 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" retry_seconds=1 see="AuthSecret of conn.Config" since=2000-01-01T00:00:00.000Z connected=2`,
-				`1m4s ERROR nsqd is still down nsqd=a:1 since=2000-01-01T00:00:00.000Z attempts=8 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" see="AuthSecret of conn.Config" connected=2`,
+				`0s WARN connection lost nsqd=a:1 error="nsqx: nsqd a:1: stream: EOF" retry_seconds=1 connected=2 known=3`,
+				`1s ERROR cannot connect nsqd=a:1 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" retry_seconds=1 see="AuthSecret of conn.Config; the auth server of nsqd, which may be down" since=2000-01-01T00:00:00.000Z connected=2 known=3`,
+				`1m4s ERROR nsqd is still down nsqd=a:1 since=2000-01-01T00:00:00.000Z attempts=8 error="nsqx: nsqd a:1: auth: the secret for AUTH grants no permissions" see="AuthSecret of conn.Config; the auth server of nsqd, which may be down" connected=2 known=3`,
 			},
 		},
 		"nobody names it": {
 			[]step{failing, {connEvent(UnnamedDialError, "a:1", io.EOF), time.Minute}, {connEvent(UnnamedDialError, "a:1", io.EOF), time.Minute}},
 			[]string{
-				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
-				`9s INFO nsqd is down nsqd=a:1 error=EOF down_seconds=9`,
+				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2 known=3`,
+				`9s WARN nsqd is down nsqd=a:1 error=EOF since=2000-01-01T00:00:00.000Z see="whether this nsqd was retired, and its --data-path is empty" connected=2 known=3`,
 			},
 		},
 		"nobody names it, and it is back": {
 			[]step{failing, {connEvent(UnnamedDialError, "a:1", io.EOF), time.Minute}, {connEvent(Connect, "a:1", nil), 0}, {connEvent(Connect, "a:1", nil), 0}},
 			[]string{
-				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2`,
-				`9s INFO nsqd is down nsqd=a:1 error=EOF down_seconds=9`,
-				`1m9s INFO connected again nsqd=a:1 down_seconds=69 connected=2`,
-				`1m9s INFO connected nsqd=a:1 connected=2`,
+				`0s WARN cannot connect nsqd=a:1 error=EOF retry_seconds=1 connected=2 known=3`,
+				`9s WARN nsqd is down nsqd=a:1 error=EOF since=2000-01-01T00:00:00.000Z see="whether this nsqd was retired, and its --data-path is empty" connected=2 known=3`,
+				`1m9s INFO connected again nsqd=a:1 down_seconds=69 connected=2 known=3`,
+				`1m9s INFO connected nsqd=a:1 connected=2 known=3`,
 			},
 		},
 		"in order": {[]step{{connEvent(Disconnect, "a:1", nil), 0}}, nil},
 		"source": {
 			append(append([]step{{lookupEvent(0, nil, true, 1), 0}, {lookupEvent(1, nil, true, 1), 0}}, times(4, step{lookupEvent(0, io.EOF, false, 1), 40 * time.Second})...), step{lookupEvent(0, nil, true, 1), 0}),
 			[]string{
-				`0s WARN cannot ask for nsqds source=l:0 error=EOF`,
-				`1m20s WARN source of nsqds still fails source=l:0 since=2000-01-01T00:00:00.000Z attempts=3 error=EOF connected=2`,
-				`2m40s INFO source of nsqds answers again source=l:0 found=1 down_seconds=160 attempts=5`,
+				`0s WARN nsqlookupd cannot be asked for nsqds source=l:0 error=EOF`,
+				`1m20s WARN nsqlookupd still fails source=l:0 since=2000-01-01T00:00:00.000Z attempts=3 error=EOF connected=2 known=3`,
+				`2m40s INFO nsqlookupd answers again source=l:0 found=1 down_seconds=160 attempts=5`,
 			},
+		},
+		"discoverer": {
+			[]step{{Event{Kind: Lookup, Source: "*a.B", ConnEvent: observe.ConnEvent{Err: io.EOF}}, 0}, {Event{Kind: Lookup, Source: "*a.B"}, 0}},
+			[]string{`0s WARN discoverer cannot be asked for nsqds source=*a.B error=EOF`, `0s INFO discoverer answers again source=*a.B found=0 down_seconds=0 attempts=2`},
 		},
 		"source, then in part": {
 			[]step{{lookupEvent(0, io.EOF, false, 1), time.Second}, {lookupEvent(0, io.EOF, true, 1), time.Second}, {lookupEvent(0, io.EOF, true, 1), 0}},
-			[]string{`0s WARN cannot ask for nsqds source=l:0 error=EOF`, `1s WARN some nsqds that were found cannot be used source=l:0 error=EOF`},
+			[]string{`0s WARN nsqlookupd cannot be asked for nsqds source=l:0 error=EOF`, `1s WARN some nsqds that were found cannot be used source=l:0 error=EOF`},
 		},
 		"topic": {
 			append(times(100, step{lookupEvent(0, noTopic, true, 0), time.Second}), step{lookupEvent(0, nil, true, 1), time.Second}, step{lookupEvent(0, nil, true, 0), time.Minute}, step{lookupEvent(0, nil, true, 2), 0}),
@@ -198,14 +207,14 @@ func TestTransitions(t *testing.T) {
 			times(8, step{Event{Kind: GivenBack, Reason: "stall", Found: 3}, 20 * time.Second}),
 			[]string{
 				`0s WARN no handler is free since=2000-01-01T00:00:00.000Z messages=3`,
-				`1m0s WARN still since=2000-01-01T00:00:00.000Z messages=12`,
-				`2m0s WARN still since=2000-01-01T00:00:00.000Z messages=21`,
-				`2m40s INFO no more messages are given back reason=stall duration_seconds=140 messages=24`,
+				`1m0s WARN still no handler is free since=2000-01-01T00:00:00.000Z messages=12`,
+				`2m0s WARN still no handler is free since=2000-01-01T00:00:00.000Z messages=21`,
+				`2m40s INFO no more messages are given back reason="no handler was free" duration_seconds=140 messages=24`,
 			},
 		},
 		"stall, over": {
 			[]step{{Event{Kind: GivenBack, Reason: "stall", Found: 3}, 2 * time.Minute}},
-			[]string{`0s WARN no handler is free since=2000-01-01T00:00:00.000Z messages=3`, `1m0s INFO no more messages are given back reason=stall duration_seconds=0 messages=3`},
+			[]string{`0s WARN no handler is free since=2000-01-01T00:00:00.000Z messages=3`, `1m0s INFO no more messages are given back reason="no handler was free" duration_seconds=0 messages=3`},
 		},
 		"suspended": {[]step{{Event{Kind: GivenBack, Reason: "suspended", Found: 3}, 0}}, nil},
 		"handler": {
@@ -229,14 +238,16 @@ func TestTransitions(t *testing.T) {
 		},
 		"drain": {
 			[]step{
-				{Event{Kind: Draining, Found: 1, Took: 20 * time.Second}, 5 * time.Second},
-				{Event{Kind: StillDrains, Found: 1, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Message: anID, Attempts: 1, Since: noon}, 15 * time.Second},
-				{Event{Kind: Drained, Took: 20 * time.Second}, 0}, {Event{Kind: Drained, Found: 1, Took: 20 * time.Second, ConnEvent: observe.ConnEvent{Err: io.EOF}}, 0},
+				{Event{Kind: Draining, Found: 1, Took: 20 * time.Second, Reason: "a signal"}, 5 * time.Second},
+				{Event{Kind: StillDrains, Found: 1, Took: 15 * time.Second, ConnEvent: observe.ConnEvent{NSQD: "a:1"}, Message: anID, Attempts: 1, Since: noon}, 15 * time.Second},
+				{Event{Kind: Drained, Took: 20 * time.Second, Settled: map[handler.Disposition]uint64{handler.Finish: 3, handler.Requeue: 1, handler.Interrupted: 1, handler.Drop: 1, handler.Lost: 1}}, 0},
+				{Event{Kind: Drained, Found: 1, Took: 20 * time.Second, ConnEvent: observe.ConnEvent{Err: io.EOF}}, 0},
 			},
 			[]string{
-				`0s INFO drain begins running=1 timeout_seconds=20`,
-				`5s INFO drain waits for handlers running=1 nsqd=a:1 msg.id=0123456789abcdef msg.attempts=1 age_seconds=0 since=2000-01-01T00:00:00.000Z`,
-				`20s INFO drain is complete duration_seconds=20`, `20s WARN drain is over duration_seconds=20 running=1 error=EOF`,
+				`0s INFO drain begins reason="a signal" running=1 timeout_seconds=20`,
+				`5s INFO drain waits for handlers running=1 remaining_seconds=15 nsqd=a:1 msg.id=0123456789abcdef msg.attempts=1 age_seconds=0 since=2000-01-01T00:00:00.000Z`,
+				`20s INFO drain is complete duration_seconds=20 finished=3 requeued=2 given_up=1 unanswered=1`,
+				`20s WARN drain is over duration_seconds=20 finished=0 requeued=0 running=1 error=EOF`,
 			},
 		},
 	} {
@@ -263,17 +274,20 @@ func TestStackOfConn(t *testing.T) {
 	})
 }
 
-// TestStorm: many events of a kind are three lines, one soon after, and one a minute.
+var late = regexp.MustCompile(`(?: others=(\d+))? over_seconds=(\d+)$`)
+
+// TestStorm: many events of a kind are three lines, one soon after, and one a minute. A late line says
+// how many others it stands for, and for how long.
 func TestStorm(t *testing.T) {
 	lines := func(t *testing.T, steps []step) string {
 		var all []string
 		for _, line := range written(t, steps) {
-			fields := strings.Fields(line)
-			others := "0"
-			if last := fields[len(fields)-1]; strings.HasPrefix(last, "others=") {
-				others = last[7:]
+			at, _, _ := strings.Cut(line, " ")
+			others, over := "0", ""
+			if m := late.FindStringSubmatch(line); m != nil {
+				others, over = cmp.Or(m[1], others), "/"+m[2]
 			}
-			all = append(all, fields[0]+"+"+others)
+			all = append(all, at+"+"+others+over)
 		}
 		return strings.Join(all, " ")
 	}
@@ -282,10 +296,10 @@ func TestStorm(t *testing.T) {
 		steps []step
 		want  string
 	}{
-		"at once":      {append(times(50, step{refused, 0}), step{refused, 10 * time.Minute}), "0s+0 0s+0 0s+0 5s+47"},
-		"each second":  {times(180, step{refused, time.Second}), "0s+0 1s+0 2s+0 8s+4 1m8s+59 2m8s+59 3m0s+51"},
+		"at once":      {append(times(50, step{refused, 0}), step{refused, 10 * time.Minute}), "0s+0 0s+0 0s+0 5s+47/5"},
+		"each second":  {times(180, step{refused, time.Second}), "0s+0 1s+0 2s+0 8s+4/5 1m8s+59/60 2m8s+59/60 3m0s+51/52"},
 		"now and then": {times(6, step{refused, 20 * time.Second}), "0s+0 20s+0 40s+0 1m0s+0 1m20s+0 1m40s+0"},
-		"four":         {append(times(3, step{refused, 0}), step{refused, time.Hour}), "0s+0 0s+0 0s+0 5s+0"},
+		"four":         {append(times(3, step{refused, 0}), step{refused, time.Hour}), "0s+0 0s+0 0s+0 5s+0/5"},
 	} {
 		check.Bubble(t, name, func(t *testing.T) { check.Want(t, "lines", lines(t, tt.steps), tt.want) })
 	}

@@ -71,9 +71,13 @@ func (q *Queue) Conn(kind Kind, addr string, err error, retry time.Duration) {
 // Dropped returns how many events found no room.
 func (q *Queue) Dropped() uint64 { return q.dropped.Load() }
 
-// Connected sets the function that says how many nsqds are connected, for the log. It is called by
-// the goroutine of events. Connected must be called before Start.
-func (q *Queue) Connected(n func() int) { q.journal.connected = n }
+// Connected sets the function that says how many nsqds are connected, and of how many, for the log. It
+// is called by the goroutine of events. Connected must be called before Start.
+func (q *Queue) Connected(n func() (connected, known int)) { q.journal.connected = n }
+
+// Confirmed sets the function that says how many messages an nsqd has confirmed, for the log. It is
+// called as that of Connected is.
+func (q *Queue) Confirmed(n func(addr string) uint64) { q.journal.confirmed = n }
 
 // Start begins to handle events, until Close.
 func (q *Queue) Start() {

@@ -221,7 +221,7 @@ func TestHookPanics(t *testing.T) {
 		q.Conn(Connect, "b:1", nil, 0)
 		wantClosed(t, q, time.Second, 0, true)
 		check.Want(t, "later hook", strings.Join(list.All(), " "), "a:1 b:1")
-		check.Want(t, "logged", log.count(`level=ERROR msg="nsqx: hook panicked" error="nsqx: panic: the value of a panic" others=1`), 1)
+		check.Want(t, "logged", log.count(`level=ERROR msg="nsqx: hook panicked" error="nsqx: panic: the value of a panic" more_failures=1 over_seconds=0`), 1)
 		check.Want(t, "stack names the hook", strings.Contains(stack, "TestHookPanics"), true)
 	})
 }

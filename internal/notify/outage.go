@@ -26,6 +26,7 @@ type outage struct {
 	attempts    int       // since the first
 	err         error     // the last
 	partial     bool      // of a source: it has answered, but with an error
+	lookupd     bool      // of a source
 	permanent   bool      // of an nsqd: a line has said why another try does not help
 }
 
@@ -92,5 +93,9 @@ func others(down []*outage) (attrs []slog.Attr) {
 	for _, x := range down[1:min(len(down), maxNames+1)] {
 		names = append(names, x.name)
 	}
-	return []slog.Attr{slog.Int("others", len(down)-1), slog.Any("other_addresses", names)}
+	attrs = []slog.Attr{slog.Int("others", len(down)-1), slog.Any("other_addresses", names)}
+	if cut := len(down) - 1 - len(names); cut > 0 {
+		attrs = append(attrs, slog.Int("and_more", cut))
+	}
+	return attrs
 }

@@ -12,7 +12,8 @@ import (
 // which is no outage: the next dial works. The time ends when none was refused for a minute.
 type refusal struct {
 	episode
-	away bool // the connection is not back yet
+	away      bool   // the connection is not back yet
+	confirmed uint64 // messages that nsqd had confirmed at the last one
 }
 
 const seeDisk = "the disk of nsqd, its --data-path, and its log"
@@ -58,7 +59,7 @@ func (j *journal) refusal(ev *Event) bool {
 	default:
 		level = slog.LevelDebug
 	}
-	r.last, r.away = ev.Time, true
+	r.last, r.away, r.confirmed = ev.Time, true, j.confirmedBy(ev.NSQD)
 	r.messages++
 	attrs := []slog.Attr{slog.String("nsqd", ev.NSQD), slog.Any("error", ev.Err), slog.String("see", see)}
 	if r.messages > 1 {
@@ -89,11 +90,23 @@ func (j *journal) endRefusals(now time.Time, ends bool) {
 			continue
 		}
 		delete(j.refusals, addr)
-		text := "nsqd has refused no publish for a minute"
-		if now.Sub(r.last) < repeat {
+		confirmed := j.confirmedBy(addr) // 0 if its address was removed
+		accepted := confirmed - min(r.confirmed, confirmed)
+		text := "nsqd has refused no publish for a minute: it has accepted others"
+		switch {
+		case now.Sub(r.last) < repeat:
 			text = "nsqd refused publishes until the end"
+		case accepted == 0:
+			text = "nsqd has refused no publish for a minute: it was sent none, so this may not be over"
 		}
 		j.say(now, slog.LevelInfo, text, slog.String("nsqd", addr),
-			Seconds("duration_seconds", r.last.Sub(r.began)), slog.Int("refused", r.messages))
+			Seconds("duration_seconds", r.last.Sub(r.began)), slog.Int("refused", r.messages), slog.Uint64("accepted", accepted))
 	}
+}
+
+func (j *journal) confirmedBy(addr string) uint64 {
+	if j.confirmed == nil {
+		return 0
+	}
+	return j.confirmed(addr)
 }

@@ -48,3 +48,25 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// TestEndOfRefusals: the end says whether nsqd has accepted publishes since the last that it refused.
+func TestEndOfRefusals(t *testing.T) {
+	err := &conn.Error{Addr: "a:1", Phase: conn.PhaseStream, Err: &conn.ServerError{Code: "E_PUB_FAILED"}}
+	refused := connEvent(Disconnect, "a:1", err)
+	for want, later := range map[string]uint64{
+		`it has accepted others" nsqd=a:1 duration_seconds=0 refused=1 accepted=5`:                     12,
+		`it was sent none, so this may not be over" nsqd=a:1 duration_seconds=0 refused=1 accepted=0`:  7,
+		`it was sent none, so this may not be over" nsqd=a:1 duration_seconds=0 refused=1 accepted=0 `: 0, // its address was removed
+	} {
+		check.Bubble(t, want, func(t *testing.T) {
+			confirmed := uint64(7)
+			lines := writtenOf(t, "", "", []step{{refused, 2 * repeat}}, func(q *Queue) {
+				q.Confirmed(func(addr string) uint64 {
+					defer func() { confirmed = later }()
+					return confirmed
+				})
+			})
+			check.Want(t, "end", strings.Contains(lines[1], strings.TrimSpace(want)), true)
+		})
+	}
+}

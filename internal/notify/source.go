@@ -14,7 +14,7 @@ func (j *journal) lookup(ev *Event) {
 	j.write(slog.LevelDebug, "asked for nsqds", source, found, Seconds("duration_seconds", ev.Took), slog.Any("error", ev.Err))
 	if ev.Err == nil || noTopic {
 		if x := j.sources.end(ev.Index); x != nil {
-			j.say(ev.Time, slog.LevelInfo, "source of nsqds answers again", source, found, Seconds("down_seconds", ev.Time.Sub(x.since)), slog.Int("attempts", x.attempts+1))
+			j.say(ev.Time, slog.LevelInfo, kindOfSource(ev.Lookupd)+" answers again", source, found, Seconds("down_seconds", ev.Time.Sub(x.since)), slog.Int("attempts", x.attempts+1))
 		}
 	} else {
 		j.sourceFails(ev)
@@ -22,15 +22,23 @@ func (j *journal) lookup(ev *Event) {
 	j.topic(ev)
 }
 
+// kindOfSource is what the log calls a source of nsqds.
+func kindOfSource(lookupd bool) string {
+	if lookupd {
+		return "nsqlookupd"
+	}
+	return "discoverer"
+}
+
 func (j *journal) sourceFails(ev *Event) {
-	text := "cannot ask for nsqds: those that were found before stay in use"
+	text := kindOfSource(ev.Lookupd) + " cannot be asked for nsqds: those that were found before stay in use"
 	if ev.Good {
 		text = "some nsqds that were found cannot be used"
 	}
 	x := j.sources.open[ev.Index]
 	if j.sources.fail(ev.Index, ev.Source, ev.Err, ev.Time, x != nil && x.partial != ev.Good) {
 		if x = j.sources.open[ev.Index]; x != nil {
-			x.partial = ev.Good
+			x.partial, x.lookupd = ev.Good, ev.Lookupd
 		}
 		j.say(ev.Time, slog.LevelWarn, text, slog.String("source", ev.Source), slog.Any("error", ev.Err))
 		return
@@ -41,7 +49,7 @@ func (j *journal) sourceFails(ev *Event) {
 	}
 	x = down[0]
 	attrs := []slog.Attr{slog.String("source", x.name), slog.Time("since", x.since), slog.Int("attempts", x.attempts), slog.Any("error", x.err)}
-	j.write(slog.LevelWarn, "source of nsqds still fails", append(append(attrs, others(down)...), j.connectedAttr()...)...)
+	j.write(slog.LevelWarn, kindOfSource(x.lookupd)+" still fails", append(append(attrs, others(down)...), j.connectedAttr()...)...)
 }
 
 // topicState is what sources say of the topic.

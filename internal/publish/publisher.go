@@ -56,7 +56,8 @@ func Start(cfg Settings) *Publisher {
 		Conn: cfg.Conn, Again: cfg.AtLeastOnce, WaitTimeout: cfg.WaitTimeout, Post: p.events.Conn,
 		MaxNSQDs: cfg.Discover.Max + len(cfg.NSQDs),
 	})
-	p.events.Connected(func() int { return len(p.Router.Conns()) })
+	p.events.Connected(p.Router.Known)
+	p.events.Confirmed(p.Router.Confirmed)
 	p.discovery = discover.New(cfg.Discover, owner{p.Router, p.events}, cfg.NSQDs)
 	p.events.Start()
 	var ctx context.Context

@@ -21,6 +21,34 @@ func (s *Set) Len() int {
 	return len(s.lines)
 }
 
+// Known returns how many nsqds are connected, and of how many. Those that nobody names any more do not
+// count while others are connected.
+func (s *Set) Known() (connected, known int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	some := s.anyConnected()
+	for _, l := range s.lines {
+		switch {
+		case l.conn != nil:
+			connected++
+			known++
+		case l.wanted && (l.unnamed.IsZero() || !some):
+			known++
+		}
+	}
+	return connected, known
+}
+
+// Confirmed returns how many messages an nsqd has confirmed; 0 if its address is not known.
+func (s *Set) Confirmed(addr string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.find(addr); l != nil {
+		return l.stats().Published
+	}
+	return 0
+}
+
 // Tried reports whether every address was tried: it was connected, or a dial has failed.
 func (s *Set) Tried() bool {
 	s.mu.Lock()

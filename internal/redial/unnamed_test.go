@@ -314,3 +314,29 @@ func TestPurge(t *testing.T) {
 		f.want("later", "!b:1 d:1")
 	})
 }
+
+// TestKnown: an address that nobody names counts as long as no other is connected.
+func TestKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 0)
+		defer f.end()
+		known := func(what string, wantConnected, wantKnown int) {
+			t.Helper()
+			synctest.Wait()
+			if connected, n := f.Known(); connected != wantConnected || n != wantKnown {
+				t.Errorf("%s: %d of %d, want %d of %d", what, connected, n, wantConnected, wantKnown)
+			}
+		}
+		f.connect("a:1", "b:1")
+		known("all are connected", 2, 2)
+		f.lose("b:1")
+		known("one is down", 1, 2)
+		f.Forget("b:1")
+		known("nobody names it", 1, 1)
+		f.lose("a:1")
+		known("none is connected", 0, 2)
+		if n := f.Confirmed("nobody:1"); n != 0 {
+			t.Errorf("an unknown address has confirmed %d messages", n)
+		}
+	})
+}

@@ -78,7 +78,11 @@ func TestDeadLetterNotConfirmed(t *testing.T) {
 			l.sendAs(1, 2, "x")
 			time.Sleep(time.Minute)
 			l.wantAnswers(tt.want...)
-			want(t, "logged", d.log.count(slog.LevelError, "dead letter not confirmed"), 1)
+			text := "dead letter not confirmed, nsqd may have it"
+			if name == "refused" {
+				text = "dead letter not published"
+			}
+			want(t, "logged", d.log.count(slog.LevelError, text), 1)
 			out := settled.all()[0].out
 			if out.Disposition != handler.Requeue || out.Delay != 2*time.Second || !errors.Is(out.Err, errBill) {
 				t.Errorf("outcome is %+v", out)

@@ -335,7 +335,7 @@ func TestLookupEvents(t *testing.T) {
 		}
 		want(t, "name", c.Stats().Lookups[0].Name, "*test.finder")
 		want(t, "debug", log.count(slog.LevelDebug, "asked for nsqds"), 4)
-		want(t, "warnings", log.count(slog.LevelWarn, "cannot ask for nsqds"), 2)
+		want(t, "warnings", log.count(slog.LevelWarn, "discoverer cannot be asked for nsqds"), 2)
 	})
 }
 

@@ -100,11 +100,12 @@ func works(context.Context, int) error { return nil }
 // Numbers and ids differ from run to run, since pauses have jitter.
 var (
 	anID      = regexp.MustCompile(`msg\.id=[0-9a-f]+`)
-	others    = regexp.MustCompile(` others=[0-9]+| other_addresses="[^"]*"`)
+	others    = regexp.MustCompile(` (others|more_failures)=[0-9]+| over_seconds=[0-9.]+| other_addresses="[^"]*"`)
 	anyNumber = regexp.MustCompile(`[0-9]+(\.[0-9]+)?`)
 )
 
-// shape is a log without what differs from run to run: its different lines, without numbers.
+// shape is a log without what differs from run to run: its different lines, without numbers, in any
+// order.
 func shape(log string) string {
 	log = others.ReplaceAllString(anID.ReplaceAllString(log, "msg.id"), "")
 	lines := strings.Split(anyNumber.ReplaceAllString(log, "N"), "\n")

@@ -85,11 +85,11 @@ func TestNightOfAFleet(t *testing.T) {
 			t.Errorf("%d lines of a start", began)
 		}
 		for text, n := range map[string]int{
-			"connection lost": 5, "nobody names it any more": 5, "connected again": 5, "cannot ask for nsqds": 1, "source of nsqds answers again": 1, "level=ERROR": 0,
+			"connection lost": 5, "nobody names it any more": 5, "connected again": 5, "nsqlookupd cannot be asked for nsqds": 1, "nsqlookupd answers again": 1, "level=ERROR": 0,
 		} {
 			want(t, text, s.count(text), n)
 		}
-		down, source := s.count("nsqd is still down"), s.count("source of nsqds still fails")
+		down, source := s.count("nsqd is still down"), s.count("nsqlookupd still fails")
 		if down > 20 || source > 60 {
 			t.Errorf("%d and %d lines of what is still down", down, source)
 		}
