@@ -137,6 +137,15 @@ func (b *batchContext) tick() {
 	}
 }
 
+// soon has the timer call tick at once. Several calls may come to one.
+func (b *batchContext) soon() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended && b.timer != nil {
+		b.timer.Reset(0)
+	}
+}
+
 // timeOf returns when to look at a message again, 0 or less if it has no time left. ok is false if
 // that does not matter. It touches the message if half of its timeout is left.
 func (b *batchContext) timeOf(d *handler.Delivery, now time.Duration) (wait time.Duration, ok bool) {

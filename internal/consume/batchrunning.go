@@ -28,12 +28,12 @@ func (r *runningBatches) add(b *batchContext) (end func()) {
 	}
 }
 
-// look ends the contexts that have a message whose time is over.
+// look ends the contexts that have a message whose time is over, soon: a read may bring many refusals.
 func (r *runningBatches) look() {
 	r.mu.Lock()
 	all := slices.Collect(maps.Keys(r.all))
 	r.mu.Unlock()
 	for _, b := range all {
-		b.tick()
+		b.soon()
 	}
 }

@@ -114,7 +114,7 @@ func assemble(cfg Config) *Consumer {
 	c.control = control.New(control.Config{
 		Concurrency: cfg.Concurrency, SlotSize: together, MaxInFlight: cfg.MaxInFlight, MaxInFlightBytes: cfg.MaxInFlightBytes,
 		FixedRDY: cfg.FixedRDY, Gates: []control.Gate{c.pause, c.breaker}, // in a pause the breaker lets no message try
-		Pool: c.pool, Conns: c.links.Conns, Post: c.events.Post, Renew: c.links.Renew,
+		Pool: c.pool, Conns: c.links.Conns, Failed: c.breaker.Failures, Post: c.events.Post, Renew: c.links.Renew,
 	})
 	cfg.Discover.Topic = topic
 	if !cfg.NoRegistration {

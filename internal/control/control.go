@@ -20,8 +20,9 @@ type Config struct {
 	SlotSize         int // messages that a slot takes at once, at least 1
 	MaxInFlight      int // 0: automatic
 	MaxInFlightBytes int
-	FixedRDY         bool   // WithFixedRDY: MaxInFlight is used as given, whatever handlers can start
-	Gates            []Gate // what else bounds the messages in flight
+	FixedRDY         bool          // WithFixedRDY: MaxInFlight is used as given, whatever handlers can start
+	Gates            []Gate        // what else bounds the messages in flight
+	Failed           func() uint64 // counts the messages whose handlers have failed
 
 	Pool  *pool.Pool
 	Conns func() []*conn.Conn   // the connections of this moment
@@ -41,7 +42,7 @@ type Control struct {
 
 	alarm      *time.Timer  // wakes Run after the first message, for a probe or for a gate; stopped while Run ticks
 	due        atomic.Int64 // when it fires in sleep, since start
-	pace       atomic.Int64 // how long after a message that it must look at soon
+	pace       atomic.Int64 // how long after a message Run looks, if it must look soon
 	sleep      atomic.Int32 // awake, asleep or dozing
 	slotsCount atomic.Bool  // how many messages may be in flight depends on which slots are free
 	openTurns  atomic.Bool  // every connection may deliver: the first message closes the others
@@ -78,7 +79,7 @@ type Control struct {
 	loads     map[*conn.Conn]*conn.Load // when they were last looked at
 	results   uint64                    // when they were last counted
 	runs      uint64                    // when they were last counted
-	finished  uint64                    // when they were last counted
+	failed    uint64                    // when they were last counted
 	busyTime  time.Duration             // when it was last read
 	measured  time.Time                 // when that was
 	outliving overdueHandlers

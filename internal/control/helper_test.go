@@ -135,6 +135,9 @@ func newService(t *testing.T, cfg Config, handle func(d *handler.Delivery) error
 		cfg.MaxInFlightBytes = 1 << 20
 	}
 	cfg.Pool, cfg.Conns, cfg.Post, cfg.Gates = s.pool, s.current, s.post, append(cfg.Gates, &s.gate)
+	if cfg.Failed == nil {
+		cfg.Failed = func() uint64 { return 0 }
+	}
 	s.Control = New(cfg)
 	s.alarm = time.NewTimer(time.Hour) // for idle without Run
 	t.Cleanup(func() {

@@ -16,7 +16,7 @@ func (c *Control) measure() {
 	runs := max(s.Runs, c.runs) // a parked message is counted again an instant after it is settled
 	c.fade(runs - c.runs)
 	c.service.Add(s.BusyTime-c.busyTime, c.telling(s, runs-c.runs))
-	c.runs, c.finished, c.busyTime = runs, s.Finished, s.BusyTime
+	c.runs, c.busyTime = runs, s.BusyTime
 	received := c.countReceived()
 	c.pool.Tick(c.batchSize(), c.mayRest(s, received))
 	stuck, stuckMessages, overdue := c.countStuck(s)
@@ -66,10 +66,13 @@ func (c *Control) fade(n uint64) {
 	c.measured = now
 }
 
-// telling returns how many of the runs of a tick tell how long handlers take. While what they need is away
-// they may all fail at once: after that a burst would be requested that waits for them.
+// telling returns how many of the runs of a tick tell how long handlers take: none if all of its messages
+// failed. While what handlers need is away they may fail at once: after that a burst would be requested
+// that waits for them.
 func (c *Control) telling(s pool.Snapshot, runs uint64) uint64 {
-	if s.Finished == c.finished && len(s.Parked) == 0 {
+	before := c.failed
+	c.failed = c.cfg.Failed()
+	if c.failed-before >= s.Results-c.results && len(s.Parked) == 0 {
 		return 0
 	}
 	return runs

@@ -49,7 +49,7 @@ func deadServer(t *testing.T, n int, mutate ...func(*nsqd.Options)) *testnsqd.Se
 
 func many() int {
 	if _, ok := os.LookupEnv("NSQX_STRESS"); ok {
-		return 100_000
+		return 30_000
 	}
 	return 5_000
 }

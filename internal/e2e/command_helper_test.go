@@ -24,7 +24,7 @@ type ran struct {
 // command prepares a run of the program, with what it reads and the servers it asks.
 func command(t *testing.T, in string, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*waitTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*waitTimeout)
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, executable(t, program, "nsqx"), args...)
 	c.Stdin = strings.NewReader(in)

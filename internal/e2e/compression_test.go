@@ -194,7 +194,7 @@ func TestBombC3(t *testing.T) {
 					t.Errorf("the connection has ended with %v", err)
 				}
 				// Most of this is for the peer's compressors and the consumer's reader.
-				if n := after.TotalAlloc - before.TotalAlloc; n > 4<<20 {
+				if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
 					t.Errorf("%d bytes were allocated for a frame of %d", n, size)
 				}
 			})

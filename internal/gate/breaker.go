@@ -29,6 +29,7 @@ type BreakerConfig struct {
 type Breaker struct {
 	cfg      BreakerConfig
 	start    time.Time
+	failures atomic.Uint64 // messages whose handlers have failed
 	answered atomic.Uint64 // messages that ended by the word of their handlers, without a FIN of a success
 
 	mu       sync.Mutex // comes before the locks of the pool
@@ -74,6 +75,7 @@ func (b *Breaker) Room() (n int, holds time.Duration) {
 // is closed before the answer makes room for another message. outage reports whether the run tells
 // nothing of the message: it was the probe, or the breaker is open.
 func (b *Breaker) Failed(m *handler.Delivery, err error) (outage bool) {
+	b.failures.Add(1)
 	if !b.counts(m) || m.Source().Context().Err() != nil { // it may have failed because its connection has just ended
 		return false
 	}
@@ -83,6 +85,9 @@ func (b *Breaker) Failed(m *handler.Delivery, err error) (outage bool) {
 	}
 	return outage
 }
+
+// Failures counts the calls of Failed.
+func (b *Breaker) Failures() uint64 { return b.failures.Load() }
 
 // failed is Failed, and reports whether the breaker is open now.
 func (b *Breaker) failed(m *handler.Delivery, err error) (open, outage bool) {

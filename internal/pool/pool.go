@@ -63,7 +63,7 @@ type Pool struct {
 	done     chan struct{} // closed when the pool is closed and the last worker has ended
 	closeAll sync.Once     // closes done
 
-	park func(*handler.Delivery) // the method parkWorker
+	park func(*handler.Delivery) // the method queue.park
 
 	skipped   [handler.Lost + 1]atomic.Uint64 // messages that no worker handled, by disposition
 	givenBack atomic.Uint64                   // of them, those that nsqd was sent a REQ for, except in the drain
@@ -99,7 +99,7 @@ func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, waits bool
 	return rest, waits, err
 }
 
-// Resize sets the number of workers, at least 1. Each starts with a message that finds no idle one.
+// Resize sets the number of workers, at least 1. Each starts when a message finds no idle one.
 // Workers that are too many exit when they come for their next message. After Close it does nothing.
 func (p *Pool) Resize(n int) { p.queue.resize(n) }
 

@@ -57,7 +57,7 @@ var (
 
 // put adds messages and wakes a worker. It removes from the front what cannot be answered any more,
 // and returns that as dead. What is not added (the newest of msgs) is rest. waits reports whether there
-// are more messages than idle workers.
+// are more messages than idle workers, or a worker takes several.
 func (q *queue) put(msgs []handler.Delivery) (dead []*handler.Delivery, rest []handler.Delivery, waits bool, err error) {
 	q.mu.Lock()
 	defer q.unlock()
@@ -77,7 +77,8 @@ func (q *queue) put(msgs []handler.Delivery) (dead []*handler.Delivery, rest []h
 		err = fmt.Errorf("%w: %d messages (%d bytes) wait for a handler, at most %d (%d bytes) may",
 			ErrFlood, q.deque.n, q.deque.bytes, q.capacity.messages, q.capacity.bytes)
 	}
-	return dead, rest, q.deque.n > q.idle(), err
+	waits = q.deque.n > q.idle() || q.batchSize > 1 && q.deque.n >= 2*q.among() // then they wait in a batch: see take
+	return dead, rest, waits, err
 }
 
 // take blocks for a message and marks it current under mu, so close sees every message either queued
@@ -182,12 +183,12 @@ func (q *queue) started() {
 func (q *queue) rest() {
 	q.mu.Lock()
 	defer q.unlock()
-	for len(q.asleep) > 0 {
-		b := q.wake()
-		b.leaves = true
-		q.forget(b)
+	for _, b := range q.asleep {
+		b.asleep, b.leaves = false, true
 		b.wake.Signal()
 	}
+	q.batches = slices.DeleteFunc(q.batches, func(b *batch) bool { return b.leaves })
+	q.asleep = nil
 	if q.deque.n == 0 && len(q.deque.runs) > leastRuns {
 		q.deque = newDeque()
 	}

@@ -121,3 +121,38 @@ func TestRestWithGoexit(t *testing.T) {
 		s.wantStop(0)
 	})
 }
+
+// TestRestIsNoWork: workers that a rest has ended, and that have not run yet, are neither busy nor woken.
+func TestRestIsNoWork(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		s := newService(t, 64, takes(time.Second))
+		s.dial(nsqd1).flood(1, 64)
+		time.Sleep(2 * time.Second)
+		check.Want(t, "started", s.started(), 64)
+		s.Tick(1, true)
+		q := s.queue
+		q.mu.Lock()
+		busy, woken, idle := q.busyTime.busy, q.woken, q.idle()
+		q.mu.Unlock()
+		check.Want(t, "busy", busy, 0)
+		check.Want(t, "woken", woken, 0)
+		check.Want(t, "idle", idle, 64)
+		check.Want(t, "started after a rest", s.started(), 0)
+		s.wantStop(0)
+	})
+}
+
+// TestPutTellsOfBatches: messages that a worker will take together wait as those without a worker do.
+func TestPutTellsOfBatches(t *testing.T) {
+	src := newSource()
+	for n, want := range map[int]bool{1: false, 3: false, 4: true, 40: true} {
+		q := newQueue()
+		q.processors = 1
+		q.resize(64)
+		q.setBatchSize(maxBatch)
+		q.capacity = capacity{1000, 1 << 20}
+		_, _, waits, err := q.put(src.messages(0, n))
+		check.WantErr(t, "error", err, nil)
+		check.Want(t, "waits", waits, want)
+	}
+}

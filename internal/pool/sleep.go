@@ -8,6 +8,9 @@ func (q *queue) sleep(b *batch) {
 	for b.asleep = true; b.asleep; {
 		b.wake.Wait()
 	}
+	if b.leaves { // see rest
+		return
+	}
 	q.woken--
 	q.busyTime.add(1)
 }

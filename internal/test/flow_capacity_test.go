@@ -308,3 +308,18 @@ func TestQuickFailures(t *testing.T) {
 		want(t, "given back", c.Stats().GivenBack, 0)
 	})
 }
+
+// TestServiceTimeOfDrops: a handler that drops, or puts off, what it gets is as quick as it is.
+func TestServiceTimeOfDrops(t *testing.T) {
+	for name, answer := range map[string]error{"finish": nil, "drop": retry.Drop(errors.New("not ours")), "later": retry.After(time.Minute, nil)} {
+		bubble(t, name, func(t *testing.T) {
+			s := nsqxtest.NewServer(t)
+			c, _ := consume(t, []*nsqxtest.Server{s}, sleeps(2*time.Millisecond, answer), nsqx.WithConcurrency(4))
+			publish(s, 2000)
+			time.Sleep(700 * time.Millisecond)
+			if n := c.Stats().MaxInFlight; n < 150 {
+				t.Errorf("max in flight of 4 handlers that take 2 ms is %d, want about 200", n)
+			}
+		})
+	}
+}
