@@ -99,9 +99,9 @@ func (d Delivery) String() string {
 
 // WithDelivery sets what matters more, latency or CPU. Defaults to Immediate.
 //
-// At 1000 messages of 200 bytes a second, [Batched] took 5 µs of the consumer's CPU for each instead of
-// 46, and 58 µs of nsqd's instead of 87; the median time from publish to handler was 33 ms instead of
-// 0.06. At 100 a second it was 17 µs instead of 86, and 135 ms instead of 0.2. In a backlog both are
+// At 1000 messages of 200 bytes a second, [Batched] took 2 µs of the consumer's CPU for each instead of
+// 34, and 44 µs of nsqd's instead of 64; the median time from publish to handler was 32 ms instead of
+// 0.07. At 100 a second it was 8 µs instead of 66, and 131 ms instead of 0.17. In a backlog both are
 // alike.
 func WithDelivery(d Delivery) ConsumerOption {
 	return consumerOption(func(c *consumerConfig) {
