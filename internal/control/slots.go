@@ -34,6 +34,9 @@ func (c *Control) slotRoom(s pool.Snapshot, conns []*conn.Conn, restrained bool)
 // connection uses all it has, they are asked in turn, as many at a time as an eighth of a slot. A slot
 // does not wait for what they keep. The caller holds mu.
 func (c *Control) passOver(loads []conn.Load) (passed map[int]bool, kept int) {
+	if !c.slotsCount.Load() {
+		return nil, 0
+	}
 	var silent []int
 	starved := false
 	for i, l := range loads {
@@ -41,12 +44,14 @@ func (c *Control) passOver(loads []conn.Load) (passed map[int]bool, kept int) {
 			silent = append(silent, i)
 		}
 	}
-	if n := len(silent); starved && c.slotsCount.Load() && n > 0 {
-		kept = min(max(c.cfg.SlotSize/8, 1), n)
-		passed = make(map[int]bool, n-kept)
-		for k := kept; k < n; k++ {
-			passed[silent[(c.ticks*kept+k)%n]] = true
-		}
+	n := len(silent)
+	if !starved || n == 0 {
+		return nil, 0
+	}
+	kept = min(max(c.cfg.SlotSize/8, 1), n)
+	passed = make(map[int]bool, n-kept)
+	for k := kept; k < n; k++ {
+		passed[silent[(c.ticks*kept+k)%n]] = true
 	}
 	return passed, kept
 }
