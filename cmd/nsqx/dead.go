@@ -55,15 +55,24 @@ func (f *deadFlags) scan(ctx context.Context, t *terminal, s *servers) (*scan, e
 	return &scan{source: src, t: t, where: where}, nil
 }
 
-func (c *lsCommand) Run(ctx context.Context, t *terminal, s *servers) error {
-	if c.Limit < 0 {
-		return usage("--limit is %d, want 0 or more", c.Limit)
+// limited is scan for at most limit messages that match; 0 for all.
+func (f *deadFlags) limited(ctx context.Context, t *terminal, s *servers, limit int) (*scan, error) {
+	if limit < 0 {
+		return nil, usage("--limit is %d, want 0 or more", limit)
 	}
-	sc, err := c.scan(ctx, t, s)
+	sc, err := f.scan(ctx, t, s)
+	if err != nil {
+		return nil, err
+	}
+	sc.limit = limit
+	return sc, nil
+}
+
+func (c *lsCommand) Run(ctx context.Context, t *terminal, s *servers) error {
+	sc, err := c.limited(ctx, t, s, c.Limit)
 	if err != nil {
 		return err
 	}
-	sc.limit = c.Limit
 	var (
 		all   []*letter
 		write error
@@ -214,14 +223,11 @@ type purgeCommand struct {
 }
 
 func (c *purgeCommand) Run(ctx context.Context, t *terminal, s *servers) error {
-	if c.Limit < 0 {
-		return usage("--limit is %d, want 0 or more", c.Limit)
-	}
-	sc, err := c.scan(ctx, t, s)
+	sc, err := c.limited(ctx, t, s, c.Limit)
 	if err != nil {
 		return err
 	}
-	sc.limit, sc.finish = c.Limit, !c.DryRun
+	sc.finish = !c.DryRun
 	sc.match = func(*letter) {}
 	var write error
 	if c.JSON {

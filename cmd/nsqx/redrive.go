@@ -38,10 +38,7 @@ type result struct {
 }
 
 func (c *redriveCommand) Run(ctx context.Context, t *terminal, s *servers) error {
-	if c.Limit < 0 {
-		return usage("--limit is %d, want 0 or more", c.Limit)
-	}
-	sc, err := c.scan(ctx, t, s)
+	sc, err := c.limited(ctx, t, s, c.Limit)
 	if err != nil {
 		return err
 	}
@@ -168,7 +165,6 @@ func (c *redriveCommand) options(ctx context.Context, t *terminal, s *servers, s
 
 // count says what would be redriven, and where to.
 func (c *redriveCommand) count(ctx context.Context, t *terminal, sc *scan) error {
-	sc.limit = c.Limit
 	to := make(map[string]int)
 	var write error
 	sc.match = func(l *letter) {
