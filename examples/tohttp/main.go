@@ -126,6 +126,12 @@ func parse(args []string, status io.Writer) (config, error) {
 	if err := flags.Parse(args); err != nil {
 		return cfg, err
 	}
+	if cfg.header.Get("User-Agent") == "" {
+		cfg.header.Set("User-Agent", "nsqx-tohttp/"+nsqx.Version)
+	}
+	if len(cfg.post) > 0 && cfg.header.Get("Content-Type") == "" {
+		cfg.header.Set("Content-Type", cmp.Or(cfg.contentType, "application/octet-stream"))
+	}
 	return cfg, cfg.check(flags.Args())
 }
 
@@ -153,12 +159,6 @@ func (cfg config) check(rest []string) error {
 		if strings.Count(url, "%s") != 1 {
 			faults = append(faults, fmt.Errorf("-get is %q, want %%s in it once", url))
 		}
-	}
-	if cfg.header.Get("User-Agent") == "" {
-		cfg.header.Set("User-Agent", "nsqx-tohttp/"+nsqx.Version)
-	}
-	if len(cfg.post) > 0 && cfg.header.Get("Content-Type") == "" {
-		cfg.header.Set("Content-Type", cmp.Or(cfg.contentType, "application/octet-stream"))
 	}
 	return errors.Join(faults...)
 }
