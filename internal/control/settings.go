@@ -4,9 +4,9 @@ package control
 func (c *Control) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.pool.Resize(c.concurrency)
 	c.running = true
-	c.obey()
+	c.obey() // before a worker takes what has come already
+	c.pool.Resize(c.concurrency)
 }
 
 // Stop is for the drain, which gives back what waits.
