@@ -219,6 +219,7 @@ var situations = map[string]func(t *testing.T) *scene{
 		s.consume(func(_ context.Context, n int) error { return fmt.Errorf("item %d", make([]int, 3)[n]) }, nsqx.WithRetry(retry.Schedule(time.Hour)))
 		for n := 3; n < 8; n++ {
 			s.publish(0, n)
+			synctest.Wait()
 		}
 		time.Sleep(time.Minute)
 		return s
