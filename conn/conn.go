@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -46,7 +45,9 @@ type Conn struct {
 	cancel context.CancelCauseFunc
 
 	out       outbox
-	lastRead  atomic.Int64 // time of the last read, since terms.Start
+	reader    *reader       // from Serve
+	deadline  time.Duration // of writes, since terms.Start; of who writes
+	lastRead  atomic.Int64  // time of the last read, since terms.Start
 	touched   touchedSet
 	schedule  schedule      // of automatic TOUCHes
 	closeWait chan struct{} // closed by CLOSE_WAIT
@@ -133,24 +134,21 @@ const closeTimeout = 500 * time.Millisecond
 // A net.Conn of DialContext, or a callback of TLS, that panics or calls runtime.Goexit ends the
 // connection.
 func (c *Conn) Serve(sink Sink) (err error) {
-	written := make(chan struct{})
-	go guard.Finally(func() { c.writeLoop(sink) }, func(failure error) {
+	c.reader = newReader(c, sink)
+	c.read()
+	guard.Finally(c.writeLoop, func(failure error) {
 		if failure != nil {
 			c.Abort(failure)
 		}
-		close(written)
-	})
-	guard.Finally(func() { err = newReader(c, sink).loop() }, func(failure error) {
-		err = c.end(cmp.Or(failure, err), written)
+		<-c.reader.ended
+		err = c.end()
 	})
 	return err
 }
 
 // end waits for the end of the connection, and returns its reason.
-func (c *Conn) end(reason error, written <-chan struct{}) error {
-	c.Abort(c.ending(reason))
+func (c *Conn) end() error {
 	<-c.done // Abort may have been called by another goroutine
-	<-written
 	c.schedule.end()
 	c.out.endChecks()
 	c.mu.Lock()

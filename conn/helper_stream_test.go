@@ -48,6 +48,7 @@ type streamOptions struct {
 	upgrade  func(p *fake.Peer)            // between IDENTIFY and SUB
 	server   func(net.Conn) net.Conn       // wraps nsqd's end
 	deliver  func(msgs []handler.Delivery) // replaces collecting
+	work     work                          // of the sink; nil: it does not work
 	chunk    int                           // most bytes a read returns
 	idle     bool                          // do not call Serve
 }
@@ -55,7 +56,7 @@ type streamOptions struct {
 func openStream(t *testing.T, o streamOptions) *stream {
 	t.Helper()
 	client, server := pipe.New()
-	s := &stream{t: t, tap: &streamTap{Conn: client, chunk: o.chunk}, sink: &streamSink{deliver: o.deliver}, ended: make(chan struct{})}
+	s := &stream{t: t, tap: &streamTap{Conn: client, chunk: o.chunk}, sink: &streamSink{deliver: o.deliver, work: o.work}, ended: make(chan struct{})}
 	var nc net.Conn = server
 	if o.server != nil {
 		nc = o.server(nc)
@@ -99,9 +100,20 @@ func openStream(t *testing.T, o streamOptions) *stream {
 }
 
 func (s *stream) serve() {
-	s.err = s.Serve(s.sink)
-	s.at = time.Since(s.start)
-	close(s.ended)
+	returned := false
+	defer func() { // also after Goexit
+		if !returned {
+			s.err = s.Err()
+		}
+		s.at = time.Since(s.start)
+		close(s.ended)
+	}()
+	if s.sink.work != nil {
+		s.err = s.Serve(worker{s.sink})
+	} else {
+		s.err = s.Serve(s.sink)
+	}
+	returned = true
 }
 
 func (s *stream) stop() {
@@ -194,6 +206,7 @@ func (s *stream) alive() {
 // streamSink collects what it receives.
 type streamSink struct {
 	deliver func(msgs []handler.Delivery)
+	work    work
 
 	mu      sync.Mutex
 	all     []*handler.Delivery
@@ -213,6 +226,17 @@ func (s *streamSink) Deliver(_ *conn.Conn, msgs []handler.Delivery) {
 	for i := range msgs {
 		s.all = append(s.all, &msgs[i])
 	}
+}
+
+// work is what a worker does with the messages of a read.
+type work func(t *conn.Turn, msgs []*handler.Delivery) (relieved bool)
+
+// worker is a streamSink that works.
+type worker struct{ *streamSink }
+
+func (w worker) Work(t *conn.Turn, n int) (relieved bool) {
+	all := w.messages()
+	return w.work(t, all[len(all)-n:])
 }
 
 func (s *streamSink) Refused(_ *conn.Conn, err error) {
@@ -245,6 +269,7 @@ type streamTap struct {
 	writes         []string
 	reading, gated chan struct{} // nil: not blocked
 	broken         error         // returned by writes
+	fail           func()        // called by writes, unless nil
 	room           atomic.Int64  // of the last read, in bytes
 }
 
@@ -261,11 +286,14 @@ func (c *streamTap) Read(p []byte) (int, error) {
 func (c *streamTap) Write(p []byte) (int, error) {
 	c.pass(&c.gated)
 	c.mu.Lock()
-	err := c.broken
+	err, fail := c.broken, c.fail
 	if err == nil {
 		c.writes = append(c.writes, string(p))
 	}
 	c.mu.Unlock()
+	if fail != nil {
+		fail()
+	}
 	if err != nil {
 		return 0, err
 	}

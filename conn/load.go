@@ -88,8 +88,11 @@ func (c *Conn) MaxRDY() int { return c.out.rdy.max }
 // frameOverhead is the number of bytes that nsqd sends with a body.
 const frameOverhead = 4 + 4 + wire.MessageHeaderLen
 
-func (o *outbox) received(a flow.Arrival, bytes int) {
+func (o *outbox) received(a flow.Arrival, bytes int, turn *Turn) {
 	o.mu.Lock()
+	if turn != nil {
+		o.hold(turn)
+	}
 	s := &o.stats
 	s.received += uint64(a.Messages)
 	s.bytesReceived += uint64(bytes)

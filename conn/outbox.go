@@ -20,6 +20,8 @@ type outbox struct {
 	mu       sync.Mutex
 	ready    sync.Cond // signalled when an idle write loop has work
 	idle     bool
+	holder   *Turn             // whose Flush writes; nil: the write loop does
+	flushing bool              // Flush writes at present
 	burst    bool              // the last write was large
 	largest  int               // bytes of the largest write since the last heartbeat
 	buf      []byte            // headroom, then queued commands
@@ -200,6 +202,7 @@ func (o *outbox) stopDelivery() {
 func (o *outbox) closeWrite() {
 	o.mu.Lock()
 	o.half = true
+	o.unholdLocked(nil, false)
 	o.unlock()
 }
 
@@ -228,6 +231,7 @@ func (o *outbox) close(reason error) {
 	o.dead.Store(true)
 	o.rdy.stopNudge()
 	o.rdy.drift.stop()
+	o.unholdLocked(nil, false)
 	o.unlock()
 	o.endPublishes(reason)
 }

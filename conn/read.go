@@ -13,9 +13,12 @@ import (
 
 // reader is the read loop. It parses frames in place and delivers the messages of a block together.
 type reader struct {
-	c    *Conn
-	sink Sink
-	pool *blockPool
+	c      *Conn
+	sink   Sink
+	worker Worker        // the sink, if it works
+	turn   *Turn         // of the goroutine that runs loop; nil without a worker
+	ended  chan struct{} // closed when nothing is read any more
+	pool   *blockPool
 
 	cur        *block
 	start, end int // cur.buf[start:end] is read and not parsed
@@ -25,16 +28,19 @@ type reader struct {
 	sparse     int // consecutive reads that used little
 	beats      int // heartbeats since the last message
 
-	msgs  []handler.Delivery // preallocated messages
-	least int                // to allocate together
-	batch int                // number of msgs parsed and not delivered
-	bytes int                // of the bodies of the batch
-	reads []handler.Read
-	read  *handler.Read // of the last message of the batch; nil if there is none
-	skip  skip
+	msgs      []handler.Delivery // preallocated messages
+	least     int                // to allocate together
+	batch     int                // number of msgs parsed and not delivered
+	delivered int                // messages that the worker does not know of
+	err       error              // of parse
+	bytes     int                // of the bodies of the batch
+	reads     []handler.Read
+	read      *handler.Read // of the last message of the batch; nil if there is none
+	skip      skip
 
 	behind   bool          // the last read did not block
 	now      time.Duration // when the last read returned
+	arrived  time.Duration // when what it has read may have arrived at the earliest
 	began    time.Duration // when the first byte of the frame at start arrived
 	deadline time.Duration // read deadline in force
 }
@@ -55,16 +61,27 @@ const quietBeats = 2
 // noWait is shorter than any read that waits for the network.
 const noWait = 20 * time.Microsecond
 
+// longAway is how long the goroutine that reads may handle messages before that counts for what has arrived
+// meanwhile: nsqd's message timeouts run.
+const longAway = time.Millisecond
+
 func newReader(c *Conn, sink Sink) *reader {
-	return &reader{
-		c: c, sink: sink, pool: new(blockPool), size: idleBlock, least: firstTogether, began: c.terms.Now(),
+	r := &reader{
+		c: c, sink: sink, ended: make(chan struct{}), pool: new(blockPool), size: idleBlock, least: firstTogether, began: c.terms.Now(), now: c.terms.Now(),
 		skip: newSkip(c),
 	}
+	if c.cfg.HeartbeatInterval >= minWorkBeat {
+		r.worker, _ = sink.(Worker)
+	}
+	r.cur = r.pool.get(r.size)
+	return r
 }
 
-func (r *reader) loop() error {
-	r.cur = r.pool.get(r.size)
-	defer func() { r.cur.release() }()
+// loop reads until the connection ends, or t does: then it returns nil.
+func (r *reader) loop(t *Turn) error {
+	if r.worker != nil {
+		r.turn = t
+	}
 	for {
 		if err := r.extend(); err != nil {
 			return err
@@ -73,14 +90,31 @@ func (r *reader) loop() error {
 			return err
 		}
 		if r.need == 0 && r.skip.left == 0 {
-			r.began = r.now
+			r.began = r.arrived
 		}
-		err := r.parse()
+		r.err = r.parse()
 		r.deliver()
-		if err != nil {
-			return err
+		if !r.work(t) {
+			return nil
+		}
+		if r.err != nil {
+			return r.err
 		}
 	}
+}
+
+// work lets the worker handle what was delivered. It returns false if another goroutine reads on: nothing
+// of r may be used then.
+func (r *reader) work(t *Turn) bool {
+	n := r.delivered
+	if r.delivered = 0; n == 0 || r.worker == nil {
+		return true
+	}
+	if r.worker.Work(t, n) {
+		return false
+	}
+	r.c.out.unhold(t, true)
+	return true
 }
 
 // extend moves the read deadline to two heartbeat intervals after the first byte of the current
@@ -96,7 +130,7 @@ func (r *reader) extend() error {
 
 func (r *reader) fill() error {
 	r.makeRoom()
-	before := r.c.terms.Now()
+	last, before := r.now, r.c.terms.Now()
 	for range 100 {
 		free := r.cur.buf[r.end:]
 		n, err := r.c.tr.r.Read(free)
@@ -105,6 +139,9 @@ func (r *reader) fill() error {
 		r.now = r.c.terms.Now()
 		if n > 0 {
 			r.behind = r.now-before < noWait
+			if r.arrived = r.now; before-last > longAway && r.now-before < before-last {
+				r.arrived = last
+			}
 			r.c.lastRead.Store(int64(r.now))
 			// An error returned with data is returned again by the next read.
 			return nil
@@ -212,7 +249,7 @@ func (r *reader) parse() error {
 			return err
 		}
 		r.start += n
-		r.began = r.now
+		r.began = r.arrived
 	}
 	r.need = 0
 	return nil
@@ -262,7 +299,8 @@ func (r *reader) deliver() {
 	}
 	batch := r.msgs[:r.batch:r.batch]
 	r.msgs = r.msgs[r.batch:]
-	r.c.out.received(flow.Arrival{Messages: len(batch), At: r.now, Behind: r.behind}, r.bytes)
+	r.c.out.received(flow.Arrival{Messages: len(batch), At: r.now, Behind: r.behind}, r.bytes, r.turn)
+	r.delivered += len(batch)
 	r.batch, r.bytes, r.read = 0, 0, nil
 	r.sink.Deliver(r.c, batch)
 }

@@ -61,6 +61,12 @@ func (c *Conn) take(wrote bool) work {
 	if o.dead.Load() {
 		return work{ended: true}
 	}
+	return c.compose()
+}
+
+// compose returns what is to be written. The caller holds o.mu.
+func (c *Conn) compose() work {
+	o := &c.out
 	w := work{now: c.terms.Now(), last: o.half}
 	if len(o.expiring) > 0 {
 		o.checkClock()
@@ -97,6 +103,8 @@ func (c *Conn) take(wrote bool) work {
 			buf = wire.AppendRDY(buf, rdy)
 		}
 		o.rdy.set(rdy, w.now)
+	} else {
+		o.rdy.window.Open(w.now, o.rdy.room(o.rdy.inForce)) // answers make room, too
 	}
 	if !o.cls && !o.half {
 		c.armNudge(w.now)
@@ -183,45 +191,52 @@ const mostWritten = 256 << 10
 
 // extendWrite gives a write, or the half-close, between 1 and 1.25 heartbeat intervals: setting the
 // deadline each time would cost as much as a message.
-func (c *Conn) extendWrite(deadline *time.Duration, now time.Duration) error {
+func (c *Conn) extendWrite(now time.Duration) error {
 	heartbeat := c.cfg.HeartbeatInterval
-	if *deadline >= now+heartbeat {
+	if c.deadline >= now+heartbeat {
 		return nil
 	}
-	*deadline = now + heartbeat + heartbeat/4
-	return c.tr.nc.SetWriteDeadline(c.terms.Start.Add(*deadline))
+	c.deadline = now + heartbeat + heartbeat/4
+	return c.tr.nc.SetWriteDeadline(c.terms.Start.Add(c.deadline))
 }
 
-func (c *Conn) writeLoop(sink Sink) {
-	var deadline time.Duration // of writes, since terms.Start
+// write writes w. It returns false if the connection ends.
+func (c *Conn) write(w *work) bool {
+	if err := c.extendWrite(w.now); err != nil {
+		c.Abort(err)
+		return false
+	}
+	for rest := w.bytes; len(rest) > 0; {
+		n := min(len(rest), mostWritten)
+		if _, err := c.tr.w.Write(rest[:n]); err != nil {
+			c.writeFailed(err)
+			return false
+		}
+		if rest = rest[n:]; len(rest) > 0 {
+			if w.publishes {
+				c.progressed()
+			}
+			if err := c.extendWrite(c.terms.Now()); err != nil {
+				c.Abort(err)
+				return false
+			}
+		}
+	}
+	if w.yielded {
+		c.reader.sink.Yielded(c)
+	}
+	return true
+}
+
+func (c *Conn) writeLoop() {
 	var w work
 	for {
 		w = c.take(w.publishes)
 		if w.ended {
 			break
 		}
-		if err := c.extendWrite(&deadline, w.now); err != nil {
-			c.Abort(err)
+		if !c.write(&w) {
 			return
-		}
-		for rest := w.bytes; len(rest) > 0; {
-			n := min(len(rest), mostWritten)
-			if _, err := c.tr.w.Write(rest[:n]); err != nil {
-				c.writeFailed(err)
-				return
-			}
-			if rest = rest[n:]; len(rest) > 0 {
-				if w.publishes {
-					c.progressed()
-				}
-				if err := c.extendWrite(&deadline, c.terms.Now()); err != nil {
-					c.Abort(err)
-					return
-				}
-			}
-		}
-		if w.yielded {
-			sink.Yielded(c)
 		}
 		if w.last {
 			break

@@ -179,7 +179,7 @@ func (c *Consumer) SetNSQDs(addrs []string) { c.discovery.SetStatic(addrs) }
 
 // Deliver implements [conn.Sink].
 func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
-	rest, waits, err := c.pool.Put(msgs)
+	rest, waits, err := c.pool.Put(msgs, from.Works())
 	switch {
 	case err == pool.ErrClosed:
 		c.requeueLate(rest)
@@ -191,6 +191,9 @@ func (c *Consumer) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 		c.control.Arrived(waits || from.Full())
 	}
 }
+
+// Work implements [conn.Worker].
+func (c *Consumer) Work(t *conn.Turn, n int) (relieved bool) { return c.pool.Work(t, n) }
 
 // Refused implements [conn.Sink].
 func (c *Consumer) Refused(from *conn.Conn, err error) {

@@ -329,7 +329,7 @@ func (s *service) dial(addr string) *line {
 
 // Deliver implements [conn.Sink] as a consumer does.
 func (s *service) Deliver(from *conn.Conn, msgs []handler.Delivery) {
-	rest, waits, err := s.pool.Put(msgs)
+	rest, waits, err := s.pool.Put(msgs, from.Works())
 	switch {
 	case err == pool.ErrClosed:
 		for i := range rest {
@@ -343,6 +343,9 @@ func (s *service) Deliver(from *conn.Conn, msgs []handler.Delivery) {
 		s.Arrived(waits || from.Full())
 	}
 }
+
+// Work implements [conn.Worker] as a consumer does.
+func (s *service) Work(t *conn.Turn, n int) (relieved bool) { return s.pool.Work(t, n) }
 
 func (s *service) Refused(_ *conn.Conn, err error) { s.t.Errorf("nsqd refuses an answer: %v", err) }
 func (s *service) Yielded(*conn.Conn)              { s.Control.Yielded() }

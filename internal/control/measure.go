@@ -18,7 +18,7 @@ func (c *Control) measure() {
 	c.service.Add(s.BusyTime-c.busyTime, c.telling(s, runs-c.runs))
 	c.runs, c.busyTime = runs, s.BusyTime
 	received := c.countReceived()
-	c.pool.Tick(c.batchSize(), c.mayRest(s, received))
+	c.pool.Tick(c.mayRest(s, received))
 	stuck, stuckMessages, overdue := c.countStuck(s)
 
 	c.mu.Lock()
@@ -115,15 +115,6 @@ func (c *Control) countStuck(s pool.Snapshot) (stuck, messages, overdue int) {
 		conn.SetTimedOut(late[conn])
 	}
 	return stuck, messages, overdue
-}
-
-// batchSize is how many messages a worker does in a fraction of a millisecond.
-func (c *Control) batchSize() int {
-	mean, ok := c.service.Time()
-	if !ok {
-		return 1
-	}
-	return int(200 * time.Microsecond / max(mean, 1))
 }
 
 // look returns the loads of connections, and notes how large messages are. Between ticks the

@@ -139,23 +139,6 @@ func TestMeasureStuck(t *testing.T) {
 	})
 }
 
-// TestBatchSize: what a worker does in 200 µs; the pool takes at least 1.
-func TestBatchSize(t *testing.T) {
-	for _, tt := range []struct {
-		mean time.Duration // -1: unknown
-		want int
-	}{
-		{-1, 1}, {0, 200_000}, {1, 200_000}, {time.Microsecond, 200}, {50 * time.Microsecond, 4}, {150 * time.Microsecond, 1},
-		{ms, 0}, {time.Hour, 0},
-	} {
-		var c Control
-		if tt.mean >= 0 {
-			c.service.Add(tt.mean, 1)
-		}
-		check.Want(t, "batch size for "+tt.mean.String(), c.batchSize(), tt.want)
-	}
-}
-
 // TestMeasureService: the service time comes from busy workers, running handlers included.
 func TestMeasureService(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {

@@ -179,7 +179,7 @@ func TestGivenBack(t *testing.T) {
 		"overflow": {func(_ *service, l *line) { l.flood(0x10, 2*50+1+2) }, []string{"overflow 5"}},
 		"timed out": {func(s *service, _ *line) {
 			time.Sleep(4 * time.Second)
-			s.pool.Tick(1, false)
+			s.pool.Tick(false)
 			s.adjust(true)
 		}, nil},
 	} {

@@ -7,6 +7,10 @@ const (
 	quickSlack = 200 * time.Microsecond
 	slowSlack  = 500 * time.Microsecond
 
+	// Quick rounds in a row that double a window of 1, and any other. The first step costs latency if
+	// nothing more follows: a few messages that came together are no backlog.
+	firstRounds, moreRounds = 4, 2
+
 	// silence is the least time without input before a nudge. Timers of an idle process are not
 	// more precise.
 	silence = time.Millisecond
@@ -19,8 +23,9 @@ const (
 // round trips' worth of messages, the network is idle between an RDY and the messages that it
 // brings.
 //
-// A round begins when RDY has made room, and ends when as many messages as the window was large
-// have arrived. Two quick rounds in a row double the window; a slow one halves it. So it settles
+// A round begins when RDY or answers have made room, and ends when as many messages as the window was
+// large have arrived. Quick rounds in a row, four at size 1 and two above, double the window; a slow one
+// halves it. So it settles
 // between two and four round trips' worth of messages, and at 1 on a quiet topic. A window larger
 // than nsqd's buffer costs nothing, since nsqd flushes a full buffer; it grows as long as it is
 // filled at all.
@@ -35,7 +40,7 @@ type Window struct {
 	opened      time.Duration // start of the round
 	left        int           // messages until the round ends; 0: no round
 	narrow      bool          // the round has less room than the window
-	quick       bool          // the previous round was quick
+	quick       int           // rounds in a row, so far
 	nudged      time.Duration // time of the last nudge
 }
 
@@ -48,7 +53,7 @@ func (w *Window) Size() int { return w.grown + 1 }
 // RTT returns the shortest recent round trip.
 func (w *Window) RTT() time.Duration { return w.trip.min() }
 
-// Open begins a round, unless one is in progress: RDY made room for that many messages at now.
+// Open begins a round, unless one is in progress: there is room for that many messages since now.
 func (w *Window) Open(now time.Duration, room int) {
 	if w.left > 0 || room <= 0 {
 		return
@@ -94,19 +99,27 @@ func (w *Window) judge(took time.Duration, excused bool, limit int) {
 		quick, slow = max(quick, w.Silence()), max(slow, 2*w.Silence())
 	}
 	switch {
-	case took <= quick && (w.quick || w.beforeNudge > w.Size()):
+	case took <= quick && (w.quick+1 >= w.enough() || w.beforeNudge > w.Size()):
 		// If it was larger before a nudge, the backlog is still there, and so is its rate.
 		w.grown = max(min(max(2*w.Size(), w.beforeNudge), limit), 1) - 1
-		w.beforeNudge, w.quick = 0, false
+		w.beforeNudge, w.quick = 0, 0
 	case took <= quick:
-		w.quick = true
+		w.quick++
 	case took > slow && !excused:
 		w.grown = max(w.Size()/2, 1) - 1
 		w.beforeNudge /= 2
-		w.quick = false
+		w.quick = 0
 	default:
-		w.quick = false
+		w.quick = 0
 	}
+}
+
+// enough is how many quick rounds in a row double the window.
+func (w *Window) enough() int {
+	if w.Size() == 1 {
+		return firstRounds
+	}
+	return moreRounds
 }
 
 // wide reports whether nsqd has filled its buffer, and flushed it, before the window is used up.
@@ -128,5 +141,5 @@ func (w *Window) Silence() time.Duration {
 // The lower RDY makes nsqd flush its buffer.
 func (w *Window) Nudge(now time.Duration) {
 	w.beforeNudge = max(w.Size(), w.beforeNudge)
-	w.grown, w.left, w.quick, w.nudged = 0, 0, false, now
+	w.grown, w.left, w.quick, w.nudged = 0, 0, 0, now
 }

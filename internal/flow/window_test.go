@@ -45,17 +45,19 @@ func TestWindow(t *testing.T) {
 	}{
 		{"new", nil, 100, 1},
 		{"quick once", []time.Duration{ms}, 100, 1},
-		{"quick twice", []time.Duration{ms, 2*ms + 200*us}, 100, 2},
-		{"quick four times", []time.Duration{ms, ms, ms, ms}, 100, 4},
-		{"quick five times", []time.Duration{ms, ms, ms, ms, ms}, 100, 4},
-		{"not in a row", []time.Duration{ms, 3 * ms, ms, 3 * ms, ms}, 100, 1},
-		{"quick enough no more", []time.Duration{2*ms + 200*us, 2*ms + 201*us}, 100, 1},
-		{"up to the quota", []time.Duration{ms, ms, ms, ms, ms, ms, ms, ms}, 7, 7},
-		{"quota of nothing", []time.Duration{ms, ms}, 0, 1},
-		{"neither", []time.Duration{ms, ms, ms, ms, 4*ms + 500*us, 4*ms + 500*us}, 100, 4},
-		{"slow", []time.Duration{ms, ms, ms, ms, 4*ms + 501*us}, 100, 2},
-		{"slow again", []time.Duration{ms, ms, ms, ms, time.Second, time.Second, time.Second}, 100, 1},
-		{"slow between quick ones", []time.Duration{ms, time.Second, ms}, 100, 1},
+		{"quick thrice", []time.Duration{ms, ms, ms}, 100, 1},
+		{"quick four times", []time.Duration{ms, ms, ms, 2*ms + 200*us}, 100, 2},
+		{"quick five times", []time.Duration{ms, ms, ms, ms, ms}, 100, 2},
+		{"quick six times", []time.Duration{ms, ms, ms, ms, ms, ms}, 100, 4},
+		{"quick seven times", []time.Duration{ms, ms, ms, ms, ms, ms, ms}, 100, 4},
+		{"not in a row", []time.Duration{ms, ms, ms, 3 * ms, ms, ms, ms, 3 * ms, ms}, 100, 1},
+		{"quick enough no more", []time.Duration{ms, ms, 2*ms + 200*us, 2*ms + 201*us}, 100, 1},
+		{"up to the quota", []time.Duration{ms, ms, ms, ms, ms, ms, ms, ms, ms, ms}, 7, 7},
+		{"quota of nothing", []time.Duration{ms, ms, ms, ms}, 0, 1},
+		{"neither", []time.Duration{ms, ms, ms, ms, ms, ms, 4*ms + 500*us, 4*ms + 500*us}, 100, 4},
+		{"slow", []time.Duration{ms, ms, ms, ms, ms, ms, 4*ms + 501*us}, 100, 2},
+		{"slow again", []time.Duration{ms, ms, ms, ms, ms, ms, time.Second, time.Second, time.Second}, 100, 1},
+		{"slow between quick ones", []time.Duration{ms, ms, ms, time.Second, ms}, 100, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -73,7 +75,7 @@ func TestWindow(t *testing.T) {
 // room.
 func TestWindowNotToBlame(t *testing.T) {
 	w := flow.NewWindow(ms)
-	now := rounds(&w, 0, 8, ms, 100)
+	now := rounds(&w, 0, 10, ms, 100)
 	wantSize(t, &w, 16)
 
 	w.Open(now, 16)
@@ -95,7 +97,7 @@ func TestWindowNotToBlame(t *testing.T) {
 // TestWindowOneRound checks that Open does not restart a round in progress.
 func TestWindowOneRound(t *testing.T) {
 	w := flow.NewWindow(ms)
-	now := rounds(&w, 0, 4, ms, 100)
+	now := rounds(&w, 0, 6, ms, 100)
 	wantSize(t, &w, 4)
 	for range 2 {
 		w.Open(now, 4)
@@ -118,7 +120,7 @@ func TestWindowOneRound(t *testing.T) {
 // backlog shows again.
 func TestNudge(t *testing.T) {
 	w := flow.NewWindow(ms)
-	now := rounds(&w, 0, 12, ms, 1000)
+	now := rounds(&w, 0, 14, ms, 1000)
 	wantSize(t, &w, 64)
 	w.Nudge(now)
 	wantSize(t, &w, 1)
@@ -134,7 +136,7 @@ func TestNudge(t *testing.T) {
 	wantSize(t, &w, 80)
 	w.Nudge(now)
 	now = rounds(&w, now, 7, time.Second, 100) // the backlog has gone
-	rounds(&w, now, 2, ms, 100)
+	rounds(&w, now, 4, ms, 100)
 	wantSize(t, &w, 2)
 }
 
@@ -151,7 +153,7 @@ func TestSilence(t *testing.T) {
 // until a nudge.
 func TestSilenceOfAWideWindow(t *testing.T) {
 	w := flow.NewWindow(20 * ms)
-	rounds(&w, 0, 12, 20*ms, 64)
+	rounds(&w, 0, 14, 20*ms, 64)
 	wantSize(t, &w, 64)
 	for buffer, want := range map[int]time.Duration{65: 40 * ms, 64: 160 * ms, 1: 160 * ms} {
 		w.Received(flow.Arrival{Messages: 1, At: time.Second}, 64, buffer)
@@ -189,7 +191,7 @@ func TestWindowLearns(t *testing.T) {
 // filled within a few milliseconds.
 func TestWindowBeyondTheBuffer(t *testing.T) {
 	w := flow.NewWindow(100 * us)
-	now := rounds(&w, 10*ms, 12, 100*us, 64)
+	now := rounds(&w, 10*ms, 14, 100*us, 64)
 	wantSize(t, &w, 64)
 	play := func(took time.Duration, n int) {
 		for range n {

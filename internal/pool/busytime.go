@@ -11,8 +11,7 @@ type busyTime struct {
 }
 
 // add makes n more workers busy.
-func (t *busyTime) add(n int) {
-	now := time.Now()
+func (t *busyTime) add(n int, now time.Time) {
 	t.total += time.Duration(t.busy) * now.Sub(t.since)
 	t.since = now
 	t.busy += n

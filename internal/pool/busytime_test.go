@@ -14,21 +14,21 @@ func TestBusyTime(t *testing.T) {
 		b := busyTime{since: time.Now()}
 		check := func(want time.Duration) {
 			t.Helper()
-			if b.add(0); b.total != want {
+			if b.add(0, time.Now()); b.total != want {
 				t.Errorf("%v, want %v", b.total, want)
 			}
 		}
 		time.Sleep(time.Second)
 		check(0)
-		b.add(1)
+		b.add(1, time.Now())
 		time.Sleep(time.Second)
 		check(time.Second)
-		b.add(3)
+		b.add(3, time.Now())
 		time.Sleep(time.Second)
 		check(5 * time.Second)
-		b.add(-2)
+		b.add(-2, time.Now())
 		time.Sleep(time.Second)
-		b.add(-2)
+		b.add(-2, time.Now())
 		time.Sleep(time.Hour)
 		check(7 * time.Second)
 	})
@@ -40,9 +40,9 @@ func TestBusyTimeOfWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, src := newQueueOf(100), newSource()
 		var running sync.WaitGroup
-		for _, b := range newBatches(q, 2) {
+		for _, w := range newWorkers(q, 2) {
 			running.Go(func() {
-				for q.take(b) != nil {
+				for next(q, w) != nil {
 					time.Sleep(3 * time.Second)
 				}
 			})

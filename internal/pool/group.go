@@ -80,14 +80,14 @@ func (q *queue) takeGroup(w *groupWorker) bool {
 	q.mu.Lock()
 	defer q.unlock()
 	for {
-		if w.leaves || len(q.batches) > q.workers || q.closed && q.deque.n == 0 {
-			q.leave(&w.batch)
+		if w.leaves || len(q.present) > q.workers || q.closed && q.deque.n == 0 {
+			q.leave(&w.worker)
 			return false
 		}
 		if q.groupReady() {
 			break
 		}
-		q.sleep(&w.batch)
+		q.sleep(&w.worker)
 	}
 	for w.taken < q.group.size && q.deque.n > 0 {
 		r := q.deque.popFront(q.group.size - w.taken)
@@ -96,7 +96,6 @@ func (q *queue) takeGroup(w *groupWorker) bool {
 			w.msgs = append(w.msgs, r[i].Message())
 		}
 	}
-	w.groups++
 	q.group.running += w.taken
 	return true
 }
@@ -105,8 +104,12 @@ func (q *queue) takeGroup(w *groupWorker) bool {
 func (q *queue) endGroup(w *groupWorker) {
 	q.mu.Lock()
 	q.group.running -= w.taken
-	w.before += uint64(w.succeeded)
-	w.taken, w.succeeded = 0, 0
+	q.ended++
+	q.succeeded += uint64(w.succeeded)
+	for d, n := range w.settled {
+		q.counts[d] += n
+	}
+	w.taken, w.succeeded, w.settled = 0, 0, counts{}
 	w.runs, w.msgs = w.runs[:0], w.msgs[:0]
 	q.unlock()
 }
@@ -115,21 +118,19 @@ func (q *queue) endGroup(w *groupWorker) {
 type groupWorker struct {
 	worker
 	taken     int                // messages of the group
-	succeeded int                // messages of the group, of which nsqd was told
+	succeeded int                // messages of the group whose handlers succeeded
+	settled   counts             // messages of the group
 	runs      []run              // the group, in order of arrival
 	msgs      []*handler.Message // the group without what dropUnanswerable gave back; guarded by queue.mu
 	alive     []*handler.Message // of runs, those that go to the handler
-	groups    uint64             // that were taken; guarded by queue.mu
 }
 
 // run is worker.run for groups.
-func (w *groupWorker) run(exit error) {
+func (w *groupWorker) run(exit error) bool {
 	defer func() {
-		if !w.handling {
-			w.p.ended(&w.worker)
-			return
+		if w.handling {
+			go w.run(handler.NewPanicError(guard.ErrGoexit))
 		}
-		go w.run(handler.NewPanicError(guard.ErrGoexit))
 	}()
 	if w.handling {
 		w.p.cfg.Group.Rescue(w.alive, exit)
@@ -146,13 +147,14 @@ func (w *groupWorker) run(exit error) {
 		}
 		w.settleGroup()
 	}
+	return false
 }
 
 // dropUnanswerable gives back what has no time left, or came before its time, and makes the others
 // alive.
 func (w *groupWorker) dropUnanswerable() {
 	w.alive = w.alive[:0]
-	w.read = nil
+	w.read, w.since = nil, time.Now()
 	for _, r := range w.runs {
 		for i := range r {
 			d := &r[i]
@@ -198,10 +200,10 @@ func (w *groupWorker) settleGroup() {
 			switch out.Disposition {
 			case handler.Pending:
 			case handler.Finish: // the drain gave it back
-				w.settled[unanswered(d)].Add(1)
+				w.settled[unanswered(d)]++
 				d.Release()
 			default:
-				w.answer(d, out)
+				w.settled[w.answer(d, out)]++
 			}
 		}
 		w.finishRun(r[first:])
@@ -226,18 +228,16 @@ func (p *Pool) moved() {
 // finishRun sends the FINs of messages of one read.
 func (w *groupWorker) finishRun(msgs []handler.Delivery) {
 	if len(msgs) > 0 {
-		w.finish(msgs)
+		w.settled[w.finish(msgs)] += uint64(len(msgs))
 		w.succeeded += len(msgs)
 	}
 }
 
 // snapshot adds the group. The caller holds queue.mu.
 func (w *groupWorker) snapshot(s *Snapshot) {
-	s.Runs += w.groups
 	if w.taken == 0 {
 		return
 	}
-	s.Runs-- // the present one
 	msgs := make([]*handler.Delivery, len(w.msgs))
 	for i, m := range w.msgs {
 		msgs[i] = (*handler.Delivery)(m)
@@ -254,7 +254,7 @@ func (q *queue) lastGroup() int {
 	if q.group.timer != nil {
 		q.group.timer.Stop()
 	}
-	if q.idle() <= max(len(q.batches)-q.workers, 0) {
+	if q.idle() <= max(len(q.present)-q.workers, 0) {
 		return 0
 	}
 	return min(q.deque.n, q.group.size)

@@ -115,6 +115,23 @@ func TestGroupOutcomes(t *testing.T) {
 	})
 }
 
+// TestGroupNoTimeLeft: messages whose contexts have ended in the queue are given back, and no handler runs.
+func TestGroupNoTimeLeft(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		s, g := newGroups(t, 1, func(m *handler.Message) handler.Outcome {
+			time.Sleep(800 * time.Millisecond) // 3.4 s for a group
+			return finishes(m)
+		})
+		s.identify = map[string]any{"msg_timeout": 4000}
+		l := s.dial(nsqd1)
+		l.send(1, 2, 3, 4, 5, 6)
+		time.Sleep(5 * time.Second)
+		g.want(t, "3 at 0s")
+		l.wantCommands("REQ", "REQ 4 0, REQ 5 0, REQ 6 0")
+		s.wantCounts("outcomes", disposed{handler.Finish: 3, handler.Requeue: 3})
+	})
+}
+
 // TestGroupClose: a free worker takes the group that forms; what has no worker is given back.
 func TestGroupClose(t *testing.T) {
 	check.Bubble(t, "free", func(t *testing.T) {

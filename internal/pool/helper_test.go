@@ -89,11 +89,19 @@ func wantNumbers(t *testing.T, what string, got []*handler.Delivery, want ...int
 	}
 }
 
-// newQueueOf returns a queue with a capacity of messages of any size.
+// newQueueOf returns a queue with a capacity of messages of any size. Workers handle all messages.
 func newQueueOf(messages int) *queue {
 	q := newQueue()
 	q.capacity = capacity{messages, math.MaxInt}
+	workersOnly(q)
 	return q
+}
+
+// workersOnly lets no read loop handle messages.
+func workersOnly(q *queue) {
+	q.mu.Lock()
+	q.readers.barred = time.Now().Add(10_000 * time.Hour)
+	q.mu.Unlock()
 }
 
 func setCapacity(q *queue, messages, bytes int) {
@@ -102,48 +110,62 @@ func setCapacity(q *queue, messages, bytes int) {
 	q.mu.Unlock()
 }
 
-// newBatches sets the number of workers and returns the batches of the new ones. The test plays the
-// workers.
-func newBatches(q *queue, workers int) []*batch {
-	q.resize(workers)
+// newWorkers sets the number of workers and returns the new ones. The test plays them; no message is
+// counted unless it sets the disposition.
+func newWorkers(q *queue, n int) []*worker {
+	q.resize(n)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	batches := make([]*batch, q.missing())
-	for i := range batches {
-		batches[i] = &batch{ack: func([]handler.Delivery) {}}
-		q.join(batches[i])
+	workers := make([]*worker, q.missing())
+	for i := range workers {
+		workers[i] = new(worker)
+		q.join(workers[i])
 		q.woken--
 	}
-	return batches
+	return workers
 }
 
 // startWorkers makes q start workers that run handle, until it is closed.
 func startWorkers(q *queue, running *sync.WaitGroup, handle func(m *handler.Delivery)) {
 	q.start = func() {
-		b := &batch{ack: func([]handler.Delivery) {}}
-		q.join(b)
+		w := new(worker)
+		q.join(w)
 		running.Go(func() {
 			q.started()
-			for m := q.take(b); m != nil; m = q.take(b) {
+			for m := next(q, w); m != nil; m = next(q, w) {
 				handle(m)
 			}
 		})
 	}
 }
 
+// arrive puts messages as a read loop does that then handles none itself.
+func arrive(q *queue, msgs []handler.Delivery) (dead []*handler.Delivery, rest []handler.Delivery, waits bool, err error) {
+	defer q.beginRead(nil, len(msgs))
+	return q.put(msgs, true)
+}
+
 func mustPut(t *testing.T, q *queue, msgs []handler.Delivery) (dead []*handler.Delivery) {
 	t.Helper()
-	dead, rest, _, err := q.put(msgs)
+	dead, rest, _, err := arrive(q, msgs)
 	if err != nil || rest != nil {
 		t.Fatalf("put: %v; %d were not taken", err, len(rest))
 	}
 	return dead
 }
 
-// take takes n messages for the worker of b.
-func take(q *queue, b *batch, n int) (taken []*handler.Delivery) {
+// next takes a message for w. It returns nil if w must exit.
+func next(q *queue, w *worker) *handler.Delivery {
+	if q.take(w) == exits {
+		return nil
+	}
+	return w.message()
+}
+
+// take takes n messages for w.
+func take(q *queue, w *worker, n int) (taken []*handler.Delivery) {
 	for range n {
-		taken = append(taken, q.take(b))
+		taken = append(taken, next(q, w))
 	}
 	return taken
 }
@@ -156,11 +178,15 @@ func idle(q *queue) int                 { return snapshot(q).Idle }
 func busy(q *queue) time.Duration       { return snapshot(q).BusyTime }
 func overCapacity(q *queue) bool        { return snapshot(q).OverCapacity }
 func oldest(q *queue) *handler.Delivery { return snapshot(q).Oldest }
-func reclaimBatches(q *queue)           { q.setBatchSize(q.batchSize) }
-func lockedCurrent(q *queue, b *batch) *handler.Delivery {
+
+// current returns the message that w handles; nil if there is none.
+func current(q *queue, w *worker) *handler.Delivery {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return b.current()
+	if len(w.current) == 0 {
+		return nil
+	}
+	return w.message()
 }
 
 const (
@@ -175,6 +201,7 @@ type service struct {
 	net       *fake.Network
 	dialled   chan *line
 	identify  map[string]any // over nsqd's answer to IDENTIFY
+	heartbeat time.Duration  // of connections; 0: the default
 	watching  atomic.Bool
 	succeeded atomic.Int32
 	rescued   chan error // errors that Rescue was called with
@@ -247,7 +274,7 @@ func (s *service) serve(p *fake.Peer) {
 // dial returns a new connection.
 func (s *service) dial(addr string) *line {
 	s.t.Helper()
-	c, err := conn.Dial(context.Background(), addr, conn.Config{DialContext: s.net.DialContext},
+	c, err := conn.Dial(context.Background(), addr, conn.Config{DialContext: s.net.DialContext, HeartbeatInterval: s.heartbeat},
 		&conn.Subscription{Topic: "orders", Channel: "billing"})
 	if err != nil {
 		s.t.Fatal(err)
@@ -264,8 +291,8 @@ func (s *service) dial(addr string) *line {
 }
 
 // Deliver implements [conn.Sink] as a consumer does.
-func (s *service) Deliver(_ *conn.Conn, msgs []handler.Delivery) {
-	rest, _, err := s.Put(msgs)
+func (s *service) Deliver(from *conn.Conn, msgs []handler.Delivery) {
+	rest, _, err := s.Put(msgs, from.Works())
 	d, delay := handler.Requeue, time.Second
 	if err == ErrClosed {
 		d, delay = handler.Interrupted, 0
@@ -274,6 +301,9 @@ func (s *service) Deliver(_ *conn.Conn, msgs []handler.Delivery) {
 		s.Requeue(&rest[i], d, delay)
 	}
 }
+
+// Work implements [conn.Worker] as a consumer does.
+func (s *service) Work(t *conn.Turn, n int) (relieved bool) { return s.Pool.Work(t, n) }
 
 func (s *service) Refused(_ *conn.Conn, err error) { s.t.Errorf("nsqd refuses an answer: %v", err) }
 func (s *service) Yielded(*conn.Conn)              {}

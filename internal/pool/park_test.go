@@ -43,7 +43,7 @@ func TestParkWhileOthersTake(t *testing.T) {
 		for i := range 100 {
 			l.flood(uint64(1+50*i), 50)
 			if i%10 == 0 {
-				s.Tick(1+i%3, false)
+				s.Tick(false)
 			}
 		}
 		time.Sleep(time.Second)

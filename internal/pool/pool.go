@@ -7,8 +7,6 @@ package pool
 import (
 	"context"
 	"runtime/pprof"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,15 +52,6 @@ type Pool struct {
 	cfg   Config
 	queue *queue
 
-	// Guarded by queue.mu.
-	all      []*worker // that have not ended
-	settled  counts    // by workers that have ended
-	finished uint64    // of settled, those whose handlers succeeded
-	groups   uint64    // handled by workers that have ended
-
-	done     chan struct{} // closed when the pool is closed and the last worker has ended
-	closeAll sync.Once     // closes done
-
 	park func(*handler.Delivery) // the method queue.park
 
 	skipped   [handler.Lost + 1]atomic.Uint64 // messages that no worker handled, by disposition
@@ -72,7 +61,7 @@ type Pool struct {
 
 // New returns a pool without workers.
 func New(cfg Config) *Pool {
-	p := &Pool{cfg: cfg, queue: newQueue(), done: make(chan struct{})}
+	p := &Pool{cfg: cfg, queue: newQueue()}
 	if cfg.Group != nil {
 		p.queue.group = newGrouping(cfg.Group)
 	} else {
@@ -84,15 +73,15 @@ func New(cfg Config) *Pool {
 
 // Put adds the messages of one read. What it does not take, because the pool is closed or suspended
 // or has no room (ErrClosed, ErrSuspended, ErrFlood), is rest: the newest of msgs. waits reports whether
-// messages wait for a worker that is busy.
-func (p *Pool) Put(msgs []handler.Delivery) (rest []handler.Delivery, waits bool, err error) {
+// messages wait for a worker that is busy. works says that Work follows.
+func (p *Pool) Put(msgs []handler.Delivery, works bool) (rest []handler.Delivery, waits bool, err error) {
 	var last *handler.Read
 	for i := range msgs {
 		if r := msgs[i].Read(); r != last {
 			r.Park, last = p.park, r
 		}
 	}
-	dead, rest, waits, err := p.queue.put(msgs)
+	dead, rest, waits, err := p.queue.put(msgs, works)
 	for _, m := range dead {
 		p.Requeue(m, handler.Requeue, 0)
 	}
@@ -106,8 +95,7 @@ func (p *Pool) Resize(n int) { p.queue.resize(n) }
 // start starts a worker. The caller holds queue.mu.
 func (p *Pool) start() {
 	w, run := p.newWorker()
-	p.all = append(p.all, w)
-	p.queue.join(&w.batch)
+	p.queue.join(w)
 	go func() {
 		if labels := p.cfg.Labels; labels != nil {
 			pprof.SetGoroutineLabels(labels) // goroutines that replace this one inherit them
@@ -117,20 +105,18 @@ func (p *Pool) start() {
 	}()
 }
 
-func (p *Pool) newWorker() (w *worker, run func(error)) {
+func (p *Pool) newWorker() (w *worker, run func(error) bool) {
 	if p.cfg.Group != nil {
 		g := &groupWorker{worker: worker{p: p}}
 		g.group = g
 		return &g.worker, g.run
 	}
 	w = &worker{p: p}
-	w.ack = w.finish
 	return w, w.run
 }
 
-// SetLimits sets how many messages, and bytes of bodies, may wait, those in workers' batches not
-// counted, and how many messages may be in flight: a group that holds all of them is complete. What
-// waits already stays.
+// SetLimits sets how many messages, and bytes of bodies, may wait, and how many messages may be in
+// flight: a group that holds all of them is complete. What waits already stays.
 func (p *Pool) SetLimits(waiting, bytes, inFlight int) {
 	p.queue.mu.Lock()
 	p.queue.capacity = capacity{waiting, bytes}
@@ -140,15 +126,14 @@ func (p *Pool) SetLimits(waiting, bytes, inFlight int) {
 	p.queue.unlock()
 }
 
-// Tick reclaims what waits in batches, sends the FINs of what is finished there, sets the size of a
-// batch, and gives back what cannot be answered any more. It must be called each 100 ms or so: a
-// batch assumes that the time of its messages lasts until then. With rest, because there was nothing to
-// do for a while, idle workers end and the memory that a backlog needs is freed.
-func (p *Pool) Tick(batchSize int, rest bool) {
-	p.queue.setBatchSize(min(max(batchSize, 1), maxBatch))
+// Tick gives back what cannot be answered any more, and lets others read in place of the goroutines that
+// are busy since the last Tick. It must be called now and then while messages arrive. With rest, because there was nothing to do for a
+// while, idle workers end and the memory that a backlog needs is freed.
+func (p *Pool) Tick(rest bool) {
 	if rest {
 		p.queue.rest()
 	}
+	p.queue.relieveStalled()
 	for _, m := range p.queue.dropDead() {
 		p.Requeue(m, handler.Requeue, 0)
 	}
@@ -181,13 +166,10 @@ func (p *Pool) Close() {
 	for _, m := range p.queue.close() {
 		p.Requeue(m, handler.Interrupted, 0)
 	}
-	p.queue.mu.Lock()
-	p.endAll()
-	p.queue.mu.Unlock()
 }
 
 // Wait waits until all workers have ended, at most for d. It returns false if some have not.
-func (p *Pool) Wait(d time.Duration) bool { return guard.Closed(p.done, d) }
+func (p *Pool) Wait(d time.Duration) bool { return guard.Closed(p.queue.done, d) }
 
 // Requeue gives back a message that no handler has seen, and counts it as d. It returns false if no
 // answer could be sent.
@@ -225,25 +207,4 @@ func (p *Pool) comesEarly(m *handler.Delivery) (wait time.Duration, ok bool) {
 		return 0, false
 	}
 	return p.cfg.Early(m)
-}
-
-// endAll closes done if nothing runs or will run. The caller holds queue.mu.
-func (p *Pool) endAll() {
-	if p.queue.closed && len(p.all) == 0 {
-		p.closeAll.Do(func() { close(p.done) })
-	}
-}
-
-// ended is called by each worker, last of all.
-func (p *Pool) ended(w *worker) {
-	p.queue.mu.Lock()
-	defer p.queue.mu.Unlock()
-	p.settled.add(w)
-	p.finished += w.before
-	if w.group != nil {
-		p.groups += w.group.groups
-	}
-	i := slices.Index(p.all, w)
-	p.all = slices.Delete(p.all, i, i+1)
-	p.endAll()
 }

@@ -84,7 +84,7 @@ func TestPut(t *testing.T) {
 		src := newSource()
 		put := func(n int, wantErr error, wantRest ...int) {
 			t.Helper()
-			rest, _, err := s.Put(src.messages(0, n))
+			rest, _, err := s.Put(src.messages(0, n), false)
 			if !errors.Is(err, wantErr) {
 				t.Errorf("error %v, want %v", err, wantErr)
 			}
@@ -146,26 +146,16 @@ func TestTick(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		l.flood(4, 2)
 		synctest.Wait()
-		s.Tick(1, false)
+		s.Tick(false)
 		check.Want(t, "waiting", s.Snapshot().Waiting, 4)
 		time.Sleep(2 * time.Second)
-		s.Tick(1, false)
+		s.Tick(false)
 		check.Want(t, "waiting after the timeout", s.Snapshot().Waiting, 2)
 		s.wantCounts("counts", disposed{handler.Expired: 2})
 		check.Want(t, "given back", s.Snapshot().GivenBack, 0)
 		l.wantCommands("REQ", "")
 		release()
 	})
-}
-
-// TestTickBatchSize: the batch size is at least 1 and at most maxBatch.
-func TestTickBatchSize(t *testing.T) {
-	p := New(Config{})
-	check.Want(t, "batch size of a new pool", p.queue.batchSize, 1)
-	for size, wanted := range map[int]int{-5: 1, 0: 1, 1: 1, 5: 5, maxBatch: maxBatch, maxBatch + 1: maxBatch, math.MaxInt: maxBatch} {
-		p.Tick(size, false)
-		check.Want(t, "batch size", p.queue.batchSize, wanted)
-	}
 }
 
 // TestGivenBack: Shed, Suspend and Close answer what waits, and count it.
@@ -184,24 +174,21 @@ func TestGivenBack(t *testing.T) {
 			"REQ 5 60000, REQ 4 60000, REQ 3 60000, REQ 2 60000", disposed{handler.Requeue: 4}},
 		"close": {func(s *service) { s.Close() }, "REQ 2 0, REQ 3 0, REQ 4 0, REQ 5 0", disposed{handler.Interrupted: 4}},
 	} {
-		for _, batch := range []int{1, 16} {
-			check.Bubble(t, name, func(t *testing.T) {
-				handle, release := hanging()
-				s := newService(t, 1, handle)
-				s.Tick(batch, false)
-				l := s.dial(nsqd1)
-				l.flood(1, 5)
-				synctest.Wait()
-				tt.then(s)
-				l.wantCommands("REQ", tt.want)
-				s.wantCounts("counts", tt.counts)
-				check.Want(t, "waiting", s.Snapshot().Waiting, 4-len(l.commands("REQ")))
-				check.Want(t, "results", s.Snapshot().Results, 0) // no worker has settled them
-				check.Want(t, "given back", s.Snapshot().GivenBack, tt.counts[handler.Requeue])
-				release()
-				s.wantStop(0)
-			})
-		}
+		check.Bubble(t, name, func(t *testing.T) {
+			handle, release := hanging()
+			s := newService(t, 1, handle)
+			l := s.dial(nsqd1)
+			l.flood(1, 5)
+			synctest.Wait()
+			tt.then(s)
+			l.wantCommands("REQ", tt.want)
+			s.wantCounts("counts", tt.counts)
+			check.Want(t, "waiting", s.Snapshot().Waiting, 4-len(l.commands("REQ")))
+			check.Want(t, "results", s.Snapshot().Results, 0) // no worker has settled them
+			check.Want(t, "given back", s.Snapshot().GivenBack, tt.counts[handler.Requeue])
+			release()
+			s.wantStop(0)
+		})
 	}
 }
 

@@ -3,7 +3,6 @@ package pool
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -12,39 +11,45 @@ import (
 )
 
 // queue holds the messages that wait for a worker, oldest first. Read loops put a whole read's
-// messages in at a time; a worker takes one, or a batch while handlers are quick.
+// messages in at a time; a worker takes them one by one.
 //
-// Invariant while mu is free: if a message waits, there are as many workers as there may be, and every
-// one is busy, or one is waking up or starting. A worker sleeps only after it found nothing in the deque
-// and, having reclaimed them, in the batches. Later messages come by put, which wakes a worker, or starts
+// Invariant while mu is free: if a message waits, as many workers are busy as there may be, or one is
+// waking up or starting, or a read loop is about to handle it itself, or does so: see reader. A worker
+// sleeps only after it found nothing. Later messages come by put, which wakes a worker, or starts
 // one if none sleeps; and a worker that takes something, or ends, does the same while anything is left.
-// So one message wakes one worker, a backlog wakes all, and nothing waits behind a handler that hangs
-// while another worker is idle.
+// So one message wakes one worker, a backlog wakes all, and nothing waits for long behind a handler that
+// hangs while another worker is idle.
 type queue struct {
 	mu           sync.Mutex
 	deque        deque
-	capacity     capacity // of the deque
-	overCapacity bool     // there was no room, and more than half of the capacity still waits
-	batchSize    int      // most messages that a worker takes at once
-	suspended    bool     // put takes nothing
-	closed       bool     // put takes nothing any more
-	asleep       []*batch // of sleeping workers; the last is woken first, since its memory is warm
-	woken        int      // workers that were woken or started, and do not run yet
+	capacity     capacity  // of the deque
+	overCapacity bool      // there was no room, and more than half of the capacity still waits
+	suspended    bool      // put takes nothing
+	closed       bool      // put takes nothing any more
+	asleep       []*worker // that sleep; the last is woken first, since its memory is warm
+	woken        int       // workers that were woken or started, and do not run yet
 
-	workers     int      // how many there may be
-	batches     []*batch // of those that there are
-	start       func()   // starts a worker, which calls join and started
-	hasReserved bool     // a batch may hold messages that wait or are not acked
-	looked      int      // index of the batch that reclaimStuck has seen last
-	busyTime    busyTime
-	group       *grouping // nil: workers take messages one by one
+	workers  int       // how many there may be
+	present  []*worker // those that there are, but for parked ones and read loops
+	all      []*worker // those that have not ended, but for read loops
+	start    func()    // starts a worker, which calls join and started
+	busyTime busyTime
+	group    *grouping // nil: workers take messages one by one
+	readers  readers
+	left     bool // a read loop has left messages to workers, and none was woken since
 
-	processors int
+	counts    counts // settled messages
+	succeeded uint64 // of these, those whose handlers succeeded
+	ended     uint64 // groups whose handlers have ended
+
+	done chan struct{} // closed when the queue is closed and the last worker has ended
+	over bool          // done is closed
 }
 
 func newQueue() *queue {
-	q := &queue{deque: newDeque(), batchSize: 1, processors: runtime.GOMAXPROCS(0), start: func() {}}
+	q := &queue{deque: newDeque(), start: func() {}, done: make(chan struct{})}
 	q.busyTime.since = time.Now()
+	q.readers.mean = unmeasured
 	return q
 }
 
@@ -55,12 +60,15 @@ var (
 	ErrFlood     = errors.New("nsqx: nsqd sends far more messages than RDY allows")
 )
 
-// put adds messages and wakes a worker. It removes from the front what cannot be answered any more,
-// and returns that as dead. What is not added (the newest of msgs) is rest. waits reports whether there
-// are more messages than idle workers, or a worker takes several.
-func (q *queue) put(msgs []handler.Delivery) (dead []*handler.Delivery, rest []handler.Delivery, waits bool, err error) {
+// put adds messages and wakes a worker, unless a read loop handles them. It removes from the front what
+// cannot be answered any more, and returns that as dead. What is not added (the newest of msgs) is rest.
+// waits reports whether there are more messages than idle workers. works says that beginRead follows.
+func (q *queue) put(msgs []handler.Delivery, works bool) (dead []*handler.Delivery, rest []handler.Delivery, waits bool, err error) {
 	q.mu.Lock()
 	defer q.unlock()
+	if works {
+		q.readers.expected += len(msgs)
+	}
 	dead = q.popDead()
 	switch {
 	case q.closed:
@@ -77,80 +85,111 @@ func (q *queue) put(msgs []handler.Delivery) (dead []*handler.Delivery, rest []h
 		err = fmt.Errorf("%w: %d messages (%d bytes) wait for a handler, at most %d (%d bytes) may",
 			ErrFlood, q.deque.n, q.deque.bytes, q.capacity.messages, q.capacity.bytes)
 	}
-	waits = q.deque.n > q.idle() || q.batchSize > 1 && q.deque.n >= 2*q.among() // then they wait in a batch: see take
-	return dead, rest, waits, err
+	return dead, rest, q.deque.n > q.idle(), err
 }
+
+// What a worker does next.
+type step int
+
+const (
+	exits   step = iota
+	handles      // its current message
+	drained      // it is a read loop, and reads on: see endRead
+)
 
 // take blocks for a message and marks it current under mu, so close sees every message either queued
-// or owned. It counts the previous message as finished unless it was detached. It returns nil when
-// the worker must exit: the queue is closed, or there are too many workers.
-func (q *queue) take(b *batch) *handler.Delivery {
-	if m := b.next(); m != nil {
-		return m
-	}
-	b.flushAcks()
+// or owned. It counts the previous message. The worker must exit when the queue is closed or there are
+// too many workers.
+func (q *queue) take(w *worker) step {
 	q.mu.Lock()
+	q.count(w)
+	if w.reads {
+		defer q.mu.Unlock() // beginRead has woken a worker if one is needed
+		if q.closed || q.deque.n == 0 || w.handled >= w.limit {
+			return drained
+		}
+		w.current = q.deque.popFront(1)
+		w.handled++
+		return handles
+	}
 	defer q.unlock()
 	for {
-		if b.leaves || q.closed || len(q.batches) > q.workers {
-			q.leave(b)
-			return nil
-		}
-		if q.deque.n == 0 {
-			q.reclaimAll()
+		if w.leaves || q.closed || len(q.present) > q.workers {
+			q.leave(w)
+			return exits
 		}
 		if q.deque.n > 0 {
-			break
+			if !w.timed { // it was a read loop, or is new
+				w.timed, w.since = true, time.Time{}
+			}
+			w.current = q.deque.popFront(1)
+			return handles
 		}
-		q.sleep(b)
-	}
-	n := 1
-	if q.batchSize > 1 {
-		n = max(min(q.deque.n/q.among(), q.batchSize), 1)
-	}
-	msgs := q.deque.popFront(n)
-	m := b.fill(msgs)
-	q.hasReserved = q.hasReserved || len(msgs) > 1
-	if q.hasReserved {
-		q.reclaimStuck()
-	}
-	return m
-}
-
-// leave removes the batch of a worker that exits. The caller holds mu.
-func (q *queue) leave(b *batch) {
-	b.clear()
-	if !b.leaves {
-		q.forget(b)
+		q.sleep(w)
 	}
 }
 
-// forget removes the batch of a worker that takes no further message. The caller holds mu.
-func (q *queue) forget(b *batch) {
-	i := slices.Index(q.batches, b)
-	q.batches = slices.Delete(q.batches, i, i+1)
-	q.busyTime.add(-1)
+// count counts the current message of w, which is settled. The caller holds mu.
+func (q *queue) count(w *worker) {
+	if w.current == nil {
+		return
+	}
+	w.current = nil
+	if w.timed {
+		q.readers.measured(w.took, 1)
+	}
+	if w.disposition != handler.Pending {
+		q.counts[w.disposition]++
+	}
+	if w.success {
+		q.succeeded++
+	}
 }
 
-// among is the number of workers that share what waits. With the quickest handlers no more run at a
-// time than there are processors, or twice as many if they wait for a moment. The caller holds mu.
-func (q *queue) among() int {
-	if q.batchSize < maxBatch {
-		return q.workers
+// leave removes a worker that exits. The caller holds mu.
+func (q *queue) leave(w *worker) {
+	if !w.leaves {
+		q.forget(w)
 	}
-	return min(q.workers, 2*q.processors)
+	i := slices.Index(q.all, w)
+	q.all = slices.Delete(q.all, i, i+1)
+	q.endAll()
 }
+
+// endAll closes done if nothing runs or will run. The caller holds mu.
+func (q *queue) endAll() {
+	if q.closed && len(q.all)+len(q.readers.busy)+q.deque.n == 0 && !q.over {
+		q.over = true
+		close(q.done)
+	}
+}
+
+// forget removes a worker that takes no further message. The caller holds mu.
+func (q *queue) forget(w *worker) {
+	i := slices.Index(q.present, w)
+	q.present = slices.Delete(q.present, i, i+1)
+	q.busyTime.add(-1, time.Now())
+}
+
+// running is how many workers and read loops handle a message, or are about to take one. The caller
+// holds mu.
+func (q *queue) running() int { return len(q.present) - len(q.asleep) + len(q.readers.busy) }
 
 // missing is how many workers may be started. The caller holds mu.
 func (q *queue) missing() int {
 	if q.closed && q.deque.n == 0 {
 		return 0
 	}
-	return max(q.workers-len(q.batches), 0)
+	return max(q.workers-len(q.present), 0)
 }
 
 // idle is how many workers wait for a message, or have not started. The caller holds mu.
-func (q *queue) idle() int { return len(q.asleep) + q.woken + q.missing() }
+func (q *queue) idle() int {
+	if q.closed && q.deque.n == 0 {
+		return len(q.asleep) + q.woken
+	}
+	return max(q.workers-q.running(), 0) + q.woken
+}
 
 // resize sets the number of workers, at least 1. Of too many workers those exit that come first for a
 // message.
@@ -158,17 +197,16 @@ func (q *queue) resize(n int) {
 	q.mu.Lock()
 	defer q.unlock()
 	q.workers = n
-	if len(q.batches) > n && !q.closed {
-		q.reclaimAll()
+	if len(q.present) > n && !q.closed {
 		q.wakeAll()
 	}
 }
 
-// join adds the batch of a worker that is about to start. The caller holds mu.
-func (q *queue) join(b *batch) {
-	b.wake.L = &q.mu
-	q.batches = append(q.batches, b)
-	q.busyTime.add(1)
+// join adds a worker that is about to start. The caller holds mu.
+func (q *queue) join(w *worker) {
+	w.wake.L = &q.mu
+	q.present, q.all = append(q.present, w), append(q.all, w)
+	q.busyTime.add(1, time.Now())
 	q.woken++
 }
 
@@ -183,28 +221,18 @@ func (q *queue) started() {
 func (q *queue) rest() {
 	q.mu.Lock()
 	defer q.unlock()
-	for _, b := range q.asleep {
-		b.asleep, b.leaves = false, true
-		b.wake.Signal()
+	for _, w := range q.asleep {
+		w.asleep, w.leaves = false, true
+		w.wake.Signal()
 	}
-	q.batches = slices.DeleteFunc(q.batches, func(b *batch) bool { return b.leaves })
-	q.asleep = nil
+	q.present = slices.DeleteFunc(q.present, func(w *worker) bool { return w.leaves })
+	q.asleep, q.readers.spare = nil, nil
 	if q.deque.n == 0 && len(q.deque.runs) > leastRuns {
 		q.deque = newDeque()
 	}
 }
 
-// setBatchSize sets the most messages, 1 to maxBatch, that a worker takes at once. It reclaims all
-// batches: a quick worker fills its batch again at once, and that of another must not last.
-func (q *queue) setBatchSize(n int) {
-	q.mu.Lock()
-	q.reclaimAll()
-	q.batchSize = n
-	q.unlock()
-}
-
-// shed removes what waits beyond keep messages, those in batches included: the newest, newest
-// first.
+// shed removes what waits beyond keep messages: the newest, newest first.
 func (q *queue) shed(keep int) []*handler.Delivery {
 	q.mu.Lock()
 	defer q.unlock()
@@ -213,7 +241,6 @@ func (q *queue) shed(keep int) []*handler.Delivery {
 
 // removeNewest is shed for a caller that holds mu.
 func (q *queue) removeNewest(keep int) (rest []*handler.Delivery) {
-	q.reclaimAll() // the newest may be in a batch
 	for q.deque.n > keep {
 		rest = append(rest, q.deque.popBack())
 	}
@@ -240,7 +267,6 @@ func (q *queue) resume() {
 // takes it.
 func (q *queue) close() (rest []*handler.Delivery) {
 	q.mu.Lock()
-	q.reclaimAll()
 	keep := q.lastGroup()
 	if keep > 0 {
 		rest = q.removeNewest(keep)
@@ -249,7 +275,11 @@ func (q *queue) close() (rest []*handler.Delivery) {
 		rest = append(rest, &q.deque.popFront(1)[0])
 	}
 	q.closed = true
+	for len(q.readers.busy) > 0 { // what comes now is to be read
+		q.relieve(q.readers.busy[0])
+	}
 	q.wakeAll()
+	q.endAll()
 	q.unlock()
 	return rest
 }

@@ -16,7 +16,7 @@ func (s *service) started() int {
 	synctest.Wait()
 	s.queue.mu.Lock()
 	defer s.queue.mu.Unlock()
-	return len(s.all)
+	return len(s.queue.all)
 }
 
 // TestStart: a worker starts for a message that finds no idle one, and not before.
@@ -49,19 +49,19 @@ func TestRest(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 4, takes(time.Second))
 		l := s.dial(nsqd1)
-		s.Tick(1, true)
+		s.Tick(true)
 		l.flood(1, 4)
 		time.Sleep(1500 * time.Millisecond)
 		l.flood(5, 1)
 		check.Want(t, "started", s.started(), 4)
-		s.Tick(1, true)
+		s.Tick(true)
 		check.Want(t, "started after a rest", s.started(), 1)
 		check.Want(t, "workers", s.Snapshot().Workers, 4)
 		check.Want(t, "idle", s.Snapshot().Idle, 3)
 		l.send(6, 7, 8)
 		check.Want(t, "running", len(s.Snapshot().Running), 4)
 		time.Sleep(2 * time.Second)
-		s.Tick(1, true)
+		s.Tick(true)
 		check.Want(t, "started at last", s.started(), 0)
 		check.Want(t, "results", s.Snapshot().Results, 8)
 		s.wantCounts("counts", disposed{handler.Finish: 8})
@@ -90,11 +90,11 @@ func TestRestOfGroups(t *testing.T) {
 		s, g := newGroups(t, 2, finishes)
 		l := s.dial(nsqd1)
 		l.send(1)
-		s.Tick(1, true)
+		s.Tick(true)
 		time.Sleep(12 * time.Second)
 		g.want(t, "1 at 10s")
 		check.Want(t, "started", s.started(), 1)
-		s.Tick(1, true)
+		s.Tick(true)
 		check.Want(t, "started after a rest", s.started(), 0)
 		l.send(2, 3)
 		s.wantStop(time.Second)
@@ -113,7 +113,7 @@ func TestRestWithGoexit(t *testing.T) {
 		l.send(1)
 		<-s.rescued
 		check.Want(t, "started", s.started(), 1)
-		s.Tick(1, true)
+		s.Tick(true)
 		check.Want(t, "started after a rest", s.started(), 0)
 		l.send(2)
 		<-s.rescued
@@ -129,7 +129,7 @@ func TestRestIsNoWork(t *testing.T) {
 		s.dial(nsqd1).flood(1, 64)
 		time.Sleep(2 * time.Second)
 		check.Want(t, "started", s.started(), 64)
-		s.Tick(1, true)
+		s.Tick(true)
 		q := s.queue
 		q.mu.Lock()
 		busy, woken, idle := q.busyTime.busy, q.woken, q.idle()
@@ -140,19 +140,4 @@ func TestRestIsNoWork(t *testing.T) {
 		check.Want(t, "started after a rest", s.started(), 0)
 		s.wantStop(0)
 	})
-}
-
-// TestPutTellsOfBatches: messages that a worker will take together wait as those without a worker do.
-func TestPutTellsOfBatches(t *testing.T) {
-	src := newSource()
-	for n, want := range map[int]bool{1: false, 3: false, 4: true, 40: true} {
-		q := newQueue()
-		q.processors = 1
-		q.resize(64)
-		q.setBatchSize(maxBatch)
-		q.capacity = capacity{1000, 1 << 20}
-		_, _, waits, err := q.put(src.messages(0, n))
-		check.WantErr(t, "error", err, nil)
-		check.Want(t, "waits", waits, want)
-	}
 }

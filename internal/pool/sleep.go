@@ -1,29 +1,36 @@
 package pool
 
+import (
+	"time"
+
+	"github.com/nsqx/nsqx/handler"
+)
+
 // sleep blocks until the worker is woken. The caller holds mu.
-func (q *queue) sleep(b *batch) {
-	b.clear()
-	q.busyTime.add(-1)
-	q.asleep = append(q.asleep, b)
-	for b.asleep = true; b.asleep; {
-		b.wake.Wait()
+func (q *queue) sleep(w *worker) {
+	w.read, w.ctx = nil, nil // so that it keeps no settled message alive
+	w.since = time.Time{}
+	q.busyTime.add(-1, time.Now())
+	q.asleep = append(q.asleep, w)
+	for w.asleep = true; w.asleep; {
+		w.wake.Wait()
 	}
-	if b.leaves { // see rest
+	if w.leaves { // see rest
 		return
 	}
 	q.woken--
-	q.busyTime.add(1)
+	q.busyTime.add(1, time.Now())
 }
 
 // wake removes the worker that slept in last from the list of sleepers; the caller signals it. The
 // caller holds mu.
-func (q *queue) wake() *batch {
+func (q *queue) wake() *worker {
 	last := len(q.asleep) - 1
-	b := q.asleep[last]
+	w := q.asleep[last]
 	q.asleep = q.asleep[:last]
-	b.asleep = false
+	w.asleep = false
 	q.woken++
-	return b
+	return w
 }
 
 // wakeAll wakes all workers that sleep. The caller holds mu.
@@ -38,21 +45,43 @@ func (q *queue) ready() bool {
 	if q.group != nil {
 		return q.groupReady()
 	}
-	return q.deque.n > 0 || q.reserved() > 0
+	q.left = q.left && q.deque.n > 0
+	return q.left || q.deque.n > 0 && !q.readers.suffice(q.deque.n)
 }
 
 // unlock unlocks mu, and wakes or starts a worker if a message waits and no worker is about to run.
 func (q *queue) unlock() {
-	var b *batch
-	if q.woken == 0 && len(q.asleep)+q.missing() > 0 && q.ready() {
+	var w *worker
+	if q.woken == 0 && q.running() < q.workers && len(q.asleep)+q.missing() > 0 && q.ready() {
+		q.left = false
 		if len(q.asleep) > 0 {
-			b = q.wake()
+			w = q.wake()
 		} else {
 			q.start()
 		}
 	}
 	q.mu.Unlock()
-	if b != nil {
-		b.wake.Signal()
+	if w != nil {
+		w.wake.Signal()
+	}
+}
+
+// park takes a message whose handler has returned without an answer. Its worker waits for the answer in
+// the chain, and then exits; another worker may take its place.
+func (q *queue) park(m *handler.Delivery) {
+	q.mu.Lock()
+	defer q.unlock()
+	for _, w := range q.readers.busy {
+		if w.has(m) {
+			q.relieve(w)
+			break
+		}
+	}
+	for _, w := range q.present { // it is not among them if it is parked already, or settled
+		if w.has(m) {
+			q.forget(w)
+			w.leaves = true
+			return
+		}
 	}
 }

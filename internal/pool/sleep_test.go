@@ -29,10 +29,10 @@ func TestWakeups(t *testing.T) {
 		var took atomic.Int64
 		release := make(chan struct{})
 		var workers sync.WaitGroup
-		for _, worker := range newBatches(q, 8) {
-			worker.wake.L = woken
+		for _, w := range newWorkers(q, 8) {
+			w.wake.L = woken
 			workers.Go(func() {
-				for q.take(worker) != nil {
+				for next(q, w) != nil {
 					took.Add(1)
 					<-release
 				}
@@ -56,149 +56,119 @@ func TestWakeups(t *testing.T) {
 	})
 }
 
-// TestWakeForReserved: a worker that takes the last message of the deque wakes another worker for one
-// that waits in a batch.
-func TestWakeForReserved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q, src := newQueueOf(100), newSource()
-		batches := newBatches(q, 3)
-		blocked, free, sleeper := batches[0], batches[1], batches[2]
-		var taken *handler.Delivery
-		var running sync.WaitGroup
-		running.Go(func() { taken = q.take(sleeper) })
-		synctest.Wait()
-		q.mu.Lock() // the sleeper must not take these first
-		q.deque.pushBack(src.messages(0, 3))
-		blocked.fill(q.deque.popFront(2)) // the first is current
-		q.hasReserved = true
-		q.mu.Unlock()
-		wantNumbers(t, "taken", take(q, free, 1), 2)
-		running.Wait()
-		wantNumbers(t, "taken by the sleeper", []*handler.Delivery{taken}, 1)
-	})
-}
-
 // TestNoLostWakeup: a message that was put is always taken, while workers start, exit, sleep and rest; else
 // the bubble is stuck. Each message is taken by one worker, or shed.
 func TestNoLostWakeup(t *testing.T) {
 	const producers, rounds = 3, 3000
-	for _, most := range []int{1, 3, maxBatch} {
-		synctest.Test(t, func(t *testing.T) {
-			q, src := newQueueOf(1000), newSource()
-			q.setBatchSize(most)
-			var seen [producers * rounds]atomic.Int32
-			done := make([]chan struct{}, producers*rounds)
-			for i := range done {
-				done[i] = make(chan struct{}, 2) // room for a message that is wrongly seen twice
-			}
-			see := func(m *handler.Delivery) {
-				seen[m.Attempts].Add(1)
-				done[m.Attempts] <- struct{}{}
-			}
-			var running, producing sync.WaitGroup
-			startWorkers(q, &running, see)
-			q.resize(3)
-			for i := range producers {
-				producing.Go(func() {
-					for j := 0; j < rounds; {
-						n := 1 + j%5*(j%3) // mostly one
-						n = min(n, rounds-j)
-						if _, _, _, err := q.put(src.messages(i*rounds+j, n)); err != nil {
-							t.Errorf("put: %v", err)
-							return
-						}
-						for k := range n {
-							<-done[i*rounds+j+k]
-						}
-						j += n
-					}
-				})
-			}
-			stop := make(chan struct{})
-			running.Go(func() { // disturbs the others
-				r := rand.New(rand.NewPCG(uint64(most), 7))
-				for {
-					select {
-					case <-stop:
+	synctest.Test(t, func(t *testing.T) {
+		q, src := newQueueOf(1000), newSource()
+		var seen [producers * rounds]atomic.Int32
+		done := make([]chan struct{}, producers*rounds)
+		for i := range done {
+			done[i] = make(chan struct{}, 2) // room for a message that is wrongly seen twice
+		}
+		see := func(m *handler.Delivery) {
+			seen[m.Attempts].Add(1)
+			done[m.Attempts] <- struct{}{}
+		}
+		var running, producing sync.WaitGroup
+		startWorkers(q, &running, see)
+		q.resize(3)
+		for i := range producers {
+			producing.Go(func() {
+				for j := 0; j < rounds; {
+					n := 1 + j%5*(j%3) // mostly one
+					n = min(n, rounds-j)
+					if _, _, _, err := arrive(q, src.messages(i*rounds+j, n)); err != nil {
+						t.Errorf("put: %v", err)
 						return
-					default:
 					}
-					switch r.IntN(5) {
-					case 0:
-						q.resize(1 + r.IntN(6))
-					case 1:
-						q.setBatchSize(1 + r.IntN(most))
-					case 2:
-						for _, m := range q.shed(r.IntN(8)) {
-							see(m)
-						}
-					case 3:
-						q.rest()
-					case 4:
-						oldest(q)
-						if n := waiting(q); n > producers*9 {
-							t.Errorf("%d wait", n)
-						}
+					for k := range n {
+						<-done[i*rounds+j+k]
 					}
+					j += n
 				}
 			})
-			producing.Wait()
-			close(stop)
-			if rest := q.close(); len(rest) != 0 {
-				t.Errorf("%d are left", len(rest))
-			}
-			running.Wait()
-			for i := range seen {
-				if n := seen[i].Load(); n != 1 {
-					t.Fatalf("message %d was seen %d times", i, n)
+		}
+		stop := make(chan struct{})
+		running.Go(func() { // disturbs the others
+			r := rand.New(rand.NewPCG(1, 7))
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				switch r.IntN(4) {
+				case 0:
+					q.resize(1 + r.IntN(6))
+				case 1:
+					for _, m := range q.shed(r.IntN(8)) {
+						see(m)
+					}
+				case 2:
+					q.rest()
+				case 3:
+					oldest(q)
+					if n := waiting(q); n > producers*9 {
+						t.Errorf("%d wait", n)
+					}
 				}
 			}
-			if len(q.batches) != 0 {
-				t.Errorf("%d batches left", len(q.batches))
-			}
 		})
-	}
+		producing.Wait()
+		close(stop)
+		if rest := q.close(); len(rest) != 0 {
+			t.Errorf("%d are left", len(rest))
+		}
+		running.Wait()
+		for i := range seen {
+			if n := seen[i].Load(); n != 1 {
+				t.Fatalf("message %d was seen %d times", i, n)
+			}
+		}
+		if len(q.all) != 0 {
+			t.Errorf("%d workers left", len(q.all))
+		}
+	})
 }
 
 // TestRendezvous: handlers that wait for each other, as many as there are workers, all get a worker,
 // wherever their messages wait; else the bubble is stuck.
 func TestRendezvous(t *testing.T) {
 	const workers, rounds = 5, 4000
-	for _, most := range []int{1, 4, maxBatch} {
-		synctest.Test(t, func(t *testing.T) {
-			q, src := newQueueOf(1000), newSource()
-			q.setBatchSize(most)
-			r := rand.New(rand.NewPCG(uint64(most), 11))
-			var meeting, handling, running sync.WaitGroup
-			waits := make([]bool, 100) // by number
-			startWorkers(q, &running, func(m *handler.Delivery) {
-				if waits[m.Attempts] {
-					meeting.Done()
-					meeting.Wait()
-				}
-				handling.Done()
-			})
-			q.resize(workers)
-			for range rounds {
-				n := workers + r.IntN(len(waits)-workers)
-				for i := range n {
-					waits[i] = i < workers
-				}
-				r.Shuffle(n, func(i, j int) { waits[i], waits[j] = waits[j], waits[i] })
-				meeting.Add(workers)
-				handling.Add(n)
-				for first := 0; first < n; {
-					size := min(1+r.IntN(40), n-first)
-					mustPut(t, q, src.messages(first, size))
-					first += size
-				}
-				if r.IntN(4) == 0 {
-					q.rest()
-				}
-				handling.Wait()
+	synctest.Test(t, func(t *testing.T) {
+		q, src := newQueueOf(1000), newSource()
+		r := rand.New(rand.NewPCG(1, 11))
+		var meeting, handling, running sync.WaitGroup
+		waits := make([]bool, 100) // by number
+		startWorkers(q, &running, func(m *handler.Delivery) {
+			if waits[m.Attempts] {
+				meeting.Done()
+				meeting.Wait()
 			}
-			q.close()
-			running.Wait()
+			handling.Done()
 		})
-	}
+		q.resize(workers)
+		for range rounds {
+			n := workers + r.IntN(len(waits)-workers)
+			for i := range n {
+				waits[i] = i < workers
+			}
+			r.Shuffle(n, func(i, j int) { waits[i], waits[j] = waits[j], waits[i] })
+			meeting.Add(workers)
+			handling.Add(n)
+			for first := 0; first < n; {
+				size := min(1+r.IntN(40), n-first)
+				mustPut(t, q, src.messages(first, size))
+				first += size
+			}
+			if r.IntN(4) == 0 {
+				q.rest()
+			}
+			handling.Wait()
+		}
+		q.close()
+		running.Wait()
+	})
 }

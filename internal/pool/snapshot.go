@@ -10,13 +10,6 @@ import (
 // counts are numbers of messages by disposition.
 type counts [handler.Lost + 1]uint64
 
-// add adds what w has settled.
-func (c *counts) add(w *worker) {
-	for d := range c {
-		c[d] += w.settled[d].Load() + w.acked[d].Load()
-	}
-}
-
 // Snapshot is the state of a Pool at about one instant.
 type Snapshot struct {
 	Workers      int                 // that have not ended, and those that messages may start
@@ -63,31 +56,36 @@ func (p *Pool) Snapshot() Snapshot {
 	q := p.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Snapshot{Workers: len(p.all) + q.missing(), Finished: p.finished, GivenBack: p.givenBack.Load(), Early: p.early.Load()}
-	for _, n := range p.settled {
+	s := Snapshot{Workers: len(q.all) + q.missing(), Finished: q.succeeded, GivenBack: p.givenBack.Load(), Early: p.early.Load()}
+	for _, n := range q.counts {
 		s.Results += n
 	}
-	s.Runs = p.groups
-	for _, w := range p.all {
-		s.Results += w.results()
-		s.Finished += w.finished()
-		if w.group != nil {
+	s.Runs = q.ended
+	for _, w := range q.all {
+		switch {
+		case w.group != nil:
 			w.group.snapshot(&s)
-		} else if m := w.current(); m != nil && w.leaves {
-			s.Parked = append(s.Parked, m)
-		} else if m != nil {
-			s.addBusy(m)
+		case w.current == nil:
+		case w.leaves:
+			s.Parked = append(s.Parked, &w.current[0])
+		default:
+			s.addBusy(&w.current[0])
+		}
+	}
+	for _, w := range q.readers.busy {
+		if w.current != nil {
+			s.addBusy(&w.current[0])
 		}
 	}
 	if q.group == nil {
 		s.Runs = s.Results + uint64(len(s.Parked))
 	}
 	s.Idle = q.idle()
-	s.Waiting = q.deque.n + q.reserved()
-	s.Oldest = q.oldest()
+	s.Waiting = q.deque.n
+	s.Oldest = q.deque.oldest()
 	q.overCapacity = q.overCapacity && (q.deque.n > q.capacity.messages/2 || q.deque.bytes > q.capacity.bytes/2)
 	s.OverCapacity = q.overCapacity
-	q.busyTime.add(0)
+	q.busyTime.add(0, time.Now())
 	s.BusyTime = q.busyTime.total
 	return s
 }
@@ -95,28 +93,11 @@ func (p *Pool) Snapshot() Snapshot {
 // Counts returns how many messages ended in each disposition, once nsqd was told of them.
 func (p *Pool) Counts() map[handler.Disposition]uint64 {
 	p.queue.mu.Lock()
-	c := p.settled
-	for _, w := range p.all {
-		c.add(w)
-	}
+	c := p.queue.counts
 	p.queue.mu.Unlock()
 	all := make(map[handler.Disposition]uint64, len(c))
 	for d := range c {
 		all[handler.Disposition(d)] = c[d] + p.skipped[d].Load()
 	}
 	return all
-}
-
-// oldest returns the message that has waited longest. The caller holds mu.
-func (q *queue) oldest() *handler.Delivery {
-	oldest := q.deque.oldest()
-	if !q.hasReserved {
-		return oldest
-	}
-	for _, b := range q.batches {
-		if _, m := b.waiting(); m != nil && (oldest == nil || m.Received().Before(oldest.Received())) {
-			oldest = m
-		}
-	}
-	return oldest
 }

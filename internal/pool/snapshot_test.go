@@ -11,12 +11,11 @@ import (
 	"github.com/nsqx/nsqx/internal/check"
 )
 
-// TestOldest: the oldest message is found in the deque and in batches.
+// TestOldest: the oldest message that waits is found, wherever in a write it came.
 func TestOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, src := newQueueOf(100), newSource()
-		q.setBatchSize(maxBatch)
-		worker := newBatches(q, 1)[0]
+		w := newWorkers(q, 1)[0]
 		start := time.Now()
 		if oldest(q) != nil {
 			t.Error("an empty queue has an oldest message")
@@ -29,9 +28,9 @@ func TestOldest(t *testing.T) {
 			if at := oldest(q).Received().Sub(start); at != time.Duration(i/2)*time.Second {
 				t.Errorf("%d taken: the oldest was received after %v", i, at)
 			}
-			q.take(worker)
+			take(q, w, 1)
 			if i == 4 {
-				mustPut(t, q, src.messages(10, 1)) // newer, and alone in the deque
+				mustPut(t, q, src.messages(10, 1)) // newer
 			}
 		}
 		if at := oldest(q).Received().Sub(start); at != 5*time.Second {
@@ -40,11 +39,10 @@ func TestOldest(t *testing.T) {
 	})
 }
 
-// TestSnapshot shows running and waiting messages, those in batches included.
+// TestSnapshot shows running and waiting messages.
 func TestSnapshot(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
 		s := newService(t, 3, takes(time.Second))
-		s.Tick(16, false)
 		l := s.dial(nsqd1)
 		began := time.Now()
 		l.flood(1, 2)
@@ -89,12 +87,12 @@ func (l *lateLocker) Lock() {
 func TestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, src := newQueueOf(100), newSource()
-		worker := newBatches(q, 1)[0]
+		w := newWorkers(q, 1)[0]
 		check.Want(t, "at first", idle(q), 0)
 		late := &lateLocker{&q.mu, make(chan struct{})}
-		worker.wake.L = late
+		w.wake.L = late
 		var running sync.WaitGroup
-		running.Go(func() { q.take(worker) })
+		running.Go(func() { q.take(w) })
 		synctest.Wait()
 		check.Want(t, "asleep", idle(q), 1)
 		mustPut(t, q, src.messages(1, 1))
@@ -111,16 +109,16 @@ func TestIdle(t *testing.T) {
 // TestOverCapacity: true from a message that found no room until half of the capacity is free.
 func TestOverCapacity(t *testing.T) {
 	q, src := newQueueOf(4), newSource()
-	worker := newBatches(q, 1)[0]
+	w := newWorkers(q, 1)[0]
 	mustPut(t, q, src.messages(0, 4))
 	check.Want(t, "at capacity", overCapacity(q), false)
-	if _, rest, _, err := q.put(src.messages(4, 1)); len(rest) != 1 || err == nil {
+	if _, rest, _, err := arrive(q, src.messages(4, 1)); len(rest) != 1 || err == nil {
 		t.Fatalf("put: rest %d, %v", len(rest), err)
 	}
 	check.Want(t, "beyond capacity", overCapacity(q), true)
-	take(q, worker, 1)
+	take(q, w, 1)
 	check.Want(t, "with 3 of 4", overCapacity(q), true)
-	take(q, worker, 1)
+	take(q, w, 1)
 	check.Want(t, "with 2 of 4", overCapacity(q), false)
 	mustPut(t, q, src.messages(4, 2))
 	check.Want(t, "at capacity again", overCapacity(q), false)

@@ -1,7 +1,9 @@
 package pool
 
 import (
-	"sync/atomic"
+	"context"
+	"sync"
+	"time"
 
 	"github.com/nsqx/nsqx/conn"
 	"github.com/nsqx/nsqx/handler"
@@ -10,77 +12,140 @@ import (
 
 // worker handles one message at a time.
 type worker struct {
-	batch
-	p        *Pool
-	handling bool                            // the current message has not returned from the chain
-	group    *groupWorker                    // that this is a part of; nil if it handles one message at a time
-	settled  [handler.Lost + 1]atomic.Uint64 // by disposition, but for what the batch counts
-	acked    [handler.Lost + 1]atomic.Uint64 // what the batch counts, once its FINs are sent
-	_        [128]byte                       // so that workers share no cache lines
+	p     *Pool
+	group *groupWorker // that this is a part of; nil if it handles one message at a time
+
+	handling    bool                // the current message has not returned from the chain
+	disposition handler.Disposition // of the current message; Pending until it is settled
+	success     bool                // its handler succeeded
+	since       time.Time           // when it was taken, or the read loop began; zero after sleep
+	took        time.Duration       // for it, or for all messages of the read loop
+	timed       bool                // for it
+
+	read  *handler.Read   // of the message that inTime has seen last
+	ctx   context.Context // of its source
+	lasts bool            // that context's time lasts for the messages of the read: see inTime
+
+	// Guarded by queue.mu; the worker itself reads current without.
+	current run // the message that is handled; empty for none
+	wake    sync.Cond
+	asleep  bool // it waits for wake
+	leaves  bool // it takes no further message, and is not in queue.present
+
+	// Of a read loop: see Work. reads is guarded by queue.mu, and so is looked.
+	turn           *conn.Turn // nil for others
+	reads          bool       // it is to read on
+	looked         bool       // relieveStalled has seen it
+	limit, handled int        // messages
+
+	_ [64]byte // so that workers share no cache lines
 }
+
+// has reports whether w handles m. The caller holds queue.mu.
+func (w *worker) has(m *handler.Delivery) bool { return len(w.current) > 0 && &w.current[0] == m }
 
 // run handles messages until the queue has none for this worker any more. If user code ends the
 // goroutine by runtime.Goexit, another one continues with the message that is left; exit is its
-// error.
-func (w *worker) run(exit error) {
+// error. It returns true to a read loop that reads on.
+func (w *worker) run(exit error) (reads bool) {
+	ended := false
 	defer func() {
-		if !w.handling {
-			w.p.ended(w)
-			return
+		switch {
+		case w.handling:
+			w.p.queue.exited(w)
+			go w.run(handler.NewPanicError(guard.ErrGoexit)) // the stack tells whose
+		case !ended && !w.p.queue.endRead(w): // in Flush
+			go w.run(nil)
 		}
-		go w.run(handler.NewPanicError(guard.ErrGoexit)) // the stack tells whose
 	}()
 	if w.handling {
-		m := w.current()
-		w.settle(m, w.p.cfg.Rescue(m, exit))
+		w.settle(w.message(), w.p.cfg.Rescue(w.message(), exit))
 	}
 	for {
-		m := w.p.queue.take(&w.batch)
-		switch {
-		case m == nil:
-			return
-		case w.inTime(m):
-			if m.Scheduled() { // rarely
-				if wait, early := w.p.comesEarly(m); early {
-					w.detachCurrent()
-					w.p.postpone(m, wait)
-					continue
-				}
+		switch w.p.queue.take(w) {
+		case exits:
+			ended = true
+			return false
+		case handles:
+			if w.timed {
+				w.handleTimed(w.message())
+			} else {
+				w.handle(w.message())
 			}
-			w.handling = true
-			w.settle(m, w.p.cfg.Process(m))
-		case Interrupted(m):
-			w.detachCurrent()
-			w.p.Requeue(m, handler.Interrupted, 0)
-		default: // with no time left a run could only fail
-			w.detachCurrent()
-			w.p.Requeue(m, handler.Requeue, 0)
+		case drained:
+			w.took = time.Since(w.since)
+			w.turn.Flush()
+			if w.p.queue.endRead(w) {
+				ended = true
+				return true
+			}
 		}
 	}
 }
 
+func (w *worker) message() *handler.Delivery { return &w.current[0] }
+
+// handleTimed is handle for a worker that is no read loop.
+func (w *worker) handleTimed(m *handler.Delivery) {
+	if w.since.IsZero() { // it has slept; otherwise this message has followed the one before at once
+		w.since = time.Now()
+	}
+	w.read = nil
+	w.handle(m)
+	now := time.Now()
+	w.took, w.since = now.Sub(w.since), now
+}
+
+// handle passes a message to the chain, unless there is no time for that, or too much.
+func (w *worker) handle(m *handler.Delivery) {
+	w.disposition, w.success = handler.Pending, false
+	switch {
+	case w.inTime(m):
+		if m.Scheduled() { // rarely
+			if wait, early := w.p.comesEarly(m); early {
+				w.p.postpone(m, wait)
+				return
+			}
+		}
+		w.handling = true
+		w.settle(m, w.p.cfg.Process(m))
+	case Interrupted(m):
+		w.p.Requeue(m, handler.Interrupted, 0)
+	default: // with no time left a run could only fail
+		w.p.Requeue(m, handler.Requeue, 0)
+	}
+}
+
+// inTime reports whether the context of a message has not ended. It reads the clock once for the
+// messages of one read: a read loop is expected to handle them in a fraction of a millisecond.
+func (w *worker) inTime(m *handler.Delivery) bool {
+	if r := m.Read(); r != w.read {
+		w.read, w.ctx, w.lasts = r, r.Source.Context(), r.Lasts(w.since.Sub(r.Source.Terms().Start))
+	}
+	return w.lasts && w.ctx.Err() == nil && !m.HasOwnContext() || m.Context().Err() == nil
+}
+
 // settle ends a message after the chain, unless the drain has given it back: whoever claims a
-// message first answers it. A FIN is left to the batch.
+// message first answers it.
 func (w *worker) settle(m *handler.Delivery, out handler.Outcome) {
 	w.handling = false
 	if out.Disposition != handler.Finish {
-		w.detachCurrent()
-		w.answer(m, out)
+		w.disposition = w.answer(m, out)
 		return
 	}
-	if !m.End() {
-		w.detachCurrent()
-		w.settled[unanswered(m)].Add(1)
+	if w.success = m.End(); w.success {
+		w.disposition = w.finish(w.current)
+	} else {
+		w.disposition = unanswered(m)
 		m.Release()
 	}
 	if w.p.cfg.Watching.Load() {
-		w.flushAcks() // before there is room for more
 		w.p.cfg.Succeeded()
 	}
 }
 
 // answer sends anything but an ordinary FIN.
-func (w *worker) answer(m *handler.Delivery, out handler.Outcome) {
+func (w *worker) answer(m *handler.Delivery, out handler.Outcome) handler.Disposition {
 	c, d, sent := m.Source().(*conn.Conn), out.Disposition, true
 	switch d {
 	case handler.Drop, handler.DeadLetter, handler.Skip:
@@ -93,27 +158,15 @@ func (w *worker) answer(m *handler.Delivery, out handler.Outcome) {
 	if !sent {
 		d = unanswered(m)
 	}
-	w.settled[d].Add(1)
 	m.Release()
+	return d
 }
 
-// finish sends the FINs of messages of one connection, for the batch, and not always in the
-// worker's goroutine.
-func (w *worker) finish(msgs []handler.Delivery) {
-	if msgs[0].Source().(*conn.Conn).FinishEnded(msgs) {
-		w.acked[handler.Finish].Add(uint64(len(msgs)))
-	} else {
-		for i := range msgs {
-			w.acked[unanswered(&msgs[i])].Add(1)
-		}
+// finish sends the FINs of messages of one read.
+func (w *worker) finish(msgs []handler.Delivery) (d handler.Disposition) {
+	if d = handler.Finish; !msgs[0].Source().(*conn.Conn).FinishEnded(msgs) {
+		d = unanswered(&msgs[0])
 	}
 	handler.ReleaseAll(msgs)
-}
-
-// results returns how many messages the worker has settled. The caller holds queue.mu.
-func (w *worker) results() (n uint64) {
-	for d := range w.settled {
-		n += w.settled[d].Load()
-	}
-	return n + w.finished()
+	return d
 }

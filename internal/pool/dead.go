@@ -6,45 +6,6 @@ import (
 	"github.com/nsqx/nsqx/handler"
 )
 
-// reclaimAll moves what waits in batches to the front of the deque; the messages of one batch keep
-// their order. The caller holds mu.
-func (q *queue) reclaimAll() {
-	if !q.hasReserved {
-		return
-	}
-	for _, b := range q.batches {
-		b.reclaim(&q.deque)
-	}
-	q.hasReserved = false
-}
-
-// reclaimStuck reclaims the next batch if its worker has handled the same message since reclaimStuck
-// last looked, one round of all workers ago: what waits behind a slow handler is not overtaken for
-// long, although no worker is idle. The caller holds mu.
-func (q *queue) reclaimStuck() {
-	q.looked = (q.looked + 1) % len(q.batches)
-	b := q.batches[q.looked]
-	m := b.current()
-	if m != nil && m == b.seen {
-		b.reclaim(&q.deque)
-	}
-	b.seen = m
-}
-
-// reserved returns how many messages wait in batches. The caller holds mu.
-func (q *queue) reserved() (n int) {
-	if !q.hasReserved {
-		return 0
-	}
-	q.hasReserved = false
-	for _, b := range q.batches {
-		c := unpack(b.cursor.Load())
-		n += int(c.end - c.next)
-		q.hasReserved = q.hasReserved || c.next < c.end || c.unacked()
-	}
-	return n
-}
-
 // popDead removes from the front what cannot be answered any more. The caller holds mu.
 func (q *queue) popDead() (dead []*handler.Delivery) {
 	for q.deque.n > 0 && isDead(q.deque.oldest()) {

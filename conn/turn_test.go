@@ -1,0 +1,253 @@
+package conn_test
+
+import (
+	"errors"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nsqx/nsqx/conn"
+	"github.com/nsqx/nsqx/handler"
+	"github.com/nsqx/nsqx/internal/check"
+	"github.com/nsqx/nsqx/internal/fake"
+)
+
+// finishes is a work that answers every message with FIN.
+func finishes(t *conn.Turn, msgs []*handler.Delivery) (relieved bool) {
+	for _, m := range msgs {
+		m.Source().(*conn.Conn).Finish(m)
+	}
+	t.Flush()
+	return false
+}
+
+// stuck is a work that hangs at the first message until it is relieved and released; it finishes the
+// others.
+type stuck struct {
+	turns   chan *conn.Turn // each that hangs
+	release chan struct{}
+	left    atomic.Int32 // works that have ended relieved
+}
+
+func newStuck() *stuck {
+	return &stuck{turns: make(chan *conn.Turn, 10), release: make(chan struct{})}
+}
+
+func (s *stuck) work(t *conn.Turn, msgs []*handler.Delivery) (relieved bool) {
+	if len(s.turns) > 0 || s.left.Load() > 0 {
+		return finishes(t, msgs)
+	}
+	s.turns <- t
+	<-s.release
+	s.left.Add(1)
+	msgs[0].Source().(*conn.Conn).Finish(msgs[0])
+	return true
+}
+
+// TestWork: what a worker answers is written together, by its goroutine, before more is read.
+func TestWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{work: finishes})
+		s.message(1)
+		s.wantWritten(lines(fin(1)))
+		s.deliver(2, 3)
+		s.wantWritten(lines(fin(2), fin(3), fin(4)))
+		check.Want(t, "writes", s.Stats().Writes, 2)
+		s.CloseWrite()
+		synctest.Wait()
+		s.p.Close()
+		check.WantErr(t, "error of Serve", s.wait(), nil)
+	})
+}
+
+// TestWorkDeclined: what a worker leaves to others is answered as usual.
+func TestWorkDeclined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStream(t, streamOptions{work: func(*conn.Turn, []*handler.Delivery) bool { return false }})
+		m := s.message(1)
+		s.alive()
+		s.tap.forget()
+		s.Finish(m)
+		s.wantWritten(lines(fin(1)))
+	})
+}
+
+// TestRelieve: nothing is read or written while a worker hangs, until it is relieved; then everything is.
+func TestRelieve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStuck()
+		s := openStream(t, streamOptions{work: w.work})
+		s.message(1)
+		turn := <-w.turns
+		w.turns <- turn
+		s.p.Heartbeat()
+		s.p.Message(fake.ID(2), 1, []byte("x"))
+		synctest.Wait()
+		check.Want(t, "messages before", len(s.sink.messages()), 1)
+		s.wantWritten()
+		turn.Relieve()
+		synctest.Wait()
+		if got := strings.Join(s.tap.written(), ""); got != "NOP\n"+lines(fin(2)) && got != lines(fin(2))+"NOP\n" {
+			t.Errorf("wrote %q", got)
+		}
+		close(w.release)
+		s.wantWritten(lines(fin(1)))
+		s.message(3)
+		s.wantWritten(lines(fin(3)))
+		s.CloseWrite()
+		synctest.Wait()
+		s.p.Close()
+		check.WantErr(t, "error of Serve", s.wait(), nil)
+	})
+}
+
+// TestRelieveInFlush: a worker that is relieved while it writes writes to the end, and nobody else writes
+// meanwhile.
+func TestRelieveInFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := make(chan *conn.Turn, 1)
+		var ended atomic.Bool
+		s := openStream(t, streamOptions{work: func(turn *conn.Turn, msgs []*handler.Delivery) bool {
+			select {
+			case turns <- turn:
+				finishes(turn, msgs)
+				ended.Store(true)
+				return true
+			default:
+				return finishes(turn, msgs)
+			}
+		}})
+		synctest.Wait() // the write loop sleeps
+		open := s.tap.holdWrites()
+		s.p.Message(fake.ID(1), 1, []byte("x"))
+		synctest.Wait()
+		turn := <-turns
+		turns <- turn
+		turn.Relieve()
+		s.p.Heartbeat()
+		s.p.Message(fake.ID(2), 1, []byte("x"))
+		s.p.Message(fake.ID(3), 1, []byte("x"))
+		synctest.Wait()
+		check.Want(t, "messages", len(s.sink.messages()), 3)
+		s.wantWritten()
+		open()
+		synctest.Wait()
+		check.Want(t, "the first work has ended", ended.Load(), true)
+		got := s.tap.written()
+		check.Want(t, "first write", got[0], lines(fin(1)))
+		check.Want(t, "bytes of all others", len(strings.Join(got[1:], "")), len(lines(fin(2), fin(3))+"NOP\n"))
+		s.message(4)
+		s.wantWritten(lines(fin(4)))
+	})
+}
+
+// TestEndWhileWorking: a connection can stop, close and be aborted while a worker hangs.
+func TestEndWhileWorking(t *testing.T) {
+	for name, tt := range map[string]struct {
+		end  func(s *stream)
+		want string // written before the worker is relieved
+		err  error
+	}{
+		"close": {func(s *stream) { s.CloseWrite() }, "", &conn.Error{}},
+		"stop":  {func(s *stream) { s.StopDelivery(); s.CloseWrite() }, "CLS\n", &conn.Error{}},
+		"abort": {func(s *stream) { s.Abort(errReason) }, "", errReason},
+	} {
+		bubbles(t, name, func(t *testing.T) {
+			w := newStuck()
+			s := openStream(t, streamOptions{work: w.work})
+			s.message(1)
+			turn := <-w.turns
+			tt.end(s)
+			synctest.Wait()
+			check.Want(t, "written", strings.Join(s.tap.written(), ""), tt.want)
+			time.Sleep(time.Minute)
+			turn.Relieve()
+			if err := s.wait(); err == nil || tt.err == errReason && !errors.Is(err, errReason) {
+				t.Errorf("Serve returned %v", err)
+			}
+			close(w.release)
+		})
+	}
+}
+
+// TestWorkGoexit: a worker whose goroutine ends is relieved before, or its connection ends.
+func TestWorkGoexit(t *testing.T) {
+	for name, relieve := range map[string]bool{"relieved": true, "not relieved": false} {
+		bubbles(t, name, func(t *testing.T) {
+			first := true
+			s := openStream(t, streamOptions{work: func(turn *conn.Turn, msgs []*handler.Delivery) bool {
+				if !first {
+					return finishes(turn, msgs)
+				}
+				if first = false; relieve {
+					turn.Relieve()
+				}
+				runtime.Goexit()
+				return false
+			}})
+			s.message(1)
+			if !relieve {
+				if !isErr[*handler.PanicError](s.wait()) {
+					t.Errorf("Serve returned %v", s.err)
+				}
+				return
+			}
+			s.message(2)
+			s.wantWritten(lines(fin(2)))
+		})
+	}
+}
+
+// TestFlushPanics: a net.Conn that fails while a worker writes ends the connection.
+func TestFlushPanics(t *testing.T) {
+	for how, fault := range faulty {
+		bubbles(t, how, func(t *testing.T) {
+			s := openStream(t, streamOptions{work: finishes})
+			s.tap.mu.Lock()
+			s.tap.fail = fault.do
+			s.tap.mu.Unlock()
+			s.p.Message(fake.ID(1), 1, []byte("x"))
+			wantPanicError(t, s.wait(), conn.PhaseStream, fault.want)
+		})
+	}
+}
+
+// TestReceivedWhileWorking: nsqd's message timeout runs while a worker is busy, so what is read after that
+// counts as received before.
+func TestReceivedWhileWorking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := true
+		s := openStream(t, streamOptions{work: func(turn *conn.Turn, msgs []*handler.Delivery) bool {
+			if first {
+				first = false
+				time.Sleep(3 * time.Second)
+			}
+			return finishes(turn, msgs)
+		}})
+		time.Sleep(time.Second)
+		s.p.Message(fake.ID(1), 1, []byte("x"))
+		time.Sleep(2 * time.Second)
+		s.p.Message(fake.ID(2), 1, []byte("x"))
+		time.Sleep(2 * time.Second)
+		check.Want(t, "received while it worked", s.last().Received().Sub(s.start), time.Second)
+		time.Sleep(5 * time.Second)
+		check.Want(t, "received after it worked", s.message(3).Received().Sub(s.start), 10*time.Second)
+	})
+}
+
+// TestNoWorkWithShortHeartbeats: a sink does not work if nsqd could miss heartbeats meanwhile.
+func TestNoWorkWithShortHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		works := 0
+		s := openStream(t, streamOptions{cfg: conn.Config{HeartbeatInterval: 4 * time.Second}, work: func(*conn.Turn, []*handler.Delivery) bool {
+			works++
+			return false
+		}})
+		s.Finish(s.message(1))
+		s.wantWritten(lines(fin(1)))
+		check.Want(t, "works", works, 0)
+	})
+}
