@@ -299,10 +299,15 @@ func (r *reader) deliver() {
 	}
 	batch := r.msgs[:r.batch:r.batch]
 	r.msgs = r.msgs[r.batch:]
-	r.c.out.received(flow.Arrival{Messages: len(batch), At: r.now, Behind: r.behind}, r.bytes, r.turn)
+	r.c.out.received(flow.Arrival{Messages: len(batch), At: r.now, Behind: r.behind, Age: r.age(&batch[len(batch)-1])}, r.bytes, r.turn)
 	r.delivered += len(batch)
 	r.batch, r.bytes, r.read = 0, 0, nil
 	r.sink.Deliver(r.c, batch)
+}
+
+// age returns how long ago nsqd accepted a message that was just read.
+func (r *reader) age(m *handler.Delivery) time.Duration {
+	return r.c.terms.Start.Add(r.now).Sub(m.Timestamp())
 }
 
 func (r *reader) control(typ wire.FrameType, data []byte) error {

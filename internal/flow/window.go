@@ -11,6 +11,10 @@ const (
 	// nothing more follows: a few messages that came together are no backlog.
 	firstRounds, moreRounds = 4, 2
 
+	// Messages of a backlog are old, or get old; a window is small if it need not mean one. See tripOf.
+	old   = 50 * time.Millisecond
+	small = 4
+
 	// silence is the least time without input before a nudge. Timers of an idle process are not
 	// more precise.
 	silence = time.Millisecond
@@ -67,6 +71,7 @@ type Arrival struct {
 	Messages int
 	At       time.Duration // when they were read
 	Behind   bool          // they had arrived before the read began: nsqd was not slow
+	Age      time.Duration // since nsqd accepted the last of them, by the clocks of both
 }
 
 // Received counts messages. limit is the largest useful window; buffer is how many messages fill
@@ -88,12 +93,21 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 	if w.Size() == 1 && a.At-w.nudged > w.Silence() {
 		w.trip.add(took)
 	}
-	w.judge(took, a.Behind || w.narrow, limit)
+	w.judge(took, a.Behind || w.narrow, w.tripOf(a.Age), limit)
+}
+
+// tripOf returns the round trip by which a round is judged. Messages that come at regular intervals look
+// like long round trips; so a small window does not grow by them while messages are young. If it is too
+// small, messages grow old.
+func (w *Window) tripOf(age time.Duration) time.Duration {
+	if age < old && w.Size() <= small {
+		return w.trip.min()
+	}
+	return w.trip.usual()
 }
 
 // judge adapts the window; excused means that nsqd did not cause the delay.
-func (w *Window) judge(took time.Duration, excused bool, limit int) {
-	trip := w.trip.usual()
+func (w *Window) judge(took time.Duration, excused bool, trip time.Duration, limit int) {
 	quick, slow := 2*trip+quickSlack, 4*trip+slowSlack
 	if w.wide() {
 		quick, slow = max(quick, w.Silence()), max(slow, 2*w.Silence())

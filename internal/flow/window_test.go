@@ -25,7 +25,7 @@ func rounds(w *flow.Window, now time.Duration, n int, took time.Duration, limit 
 
 // receive reads messages on a connection whose messages never fill nsqd's buffer.
 func receive(w *flow.Window, now time.Duration, n int, behind bool, limit int) {
-	w.Received(flow.Arrival{Messages: n, At: now, Behind: behind}, limit, 1<<20)
+	w.Received(flow.Arrival{Messages: n, At: now, Behind: behind, Age: time.Hour}, limit, 1<<20)
 }
 
 func wantSize(t *testing.T, w *flow.Window, want int) {
@@ -187,6 +187,31 @@ func TestWindowLearns(t *testing.T) {
 	}
 }
 
+// TestWindowOfYoungMessages checks that messages at regular intervals, which look like long round trips, do
+// not make the window grow, unless they grow old.
+func TestWindowOfYoungMessages(t *testing.T) {
+	w := flow.NewWindow(50 * us)
+	now := 10 * ms
+	play := func(n int, took, age time.Duration) {
+		for range n {
+			w.Open(now, w.Size())
+			now += took
+			w.Received(flow.Arrival{Messages: w.Size(), At: now, Age: age}, 100, 1<<20)
+		}
+	}
+	play(1000, ms, 0)
+	wantSize(t, &w, 1)
+	play(1000, ms, 49*ms)
+	wantSize(t, &w, 1)
+	play(8, 200*us, 0) // round trips, indeed
+	wantSize(t, &w, 8)
+	w = flow.NewWindow(50 * us)
+	play(200, ms, 50*ms)
+	wantSize(t, &w, 100)
+	play(10, ms, 0) // a window that has grown is used
+	wantSize(t, &w, 100)
+}
+
 // TestWindowBeyondTheBuffer checks that a window larger than nsqd's buffer grows as long as it is
 // filled within a few milliseconds.
 func TestWindowBeyondTheBuffer(t *testing.T) {
@@ -197,7 +222,7 @@ func TestWindowBeyondTheBuffer(t *testing.T) {
 		for range n {
 			w.Open(now, w.Size())
 			now += took
-			w.Received(flow.Arrival{Messages: w.Size(), At: now}, 2500, 60)
+			w.Received(flow.Arrival{Messages: w.Size(), At: now, Age: time.Hour}, 2500, 60)
 		}
 	}
 	play(4*ms, 4)
