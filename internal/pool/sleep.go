@@ -1,10 +1,6 @@
 package pool
 
-import (
-	"time"
-
-	"github.com/nsqx/nsqx/handler"
-)
+import "time"
 
 // sleep blocks until the worker is woken. The caller holds mu.
 func (q *queue) sleep(w *worker) {
@@ -63,25 +59,5 @@ func (q *queue) unlock() {
 	q.mu.Unlock()
 	if w != nil {
 		w.wake.Signal()
-	}
-}
-
-// park takes a message whose handler has returned without an answer. Its worker waits for the answer in
-// the chain, and then exits; another worker may take its place.
-func (q *queue) park(m *handler.Delivery) {
-	q.mu.Lock()
-	defer q.unlock()
-	for _, w := range q.readers.busy {
-		if w.has(m) {
-			q.relieve(w)
-			break
-		}
-	}
-	for _, w := range q.present { // it is not among them if it is parked already, or settled
-		if w.has(m) {
-			q.forget(w)
-			w.leaves = true
-			return
-		}
 	}
 }
