@@ -15,8 +15,8 @@ import (
 	"github.com/nsqx/nsqx/internal/guard"
 )
 
-// Sink receives what a connection reads. Except for Yielded, its methods are called by the read
-// loop, one at a time. They must not block: no heartbeat is answered while they run.
+// Sink receives what a connection reads. Except for Yielded, its methods are called by the goroutine
+// that reads, one at a time. They must not block: no heartbeat is answered while they run.
 type Sink interface {
 	// Deliver takes ownership of msgs. Each message must be answered once (Finish, Requeue, GiveUp
 	// or Forget) and then released. One with a Fault must not be handled: see [SizeError].
@@ -28,7 +28,7 @@ type Sink interface {
 	Refused(c *Conn, err error)
 
 	// Yielded reports that nsqd obeys a lowered quota: RDY and the messages in flight are within
-	// it. It is called by the write loop.
+	// it. It is called by the goroutine that writes.
 	Yielded(c *Conn)
 }
 
@@ -129,7 +129,7 @@ const closeTimeout = 500 * time.Millisecond
 // Serve reads and writes until the connection ends. It returns nil if nsqd closed its side after a
 // [Conn.CloseWrite], which proves that nsqd has read every answer; otherwise it returns an
 // [*Error]. On return the socket is closed, the message contexts are cancelled and no goroutine is
-// left. Serve must be called at most once.
+// left, except those that a [Worker] was relieved on. Serve must be called at most once.
 //
 // A net.Conn of DialContext, or a callback of TLS, that panics or calls runtime.Goexit ends the
 // connection.
@@ -141,6 +141,7 @@ func (c *Conn) Serve(sink Sink) (err error) {
 			c.Abort(failure)
 		}
 		<-c.reader.ended
+		c.out.awaitFlush()
 		err = c.end()
 	})
 	return err
@@ -250,7 +251,7 @@ func (c *Conn) Finish(m *handler.Delivery) bool { return m.Claim() && c.out.answ
 
 // FinishEnded is Finish for messages of this connection that the caller has claimed (see
 // [handler.Delivery.End]), for goroutines that answer many messages.
-func (c *Conn) FinishEnded(msgs []handler.Delivery) bool { return c.out.finish(msgs) }
+func (c *Conn) FinishEnded(msgs []handler.Delivery) bool { return c.out.finish(msgs, nil) }
 
 // Requeue answers a message with REQ and a delay, rounded up to milliseconds. It returns false and
 // sends nothing if the message was already settled, if nsqd may have redelivered the message, or if

@@ -211,7 +211,8 @@ type streamSink struct {
 	mu      sync.Mutex
 	all     []*handler.Delivery
 	batches []int
-	errs    []error // passed to Refused
+	fresh   [][]handler.Delivery // since the last Work
+	errs    []error              // passed to Refused
 	yielded atomic.Int32
 }
 
@@ -223,20 +224,24 @@ func (s *streamSink) Deliver(_ *conn.Conn, msgs []handler.Delivery) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.batches = append(s.batches, len(msgs))
+	s.fresh = append(s.fresh, msgs)
 	for i := range msgs {
 		s.all = append(s.all, &msgs[i])
 	}
 }
 
-// work is what a worker does with the messages of a read.
-type work func(t *conn.Turn, msgs []*handler.Delivery) (relieved bool)
+// work is what a worker does with the messages of a read, as they were delivered.
+type work func(t *conn.Turn, runs [][]handler.Delivery) (relieved bool)
 
 // worker is a streamSink that works.
 type worker struct{ *streamSink }
 
 func (w worker) Work(t *conn.Turn, n int) (relieved bool) {
-	all := w.messages()
-	return w.work(t, all[len(all)-n:])
+	w.mu.Lock()
+	runs := w.fresh
+	w.fresh = nil
+	w.mu.Unlock()
+	return w.work(t, runs)
 }
 
 func (s *streamSink) Refused(_ *conn.Conn, err error) {

@@ -90,15 +90,13 @@ const frameOverhead = 4 + 4 + wire.MessageHeaderLen
 
 func (o *outbox) received(a flow.Arrival, bytes int, turn *Turn) {
 	o.mu.Lock()
-	if turn != nil {
-		o.hold(turn)
-	}
+	o.hold(turn)
 	s := &o.stats
 	s.received += uint64(a.Messages)
 	s.bytesReceived += uint64(bytes)
 	o.rdy.received(a, o.bufferSize/(int(s.bytesReceived/s.received)+frameOverhead)+1)
 	o.full.Store(o.rdy.full())
-	o.unlock()
+	o.unlockBy(turn)
 }
 
 // Full reports whether the whole quota was in flight when a message was last received: nsqd may have

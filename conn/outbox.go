@@ -20,7 +20,7 @@ type outbox struct {
 	mu       sync.Mutex
 	ready    sync.Cond // signalled when an idle write loop has work
 	idle     bool
-	holder   *Turn             // whose Flush writes; nil: the write loop does
+	holder   *Turn             // for whose Flush what it queues waits; nil: the write loop writes
 	flushing bool              // Flush writes at present
 	burst    bool              // the last write was large
 	largest  int               // bytes of the largest write since the last heartbeat
@@ -31,7 +31,7 @@ type outbox struct {
 
 	nop     bool // a heartbeat is unanswered
 	cls     bool // CLS was queued; no RDY may follow
-	closing bool // CLS was taken by the write loop
+	closing bool // CLS was taken to be written
 	half    bool // close the writing half after everything is written
 	written bool // everything is written; only the half-close is left
 
@@ -78,8 +78,12 @@ func (o *outbox) init(terms *handler.Terms) {
 // never is later than any instant.
 const never = time.Duration(math.MaxInt64)
 
-// unlock also wakes an idle write loop if there is work.
+// unlock also wakes an idle write loop if there is work. What is queued does not wait for a turn that holds
+// it.
 func (o *outbox) unlock() {
+	if o.holder != nil && !o.flushing && o.pending() {
+		o.holder, o.idle = nil, true
+	}
 	wake := o.idle && o.pending()
 	if wake {
 		o.idle = false
@@ -88,6 +92,15 @@ func (o *outbox) unlock() {
 	if wake {
 		o.ready.Signal()
 	}
+}
+
+// unlockBy is unlock for what the goroutine of t has queued: it waits for t.Flush if t holds it.
+func (o *outbox) unlockBy(t *Turn) {
+	if t != nil && o.holder == t {
+		o.mu.Unlock()
+		return
+	}
+	o.unlock()
 }
 
 // answerKind is what the client tells nsqd about a message.
@@ -126,7 +139,7 @@ func (o *outbox) answer(m *handler.Delivery, kind answerKind, ms int64) bool {
 }
 
 // finish queues the FINs of all msgs, or of none if the outbox is dead.
-func (o *outbox) finish(msgs []handler.Delivery) bool {
+func (o *outbox) finish(msgs []handler.Delivery, t *Turn) bool {
 	n := uint64(len(msgs))
 	o.mu.Lock()
 	o.rdy.inFlight -= len(msgs)
@@ -140,7 +153,7 @@ func (o *outbox) finish(msgs []handler.Delivery) bool {
 		o.oldest = min(o.oldest, msgs[i].Read().At)
 	}
 	o.stats.finished += n
-	o.unlock()
+	o.unlockBy(t)
 	return true
 }
 
@@ -182,12 +195,12 @@ func (o *outbox) forget() {
 	o.unlock() // RDY may be lower now
 }
 
-func (o *outbox) heartbeat() {
+func (o *outbox) heartbeat(t *Turn) {
 	o.mu.Lock()
 	o.checkClock()
 	o.shrink()
 	o.nop = true
-	o.unlock()
+	o.unlockBy(t)
 }
 
 func (o *outbox) stopDelivery() {
@@ -202,7 +215,6 @@ func (o *outbox) stopDelivery() {
 func (o *outbox) closeWrite() {
 	o.mu.Lock()
 	o.half = true
-	o.unholdLocked(nil, false)
 	o.unlock()
 }
 
@@ -231,7 +243,6 @@ func (o *outbox) close(reason error) {
 	o.dead.Store(true)
 	o.rdy.stopNudge()
 	o.rdy.drift.stop()
-	o.unholdLocked(nil, false)
 	o.unlock()
 	o.endPublishes(reason)
 }

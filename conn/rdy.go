@@ -140,6 +140,9 @@ func (c *Conn) nudge() {
 	r.nudgeArmed = false
 	switch {
 	case o.dead.Load() || o.cls || o.half:
+	case o.holder != nil: // nothing is read at present
+		r.raised = now
+		c.armNudge(now)
 	case r.nudgeable() && now >= c.nudgeAt():
 		r.window.Nudge(now)
 	default:

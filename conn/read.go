@@ -41,6 +41,8 @@ type reader struct {
 	behind   bool          // the last read did not block
 	now      time.Duration // when the last read returned
 	arrived  time.Duration // when what it has read may have arrived at the earliest
+	left     time.Duration // when the goroutine began to handle messages for long …
+	late     time.Duration // … and until when what arrived meanwhile may still be read; 0: all is read
 	began    time.Duration // when the first byte of the frame at start arrived
 	deadline time.Duration // read deadline in force
 }
@@ -61,9 +63,14 @@ const quietBeats = 2
 // noWait is shorter than any read that waits for the network.
 const noWait = 20 * time.Microsecond
 
-// longAway is how long the goroutine that reads may handle messages before that counts for what has arrived
-// meanwhile: nsqd's message timeouts run.
-const longAway = time.Millisecond
+const (
+	// longAway is how long the goroutine that reads may handle messages before that counts for what has
+	// arrived meanwhile: nsqd's message timeouts run.
+	longAway = time.Millisecond
+
+	// longWait is longer than any read of what has arrived before.
+	longWait = 50 * time.Millisecond
+)
 
 func newReader(c *Conn, sink Sink) *reader {
 	r := &reader{
@@ -113,7 +120,7 @@ func (r *reader) work(t *Turn) bool {
 	if r.worker.Work(t, n) {
 		return false
 	}
-	r.c.out.unhold(t, true)
+	r.c.out.release(t)
 	return true
 }
 
@@ -131,6 +138,9 @@ func (r *reader) extend() error {
 func (r *reader) fill() error {
 	r.makeRoom()
 	last, before := r.now, r.c.terms.Now()
+	if before-last > longAway {
+		r.left, r.late = last, before+(before-last)
+	}
 	for range 100 {
 		free := r.cur.buf[r.end:]
 		n, err := r.c.tr.r.Read(free)
@@ -139,8 +149,11 @@ func (r *reader) fill() error {
 		r.now = r.c.terms.Now()
 		if n > 0 {
 			r.behind = r.now-before < noWait
-			if r.arrived = r.now; before-last > longAway && r.now-before < before-last {
-				r.arrived = last
+			r.arrived = r.now
+			if r.now < r.late && r.now-before < longWait {
+				r.arrived = r.left
+			} else {
+				r.late = 0
 			}
 			r.c.lastRead.Store(int64(r.now))
 			// An error returned with data is returned again by the next read.
@@ -329,7 +342,7 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 		c.out.refused(err)
 		r.sink.Refused(c, err)
 	case wire.IsHeartbeat(data):
-		c.out.heartbeat()
+		c.out.heartbeat(r.turn)
 		if r.beats++; r.beats == quietBeats {
 			r.shrink()
 		}

@@ -72,7 +72,7 @@ func (r *reader) discard() error {
 	m.Body = nil
 	m.SetFault(&SizeError{Size: r.skip.size, Limit: r.c.cfg.MaxMessageSize})
 	r.c.out.skipped()
-	r.began = r.now
+	r.began = r.arrived
 	return nil
 }
 

@@ -5,15 +5,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // Worker is a [Sink] that may handle messages on the goroutine that reads them. It is not asked to on a
 // connection with heartbeats so frequent that nsqd might miss one meanwhile.
 type Worker interface {
-	// Work is called by the read loop after it has delivered the n messages of a read. Until Work
-	// returns, nothing is read, and what is to be written waits for [Turn.Flush]; or until
-	// [Turn.Relieve] was called: then Work returns true.
+	// Work is called by the read loop after it has delivered the n messages of a read. Nothing is read
+	// until Work returns, or calls [Turn.Relieve]: then it returns true. A FIN by [Turn.FinishEnded]
+	// waits for [Turn.Flush].
 	Work(t *Turn, n int) (relieved bool)
 }
 
@@ -24,7 +25,7 @@ const minWorkBeat = 5 * time.Second
 // Works reports whether Work follows what the read loop delivers.
 func (c *Conn) Works() bool { return c.reader != nil && c.reader.worker != nil }
 
-// Turn is the time during which one goroutine reads a connection. It ends with the connection, or by
+// Turn is the task of a goroutine that reads a connection: to the end of the connection, or until
 // Relieve.
 type Turn struct {
 	c        *Conn
@@ -51,60 +52,83 @@ func (c *Conn) read() {
 	}()
 }
 
-// Relieve makes another goroutine read on while [Worker.Work] runs, and the write loop write. It must be
-// called at most once.
+// FinishEnded is [Conn.FinishEnded] for the goroutine that runs [Worker.Work]; t may be nil.
+func (t *Turn) FinishEnded(msgs []handler.Delivery) bool {
+	return msgs[0].Source().(*Conn).out.finish(msgs, t)
+}
+
+// Relieve makes another goroutine read on, while [Worker.Work] runs. It must be called at most once.
 func (t *Turn) Relieve() {
 	t.relieved.Store(true)
-	t.c.out.unhold(t, false)
+	t.c.out.release(t)
 	t.c.read()
 }
 
-// Flush writes what is queued, on the goroutine that runs [Worker.Work], so that the write loop need not be
-// woken. It does nothing while the write loop writes.
+// Flush writes what is queued, for [Worker.Work]: the write loop need not be woken. It does nothing while
+// the write loop writes.
 func (t *Turn) Flush() {
-	defer t.c.out.unhold(t, true) // also if user code panics
-	for {
-		w, ok := t.take()
-		if !ok || !t.c.write(&w) {
+	guard.Finally(t.flush, func(failure error) {
+		if failure != nil { // user code has failed in a write
+			t.c.Abort(failure)
+			t.c.out.flushed()
+		}
+	})
+}
+
+func (t *Turn) flush() {
+	for w, ok := t.take(); ok; w, ok = t.take() {
+		if !t.c.write(&w) {
+			t.c.out.flushed()
 			return
 		}
 	}
 }
 
-// take returns what Flush writes next. ok is false if there is nothing, or it is for the write loop.
+// take returns what Flush writes next. If there is nothing, or it is for the write loop, ok is false and t
+// holds nothing any more.
 func (t *Turn) take() (w work, ok bool) {
 	o := &t.c.out
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.holder != t {
-		return work{}, false
+	if o.holder == t && o.pending() && !o.half && !o.dead.Load() && !o.publishesDue() {
+		defer o.mu.Unlock()
+		o.flushing = true
+		return t.c.compose(), true
 	}
-	if o.flushing = o.pending() && !o.half && !o.dead.Load() && !o.publishesDue(); !o.flushing {
-		return work{}, false
+	if o.holder == t {
+		o.flushing, o.holder, o.idle = false, nil, true
 	}
-	return t.c.compose(), true
+	o.unlock()
+	return work{}, false
 }
 
-// hold makes what is queued wait for t.Flush, unless the write loop writes. The caller holds o.mu.
+// hold makes what t queues wait for t.Flush, unless the write loop writes. The caller holds o.mu.
 func (o *outbox) hold(t *Turn) {
-	if o.idle {
+	if o.idle && t != nil {
 		o.idle, o.holder = false, t
 	}
 }
 
-// unhold ends the hold of t, or of any turn if t is nil. A turn that is writing keeps it until it has
-// flushed.
-func (o *outbox) unhold(t *Turn, flushed bool) {
+// release lets the write loop write, unless t writes or holds nothing.
+func (o *outbox) release(t *Turn) {
 	o.mu.Lock()
-	o.unholdLocked(t, flushed)
+	if o.holder == t && !o.flushing {
+		o.holder, o.idle = nil, true
+	}
 	o.unlock()
 }
 
-func (o *outbox) unholdLocked(t *Turn, flushed bool) {
-	if o.holder == nil || t != nil && o.holder != t {
-		return
+// flushed ends a Flush that has failed.
+func (o *outbox) flushed() {
+	o.mu.Lock()
+	o.flushing, o.holder, o.idle = false, nil, true
+	o.unlock()
+}
+
+// awaitFlush waits for the end of a Flush, after the write loop.
+func (o *outbox) awaitFlush() {
+	o.mu.Lock()
+	for o.flushing {
+		o.ready.Wait()
 	}
-	if o.flushing = o.flushing && !flushed; !o.flushing {
-		o.holder, o.idle = nil, true
-	}
+	o.mu.Unlock()
 }

@@ -16,9 +16,12 @@ import (
 )
 
 // finishes is a work that answers every message with FIN.
-func finishes(t *conn.Turn, msgs []*handler.Delivery) (relieved bool) {
-	for _, m := range msgs {
-		m.Source().(*conn.Conn).Finish(m)
+func finishes(t *conn.Turn, runs [][]handler.Delivery) (relieved bool) {
+	for _, msgs := range runs {
+		for i := range msgs {
+			msgs[i].End()
+		}
+		t.FinishEnded(msgs)
 	}
 	t.Flush()
 	return false
@@ -36,14 +39,15 @@ func newStuck() *stuck {
 	return &stuck{turns: make(chan *conn.Turn, 10), release: make(chan struct{})}
 }
 
-func (s *stuck) work(t *conn.Turn, msgs []*handler.Delivery) (relieved bool) {
+func (s *stuck) work(t *conn.Turn, runs [][]handler.Delivery) (relieved bool) {
 	if len(s.turns) > 0 || s.left.Load() > 0 {
-		return finishes(t, msgs)
+		return finishes(t, runs)
 	}
 	s.turns <- t
 	<-s.release
 	s.left.Add(1)
-	msgs[0].Source().(*conn.Conn).Finish(msgs[0])
+	m := &runs[0][0]
+	m.Source().(*conn.Conn).Finish(m)
 	return true
 }
 
@@ -66,7 +70,7 @@ func TestWork(t *testing.T) {
 // TestWorkDeclined: what a worker leaves to others is answered as usual.
 func TestWorkDeclined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := openStream(t, streamOptions{work: func(*conn.Turn, []*handler.Delivery) bool { return false }})
+		s := openStream(t, streamOptions{work: func(*conn.Turn, [][]handler.Delivery) bool { return false }})
 		m := s.message(1)
 		s.alive()
 		s.tap.forget()
@@ -110,14 +114,14 @@ func TestRelieveInFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := make(chan *conn.Turn, 1)
 		var ended atomic.Bool
-		s := openStream(t, streamOptions{work: func(turn *conn.Turn, msgs []*handler.Delivery) bool {
+		s := openStream(t, streamOptions{work: func(turn *conn.Turn, runs [][]handler.Delivery) bool {
 			select {
 			case turns <- turn:
-				finishes(turn, msgs)
+				finishes(turn, runs)
 				ended.Store(true)
 				return true
 			default:
-				return finishes(turn, msgs)
+				return finishes(turn, runs)
 			}
 		}})
 		synctest.Wait() // the write loop sleeps
@@ -178,9 +182,9 @@ func TestWorkGoexit(t *testing.T) {
 	for name, relieve := range map[string]bool{"relieved": true, "not relieved": false} {
 		bubbles(t, name, func(t *testing.T) {
 			first := true
-			s := openStream(t, streamOptions{work: func(turn *conn.Turn, msgs []*handler.Delivery) bool {
+			s := openStream(t, streamOptions{work: func(turn *conn.Turn, runs [][]handler.Delivery) bool {
 				if !first {
-					return finishes(turn, msgs)
+					return finishes(turn, runs)
 				}
 				if first = false; relieve {
 					turn.Relieve()
@@ -215,26 +219,112 @@ func TestFlushPanics(t *testing.T) {
 	}
 }
 
+// TestRelievedFlushFails: a net.Conn that fails in the write of a worker that was relieved ends the
+// connection.
+func TestRelievedFlushFails(t *testing.T) {
+	for how, fault := range faulty {
+		bubbles(t, how, func(t *testing.T) {
+			turns := make(chan *conn.Turn, 1)
+			s := openStream(t, streamOptions{work: func(turn *conn.Turn, runs [][]handler.Delivery) bool {
+				turns <- turn
+				finishes(turn, runs)
+				return true
+			}})
+			synctest.Wait() // the write loop sleeps
+			open := s.tap.holdWrites()
+			s.p.Message(fake.ID(1), 1, []byte("x"))
+			synctest.Wait()
+			(<-turns).Relieve()
+			s.tap.mu.Lock()
+			s.tap.fail = fault.do
+			s.tap.mu.Unlock()
+			open()
+			wantPanicError(t, s.wait(), conn.PhaseStream, fault.want)
+		})
+	}
+}
+
+// TestFlushFailsInCloseWrite: a write that fails while the connection is being closed is no orderly end.
+func TestFlushFailsInCloseWrite(t *testing.T) {
+	for name, w := range map[string]work{"worker": finishes, "write loop": nil} {
+		bubbles(t, name, func(t *testing.T) {
+			s := openStream(t, streamOptions{work: w})
+			synctest.Wait()
+			open := s.tap.holdWrites()
+			if m := s.message(1); w == nil {
+				s.Finish(m)
+			}
+			synctest.Wait()
+			s.CloseWrite()
+			synctest.Wait()
+			s.tap.breakWrites(errReason)
+			open()
+			synctest.Wait()
+			s.p.Close()
+			if s.wait() == nil {
+				t.Error("Serve returned nil, though the FIN was not written")
+			}
+		})
+	}
+}
+
+// TestOthersWhileWorking: what others queue while a worker hangs is written at once.
+func TestOthersWhileWorking(t *testing.T) {
+	for name, tt := range map[string]struct {
+		do   func(s *stream, m *handler.Delivery)
+		want string
+	}{
+		"finish":        {func(s *stream, m *handler.Delivery) { s.Finish(m) }, fin(1)},
+		"requeue":       {func(s *stream, m *handler.Delivery) { s.Requeue(m, 0) }, req(1, 0)},
+		"touch":         {func(s *stream, m *handler.Delivery) { _ = m.Message().Touch() }, touch(1)},
+		"lower quota":   {func(s *stream, _ *handler.Delivery) { s.SetQuota(0) }, "RDY 0"},
+		"stop delivery": {func(s *stream, _ *handler.Delivery) { s.StopDelivery() }, "CLS"},
+	} {
+		bubbles(t, name, func(t *testing.T) {
+			w := newStuck()
+			s := openStream(t, streamOptions{work: func(turn *conn.Turn, runs [][]handler.Delivery) bool {
+				if string(runs[0][0].Body) == "body 1" { // left to others
+					return false
+				}
+				return w.work(turn, runs)
+			}})
+			s.SetQuota(10)
+			m := s.message(1)
+			s.message(2)
+			s.tap.forget()
+			tt.do(s, m)
+			s.wantWritten(tt.want + "\n")
+			(<-w.turns).Relieve()
+			close(w.release)
+		})
+	}
+}
+
 // TestReceivedWhileWorking: nsqd's message timeout runs while a worker is busy, so what is read after that
-// counts as received before.
+// counts as received before, however many reads it takes.
 func TestReceivedWhileWorking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := true
-		s := openStream(t, streamOptions{work: func(turn *conn.Turn, msgs []*handler.Delivery) bool {
+		s := openStream(t, streamOptions{work: func(turn *conn.Turn, runs [][]handler.Delivery) bool {
 			if first {
 				first = false
 				time.Sleep(3 * time.Second)
 			}
-			return finishes(turn, msgs)
+			return finishes(turn, runs)
 		}})
 		time.Sleep(time.Second)
 		s.p.Message(fake.ID(1), 1, []byte("x"))
 		time.Sleep(2 * time.Second)
-		s.p.Message(fake.ID(2), 1, []byte("x"))
+		for n := range 60 {
+			s.p.Message(fake.ID(uint64(2+n)), 1, make([]byte, 200))
+		}
 		time.Sleep(2 * time.Second)
-		check.Want(t, "received while it worked", s.last().Received().Sub(s.start), time.Second)
+		for _, m := range s.sink.messages() {
+			check.Want(t, "received while it worked", m.Received().Sub(s.start), time.Second)
+		}
+		check.Want(t, "received soon after it worked", s.message(100).Received().Sub(s.start), 5*time.Second)
 		time.Sleep(5 * time.Second)
-		check.Want(t, "received after it worked", s.message(3).Received().Sub(s.start), 10*time.Second)
+		check.Want(t, "received later", s.message(101).Received().Sub(s.start), 10*time.Second)
 	})
 }
 
@@ -242,7 +332,7 @@ func TestReceivedWhileWorking(t *testing.T) {
 func TestNoWorkWithShortHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		works := 0
-		s := openStream(t, streamOptions{cfg: conn.Config{HeartbeatInterval: 4 * time.Second}, work: func(*conn.Turn, []*handler.Delivery) bool {
+		s := openStream(t, streamOptions{cfg: conn.Config{HeartbeatInterval: 4 * time.Second}, work: func(*conn.Turn, [][]handler.Delivery) bool {
 			works++
 			return false
 		}})

@@ -233,7 +233,7 @@ func (c *Conn) writeLoop() {
 	for {
 		w = c.take(w.publishes)
 		if w.ended {
-			break
+			return
 		}
 		if !c.write(&w) {
 			return

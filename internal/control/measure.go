@@ -33,7 +33,7 @@ func (c *Control) measure() {
 	moved := s.Results != c.results
 	c.results = s.Results
 	s = c.pool.Snapshot()
-	c.busy = len(s.Running)+len(s.Parked)+s.Waiting > 0
+	c.busy = len(s.Running)+len(s.Parked)+s.Waiting+s.Reading > 0
 	c.received = received
 	c.unstall(s, moved)
 }

@@ -126,7 +126,7 @@ type groupWorker struct {
 }
 
 // run is worker.run for groups.
-func (w *groupWorker) run(exit error) bool {
+func (w *groupWorker) run(exit error) {
 	defer func() {
 		if w.handling {
 			go w.run(handler.NewPanicError(guard.ErrGoexit))
@@ -147,7 +147,6 @@ func (w *groupWorker) run(exit error) bool {
 		}
 		w.settleGroup()
 	}
-	return false
 }
 
 // dropUnanswerable gives back what has no time left, or came before its time, and makes the others

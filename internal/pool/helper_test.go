@@ -1,9 +1,11 @@
 package pool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -156,7 +158,7 @@ func mustPut(t *testing.T, q *queue, msgs []handler.Delivery) (dead []*handler.D
 
 // next takes a message for w. It returns nil if w must exit.
 func next(q *queue, w *worker) *handler.Delivery {
-	if q.take(w) == exits {
+	if !q.take(w) {
 		return nil
 	}
 	return w.message()
@@ -202,6 +204,7 @@ type service struct {
 	dialled   chan *line
 	identify  map[string]any // over nsqd's answer to IDENTIFY
 	heartbeat time.Duration  // of connections; 0: the default
+	block     chan struct{}  // of connections: answers wait until it is closed; nil: they do not
 	watching  atomic.Bool
 	succeeded atomic.Int32
 	rescued   chan error // errors that Rescue was called with
@@ -258,7 +261,8 @@ type line struct {
 	conn   *conn.Conn
 	p      *fake.Peer
 	served chan struct{}
-	err    error // of Serve, once served is closed
+	block  chan struct{} // see service
+	err    error         // of Serve, once served is closed
 
 	log fake.Journal // commands after SUB
 }
@@ -274,13 +278,13 @@ func (s *service) serve(p *fake.Peer) {
 // dial returns a new connection.
 func (s *service) dial(addr string) *line {
 	s.t.Helper()
-	c, err := conn.Dial(context.Background(), addr, conn.Config{DialContext: s.net.DialContext, HeartbeatInterval: s.heartbeat},
+	c, err := conn.Dial(context.Background(), addr, conn.Config{DialContext: s.dialContext(s.block), HeartbeatInterval: s.heartbeat},
 		&conn.Subscription{Topic: "orders", Channel: "billing"})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	l := <-s.dialled
-	l.conn = c
+	l.conn, l.block = c, s.block
 	go func() {
 		defer close(l.served)
 		l.err = c.Serve(s)
@@ -288,6 +292,29 @@ func (s *service) dial(addr string) *line {
 	c.SetQuota(100)
 	s.lines = append(s.lines, l)
 	return l
+}
+
+// blockedConn is a net.Conn whose answers wait.
+type blockedConn struct {
+	net.Conn
+	block chan struct{}
+}
+
+func (c blockedConn) Write(p []byte) (int, error) {
+	if bytes.HasPrefix(p, []byte("FIN")) {
+		<-c.block
+	}
+	return c.Conn.Write(p)
+}
+
+func (s *service) dialContext(block chan struct{}) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := s.net.DialContext(ctx, network, addr)
+		if block != nil && err == nil {
+			c = blockedConn{c, block}
+		}
+		return c, err
+	}
 }
 
 // Deliver implements [conn.Sink] as a consumer does.

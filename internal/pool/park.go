@@ -9,7 +9,7 @@ func (q *queue) park(m *handler.Delivery) {
 	defer q.unlock()
 	for _, w := range q.readers.busy {
 		if w.has(m) {
-			q.relieve(w)
+			q.relieve(w) // it is present then
 			break
 		}
 	}

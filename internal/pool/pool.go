@@ -1,7 +1,7 @@
 // Package pool holds the messages that wait for a handler, and the workers that handle them.
 //
-// A message goes through it once: Put appends it to a deque; a worker takes it, alone or in a batch,
-// runs the chain (Config.Process), and answers on the message's connection.
+// A message goes through it once: Put appends it to a deque; a worker takes it, runs the chain
+// (Config.Process), and answers on the message's connection.
 package pool
 
 import (
@@ -105,7 +105,7 @@ func (p *Pool) start() {
 	}()
 }
 
-func (p *Pool) newWorker() (w *worker, run func(error) bool) {
+func (p *Pool) newWorker() (w *worker, run func(error)) {
 	if p.cfg.Group != nil {
 		g := &groupWorker{worker: worker{p: p}}
 		g.group = g
@@ -126,9 +126,10 @@ func (p *Pool) SetLimits(waiting, bytes, inFlight int) {
 	p.queue.unlock()
 }
 
-// Tick gives back what cannot be answered any more, and lets others read in place of the goroutines that
-// are busy since the last Tick. It must be called now and then while messages arrive. With rest, because there was nothing to do for a
-// while, idle workers end and the memory that a backlog needs is freed.
+// Tick gives back what cannot be answered any more, and lets others read in place of goroutines that are
+// busy since the last Tick: it must be called within a second of Put, and 100 ms later, while Snapshot
+// has Reading. With rest, because there was nothing to do for a while, idle workers end and the memory
+// that a backlog needs is freed.
 func (p *Pool) Tick(rest bool) {
 	if rest {
 		p.queue.rest()

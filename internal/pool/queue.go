@@ -14,11 +14,11 @@ import (
 // messages in at a time; a worker takes them one by one.
 //
 // Invariant while mu is free: if a message waits, as many workers are busy as there may be, or one is
-// waking up or starting, or a read loop is about to handle it itself, or does so: see reader. A worker
+// waking up or starting, or a read loop is about to come for it, or handles what came before it. A worker
 // sleeps only after it found nothing. Later messages come by put, which wakes a worker, or starts
 // one if none sleeps; and a worker that takes something, or ends, does the same while anything is left.
-// So one message wakes one worker, a backlog wakes all, and nothing waits for long behind a handler that
-// hangs while another worker is idle.
+// So one message wakes one worker, a backlog wakes all, and nothing waits behind a handler that hangs while
+// another worker is idle, except behind a read loop until it is relieved.
 type queue struct {
 	mu           sync.Mutex
 	deque        deque
@@ -88,45 +88,29 @@ func (q *queue) put(msgs []handler.Delivery, works bool) (dead []*handler.Delive
 	return dead, rest, q.deque.n > q.idle(), err
 }
 
-// What a worker does next.
-type step int
-
-const (
-	exits   step = iota
-	handles      // its current message
-	drained      // it is a read loop, and reads on: see endRead
-)
-
 // take blocks for a message and marks it current under mu, so close sees every message either queued
-// or owned. It counts the previous message. The worker must exit when the queue is closed or there are
-// too many workers.
-func (q *queue) take(w *worker) step {
+// or owned. It counts the previous message. It returns false when the worker must exit: the queue is closed,
+// there are too many workers, or it is a read loop and reads on, or was one.
+func (q *queue) take(w *worker) bool {
 	q.mu.Lock()
 	q.count(w)
-	if w.reads {
-		defer q.mu.Unlock() // beginRead has woken a worker if one is needed
-		if q.closed || q.deque.n == 0 || w.handled >= w.limit {
-			return drained
-		}
-		w.current = q.deque.popFront(1)
-		w.handled++
-		return handles
+	if w.reads && q.takeRead(w) {
+		q.mu.Unlock() // beginRead has woken a worker if one is needed
+		return true
 	}
 	defer q.unlock()
-	for {
-		if w.leaves || q.closed || len(q.present) > q.workers {
+	for !w.drained {
+		if w.leaves || q.closed || w.turn != nil || len(q.present) > q.workers {
 			q.leave(w)
-			return exits
+			return false
 		}
 		if q.deque.n > 0 {
-			if !w.timed { // it was a read loop, or is new
-				w.timed, w.since = true, time.Time{}
-			}
 			w.current = q.deque.popFront(1)
-			return handles
+			return true
 		}
 		q.sleep(w)
 	}
+	return false
 }
 
 // count counts the current message of w, which is settled. The caller holds mu.
@@ -135,7 +119,7 @@ func (q *queue) count(w *worker) {
 		return
 	}
 	w.current = nil
-	if w.timed {
+	if w.turn == nil {
 		q.readers.measured(w.took, 1)
 	}
 	if w.disposition != handler.Pending {
@@ -275,7 +259,7 @@ func (q *queue) close() (rest []*handler.Delivery) {
 		rest = append(rest, &q.deque.popFront(1)[0])
 	}
 	q.closed = true
-	for len(q.readers.busy) > 0 { // what comes now is to be read
+	for len(q.readers.busy) > 0 { // what comes now is to be read, and given back
 		q.relieve(q.readers.busy[0])
 	}
 	q.wakeAll()

@@ -10,8 +10,8 @@ import (
 
 // While handlers are quick, the goroutine that reads handles what it has read, as one of the workers: to
 // wake another goroutine, and the write loop after it, costs more than the handler. Then it writes the
-// answers, and reads on. If that takes long, another goroutine reads in its place, and it goes on as an
-// ordinary worker.
+// answers, and reads on. If that takes long, another goroutine reads in its place, and it ends after its
+// message, as a worker that is one too many.
 const (
 	// quick is the longest mean service time at which read loops handle messages: with cold caches a
 	// handler that does nothing takes half as long.
@@ -20,12 +20,13 @@ const (
 	// alone is how long messages may wait for a read loop before a worker is woken for them.
 	alone = 100 * time.Microsecond
 
-	// slow is how long a read loop may be busy. What is longer is a stall, for which others pay that could
-	// have been handled meanwhile: workers handle all messages once stalls were more than 1/rarely of the
-	// time lately.
-	slow   = time.Millisecond
-	rarely = 200
-	lately = 10 * time.Second
+	// A stall is a read loop that is busy for longer than slow. Others pay for it: what has arrived could
+	// have been handled. So workers handle all messages for a while, at most mostBarred, once stalls
+	// were more than 1/rarely of the time lately.
+	slow       = time.Millisecond
+	rarely     = 200
+	lately     = 10 * time.Second
+	mostBarred = 5 * time.Minute
 
 	unmeasured = 4 * quick // the mean at first: 11 quick messages away
 )
@@ -34,7 +35,10 @@ const (
 type readers struct {
 	mean     time.Duration // of the time that handlers take, the last ones most
 	barred   time.Time     // until when workers handle all messages, if that is later than now
+	bar      bool          // it was later when it was looked at last
+	stalls   time.Time     // the end of the last stall
 	busy     []*worker     // that handle messages
+	writing  []*worker     // that have handled messages, and write answers
 	spare    []*worker     // for others
 	expected int           // messages whose read loops are about to come for them
 }
@@ -44,20 +48,28 @@ func (r *readers) measured(d time.Duration, n int) {
 	r.mean += (min(d/time.Duration(n), slow) - r.mean) * time.Duration(min(n, 8)) / 8
 }
 
-// stalled notes that a read loop was busy for d, if that is long.
+// stalled notes that a read loop was busy for d until now, if that is long. What others stalled at the same
+// time counts once.
 func (r *readers) stalled(d time.Duration, now time.Time) {
 	if d <= slow {
 		return
 	}
-	if least := now.Add(-lately); r.barred.Before(least) {
-		r.barred = least
+	d = min(d, now.Sub(r.stalls))
+	r.stalls = now
+	from := now.Add(-lately)
+	if r.barred.After(from) {
+		from = r.barred
 	}
-	r.barred = r.barred.Add(rarely * min(d, time.Hour))
+	r.barred = from.Add(rarely * min(d, lately+mostBarred))
+	if latest := now.Add(mostBarred); r.barred.After(latest) {
+		r.barred = latest
+	}
+	r.bar = r.barred.After(now)
 }
 
 // suffice reports whether read loops handle n messages that wait without the help of a worker.
 func (r *readers) suffice(n int) bool {
-	return r.expected+len(r.busy) > 0 && r.mean <= quick && time.Duration(n)*r.mean <= alone
+	return r.expected+len(r.busy) > 0 && r.mean <= quick && !r.bar && time.Duration(n)*r.mean <= alone
 }
 
 // Work handles messages on a goroutine that reads and has just put n, if that is better than to wake a
@@ -71,7 +83,12 @@ func (p *Pool) Work(t *conn.Turn, n int) (relieved bool) {
 	if p.cfg.Labels != nil {
 		pprof.SetGoroutineLabels(p.cfg.Labels)
 	}
-	return !w.run(nil)
+	if w.run(nil); !w.drained {
+		return true
+	}
+	defer func() { relieved = p.queue.endWrite(w) }() // also if user code calls Goexit
+	t.Flush()
+	return
 }
 
 // beginRead returns a worker for a read loop that has put n messages; nil if it is not to handle any.
@@ -84,7 +101,7 @@ func (q *queue) beginRead(t *conn.Turn, n int) *worker {
 		return nil
 	}
 	now := time.Now()
-	if now.Before(r.barred) {
+	if r.bar = now.Before(r.barred); r.bar {
 		return nil
 	}
 	q.busyTime.add(1, now)
@@ -94,44 +111,59 @@ func (q *queue) beginRead(t *conn.Turn, n int) *worker {
 	} else {
 		w = new(worker)
 	}
-	w.turn, w.reads, w.looked, w.since = t, true, false, now
-	w.limit, w.handled = int(2*alone/max(r.mean, 1)), 0
+	w.turn, w.reads, w.looked, w.drained, w.since, w.handled = t, true, false, false, now, 0
 	r.busy = append(r.busy, w)
 	return w
 }
 
-// endRead ends the work of a read loop, and returns true, unless it was relieved. Workers handle what it
-// leaves.
-func (q *queue) endRead(w *worker) bool {
-	q.mu.Lock()
-	defer q.unlock()
-	if !w.reads {
-		return false
+// takeRead is take for a read loop. It ends the work when nothing waits, or workers are to handle what is
+// left. The caller holds mu.
+func (q *queue) takeRead(w *worker) bool {
+	const often = 8 // messages between looks at the clock
+	n := w.handled
+	if q.deque.n > 0 && q.running() <= q.workers && (n == 0 || n%often > 0 || time.Since(w.since) <= 2*alone) {
+		w.current = q.deque.popFront(1)
+		w.handled++
+		return true
 	}
-	q.left = q.deque.n > 0
 	r, now := &q.readers, time.Now()
-	r.remove(w)
 	q.busyTime.add(-1, now)
 	r.stalled(now.Sub(w.since), now)
-	if w.handled > 0 {
-		r.measured(w.took, w.handled)
+	if n > 0 {
+		r.measured(now.Sub(w.since), n)
 	}
+	r.busy = remove(r.busy, w)
+	r.writing = append(r.writing, w)
+	w.drained, w.looked = true, false
+	q.left = q.deque.n > 0
+	return false
+}
+
+// endWrite ends the work of a read loop that has written the answers. It returns true if it was relieved
+// meanwhile.
+func (q *queue) endWrite(w *worker) (relieved bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !w.reads {
+		return true
+	}
+	r := &q.readers
+	r.writing = remove(r.writing, w)
 	w.turn, w.reads, w.read, w.ctx = nil, false, nil, nil
 	r.spare = append(r.spare, w)
-	q.endAll()
-	return true
+	return false
 }
 
-func (r *readers) remove(w *worker) {
-	i := slices.Index(r.busy, w)
-	r.busy = slices.Delete(r.busy, i, i+1)
+func remove(workers []*worker, w *worker) []*worker {
+	i := slices.Index(workers, w)
+	return slices.Delete(workers, i, i+1)
 }
 
-// relieveStalled relieves the read loops that were busy when it looked last.
+// relieveStalled relieves the read loops that did the same when it looked last.
 func (q *queue) relieveStalled() {
 	q.mu.Lock()
 	defer q.unlock()
-	for _, w := range slices.Clone(q.readers.busy) {
+	for _, w := range slices.Concat(q.readers.busy, q.readers.writing) {
 		if w.looked {
 			q.relieve(w)
 		}
@@ -139,23 +171,26 @@ func (q *queue) relieveStalled() {
 	}
 }
 
-// relieve makes a worker of a read loop; another goroutine reads in its place. The caller holds mu.
-func (q *queue) relieve(w *worker) {
-	if !w.reads {
-		return
-	}
-	w.reads = false
-	w.wake.L = &q.mu
-	q.readers.remove(w)
-	q.present, q.all = append(q.present, w), append(q.all, w)
-	w.turn.Relieve()
-	now := time.Now()
-	q.readers.stalled(now.Sub(w.since), now)
-}
-
 // exited relieves a read loop whose goroutine user code has ended.
 func (q *queue) exited(w *worker) {
 	q.mu.Lock()
 	defer q.unlock()
-	q.relieve(w)
+	if w.reads {
+		q.relieve(w)
+	}
+}
+
+// relieve makes another goroutine read in place of one that handles messages, which becomes a worker, or
+// writes. The caller holds mu.
+func (q *queue) relieve(w *worker) {
+	r := &q.readers
+	if w.reads = false; w.drained {
+		r.writing = remove(r.writing, w)
+	} else {
+		now := time.Now()
+		r.busy = remove(r.busy, w)
+		r.stalled(now.Sub(w.since), now)
+		q.present, q.all = append(q.present, w), append(q.all, w)
+	}
+	w.turn.Relieve()
 }

@@ -136,45 +136,28 @@ func TestReaderBacklog(t *testing.T) {
 	})
 }
 
-// TestReaderStall: a handler that hangs in a read loop holds up its connection for two ticks at most, and
-// nobody else. For a time after that, read loops handle nothing.
-func TestReaderStall(t *testing.T) {
+// TestReaderResize: fewer workers hold for the next message of read loops, too.
+func TestReaderResize(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {
-		handle, release := hanging()
-		s, l, onReader := readerService(t, 4, func(d *handler.Delivery) error {
-			if d.ID == [16]byte([]byte("0000000000000100")) {
-				return handle(d)
+		var now, most atomic.Int32
+		s, l, _ := readerService(t, 4, func(d *handler.Delivery) error {
+			if n := now.Add(1); d.ID[15] != '0' && n > most.Load() {
+				most.Store(n)
 			}
+			time.Sleep(100 * time.Millisecond)
+			now.Add(-1)
 			return nil
 		})
-		other := s.dial(nsqd2)
-		l.flood(0x100, 3)
+		for i, l := range []*line{l, s.dial(nsqd2), s.dial("nsqd-3:4150"), s.dial("nsqd-4:4150")} {
+			l.flood(uint64(0x100+16*i), 8)
+		}
 		synctest.Wait()
-		check.Want(t, "running", len(s.Snapshot().Running), 1)
-		check.Want(t, "idle", s.Snapshot().Idle, 3)
-		check.Want(t, "waiting", s.Snapshot().Waiting, 2)
-		other.send(0x200)
-		check.Want(t, "results, with another connection", s.Snapshot().Results, 23)
-		l.p.Heartbeat()
-		time.Sleep(100 * time.Millisecond)
-		s.Tick(false)
-		l.wantCommands("NOP", "")
-		time.Sleep(100 * time.Millisecond)
-		s.Tick(false)
-		l.wantCommands("NOP", "NOP")
-		check.Want(t, "by read loops", onReader.Load(), 4)
-		l.send(0x103)
-		check.Want(t, "by read loops, then", onReader.Load(), 4)
-		check.Want(t, "running still", len(s.Snapshot().Running), 1)
-		release()
-		synctest.Wait()
-		check.Want(t, "workers", s.Snapshot().Workers, 4)
-		check.Want(t, "running at last", len(s.Snapshot().Running), 0)
-		time.Sleep(rarely * 200 * time.Millisecond)
-		l.send(0x104)
-		check.Want(t, "by read loops, later", onReader.Load(), 5)
-		s.wantCounts("counts", disposed{handler.Finish: 26})
-		s.wantStop(0)
+		s.Resize(1)
+		time.Sleep(150 * time.Millisecond)
+		most.Store(0)
+		time.Sleep(900 * time.Millisecond)
+		check.Want(t, "handlers at once", most.Load(), 1)
+		time.Sleep(5 * time.Second)
 	})
 }
 
@@ -268,25 +251,6 @@ func TestReaderClose(t *testing.T) {
 		check.Want(t, "ended", s.Wait(time.Second), true)
 		l.wantCommands("REQ", "REQ 101 0")
 		s.wantCounts("counts", disposed{handler.Finish: 21, handler.Interrupted: 1})
-	})
-}
-
-// TestStalls: read loops handle nothing once more than 1/rarely of the time was lost lately.
-func TestStalls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var r readers
-		barred := func() time.Duration { return max(time.Until(r.barred), 0) }
-		r.stalled(slow, time.Now())
-		check.Want(t, "barred after a moment", barred(), 0)
-		r.stalled(20*time.Millisecond, time.Now())
-		check.Want(t, "barred after 20 ms", barred(), 0)
-		r.stalled(40*time.Millisecond, time.Now())
-		check.Want(t, "barred after 60 ms", barred(), 2*time.Second)
-		time.Sleep(time.Minute)
-		r.stalled(time.Second, time.Now())
-		check.Want(t, "barred after a second", barred(), 190*time.Second)
-		r.stalled(1<<62, time.Now())
-		check.Want(t, "barred after a year", barred(), rarely*time.Hour+190*time.Second)
 	})
 }
 

@@ -17,7 +17,8 @@ type Snapshot struct {
 	Running      []*handler.Delivery // messages that are being handled
 	Parked       []*handler.Delivery // messages whose handlers have returned and answer later
 	ends         []int               // of the parts of Running that one worker handles
-	Waiting      int                 // messages that wait, those in batches included
+	Waiting      int                 // messages that wait
+	Reading      int                 // read loops that handle messages or write answers: Tick must look at them again
 	Oldest       *handler.Delivery   // of those that wait; nil if none does. A worker may take it at any time
 	OverCapacity bool                // a message found no room, and half of the capacity still waits
 
@@ -82,6 +83,7 @@ func (p *Pool) Snapshot() Snapshot {
 	}
 	s.Idle = q.idle()
 	s.Waiting = q.deque.n
+	s.Reading = len(q.readers.busy) + len(q.readers.writing)
 	s.Oldest = q.deque.oldest()
 	q.overCapacity = q.overCapacity && (q.deque.n > q.capacity.messages/2 || q.deque.bytes > q.capacity.bytes/2)
 	s.OverCapacity = q.overCapacity

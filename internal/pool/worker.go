@@ -19,8 +19,7 @@ type worker struct {
 	disposition handler.Disposition // of the current message; Pending until it is settled
 	success     bool                // its handler succeeded
 	since       time.Time           // when it was taken, or the read loop began; zero after sleep
-	took        time.Duration       // for it, or for all messages of the read loop
-	timed       bool                // for it
+	took        time.Duration       // for it, unless a read loop handled it
 
 	read  *handler.Read   // of the message that inTime has seen last
 	ctx   context.Context // of its source
@@ -32,11 +31,12 @@ type worker struct {
 	asleep  bool // it waits for wake
 	leaves  bool // it takes no further message, and is not in queue.present
 
-	// Of a read loop: see Work. reads is guarded by queue.mu, and so is looked.
-	turn           *conn.Turn // nil for others
-	reads          bool       // it is to read on
-	looked         bool       // relieveStalled has seen it
-	limit, handled int        // messages
+	// Of a read loop: see Work. reads and looked are guarded by queue.mu.
+	turn    *conn.Turn // nil for others
+	reads   bool       // it is to read on
+	looked  bool       // relieveStalled has seen it
+	drained bool       // it has handled what it is to handle
+	handled int        // messages
 
 	_ [64]byte // so that workers share no cache lines
 }
@@ -46,48 +46,32 @@ func (w *worker) has(m *handler.Delivery) bool { return len(w.current) > 0 && &w
 
 // run handles messages until the queue has none for this worker any more. If user code ends the
 // goroutine by runtime.Goexit, another one continues with the message that is left; exit is its
-// error. It returns true to a read loop that reads on.
-func (w *worker) run(exit error) (reads bool) {
-	ended := false
+// error.
+func (w *worker) run(exit error) {
 	defer func() {
-		switch {
-		case w.handling:
+		if w.handling {
 			w.p.queue.exited(w)
 			go w.run(handler.NewPanicError(guard.ErrGoexit)) // the stack tells whose
-		case !ended && !w.p.queue.endRead(w): // in Flush
-			go w.run(nil)
 		}
 	}()
 	if w.handling {
 		w.settle(w.message(), w.p.cfg.Rescue(w.message(), exit))
 	}
-	for {
-		switch w.p.queue.take(w) {
-		case exits:
-			ended = true
-			return false
-		case handles:
-			if w.timed {
-				w.handleTimed(w.message())
-			} else {
-				w.handle(w.message())
-			}
-		case drained:
-			w.took = time.Since(w.since)
-			w.turn.Flush()
-			if w.p.queue.endRead(w) {
-				ended = true
-				return true
-			}
+	for w.p.queue.take(w) {
+		if w.turn == nil {
+			w.handleTimed(w.message())
+		} else {
+			w.handle(w.message())
 		}
 	}
 }
 
 func (w *worker) message() *handler.Delivery { return &w.current[0] }
 
-// handleTimed is handle for a worker that is no read loop.
+// handleTimed is handle for a worker that is no read loop. It reads the clock once a message, or twice after
+// sleep.
 func (w *worker) handleTimed(m *handler.Delivery) {
-	if w.since.IsZero() { // it has slept; otherwise this message has followed the one before at once
+	if w.since.IsZero() { // otherwise this message has followed the one before at once
 		w.since = time.Now()
 	}
 	w.read = nil
@@ -116,11 +100,14 @@ func (w *worker) handle(m *handler.Delivery) {
 	}
 }
 
-// inTime reports whether the context of a message has not ended. It reads the clock once for the
-// messages of one read: a read loop is expected to handle them in a fraction of a millisecond.
+// readTime is longer than a read loop handles messages: see relieveStalled.
+const readTime = 2 * time.Second
+
+// inTime reports whether the context of a message has not ended. The clock is not read for messages of one
+// read, unless their time ends soon.
 func (w *worker) inTime(m *handler.Delivery) bool {
 	if r := m.Read(); r != w.read {
-		w.read, w.ctx, w.lasts = r, r.Source.Context(), r.Lasts(w.since.Sub(r.Source.Terms().Start))
+		w.read, w.ctx, w.lasts = r, r.Source.Context(), r.Lasts(w.since.Sub(r.Source.Terms().Start)+readTime)
 	}
 	return w.lasts && w.ctx.Err() == nil && !m.HasOwnContext() || m.Context().Err() == nil
 }
@@ -164,7 +151,7 @@ func (w *worker) answer(m *handler.Delivery, out handler.Outcome) handler.Dispos
 
 // finish sends the FINs of messages of one read.
 func (w *worker) finish(msgs []handler.Delivery) (d handler.Disposition) {
-	if d = handler.Finish; !msgs[0].Source().(*conn.Conn).FinishEnded(msgs) {
+	if d = handler.Finish; !w.turn.FinishEnded(msgs) {
 		d = unanswered(&msgs[0])
 	}
 	handler.ReleaseAll(msgs)
