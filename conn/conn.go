@@ -251,7 +251,7 @@ func (c *Conn) Finish(m *handler.Delivery) bool { return m.Claim() && c.out.answ
 
 // FinishEnded is Finish for messages of this connection that the caller has claimed (see
 // [handler.Delivery.End]), for goroutines that answer many messages.
-func (c *Conn) FinishEnded(msgs []handler.Delivery) bool { return c.out.finish(msgs, nil) }
+func (c *Conn) FinishEnded(msgs []handler.Delivery) bool { return c.out.finish(msgs) }
 
 // Requeue answers a message with REQ and a delay, rounded up to milliseconds. It returns false and
 // sends nothing if the message was already settled, if nsqd may have redelivered the message, or if

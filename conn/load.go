@@ -96,7 +96,7 @@ func (o *outbox) received(a flow.Arrival, bytes int, turn *Turn) {
 	s.bytesReceived += uint64(bytes)
 	o.rdy.received(a, o.bufferSize/(int(s.bytesReceived/s.received)+frameOverhead)+1)
 	o.full.Store(o.rdy.full())
-	o.unlockBy(turn)
+	o.unlockPatient()
 }
 
 // Full reports whether the whole quota was in flight when a message was last received: nsqd may have

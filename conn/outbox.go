@@ -78,8 +78,7 @@ func (o *outbox) init(terms *handler.Terms) {
 // never is later than any instant.
 const never = time.Duration(math.MaxInt64)
 
-// unlock also wakes an idle write loop if there is work. What is queued does not wait for a turn that holds
-// it.
+// unlock also wakes an idle write loop if there is work, though a turn holds it.
 func (o *outbox) unlock() {
 	if o.holder != nil && !o.flushing && o.pending() {
 		o.holder, o.idle = nil, true
@@ -94,9 +93,9 @@ func (o *outbox) unlock() {
 	}
 }
 
-// unlockBy is unlock for what the goroutine of t has queued: it waits for t.Flush if t holds it.
-func (o *outbox) unlockBy(t *Turn) {
-	if t != nil && o.holder == t {
+// unlockPatient is unlock for what may wait for a turn that holds it.
+func (o *outbox) unlockPatient() {
+	if o.holder != nil {
 		o.mu.Unlock()
 		return
 	}
@@ -139,7 +138,7 @@ func (o *outbox) answer(m *handler.Delivery, kind answerKind, ms int64) bool {
 }
 
 // finish queues the FINs of all msgs, or of none if the outbox is dead.
-func (o *outbox) finish(msgs []handler.Delivery, t *Turn) bool {
+func (o *outbox) finish(msgs []handler.Delivery) bool {
 	n := uint64(len(msgs))
 	o.mu.Lock()
 	o.rdy.inFlight -= len(msgs)
@@ -153,7 +152,7 @@ func (o *outbox) finish(msgs []handler.Delivery, t *Turn) bool {
 		o.oldest = min(o.oldest, msgs[i].Read().At)
 	}
 	o.stats.finished += n
-	o.unlockBy(t)
+	o.unlockPatient()
 	return true
 }
 
@@ -195,12 +194,12 @@ func (o *outbox) forget() {
 	o.unlock() // RDY may be lower now
 }
 
-func (o *outbox) heartbeat(t *Turn) {
+func (o *outbox) heartbeat() {
 	o.mu.Lock()
 	o.checkClock()
 	o.shrink()
 	o.nop = true
-	o.unlockBy(t)
+	o.unlockPatient()
 }
 
 func (o *outbox) stopDelivery() {

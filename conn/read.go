@@ -77,7 +77,7 @@ func newReader(c *Conn, sink Sink) *reader {
 		c: c, sink: sink, ended: make(chan struct{}), pool: new(blockPool), size: idleBlock, least: firstTogether, began: c.terms.Now(), now: c.terms.Now(),
 		skip: newSkip(c),
 	}
-	if c.cfg.HeartbeatInterval >= minWorkBeat {
+	if t := c.terms.MessageTimeout; c.cfg.HeartbeatInterval >= minWorkBeat && (t <= 0 || t >= minWorkTimeout) {
 		r.worker, _ = sink.(Worker)
 	}
 	r.cur = r.pool.get(r.size)
@@ -342,7 +342,7 @@ func (r *reader) control(typ wire.FrameType, data []byte) error {
 		c.out.refused(err)
 		r.sink.Refused(c, err)
 	case wire.IsHeartbeat(data):
-		c.out.heartbeat(r.turn)
+		c.out.heartbeat()
 		if r.beats++; r.beats == quietBeats {
 			r.shrink()
 		}

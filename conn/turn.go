@@ -5,22 +5,24 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nsqx/nsqx/handler"
 	"github.com/nsqx/nsqx/internal/guard"
 )
 
 // Worker is a [Sink] that may handle messages on the goroutine that reads them. It is not asked to on a
-// connection with heartbeats so frequent that nsqd might miss one meanwhile.
+// connection with heartbeats so frequent, or a message timeout so short, that nsqd might not hear in time.
 type Worker interface {
 	// Work is called by the read loop after it has delivered the n messages of a read. Nothing is read
-	// until Work returns, or calls [Turn.Relieve]: then it returns true. A FIN by [Turn.FinishEnded]
-	// waits for [Turn.Flush].
+	// until Work returns, or calls [Turn.Relieve]: then it returns true. A FIN waits for [Turn.Flush];
+	// what else is queued does not.
 	Work(t *Turn, n int) (relieved bool)
 }
 
-// minWorkBeat is the shortest heartbeat interval with which a [Worker] is asked to work: nsqd ends a
-// connection after two without an answer.
-const minWorkBeat = 5 * time.Second
+// The shortest heartbeat interval, of which nsqd waits for two, and message timeout with which a [Worker] is
+// asked to work.
+const (
+	minWorkBeat    = 5 * time.Second
+	minWorkTimeout = 10 * time.Second
+)
 
 // Works reports whether Work follows what the read loop delivers.
 func (c *Conn) Works() bool { return c.reader != nil && c.reader.worker != nil }
@@ -50,11 +52,6 @@ func (c *Conn) read() {
 			close(r.ended)
 		})
 	}()
-}
-
-// FinishEnded is [Conn.FinishEnded] for the goroutine that runs [Worker.Work]; t may be nil.
-func (t *Turn) FinishEnded(msgs []handler.Delivery) bool {
-	return msgs[0].Source().(*Conn).out.finish(msgs, t)
 }
 
 // Relieve makes another goroutine read on, while [Worker.Work] runs. It must be called at most once.

@@ -21,7 +21,7 @@ func finishes(t *conn.Turn, runs [][]handler.Delivery) (relieved bool) {
 		for i := range msgs {
 			msgs[i].End()
 		}
-		t.FinishEnded(msgs)
+		msgs[0].Source().(*conn.Conn).FinishEnded(msgs)
 	}
 	t.Flush()
 	return false
@@ -274,7 +274,6 @@ func TestOthersWhileWorking(t *testing.T) {
 		do   func(s *stream, m *handler.Delivery)
 		want string
 	}{
-		"finish":        {func(s *stream, m *handler.Delivery) { s.Finish(m) }, fin(1)},
 		"requeue":       {func(s *stream, m *handler.Delivery) { s.Requeue(m, 0) }, req(1, 0)},
 		"touch":         {func(s *stream, m *handler.Delivery) { _ = m.Message().Touch() }, touch(1)},
 		"lower quota":   {func(s *stream, _ *handler.Delivery) { s.SetQuota(0) }, "RDY 0"},

@@ -11,9 +11,11 @@ const (
 	// nothing more follows: a few messages that came together are no backlog.
 	firstRounds, moreRounds = 4, 2
 
-	// Messages of a backlog are old, or get old; a window is small if it need not mean one. See tripOf.
-	old   = 50 * time.Millisecond
-	small = 4
+	// See isOld and judge.
+	old       = 50 * time.Millisecond
+	surelyOld = 5 * time.Second
+	oldRound  = 10 * time.Millisecond
+	small     = 4
 
 	// silence is the least time without input before a nudge. Timers of an idle process are not
 	// more precise.
@@ -46,6 +48,8 @@ type Window struct {
 	narrow      bool          // the round has less room than the window
 	quick       int           // rounds in a row, so far
 	nudged      time.Duration // time of the last nudge
+	youngest    time.Duration // least age of a message, by both clocks
+	aged        bool          // youngest is valid
 }
 
 // NewWindow returns a window for a connection with the round trip time that the handshake measured.
@@ -93,22 +97,30 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 	if w.Size() == 1 && a.At-w.nudged > w.Silence() {
 		w.trip.add(took)
 	}
-	w.judge(took, a.Behind || w.narrow, w.tripOf(a.Age), limit)
+	w.judge(took, a.Behind || w.narrow, w.isOld(a.Age), limit)
 }
 
-// tripOf returns the round trip by which a round is judged. Messages that come at regular intervals look
-// like long round trips; so a small window does not grow by them while messages are young. If it is too
-// small, messages grow old.
-func (w *Window) tripOf(age time.Duration) time.Duration {
-	if age < old && w.Size() <= small {
-		return w.trip.min()
+// isOld reports whether a message has waited at nsqd: there is a backlog, or was. The youngest message tells
+// how far the clocks differ, up to surelyOld.
+func (w *Window) isOld(age time.Duration) bool {
+	if !w.aged || age < w.youngest {
+		w.youngest, w.aged = age, true
 	}
-	return w.trip.usual()
+	return age-w.youngest >= old || age >= surelyOld
 }
 
-// judge adapts the window; excused means that nsqd did not cause the delay.
-func (w *Window) judge(took time.Duration, excused bool, trip time.Duration, limit int) {
+// judge adapts the window; excused means that nsqd did not cause the delay. Messages that come at regular
+// intervals look like long round trips; so a small window does not grow by them while messages are young.
+// If it is too small they get old. Then nsqd has more, and a round is long only because CPUs are short.
+func (w *Window) judge(took time.Duration, excused, isOld bool, limit int) {
+	trip := w.trip.usual()
+	if !isOld && w.Size() <= small {
+		trip = w.trip.min()
+	}
 	quick, slow := 2*trip+quickSlack, 4*trip+slowSlack
+	if isOld {
+		quick, slow = max(quick, oldRound), max(slow, 4*oldRound)
+	}
 	if w.wide() {
 		quick, slow = max(quick, w.Silence()), max(slow, 2*w.Silence())
 	}

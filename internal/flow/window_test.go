@@ -23,9 +23,19 @@ func rounds(w *flow.Window, now time.Duration, n int, took time.Duration, limit 
 	return now
 }
 
+// aged plays n rounds of the given duration whose messages have an age, and returns the instant after them.
+func aged(w *flow.Window, now time.Duration, n int, took, age time.Duration) time.Duration {
+	for range n {
+		w.Open(now, w.Size())
+		now += took
+		w.Received(flow.Arrival{Messages: w.Size(), At: now, Age: age}, 100, 1<<20)
+	}
+	return now
+}
+
 // receive reads messages on a connection whose messages never fill nsqd's buffer.
 func receive(w *flow.Window, now time.Duration, n int, behind bool, limit int) {
-	w.Received(flow.Arrival{Messages: n, At: now, Behind: behind, Age: time.Hour}, limit, 1<<20)
+	w.Received(flow.Arrival{Messages: n, At: now, Behind: behind}, limit, 1<<20)
 }
 
 func wantSize(t *testing.T, w *flow.Window, want int) {
@@ -172,7 +182,7 @@ func TestSilenceOfAWideWindow(t *testing.T) {
 // handshake measured. The gaps of a quiet topic have no such effect: few of them are short.
 func TestWindowLearns(t *testing.T) {
 	w := flow.NewWindow(50 * us)
-	rounds(&w, 10*ms, 400, 2*ms, 100)
+	aged(&w, 10*ms, 400, 2*ms, time.Hour)
 	wantSize(t, &w, 100)
 	if got := w.RTT(); got != 50*us {
 		t.Errorf("shortest round trip %v", got)
@@ -188,28 +198,31 @@ func TestWindowLearns(t *testing.T) {
 }
 
 // TestWindowOfYoungMessages checks that messages at regular intervals, which look like long round trips, do
-// not make the window grow, unless they grow old.
+// not make the window grow, unless they are old.
 func TestWindowOfYoungMessages(t *testing.T) {
-	w := flow.NewWindow(50 * us)
-	now := 10 * ms
-	play := func(n int, took, age time.Duration) {
-		for range n {
-			w.Open(now, w.Size())
-			now += took
-			w.Received(flow.Arrival{Messages: w.Size(), At: now, Age: age}, 100, 1<<20)
+	for name, tt := range map[string]struct {
+		took          time.Duration
+		first, others time.Duration // ages
+		want          int
+	}{
+		"young":                           {ms, 0, 0, 1},
+		"nearly old":                      {ms, 0, 50*ms - 1, 1},
+		"young, by clocks that differ":    {ms, 4 * time.Second, 4 * time.Second, 1},
+		"young, by a clock that is ahead": {ms, -time.Hour, -time.Hour, 1},
+		"old":                             {ms, 0, 50 * ms, 100},
+		"old, by clocks that differ":      {ms, -time.Hour, -time.Hour + 50*ms, 100},
+		"a backlog from the start":        {ms, time.Hour, time.Hour, 100},
+		"old, on a busy machine":          {10 * ms, 0, time.Second, 100},
+		"old, but seldom":                 {11 * ms, 0, time.Second, 1},
+		"round trips, indeed":             {200 * us, 0, 0, 100},
+	} {
+		w := flow.NewWindow(50 * us)
+		now := aged(&w, 10*ms, 1, time.Second, tt.first)
+		aged(&w, now, 500, tt.took, tt.others)
+		if got := w.Size(); got != tt.want {
+			t.Errorf("%s: the window is %d, want %d", name, got, tt.want)
 		}
 	}
-	play(1000, ms, 0)
-	wantSize(t, &w, 1)
-	play(1000, ms, 49*ms)
-	wantSize(t, &w, 1)
-	play(8, 200*us, 0) // round trips, indeed
-	wantSize(t, &w, 8)
-	w = flow.NewWindow(50 * us)
-	play(200, ms, 50*ms)
-	wantSize(t, &w, 100)
-	play(10, ms, 0) // a window that has grown is used
-	wantSize(t, &w, 100)
 }
 
 // TestWindowBeyondTheBuffer checks that a window larger than nsqd's buffer grows as long as it is
@@ -222,7 +235,7 @@ func TestWindowBeyondTheBuffer(t *testing.T) {
 		for range n {
 			w.Open(now, w.Size())
 			now += took
-			w.Received(flow.Arrival{Messages: w.Size(), At: now, Age: time.Hour}, 2500, 60)
+			w.Received(flow.Arrival{Messages: w.Size(), At: now}, 2500, 60)
 		}
 	}
 	play(4*ms, 4)

@@ -79,30 +79,6 @@ func TestReaderBlockedWrite(t *testing.T) {
 	})
 }
 
-// TestReaderTimeouts: a message whose time is over is not handled after a slow one of the same read.
-func TestReaderTimeouts(t *testing.T) {
-	check.Bubble(t, "", func(t *testing.T) {
-		ended := 0
-		s := newService(t, 1, func(d *handler.Delivery) error {
-			switch d.ID {
-			case [16]byte([]byte("0000000000000100")):
-				time.Sleep(900 * time.Millisecond)
-			case [16]byte([]byte("0000000000000101")):
-				ended++
-			}
-			return nil
-		})
-		s.identify = map[string]any{"msg_timeout": 1000}
-		l := s.dial(nsqd1)
-		for i := range 20 {
-			l.send(uint64(1 + i))
-		}
-		l.flood(0x100, 2)
-		time.Sleep(3 * time.Second)
-		check.Want(t, "handlers whose context had ended", ended, 0)
-	})
-}
-
 // TestReaderBarred: while read loops are to handle nothing, no message waits for one that hangs.
 func TestReaderBarred(t *testing.T) {
 	check.Bubble(t, "", func(t *testing.T) {

@@ -151,7 +151,7 @@ func (w *worker) answer(m *handler.Delivery, out handler.Outcome) handler.Dispos
 
 // finish sends the FINs of messages of one read.
 func (w *worker) finish(msgs []handler.Delivery) (d handler.Disposition) {
-	if d = handler.Finish; !w.turn.FinishEnded(msgs) {
+	if d = handler.Finish; !msgs[0].Source().(*conn.Conn).FinishEnded(msgs) {
 		d = unanswered(&msgs[0])
 	}
 	handler.ReleaseAll(msgs)
