@@ -253,7 +253,7 @@ func (c *Control) idle() bool {
 	c.due.Store(int64(time.Since(c.start) + wait))
 	c.pace.Store(int64(c.firstTick()))
 	c.sleep.Store(asleep)
-	if c.countReceived() == c.received { // else a message arrived before it could wake Run
+	if c.countReceived() == c.received && !inHand(c.pool.Snapshot()) { // else a message arrived before it could wake Run
 		return true
 	}
 	c.sleep.Store(awake)

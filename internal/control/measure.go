@@ -33,16 +33,19 @@ func (c *Control) measure() {
 	moved := s.Results != c.results
 	c.results = s.Results
 	s = c.pool.Snapshot()
-	c.busy = len(s.Running)+len(s.Parked)+s.Waiting+s.Reading > 0
+	c.busy = inHand(s)
 	c.received = received
 	c.unstall(s, moved)
 }
+
+// inHand reports whether anything is in hand that a look must follow.
+func inHand(s pool.Snapshot) bool { return len(s.Running)+len(s.Parked)+s.Waiting+s.Reading > 0 }
 
 // mayRest reports whether there was nothing to do for a while: once, until there is again. received is
 // the present count of messages.
 func (c *Control) mayRest(s pool.Snapshot, received uint64) bool {
 	now := time.Now()
-	if received != c.received || len(s.Running)+len(s.Parked)+s.Waiting > 0 {
+	if received != c.received || inHand(s) {
 		c.active, c.rests = now, false
 	}
 	if c.rests || now.Sub(c.active) < restAfter {

@@ -48,8 +48,10 @@ type Window struct {
 	narrow      bool          // the round has less room than the window
 	quick       int           // rounds in a row, so far
 	nudged      time.Duration // time of the last nudge
-	youngest    time.Duration // least age of a message, by both clocks
-	aged        bool          // youngest is valid
+	aged        bool          // the age of a message was noted
+	agesSince   time.Duration // when youngest began
+	youngest    time.Duration // least age of a message by both clocks, for up to a minute
+	before      time.Duration // least age of the time before that
 }
 
 // NewWindow returns a window for a connection with the round trip time that the handshake measured.
@@ -97,16 +99,22 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 	if w.Size() == 1 && a.At-w.nudged > w.Silence() {
 		w.trip.add(took)
 	}
-	w.judge(took, a.Behind || w.narrow, w.isOld(a.Age), limit)
+	w.judge(took, a.Behind || w.narrow, w.isOld(a.Age, a.At), limit)
 }
 
-// isOld reports whether a message has waited at nsqd: there is a backlog, or was. The youngest message tells
-// how far the clocks differ, up to surelyOld.
-func (w *Window) isOld(age time.Duration) bool {
-	if !w.aged || age < w.youngest {
-		w.youngest, w.aged = age, true
+// isOld reports whether a message has waited at nsqd: there is a backlog, or was. The youngest message of the
+// last minute or two tells how far the clocks differ, up to surelyOld. If each is younger than all before, a
+// backlog shrinks.
+func (w *Window) isOld(age, now time.Duration) bool {
+	if !w.aged || now-w.agesSince > time.Minute {
+		if w.before = w.youngest; !w.aged {
+			w.before = age
+		}
+		w.youngest, w.agesSince, w.aged = age, now, true
 	}
-	return age-w.youngest >= old || age >= surelyOld
+	least := min(w.youngest, w.before)
+	w.youngest = min(w.youngest, age)
+	return age-least >= old || age < least || age >= surelyOld
 }
 
 // judge adapts the window; excused means that nsqd did not cause the delay. Messages that come at regular

@@ -225,6 +225,25 @@ func TestWindowOfYoungMessages(t *testing.T) {
 	}
 }
 
+// TestWindowOfAges checks that a backlog that shrinks counts as one, and that a clock that was set back counts
+// for two minutes at most.
+func TestWindowOfAges(t *testing.T) {
+	w := flow.NewWindow(50 * us)
+	now, age := 10*ms, 4900*ms
+	for range 1000 {
+		now = aged(&w, now, 1, 3*ms, age)
+		age -= 300 * us
+	}
+	wantSize(t, &w, 100)
+
+	w = flow.NewWindow(50 * us)
+	now = aged(&w, 10*ms, 1000, 5*ms, 0)
+	now = aged(&w, now, 30_000, 5*ms, 60*ms)
+	w.Nudge(now)
+	aged(&w, now, 1000, 5*ms, 60*ms)
+	wantSize(t, &w, 1)
+}
+
 // TestWindowBeyondTheBuffer checks that a window larger than nsqd's buffer grows as long as it is
 // filled within a few milliseconds.
 func TestWindowBeyondTheBuffer(t *testing.T) {

@@ -135,6 +135,7 @@ func (q *queue) leave(w *worker) {
 	if !w.leaves {
 		q.forget(w)
 	}
+	q.left = q.deque.n > 0 // it may have been woken for that
 	i := slices.Index(q.all, w)
 	q.all = slices.Delete(q.all, i, i+1)
 	q.endAll()
@@ -259,8 +260,8 @@ func (q *queue) close() (rest []*handler.Delivery) {
 		rest = append(rest, &q.deque.popFront(1)[0])
 	}
 	q.closed = true
-	for len(q.readers.busy) > 0 { // what comes now is to be read, and given back
-		q.relieve(q.readers.busy[0])
+	for _, w := range slices.Concat(q.readers.busy, q.readers.writing) { // what comes now is to be read, and given back
+		q.relieve(w)
 	}
 	q.wakeAll()
 	q.endAll()
