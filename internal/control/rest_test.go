@@ -59,3 +59,27 @@ func TestRestNot(t *testing.T) {
 		}
 	})
 }
+
+// TestNoSleepWithAMessage: Run does not sleep while a message is in hand that it has counted before it reached
+// the pool, and which could not wake it.
+func TestNoSleepWithAMessage(t *testing.T) {
+	check.Bubble(t, "", func(t *testing.T) {
+		handle, release := hanging()
+		s := newService(t, Config{Concurrency: 2}, handle)
+		s.alarm = time.NewTimer(time.Hour)
+		s.Start()
+		l := s.dial(nsqd1)
+		s.measure()
+		s.adjust(true)
+		check.Want(t, "idle at first", s.idle(), true)
+		l.flood(1, 1)
+		synctest.Wait()
+		s.received, s.busy = s.countReceived(), false // as a look of just before saw it
+		check.Want(t, "idle with a message", s.idle(), false)
+		check.Want(t, "sleeps", s.sleeps(), false)
+		release()
+		synctest.Wait()
+		check.Want(t, "idle at last", s.idle(), true)
+		s.alarm.Stop()
+	})
+}
