@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nsqx/nsqx"
@@ -170,6 +171,7 @@ func TestGivenBackIsNoAttempt(t *testing.T) {
 			for _, s := range servers {
 				s.Await("orders", "billing", finished(30))
 			}
+			synctest.Wait() // the last worker counts its message
 			all, most := r.count()
 			want(t, "runs", all, 450)
 			want(t, "most of a message", most, 3)
