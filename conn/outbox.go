@@ -81,7 +81,7 @@ const never = time.Duration(math.MaxInt64)
 // unlock also wakes an idle write loop if there is work, though a turn holds it.
 func (o *outbox) unlock() {
 	if o.holder != nil && !o.flushing && o.pending() {
-		o.holder, o.idle = nil, true
+		o.unhold()
 	}
 	wake := o.idle && o.pending()
 	if wake {

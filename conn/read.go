@@ -73,9 +73,10 @@ const (
 )
 
 func newReader(c *Conn, sink Sink) *reader {
+	now := c.terms.Now()
 	r := &reader{
-		c: c, sink: sink, ended: make(chan struct{}), pool: new(blockPool), size: idleBlock, least: firstTogether, began: c.terms.Now(), now: c.terms.Now(),
-		skip: newSkip(c),
+		c: c, sink: sink, ended: make(chan struct{}), pool: new(blockPool), size: idleBlock, least: firstTogether,
+		began: now, now: now, skip: newSkip(c),
 	}
 	if t := c.terms.MessageTimeout; c.cfg.HeartbeatInterval >= minWorkBeat && (t <= 0 || t >= minWorkTimeout) {
 		r.worker, _ = sink.(Worker)

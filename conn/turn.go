@@ -92,7 +92,7 @@ func (t *Turn) take() (w work, ok bool) {
 		return t.c.compose(), true
 	}
 	if o.holder == t {
-		o.flushing, o.holder, o.idle = false, nil, true
+		o.unhold()
 	}
 	o.unlock()
 	return work{}, false
@@ -105,11 +105,14 @@ func (o *outbox) hold(t *Turn) {
 	}
 }
 
+// unhold lets the write loop write. The caller holds o.mu.
+func (o *outbox) unhold() { o.flushing, o.holder, o.idle = false, nil, true }
+
 // release lets the write loop write, unless t writes or holds nothing.
 func (o *outbox) release(t *Turn) {
 	o.mu.Lock()
 	if o.holder == t && !o.flushing {
-		o.holder, o.idle = nil, true
+		o.unhold()
 	}
 	o.unlock()
 }
@@ -117,7 +120,7 @@ func (o *outbox) release(t *Turn) {
 // flushed ends a Flush that has failed.
 func (o *outbox) flushed() {
 	o.mu.Lock()
-	o.flushing, o.holder, o.idle = false, nil, true
+	o.unhold()
 	o.unlock()
 }
 

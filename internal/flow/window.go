@@ -31,10 +31,9 @@ const (
 //
 // A round begins when RDY or answers have made room, and ends when as many messages as the window was
 // large have arrived. Quick rounds in a row, four at size 1 and two above, double the window; a slow one
-// halves it. So it settles
-// between two and four round trips' worth of messages, and at 1 on a quiet topic. A window larger
-// than nsqd's buffer costs nothing, since nsqd flushes a full buffer; it grows as long as it is
-// filled at all.
+// halves it. So it settles between two and four round trips' worth of messages, and at 1 on a quiet
+// topic. A window larger than nsqd's buffer costs nothing, since nsqd flushes a full buffer; it grows as
+// long as it is filled at all.
 //
 // Instants are durations since any fixed instant. The zero Window has size 1 and no round trip
 // time.

@@ -97,12 +97,17 @@ func (p *Pool) start() {
 	w, run := p.newWorker()
 	p.queue.join(w)
 	go func() {
-		if labels := p.cfg.Labels; labels != nil {
-			pprof.SetGoroutineLabels(labels) // goroutines that replace this one inherit them
-		}
+		p.label()
 		p.queue.started()
 		run(nil)
 	}()
+}
+
+// label labels the goroutine for package runtime/pprof. Goroutines that replace it inherit that.
+func (p *Pool) label() {
+	if p.cfg.Labels != nil {
+		pprof.SetGoroutineLabels(p.cfg.Labels)
+	}
 }
 
 func (p *Pool) newWorker() (w *worker, run func(error)) {

@@ -94,12 +94,16 @@ func (q *queue) put(msgs []handler.Delivery, works bool) (dead []*handler.Delive
 func (q *queue) take(w *worker) bool {
 	q.mu.Lock()
 	q.count(w)
-	if w.reads && q.takeRead(w) {
-		q.mu.Unlock() // beginRead has woken a worker if one is needed
-		return true
+	if w.reads {
+		if q.takeRead(w) {
+			q.mu.Unlock() // beginRead has woken a worker if one is needed
+			return true
+		}
+		q.unlock()
+		return false
 	}
 	defer q.unlock()
-	for !w.drained {
+	for {
 		if w.leaves || q.closed || w.turn != nil || len(q.present) > q.workers {
 			q.leave(w)
 			return false
@@ -110,7 +114,6 @@ func (q *queue) take(w *worker) bool {
 		}
 		q.sleep(w)
 	}
-	return false
 }
 
 // count counts the current message of w, which is settled. The caller holds mu.

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"runtime/pprof"
 	"slices"
 	"time"
 
@@ -80,9 +79,7 @@ func (p *Pool) Work(t *conn.Turn, n int) (relieved bool) {
 		return false
 	}
 	w.p = p
-	if p.cfg.Labels != nil {
-		pprof.SetGoroutineLabels(p.cfg.Labels)
-	}
+	p.label()
 	if w.run(nil); !w.drained {
 		return true
 	}

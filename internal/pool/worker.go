@@ -37,8 +37,6 @@ type worker struct {
 	looked  bool       // relieveStalled has seen it
 	drained bool       // it has handled what it is to handle
 	handled int        // messages
-
-	_ [64]byte // so that workers share no cache lines
 }
 
 // has reports whether w handles m. The caller holds queue.mu.
