@@ -11,7 +11,7 @@ const (
 	// nothing more follows: a few messages that came together are no backlog.
 	firstRounds, moreRounds = 4, 2
 
-	// See isOld and judge.
+	// See waited and judge.
 	old       = 50 * time.Millisecond
 	surelyOld = 5 * time.Second
 	oldRound  = 10 * time.Millisecond
@@ -27,7 +27,7 @@ const (
 // nsqd flushes at once when the client can take no more; otherwise it buffers (16 KB, 250 ms). So a
 // window of 1 has the lowest latency. A large one has the highest throughput: with less than two
 // round trips' worth of messages, the network is idle between an RDY and the messages that it
-// brings.
+// brings. Beyond 1 it pays only while messages wait at nsqd.
 //
 // A round begins when RDY or answers have made room, and ends when as many messages as the window was
 // large have arrived. Quick rounds in a row, four at size 1 and two above, double the window; a slow one
@@ -98,13 +98,13 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 	if w.Size() == 1 && a.At-w.nudged > w.Silence() {
 		w.trip.add(took)
 	}
-	w.judge(took, a.Behind || w.narrow, w.isOld(a.Age, a.At), limit)
+	w.judge(took, a.Behind || w.narrow, w.waited(a.Age, a.At), limit)
 }
 
-// isOld reports whether a message has waited at nsqd: there is a backlog, or was. The youngest message of the
-// last minute or two tells how far the clocks differ, up to surelyOld. If each is younger than all before, a
-// backlog shrinks.
-func (w *Window) isOld(age, now time.Duration) bool {
+// waited returns how long a message has waited at nsqd, compared with the one of the last minute or two that
+// has waited least: that tells how far the clocks differ, up to surelyOld. If each is younger than all before,
+// a backlog shrinks.
+func (w *Window) waited(age, now time.Duration) time.Duration {
 	if !w.aged || now-w.agesSince > time.Minute {
 		if w.before = w.youngest; !w.aged {
 			w.before = age
@@ -113,35 +113,40 @@ func (w *Window) isOld(age, now time.Duration) bool {
 	}
 	least := min(w.youngest, w.before)
 	w.youngest = min(w.youngest, age)
-	return age-least >= old || age < least || age >= surelyOld
+	if age < least || age >= surelyOld {
+		return surelyOld
+	}
+	return age - least
 }
 
-// judge adapts the window; excused means that nsqd did not cause the delay. Messages that come at regular
-// intervals look like long round trips; so a small window does not grow by them while messages are young.
-// If it is too small they get old. Then nsqd has more, and a round is long only because CPUs are short.
-func (w *Window) judge(took time.Duration, excused, isOld bool, limit int) {
+// judge adapts the window; excused means that nsqd did not cause the delay. waited is how long the last message
+// of the round has waited at nsqd. If nsqd got it after it knew of the room, nothing waits there, and a small
+// window of more than 1 only makes nsqd buffer. If it is old, nsqd has more, and a round is long only because
+// CPUs are short.
+func (w *Window) judge(took time.Duration, excused bool, waited time.Duration, limit int) {
 	trip := w.trip.usual()
-	if !isOld && w.Size() <= small {
+	if w.Size() <= small && waited < old { // messages at regular intervals look like long round trips
 		trip = w.trip.min()
 	}
 	quick, slow := 2*trip+quickSlack, 4*trip+slowSlack
-	if isOld {
+	if waited >= old {
 		quick, slow = max(quick, oldRound), max(slow, 4*oldRound)
 	}
 	if w.wide() {
 		quick, slow = max(quick, w.Silence()), max(slow, 2*w.Silence())
 	}
+	none := w.Size() <= small && waited < took-w.trip.min()
 	switch {
+	case none, took > slow && !excused:
+		w.grown = max(w.Size()/2, 1) - 1
+		w.beforeNudge /= 2
+		w.quick = 0
 	case took <= quick && (w.quick+1 >= w.enough() || w.beforeNudge > w.Size()):
 		// If it was larger before a nudge, the backlog is still there, and so is its rate.
 		w.grown = max(min(max(2*w.Size(), w.beforeNudge), limit), 1) - 1
 		w.beforeNudge, w.quick = 0, 0
 	case took <= quick:
 		w.quick++
-	case took > slow && !excused:
-		w.grown = max(w.Size()/2, 1) - 1
-		w.beforeNudge /= 2
-		w.quick = 0
 	default:
 		w.quick = 0
 	}

@@ -13,6 +13,14 @@ const (
 	ms = time.Millisecond
 )
 
+// newWindow returns a window that has received a message for which nsqd had waited.
+func newWindow(rtt time.Duration) flow.Window {
+	w := flow.NewWindow(rtt)
+	w.Open(-2*time.Second, 1)
+	w.Received(flow.Arrival{Messages: 1, At: -time.Second}, 100, 1<<20)
+	return w
+}
+
 // rounds plays n rounds of the given duration and returns the instant after them.
 func rounds(w *flow.Window, now time.Duration, n int, took time.Duration, limit int) time.Duration {
 	for range n {
@@ -33,9 +41,12 @@ func aged(w *flow.Window, now time.Duration, n int, took, age time.Duration) tim
 	return now
 }
 
-// receive reads messages on a connection whose messages never fill nsqd's buffer.
+// waits is the age of messages that waited for nsqd, and are not old.
+const waits = 40 * ms
+
+// receive reads messages that have waited on a connection whose messages never fill nsqd's buffer.
 func receive(w *flow.Window, now time.Duration, n int, behind bool, limit int) {
-	w.Received(flow.Arrival{Messages: n, At: now, Behind: behind}, limit, 1<<20)
+	w.Received(flow.Arrival{Messages: n, At: now, Behind: behind, Age: waits}, limit, 1<<20)
 }
 
 func wantSize(t *testing.T, w *flow.Window, want int) {
@@ -71,7 +82,7 @@ func TestWindow(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := flow.NewWindow(ms)
+			w := newWindow(ms)
 			now := time.Duration(0)
 			for _, took := range tt.took {
 				now = rounds(&w, now, 1, took, tt.limit)
@@ -81,10 +92,40 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestWindowOfNoBacklog checks that a small window halves when nsqd got the last message of a round after it knew of
+// the room, whatever the cause, since then it only makes nsqd buffer; and that a larger one does not.
+func TestWindowOfNoBacklog(t *testing.T) {
+	for _, tt := range []struct {
+		grow   int // quick rounds, and how large the window is then
+		from   int
+		waited time.Duration // of the last messages of rounds that take half a millisecond longer than a round trip …
+		rounds int           // … and how many, and how large it is then
+		end    int
+	}{
+		{6, 4, 0, 1, 2},
+		{6, 4, 500*us - 1, 2, 1},
+		{6, 4, 500 * us, 2, 8},
+		{5, 2, 0, 1, 1},
+		{8, 8, 0, 2, 16},
+	} {
+		for _, behind := range []bool{true, false} {
+			w := newWindow(ms)
+			now := rounds(&w, 0, tt.grow, ms, 100)
+			wantSize(t, &w, tt.from)
+			for range tt.rounds {
+				w.Open(now, w.Size())
+				now += ms + 500*us
+				w.Received(flow.Arrival{Messages: w.Size(), At: now, Behind: behind, Age: tt.waited}, 100, 1<<20)
+			}
+			wantSize(t, &w, tt.end)
+		}
+	}
+}
+
 // TestWindowNotToBlame checks that a slow round halves the window only if nsqd was slow and had the
 // room.
 func TestWindowNotToBlame(t *testing.T) {
-	w := flow.NewWindow(ms)
+	w := newWindow(ms)
 	now := rounds(&w, 0, 10, ms, 100)
 	wantSize(t, &w, 16)
 
@@ -106,7 +147,7 @@ func TestWindowNotToBlame(t *testing.T) {
 
 // TestWindowOneRound checks that Open does not restart a round in progress.
 func TestWindowOneRound(t *testing.T) {
-	w := flow.NewWindow(ms)
+	w := newWindow(ms)
 	now := rounds(&w, 0, 6, ms, 100)
 	wantSize(t, &w, 4)
 	for range 2 {
@@ -129,7 +170,7 @@ func TestWindowOneRound(t *testing.T) {
 // TestNudge checks that a nudge sets the window to 1, and that the old size returns once the
 // backlog shows again.
 func TestNudge(t *testing.T) {
-	w := flow.NewWindow(ms)
+	w := newWindow(ms)
 	now := rounds(&w, 0, 14, ms, 1000)
 	wantSize(t, &w, 64)
 	w.Nudge(now)
@@ -152,7 +193,7 @@ func TestNudge(t *testing.T) {
 
 func TestSilence(t *testing.T) {
 	for _, tt := range []struct{ rtt, want time.Duration }{{0, ms}, {100 * us, ms}, {500 * us, ms}, {20 * ms, 40 * ms}} {
-		w := flow.NewWindow(tt.rtt)
+		w := newWindow(tt.rtt)
 		if got := w.Silence(); got != tt.want {
 			t.Errorf("silence of %v at a round trip of %v, want %v", got, tt.rtt, tt.want)
 		}
@@ -162,7 +203,7 @@ func TestSilence(t *testing.T) {
 // TestSilenceOfAWideWindow checks that a window as large as nsqd's buffer waits four times as long,
 // until a nudge.
 func TestSilenceOfAWideWindow(t *testing.T) {
-	w := flow.NewWindow(20 * ms)
+	w := newWindow(20 * ms)
 	rounds(&w, 0, 14, 20*ms, 64)
 	wantSize(t, &w, 64)
 	for buffer, want := range map[int]time.Duration{65: 40 * ms, 64: 160 * ms, 1: 160 * ms} {
@@ -214,7 +255,8 @@ func TestWindowOfYoungMessages(t *testing.T) {
 		"a backlog from the start":        {ms, time.Hour, time.Hour, 100},
 		"old, on a busy machine":          {10 * ms, 0, time.Second, 100},
 		"old, but seldom":                 {11 * ms, 0, time.Second, 1},
-		"round trips, indeed":             {200 * us, 0, 0, 100},
+		"round trips, indeed":             {200 * us, 0, 200 * us, 100},
+		"round trips, as it seems":        {200 * us, 0, 100 * us, 1},
 	} {
 		w := flow.NewWindow(50 * us)
 		now := aged(&w, 10*ms, 1, time.Second, tt.first)
@@ -247,7 +289,7 @@ func TestWindowOfAges(t *testing.T) {
 // TestWindowBeyondTheBuffer checks that a window larger than nsqd's buffer grows as long as it is
 // filled within a few milliseconds.
 func TestWindowBeyondTheBuffer(t *testing.T) {
-	w := flow.NewWindow(100 * us)
+	w := newWindow(100 * us)
 	now := rounds(&w, 10*ms, 14, 100*us, 64)
 	wantSize(t, &w, 64)
 	play := func(took time.Duration, n int) {
@@ -267,7 +309,7 @@ func TestWindowBeyondTheBuffer(t *testing.T) {
 
 // TestReadBefore checks that messages read before the round began do not count.
 func TestReadBefore(t *testing.T) {
-	w := flow.NewWindow(ms)
+	w := newWindow(ms)
 	for range 10 {
 		w.Open(time.Second, 1)
 		receive(&w, time.Second-1, 1, false, 100)
@@ -285,7 +327,8 @@ func TestWindowFollowsTheRate(t *testing.T) {
 	}{
 		{50, 100 * us, 1, 1},
 		{1000, 100 * us, 1, 4},
-		{10_000, 100 * us, 2, 16},
+		{10_000, 100 * us, 1, 4},
+		{20_000, 100 * us, 2, 16},
 		{1_000_000, 100 * us, 256, 1024},
 		{100_000, ms, 128, 512},
 		{100_000, 20 * ms, 2500, 2500},
@@ -294,16 +337,19 @@ func TestWindowFollowsTheRate(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tt.rate, " a second at ", tt.rtt), func(t *testing.T) {
 			const limit = 2500
-			w := flow.NewWindow(tt.rtt)
+			w := newWindow(tt.rtt)
 			gap := time.Second / time.Duration(tt.rate)
 			now := time.Duration(0)
 			for range 200 {
 				// With room for a whole round the sender is only blocked before the first messages of a small
-				// window: they are a round trip away.
+				// window: they are a round trip away, and wait.
 				w.Open(now, w.Size())
-				took := max(time.Duration(w.Size())*gap, tt.rtt)
+				took, age := time.Duration(w.Size())*gap, time.Duration(0)
+				if took < tt.rtt {
+					took, age = tt.rtt, waits
+				}
 				now += took
-				receive(&w, now, w.Size(), false, limit)
+				w.Received(flow.Arrival{Messages: w.Size(), At: now, Age: age}, limit, 1<<20)
 			}
 			if n := w.Size(); n < tt.low || n > tt.top {
 				t.Errorf("the window is %d, want %d to %d", n, tt.low, tt.top)
