@@ -40,16 +40,6 @@ func (d *deque) pushBack(r run) {
 	d.bytes += r.bytes()
 }
 
-// pushFront adds the oldest messages.
-func (d *deque) pushFront(r run) {
-	d.reserve()
-	d.used++
-	d.head = (d.head - 1) & (len(d.runs) - 1)
-	*d.at(0) = r
-	d.n += len(r)
-	d.bytes += r.bytes()
-}
-
 // capacity is how much may wait. A single message may, whatever its size.
 type capacity struct{ messages, bytes int }
 

@@ -28,16 +28,12 @@ func TestDequeModel(t *testing.T) {
 			return msgs
 		}
 		for range 500 {
-			switch r.IntN(5) {
+			switch r.IntN(4) {
 			case 0, 1:
 				msgs := messages()
 				d.pushBack(msgs)
 				model = append(model, numbers(pointers(msgs))...)
 			case 2:
-				msgs := messages()
-				d.pushFront(msgs)
-				model = slices.Concat(numbers(pointers(msgs)), model)
-			case 3:
 				if len(model) == 0 {
 					break
 				}
@@ -47,7 +43,7 @@ func TestDequeModel(t *testing.T) {
 					t.Fatalf("seed %d: popFront(%d) returned %v of %v", seed, most, out, model)
 				}
 				model = model[len(out):]
-			case 4:
+			case 3:
 				if len(model) == 0 {
 					break
 				}
