@@ -6,8 +6,8 @@ const (
 	// paceRounds is the least number of recent rounds that count; at most twice as many do.
 	paceRounds = 64
 
-	// maxPace is the longest round trip derived from rounds alone: messages that arrive at regular
-	// intervals look the same.
+	// maxPace is the longest round trip derived from rounds alone, unless messages are surely old: messages
+	// that arrive at regular intervals look the same.
 	maxPace = 2 * time.Millisecond
 )
 
@@ -40,9 +40,12 @@ func (t *trip) min() time.Duration {
 }
 
 // usual returns how long a round trip takes now.
-func (t *trip) usual() time.Duration {
+func (t *trip) usual() time.Duration { return t.upTo(maxPace) }
+
+// upTo is usual with another limit to what is derived from rounds.
+func (t *trip) upTo(pace time.Duration) time.Duration {
 	if !t.known {
 		return t.handshake
 	}
-	return max(t.min(), min(t.now, t.last, maxPace))
+	return max(t.min(), min(t.now, t.last, pace))
 }

@@ -46,7 +46,7 @@ type Window struct {
 	left        int           // messages until the round ends; 0: no round
 	narrow      bool          // the round has less room than the window
 	quick       int           // rounds in a row, so far
-	nudged      time.Duration // time of the last nudge
+	lowered     time.Duration // when the size fell last: what comes then may have been on its way before its round began
 	aged        bool          // the age of a message was noted
 	agesSince   time.Duration // when youngest began
 	youngest    time.Duration // least age of a message by both clocks, for up to a minute
@@ -94,11 +94,13 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 	if took < 0 {
 		return // read before RDY was written
 	}
-	// After a nudge the message may have been on its way before the round began.
-	if w.Size() == 1 && a.At-w.nudged > w.Silence() {
+	before := w.Size()
+	if before == 1 && a.At-w.lowered > w.Silence() {
 		w.trip.add(took)
 	}
-	w.judge(took, a.Behind || w.narrow, w.waited(a.Age, a.At), limit)
+	if w.judge(took, a.Behind || w.narrow, w.waited(a.Age, a.At), limit); w.Size() < before {
+		w.lowered = a.At
+	}
 }
 
 // waited returns how long a message has waited at nsqd, compared with the one of the last minute or two that
@@ -121,11 +123,14 @@ func (w *Window) waited(age, now time.Duration) time.Duration {
 
 // judge adapts the window; excused means that nsqd did not cause the delay. waited is how long the last message
 // of the round has waited at nsqd. If nsqd got it after it knew of the room, nothing waits there, and a small
-// window of more than 1 only makes nsqd buffer. If it is old, nsqd has more, and a round is long only because
+// window of more than 1 only makes nsqd buffer, unless it is as large as that buffer. If it is old, nsqd has more, and a round is long only because
 // CPUs are short.
 func (w *Window) judge(took time.Duration, excused bool, waited time.Duration, limit int) {
 	trip := w.trip.usual()
-	if w.Size() <= small && waited < old { // messages at regular intervals look like long round trips
+	switch {
+	case waited >= surelyOld: // the route may have become longer since the handshake
+		trip = w.trip.upTo(time.Minute)
+	case w.Size() <= small && waited < old: // messages at regular intervals look like long round trips
 		trip = w.trip.min()
 	}
 	quick, slow := 2*trip+quickSlack, 4*trip+slowSlack
@@ -135,7 +140,7 @@ func (w *Window) judge(took time.Duration, excused bool, waited time.Duration, l
 	if w.wide() {
 		quick, slow = max(quick, w.Silence()), max(slow, 2*w.Silence())
 	}
-	none := w.Size() <= small && waited < took-w.trip.min()
+	none := w.Size() <= small && !w.wide() && waited < took-w.trip.min()
 	switch {
 	case none, took > slow && !excused:
 		w.grown = max(w.Size()/2, 1) - 1
@@ -179,5 +184,5 @@ func (w *Window) Silence() time.Duration {
 // The lower RDY makes nsqd flush its buffer.
 func (w *Window) Nudge(now time.Duration) {
 	w.beforeNudge = max(w.Size(), w.beforeNudge)
-	w.grown, w.left, w.quick, w.nudged = 0, 0, 0, now
+	w.grown, w.left, w.quick, w.lowered = 0, 0, 0, now
 }

@@ -122,6 +122,38 @@ func TestWindowOfNoBacklog(t *testing.T) {
 	}
 }
 
+// TestWindowSmallerBuffer checks that a window as large as nsqd's buffer, since messages are large, does not halve
+// when nothing waits: nsqd does not buffer then.
+func TestWindowSmallerBuffer(t *testing.T) {
+	w := newWindow(ms)
+	now := rounds(&w, 0, 6, ms, 100)
+	for range 2 {
+		w.Open(now, 4)
+		now += ms + 500*us
+		w.Received(flow.Arrival{Messages: 4, At: now}, 100, 4)
+	}
+	wantSize(t, &w, 8)
+}
+
+// TestWindowHalvedTrip checks that a message that nsqd sent by an RDY of 2 is no round trip of the round of 1
+// that begins meanwhile.
+func TestWindowHalvedTrip(t *testing.T) {
+	w := newWindow(20 * ms)
+	now := rounds(&w, time.Second, 70, 20*ms, 1)
+	now = rounds(&w, now, 4, 20*ms, 2)
+	wantSize(t, &w, 2)
+	w.Open(now, 2)
+	now += 30 * ms
+	w.Received(flow.Arrival{Messages: 2, At: now}, 100, 1<<20)
+	wantSize(t, &w, 1)
+	now = rounds(&w, now, 1, ms, 100)
+	if got := w.RTT(); got != 20*ms {
+		t.Errorf("shortest round trip %v, want 20ms", got)
+	}
+	rounds(&w, now, 3, 20*ms, 100)
+	wantSize(t, &w, 2)
+}
+
 // TestWindowNotToBlame checks that a slow round halves the window only if nsqd was slow and had the
 // room.
 func TestWindowNotToBlame(t *testing.T) {
@@ -255,6 +287,7 @@ func TestWindowOfYoungMessages(t *testing.T) {
 		"a backlog from the start":        {ms, time.Hour, time.Hour, 100},
 		"old, on a busy machine":          {10 * ms, 0, time.Second, 100},
 		"old, but seldom":                 {11 * ms, 0, time.Second, 1},
+		"old, on a longer route":          {28 * ms, 0, 5 * time.Second, 100},
 		"round trips, indeed":             {200 * us, 0, 200 * us, 100},
 		"round trips, as it seems":        {200 * us, 0, 100 * us, 1},
 	} {
