@@ -104,8 +104,8 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 }
 
 // waited returns how long a message has waited at nsqd, compared with the one of the last minute or two that
-// has waited least: that tells how far the clocks differ, up to surelyOld. If each is younger than all before,
-// a backlog shrinks.
+// has waited least: that tells how far the clocks differ, up to surelyOld. If it is younger than all before, a
+// backlog shrinks, and it counts as old.
 func (w *Window) waited(age, now time.Duration) time.Duration {
 	if !w.aged || now-w.agesSince > time.Minute {
 		if w.before = w.youngest; !w.aged {
@@ -115,16 +115,19 @@ func (w *Window) waited(age, now time.Duration) time.Duration {
 	}
 	least := min(w.youngest, w.before)
 	w.youngest = min(w.youngest, age)
-	if age < least || age >= surelyOld {
-		return surelyOld
+	switch {
+	case age >= surelyOld:
+		return age
+	case age < least:
+		return old
 	}
 	return age - least
 }
 
 // judge adapts the window; excused means that nsqd did not cause the delay. waited is how long the last message
 // of the round has waited at nsqd. If nsqd got it after it knew of the room, nothing waits there, and a small
-// window of more than 1 only makes nsqd buffer, unless it is as large as that buffer. If it is old, nsqd has more, and a round is long only because
-// CPUs are short.
+// window of more than 1 only makes nsqd buffer, unless it is as large as that buffer. If it is old, nsqd has
+// more, and a round is long only because CPUs are short.
 func (w *Window) judge(took time.Duration, excused bool, waited time.Duration, limit int) {
 	trip := w.trip.usual()
 	switch {

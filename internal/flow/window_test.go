@@ -301,15 +301,23 @@ func TestWindowOfYoungMessages(t *testing.T) {
 }
 
 // TestWindowOfAges checks that a backlog that shrinks counts as one, and that a clock that was set back counts
-// for two minutes at most.
+// for two minutes at most; and that clocks that drift are no backlog.
 func TestWindowOfAges(t *testing.T) {
 	w := flow.NewWindow(50 * us)
-	now, age := 10*ms, 4900*ms
+	now, age := 10*ms, 4900*ms // a backlog shrinks
 	for range 1000 {
 		now = aged(&w, now, 1, 3*ms, age)
 		age -= 300 * us
 	}
 	wantSize(t, &w, 100)
+
+	w = flow.NewWindow(50 * us) // a message a second, and nsqd's clock gains
+	now, age = 10*ms, 0
+	for range 1000 {
+		now = aged(&w, now, 1, time.Second, age)
+		age -= 50 * us
+	}
+	wantSize(t, &w, 1)
 
 	w = flow.NewWindow(50 * us)
 	now = aged(&w, 10*ms, 1000, 5*ms, 0)
