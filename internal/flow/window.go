@@ -98,7 +98,8 @@ func (w *Window) Received(a Arrival, limit, buffer int) {
 	if before == 1 && a.At-w.lowered > w.Silence() {
 		w.trip.add(took)
 	}
-	if w.judge(took, a.Behind || w.narrow, w.waited(a.Age, a.At), limit); w.Size() < before {
+	w.judge(took, a.Behind || w.narrow, w.waited(a.Age, a.At), limit)
+	if w.Size() < before {
 		w.lowered = a.At
 	}
 }

@@ -13,7 +13,7 @@ const (
 	ms = time.Millisecond
 )
 
-// newWindow returns a window that has received a message for which nsqd had waited.
+// newWindow returns a window that has received a message which did not wait at nsqd.
 func newWindow(rtt time.Duration) flow.Window {
 	w := flow.NewWindow(rtt)
 	w.Open(-2*time.Second, 1)
@@ -142,9 +142,7 @@ func TestWindowHalvedTrip(t *testing.T) {
 	now := rounds(&w, time.Second, 70, 20*ms, 1)
 	now = rounds(&w, now, 4, 20*ms, 2)
 	wantSize(t, &w, 2)
-	w.Open(now, 2)
-	now += 30 * ms
-	w.Received(flow.Arrival{Messages: 2, At: now}, 100, 1<<20)
+	now = aged(&w, now, 1, 30*ms, 0)
 	wantSize(t, &w, 1)
 	now = rounds(&w, now, 1, ms, 100)
 	if got := w.RTT(); got != 20*ms {
